@@ -1,0 +1,74 @@
+"""Currencies and their minor units; amounts between Decimal, float and whole minor units."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from data.errors import SchemaError
+
+# ISO 4217 active codes, by the number of digits of the minor unit (list of 2026-01-01).
+_TWO_DIGITS = """
+AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
+CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD
+HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK
+MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD
+RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS
+UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+"""
+_NO_DIGITS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_THREE_DIGITS = "BHD IQD JOD KWD LYD OMR TND"
+
+MINOR_DIGITS: dict[str, int] = {
+    **dict.fromkeys(_TWO_DIGITS.split(), 2),
+    **dict.fromkeys(_NO_DIGITS.split(), 0),
+    **dict.fromkeys(_THREE_DIGITS.split(), 3),
+}
+
+
+def minor_digits(currency: str) -> int:
+    """Return the digits behind the point of a currency.
+
+    Examples
+    --------
+    >>> minor_digits("EUR"), minor_digits("JPY"), minor_digits("KWD")
+    (2, 0, 3)
+    """
+    try:
+        return MINOR_DIGITS[currency]
+    except KeyError:
+        raise SchemaError(
+            f"unknown currency {currency!r}",
+            expected="an ISO 4217 code such as EUR, USD or CNY",
+            do="correct the code",
+        ) from None
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """Round to the currency's minor unit, halves to even.
+
+    Examples
+    --------
+    >>> round_money(Decimal("10.005"), "EUR"), round_money(Decimal("10.5"), "JPY")
+    (Decimal('10.00'), Decimal('10'))
+    """
+    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), ROUND_HALF_EVEN)
+
+
+def to_minor(amount: Decimal, currency: str) -> int:
+    """Return whole minor units (cents); raise `SchemaError` where digits would be lost.
+
+    Examples
+    --------
+    >>> to_minor(Decimal("12.34"), "EUR")
+    1234
+    >>> to_minor(Decimal("12.345"), "EUR")
+    Traceback (most recent call last):
+    data.errors.SchemaError: 12.345 EUR has more than 2 decimals; expected whole minor units
+    """
+    scaled = amount.scaleb(minor_digits(currency))
+    if scaled != scaled.to_integral_value():
+        raise SchemaError(
+            f"{amount} {currency} has more than {minor_digits(currency)} decimals",
+            expected="whole minor units",
+        )
+    return int(scaled)

@@ -1,0 +1,241 @@
+"""The kernel over a whole ledger (compiled) or one account (plain): features in catalogue order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from functools import cache
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data.asof import KnownAccount, KnownLedger
+from data.errors import SchemaError
+from data.ledger import Ledger
+from data.money import MINOR_DIGITS, minor_digits
+from features import kernel
+from features.catalogue import NAMES
+
+_EPOCH = date(1970, 1, 1)
+_OPEN_END = 2**40  # the end of what has not ended: after every day
+# table -> (kind, day column, end column); the order in which same-day events of an item are taken
+_EVENTS = {
+    "promises": (kernel.PROMISE, "promised_on", "pay_by"),
+    "disputes": (kernel.DISPUTE, "opened_on", "resolved_on"),
+    "payments": (kernel.PAYMENT, "paid_on", None),
+    "write_offs": (kernel.WRITE_OFF, "written_off_on", None),
+}
+
+
+def build_features(known: KnownLedger) -> pd.DataFrame:
+    """Return the features of every customer known on the as-of date.
+
+    Parameters
+    ----------
+    known : KnownLedger
+        From `data.asof.known_on`: nothing later can be in it.
+
+    Returns
+    -------
+    DataFrame
+        Index ``customer_id``, one float64 column per catalogue entry, NaN where not known.
+    """
+    ledger, as_of = known.ledger, (known.as_of - _EPOCH).days
+    customers = ledger["customers"]["customer_id"].sort_values().to_numpy()
+    invoices = ledger["invoices"].assign(customer=lambda f: np.searchsorted(customers, f["customer_id"].to_numpy()))
+    invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
+    firsts = np.searchsorted(invoices["customer"].to_numpy(), np.arange(len(customers) + 1))
+    starts, events = _events(ledger, invoices)
+    items = (
+        _days(invoices["issued_on"]),
+        _days(invoices["due_on"]),
+        _minor(invoices["amount"], invoices["currency"]),
+        _rates(ledger, invoices["currency"], invoices["issued_on"]) / _units(invoices["currency"]),
+        starts,
+    )
+    out = np.empty((len(customers), len(NAMES)))
+    _compiled()(as_of, _standing(ledger, customers), items, events, firsts, np.empty(kernel.WORK), out)
+    return pd.DataFrame(out, index=pd.Index(customers, name="customer_id"), columns=list(NAMES))
+
+
+def account_features(known: KnownAccount) -> list[float]:
+    """Return the features of one account in catalogue order: the same kernel, plain.
+
+    Parameters
+    ----------
+    known : KnownAccount
+        From `data.asof.known_account`.
+    """
+    account = known.account
+    invoices = sorted(account["invoices"], key=lambda row: row["invoice_id"])  # the order of the batch
+    events_of: dict[str, list[tuple[int, int, int, int]]] = {row["invoice_id"]: [] for row in invoices}
+    currency_of = {row["invoice_id"]: row["currency"] for row in invoices}
+    for table, (kind, day, end) in _EVENTS.items():
+        for row in account[table]:
+            invoice_id = row["invoice_id"]
+            events_of[invoice_id].append(_event(row, table, kind, day, end, currency_of[invoice_id]))
+    starts, events = [0], list[tuple[int, int, int, int]]()
+    for row in invoices:
+        events += sorted(events_of[row["invoice_id"]], key=lambda event: event[1])
+        starts.append(len(events))
+    items = (
+        [(row["issued_on"] - _EPOCH).days for row in invoices],
+        [(row["due_on"] - _EPOCH).days for row in invoices],
+        [_minor_units(row["amount"], row["currency"]) for row in invoices],
+        [_rate(known, row["currency"], row["issued_on"]) / 10 ** minor_digits(row["currency"]) for row in invoices],
+        starts,
+    )
+    columns = tuple(zip(*events, strict=True)) or ((), (), (), ())
+    work, out = [0.0] * kernel.WORK, [nan] * len(NAMES)
+    as_of = (known.as_of - _EPOCH).days
+    kernel.customer_features(as_of, _account_standing(known), items, columns, 0, len(invoices), work, out)  # type: ignore[arg-type]
+    return out
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    """The kernel and the loop over customers, compiled (and kept on disk) by numba."""
+    import numba  # here, since a serving process never needs it
+
+    for name in kernel.customer_features.__globals__:
+        function = getattr(kernel, name)
+        if callable(function) and getattr(function, "__module__", "") == kernel.__name__:
+            numba.extending.register_jitable(function)
+    return numba.njit(cache=True)(_all_customers)  # type: ignore[no-any-return]
+
+
+def _all_customers(
+    as_of: int, standing: Any, items: Any, events: Any, firsts: Any, work: Any, out: Any
+) -> None:
+    for customer in range(len(firsts) - 1):
+        kernel.customer_features(
+            as_of, standing[customer], items, events, firsts[customer], firsts[customer + 1], work, out[customer]
+        )
+
+
+def _days(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return values.to_numpy().astype("datetime64[D]").astype("int64")
+
+
+def _units(currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return 10.0 ** currency.map(MINOR_DIGITS).to_numpy(dtype=float)
+
+
+def _minor(amount: pd.Series[float], currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.rint(amount.to_numpy() * _units(currency)).astype("int64")
+
+
+def _minor_units(amount: float, currency: str) -> int:
+    return round(float(amount) * 10 ** minor_digits(currency))
+
+
+def _rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The last rate into the reporting currency on each row's day."""
+    if (currency == ledger.currency).all():
+        return np.ones(len(currency))
+    rates = ledger["fx_rates"].sort_values("rate_on")
+    asked = pd.DataFrame({"currency": currency, "on": on, "row": np.arange(len(currency))}).sort_values("on")
+    found = pd.merge_asof(asked, rates, left_on="on", right_on="rate_on", by="currency").sort_values("row")
+    values = found["rate"].where(found["currency"] != ledger.currency, 1.0)
+    if values.isna().any():
+        missing = found.loc[values.isna()].iloc[0]
+        raise _no_rate(missing["currency"], ledger.currency, missing["on"].date())
+    return values.to_numpy(dtype=float)
+
+
+def _rate(known: KnownAccount, currency: str, on: date) -> float:
+    if currency == known.account.currency:
+        return 1.0
+    found = [row for row in known.account["fx_rates"] if row["currency"] == currency and row["rate_on"] <= on]
+    if not found:
+        raise _no_rate(currency, known.account.currency, on)
+    return float(max(found, key=lambda row: row["rate_on"])["rate"])
+
+
+def _no_rate(currency: str, reporting: str, on: date) -> SchemaError:
+    return SchemaError(
+        f"no rate from {currency} to {reporting} on or before {on}",
+        where="fx_rates",
+        expected="a rate for every currency in use",
+        do="add the rate",
+    )
+
+
+def _events(ledger: Ledger, invoices: pd.DataFrame) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...]]:
+    """Start of each item's events, and the events' kinds, days, amounts, ends in that order."""
+    place = pd.Series(invoices.index, index=invoices["invoice_id"])
+    parts = []
+    for order, (table, (kind, day, end)) in enumerate(_EVENTS.items()):
+        rows = ledger[table]
+        item = place.reindex(rows["invoice_id"]).to_numpy()
+        if table == "disputes":
+            value = rows["resolved_on"].isna().to_numpy().astype("int64")
+        else:
+            value = _minor(rows["amount"], invoices["currency"].iloc[item])
+        kinds = np.full(len(rows), kind, dtype="int64")
+        if table == "payments":
+            kinds[(rows["kind"] == "credit_note").to_numpy()] = kernel.CREDIT_NOTE
+        ends = _days(rows[end].fillna(rows[day])) if table == "promises" and end else np.full(len(rows), _OPEN_END)
+        parts.append(np.column_stack([item, _days(rows[day]), np.full(len(rows), order), kinds, value, ends]))
+    table_ = np.concatenate(parts).astype("int64")
+    table_ = table_[np.lexsort((table_[:, 2], table_[:, 1], table_[:, 0]))]
+    starts = np.searchsorted(table_[:, 0], np.arange(len(invoices) + 1))
+    kinds, days, values, ends = (np.ascontiguousarray(table_[:, column]) for column in (3, 1, 4, 5))
+    return starts, (kinds, days, values, ends)
+
+
+def _event(
+    row: Mapping[str, Any], table: str, kind: int, day: str, end: str | None, currency: str
+) -> tuple[int, int, int, int]:
+    happened = (row[day] - _EPOCH).days
+    if table == "disputes":
+        return kind, happened, int(row["resolved_on"] is None), _OPEN_END
+    if row.get("kind") == "credit_note":
+        kind = kernel.CREDIT_NOTE
+    until = (row[end] - _EPOCH).days if table == "promises" and end else _OPEN_END
+    return kind, happened, _minor_units(row["amount"], currency), until
+
+
+def _standing(ledger: Ledger, customers: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Registration day, limit and financial ratios per customer; NaN where not known."""
+    registered = ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
+    limits = ledger["limits"]
+    limits = limits.assign(value=limits["amount"] * _rates(ledger, limits["currency"], limits["known_on"]))
+    limit = limits.sort_values("known_on", kind="stable").groupby("customer_id")["value"].last().reindex(customers)
+    last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
+    last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
+    columns = [
+        _days(registered).astype(float),
+        limit,
+        last["equity"] / last["total_assets"],
+        last["current_assets"] / last["current_liabilities"].where(last["current_liabilities"] > 0),
+        last["net_income"] / last["turnover"].where(last["turnover"] > 0),
+    ]
+    return np.ascontiguousarray(np.column_stack(columns), dtype=float)
+
+
+def _account_standing(known: KnownAccount) -> list[float]:
+    account = known.account
+    registered = [row["registered_on"] for row in account["customers"]]
+    limit = nan
+    limits = sorted(account["limits"], key=lambda row: row["known_on"])
+    if limits:
+        limit = float(limits[-1]["amount"]) * _rate(known, limits[-1]["currency"], limits[-1]["known_on"])
+    statements = sorted(account["financials"], key=lambda row: (row["period_end"], row["known_on"]))
+    statement = statements[-1] if statements else {}
+    return [
+        float((registered[0] - _EPOCH).days) if registered else nan,
+        limit,
+        _quotient(statement, "equity", "total_assets"),
+        _quotient(statement, "current_assets", "current_liabilities"),
+        _quotient(statement, "net_income", "turnover"),
+    ]
+
+
+def _quotient(statement: Mapping[str, Any], part: str, whole: str) -> float:
+    values: Sequence[float | None] = [statement.get(part), statement.get(whole)]
+    if values[0] is None or not values[1] or values[1] <= 0:
+        return nan
+    return float(values[0]) / float(values[1])

@@ -1,0 +1,1 @@
+"""What we do about a customer: pure rules over a PD and an account, money in Decimal."""

@@ -1,0 +1,1 @@
+"""Answering, explaining, recording."""

@@ -1,0 +1,1 @@
+"""How a model of the probability of default comes to be."""
