@@ -44,6 +44,10 @@ class UnknownCustomerError(InputError):
     """No such customer in the ledger (HTTP 404)."""
 
 
+class UnknownDecisionError(InputError):
+    """No such decision in the record (HTTP 404)."""
+
+
 class ConflictError(InputError):
     """An idempotency key came back with another request (HTTP 409)."""
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from numpy.typing import NDArray
 
 from data.errors import SchemaError
 from data.money import MINOR_DIGITS
@@ -190,3 +192,27 @@ class Account:
 
     def __getitem__(self, table: str) -> Sequence[Mapping[str, Any]]:
         return self.rows.get(table, ())
+
+
+def reporting_rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series[Any]) -> NDArray[np.float64]:
+    """Return the last rate into the reporting currency on each row's day; `SchemaError` where none."""
+    if (currency == ledger.currency).all():
+        return np.ones(len(currency))
+    rates = ledger["fx_rates"].sort_values("rate_on")
+    asked = pd.DataFrame({"currency": currency, "on": on, "row": np.arange(len(currency))}).sort_values("on")
+    found = pd.merge_asof(asked, rates, left_on="on", right_on="rate_on", by="currency").sort_values("row")
+    values = found["rate"].where(found["currency"] != ledger.currency, 1.0)
+    if values.isna().any():
+        missing = found.loc[values.isna()].iloc[0]
+        raise no_rate(missing["currency"], ledger.currency, missing["on"].date())
+    return values.to_numpy(dtype=float)
+
+
+def no_rate(currency: str, reporting: str, on: date) -> SchemaError:
+    """The error of a currency that has no rate yet."""
+    return SchemaError(
+        f"no rate from {currency} to {reporting} on or before {on}",
+        where="fx_rates",
+        expected="a rate for every currency in use",
+        do="add the rate",
+    )

@@ -10,7 +10,8 @@ PD of a customer on a date is therefore known in closed form (`Simulation.true_p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -316,6 +317,11 @@ def _ids(prefix: str, n: int, digits: int) -> NDArray[np.str_]:
     return np.char.add(prefix, np.char.zfill(np.arange(n).astype(str), digits))
 
 
-def last_day(simulation: Simulation, months: int) -> date:
-    """The last day of a simulation of that many months."""
-    return simulation.start + timedelta(days=round(months * 365 / 12))
+def write_ledger(simulation: Simulation, folder: Path) -> None:
+    """Write a simulated ledger as CSV files with the mapping that reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f'currency = "{simulation.ledger.currency}"', ""]
+    for table, frame in simulation.ledger.tables.items():
+        frame.to_csv(folder / f"{table}.csv", index=False, date_format="%Y-%m-%d")
+        lines += [f"[{table}]", f'file = "{table}.csv"', 'date_format = "%Y-%m-%d"', ""]
+    (folder / "mapping.toml").write_text("\n".join(lines), encoding="utf-8")

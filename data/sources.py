@@ -205,3 +205,17 @@ def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
     """A source without a customer table: each customer is known from the first invoice on."""
     first = invoices.groupby("customer_id", as_index=False)["issued_on"].min()
     return first.rename(columns={"issued_on": "registered_on"}).assign(known_on=first["issued_on"])
+
+
+def write_quarantine(check: LedgerCheck, folder: Path) -> list[Path]:
+    """Write the rows that were set aside, a CSV per table with the findings of each row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for table, rows in check.quarantined.items():
+        told: dict[int | None, str] = {}
+        for finding in check.findings:
+            if finding.table == table:
+                told[finding.row] = f"{told.get(finding.row, '')}{finding}; "
+        paths.append(folder / f"{table}.csv")
+        rows.assign(findings=[told.get(row, "") for row in rows.index]).to_csv(paths[-1], index_label="row")
+    return paths

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from data.asof import KnownAccount, KnownLedger
-from data.errors import SchemaError
-from data.ledger import Ledger
+from data.ledger import Ledger, no_rate, reporting_rates
 from data.money import MINOR_DIGITS, minor_digits
 from features import kernel
 from features.catalogue import NAMES
@@ -52,7 +51,7 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
         _days(invoices["issued_on"]),
         _days(invoices["due_on"]),
         _minor(invoices["amount"], invoices["currency"]),
-        _rates(ledger, invoices["currency"], invoices["issued_on"]) / _units(invoices["currency"]),
+        reporting_rates(ledger, invoices["currency"], invoices["issued_on"]) / _units(invoices["currency"]),
         starts,
     )
     out = np.empty((len(customers), len(NAMES)))
@@ -131,36 +130,13 @@ def _minor_units(amount: float, currency: str) -> int:
     return round(float(amount) * 10 ** minor_digits(currency))
 
 
-def _rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The last rate into the reporting currency on each row's day."""
-    if (currency == ledger.currency).all():
-        return np.ones(len(currency))
-    rates = ledger["fx_rates"].sort_values("rate_on")
-    asked = pd.DataFrame({"currency": currency, "on": on, "row": np.arange(len(currency))}).sort_values("on")
-    found = pd.merge_asof(asked, rates, left_on="on", right_on="rate_on", by="currency").sort_values("row")
-    values = found["rate"].where(found["currency"] != ledger.currency, 1.0)
-    if values.isna().any():
-        missing = found.loc[values.isna()].iloc[0]
-        raise _no_rate(missing["currency"], ledger.currency, missing["on"].date())
-    return values.to_numpy(dtype=float)
-
-
 def _rate(known: KnownAccount, currency: str, on: date) -> float:
     if currency == known.account.currency:
         return 1.0
     found = [row for row in known.account["fx_rates"] if row["currency"] == currency and row["rate_on"] <= on]
     if not found:
-        raise _no_rate(currency, known.account.currency, on)
+        raise no_rate(currency, known.account.currency, on)
     return float(max(found, key=lambda row: row["rate_on"])["rate"])
-
-
-def _no_rate(currency: str, reporting: str, on: date) -> SchemaError:
-    return SchemaError(
-        f"no rate from {currency} to {reporting} on or before {on}",
-        where="fx_rates",
-        expected="a rate for every currency in use",
-        do="add the rate",
-    )
 
 
 def _events(ledger: Ledger, invoices: pd.DataFrame) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...]]:
@@ -202,7 +178,7 @@ def _standing(ledger: Ledger, customers: np.ndarray[Any, Any]) -> np.ndarray[Any
     """Registration day, limit and financial ratios per customer; NaN where not known."""
     registered = ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
     limits = ledger["limits"]
-    limits = limits.assign(value=limits["amount"] * _rates(ledger, limits["currency"], limits["known_on"]))
+    limits = limits.assign(value=limits["amount"] * reporting_rates(ledger, limits["currency"], limits["known_on"]))
     limit = limits.sort_values("known_on", kind="stable").groupby("customer_id")["value"].last().reindex(customers)
     last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
     last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)

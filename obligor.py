@@ -1,0 +1,319 @@
+"""The command line: parses, calls a spine, prints. No logic lives here; clock and environment do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from data.errors import ObligorError
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    help="Credit risk for companies that sell on credit: from a receivables ledger to a recorded decision.",
+)  # fmt: skip
+out = Console()
+
+Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns; see data/samples/*.toml")]
+Store = Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of training choices; all have defaults")]
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _watch(dates: Iterable[date]) -> Iterator[date]:
+    return iter(track(list(dates), description="features by as-of date", console=out, transient=True))
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where the CSV files and mapping.toml go")],
+    customers: Annotated[int, typer.Option(min=10, max=5_000_000)] = 2000,
+    months: Annotated[int, typer.Option(min=6, max=240)] = 36,
+    seed: int = 7,
+) -> None:
+    """Simulate a ledger with known true PDs.
+
+    Example: `obligor simulate ledger/ --customers 2000 --months 36 --seed 7`
+    """
+    from data.simulate import simulate_ledger, write_ledger
+
+    simulation = simulate_ledger(customers, months, seed=seed)
+    write_ledger(simulation, folder)
+    out.print(f"{len(simulation.ledger['invoices']):,} invoices of {customers:,} customers in [b]{folder}[/b]")
+    out.print(f"next: obligor check {folder}/mapping.toml")
+
+
+@app.command()
+def check(
+    mapping: Mapping_,
+    quarantine: Annotated[Path | None, typer.Option(help="Folder for the rows that were set aside")] = None,
+) -> None:
+    """Check a ledger and print every finding; exit code 1 where it is refused.
+
+    Example: `obligor check data/samples/small/mapping.toml`
+    """
+    from data.sources import read_ledger, write_quarantine
+
+    result = read_ledger(mapping, today=_today(), environment=os.environ)
+    for finding in result.findings[:50]:
+        out.print(str(finding), markup=False, highlight=False)
+    if len(result.findings) > 50:
+        out.print(f"... and {len(result.findings) - 50} more")
+    for path in write_quarantine(result, quarantine) if quarantine else ():
+        out.print(f"set aside: {path}")
+    for table, frame in result.ledger.tables.items():
+        out.print(f"{table:<12} {len(frame):>9,} rows")
+    out.print("[red]refused[/red]" if result.is_refused else "[green]usable[/green]")
+    raise typer.Exit(1 if result.is_refused else 0)
+
+
+@app.command()
+def load(mapping: Mapping_, store: Store = Path("store")) -> None:
+    """Check a ledger and load it for the service, in place of what was loaded before.
+
+    Example: `obligor load ledger/mapping.toml`
+    """
+    from data.sources import read_ledger
+    from data.store import LedgerStore
+    from serving.settings import Settings
+
+    ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
+    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
+    settings.store.mkdir(parents=True, exist_ok=True)
+    LedgerStore(settings.ledger_url).write(ledger)
+    out.print(f"loaded {len(ledger['customers']):,} customers, known until {ledger.observed_until}")
+
+
+@app.command()
+def train(
+    mapping: Mapping_,
+    config: Config = None,
+    store: Store = Path("store"),
+    report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
+) -> None:
+    """Train, evaluate out of time, and register a model as the challenger.
+
+    Example: `obligor train ledger/mapping.toml --config data/samples/receivables_us_2019_config.toml`
+    """
+    from data.sources import read_ledger
+    from training.config import read_config
+    from training.run import train as run
+
+    ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
+    trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=_watch)
+    _print_figures(trained.result.figures, trained.result.peer, len(trained.split.test.rows))
+    out.print(f"version [b]{trained.version}[/b], challenger; report: {trained.report}")
+    out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY"')
+
+
+@app.command()
+def evaluate(
+    mapping: Mapping_,
+    version: Annotated[str | None, typer.Option(help="Version in the registry; default the newest")] = None,
+    config: Config = None,
+    store: Store = Path("store"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+) -> None:
+    """Evaluate a registered model out of time on a ledger, beside plain LightGBM on the same rows.
+
+    Example: `obligor evaluate ledger/mapping.toml --version 1 --json`
+    """
+    from data.sources import read_ledger
+    from training.config import read_config
+    from training.registry import Registry
+    from training.run import evaluate_model
+    from training.sample import build_sample
+
+    ledger, choices, registry = (
+        read_ledger(mapping, today=_today(), environment=os.environ).require(), read_config(config), Registry(store),
+    )  # fmt: skip
+    split = build_sample(ledger, choices, _watch)
+    chosen = version or registry.latest()
+    ours, peer = evaluate_model(registry.model(chosen), split, choices)
+    if as_json:
+        plain = {name: vars(interval) for name, interval in ours.items()}
+        print(json.dumps({"version": chosen, "rows": len(split.test.rows), "figures": plain}))
+    else:
+        _print_figures(ours, peer, len(split.test.rows))
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Version in the registry, or `latest`")],
+    by: Annotated[str, typer.Option(help="Who promotes")],
+    because: Annotated[str, typer.Option(help="Why")],
+    force: Annotated[bool, typer.Option(help="Promote against objections; recorded")] = False,
+    store: Store = Path("store"),
+) -> None:
+    """Make a version the champion; refused where it is worse than the champion or the constant rate.
+
+    Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
+    """
+    from training.registry import Registry
+
+    registry = Registry(store)
+    chosen = registry.latest() if version == "latest" else version
+    promotion = registry.promote(chosen, by=by, because=because, at=datetime.now(UTC), force=force)
+    forced = f", forced against: {'; '.join(promotion.objections)}" if promotion.forced else ""
+    out.print(f"version {promotion.version} is the champion, by {promotion.by}: {promotion.because}{forced}")
+
+
+@app.command()
+def serve(
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    store: Store = Path("store"),
+) -> None:
+    """Run the service in the foreground.
+
+    Example: `obligor serve --port 3000`
+    """
+    from serving.process import serve_command
+
+    environment = {**os.environ, "OBLIGOR_STORE": str(store.resolve())}
+    raise typer.Exit(subprocess.run(serve_command(host, port), env=environment, check=False).returncode)
+
+
+@app.command()
+def decide(
+    customer_id: str,
+    as_of: Annotated[str | None, typer.Option(help="YYYY-MM-DD; default the ledger's last day")] = None,
+    amount: Annotated[str | None, typer.Option(help="Amount asked for")] = None,
+    currency: Annotated[str, typer.Option(help="Its currency")] = "EUR",
+    store: Store = Path("store"),
+    as_json: Annotated[bool, typer.Option("--json", help="The whole answer")] = False,
+) -> None:
+    """Decide on a loaded customer and record it, as the service would.
+
+    Example: `obligor decide C0000012 --amount 2500 --currency EUR`
+    """
+    from pydantic import ValidationError
+
+    from data.errors import SchemaError
+    from serving.schemas import DecisionRequest
+    from serving.service import build_engine
+    from serving.settings import Settings
+
+    asked: dict[str, Any] = {"customer_id": customer_id, "as_of": as_of}
+    if amount:
+        asked["request"] = {"amount": amount, "currency": currency}
+    try:
+        request = DecisionRequest.model_validate_json(json.dumps(asked))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SchemaError(first["msg"], where=".".join(map(str, first["loc"]))) from None
+    body = build_engine(Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})).decide(request)
+    if as_json:
+        print(body)
+    else:
+        _print_decision(json.loads(body))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes")] = Path("demo"),
+    customers: Annotated[int, typer.Option(min=500)] = 2000,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3210,
+) -> None:
+    """Simulate, train, promote, serve, ask once, and show the answer: the whole in a few minutes.
+
+    Example: `obligor demo`
+    """
+    from serving.process import running_service
+
+    ledger, store = folder / "ledger", folder / "store"
+    out.rule("1. a ledger")
+    simulate(ledger, customers=customers, months=36, seed=7)
+    out.rule("2. train, evaluate out of time, register")
+    train(ledger / "mapping.toml", store=store, report=folder)
+    promote("latest", by="demo", because="first model of the demo", force=False, store=store)
+    load(ledger / "mapping.toml", store=store)
+    out.rule("3. serve, and ask once over HTTP")
+    environment = {**os.environ, "OBLIGOR_STORE": str(store.resolve())}
+    with running_service(environment, port, folder / "service.log") as url:
+        body = _ask(url, store)
+    (folder / "decision.json").write_bytes(body)
+    _print_decision(json.loads(body))
+    out.rule("where to look next")
+    for name, what in (
+        ("decision.json", "the exact body of the answer"),
+        ("model_report.html", "how good the model is; the pictures are beside it as *.png"),
+        ("store", "the MLflow store, the loaded ledger and the decision record"),
+    ):
+        out.print(f"{folder / name}: {what}")
+    out.print(f"ask yourself: obligor decide C0000012 --store {store}; or serve: obligor serve --store {store}")
+
+
+def _ask(url: str, store: Path) -> bytes:
+    """Post one real request: of the first customers, the overdue one with the highest PD that is not declined."""
+    import httpx
+
+    from data.store import LedgerStore
+
+    customer_id = LedgerStore(f"sqlite:///{store.resolve()}/ledger.db").customer_ids(40)[-1]
+    question = {"customer_id": customer_id, "request": {"amount": "2500.00", "currency": "EUR", "terms_days": 30}}
+    headers = {"Idempotency-Key": "demo-1"}
+    out.print(f"POST {url}/v1/decisions", json.dumps(question), markup=False)
+    answer = httpx.post(f"{url}/v1/decisions", json=question, headers=headers, timeout=30)
+    if answer.status_code != 200:
+        raise ObligorError(answer.text, where=f"HTTP {answer.status_code}")
+    return answer.content
+
+
+def _print_figures(ours: dict[str, Any], peer: dict[str, Any], rows: int) -> None:
+    table = Table("figure", "this model", "plain LightGBM", title=f"out of time, {rows:,} rows, 95% intervals")
+    for name, interval in ours.items():
+        table.add_row(name, str(interval), str(peer[name]))
+    out.print(table)
+
+
+def _print_decision(answer: dict[str, Any]) -> None:
+    limit, terms = answer["limit"], answer["terms"]
+    table = Table(show_header=False, title=f"{answer['customer_id']} as of {answer['as_of']}")
+    table.add_row("outcome", f"[b]{answer['outcome']}[/b]")
+    table.add_row("PD, 12 months", f"{answer['pd_12m']:.2%}  (grade {answer['grade']}, score {answer['score']})")
+    caps = ", ".join(f"{name} {cap}" for name, cap in limit["caps"].items())
+    table.add_row("limit", f"{limit['amount']} {limit['currency']}  ({limit['binding_cap']} binds: {caps})")
+    table.add_row("terms", "prepayment" if terms["is_prepaid"] else f"{terms['terms_days']} days")
+    table.add_row("expected loss", f"{answer['expected_loss']['amount']} {answer['expected_loss']['currency']}")
+    for reason in answer["reasons"]:
+        added = "" if reason["contribution"] is None else f"  ({reason['contribution']:+.3f})"
+        table.add_row(f"reason {reason['code']}", reason["text"] + added)
+    if answer["collection"]:
+        table.add_row("collection", f"{answer['collection']['stage']}: {answer['collection']['because']}")
+    explained = answer["explanation"]
+    table.add_row("explanation", f"base {explained['base']:.4f} + contributions = margin {explained['margin']:.4f}")
+    table.add_row("model, policy", f"version {answer['model']['version']}, rules of {answer['policy']['version']}")
+    table.add_row("recorded", f"{answer['decision_id']} at {answer['recorded_at']}")
+    out.print(table)
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line on stderr and exit code 2."""
+    try:
+        app()
+    except ObligorError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

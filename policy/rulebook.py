@@ -1,0 +1,156 @@
+"""A rulebook: the dated, sourced parameters and tables that are in force together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import AsOfError, PolicyError
+from policy.tables import Table, compile_table
+
+RULES = Path(__file__).parent / "rules"
+TABLES = ("master_scale", "hard_stops", "outcome", "terms", "collection_stage")
+# Every number `policy` works with, and the range it must lie in.
+PARAMETERS: dict[str, tuple[str, str]] = {
+    "lgd": ("0", "1"),
+    "credit_margin": ("0", "1"),
+    "cost_of_funds": ("0", "1"),
+    "hurdle_rate": ("0", "1"),
+    "capital_confidence": ("0.5", "0.9999"),
+    "base_score": ("0", "1000"),
+    "base_odds": ("1", "1000"),
+    "points_to_double_odds": ("1", "200"),
+    "contact_effect": ("0", "1"),
+    "contact_days_saved": ("0", "365"),
+    "contact_minutes": ("1", "480"),
+}
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """What applies from `effective` on; `sha256` is over the bytes of its files."""
+
+    version: str
+    effective: date
+    sha256: str
+    parameters: Mapping[str, Decimal]
+    tables: Mapping[str, Table]
+    sources: Mapping[str, str]
+
+
+def read_rulebook(folder: Path) -> Rulebook:
+    """Read, compile and prove every file of a rulebook; anything doubtful refuses the whole.
+
+    Raises
+    ------
+    PolicyError
+        Naming the file, row, column and reason.
+    """
+    digest, parsed = hashlib.sha256(), {}
+    for name in ("parameters", *TABLES):
+        content = _read(folder / f"{name}.yaml")
+        digest.update(name.encode() + b"\0" + content + b"\0")
+        parsed[name] = _parse(content, f"{folder.name}/{name}.yaml")
+    effective = _effective(parsed, folder)
+    sources = {name: _source(spec, name) for name, spec in parsed.items()}
+    return Rulebook(
+        version=folder.name,
+        effective=effective,
+        sha256=digest.hexdigest(),
+        parameters=_parameters(parsed["parameters"]),
+        tables={name: compile_table(parsed[name]) for name in TABLES},
+        sources=sources,
+    )
+
+
+def read_rulebooks(root: Path = RULES) -> tuple[list[Rulebook], list[PolicyError]]:
+    """Read every rulebook; a doubtful one is refused and told, the good ones stay in force.
+
+    Raises
+    ------
+    PolicyError
+        Where none is good.
+    """
+    good, refused = list[Rulebook](), list[PolicyError]()
+    for folder in sorted(folder for folder in root.iterdir() if folder.is_dir()):
+        try:
+            good.append(read_rulebook(folder))
+        except PolicyError as error:
+            refused.append(error)
+    if not good:
+        raise refused[0] if refused else PolicyError("no rulebook", where=root.name, expected="a dated folder")
+    return good, refused
+
+
+def in_force(rulebooks: Sequence[Rulebook], as_of: date) -> Rulebook:
+    """Return the rulebook that applied on a date: the one with the latest effective date up to it.
+
+    Raises
+    ------
+    AsOfError
+        Where no rulebook was in force yet.
+    """
+    found = [rulebook for rulebook in rulebooks if rulebook.effective <= as_of]
+    if not found:
+        raise AsOfError(f"no rulebook was in force on {as_of}", where="as_of", do="ask for a later day")
+    return max(found, key=lambda rulebook: rulebook.effective)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise PolicyError("file is missing", where=f"{path.parent.name}/{path.name}") from None
+
+
+def _parse(content: bytes, where: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolicyError(f"cannot be read: {error}", where=where, expected="YAML") from None
+    if not isinstance(parsed, dict):
+        raise PolicyError("holds no mapping", where=where, expected="keys such as id, effective, source")
+    return parsed
+
+
+def _effective(parsed: Mapping[str, dict[str, Any]], folder: Path) -> date:
+    dates = {spec.get("effective") for spec in parsed.values()}
+    if len(dates) != 1 or not isinstance(next(iter(dates)), date) or str(next(iter(dates))) != folder.name:
+        raise PolicyError(
+            f"effective dates {sorted(map(str, dates))}", where=folder.name, expected="the folder's name in every file"
+        )
+    return next(iter(dates))  # type: ignore[return-value]
+
+
+def _source(spec: Mapping[str, Any], name: str) -> str:
+    source = spec.get("source") or {}
+    missing = {"decided_by", "decided_on", "because"} - set(source)
+    if missing:
+        raise PolicyError(f"source lacks {sorted(missing)}", where=name, expected="who decided, when, why")
+    return f"{source['decided_by']}, {source['decided_on']}: {source['because']}"
+
+
+def _parameters(spec: Mapping[str, Any]) -> dict[str, Decimal]:
+    found = spec.get("parameters", {})
+    unknown, missing = set(found) - set(PARAMETERS), set(PARAMETERS) - set(found)
+    if unknown or missing:
+        raise PolicyError(f"unknown {sorted(unknown)}, missing {sorted(missing)}", where="parameters")
+    values = {}
+    for name, entry in found.items():
+        low, high = (Decimal(end) for end in PARAMETERS[name])
+        value, where = entry.get("value"), f"parameters.{name}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PolicyError(f"{value!r} is no number", where=where, expected=f"{low} to {high}")
+        if not low <= Decimal(str(value)) <= high:
+            raise PolicyError(f"{value} is out of range", where=where, expected=f"{low} to {high}")
+        if not entry.get("unit") or not entry.get("reference"):
+            raise PolicyError("no unit or no reference", where=where, expected="both")
+        values[name] = Decimal(str(value))
+    return values

@@ -1,0 +1,221 @@
+"""The HTTP routes under /v1 as one ASGI app, and the OpenAPI document that is true to them."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from data.errors import (
+    ConflictError,
+    InputError,
+    ModelError,
+    ObligorError,
+    PolicyError,
+    RecordError,
+    SchemaError,
+    UnknownCustomerError,
+    UnknownDecisionError,
+)
+from serving import schemas
+from serving.scoring import Engine
+
+log = logging.getLogger("obligor")
+LONGEST_KEY = 200
+# The first class that fits gives the status.
+_STATUS: tuple[tuple[type[ObligorError], int], ...] = (
+    (UnknownCustomerError, 404),
+    (UnknownDecisionError, 404),
+    (ConflictError, 409),
+    (InputError, 422),
+    (ModelError, 503),
+    (RecordError, 503),
+    (PolicyError, 500),
+)
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def create_app() -> Starlette:
+    """Return the app; whoever runs it puts an `Engine` into ``app.state.engine``."""
+    return Starlette(
+        routes=[
+            Route("/decisions", _post_decision, methods=["POST"]),
+            Route("/decisions/batch", _post_batch, methods=["POST"]),
+            Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
+            Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
+            Route("/openapi.json", _get_openapi, methods=["GET"]),
+        ],
+        exception_handlers={ObligorError: _on_error, HTTPException: _on_http_error, Exception: _on_bug},
+    )
+
+
+async def _post_decision(request: Request) -> Response:
+    asked = _parsed(schemas.DecisionRequest, await _json_body(request))
+    return _json(await run_in_threadpool(_engine(request).decide, asked, _key(request)))
+
+
+async def _post_batch(request: Request) -> Response:
+    asked = _parsed(schemas.BatchRequest, await _json_body(request)).decisions
+    key = _key(request)
+    keys = [f"{key}/{place}" if key else None for place in range(len(asked))]
+    answers = await run_in_threadpool(_engine(request).decide_all, asked, keys)
+    return _json(f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}')
+
+
+def _batch_item(answer: str | ObligorError) -> str:
+    if isinstance(answer, str):
+        return f'{{"status":200,"decision":{answer},"problem":null}}'
+    problem = _problem(answer)
+    return f'{{"status":{problem["status"]},"decision":null,"problem":{orjson.dumps(problem).decode()}}}'
+
+
+async def _get_decision(request: Request) -> Response:
+    return _json(await run_in_threadpool(_engine(request).record.body_of, request.path_params["decision_id"]))
+
+
+async def _get_customer_decisions(request: Request) -> Response:
+    customer_id = request.path_params["customer_id"]
+    bodies = await run_in_threadpool(_engine(request).record.bodies_of_customer, customer_id)
+    return _json(f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}')
+
+
+async def _get_openapi(request: Request) -> Response:
+    return _json(orjson.dumps(openapi()))
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+async def _json_body(request: Request) -> bytes:
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media != "application/json":
+        raise HTTPException(415, f"content type {media or 'none'!r}; expected application/json")
+    return await request.body()
+
+
+def _parsed(shape: type[Shape], body: bytes) -> Shape:
+    """Parse a body; the error names the field and never repeats its value."""
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        raise SchemaError(
+            first["msg"], where=where or "body", expected="what /v1/openapi.json says", do="correct the field"
+        ) from None
+
+
+def _key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise SchemaError(
+            "unusable key", where="Idempotency-Key", expected=f"1 to {LONGEST_KEY} printable ASCII characters"
+        )
+    return key
+
+
+def _json(body: str | bytes, status: int = 200, media: str = "application/json") -> Response:
+    return Response(body, status_code=status, media_type=media)
+
+
+def _problem(error: ObligorError) -> dict[str, Any]:
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    kind = type(error).__name__.removesuffix("Error")
+    return {
+        "type": f"urn:obligor:problem:{kind.lower()}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": str(error),
+        "where": error.where or None,
+        "expected": error.expected or None,
+        "do": error.do or None,
+    }
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ObligorError)
+    problem = _problem(error)
+    log.info("%s %s %s", request.method, problem["status"], problem["type"])
+    return _json(orjson.dumps(problem), problem["status"], "application/problem+json")
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
+    response = _json(orjson.dumps(problem), error.status_code, "application/problem+json")
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    log.error("bug: %s on %s", type(error).__name__, request.method)
+    problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "a bug; please report"}
+    return _json(orjson.dumps(problem), 500, "application/problem+json")
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the service."""
+    shapes = (
+        schemas.DecisionRequest, schemas.DecisionAnswer, schemas.BatchRequest, schemas.BatchAnswer,
+        schemas.DecisionList, schemas.Problem,
+    )  # fmt: skip
+    inputs: list[Any] = [(shape, "validation" if issubclass(shape, schemas.Body) else "serialization") for shape in shapes]
+    _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
+    key = {
+        "name": "Idempotency-Key", "in": "header", "required": False,
+        "description": "A repeated request with the same key gets the stored answer",
+        "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    }  # fmt: skip
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Obligor", "version": "1", "description": "Explained and recorded credit decisions"},
+        "paths": {
+            "/v1/decisions": {"post": _operation("decide", "DecisionRequest", "DecisionAnswer", [key],
+                                                 ("404", "409", "415", "422", "503"))},
+            "/v1/decisions/batch": {"post": _operation("decideBatch", "BatchRequest", "BatchAnswer", [key],
+                                                       ("409", "415", "422", "503"))},
+            "/v1/decisions/{decision_id}": {"get": _operation(
+                "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},
+            "/v1/customers/{customer_id}/decisions": {"get": _operation(
+                "getCustomerDecisions", None, "DecisionList", [_in_path("customer_id")], ("404", "503"))},
+            "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},
+            "/readyz": {"get": {"operationId": "readyz", "responses": {
+                "200": {"description": "A champion is loaded"}, "503": {"description": "Not ready"}}}},
+        },
+        "components": {"schemas": definitions["$defs"]},
+    }  # fmt: skip
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    shape = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^/]+$"}
+    return {"name": name, "in": "path", "required": True, "schema": shape}
+
+
+def _operation(
+    name: str, body: str | None, answer: str, parameters: list[dict[str, Any]], errors: tuple[str, ...]
+) -> dict[str, Any]:
+    def content(shape: str, media: str = "application/json") -> dict[str, Any]:
+        return {media: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+
+    problem = {"description": "A problem (RFC 9457)", "content": content("Problem", "application/problem+json")}
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK", "content": content(answer)}, **dict.fromkeys(errors, problem)},
+    }
+    if body:
+        operation["requestBody"] = {"required": True, "content": content(body)}
+    return operation

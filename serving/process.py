@@ -1,0 +1,71 @@
+"""Starting the service as a process of its own, and waiting until it is ready."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from data.errors import ObligorError
+
+SERVICE = "serving.service:ObligorService"
+ROOT = Path(__file__).parent.parent
+
+
+def serve_command(host: str, port: int) -> list[str]:
+    """Return the command that runs the service in the foreground."""
+    return [
+        sys.executable, "-m", "bentoml", "serve", SERVICE,
+        "--host", host, "--port", str(port), "--working-dir", str(ROOT),
+    ]  # fmt: skip
+
+
+@contextmanager
+def running_service(environment: Mapping[str, str], port: int, log: Path, patience_s: float = 90) -> Iterator[str]:
+    """Run the service until the block ends; gives its base URL once it answers /livez.
+
+    Parameters
+    ----------
+    environment : mapping
+        The whole environment of the process.
+    log : Path
+        Where its output goes.
+
+    Raises
+    ------
+    ObligorError
+        Where it does not answer in time; the log says why.
+    """
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            serve_command("127.0.0.1", port), env=dict(environment), stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait(url, process, log, patience_s)
+            yield url
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/livez", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise ObligorError("the service did not start", where=str(log), do="read the log")

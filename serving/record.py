@@ -1,0 +1,174 @@
+"""The decision record: append-only, durable before any answer leaves, one entry per idempotency key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from data.errors import ConflictError, RecordError, UnknownDecisionError
+
+_METADATA = sa.MetaData()
+_DECISIONS = sa.Table(
+    "decisions",
+    _METADATA,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("decision_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("customer_id", sa.String(128), nullable=False, index=True),
+    sa.Column("as_of", sa.Date, nullable=False),
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("idempotency_key", sa.String(300), nullable=True, unique=True),
+    sa.Column("request_sha256", sa.String(64), nullable=False),
+    sa.Column("outcome", sa.String(8), nullable=False),
+    sa.Column("pd_12m", sa.Float, nullable=False),
+    sa.Column("grade", sa.Integer, nullable=False),
+    # Money as whole minor units: an SQLite Numeric loses cents past 2**53.
+    sa.Column("limit_minor", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("model_sha256", sa.String(64), nullable=False),
+    sa.Column("policy_sha256", sa.String(64), nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+for _action in ("UPDATE", "DELETE"):
+    sa.event.listen(
+        _DECISIONS,
+        "after_create",
+        sa.DDL(
+            f"CREATE TRIGGER decisions_no_{_action.lower()} BEFORE {_action} ON decisions "
+            "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+        ).execute_if(dialect="sqlite"),
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision as it is kept; `body` is the exact text of the answer."""
+
+    decision_id: str
+    customer_id: str
+    as_of: date
+    recorded_at: datetime
+    idempotency_key: str | None
+    request_sha256: str
+    outcome: str
+    pd_12m: float
+    grade: int
+    limit_minor: int
+    currency: str
+    model_sha256: str
+    policy_sha256: str
+    request: str
+    body: str
+
+
+class Record:
+    """The record in a database.
+
+    Parameters
+    ----------
+    url : str
+        A SQLAlchemy URL. On SQLite: WAL, ``synchronous=FULL`` (NORMAL loses acknowledged records on a
+        power cut), one ``BEGIN IMMEDIATE`` transaction per append.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url)
+        self._writer = self.engine.execution_options(is_writer=True)
+        self._lock = threading.Lock()
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _durable)
+            sa.event.listen(self.engine, "begin", _immediate)
+        try:
+            _METADATA.create_all(self.engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise _unwritten(error) from None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Make entries durable in one transaction, or raise and keep none of them.
+
+        Raises
+        ------
+        ConflictError
+            Where an idempotency key was taken by another writer meanwhile: look it up and answer that.
+        RecordError
+            Where the database cannot write (disk full, locked, gone).
+        """
+        try:
+            with self._lock, self._writer.begin() as connection:
+                connection.execute(_DECISIONS.insert(), [asdict(entry) for entry in entries])
+        except sa.exc.IntegrityError:
+            raise ConflictError("the idempotency key was used a moment ago", do="send the request again") from None
+        except sa.exc.SQLAlchemyError as error:
+            raise _unwritten(error) from None
+
+    def body_of(self, decision_id: str) -> str:
+        """Return the stored answer of a decision; `UnknownDecisionError` where there is none."""
+        found = self._rows(sa.select(_DECISIONS.c.body).where(_DECISIONS.c.decision_id == decision_id))
+        if not found:
+            raise UnknownDecisionError(f"no decision {decision_id!r}", where="decision_id")
+        return str(found[0].body)
+
+    def bodies_of_customer(self, customer_id: str, limit: int = 100) -> list[str]:
+        """Return the stored answers about a customer, newest first."""
+        query = (
+            sa.select(_DECISIONS.c.body)
+            .where(_DECISIONS.c.customer_id == customer_id)
+            .order_by(_DECISIONS.c.seq.desc())
+            .limit(limit)
+        )
+        return [str(row.body) for row in self._rows(query)]
+
+    def answered(self, idempotency_key: str, request_sha256: str) -> str | None:
+        """Return the stored answer to a key, None where it is new.
+
+        Raises
+        ------
+        ConflictError
+            Where the key came with another request before.
+        """
+        query = sa.select(_DECISIONS.c.body, _DECISIONS.c.request_sha256).where(
+            _DECISIONS.c.idempotency_key == idempotency_key
+        )
+        found = self._rows(query)
+        if not found:
+            return None
+        if found[0].request_sha256 != request_sha256:
+            raise ConflictError(
+                "the key was used with another request",
+                where="Idempotency-Key",
+                expected="one key per request",
+                do="use a new key",
+            )
+        return str(found[0].body)
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(query).all()
+        except sa.exc.SQLAlchemyError as error:
+            raise RecordError(f"the record cannot be read ({type(error).__name__})", do="check the database") from None
+
+
+def _durable(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_immediate` says
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _immediate(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("is_writer"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _unwritten(error: Exception) -> RecordError:
+    # The class only: the statement holds customer data.
+    return RecordError(
+        f"the decision could not be recorded, so it is not given ({type(error).__name__})",
+        where="record",
+        do="check disk space and the database, then send the same request again",
+    )

@@ -1,0 +1,307 @@
+"""The spine of one decision: from a checked request to a recorded answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import rfc8785
+
+from data.asof import KnownAccount, known_account
+from data.errors import AsOfError, ConflictError, ModelError, ObligorError
+from data.ledger import no_rate
+from data.money import round_money, to_minor
+from data.store import LedgerStore
+from features.build import account_features
+from features.catalogue import NAMES
+from policy.decide import Decision, Facts, Request, decide
+from policy.rulebook import Rulebook, in_force
+from serving.inline import account_of
+from serving.reasons import principal_reasons
+from serving.record import Entry, Record
+from serving.schemas import DecisionRequest
+from training.pd_model import PdModel, as_rows, load_bundle
+
+MODEL_NAME = "obligor-pd"
+POINTER = "champion.json"
+log = logging.getLogger("obligor")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves now."""
+
+    model: PdModel
+    version: str
+    sha256: str
+
+
+class ChampionKeeper:
+    """The champion of a store; it follows the pointer, and keeps the last good model.
+
+    Parameters
+    ----------
+    store : Path
+        Where `obligor promote` writes ``champion.json`` and the bundles.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self._champion: Champion | None = None
+        self._seen = -1  # the pointer's time of change when it was last tried
+
+    def current(self) -> Champion:
+        """Return the champion; a damaged newcomer is refused and told, the last good one stays.
+
+        Raises
+        ------
+        ModelError
+            Where there is none.
+        """
+        try:
+            changed = (self.store / POINTER).stat().st_mtime_ns
+        except OSError:
+            changed = -1
+        if changed not in (-1, self._seen):
+            self._seen = changed
+            try:
+                self._champion = self._load()
+                log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
+            except ModelError as error:
+                log.error("a new champion is refused, the last good one stays: %s", error)
+        if self._champion is None:
+            raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
+        return self._champion
+
+    def _load(self) -> Champion:
+        try:
+            pointer = json.loads((self.store / POINTER).read_text(encoding="utf-8"))
+            version, sha256 = str(pointer["version"]), str(pointer["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None
+        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
+            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
+        return Champion(load_bundle(self.store / "models" / sha256, sha256), version, sha256)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A question with everything its answer needs, before it is recorded."""
+
+    request: DecisionRequest
+    known: KnownAccount
+    values: Sequence[float]
+    source: str
+    observed_until: date | None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything a decision needs; clock and ids come from the rim.
+
+    Attributes
+    ----------
+    now : callable
+        The time, with its zone.
+    new_id : callable
+        A fresh decision id.
+    """
+
+    ledger: LedgerStore
+    record: Record
+    champions: ChampionKeeper
+    rulebooks: Sequence[Rulebook]
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    def decide(self, request: DecisionRequest, key: str | None = None) -> str:
+        """Return the recorded answer to one request as JSON text; a repeated key gets the stored one."""
+        answer = self.decide_all([request], [key])[0]
+        if isinstance(answer, ObligorError):
+            raise answer
+        return answer
+
+    def decide_all(
+        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]
+    ) -> list[str | ObligorError]:
+        """Answer many requests with one prediction and one commit; each answer is a text or its error.
+
+        Raises
+        ------
+        ModelError, RecordError
+            Where no answer at all can be given.
+        """
+        champion = self.champions.current()
+        # 1-4. Checked requests -> known_on(as_of) -> features; what was answered before is not asked again.
+        answers = [self._stored_or_features(*pair) for pair in zip(requests, keys, strict=True)]
+        fresh = {place: scored for place, scored in enumerate(answers) if isinstance(scored, Scored)}
+        done: list[str | ObligorError] = [a if not isinstance(a, Scored) else "" for a in answers]
+        if not fresh:
+            return done
+        # 5-6. PD and contributions, once for all.
+        rows = as_rows([scored.values for scored in fresh.values()])
+        margins, pds = champion.model.margin(rows), champion.model.predict_pd_12m(rows)
+        contributions, bases = champion.model.contributions(rows)
+        # 7-8. Reasons and decision, one by one.
+        entries = {}
+        for i, (place, scored) in enumerate(fresh.items()):
+            explained = {
+                "base": float(bases[i]),
+                "contributions": dict(zip(NAMES, contributions[i].tolist(), strict=True)),
+                "margin": float(margins[i]),
+                "calibration": champion.model.calibration.as_dict(),
+            }
+            try:
+                entries[place] = self._entry(scored, keys[place], float(pds[i]), explained, champion)
+                done[place] = entries[place].body
+            except ObligorError as error:
+                done[place] = error
+        # 9. Durable before anything leaves.
+        if entries:
+            self._append(list(entries.values()))
+        return done
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        try:
+            self.record.append(entries)
+        except ConflictError:
+            # Another request with this key won the race: its stored answer is the answer.
+            raise ConflictError(
+                "a request with this key is being answered", where="Idempotency-Key", do="send the request again"
+            ) from None
+
+    def _stored_or_features(self, request: DecisionRequest, key: str | None) -> str | Scored | ObligorError:
+        try:
+            if key is not None and (stored := self.record.answered(key, _sha256(request))) is not None:
+                return stored
+            return self._features(request)
+        except ObligorError as error:
+            if error.__class__.__name__ == "RecordError":
+                raise
+            return error
+
+    def _features(self, request: DecisionRequest) -> Scored:
+        today = self.now().date()
+        if request.ledger is None:
+            account, last = self.ledger.account(request.customer_id), self.ledger.observed_until()
+        else:
+            account, last = account_of(request.customer_id, request.ledger, today), None
+        as_of = request.as_of or (min(last, today) if last else today)
+        if as_of > today:
+            raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")
+        known = known_account(account, as_of)
+        return Scored(request, known, account_features(known), "request" if last is None else "store", last)
+
+    def _entry(
+        self, scored: Scored, key: str | None, pd_12m: float, explained: Mapping[str, Any], champion: Champion
+    ) -> Entry:
+        known, request = scored.known, scored.request
+        rulebook = in_force(self.rulebooks, known.as_of)
+        values = dict(zip(NAMES, scored.values, strict=True))
+        facts = Facts(pd_12m, known.account.currency, values, _request_in_reporting(scored))
+        decision = decide(facts, rulebook)
+        decision_id, recorded_at = self.new_id(), self.now()
+        answer = {
+            "decision_id": decision_id,
+            "customer_id": request.customer_id,
+            "as_of": known.as_of,
+            "recorded_at": recorded_at,
+            "outcome": decision.outcome,
+            "pd_12m": pd_12m,
+            **_decided(decision),
+            "reasons": principal_reasons(decision.reasons, values, explained["contributions"]),
+            "explanation": explained,
+            "rules": [_traced(evaluation) for evaluation in decision.trace],
+            "model": {
+                "name": MODEL_NAME,
+                "version": champion.version,
+                "sha256": champion.sha256,
+                "horizon_days": champion.model.horizon_days,
+            },
+            "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
+            "features": {name: None if math.isnan(value) else value for name, value in values.items()},
+            "ledger": {"source": scored.source, "observed_until": scored.observed_until},
+        }
+        return Entry(
+            decision_id=decision_id,
+            customer_id=request.customer_id,
+            as_of=known.as_of,
+            recorded_at=recorded_at,
+            idempotency_key=key,
+            request_sha256=_sha256(request),
+            outcome=decision.outcome,
+            pd_12m=pd_12m,
+            grade=decision.grade,
+            limit_minor=to_minor(decision.limit.amount, decision.limit.currency),
+            currency=decision.limit.currency,
+            model_sha256=champion.sha256,
+            policy_sha256=rulebook.sha256,
+            request=request.model_dump_json(),
+            body=orjson.dumps(answer).decode(),
+        )
+
+
+def _sha256(request: DecisionRequest) -> str:
+    """The request in its canonical form (RFC 8785): spacing and order of keys do not matter."""
+    return hashlib.sha256(rfc8785.dumps(request.model_dump(mode="json"))).hexdigest()
+
+
+def _request_in_reporting(scored: Scored) -> Request | None:
+    """The requested amount in the reporting currency, at the last rate known."""
+    asked, account = scored.request.request, scored.known.account
+    if asked is None:
+        return None
+    rate = Decimal(1)
+    if asked.currency != account.currency:
+        rates = [row for row in account["fx_rates"] if row["currency"] == asked.currency]
+        if not rates:
+            raise no_rate(asked.currency, account.currency, scored.known.as_of)
+        rate = Decimal(str(max(rates, key=lambda row: row["rate_on"])["rate"]))
+    return Request(round_money(asked.amount * rate, account.currency), asked.terms_days)
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    currency = decision.limit.currency
+    collection = decision.collection and {
+        "stage": decision.collection.stage,
+        "value_per_minute": {"amount": str(decision.collection.value_per_minute), "currency": currency},
+        "because": decision.collection.because,
+    }
+    return {
+        "grade": decision.grade,
+        "score": decision.score,
+        "limit": {
+            "amount": str(decision.limit.amount),
+            "currency": currency,
+            "binding_cap": decision.limit.binding_cap,
+            "caps": {name: str(cap) for name, cap in decision.limit.caps.items()},
+        },
+        "terms": {"terms_days": decision.terms_days, "is_prepaid": decision.is_prepaid},
+        "expected_loss": {"amount": str(decision.expected_loss), "currency": currency},
+        "collection": collection,
+    }
+
+
+def _traced(evaluation: Any) -> dict[str, Any]:
+    return {
+        "table": evaluation.table,
+        "inputs": {name: _plain(value) for name, value in evaluation.inputs.items()},
+        "tried": list(evaluation.tried),
+        "fired": evaluation.fired,
+        "because": evaluation.because,
+        "outputs": {name: _plain(value) for name, value in evaluation.outputs.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Decimals are written as text: a trace is read by people and must not lose a digit."""
+    return str(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,160 @@
+"""The PD model: a LightGBM booster with a calibration, kept as a bundle that needs no unpickling."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import ModelError
+from features import catalogue
+from training.calibration import Calibration
+
+Floats = NDArray[np.float64]
+FILES = ("model.txt", "calibration.json", "catalogue.json")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class PdModel:
+    """A fitted model.
+
+    Attributes
+    ----------
+    booster : lightgbm.Booster
+        Gives the margin (log-odds before calibration).
+    calibration : Calibration
+        From margin to PD over `horizon_days`.
+    features : tuple of str
+        Column names, in the order of every input row.
+    horizon_days : int
+        The window the PD speaks of.
+    about : dict
+        Facts kept with the model: default definition, training dates, figures.
+    """
+
+    booster: lgb.Booster
+    calibration: Calibration
+    features: tuple[str, ...]
+    horizon_days: int
+    about: dict[str, Any]
+
+    def margin(self, rows: Floats) -> Floats:
+        """Return the margin of each row, shape (n,)."""
+        return np.asarray(self.booster.predict(rows, raw_score=True, num_threads=1))
+
+    def predict_pd(self, rows: Floats) -> Floats:
+        """Return P(default within `horizon_days`) of each row, shape (n,), in (0, 1)."""
+        return self.calibration(self.margin(rows))
+
+    def predict_pd_12m(self, rows: Floats) -> Floats:
+        """Return the PD over 12 months; another horizon is converted at a constant hazard.
+
+        ``pd_12m = 1 - (1 - pd) ** (365 / horizon_days)``.
+        """
+        pd_ = self.predict_pd(rows)
+        return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
+
+    def contributions(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return exact SHAP contributions, shape (n, features), and the base, shape (n,).
+
+        Base plus contributions is the margin.
+        """
+        both = np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+        return both[:, :-1], both[:, -1]
+
+    def save(self, folder: Path) -> str:
+        """Write the bundle and return its SHA-256, that of the manifest."""
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = [entry.__dict__ | {"low": str(entry.low), "high": str(entry.high)} for entry in catalogue.CATALOGUE]
+        contents = {
+            "model.txt": self.booster.model_to_string(),
+            "calibration.json": _json(self.calibration.as_dict()),
+            "catalogue.json": _json(entries),
+        }
+        for name, text in contents.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        manifest = {
+            "format": 1,
+            "files": {name: _sha256(text.encode()) for name, text in contents.items()},
+            "features": list(self.features),
+            "catalogue_sha256": catalogue.fingerprint(),
+            "horizon_days": self.horizon_days,
+            "about": self.about,
+        }
+        (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        return _sha256((folder / MANIFEST).read_bytes())
+
+
+def load_bundle(folder: Path, sha256: str) -> PdModel:
+    """Load a bundle whose manifest has that SHA-256; every file is checked BEFORE it is parsed.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `PdModel.save` wrote.
+    sha256 : str
+        What `save` returned, from a source that is trusted (the registry's pointer).
+
+    Raises
+    ------
+    ModelError
+        Where a file is missing, was changed, or speaks of other features than this version's.
+    """
+    manifest_bytes = _read(folder / MANIFEST)
+    _require_hash(folder / MANIFEST, manifest_bytes, sha256)
+    manifest = json.loads(manifest_bytes)
+    contents = {}
+    for name in FILES:
+        contents[name] = _read(folder / name)
+        _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
+    if manifest["catalogue_sha256"] != catalogue.fingerprint():
+        raise ModelError(
+            "its features mean something else in this version",
+            where=str(folder),
+            expected="the catalogue the model was trained with",
+            do="train again with this version",
+        )
+    calibration = json.loads(contents["calibration.json"])
+    return PdModel(
+        booster=lgb.Booster(model_str=contents["model.txt"].decode()),
+        calibration=Calibration(calibration["kind"], tuple(calibration["parameters"])),
+        features=tuple(manifest["features"]),
+        horizon_days=manifest["horizon_days"],
+        about=manifest["about"],
+    )
+
+
+def as_rows(vectors: Sequence[Sequence[float]]) -> Floats:
+    """Return feature vectors as the matrix the model takes, shape (n, features)."""
+    return np.asarray(vectors, dtype=np.float64)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise ModelError("file is missing", where=path.name, expected="a complete bundle", do="export again") from None
+
+
+def _require_hash(path: Path, content: bytes, sha256: str) -> None:
+    if not hmac.compare_digest(_sha256(content), sha256):
+        raise ModelError(
+            "file was changed after it was made", where=path.name, expected=f"SHA-256 {sha256}", do="export again"
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)

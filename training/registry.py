@@ -1,0 +1,219 @@
+"""Runs and versions of models in MLflow, and the one bundle that serves: the only module that knows mlflow."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from data.errors import ModelError
+from training.evaluate import difference, figures
+from training.pd_model import PdModel, load_bundle
+
+NAME = "obligor-pd"
+CHAMPION, CHALLENGER = "champion", "challenger"
+TEST_ROWS = "test_rows.parquet"
+POINTER = "champion.json"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Who made which version the champion, when and why."""
+
+    version: str
+    sha256: str
+    by: str
+    because: str
+    at: str
+    forced: bool
+    objections: tuple[str, ...]
+
+
+class Registry:
+    """The MLflow store in one folder: an SQLite file, the artefacts, the exported champion.
+
+    Parameters
+    ----------
+    store : Path
+        Created where absent. Never serve it as an MLflow server without a login in front.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store = store.resolve()
+        self.store.mkdir(parents=True, exist_ok=True)
+        self.client = mlflow.MlflowClient(f"sqlite:///{self.store}/mlflow.db")
+        found = self.client.get_experiment_by_name(NAME)
+        self.experiment_id = (
+            found.experiment_id
+            if found
+            else self.client.create_experiment(NAME, artifact_location=(self.store / "artifacts").as_uri())
+        )
+
+    def log_run(
+        self,
+        model: PdModel,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        fingerprints: Mapping[str, str],
+        test_rows: pd.DataFrame,
+        report: Sequence[Path],
+        at: datetime,
+    ) -> str:
+        """Keep a run with all that belongs to it and register it as the challenger.
+
+        Parameters
+        ----------
+        report : sequence of Path
+            The report and its plots.
+        test_rows : DataFrame
+            Features, label and customer of the out-of-time rows; a later candidate is compared on its own.
+
+        Returns
+        -------
+        str
+            The version in the registry.
+        """
+        at_ms = int(at.timestamp() * 1000)
+        run_id = self.client.create_run(self.experiment_id, start_time=at_ms).info.run_id
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, at_ms, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)) for name, value in (*parameters.items(), *fingerprints.items())],
+        )
+        with TemporaryDirectory() as folder:
+            sha256 = model.save(Path(folder) / "bundle")
+            test_rows.to_parquet(Path(folder) / TEST_ROWS)
+            self.client.log_artifacts(run_id, folder)
+        for path in report:
+            self.client.log_artifact(run_id, str(path), "report")
+        self.client.set_terminated(run_id)
+        version = self._register(run_id, sha256)
+        self.client.set_registered_model_alias(NAME, CHALLENGER, version)
+        return version
+
+    def _register(self, run_id: str, sha256: str) -> str:
+        try:
+            self.client.create_registered_model(NAME)
+        except MlflowException:
+            pass  # it is there from an earlier run
+        source = self.client.get_run(run_id).info.artifact_uri + "/bundle"
+        version = self.client.create_model_version(NAME, source, run_id=run_id, tags={"sha256": sha256})
+        return str(version.version)
+
+    def versions(self) -> list[dict[str, str]]:
+        """Return every version with its aliases and main figures, newest first."""
+        rows = []
+        for version in self.client.search_model_versions(f"name='{NAME}'"):
+            metrics = self.client.get_run(str(version.run_id)).data.metrics
+            rows.append(
+                {
+                    "version": str(version.version),
+                    "aliases": ", ".join(self.client.get_model_version(NAME, version.version).aliases),
+                    "gini": f"{metrics['gini']:.4f}",
+                    "brier": f"{metrics['brier']:.5f}",
+                    "brier_constant": f"{metrics['brier_constant']:.5f}",
+                    "promoted_by": version.tags.get("promoted_by", ""),
+                }
+            )
+        return sorted(rows, key=lambda row: -int(row["version"]))
+
+    def model(self, version: str) -> PdModel:
+        """Load a version's bundle, its hash checked first."""
+        found = self._version(version)
+        return load_bundle(self._artifact(found, "bundle"), found.tags["sha256"])
+
+    def promote(self, version: str, *, by: str, because: str, at: datetime, force: bool = False) -> Promotion:
+        """Make a version the champion and export its bundle for the service.
+
+        Raises
+        ------
+        ModelError
+            Where the version is worse than no model or than the champion, and `force` is not given.
+        """
+        found = self._version(version)
+        objections = tuple(self.objections(version))
+        if objections and not force:
+            raise ModelError(
+                "; ".join(objections),
+                where=f"version {version}",
+                expected="a model no worse than the champion and the constant rate",
+                do="train a better one, or promote with --force and say why",
+            )
+        promotion = Promotion(
+            version=str(found.version),
+            sha256=found.tags["sha256"],
+            by=by,
+            because=because,
+            at=at.isoformat(timespec="seconds"),
+            forced=bool(objections),
+            objections=objections,
+        )
+        for name in ("by", "because", "at", "forced"):
+            self.client.set_model_version_tag(NAME, found.version, f"promoted_{name}", str(getattr(promotion, name)))
+        self._export(found, promotion)
+        self.client.set_registered_model_alias(NAME, CHAMPION, found.version)
+        return promotion
+
+    def objections(self, version: str) -> list[str]:
+        """Say each reason against a promotion, with figures; compared on the version's own test rows."""
+        rows = pd.read_parquet(self._artifact(self._version(version), TEST_ROWS))
+        label, customers = rows["label"].to_numpy(), rows["customer"].to_numpy()
+        matrix = rows.drop(columns=["label", "customer"]).to_numpy()
+        pd_ = self.model(version).predict_pd(matrix)
+        own, found = figures(pd_, label), list[str]()
+        if own["brier"] >= own["brier_constant"]:
+            found.append(f"Brier {own['brier']:.5f} is not below the constant rate's {own['brier_constant']:.5f}")
+        if own["gini"] <= 0:
+            found.append(f"Gini {own['gini']:.3f} does not rank at all")
+        champion = self.champion()
+        if champion and champion != version:
+            gap = difference(pd_, self.model(champion).predict_pd(matrix), label, customers, 300, 0)
+            if gap["gini"].high < 0:
+                found.append(f"Gini is below the champion's (version {champion}) by {gap['gini']}")
+            if gap["brier"].low > 0:
+                found.append(f"Brier is above the champion's (version {champion}) by {gap['brier']}")
+        return found
+
+    def champion(self) -> str | None:
+        """Return the champion's version, None where there is none yet."""
+        try:
+            return str(self.client.get_model_version_by_alias(NAME, CHAMPION).version)
+        except MlflowException:
+            return None
+
+    def latest(self) -> str:
+        """Return the newest version."""
+        versions = self.versions()
+        if not versions:
+            raise ModelError("no model has been trained", where=str(self.store), do="run `obligor train` first")
+        return versions[0]["version"]
+
+    def _version(self, version: str) -> ModelVersion:
+        try:
+            return self.client.get_model_version(NAME, version)
+        except MlflowException:
+            known = [row["version"] for row in self.versions()]
+            raise ModelError(f"no version {version}", where=NAME, expected=f"one of {known}") from None
+
+    def _artifact(self, version: ModelVersion, name: str) -> Path:
+        return Path(self.client.download_artifacts(str(version.run_id), name))
+
+    def _export(self, version: ModelVersion, promotion: Promotion) -> None:
+        """Write the bundle beside the old one, then switch the pointer in one step."""
+        target = self.store / "models" / promotion.sha256
+        self.model(promotion.version).save(target)
+        load_bundle(target, promotion.sha256)
+        pointer = self.store / f".{POINTER}.new"
+        pointer.write_text(json.dumps(asdict(promotion), indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(pointer, self.store / POINTER)

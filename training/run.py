@@ -1,0 +1,158 @@
+"""The spine of one training run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data.ledger import Ledger
+from training.config import TrainingConfig
+from training.evaluate import Interval, figures, psi, with_intervals
+from training.fit import Fit, fit_model, plain_lightgbm
+from training.pd_model import PdModel
+from training.report import Evaluation, feature_psi, write_report
+from training.sample import Progress, Sample, Split, build_sample
+
+SOURCES = ("data", "features", "training")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves behind."""
+
+    version: str
+    fit: Fit
+    split: Split
+    result: Evaluation
+    report: Path
+
+
+def train(
+    ledger: Ledger, config: TrainingConfig, store: Path, report: Path, *, at: datetime, progress: Progress = iter
+) -> Trained:
+    """Train, evaluate out of time, report, and register one model as the challenger.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A checked ledger (steps 1 and 2 of the spine: `read_ledger`, `check_ledger`).
+    store : Path
+        The MLflow store.
+    report : Path
+        Folder for the HTML report and its plots.
+    at : datetime
+        The time the run is filed under.
+    """
+    from training.registry import Registry  # here: mlflow takes seconds to import
+
+    # 3-5. As-of grid; per date known_on -> build_features; labels; split out of time with a gap.
+    split = build_sample(ledger, config, progress)
+    # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
+    fit = fit_model(split.train, config)
+    fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config)))
+    # 8. Evaluate out of time, beside plain LightGBM on the same rows.
+    result = evaluate(fit, split, config)
+    files = write_report(report, fit, split, result, config)
+    # 9. Keep the run and register it; promotion is a step of its own, by a named person.
+    version = Registry(store).log_run(
+        fit.model,
+        parameters=_flat(config.model_dump()) | {"n_trees": fit.n_trees, "calibration": fit.model.calibration.kind},
+        metrics=_metrics(result),
+        fingerprints={"data_sha256": data_fingerprint(ledger), "code_sha256": code_fingerprint()},
+        test_rows=split.test.features.assign(label=split.test.label, customer=split.test.customers),
+        report=files,
+        at=at,
+    )
+    return Trained(version, fit, split, result, files[0])
+
+
+def evaluate_model(
+    model: PdModel, split: Split, config: TrainingConfig
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Return all figures of a model on the out-of-time rows, and those of plain LightGBM beside it."""
+    matrix, test = split.test.features.to_numpy(), split.test
+    options = {"rounds": config.bootstrap_rounds, "seed": config.seed}
+    ours = with_intervals(model.predict_pd(matrix), test.label, test.customers, **options)
+    peer = with_intervals(plain_lightgbm(split.train).predict_pd(matrix), test.label, test.customers, **options)
+    return ours, peer
+
+
+def evaluate(fit: Fit, split: Split, config: TrainingConfig) -> Evaluation:
+    """Evaluate a fresh fit: all figures with intervals, by vintage, stability."""
+    test_pd = fit.model.predict_pd(split.test.features.to_numpy())
+    train_pd = fit.model.calibration(fit.out_of_fold_margin)
+    ours, peer = evaluate_model(fit.model, split, config)
+    options = {"rounds": config.bootstrap_rounds, "seed": config.seed}
+    return Evaluation(
+        figures=ours,
+        peer=peer,
+        by_vintage=_by_vintage(split.test, test_pd, options),
+        psi_by_feature=feature_psi(split),
+        psi_score=psi(train_pd, test_pd),
+        test_pd=test_pd,
+    )
+
+
+def _by_vintage(test: Sample, pd_: np.ndarray[Any, np.dtype[np.float64]], options: dict[str, int]) -> pd.DataFrame:
+    rows = []
+    for as_of in sorted(set(test.rows["as_of"])):
+        is_in = (test.rows["as_of"] == as_of).to_numpy()
+        if test.label[is_in].sum() == 0:
+            continue
+        found = with_intervals(pd_[is_in], test.label[is_in], np.arange(is_in.sum()), **options)
+        shown = ("gini", "ks", "brier", "brier_constant", "calibration_slope", "mean_pd", "default_rate")
+        rows.append({"as_of": as_of, "rows": is_in.sum(), **{name: str(found[name]) for name in shown}})
+    return pd.DataFrame(rows)
+
+
+def _metrics(result: Evaluation) -> dict[str, float]:
+    metrics = {"psi_score": result.psi_score}
+    for name, interval in result.figures.items():
+        metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    metrics |= {f"plain_{name}": interval.value for name, interval in result.peer.items()}
+    metrics |= {f"psi_{name}": value for name, value in result.psi_by_feature.items()}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
+    dates = split.train.rows["as_of"]
+    return {
+        "default": config.default.model_dump(),
+        "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
+        "rows": len(dates),
+        "defaults": int(split.train.label.sum()),
+        "n_trees": fit.n_trees,
+        "seed": config.seed,
+        "train_gini": figures(fit.model.calibration(fit.out_of_fold_margin), split.train.label)["gini"],
+    }
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def data_fingerprint(ledger: Ledger) -> str:
+    """SHA-256 over every cell of every table."""
+    digest = hashlib.sha256(ledger.currency.encode())
+    for table in sorted(ledger.tables):
+        frame = ledger[table].sort_index(axis=1)
+        digest.update(table.encode() + pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def code_fingerprint() -> str:
+    """SHA-256 over the sources that make a model."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for path in sorted(path for folder in SOURCES for path in (root / folder).glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
