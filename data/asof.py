@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from data.errors import AsOfError
-from data.ledger import Account, Ledger
+from data.ledger import Account, Ledger, is_among
 
 LEARNT_LATER = {"disputes": "resolved_on"}
 
@@ -60,7 +60,7 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             known[table] = known[table].assign(**{column: known[table][column].where(known[table][column] <= day)})
     for table in ("payments", "promises", "disputes", "write_offs"):
         if table in known:
-            known[table] = known[table][known[table]["invoice_id"].isin(known["invoices"]["invoice_id"])]
+            known[table] = known[table][is_among(known[table]["invoice_id"], known["invoices"]["invoice_id"])]
     return KnownLedger(replace(ledger, tables=known), as_of)
 
 
@@ -70,8 +70,10 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     A customer without any invoice is an answer (a thin file), one whose first invoice comes after
     `as_of` is an error: the question is about a time before the story began.
     """
-    rows = {table: [_masked(table, row, as_of) for row in account[table] if row["known_on"] <= as_of]
-            for table in account.rows}
+    rows = {
+        table: [_masked(table, row, as_of) for row in account[table] if row["known_on"] <= as_of]
+        for table in account.rows
+    }
     if account["invoices"] and not rows["invoices"]:
         raise _too_early(as_of, min(row["known_on"] for row in account["invoices"]))
     invoices = {row["invoice_id"] for row in rows.get("invoices", ())}

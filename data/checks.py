@@ -11,7 +11,7 @@ import pandas as pd
 import pandera.errors
 
 from data.errors import SchemaError
-from data.ledger import CONTRACTS, REQUIRED_TABLES, Ledger, day_columns
+from data.ledger import CONTRACTS, REQUIRED_TABLES, Ledger, day_columns, is_among
 
 Level = Literal["refuse", "quarantine", "note"]
 # More bad rows than this in one table and what is left no longer speaks for the customers.
@@ -124,8 +124,14 @@ def _contract(table: str, frame: pd.DataFrame, told: set[tuple[str, int | None]]
             if case.check == "field_uniqueness" and (case.column, case.failure_case) not in seen:
                 seen.add((case.column, case.failure_case))  # the first of the duplicates stands
                 continue
-            if (case.column, row) not in told:
+            if (case.column, row) not in told and not _is_filled_from_empty(table, frame, case.column, row):
                 yield _failure(table, case.column, row, str(case.check), case.failure_case)
+
+
+def _is_filled_from_empty(table: str, frame: pd.DataFrame, column: str, row: int | None) -> bool:
+    """Whether a cell is empty only because the date it is filled from is: one fault, told once."""
+    fills = (CONTRACTS[table].columns[column].metadata or {}).get("fills")
+    return row is not None and fills in frame and bool(pd.isna(frame.at[row, fills]))
 
 
 def _failure(table: str, column: str, row: int | None, check: str, value: object) -> Finding:
@@ -153,10 +159,11 @@ def _references(ledger: Ledger) -> Iterator[Finding]:
             frame = ledger[table]
             if frame is home or key not in frame or key not in home:
                 continue
-            for row in frame.index[~frame[key].isin(home[key])]:
+            for row in frame.index[~is_among(frame[key], home[key])]:
                 what = f"{key} {frame.at[row, key]!r} is unknown"
                 yield Finding("quarantine", table, key, int(row), what, "one that the ledger holds")
-    if {"invoice_id", "paid_on"} <= set(ledger["payments"]) and {"invoice_id", "issued_on"} <= set(invoices):
+    has_dates = {"invoice_id", "paid_on"} <= set(ledger["payments"]) and {"invoice_id", "issued_on"} <= set(invoices)
+    if has_dates and len(invoices):
         issued = ledger["payments"]["invoice_id"].map(invoices.set_index("invoice_id")["issued_on"])
         for row in issued.index[ledger["payments"]["paid_on"] < issued]:
             what = "paid before the invoice was issued; kept as an early payment"

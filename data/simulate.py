@@ -68,10 +68,13 @@ class Simulation:
         has_stopped = state["stops_on"] <= day
         defaults_soon = (state["defaults_on"] <= day + horizon_days).astype(float)
         truth = pd_open.where(~has_stopped, defaults_soon)[state["defaults_on"] > day]
-        return truth.set_axis(self.ledger["customers"]["customer_id"].to_numpy()[truth.index])
+        named: pd.Series[float] = truth.set_axis(self.ledger["customers"]["customer_id"].to_numpy()[truth.index])
+        return named
 
 
-def simulate_ledger(n_customers: int = 2000, months: int = 36, *, seed: int, start: date = date(2022, 1, 1)) -> Simulation:
+def simulate_ledger(
+    n_customers: int = 2000, months: int = 36, *, seed: int, start: date = date(2022, 1, 1)
+) -> Simulation:
     """Draw a ledger of `n_customers` over `months` months.
 
     Parameters
@@ -183,7 +186,9 @@ def _settle(rng: np.random.Generator, people: pd.DataFrame, items: pd.DataFrame)
     items["settled"] = np.minimum(settled, items["due"].to_numpy() + LATEST_DAYS_LATE)
     items["disputed"] = np.where(is_disputed, opened, np.inf)
     items["resolved"] = np.where(is_disputed, resolved, np.inf)
-    items["credited"] = (items["amount"] * rng.uniform(0.2, 0.5, n)).round(2).where(is_disputed & (rng.random(n) < 0.5), 0.0)
+    items["credited"] = (
+        (items["amount"] * rng.uniform(0.2, 0.5, n)).round(2).where(is_disputed & (rng.random(n) < 0.5), 0.0)
+    )
     is_partial = ~is_disputed & (rng.random(n) < 0.15)
     items["part"] = (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2).where(is_partial, 0.0)
     items["part_on"] = np.maximum(items["settled"] - rng.integers(3, 20, n), items["issued"])

@@ -28,13 +28,14 @@ from datetime import date
 from pathlib import Path
 from string import Template
 from typing import Any
+from zipfile import BadZipFile
 
 import pandas as pd
 import sqlalchemy
 
 from data.checks import Finding, LedgerCheck, check_ledger
 from data.errors import InputError, SchemaError
-from data.ledger import CONTRACTS, DAY, DEFAULTS, Ledger, day_columns, number_columns
+from data.ledger import CONTRACTS, DEFAULTS, Ledger, day_columns, number_columns
 from data.money import minor_digits
 
 
@@ -102,12 +103,14 @@ def _raw(table: str, source: Source) -> pd.DataFrame:
         if "url" in spec:
             url = Template(spec["url"]).substitute(source.environment)
             with sqlalchemy.create_engine(url).connect() as connection:
-                return pd.read_sql(sqlalchemy.text(spec["query"]), connection)
+                frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec["query"]), connection)
+                return frame
         path = source.folder / spec["file"]
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.suffix in (".xlsx", ".xls"):
-            return pd.read_excel(path, sheet_name=spec.get("sheet", 0), dtype=object)
+            sheet: int | str = spec.get("sheet", 0)
+            return pd.read_excel(path, sheet_name=sheet, dtype=object)
         return pd.read_csv(path, dtype=str, encoding=spec.get("encoding", "utf-8"), sep=spec.get("separator", ","))
     except pd.errors.EmptyDataError:
         raise SchemaError("the file is empty", where=f"{table}: {spec['file']}", expected="a header and rows") from None
@@ -120,7 +123,7 @@ def _raw(table: str, source: Source) -> pd.DataFrame:
         ) from None
     except KeyError as error:
         raise SchemaError(f"{error} is missing", where=f"[{table}]", expected="file, or url and query") from None
-    except (OSError, ValueError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (OSError, ValueError, LookupError, BadZipFile, sqlalchemy.exc.SQLAlchemyError) as error:
         # The class only: a driver's message may hold the URL with its password.
         reason = str(error) if isinstance(error, OSError) else type(error).__name__
         raise InputError(f"cannot be read: {reason}", where=f"[{table}]", do="check file, url, query") from None
@@ -193,7 +196,8 @@ def _days(values: pd.Series[Any], spec: Mapping[str, Any], column: str) -> pd.Se
     rule = spec.get("columns", {}).get(column)
     plus = rule.get("plus_days", 0) if isinstance(rule, dict) else 0
     days = pd.to_datetime(values, format=form, errors="coerce") + pd.Timedelta(days=plus)
-    return days.dt.normalize().astype(DAY)
+    normalized: pd.Series[Any] = days.dt.normalize().astype("datetime64[s]")
+    return normalized
 
 
 def _unread(table: str, column: str, source: pd.Series[Any], typed: pd.Series[Any], expected: str) -> Iterator[Finding]:
@@ -203,7 +207,7 @@ def _unread(table: str, column: str, source: pd.Series[Any], typed: pd.Series[An
 
 def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
     """A source without a customer table: each customer is known from the first invoice on."""
-    first = invoices.groupby("customer_id", as_index=False)["issued_on"].min()
+    first = invoices.groupby("customer_id")["issued_on"].min().reset_index()
     return first.rename(columns={"issued_on": "registered_on"}).assign(known_on=first["issued_on"])
 
 

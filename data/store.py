@@ -68,9 +68,7 @@ class LedgerStore:
                 rows = _records(ledger[name], table)
                 if rows:
                     connection.execute(table.insert(), rows)
-            connection.execute(
-                _META.insert(), {"currency": ledger.currency, "observed_until": ledger.observed_until}
-            )
+            connection.execute(_META.insert(), {"currency": ledger.currency, "observed_until": ledger.observed_until})
 
     def account(self, customer_id: str) -> Account:
         """Return one customer's rows, the future included: `known_account` is the gate.

@@ -102,16 +102,7 @@ def _compiled() -> Callable[..., None]:
         function = getattr(kernel, name)
         if callable(function) and getattr(function, "__module__", "") == kernel.__name__:
             numba.extending.register_jitable(function)
-    return numba.njit(cache=True)(_all_customers)  # type: ignore[no-any-return]
-
-
-def _all_customers(
-    as_of: int, standing: Any, items: Any, events: Any, firsts: Any, work: Any, out: Any
-) -> None:
-    for customer in range(len(firsts) - 1):
-        kernel.customer_features(
-            as_of, standing[customer], items, events, firsts[customer], firsts[customer + 1], work, out[customer]
-        )
+    return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
 
 def _days(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -119,7 +110,7 @@ def _days(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _units(currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return 10.0 ** currency.map(MINOR_DIGITS).to_numpy(dtype=float)
+    return np.asarray(10.0 ** currency.map(MINOR_DIGITS).to_numpy(dtype=float), dtype=np.float64)
 
 
 def _minor(amount: pd.Series[float], currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -127,7 +118,7 @@ def _minor(amount: pd.Series[float], currency: pd.Series[str]) -> np.ndarray[Any
 
 
 def _minor_units(amount: float, currency: str) -> int:
-    return round(float(amount) * 10 ** minor_digits(currency))
+    return round(float(amount) * float(10 ** minor_digits(currency)))
 
 
 def _rate(known: KnownAccount, currency: str, on: date) -> float:
@@ -182,14 +173,14 @@ def _standing(ledger: Ledger, customers: np.ndarray[Any, Any]) -> np.ndarray[Any
     limit = limits.sort_values("known_on", kind="stable").groupby("customer_id")["value"].last().reindex(customers)
     last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
     last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
-    columns = [
+    columns: list[Any] = [
         _days(registered).astype(float),
         limit,
         last["equity"] / last["total_assets"],
         last["current_assets"] / last["current_liabilities"].where(last["current_liabilities"] > 0),
         last["net_income"] / last["turnover"].where(last["turnover"] > 0),
     ]
-    return np.ascontiguousarray(np.column_stack(columns), dtype=float)
+    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 
 
 def _account_standing(known: KnownAccount) -> list[float]:

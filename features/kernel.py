@@ -73,6 +73,22 @@ def customer_features(
     put_habits(as_of, work, standing, out)
 
 
+def all_customers(
+    as_of: int,
+    standing: Sequence[Sequence[float]],
+    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+    firsts: Sequence[int],
+    work: MutableSequence[float],
+    out: Sequence[MutableSequence[float]],
+) -> None:
+    """Fill a row of `out` per customer; it stands here so that numba's cache sees every change of the kernel."""
+    for customer in range(len(firsts) - 1):
+        customer_features(
+            as_of, standing[customer], items, events, firsts[customer], firsts[customer + 1], work, out[customer]
+        )
+
+
 def age_bin(age: int) -> int:
     """The bin of an event `age` days before the as-of date."""
     if age < 30:
@@ -122,7 +138,8 @@ def add_events(
         if kind[event] == PAYMENT:
             balance -= value[event]
             add_payment(value[event] * rate[item], day[event], due[item], bin_, work)
-            work[SIZE + bin_] += value[event] / amount[item]
+            if amount[item] > 0:  # an amount below half a minor unit is 0
+                work[SIZE + bin_] += value[event] / amount[item]
             if balance > 0:
                 work[PARTIAL + bin_] += 1.0
         elif kind[event] == CREDIT_NOTE:

@@ -121,10 +121,9 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
         raise PolicyError(f"hit policy {spec.get('hit')!r}", where=table_id, expected="unique or first")
     inputs = tuple(_column(name, text, table_id) for name, text in spec.get("inputs", {}).items())
     outputs = tuple(_column(name, text, table_id) for name, text in spec.get("outputs", {}).items())
-    rules, points = [], {column.name: set[Decimal]() for column in inputs}
-    for row in spec.get("rules", ()):
-        rules.append(_rule(row, inputs, outputs, points, table_id))
-    table = Table(table_id, spec["hit"], inputs, outputs, tuple(rules))
+    points = {column.name: set[Decimal]() for column in inputs}
+    rules = tuple(_rule(row, inputs, outputs, points, table_id) for row in spec.get("rules", ()))
+    table = Table(table_id, spec["hit"], inputs, outputs, rules)
     _prove(table, points)
     _run_cases(table, spec.get("cases", ()))
     return table
@@ -185,14 +184,14 @@ def _output(column: Column, then: Mapping[str, Any], where: str) -> Value:
 
 def _checked(column: Column, values: Mapping[str, Value], where: str) -> Value:
     """Return the value of a column if it is one the column allows."""
-    value = values.get(column.name)
+    value: Value = values.get(column.name)
     if value is None:
         if column.is_nullable:
             return None
         raise PolicyError("value is missing", where=f"{where}.{column.name}", expected=f"a {column.type}")
-    right = {"text": str, "boolean": bool, "integer": int, "number": (Decimal, int)}[column.type]
+    kinds: dict[str, tuple[type, ...]] = {"text": (str,), "boolean": (bool,), "integer": (int,), "number": (Decimal, int)}
     is_number = column.type in ("number", "integer")
-    if not isinstance(value, right) or (is_number and isinstance(value, bool)):
+    if not isinstance(value, kinds[column.type]) or (is_number and isinstance(value, bool)):
         raise PolicyError(f"{value!r} has another type", where=f"{where}.{column.name}", expected=f"a {column.type}")
     if column.type == "text" and value not in column.values:
         raise PolicyError(f"{value!r} is no such text", where=f"{where}.{column.name}", expected=str(column.values))
@@ -230,7 +229,7 @@ def _range_or_list(cell: str) -> list[str]:
 
 
 def _atom(cell: str, column: Column, points: set[Decimal], where: str) -> Test:
-    expected = {"text": f'one of {column.values}', "boolean": "true or false"}.get(
+    expected = {"text": f"one of {column.values}", "boolean": "true or false"}.get(
         column.type, "a number, < <= > >= a number, or a range such as [0..30)"
     )
     if column.type == "boolean" and cell.lower() in ("true", "false"):
@@ -277,9 +276,7 @@ def _prove(table: Table, points: Mapping[str, set[Decimal]]) -> None:
     reached = set[str]()
     for values in itertools.product(*regions):
         hits = [
-            rule.id
-            for rule in table.rules
-            if all(test(value) for test, value in zip(rule.tests, values, strict=True))
+            rule.id for rule in table.rules if all(test(value) for test, value in zip(rule.tests, values, strict=True))
         ]
         seen = ", ".join(f"{column.name} = {value}" for column, value in zip(table.inputs, values, strict=True))
         if not hits:

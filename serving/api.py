@@ -172,7 +172,9 @@ def openapi() -> dict[str, Any]:
         schemas.DecisionRequest, schemas.DecisionAnswer, schemas.BatchRequest, schemas.BatchAnswer,
         schemas.DecisionList, schemas.Problem,
     )  # fmt: skip
-    inputs: list[Any] = [(shape, "validation" if issubclass(shape, schemas.Body) else "serialization") for shape in shapes]
+    inputs: list[Any] = [
+        (shape, "validation" if issubclass(shape, schemas.Body) else "serialization") for shape in shapes
+    ]
     _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
     key = {
         "name": "Idempotency-Key", "in": "header", "required": False,

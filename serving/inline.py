@@ -32,8 +32,10 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
     SchemaError
         Naming table, row and field of the first thing that would change the result.
     """
-    rows = {table: [_row(table, place, row.model_dump(), today) for place, row in enumerate(getattr(ledger, table))]
-            for table in _HAPPENED}
+    rows = {
+        table: [_row(table, place, row.model_dump(), today) for place, row in enumerate(getattr(ledger, table))]
+        for table in _HAPPENED
+    }
     _require_unique(rows["invoices"], "invoices", "invoice_id")
     _require_unique([row for row in rows["payments"] if row["payment_id"]], "payments", "payment_id")
     known = {row["invoice_id"] for row in rows["invoices"]}

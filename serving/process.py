@@ -46,7 +46,11 @@ def running_service(environment: Mapping[str, str], port: int, log: Path, patien
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            serve_command("127.0.0.1", port), env=dict(environment), stdout=output, stderr=output, start_new_session=True
+            serve_command("127.0.0.1", port),
+            env=dict(environment),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             _wait(url, process, log, patience_s)

@@ -38,7 +38,7 @@ for _action in ("UPDATE", "DELETE"):
     sa.event.listen(
         _DECISIONS,
         "after_create",
-        sa.DDL(
+        sa.DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER decisions_no_{_action.lower()} BEFORE {_action} ON decisions "
             "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
         ).execute_if(dialect="sqlite"),

@@ -130,9 +130,7 @@ class Engine:
             raise answer
         return answer
 
-    def decide_all(
-        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]
-    ) -> list[str | ObligorError]:
+    def decide_all(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> list[str | ObligorError]:
         """Answer many requests with one prediction and one commit; each answer is a text or its error.
 
         Raises

@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.7 ms under load instead of 0.06
 
-import bentoml  # noqa: E402
+import bentoml
 
-from data.errors import ModelError  # noqa: E402
-from data.store import LedgerStore  # noqa: E402
-from policy.rulebook import read_rulebooks  # noqa: E402
-from serving.api import create_app  # noqa: E402
-from serving.record import Record  # noqa: E402
-from serving.scoring import ChampionKeeper, Engine  # noqa: E402
-from serving.settings import Settings  # noqa: E402
+from data.errors import ModelError
+from data.store import LedgerStore
+from policy.rulebook import read_rulebooks
+from serving.api import create_app
+from serving.record import Record
+from serving.scoring import ChampionKeeper, Engine
+from serving.settings import Settings
 
 log = logging.getLogger("obligor")
 app = create_app()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-import numpy as np
 import pandas as pd
 
 from data.asof import KnownLedger
@@ -69,4 +68,4 @@ def labels(events: pd.DataFrame, customers: pd.Index, as_of: date, definition: D
     day = events["due_on" if definition.anchor == "due" else "default_on"]
     start = pd.Timestamp(as_of)
     is_inside = (day > start) & (day <= start + pd.Timedelta(days=definition.horizon_days))
-    return pd.Series(np.isin(customers, events.loc[is_inside, "customer_id"]).astype(int), index=customers)
+    return pd.Series(customers.isin(events.loc[is_inside, "customer_id"]).astype(int), index=customers)

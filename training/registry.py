@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,10 +104,8 @@ class Registry:
         return version
 
     def _register(self, run_id: str, sha256: str) -> str:
-        try:
+        with suppress(MlflowException):  # it is there from an earlier run
             self.client.create_registered_model(NAME)
-        except MlflowException:
-            pass  # it is there from an earlier run
         source = self.client.get_run(run_id).info.artifact_uri + "/bundle"
         version = self.client.create_model_version(NAME, source, run_id=run_id, tags={"sha256": sha256})
         return str(version.version)

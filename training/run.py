@@ -77,9 +77,9 @@ def evaluate_model(
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return all figures of a model on the out-of-time rows, and those of plain LightGBM beside it."""
     matrix, test = split.test.features.to_numpy(), split.test
-    options = {"rounds": config.bootstrap_rounds, "seed": config.seed}
-    ours = with_intervals(model.predict_pd(matrix), test.label, test.customers, **options)
-    peer = with_intervals(plain_lightgbm(split.train).predict_pd(matrix), test.label, test.customers, **options)
+    rounds, seed = config.bootstrap_rounds, config.seed
+    ours = with_intervals(model.predict_pd(matrix), test.label, test.customers, rounds, seed)
+    peer = with_intervals(plain_lightgbm(split.train).predict_pd(matrix), test.label, test.customers, rounds, seed)
     return ours, peer
 
 
@@ -88,24 +88,25 @@ def evaluate(fit: Fit, split: Split, config: TrainingConfig) -> Evaluation:
     test_pd = fit.model.predict_pd(split.test.features.to_numpy())
     train_pd = fit.model.calibration(fit.out_of_fold_margin)
     ours, peer = evaluate_model(fit.model, split, config)
-    options = {"rounds": config.bootstrap_rounds, "seed": config.seed}
     return Evaluation(
         figures=ours,
         peer=peer,
-        by_vintage=_by_vintage(split.test, test_pd, options),
+        by_vintage=_by_vintage(split.test, test_pd, config),
         psi_by_feature=feature_psi(split),
         psi_score=psi(train_pd, test_pd),
         test_pd=test_pd,
     )
 
 
-def _by_vintage(test: Sample, pd_: np.ndarray[Any, np.dtype[np.float64]], options: dict[str, int]) -> pd.DataFrame:
+def _by_vintage(test: Sample, pd_: np.ndarray[Any, np.dtype[np.float64]], config: TrainingConfig) -> pd.DataFrame:
     rows = []
     for as_of in sorted(set(test.rows["as_of"])):
         is_in = (test.rows["as_of"] == as_of).to_numpy()
         if test.label[is_in].sum() == 0:
             continue
-        found = with_intervals(pd_[is_in], test.label[is_in], np.arange(is_in.sum()), **options)
+        found = with_intervals(
+            pd_[is_in], test.label[is_in], np.arange(is_in.sum()), config.bootstrap_rounds, config.seed
+        )
         shown = ("gini", "ks", "brier", "brier_constant", "calibration_slope", "mean_pd", "default_rate")
         rows.append({"as_of": as_of, "rows": is_in.sum(), **{name: str(found[name]) for name in shown}})
     return pd.DataFrame(rows)

@@ -1,0 +1,39 @@
+# Each target is a line or two a person could type. `make demo` and `make test` need only Python 3.11+.
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip
+
+.PHONY: demo test lint bench lock env env-dev clean
+
+demo: env                  ## the main job, end to end, in demo/
+	$(BIN)/obligor demo
+
+test: lint                 ## the whole gate
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: env-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: env-dev             ## every benchmark, with its bars
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file --json || exit 1; done
+
+lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
+	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make lock" -o requirements.lock
+	$(UV) compile --group dev --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make lock" -c requirements.lock -o requirements-dev.lock
+
+env: $(VENV)/.runtime
+env-dev: $(VENV)/.dev
+
+$(VENV)/bin/uv:
+	$${PYTHON:-python3} -m venv $(VENV) && $(BIN)/python -m pip install -q uv
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/uv
+	$(UV) install -r requirements.lock && $(UV) install --no-deps -e . && touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(UV) install -r requirements-dev.lock && touch $@
+
+clean:
+	rm -rf $(VENV) demo store report

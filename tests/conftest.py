@@ -1,0 +1,97 @@
+"""Things that take seconds to make, made once: a simulated ledger, a trained store, a service."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+
+import pytest
+from starlette.testclient import TestClient
+
+from data.simulate import Simulation, simulate_ledger
+from data.store import LedgerStore
+from policy.rulebook import RULES, read_rulebooks
+from serving.api import create_app
+from serving.record import Record
+from serving.scoring import ChampionKeeper, Engine
+from training.config import TrainingConfig
+from training.run import Trained, train
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+NOW = datetime(2025, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def shared(name: str) -> Path:
+    """A file of the shared data, or a skip that says what is missing."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{name} is not beside the project (shared/data)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def simulation() -> Simulation:
+    return simulate_ledger(800, 36, seed=3)
+
+
+@pytest.fixture(scope="session")
+def quick() -> TrainingConfig:
+    return TrainingConfig.model_validate({"bootstrap_rounds": 40, "model": {"max_trees": 80}})
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Trained:
+    from training.registry import Registry
+
+    result = train(simulation.ledger, quick, store, store / "report", at=NOW)
+    Registry(store).promote(result.version, by="tests", because="first model", at=NOW)
+    LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
+    return result
+
+
+@pytest.fixture
+def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
+    """Everything real: the trained champion, the loaded ledger, a fresh record; clock and ids are given."""
+    ids = count(1)
+    return Engine(
+        ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
+        record=Record(f"sqlite:///{tmp_path}/record.db"),
+        champions=ChampionKeeper(store),
+        rulebooks=read_rulebooks(RULES)[0],
+        now=lambda: NOW,
+        new_id=lambda: f"d-{next(ids)}",
+    )
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[TestClient]:
+    app = create_app()
+    app.state.engine = engine
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def as_of() -> date:
+    return date(2023, 12, 31)
