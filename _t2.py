@@ -1,16 +1,4 @@
-import cProfile
-import pstats
-import time
-from datetime import date
-
-from data.checks import check_ledger
-from data.simulate import simulate_ledger
-
-s = simulate_ledger(2000, 36, seed=7)
-pr = cProfile.Profile()
-pr.enable()
-t = time.time()
-check_ledger(s.ledger, today=date(2026, 1, 1))
-print(time.time() - t)
-pr.disable()
-pstats.Stats(pr).sort_stats("cumtime").print_stats(25)
+import os, httpx; from serving.process import running_service; from pathlib import Path
+with running_service({**os.environ,"OBLIGOR_STORE":"demo/store"},3399,Path("/tmp/s.log")) as u:
+    for m,p in (("GET","/v1/decisions/none"),("GET","/v1/nowhere"),("PUT","/v1/decisions"),("POST","/v1/decisions"),("GET","/nowhere"),("GET","/v1/customers/x%2Fy/decisions"),("GET","/v1/decisions/")):
+        r=httpx.request(m,u+p); print(m,p,r.status_code,r.headers.get("content-type"),r.text[:150])

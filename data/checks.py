@@ -131,7 +131,7 @@ def _contract(table: str, frame: pd.DataFrame, told: set[tuple[str, int | None]]
 def _is_filled_from_empty(table: str, frame: pd.DataFrame, column: str, row: int | None) -> bool:
     """Whether a cell is empty only because the date it is filled from is: one fault, told once."""
     fills = (CONTRACTS[table].columns[column].metadata or {}).get("fills")
-    return row is not None and fills in frame and bool(pd.isna(frame.at[row, fills]))
+    return row is not None and fills in frame and bool(frame[fills].isna()[row])
 
 
 def _failure(table: str, column: str, row: int | None, check: str, value: object) -> Finding:

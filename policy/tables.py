@@ -215,10 +215,6 @@ def _test(cell: str, column: Column, points: set[Decimal], where: str) -> Test:
     if cell.startswith("not(") and cell.endswith(")"):
         inner = _test(cell[4:-1], column, points, where)
         return lambda value: value is not None and not inner(value)
-    if cell == "null":
-        if not column.is_nullable:
-            raise PolicyError("tests for null", where=where, expected="nullable: true on the column")
-        return lambda value: value is None
     parts = _range_or_list(cell)
     tests = [_atom(part, column, points, where) for part in parts]
     return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
@@ -232,6 +228,10 @@ def _atom(cell: str, column: Column, points: set[Decimal], where: str) -> Test:
     expected = {"text": f"one of {column.values}", "boolean": "true or false"}.get(
         column.type, "a number, < <= > >= a number, or a range such as [0..30)"
     )
+    if cell == "null":
+        if not column.is_nullable:
+            raise PolicyError("tests for null", where=where, expected="nullable: true on the column")
+        return lambda value: value is None
     if column.type == "boolean" and cell.lower() in ("true", "false"):
         wanted = cell.lower() == "true"
         return lambda value: value is wanted

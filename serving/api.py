@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from data.errors import (
     ConflictError,
@@ -54,6 +54,7 @@ def create_app() -> Starlette:
             Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
             Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
             Route("/openapi.json", _get_openapi, methods=["GET"]),
+            Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={ObligorError: _on_error, HTTPException: _on_http_error, Exception: _on_bug},
     )
@@ -91,6 +92,15 @@ async def _get_customer_decisions(request: Request) -> Response:
 
 async def _get_openapi(request: Request) -> Response:
     return _json(orjson.dumps(openapi()))
+
+
+async def _nowhere(request: Request) -> Response:
+    """BentoML would answer an unknown path with plain text: a problem is ours to give."""
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
+            allowed = ", ".join(sorted(route.methods or ()))
+            raise HTTPException(405, f"{request.method} is not allowed; expected {allowed}", {"Allow": allowed})
+    raise HTTPException(404, "no such path; /v1/openapi.json lists them")
 
 
 def _engine(request: Request) -> Engine:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from data.errors import SchemaError
-from data.money import minor_digits
+from data.money import MINOR_DIGITS, minor_digits
 
 MOST_IN_BATCH = 1000
 MOST_ROWS = 20_000
@@ -24,7 +24,9 @@ def _known_currency(code: str) -> str:
 
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
-Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"]), AfterValidator(_known_currency)]
+Currency = Annotated[
+    str, Field(json_schema_extra={"enum": sorted(MINOR_DIGITS)}, max_length=3), AfterValidator(_known_currency)
+]
 Amount = Annotated[Decimal, Field(gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False)]
 AmountOrZero = Annotated[Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)]
 Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]

@@ -17,6 +17,7 @@ from data.errors import ModelError
 from data.store import LedgerStore
 from policy.rulebook import read_rulebooks
 from serving.api import create_app
+from serving.guard import PathGuard
 from serving.record import Record
 from serving.scoring import ChampionKeeper, Engine
 from serving.settings import Settings
@@ -66,3 +67,6 @@ class ObligorService:
         except ModelError:
             return False
         return True
+
+
+ObligorService.add_asgi_middleware(PathGuard)  # type: ignore[attr-defined]

@@ -1,0 +1,394 @@
+"""The HTTP interface on a real model, ledger and record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from data.simulate import Simulation
+from features.catalogue import CATALOGUE, NAMES
+from policy.rulebook import RULES, read_rulebook
+from serving.api import create_app, openapi
+from serving.schemas import DecisionAnswer
+from serving.scoring import ChampionKeeper, Engine
+from tests.service.test_record import fill_up
+
+INLINE: dict[str, Any] = {
+    "currency": "EUR",
+    "customers": [{"registered_on": "2023-01-01"}],
+    "invoices": [
+        {
+            "invoice_id": f"I{n}",
+            "issued_on": str(date(2024, 1, 5) + timedelta(days=20 * n)),
+            "due_on": str(date(2024, 2, 4) + timedelta(days=20 * n)),
+            "amount": "1000.00",
+            "currency": "EUR",
+        }
+        for n in range(17)
+    ],
+    "payments": [
+        {"invoice_id": f"I{n}", "paid_on": str(date(2024, 2, 10) + timedelta(days=20 * n)), "amount": 1000}
+        for n in range(15)
+    ],
+}
+
+
+def post(client: TestClient, body: Any = None, key: str | None = None, **more: Any) -> Any:
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post(
+        "/decisions", json={"customer_id": "C0000001", **more} if body is None else body, headers=headers
+    )
+
+
+def inline(**changes: Any) -> dict[str, Any]:
+    return {"customer_id": "NEW", "as_of": "2024-12-31", "ledger": {**INLINE, **changes}}
+
+
+def test_a_decision_is_complete_and_explained(client: TestClient) -> None:
+    response = post(client, request={"amount": "2500.00", "currency": "EUR", "terms_days": 30})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    DecisionAnswer.model_validate(answer)
+    assert (answer["customer_id"], answer["as_of"]) == ("C0000001", "2024-12-31")
+    explained = answer["explanation"]
+    assert math.isclose(explained["base"] + sum(explained["contributions"].values()), explained["margin"], abs_tol=1e-9)
+    assert list(explained["contributions"]) == list(NAMES) == list(answer["features"])
+    assert 0 < answer["pd_12m"] < 1
+    assert set(answer["limit"]["caps"]) >= {"need", "economic"}
+    assert answer["limit"]["amount"] == answer["limit"]["caps"][answer["limit"]["binding_cap"]]
+    assert [rule["table"] for rule in answer["rules"]] == ["master_scale", "hard_stops", "terms", "outcome"]
+    assert answer["model"]["version"] == "1"
+    assert len(answer["model"]["sha256"]) == len(answer["policy"]["sha256"]) == 64
+    assert answer["ledger"] == {"source": "store", "observed_until": "2024-12-31"}
+
+
+def test_reasons_are_at_most_four_ordered_true_and_one_per_family(client: TestClient, simulation: Simulation) -> None:
+    families = {feature.name: feature.family for feature in CATALOGUE}
+    seen = 0
+    for customer in simulation.ledger["customers"]["customer_id"][:40]:
+        response = post(client, customer_id=customer)
+        if response.status_code == 422:
+            continue  # no invoice yet
+        answer = response.json()
+        reasons = answer["reasons"]
+        assert len(reasons) <= 4
+        kinds = [reason["code"][0] for reason in reasons]
+        assert kinds == sorted(kinds, reverse=True)  # P before F
+        assert (answer["outcome"] == "approve") == ("P" not in kinds)
+        mine = [reason for reason in reasons if reason["feature"]]
+        given = [reason["contribution"] for reason in mine]
+        assert given == sorted(given, reverse=True)
+        assert all(value > 0 for value in given)
+        names = [families[reason["feature"]] for reason in mine]
+        assert len(names) == len(set(names))
+        for reason in mine:
+            assert reason["value"] == answer["features"][reason["feature"]]
+            assert reason["contribution"] == answer["explanation"]["contributions"][reason["feature"]]
+        seen += len(mine)
+    assert seen > 30
+
+
+def test_the_stored_answer_is_the_given_answer(client: TestClient) -> None:
+    response = post(client)
+    stored = client.get(f"/decisions/{response.json()['decision_id']}")
+    assert stored.content == response.content
+    listed = client.get("/customers/C0000001/decisions").json()
+    assert listed["decisions"] == [response.json()]
+
+
+def test_a_repeated_key_returns_the_stored_answer(client: TestClient) -> None:
+    first, again, other = post(client, key="k1"), post(client, key="k1"), post(client, key="k2")
+    assert first.content == again.content
+    assert other.json()["decision_id"] != first.json()["decision_id"]
+    text = '{ "as_of": null, "customer_id": "C0000001" }'  # the same request, written otherwise
+    reordered = client.post(
+        "/decisions", content=text, headers={"Content-Type": "application/json", "Idempotency-Key": "k1"}
+    )
+    assert reordered.content == first.content
+
+
+def test_a_key_with_another_body_is_409(client: TestClient) -> None:
+    post(client, key="k1")
+    response = post(client, key="k1", customer_id="C0000002")
+    assert response.status_code == 409
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["where"] == "Idempotency-Key"
+
+
+def test_an_inline_ledger_needs_no_stored_customer(client: TestClient) -> None:
+    answer = post(client, inline()).json()
+    assert answer["ledger"] == {"source": "request", "observed_until": None}
+    assert answer["features"]["invoice_count_365d"] == 17
+    assert answer["features"]["dbt_days_mean_365d"] == 6
+    assert answer["features"]["open_amount"] == 2000
+
+
+def test_an_inline_ledger_gives_the_answer_of_the_stored_one(client: TestClient, simulation: Simulation) -> None:
+    from tests import ascii
+
+    customer = "C0000003"
+    account = ascii.account(simulation.ledger, customer)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table in account.rows:
+        drop = {"customer_id", "sector", "country"} | ({"payment_id"} if table != "payments" else set())
+        rows[table] = [
+            {k: str(v) if isinstance(v, date) else v for k, v in row.items() if k not in drop} for row in account[table]
+        ]
+    sent = post(client, {"customer_id": customer, "as_of": "2024-06-30", "ledger": {"currency": "EUR", **rows}}).json()
+    stored = post(client, customer_id=customer, as_of="2024-06-30").json()
+    for part in ("features", "pd_12m", "explanation", "limit", "outcome", "rules"):
+        assert sent[part] == stored[part], part
+
+
+def test_the_past_is_answered_as_it_was_known(client: TestClient) -> None:
+    later, now = post(client, inline()).json(), post(client, {**inline(), "as_of": "2024-03-01"}).json()
+    assert now["features"]["invoice_count_365d"] == 3
+    assert now["features"]["open_amount"] == 1000  # I1 was paid on that day
+    assert later["features"] != now["features"]
+
+
+def test_a_thin_file_is_referred_and_says_so(client: TestClient) -> None:
+    answer = post(client, inline(invoices=[], payments=[])).json()
+    assert answer["outcome"] == "refer"
+    assert answer["reasons"][0]["code"] == "P01"
+    assert "thin file" in answer["reasons"][0]["text"]
+
+
+def test_ten_thousand_invoices_of_one_customer(client: TestClient) -> None:
+    many = [
+        {**INLINE["invoices"][0], "invoice_id": f"I{n}", "issued_on": str(date(2024, 1, 2) + timedelta(days=n % 300)),
+         "due_on": str(date(2024, 12, 1))}
+        for n in range(10_000)
+    ]  # fmt: skip
+    answer = post(client, inline(invoices=many, payments=[])).json()
+    assert answer["features"]["invoice_count_365d"] == 10_000
+    assert answer["features"]["overdue_amount"] == 10_000_000
+
+
+def test_an_overdue_customer_gets_a_collection_priority(client: TestClient) -> None:
+    answer = post(client, {**inline(), "as_of": "2024-12-05"}).json()
+    assert answer["features"]["overdue_amount"] == 1000
+    assert answer["collection"]["stage"] == "reminder"
+
+
+def test_a_request_in_another_currency_is_converted(client: TestClient) -> None:
+    rate = [{"currency": "USD", "rate_on": "2024-01-01", "rate": 0.9}]
+    asked = {**inline(fx_rates=rate), "request": {"amount": "100000.00", "currency": "USD"}}
+    # need = open 2,000 + 100,000 x 0.9
+    assert post(client, asked).json()["limit"]["caps"]["need"] == "92000.00"
+    missing = post(client, {**inline(), "request": {"amount": "1.00", "currency": "USD"}})
+    assert (missing.status_code, missing.json()["where"]) == (422, "fx_rates")
+
+
+def changed(table: str, row: int = 0, **fields: Any) -> dict[str, Any]:
+    rows = [dict(r) for r in INLINE[table]]
+    rows[row] |= fields
+    return inline(**{table: rows})
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "told"),
+    [
+        ({}, "customer_id", "required"),
+        ({"customer_id": ""}, "customer_id", "at least 1 character"),
+        ({"customer_id": 5}, "customer_id", "valid string"),
+        ({"customer_id": "C", "as_off": "2024-01-01"}, "as_off", "not permitted"),
+        ({"customer_id": "C", "as_of": "31.12.2024"}, "as_of", "valid date"),
+        ({"customer_id": "C0000001", "as_of": "2030-01-01"}, "as_of", "lies in the future"),
+        ({"customer_id": "C0000001", "as_of": "2015-01-01"}, "as_of", "no invoice was known on 2015-01-01"),
+        ({"customer_id": "C", "request": {"amount": "-5", "currency": "EUR"}}, "request.amount", "greater than 0"),
+        ({"customer_id": "C", "request": {"amount": "NaN", "currency": "EUR"}}, "request.amount", "finite"),
+        ({"customer_id": "C", "request": {"amount": True, "currency": "EUR"}}, "request.amount", "ecimal"),
+        ({"customer_id": "C", "request": {"amount": 5, "currency": "XXZ"}}, "request.currency", "unknown currency"),
+        (
+            {"customer_id": "C", "request": {"amount": 5, "currency": "EUR", "terms_days": 1.5}},
+            "request.terms_days",
+            "integer",
+        ),
+        (changed("invoices", amount=-1), "ledger.invoices[0].amount", "greater than 0"),
+        (changed("invoices", amount="0"), "ledger.invoices[0].amount", "greater than 0"),
+        (changed("invoices", currency="EURO"), "ledger.invoices[0].currency", "at most 3 characters"),
+        (changed("invoices", issued_on="2025-06-01", due_on="2025-07-01"), "ledger.invoices[0].issued_on", "future"),
+        (changed("invoices", due_on="2024-01-01"), "ledger.invoices[0].due_on", "due before it was issued"),
+        (changed("invoices", 1, invoice_id="I0"), "ledger.invoices[1].invoice_id", "'I0' again"),
+        (changed("invoices", currency="USD"), "fx_rates", "no rate from USD to EUR"),
+        (changed("payments", invoice_id="I99"), "ledger.payments[0].invoice_id", "'I99' is unknown"),
+        (changed("payments", paid_on="2025-02-02"), "ledger.payments[0].paid_on", "lies in the future"),
+        (changed("payments", kind="gift"), "ledger.payments[0].kind", "payment"),
+        (changed("payments", payment_id="P") | {"as_of": "2023-01-01"}, "as_of", "no invoice was known"),
+        ([], "body", "an object"),
+    ],
+)
+def test_bad_input_is_422_and_names_the_field(client: TestClient, body: Any, where: str, told: str) -> None:
+    response = post(client, body)
+    problem = response.json()
+    assert response.status_code == 422, problem
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["where"] == where
+    assert told in problem["detail"]
+    assert "Traceback" not in response.text
+
+
+def test_a_payment_before_its_invoice_is_an_early_payment(client: TestClient) -> None:
+    answer = post(client, changed("payments", paid_on="2024-01-01"))
+    assert answer.status_code == 200
+
+
+def test_an_unknown_customer_is_404(client: TestClient) -> None:
+    response = post(client, customer_id="NOBODY")
+    assert response.status_code == 404
+    assert "no customer 'NOBODY'" in response.json()["detail"]
+
+
+def test_an_unknown_decision_or_route_is_404(client: TestClient) -> None:
+    assert client.get("/decisions/nothing").status_code == 404
+    assert client.get("/nowhere").json()["status"] == 404
+    assert client.get("/customers/NOBODY/decisions").json() == {"customer_id": "NOBODY", "decisions": []}
+    assert client.put("/decisions").status_code == 405
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_only_json_is_taken(client: TestClient, media: str | None) -> None:
+    headers = {"Content-Type": media} if media else {}
+    assert client.post("/decisions", content=b"{}", headers=headers).status_code == 415
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"customer_id": NaN}', b"[" * 100_000])
+def test_broken_json_is_422(client: TestClient, content: bytes) -> None:
+    response = client.post("/decisions", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201, "k\u00e9".encode()])
+def test_an_unusable_key_is_422(client: TestClient, key: str | bytes) -> None:
+    response = client.post("/decisions", json={"customer_id": "C0000001"}, headers={"Idempotency-Key": key})
+    assert response.status_code == 422
+
+
+def test_a_batch_answers_each_in_order_and_lets_one_fail(client: TestClient) -> None:
+    asked = [{"customer_id": "C0000001"}, {"customer_id": "NOBODY"}, inline()]
+    body = client.post("/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}).json()
+    assert [item["status"] for item in body["decisions"]] == [200, 404, 200]
+    assert body["decisions"][1]["problem"]["where"] == "customer_id"
+    single = post(client).json()
+    first = body["decisions"][0]["decision"]
+    for part in ("features", "pd_12m", "explanation", "reasons", "limit", "rules"):
+        assert first[part] == single[part]
+    again = client.post("/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}).json()
+    assert again == body
+    assert client.get(f"/decisions/{first['decision_id']}").json() == first
+
+
+def test_a_batch_takes_a_thousand_and_no_more(client: TestClient) -> None:
+    asked = [{"customer_id": f"C{n % 700:07d}", "as_of": "2024-12-31"} for n in range(1001)]
+    assert client.post("/decisions/batch", json={"decisions": asked}).status_code == 422
+    assert client.post("/decisions/batch", json={"decisions": []}).status_code == 422
+    body = client.post("/decisions/batch", json={"decisions": asked[:1000]}).json()
+    assert sum(item["status"] == 200 for item in body["decisions"]) > 950
+
+
+# --- what must not happen
+
+
+def test_without_a_champion_it_is_503(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(tmp_path))  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, response.json()["title"]) == (503, "Service Unavailable")
+    assert "no champion" in response.json()["detail"]
+
+
+def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: TestClient) -> None:
+    assert post(client, key="before").status_code == 200
+    fill_up(engine.record)
+    while (response := post(client)).status_code == 200:
+        pass
+    assert response.status_code == 503
+    assert "not given" in response.json()["detail"]
+    assert "pd_12m" not in response.text
+    assert post(client, key="before").status_code == 200  # what was acknowledged is still there
+
+
+@pytest.mark.parametrize("damage", ["model.txt", "manifest.json", "pointer", "path", "gone"])
+def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
+    engine: Engine, client: TestClient, store: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "store"
+    shutil.copytree(store / "models", mine / "models")
+    shutil.copy(store / "champion.json", mine / "champion.json")
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    before = post(client).json()
+    pointer = json.loads((mine / "champion.json").read_text())
+    bundle = mine / "models" / pointer["sha256"]
+    if damage in ("model.txt", "manifest.json"):
+        (bundle / damage).write_text((bundle / damage).read_text().replace("1", "2", 3))
+    pointer["version"] = "2"
+    pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(damage, pointer["sha256"])
+    (mine / "champion.json").write_text("{" if damage == "pointer" else json.dumps(pointer))
+    with caplog.at_level(logging.ERROR, logger="obligor"):
+        after = post(client).json()
+    assert "refused, the last good one stays" in caplog.text
+    assert after["model"] == before["model"]
+    assert after["pd_12m"] == before["pd_12m"]
+
+
+def test_a_new_champion_is_taken_without_a_restart(
+    engine: Engine, client: TestClient, store: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "store"
+    shutil.copytree(store / "models", mine / "models")
+    pointer = json.loads((store / "champion.json").read_text())
+    (mine / "champion.json").write_text(json.dumps(pointer))
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    assert post(client).json()["model"]["version"] == "1"
+    (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
+    assert post(client).json()["model"]["version"] == "7"
+
+
+def test_rules_are_those_in_force_on_the_day(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    shutil.copytree(RULES / "2020-01-01", tmp_path / "2024-07-01")
+    for path in (tmp_path / "2024-07-01").glob("*.yaml"):
+        path.write_text(path.read_text().replace("effective: 2020-01-01", "effective: 2024-07-01"))
+    rulebooks = [*engine.rulebooks, read_rulebook(tmp_path / "2024-07-01")]
+    client.app.state.engine = replace(engine, rulebooks=rulebooks)  # type: ignore[attr-defined]
+    assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2020-01-01"
+    assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
+
+
+def test_a_bug_is_a_problem_without_a_traceback(engine: Engine, client: TestClient) -> None:
+    client.app.state.engine = None  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, response.json()["detail"]) == (500, "a bug; please report")
+
+
+def test_logs_hold_no_customer_data(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="obligor"):
+        post(client, customer_id="CANARY-NOBODY")
+        post(client, {"customer_id": "CANARY", "as_of": "CANARY"})
+        post(client, {**inline(), "customer_id": "CANARY"})
+    assert "CANARY" not in caplog.text
+
+
+def test_nothing_loaded_says_what_to_run(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    from data.store import LedgerStore
+
+    client.app.state.engine = replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, "obligor load" in response.json()["detail"]) == (422, True)
+
+
+def test_the_openapi_document_is_served_and_names_every_route(client: TestClient) -> None:
+    served = client.get("/openapi.json").json()
+    assert served == json.loads(json.dumps(openapi()))
+    routes = {
+        f"/v1{route.path}" for route in create_app().routes if "json" not in route.path and "path:" not in route.path
+    }  # type: ignore[attr-defined]
+    assert routes | {"/livez", "/readyz"} == set(served["paths"])

@@ -1,0 +1,121 @@
+"""The real BentoML server process: HTTP from outside, a restart, and the OpenAPI document by schemathesis."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from data.errors import ObligorError
+from serving.process import running_service
+from training.run import Trained
+
+
+@pytest.fixture(scope="module")
+def environment(trained: Trained, store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    record = tmp_path_factory.mktemp("record")
+    return {**os.environ, "OBLIGOR_STORE": str(store), "OBLIGOR_RECORD_URL": f"sqlite:///{record}/record.db"}
+
+
+@pytest.fixture(scope="module")
+def url(environment: dict[str, str], free_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_service(environment, free_port, tmp_path_factory.mktemp("log") / "service.log") as url:
+        yield url
+
+
+def test_it_lives_is_ready_and_decides(url: str) -> None:
+    assert httpx.get(f"{url}/livez").status_code == 200
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, timeout=20)
+    assert response.status_code == 200
+    answer = response.json()
+    assert httpx.get(f"{url}/v1/decisions/{answer['decision_id']}").json() == answer
+    assert answer["recorded_at"].endswith("+00:00")
+
+
+def test_errors_are_problems_over_the_wire_too(url: str) -> None:
+    for method, path, status in (
+        ("GET", "/v1/decisions/none", 404),
+        ("GET", "/v1/nowhere", 404),
+        ("GET", "/v1/decisions/a%0Ab", 404),
+        ("GET", "/nowhere", 404),
+        ("GET", "/", 404),
+        ("GET", "/docs.json", 404),
+        ("PUT", "/v1/decisions", 405),
+        ("POST", "/v1/decisions", 415),
+    ):
+        response = httpx.request(method, f"{url}{path}")
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["status"] == status
+
+
+def test_the_process_imports_neither_mlflow_nor_shap(trained: Trained) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, serving.service; print([m for m in ('mlflow', 'shap', 'numba', 'matplotlib') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_answer_is_one_the_document_names(url: str) -> None:
+    """schemathesis: generated requests, valid and not, against the served document."""
+    schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v1/openapi.json").json())
+    operations = [result.ok() for result in schema.get_all_operations()]
+    assert len(operations) == 6
+    calls = 0
+    for operation in operations:
+
+        @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def send(case: schemathesis.Case) -> None:
+            nonlocal calls
+            calls += 1
+            # A document cannot say that an item's due date follows its issue: 422 is a right answer to valid JSON.
+            case.call_and_validate(base_url=url, excluded_checks=[positive_data_acceptance])
+
+        send()
+    assert calls > 100
+
+
+def test_the_record_outlives_the_process(environment: dict[str, str], free_port: int, tmp_path: Path) -> None:
+    record = {"OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
+    bodies = []
+    for n in range(2):
+        with running_service({**environment, **record}, free_port + 1, tmp_path / f"{n}.log") as url:
+            headers = {"Idempotency-Key": "one"}
+            asked = {"customer_id": "C0000002"}
+            bodies.append(httpx.post(f"{url}/v1/decisions", json=asked, headers=headers, timeout=20).content)
+    assert bodies[0] == bodies[1]
+    assert json.loads(bodies[0])["customer_id"] == "C0000002"
+
+
+def test_without_a_champion_it_lives_but_is_not_ready(
+    environment: dict[str, str], free_port: int, tmp_path: Path
+) -> None:
+    with running_service({**environment, "OBLIGOR_STORE": str(tmp_path)}, free_port + 2, tmp_path / "log") as url:
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, timeout=20)
+        assert response.status_code == 503
+        assert response.json()["where"] == "registry"
+
+
+def test_a_service_that_cannot_start_says_where_to_look(
+    environment: dict[str, str], free_port: int, tmp_path: Path
+) -> None:
+    broken = {**environment, "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/no/where/record.db"}
+    with (
+        pytest.raises(ObligorError, match=r"service\.log: the service did not start"),
+        running_service(broken, free_port + 3, tmp_path / "service.log", patience_s=12),
+    ):
+        pass

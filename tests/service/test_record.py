@@ -1,0 +1,144 @@
+"""The record: append-only, durable settings, one entry per key, and no answer when the disk is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from data.errors import ConflictError, RecordError, UnknownDecisionError
+from serving.record import Entry, Record
+from tests.conftest import NOW
+
+ENTRY = Entry(
+    decision_id="d-1",
+    customer_id="ANNA",
+    as_of=date(2024, 12, 31),
+    recorded_at=NOW,
+    idempotency_key=None,
+    request_sha256="0" * 64,
+    outcome="approve",
+    pd_12m=0.01,
+    grade=5,
+    limit_minor=2**60 + 1,
+    currency="EUR",
+    model_sha256="1" * 64,
+    policy_sha256="2" * 64,
+    request="{}",
+    body='{"decision_id":"d-1"}',
+)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Iterator[Record]:
+    record = Record(f"sqlite:///{tmp_path}/record.db")
+    yield record
+    record.engine.dispose()
+
+
+def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
+    record.append([ENTRY])
+    assert record.body_of("d-1") == ENTRY.body
+    with record.engine.connect() as connection:
+        row = connection.execute(sa.text("select limit_minor, currency, pd_12m from decisions")).one()
+    assert tuple(row) == (2**60 + 1, "EUR", 0.01)  # cents past 2**53 are kept
+
+
+def test_an_unknown_decision_is_an_error(record: Record) -> None:
+    with pytest.raises(UnknownDecisionError, match="no decision 'd-9'"):
+        record.body_of("d-9")
+
+
+def test_a_customers_decisions_come_newest_first(record: Record) -> None:
+    entries = [replace(ENTRY, decision_id=f"d-{n}", body=str(n)) for n in range(5)]
+    record.append(entries)
+    assert record.bodies_of_customer("ANNA", limit=3) == ["4", "3", "2"]
+    assert record.bodies_of_customer("BORIS") == []
+
+
+@pytest.mark.parametrize("statement", ["update decisions set outcome = 'decline'", "delete from decisions"])
+def test_the_record_is_append_only(record: Record, statement: str) -> None:
+    record.append([ENTRY])
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), record.engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    assert record.body_of("d-1") == ENTRY.body
+
+
+def test_sqlite_survives_a_power_cut_by_its_settings(record: Record) -> None:
+    with record.engine.connect() as connection:
+        assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(record: Record) -> None:
+    twice = [replace(ENTRY, decision_id="d-2"), replace(ENTRY, decision_id="d-2")]
+    with pytest.raises(ConflictError):
+        record.append([ENTRY, *twice])
+    with pytest.raises(UnknownDecisionError):
+        record.body_of("d-1")
+
+
+def test_a_key_gives_the_stored_answer_and_refuses_another_request(record: Record) -> None:
+    record.append([replace(ENTRY, idempotency_key="k")])
+    assert record.answered("k", ENTRY.request_sha256) == ENTRY.body
+    assert record.answered("other", ENTRY.request_sha256) is None
+    with pytest.raises(ConflictError, match="used with another request"):
+        record.answered("k", "f" * 64)
+
+
+def test_one_key_is_kept_once_under_a_race(record: Record) -> None:
+    results: list[str] = []
+
+    def append(n: int) -> None:
+        try:
+            record.append([replace(ENTRY, decision_id=f"d-{n}", idempotency_key="k")])
+            results.append("kept")
+        except ConflictError:
+            results.append("conflict")
+
+    threads = [threading.Thread(target=append, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["conflict"] * 7 + ["kept"]
+
+
+def test_a_full_disk_is_a_record_error_and_keeps_what_was_there(record: Record) -> None:
+    record.append([ENTRY])
+    fill_up(record)
+    big = replace(ENTRY, decision_id="d-2", body="x" * 1_000_000)
+    with pytest.raises(RecordError, match=r"could not be recorded, so it is not given \(OperationalError\)"):
+        record.append([big])
+    assert record.body_of("d-1") == ENTRY.body
+    with pytest.raises(UnknownDecisionError):
+        record.body_of("d-2")
+
+
+def fill_up(record: Record) -> None:
+    """SQLite's own limit on its file: the same SQLITE_FULL a full disk gives."""
+
+    @sa.event.listens_for(record.engine, "begin")
+    def no_more_pages(connection: sa.Connection) -> None:
+        pages = connection.exec_driver_sql("pragma page_count").scalar()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+
+
+def test_a_record_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="could not be recorded"):
+        Record(f"sqlite:///{tmp_path}/nowhere/record.db")
+
+
+def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    record = Record(f"sqlite:///{tmp_path}/record.db")
+    record.engine.dispose()
+    (tmp_path / "record.db").write_bytes(b"not a database" * 1000)
+    for wal in tmp_path.glob("record.db-*"):
+        wal.unlink()
+    with pytest.raises(RecordError, match="cannot be read"):
+        record.body_of("d-1")

@@ -1,0 +1,241 @@
+"""Fit, bundle, report, registry: on the trained store that the other tests share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.asof import known_on
+from data.errors import ModelError, SchemaError
+from data.simulate import Simulation
+from features.build import build_features
+from features.catalogue import CATALOGUE
+from tests.conftest import NOW
+from training.config import TrainingConfig, read_config
+from training.fit import fit_model
+from training.pd_model import load_bundle
+from training.registry import Registry
+from training.run import Trained, data_fingerprint, evaluate_model
+
+
+@pytest.fixture(scope="module")
+def rows(simulation: Simulation) -> np.ndarray:
+    return build_features(known_on(simulation.ledger, date(2024, 12, 31))).to_numpy()
+
+
+def test_contributions_sum_to_the_margin(trained: Trained, rows: np.ndarray) -> None:
+    model = trained.fit.model
+    contributions, base = model.contributions(rows)
+    np.testing.assert_allclose(base + contributions.sum(axis=1), model.margin(rows), atol=1e-9)
+    np.testing.assert_array_equal(model.calibration(model.margin(rows)), model.predict_pd(rows))
+
+
+def test_the_pd_moves_only_in_the_catalogues_direction(trained: Trained, rows: np.ndarray) -> None:
+    for place, feature in enumerate(CATALOGUE):
+        if feature.direction == 0:
+            continue
+        known = rows[:200][~np.isnan(rows[:200, place])]
+        for step in (0.5, 5.0, 500.0):
+            moved = known.copy()
+            moved[:, place] += step
+            change = trained.fit.model.predict_pd(moved) - trained.fit.model.predict_pd(known)
+            assert (feature.direction * change >= -1e-12).all(), feature.name
+
+
+def test_the_model_is_better_than_no_model(trained: Trained) -> None:
+    assert trained.result.figures["brier"].value < trained.result.figures["brier_constant"].value
+    assert trained.result.figures["gini"].low > 0
+
+
+def test_the_same_data_and_seed_give_the_same_bundle(trained: Trained, quick: TrainingConfig, tmp_path: Path) -> None:
+    again = fit_model(trained.split.train, quick)
+    assert again.model.booster.model_to_string() == trained.fit.model.booster.model_to_string()
+    assert again.model.calibration == trained.fit.model.calibration
+
+
+def test_too_few_defaults_say_so(trained: Trained, quick: TrainingConfig) -> None:
+    rows = trained.split.train.rows
+    few = type(trained.split.train)(rows.assign(label=0))
+    with pytest.raises(SchemaError, match="only 0 defaults"):
+        fit_model(few, quick)
+
+
+def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(trained: Trained, rows: np.ndarray) -> None:
+    from dataclasses import replace
+
+    model = replace(trained.fit.model, horizon_days=73)
+    pd_ = model.predict_pd(rows)
+    np.testing.assert_allclose(model.predict_pd_12m(rows), 1 - (1 - pd_) ** 5)
+
+
+# --- the bundle
+
+
+@pytest.fixture
+def bundle(trained: Trained, tmp_path: Path) -> tuple[Path, str]:
+    folder = tmp_path / "bundle"
+    return folder, trained.fit.model.save(folder)
+
+
+def test_a_bundle_loads_to_the_same_model(trained: Trained, bundle: tuple[Path, str], rows: np.ndarray) -> None:
+    loaded = load_bundle(*bundle)
+    np.testing.assert_array_equal(loaded.predict_pd(rows), trained.fit.model.predict_pd(rows))
+    assert loaded.about == trained.fit.model.about
+
+
+@pytest.mark.parametrize("name", ["model.txt", "calibration.json", "catalogue.json", "manifest.json"])
+def test_a_changed_file_is_refused_before_it_is_parsed(
+    bundle: tuple[Path, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, sha256 = bundle
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+
+    def parse(*_: object, **__: object) -> None:
+        raise AssertionError("parsed before it was checked")
+
+    monkeypatch.setattr(lgb, "Booster", parse)
+    with pytest.raises(ModelError, match=f"{name}: file was changed"):
+        load_bundle(folder, sha256)
+
+
+def test_a_missing_file_is_refused(bundle: tuple[Path, str]) -> None:
+    (bundle[0] / "model.txt").unlink()
+    with pytest.raises(ModelError, match=r"model\.txt: file is missing"):
+        load_bundle(*bundle)
+
+
+def test_a_model_of_other_features_is_refused(bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.catalogue.fingerprint", lambda: "0" * 64)
+    with pytest.raises(ModelError, match="features mean something else"):
+        load_bundle(*bundle)
+
+
+# --- report and registry
+
+
+def test_the_report_is_self_contained(trained: Trained) -> None:
+    html = trained.report.read_text()
+    assert html.count("data:image/png;base64,") == 5
+    assert "http://" not in html
+    assert "https://" not in html
+    for name in ("gini", "calibration_slope", "brier_constant", "plain LightGBM", "By vintage"):
+        assert name in html
+
+
+def test_a_run_keeps_parameters_figures_fingerprints_and_files(
+    trained: Trained, store: Path, simulation: Simulation
+) -> None:
+    registry = Registry(store)
+    run = registry.client.get_run(str(registry.client.get_model_version("obligor-pd", trained.version).run_id))
+    assert run.data.params["default.dpd_days"] == "90"
+    assert run.data.params["data_sha256"] == data_fingerprint(simulation.ledger)
+    assert run.data.metrics["gini_low"] < run.data.metrics["gini"] < run.data.metrics["gini_high"]
+    assert "plain_brier" in run.data.metrics
+    files = {item.path for item in registry.client.list_artifacts(run.info.run_id, "report")}
+    assert {"report/model_report.html", "report/roc.png", "report/psi.png"} <= files
+
+
+def test_a_promotion_records_who_when_and_why(trained: Trained, store: Path) -> None:
+    registry = Registry(store)
+    assert registry.champion() == trained.version == registry.latest()
+    pointer = json.loads((store / "champion.json").read_text())
+    assert (pointer["by"], pointer["because"], pointer["at"]) == ("tests", "first model", NOW.isoformat())
+    row = registry.versions()[0]
+    assert "champion" in row["aliases"]
+    assert row["promoted_by"] == "tests"
+    load_bundle(store / "models" / pointer["sha256"], pointer["sha256"])
+
+
+def test_a_worse_model_is_refused_unless_forced(
+    trained: Trained, quick: TrainingConfig, store: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "store"
+    shutil.copytree(store, mine)
+    for name in mine.glob("mlflow.db*"):
+        name.unlink()
+    registry = Registry(mine)
+    test_rows = trained.split.test.features.assign(
+        label=trained.split.test.label, customer=trained.split.test.customers
+    )
+    from dataclasses import replace
+
+    from training.calibration import Calibration
+
+    good = trained.fit.model
+    noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%
+    figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
+    one, two = (registry.log_run(model, {}, figures, {}, test_rows, [], NOW) for model in (good, noise))
+    registry.promote(one, by="a", because="b", at=NOW)
+    with pytest.raises(ModelError, match=r"Brier .* is not below the constant rate.*Gini .* does not rank"):
+        registry.promote(two, by="a", because="b", at=NOW)
+    assert registry.champion() == one
+    assert any("champion's (version 1)" in objection for objection in registry.objections(two))
+    forced = registry.promote(two, by="a", because="drill", at=NOW, force=True)
+    assert forced.forced
+    assert registry.champion() == two
+    assert json.loads((mine / "champion.json").read_text())["objections"]
+
+
+def test_an_unknown_version_is_named(store: Path, trained: Trained) -> None:
+    with pytest.raises(ModelError, match="no version 99"):
+        Registry(store).promote("99", by="a", because="b", at=NOW)
+
+
+def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "new")
+    assert registry.champion() is None
+    with pytest.raises(ModelError, match="obligor train"):
+        registry.latest()
+
+
+def test_evaluate_puts_plain_lightgbm_beside(trained: Trained, quick: TrainingConfig) -> None:
+    ours, peer = evaluate_model(trained.fit.model, trained.split, quick)
+    assert ours["gini"] == trained.result.figures["gini"]
+    assert peer["brier"].value == trained.result.peer["brier"].value
+
+
+def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
+    from dataclasses import replace
+
+    tables = dict(simulation.ledger.tables)
+    payments = tables["payments"].copy()
+    payments.loc[5, "amount"] += 0.01
+    assert data_fingerprint(simulation.ledger) != data_fingerprint(
+        replace(simulation.ledger, tables={**tables, "payments": payments})
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[default]\ndpd_days = 0", "default.dpd_days"),
+        ("[default]\ndpd = 30", "default.dpd"),
+        ("[model]\nlearning_rate = 'fast'", "model.learning_rate"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_names_the_field(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(SchemaError, match=told):
+        read_config(tmp_path / "c.toml")
+
+
+def test_a_configuration_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("seed = 3\n[default]\ndpd_days = 30")
+    assert read_config(tmp_path / "c.toml").default.dpd_days == 30
+    assert read_config(None) == TrainingConfig()
+
+
+def test_vintages_cover_the_test_dates(trained: Trained) -> None:
+    assert set(trained.result.by_vintage["as_of"]) <= set(trained.split.test.rows["as_of"])
+    assert len(trained.result.by_vintage) >= 1
+    assert isinstance(trained.result.psi_by_feature, pd.Series)
