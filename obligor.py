@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -209,7 +210,7 @@ def decide(
 
     from data.errors import SchemaError
     from serving.schemas import DecisionRequest
-    from serving.service import build_engine
+    from serving.scoring import build_engine
     from serving.settings import Settings
 
     asked: dict[str, Any] = {"customer_id": customer_id, "as_of": as_of}
@@ -220,7 +221,9 @@ def decide(
     except ValidationError as error:
         first = error.errors()[0]
         raise SchemaError(first["msg"], where=".".join(map(str, first["loc"]))) from None
-    body = build_engine(Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})).decide(request)
+    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
+    engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+    body = engine.decide(request)
     if as_json:
         print(body)
     else:

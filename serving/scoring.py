@@ -24,11 +24,12 @@ from data.store import LedgerStore
 from features.build import account_features
 from features.catalogue import NAMES
 from policy.decide import Decision, Facts, Request, decide
-from policy.rulebook import Rulebook, in_force
+from policy.rulebook import Rulebook, in_force, read_rulebooks
 from serving.inline import account_of
 from serving.reasons import principal_reasons
 from serving.record import Entry, Record
 from serving.schemas import DecisionRequest
+from serving.settings import Settings
 from training.pd_model import PdModel, as_rows, load_bundle
 
 MODEL_NAME = "obligor-pd"
@@ -246,6 +247,22 @@ class Engine:
             request=request.model_dump_json(),
             body=orjson.dumps(answer).decode(),
         )
+
+
+def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> Engine:
+    """Put together everything a decision needs; a doubtful rulebook is told and left out."""
+    rulebooks, refused = read_rulebooks(settings.rules)
+    for error in refused:
+        log.error("a rulebook is refused, the last good one stays in force: %s", error)
+    settings.store.mkdir(parents=True, exist_ok=True)
+    return Engine(
+        ledger=LedgerStore(settings.ledger_url),
+        record=Record(settings.record_url),
+        champions=ChampionKeeper(settings.store),
+        rulebooks=rulebooks,
+        now=now,
+        new_id=new_id,
+    )
 
 
 def _sha256(request: DecisionRequest) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import uuid
 from datetime import UTC, datetime
@@ -14,32 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.
 import bentoml
 
 from data.errors import ModelError
-from data.store import LedgerStore
-from policy.rulebook import read_rulebooks
 from serving.api import create_app
 from serving.guard import PathGuard
-from serving.record import Record
-from serving.scoring import ChampionKeeper, Engine
+from serving.scoring import build_engine
 from serving.settings import Settings
 
-log = logging.getLogger("obligor")
 app = create_app()
-
-
-def build_engine(settings: Settings) -> Engine:
-    """Put together everything a decision needs; a doubtful rulebook is told and left out."""
-    rulebooks, refused = read_rulebooks(settings.rules)
-    for error in refused:
-        log.error("a rulebook is refused, the last good one stays in force: %s", error)
-    settings.store.mkdir(parents=True, exist_ok=True)
-    return Engine(
-        ledger=LedgerStore(settings.ledger_url),
-        record=Record(settings.record_url),
-        champions=ChampionKeeper(settings.store),
-        rulebooks=rulebooks,
-        now=lambda: datetime.now(UTC),
-        new_id=lambda: str(uuid.uuid4()),
-    )
 
 
 @bentoml.service(
@@ -55,7 +34,8 @@ class ObligorService:
     """One BentoML service; `/v1` is the app of `serving.api`, `/livez` and `/readyz` are BentoML's."""
 
     def __init__(self) -> None:
-        self.engine = build_engine(Settings.of(os.environ))
+        settings = Settings.of(os.environ)
+        self.engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
         app.state.engine = self.engine
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it

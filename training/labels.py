@@ -11,11 +11,18 @@ from data.ledger import Ledger, reporting_rates
 from training.config import DefaultDefinition
 
 
-def default_events(ledger: Ledger, definition: DefaultDefinition) -> pd.DataFrame:
-    """Return each item that went into default.
+def default_events(ledger: Ledger, definition: DefaultDefinition, until: date) -> pd.DataFrame:
+    """Return each item that went into default up to a day.
 
     An item is in default from the day it is `dpd_days` past due with a material balance, or from
     its write-off where that came first.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        What is known at the end of `until`.
+    until : date
+        The last day the ledger speaks of: a due day may pass without any row to show it.
 
     Returns
     -------
@@ -30,11 +37,12 @@ def default_events(ledger: Ledger, definition: DefaultDefinition) -> pd.DataFram
     settled = settled[["invoice_id", "paid_on", "amount"]].join(
         items[["amount", "rate", "reaches_on"]].rename(columns={"amount": "owed"}), on="invoice_id", how="inner"
     )
+    settled = settled.reset_index(drop=True)
     in_time = settled[settled["paid_on"] <= settled["reaches_on"]].groupby("invoice_id")["amount"].sum()
     balance = (items["amount"] - in_time.reindex(items.index, fill_value=0.0)).round(6) * items["rate"]
     written_off = ledger["write_offs"].groupby("invoice_id")["written_off_on"].min().reindex(items.index)
     is_material = (balance > 0) & (balance >= definition.materiality)
-    reached = items["reaches_on"].where(is_material & (items["reaches_on"] <= pd.Timestamp(ledger.observed_until)))
+    reached = items["reaches_on"].where(is_material & (items["reaches_on"] <= pd.Timestamp(until)))
     items["default_on"] = pd.concat([reached, written_off], axis=1).min(axis=1)
     settled["left"] = (settled["owed"] - settled.groupby("invoice_id")["amount"].cumsum()).round(6) * settled["rate"]
     is_low = (settled["left"] <= 0) | (settled["left"] < definition.materiality)
@@ -46,7 +54,7 @@ def default_events(ledger: Ledger, definition: DefaultDefinition) -> pd.DataFram
 
 def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> set[str]:
     """Return who is in default on the as-of date, or was until less than `cure_days` before."""
-    events = default_events(known.ledger, definition)
+    events = default_events(known.ledger, definition, known.as_of)
     is_cured = events["cured_on"] < pd.Timestamp(known.as_of - timedelta(days=definition.cure_days))
     return set(events.loc[~is_cured, "customer_id"])
 

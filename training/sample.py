@@ -107,7 +107,7 @@ def build_sample(ledger: Ledger, config: TrainingConfig, progress: Progress = it
     progress : callable
         Wraps the dates so that a person can watch.
     """
-    events = default_events(ledger, config.default)
+    events = default_events(ledger, config.default, ledger.observed_until)
     dates = as_of_dates(ledger, config)
     parts = [_rows(ledger, events, as_of, config) for as_of in progress(dates)]
     sample = Sample(pd.concat(parts))

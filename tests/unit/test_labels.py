@@ -32,10 +32,11 @@ PAYMENTS = """
 WRITE_OFFS = "invoice_id | written_off_on | amount\n D1 | 2024-03-10 | 1000.00"
 WHOLE = ledger(invoices=ITEMS, payments=PAYMENTS, write_offs=WRITE_OFFS)
 RULE = DefaultDefinition()
+END = WHOLE.observed_until
 
 
 def events() -> pd.DataFrame:
-    return default_events(WHOLE, RULE).set_index("customer_id")
+    return default_events(WHOLE, RULE, END).set_index("customer_id")
 
 
 def test_paid_on_day_90_is_no_default_on_day_91_it_is() -> None:
@@ -45,7 +46,7 @@ def test_paid_on_day_90_is_no_default_on_day_91_it_is() -> None:
 
 def test_a_balance_below_materiality_is_no_default() -> None:
     assert "CLARA" not in events().index  # 50 open
-    strict = default_events(WHOLE, DefaultDefinition(materiality=50.0))
+    strict = default_events(WHOLE, DefaultDefinition(materiality=50.0), END)
     assert "CLARA" in set(strict["customer_id"])
 
 
@@ -67,21 +68,27 @@ def test_in_default_uses_only_what_was_known() -> None:
 def test_the_performance_window_is_open_at_its_start() -> None:
     people = pd.Index(["ANNA", "BORIS", "DORA"])
     short = DefaultDefinition(horizon_days=30)
-    found = labels(default_events(WHOLE, short), people, date(2024, 4, 30), short)
+    found = labels(default_events(WHOLE, short, END), people, date(2024, 4, 30), short)
     assert found.tolist() == [0, 0, 0]
-    found = labels(default_events(WHOLE, short), people, date(2024, 4, 29), short)
+    found = labels(default_events(WHOLE, short, END), people, date(2024, 4, 29), short)
     assert found.tolist() == [0, 1, 0]
-    found = labels(default_events(WHOLE, short), people, date(2024, 3, 31), short)
+    found = labels(default_events(WHOLE, short, END), people, date(2024, 3, 31), short)
     assert found.tolist() == [0, 1, 0]  # day 30 counts
-    found = labels(default_events(WHOLE, short), people, date(2024, 2, 15), short)
+    found = labels(default_events(WHOLE, short, END), people, date(2024, 2, 15), short)
     assert found.tolist() == [0, 0, 1]
 
 
 def test_the_due_anchor_asks_about_items_due_in_the_window() -> None:
     rule = DefaultDefinition(dpd_days=30, horizon_days=90, anchor="due", materiality=0)
-    found = labels(default_events(WHOLE, rule), pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule)
+    found = labels(default_events(WHOLE, rule, END), pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule)
     assert found.tolist() == [1, 1]
-    assert labels(default_events(WHOLE, rule), pd.Index(["ANNA"]), date(2024, 1, 31), rule).tolist() == [0]
+    assert labels(default_events(WHOLE, rule, END), pd.Index(["ANNA"]), date(2024, 1, 31), rule).tolist() == [0]
+
+
+def test_a_due_day_may_pass_without_any_row_to_show_it() -> None:
+    silent = ledger(invoices="\n".join(ITEMS.strip().splitlines()[:-1]))  # nothing is known after the issue
+    assert customers_in_default(known_on(silent, date(2024, 4, 29)), RULE) == set()
+    assert customers_in_default(known_on(silent, date(2024, 4, 30)), RULE) == {"ANNA", "BORIS", "CLARA", "DORA"}
 
 
 def test_days_not_reached_yet_are_no_defaults() -> None:

@@ -21,7 +21,7 @@ def test_the_same_seed_gives_the_same_ledger() -> None:
 
 
 def test_the_label_finds_exactly_the_simulated_defaults(simulation: Simulation) -> None:
-    events = default_events(simulation.ledger, DefaultDefinition())
+    events = default_events(simulation.ledger, DefaultDefinition(), simulation.ledger.observed_until)
     first = events.groupby("customer_id")["default_on"].min()
     days = (simulation.ledger.observed_until - simulation.start).days
     truth = simulation.hazard["defaults_on"]

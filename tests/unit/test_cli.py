@@ -1,0 +1,146 @@
+"""The command line, from a ledger to a decision; errors are one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import obligor
+
+COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo")
+SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
+QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(obligor.app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    text = run(command, "--help").stdout
+    assert f"Example: obligor {command}" in " ".join(text.replace("│", " ").split())
+
+
+def test_the_help_lists_exactly_the_commands() -> None:
+    names = {command.name or command.callback.__name__ for command in obligor.app.registered_commands}  # type: ignore[union-attr]
+    assert names == set(COMMANDS)
+
+
+def test_from_a_ledger_to_a_decision(folder: Path) -> None:
+    mapping, store = folder / "ledger" / "mapping.toml", folder / "store"
+    (folder / "quick.toml").write_text(QUICK)
+    options = ("--config", folder / "quick.toml", "--store", store)
+    assert "invoices of 600 customers" in run("simulate", folder / "ledger", "--customers", "600", "--seed", "3").stdout
+    assert run("check", mapping).stdout.strip().endswith("usable")
+    assert "loaded 600 customers" in run("load", mapping, "--store", store).stdout
+    trained = run("train", mapping, *options, "--report", folder / "report").stdout
+    assert "plain LightGBM" in trained
+    assert "version 1, challenger" in trained
+    assert (folder / "report" / "model_report.html").stat().st_size > 50_000
+    figures = json.loads(run("evaluate", mapping, *options, "--json").stdout.splitlines()[-1])
+    assert figures["version"] == "1"
+    assert figures["figures"]["gini"]["low"] <= figures["figures"]["gini"]["value"]
+    assert "brier_constant" in run("evaluate", mapping, *options, "--version", "1").stdout
+    promoted = run("promote", "latest", "--by", "A", "--because", "B", "--force", "--store", store)
+    assert "version 1 is the champion, by A: B" in promoted.stdout
+    shown = run("decide", "C0000001", "--amount", "100", "--store", store).stdout
+    assert "PD, 12 months" in shown
+    assert "binds" in shown
+    answer = json.loads(run("decide", "C0000001", "--as-of", "2024-06-30", "--json", "--store", store).stdout)
+    assert answer["as_of"] == "2024-06-30"
+
+
+def test_check_prints_findings_and_says_usable(tmp_path: Path) -> None:
+    result = run("check", SMALL, "--quarantine", tmp_path)
+    assert result.exit_code == 0
+    assert "usable" in result.stdout
+
+
+def test_check_exits_1_on_a_refused_ledger(tmp_path: Path) -> None:
+    for path in SMALL.parent.iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    invoices = (tmp_path / "invoices.csv").read_text().replace(",EUR,", ",EURO,")
+    (tmp_path / "invoices.csv").write_text(invoices)
+    result = CliRunner().invoke(
+        obligor.app, ["check", str(tmp_path / "mapping.toml"), "--quarantine", str(tmp_path / "q")]
+    )
+    assert result.exit_code == 1
+    assert "is 'EURO'; expected an ISO 4217 currency code" in " ".join(result.stdout.split())
+    assert "and" in result.stdout  # more findings than are printed are counted
+    assert "refused" in result.stdout
+    assert (tmp_path / "q" / "invoices.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["check", "nowhere.toml"], "error: nowhere.toml: cannot be read"),
+        (["decide", "X", "--as-of", "soon"], "error: as_of: Input should be a valid date"),
+        (["decide", "X"], "no champion model"),
+        (["train", str(SMALL)], "error: as-of grid: the ledger is too short"),
+        (["promote", "latest", "--by", "a", "--because", "b"], "run `obligor train` first"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["obligor", *words])
+    with pytest.raises(SystemExit) as left:
+        obligor.main()
+    assert left.value.code == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert told in text
+    assert "Traceback" not in text
+
+
+def test_a_good_command_exits_0_and_an_unknown_one_2() -> None:
+    for words, code in ((["--help"], 0), (["fly"], 2)):
+        done = subprocess.run([sys.executable, "-m", "obligor", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+
+
+def test_the_demo_runs_end_to_end(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("demo", "--customers", "1000", "--port", str(free_port + 7))
+    assert "where to look next" in result.stdout
+    answer = json.loads((tmp_path / "demo" / "decision.json").read_bytes())
+    assert answer["outcome"] in ("approve", "refer", "decline")
+    assert answer["explanation"]["margin"]
+    assert (tmp_path / "demo" / "model_report.html").exists()
+    assert {p.name for p in (tmp_path / "demo").glob("*.png")} >= {"roc.png", "calibration.png", "shap.png"}
+    import httpx
+
+    with pytest.raises(httpx.TransportError):  # it has stopped
+        httpx.get(f"http://127.0.0.1:{free_port + 7}/livez", timeout=2)
+
+
+def test_serve_runs_the_service_in_the_foreground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command line starts what `serving.process` starts; the process itself is tested in tests/service."""
+    seen: dict[str, object] = {}
+
+    def fake_run(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[bytes]:
+        seen.update(command=command, store=env["OBLIGOR_STORE"])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", fake_run)
+    run("serve", "--port", "3999", "--store", tmp_path)
+    assert "3999" in seen["command"]  # type: ignore[operator]
+    assert seen["store"] == str(tmp_path)
+    assert os.environ["BENTOML_DO_NOT_TRACK"] == "True"
