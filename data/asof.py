@@ -58,9 +58,11 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
     for table, column in LEARNT_LATER.items():
         if table in known:
             known[table] = known[table].assign(**{column: known[table][column].where(known[table][column] <= day)})
+    invoices = pd.Index(known["invoices"]["invoice_id"])
     for table in ("payments", "promises", "disputes", "write_offs"):
-        if table in known:
-            known[table] = known[table][is_among(known[table]["invoice_id"], known["invoices"]["invoice_id"])]
+        if table in known and len(known[table]):
+            is_there = is_among(known[table]["invoice_id"], invoices)
+            known[table] = known[table] if is_there.all() else known[table][is_there]
     return KnownLedger(replace(ledger, tables=known), as_of)
 
 

@@ -159,7 +159,7 @@ def _references(ledger: Ledger) -> Iterator[Finding]:
             frame = ledger[table]
             if frame is home or key not in frame or key not in home:
                 continue
-            for row in frame.index[~is_among(frame[key], home[key])]:
+            for row in frame.index[~is_among(frame[key], pd.Index(home[key].unique()))]:
                 what = f"{key} {frame.at[row, key]!r} is unknown"
                 yield Finding("quarantine", table, key, int(row), what, "one that the ledger holds")
     has_dates = {"invoice_id", "paid_on"} <= set(ledger["payments"]) and {"invoice_id", "issued_on"} <= set(invoices)

@@ -194,9 +194,9 @@ class Account:
         return self.rows.get(table, ())
 
 
-def is_among(values: pd.Series[str], ids: pd.Series[str]) -> NDArray[np.bool_]:
-    """Whether each value is one of the ids; a hash join (90,000 ids: 0.015 s; `Series.isin` 0.26 s)."""
-    found: NDArray[np.bool_] = pd.Index(ids.unique()).get_indexer(pd.Index(values)) >= 0
+def is_among(values: pd.Series[str], ids: pd.Index) -> NDArray[np.bool_]:
+    """Whether each value is one of the unique ids; by hash (90,000 ids: 0.015 s; `Series.isin` 0.26 s)."""
+    found: NDArray[np.bool_] = ids.get_indexer(pd.Index(values)) >= 0
     return found
 
 

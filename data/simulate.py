@@ -22,7 +22,8 @@ from data.ledger import DAY, Ledger
 DEFAULT_DPD_DAYS = 90
 LATEST_DAYS_LATE = 75  # a customer who still pays never reaches 90 days past due
 RUN_ON_DAYS = 460  # orders are drawn beyond the end, so that the truth near the end is known too
-MEAN_ANNUAL_HAZARD = 0.035
+MEAN_ANNUAL_HAZARD = 0.06
+OLDEST_DAYS = 1500  # the longest a customer was registered before day 0
 SEASON = 0.3  # amplitude of the yearly cycle in orders and in the hazard
 SECTORS = {"construction": 0.5, "retail": 0.25, "food": 0.0, "machinery": -0.1, "chemicals": -0.3, "health": -0.5}
 USD_SHARE = 0.1
@@ -63,7 +64,7 @@ class Simulation:
         due_by = day + horizon_days - DEFAULT_DPD_DAYS
         last = self.stream[self.stream["due"] <= due_by].groupby("customer")["settled"].max()
         state = self.hazard.assign(last=last.reindex(self.hazard.index)).fillna({"last": -1.0})
-        exposure = np.maximum(_seasonal_clock(state["last"]) - _seasonal_clock(np.float64(day)), 0.0)
+        exposure = np.maximum(_seasonal_clock(state["last"].to_numpy()) - _seasonal_clock(np.array(day)), 0.0)
         pd_open = 1 - np.exp(-state["hazard"] / 365 * exposure)
         has_stopped = state["stops_on"] <= day
         defaults_soon = (state["defaults_on"] <= day + horizon_days).astype(float)
@@ -115,38 +116,47 @@ def simulate_ledger(
     return Simulation(ledger, people[["hazard", "stops_on", "defaults_on"]], stream, start)
 
 
-def _seasonal_clock(day: pd.Series[float] | np.float64) -> pd.Series[float]:
+def _seasonal_clock(day: Floats) -> Floats:
     """Integral of 1 + SEASON sin(2 pi t / 365) from day 0."""
-    return day + SEASON * 365 / (2 * np.pi) * (1 - np.cos(2 * np.pi * day / 365))  # type: ignore[return-value]
+    return day + SEASON * 365 / (2 * np.pi) * (1 - np.cos(2 * np.pi * day / 365))
 
 
 def _customers(rng: np.random.Generator, n: int, end: int) -> pd.DataFrame:
-    risk, size = rng.normal(size=n), rng.normal(size=n)
-    sector = rng.choice(len(SECTORS), n)
+    """Customers who registered at a steady pace from years before day 0 on, and had not stopped by then.
+
+    The ones who stopped before anybody looked are gone, as in a real ledger: without that the risky would
+    be too many at the start and die out, and a model of early dates would overstate the risk of later ones.
+    """
+    pool = 2 * n + 100
+    risk, size = rng.normal(size=pool), rng.normal(size=pool)
+    sector = rng.choice(len(SECTORS), pool)
     effect = np.array(list(SECTORS.values()))[sector]
     hazard = MEAN_ANNUAL_HAZARD * np.exp(1.1 * risk - 0.5 + effect - 0.25 * size)
-    is_old = rng.random(n) < 0.6
-    joined = np.where(is_old, 0.0, rng.uniform(0, 0.6 * end, n)).round()
-    clock = _seasonal_clock(np.arange(0.0, 40 * 365.0) * 1.0)  # type: ignore[arg-type]
-    reached = _seasonal_clock(pd.Series(joined)) + rng.exponential(365 / hazard)
-    stops = np.interp(reached, clock, np.arange(len(clock)), right=np.inf)
-    return pd.DataFrame(
+    registered = rng.uniform(-OLDEST_DAYS, end, pool).round()
+    days = np.arange(-OLDEST_DAYS, 40 * 365.0)
+    reached = _seasonal_clock(registered) + rng.exponential(365 / hazard)
+    stops = np.floor(np.interp(reached, _seasonal_clock(days), days, right=np.inf))
+    drawn = pd.DataFrame(
         {
-            "customer_id": _ids("C", n, 7),
             "risk": risk,
             "size": size,
             "sector": np.array(list(SECTORS))[sector],
             "hazard": hazard,
-            "joined": joined,
-            "registered": joined - np.where(is_old, rng.integers(0, 1500, n), rng.integers(0, 30, n)),
-            "stops_on": np.floor(stops),
-            "orders_a_day": np.exp(rng.normal(0.3, 0.5, n) + 0.2 * size) / 30,
-            "terms": rng.choice([14, 30, 30, 45, 60], n),
-            "days_late": 1 + 7 * (0.75 * risk + 0.66 * rng.normal(size=n)),
-            "spread": rng.uniform(5, 14, n),
-            "currency": np.where(rng.random(n) < USD_SHARE, "USD", "EUR"),
+            "registered": registered,
+            "joined": np.maximum(registered, 0.0),
+            "stops_on": stops,
         }
     )
+    people = drawn[drawn["stops_on"] > drawn["joined"]].head(n).reset_index(drop=True)
+    habits = {
+        "customer_id": _ids("C", n, 7),
+        "orders_a_day": np.exp(rng.normal(0.3, 0.5, n) + 0.2 * people["size"]) / 30,
+        "terms": rng.choice([14, 30, 30, 45, 60], n),
+        "days_late": 1 + 7 * (0.75 * people["risk"] + 0.66 * rng.normal(size=n)),
+        "spread": rng.uniform(5, 14, n),
+        "currency": np.where(rng.random(n) < USD_SHARE, "USD", "EUR"),
+    }
+    return people.assign(**habits)
 
 
 def _orders(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.DataFrame:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data.asof import KnownAccount, KnownLedger
 from data.ledger import Ledger, no_rate, reporting_rates
-from data.money import MINOR_DIGITS, minor_digits
+from data.money import minor_digits
 from features import kernel
 from features.catalogue import NAMES
 
@@ -43,15 +44,16 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     """
     ledger, as_of = known.ledger, (known.as_of - _EPOCH).days
     customers = ledger["customers"]["customer_id"].sort_values().to_numpy()
-    invoices = ledger["invoices"].assign(customer=lambda f: np.searchsorted(customers, f["customer_id"].to_numpy()))
+    invoices = ledger["invoices"].assign(customer=lambda f: pd.Index(customers).get_indexer(f["customer_id"]))
     invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
     firsts = np.searchsorted(invoices["customer"].to_numpy(), np.arange(len(customers) + 1))
-    starts, events = _events(ledger, invoices)
+    units = _units(invoices["currency"])
+    starts, events = _events(ledger, invoices, units)
     items = (
         _days(invoices["issued_on"]),
         _days(invoices["due_on"]),
-        _minor(invoices["amount"], invoices["currency"]),
-        reporting_rates(ledger, invoices["currency"], invoices["issued_on"]) / _units(invoices["currency"]),
+        _minor(invoices["amount"], units),
+        reporting_rates(ledger, invoices["currency"], invoices["issued_on"]) / units,
         starts,
     )
     out = np.empty((len(customers), len(NAMES)))
@@ -105,16 +107,18 @@ def _compiled() -> Callable[..., None]:
     return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
 
-def _days(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _days(values: pd.Series[Any]) -> NDArray[np.int64]:
     return values.to_numpy().astype("datetime64[D]").astype("int64")
 
 
-def _units(currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.asarray(10.0 ** currency.map(MINOR_DIGITS).to_numpy(dtype=float), dtype=np.float64)
+def _units(currency: pd.Series[str]) -> NDArray[np.float64]:
+    """Minor units per major unit of each row's currency."""
+    codes, names = pd.factorize(currency)
+    return np.array([10.0 ** minor_digits(name) for name in names])[codes]
 
 
-def _minor(amount: pd.Series[float], currency: pd.Series[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.rint(amount.to_numpy() * _units(currency)).astype("int64")
+def _minor(amount: pd.Series[float], units: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(amount.to_numpy() * units).astype("int64")
 
 
 def _minor_units(amount: float, currency: str) -> int:
@@ -130,17 +134,19 @@ def _rate(known: KnownAccount, currency: str, on: date) -> float:
     return float(max(found, key=lambda row: row["rate_on"])["rate"])
 
 
-def _events(ledger: Ledger, invoices: pd.DataFrame) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...]]:
+def _events(
+    ledger: Ledger, invoices: pd.DataFrame, units: NDArray[np.float64]
+) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
     """Start of each item's events, and the events' kinds, days, amounts, ends in that order."""
-    place = pd.Series(invoices.index, index=invoices["invoice_id"])
+    place = pd.Index(invoices["invoice_id"])
     parts = []
     for order, (table, (kind, day, end)) in enumerate(_EVENTS.items()):
         rows = ledger[table]
-        item = place.reindex(rows["invoice_id"]).to_numpy()
+        item = place.get_indexer(pd.Index(rows["invoice_id"]))
         if table == "disputes":
             value = rows["resolved_on"].isna().to_numpy().astype("int64")
         else:
-            value = _minor(rows["amount"], invoices["currency"].iloc[item])
+            value = _minor(rows["amount"], units[item])
         kinds = np.full(len(rows), kind, dtype="int64")
         if table == "payments":
             kinds[(rows["kind"] == "credit_note").to_numpy()] = kernel.CREDIT_NOTE
@@ -165,7 +171,7 @@ def _event(
     return kind, happened, _minor_units(row["amount"], currency), until
 
 
-def _standing(ledger: Ledger, customers: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
     """Registration day, limit and financial ratios per customer; NaN where not known."""
     registered = ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
     limits = ledger["limits"]

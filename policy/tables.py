@@ -189,7 +189,12 @@ def _checked(column: Column, values: Mapping[str, Value], where: str) -> Value:
         if column.is_nullable:
             return None
         raise PolicyError("value is missing", where=f"{where}.{column.name}", expected=f"a {column.type}")
-    kinds: dict[str, tuple[type, ...]] = {"text": (str,), "boolean": (bool,), "integer": (int,), "number": (Decimal, int)}
+    kinds: dict[str, tuple[type, ...]] = {
+        "text": (str,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "number": (Decimal, int),
+    }
     is_number = column.type in ("number", "integer")
     if not isinstance(value, kinds[column.type]) or (is_number and isinstance(value, bool)):
         raise PolicyError(f"{value!r} has another type", where=f"{where}.{column.name}", expected=f"a {column.type}")

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
@@ -40,7 +41,7 @@ def shared(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def simulation() -> Simulation:
-    return simulate_ledger(800, 36, seed=3)
+    return simulate_ledger(1200, 36, seed=3)
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_plain_equals_compiled(ledger: Ledger) -> None:
 
 def test_plain_equals_compiled_on_a_real_ledger(simulation: Simulation) -> None:
     batch = build_features(known_on(simulation.ledger, AS_OF))
-    for customer in batch.index[::40]:
+    for customer in batch.index[batch["invoice_count_365d"] > 0][::40]:
         plain = account_features(known_account(ascii.account(simulation.ledger, customer), AS_OF))
         np.testing.assert_array_equal(np.array(plain), batch.loc[customer].to_numpy())
 
