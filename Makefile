@@ -27,7 +27,7 @@ env: $(VENV)/.runtime
 env-dev: $(VENV)/.dev
 
 $(VENV)/bin/uv:
-	$${PYTHON:-python3} -m venv $(VENV) && $(BIN)/python -m pip install -q uv
+	$${PYTHON:-python3} -m venv $(VENV) && $(BIN)/python -m pip install -q uv==0.13.9
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/uv
 	$(UV) install -r requirements.lock && $(UV) install --no-deps -e . && touch $@

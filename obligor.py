@@ -267,7 +267,7 @@ def demo(
 
 
 def _ask(url: str, store: Path) -> bytes:
-    """Post one real request: of the first customers, the overdue one with the highest PD that is not declined."""
+    """Post one real request about one of the loaded customers; return the exact body of the answer."""
     import httpx
 
     from data.store import LedgerStore
@@ -311,10 +311,10 @@ def _print_decision(answer: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run a command; an error of ours is one line on stderr and exit code 2."""
+    """Run a command; an error of ours, or of a file, is one line on stderr and exit code 2."""
     try:
         app()
-    except ObligorError as error:
+    except (ObligorError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
         sys.exit(2)
 

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from training.config import TrainingConfig
 from training.evaluate import Interval, psi
@@ -20,7 +21,9 @@ from training.fit import Fit, feature_gain
 from training.sample import Split
 
 SHAP_ROWS = 2000
-INK, OURS, PEER, FAINT = "#1f2933", "#1d5b8f", "#c2410c", "#9aa5b1"
+SCORE = "score"
+Floats = NDArray[np.float64]
+OURS, PEER, FAINT = "#1d5b8f", "#c2410c", "#9aa5b1"
 
 
 @dataclass(frozen=True)
@@ -32,24 +35,34 @@ class Evaluation:
     figures, peer : dict of Interval
         Ours and plain LightGBM's on the same out-of-time rows.
     by_vintage : DataFrame
-        A row of figures per as-of date, with intervals as text.
-    psi_by_feature : Series
-        Training against test rows, largest first; `psi_score` is that of the PD.
+        A column of figures per as-of date, with intervals as text.
+    psi : DataFrame
+        Of the score and each feature against the training rows, over all test rows and by vintage.
     """
 
     figures: dict[str, Interval]
     peer: dict[str, Interval]
     by_vintage: pd.DataFrame
-    psi_by_feature: pd.Series[float]
-    psi_score: float
-    test_pd: np.ndarray[Any, np.dtype[np.float64]] = field(repr=False)
+    psi: pd.DataFrame
+    test_pd: Floats = field(repr=False)
 
 
-def feature_psi(split: Split) -> pd.Series[float]:
-    """Return the PSI of each feature between training and test rows, largest first."""
+def stability(split: Split, train_pd: Floats, test_pd: Floats) -> pd.DataFrame:
+    """Return the PSI of the score and of each feature against the training rows.
+
+    Returns
+    -------
+    DataFrame
+        Index ``score`` and the features, largest first; columns ``all`` test rows and each as-of date.
+    """
     train, test = split.train.features, split.test.features
-    values = {name: psi(train[name].to_numpy(), test[name].to_numpy()) for name in train}
-    return pd.Series(values).sort_values(ascending=False)
+    vintages = {"all": np.ones(len(test_pd), dtype=bool)}
+    vintages |= {day: (split.test.rows["as_of"] == day).to_numpy() for day in sorted(set(split.test.rows["as_of"]))}
+    columns = {}
+    for vintage, is_in in vintages.items():
+        values = {name: psi(train[name].to_numpy(), test[name].to_numpy()[is_in]) for name in train}
+        columns[vintage] = {SCORE: psi(train_pd, test_pd[is_in]), **values}
+    return pd.DataFrame(columns).sort_values("all", ascending=False)
 
 
 def write_report(folder: Path, fit: Fit, split: Split, result: Evaluation, config: TrainingConfig) -> list[Path]:
@@ -76,7 +89,13 @@ def write_report(folder: Path, fit: Fit, split: Split, result: Evaluation, confi
         pictures.append((title, base64.b64encode(path.read_bytes()).decode()))
     environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
     html = environment.get_template("report.html").render(
-        fit=fit, split=split, result=result, config=config, pictures=pictures, gain=feature_gain(fit.model).head(15)
+        fit=fit,
+        split=split,
+        result=result,
+        config=config,
+        pictures=pictures,
+        gain=feature_gain(fit.model).head(15),
+        psi_shown=[SCORE, *result.psi.index.drop(SCORE)[:15]],
     )
     paths[0].write_text(html, encoding="utf-8")
     return paths
@@ -149,12 +168,12 @@ def _shap(fit: Fit, split: Split) -> Figure:
 
 def _psi(result: Evaluation) -> Figure:
     figure, axes = _axes(6.4, 5.0)
-    top = result.psi_by_feature.head(15)[::-1]
+    top = result.psi["all"].drop(SCORE).head(15)[::-1]
     axes.barh(list(top.index), top.to_numpy(), color=OURS)
     for level, name in ((0.1, "stable below"), (0.25, "shifted above")):
         axes.axvline(level, color=PEER, ls=":", lw=1)
         axes.text(level, 0.2 if level < 0.2 else 1.2, f" {name} {level}", color=PEER, fontsize=8)
     axes.set_xlabel("population stability index, training against test rows (no unit)")
     axes.set_ylabel("feature")
-    axes.set_title(f"Feature stability; PSI of the PD {result.psi_score:.3f}")
+    axes.set_title(f"Feature stability; PSI of the PD {result.psi['all'][SCORE]:.3f}")
     return figure

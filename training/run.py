@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data.ledger import Ledger
 from training.config import TrainingConfig
-from training.evaluate import Interval, figures, psi, with_intervals
+from training.evaluate import Interval, figures, with_intervals
 from training.fit import Fit, fit_model, plain_lightgbm
 from training.pd_model import PdModel
-from training.report import Evaluation, feature_psi, write_report
+from training.report import Evaluation, stability, write_report
 from training.sample import Progress, Sample, Split, build_sample
 
 SOURCES = ("data", "features", "training")
@@ -84,7 +85,7 @@ def evaluate_model(
 
 
 def evaluate(fit: Fit, split: Split, config: TrainingConfig) -> Evaluation:
-    """Evaluate a fresh fit: all figures with intervals, by vintage, stability."""
+    """Evaluate a fresh fit: all figures with intervals, stability, and both by vintage."""
     test_pd = fit.model.predict_pd(split.test.features.to_numpy())
     train_pd = fit.model.calibration(fit.out_of_fold_margin)
     ours, peer = evaluate_model(fit.model, split, config)
@@ -92,32 +93,28 @@ def evaluate(fit: Fit, split: Split, config: TrainingConfig) -> Evaluation:
         figures=ours,
         peer=peer,
         by_vintage=_by_vintage(split.test, test_pd, config),
-        psi_by_feature=feature_psi(split),
-        psi_score=psi(train_pd, test_pd),
+        psi=stability(split, train_pd, test_pd),
         test_pd=test_pd,
     )
 
 
-def _by_vintage(test: Sample, pd_: np.ndarray[Any, np.dtype[np.float64]], config: TrainingConfig) -> pd.DataFrame:
-    rows = []
+def _by_vintage(test: Sample, pd_: NDArray[np.float64], config: TrainingConfig) -> pd.DataFrame:
+    """A column per as-of date, a row per figure; a date without any default has no figures."""
+    columns = {}
     for as_of in sorted(set(test.rows["as_of"])):
         is_in = (test.rows["as_of"] == as_of).to_numpy()
-        if test.label[is_in].sum() == 0:
-            continue
-        found = with_intervals(
-            pd_[is_in], test.label[is_in], np.arange(is_in.sum()), config.bootstrap_rounds, config.seed
-        )
-        shown = ("gini", "ks", "brier", "brier_constant", "calibration_slope", "mean_pd", "default_rate")
-        rows.append({"as_of": as_of, "rows": is_in.sum(), **{name: str(found[name]) for name in shown}})
-    return pd.DataFrame(rows)
+        if test.label[is_in].any():
+            rows = np.arange(is_in.sum())
+            found = with_intervals(pd_[is_in], test.label[is_in], rows, config.bootstrap_rounds, config.seed)
+            columns[as_of] = {"rows": str(is_in.sum())} | {name: str(interval) for name, interval in found.items()}
+    return pd.DataFrame(columns)
 
 
 def _metrics(result: Evaluation) -> dict[str, float]:
-    metrics = {"psi_score": result.psi_score}
+    metrics = {f"psi_{name}": float(value) for name, value in result.psi["all"].items()}
     for name, interval in result.figures.items():
         metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     metrics |= {f"plain_{name}": interval.value for name, interval in result.peer.items()}
-    metrics |= {f"psi_{name}": value for name, value in result.psi_by_feature.items()}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
 import pytest
 
 from data.asof import known_on
@@ -236,6 +235,9 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
 
 
 def test_vintages_cover_the_test_dates(trained: Trained) -> None:
-    assert set(trained.result.by_vintage["as_of"]) <= set(trained.split.test.rows["as_of"])
-    assert len(trained.result.by_vintage) >= 1
-    assert isinstance(trained.result.psi_by_feature, pd.Series)
+    dates = set(trained.split.test.rows["as_of"])
+    assert set(trained.result.by_vintage) == dates
+    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(trained.result.by_vintage.index)
+    assert set(trained.result.psi) == {"all", *dates}
+    assert set(trained.result.psi.index) == {"score", *trained.fit.model.features}
+    assert np.isfinite(trained.result.psi.to_numpy()).all()
