@@ -10,6 +10,7 @@ from features.catalogue import CATALOGUE
 from policy.tables import Evaluation
 
 MOST_REASONS = 4
+SMALLEST_SHARE = 0.02
 
 
 def principal_reasons(
@@ -26,14 +27,14 @@ def principal_reasons(
 
     Notes
     -----
-    Only contributions above 0 are reasons. Features of one catalogue family say the same thing,
-    so the strongest speaks for its family.
+    Only contributions above 0 are reasons, and of these the ones that matter: at least 2% of their
+    sum. Features of one catalogue family say the same thing, so the strongest speaks for its family.
     """
     found = [_rule_reason(rule) for rule in rules]
-    families = set[str]()
+    families, least = set[str](), SMALLEST_SHARE * sum(value for value in contributions.values() if value > 0)
     for place in sorted(range(len(CATALOGUE)), key=lambda i: -contributions[CATALOGUE[i].name]):
         feature = CATALOGUE[place]
-        if contributions[feature.name] <= 0 or len(found) >= MOST_REASONS:
+        if contributions[feature.name] <= least or len(found) >= MOST_REASONS:
             break
         if feature.family in families:
             continue

@@ -98,11 +98,13 @@ class Record:
         RecordError
             Where the database cannot write (disk full, locked, gone).
         """
+        if not entries:
+            return
         try:
             with self._lock, self._writer.begin() as connection:
                 connection.execute(_DECISIONS.insert(), [asdict(entry) for entry in entries])
         except sa.exc.IntegrityError:
-            raise ConflictError("the idempotency key was used a moment ago", do="send the request again") from None
+            raise ConflictError("the idempotency key was used a moment ago", do="answer what is stored") from None
         except sa.exc.SQLAlchemyError as error:
             raise _unwritten(error) from None
 

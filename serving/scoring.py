@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,7 +18,7 @@ import orjson
 import rfc8785
 
 from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ModelError, ObligorError
+from data.errors import AsOfError, ConflictError, ModelError, ObligorError, RecordError
 from data.ledger import no_rate
 from data.money import round_money, to_minor
 from data.store import LedgerStore
@@ -58,6 +59,7 @@ class ChampionKeeper:
     def __init__(self, store: Path) -> None:
         self.store = store
         self._champion: Champion | None = None
+        self._lock = threading.Lock()
         self._seen = -1  # the pointer's time of change when it was last tried
 
     def current(self) -> Champion:
@@ -73,15 +75,21 @@ class ChampionKeeper:
         except OSError:
             changed = -1
         if changed not in (-1, self._seen):
-            self._seen = changed
-            try:
-                self._champion = self._load()
-                log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
-            except ModelError as error:
-                log.error("a new champion is refused, the last good one stays: %s", error)
+            with self._lock:  # requests that arrive during the first load wait for it
+                self._follow(changed)
         if self._champion is None:
             raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
         return self._champion
+
+    def _follow(self, changed: int) -> None:
+        if changed == self._seen:
+            return
+        try:
+            self._champion = self._load()
+            log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
+        except ModelError as error:
+            log.error("a new champion is refused, the last good one stays: %s", error)
+        self._seen = changed
 
     def _load(self) -> Champion:
         try:
@@ -165,27 +173,21 @@ class Engine:
             except ObligorError as error:
                 done[place] = error
         # 9. Durable before anything leaves.
-        if entries:
-            self._append(list(entries.values()))
-        return done
-
-    def _append(self, entries: Sequence[Entry]) -> None:
         try:
-            self.record.append(entries)
+            self.record.append(list(entries.values()))
         except ConflictError:
-            # Another request with this key won the race: its stored answer is the answer.
-            raise ConflictError(
-                "a request with this key is being answered", where="Idempotency-Key", do="send the request again"
-            ) from None
+            # Another request with one of these keys was recorded meanwhile: its answer is the answer.
+            return self.decide_all(requests, keys)
+        return done
 
     def _stored_or_features(self, request: DecisionRequest, key: str | None) -> str | Scored | ObligorError:
         try:
             if key is not None and (stored := self.record.answered(key, _sha256(request))) is not None:
                 return stored
             return self._features(request)
+        except RecordError:
+            raise
         except ObligorError as error:
-            if error.__class__.__name__ == "RecordError":
-                raise
             return error
 
     def _features(self, request: DecisionRequest) -> Scored:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import obligor
+from data.asof import known_on
+from features.build import build_features
 from features.catalogue import CATALOGUE, NAMES
+from tests.ascii import ledger
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "features", "policy", "training", "serving")
@@ -87,8 +91,17 @@ def test_the_catalogue_is_whole() -> None:
 def test_reasons_say_their_value_in_both_languages() -> None:
     said = [feature.reason(0.5, language) for feature in CATALOGUE for language in ("en", "zh")]
     assert all("{" not in text for text in said)
-    assert CATALOGUE[0].reason(float("nan")).startswith("not known")
-    assert "未知" in CATALOGUE[0].reason(float("nan"), "zh")
+
+
+def test_a_feature_that_can_be_unknown_says_why() -> None:
+    people = "customer_id | registered_on\n A | 2024-01-01\n B | 2024-01-01"
+    items = "invoice_id | customer_id | issued_on | due_on | amount\n I | B | 2024-01-01 | 2024-02-01 | 5"
+    built = build_features(known_on(ledger(customers=people, invoices=items), date(2024, 3, 1)))
+    unknown = {str(name) for name in built.columns[built.loc["A"].isna()]}
+    assert unknown == {feature.name for feature in CATALOGUE if feature.unknown != "never"}
+    for feature in CATALOGUE:
+        assert set(feature.reason(float("nan"))) != set(feature.reason(float("nan"), "zh"))
+        assert "{" not in feature.reason(float("nan"))
 
 
 # --- the README

@@ -20,7 +20,7 @@ from policy.economics import capital_ratio
 from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks
 from policy.tables import compile_table
 
-RULEBOOK = read_rulebook(RULES / "2020-01-01")
+RULEBOOK = read_rulebook(RULES / "2000-01-01")
 GOOD = """
 id: t
 hit: unique
@@ -136,9 +136,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def renewed(root: Path, day: str, old: str = "", new: str = "", name: str = "parameters") -> None:
-    shutil.copytree(root / "2020-01-01", root / day)
+    shutil.copytree(root / "2000-01-01", root / day)
     for path in (root / day).glob("*.yaml"):
-        path.write_text(path.read_text().replace("effective: 2020-01-01", f"effective: {day}"))
+        path.write_text(path.read_text().replace("effective: 2000-01-01", f"effective: {day}"))
     path = root / day / f"{name}.yaml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1) if old else path.read_text())
@@ -148,10 +148,10 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
     renewed(root, "2024-06-01")
     rulebooks, refused = read_rulebooks(root)
     assert not refused
-    assert in_force(rulebooks, date(2024, 5, 31)).version == "2020-01-01"
+    assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"
     assert in_force(rulebooks, date(2024, 6, 1)).version == "2024-06-01"
-    with pytest.raises(AsOfError, match="no rulebook was in force on 2019"):
-        in_force(rulebooks, date(2019, 1, 1))
+    with pytest.raises(AsOfError, match="no rulebook was in force on 1999"):
+        in_force(rulebooks, date(1999, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_a_doubtful_rulebook_is_refused_and_the_last_good_one_stays(
         read_rulebook(root / "2024-06-01")
     rulebooks, refused = read_rulebooks(root)
     assert len(refused) == 1
-    assert in_force(rulebooks, date(2024, 7, 1)).version == "2020-01-01"
+    assert in_force(rulebooks, date(2024, 7, 1)).version == "2000-01-01"
 
 
 def test_no_good_rulebook_at_all_is_an_error(root: Path, tmp_path: Path) -> None:
-    (root / "2020-01-01" / "terms.yaml").unlink()
+    (root / "2000-01-01" / "terms.yaml").unlink()
     with pytest.raises(PolicyError, match=r"terms\.yaml: file is missing"):
         read_rulebooks(root)
     (tmp_path / "empty").mkdir()
@@ -189,9 +189,9 @@ def test_no_good_rulebook_at_all_is_an_error(root: Path, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_no_mapping_is_refused(root: Path) -> None:
-    (root / "2020-01-01" / "terms.yaml").write_text("- 1")
+    (root / "2000-01-01" / "terms.yaml").write_text("- 1")
     with pytest.raises(PolicyError, match="holds no mapping"):
-        read_rulebook(root / "2020-01-01")
+        read_rulebook(root / "2000-01-01")
 
 
 # --- decisions

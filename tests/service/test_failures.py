@@ -1,0 +1,103 @@
+"""What must not happen: no champion, a full disk, damaged bundles, bugs, leaks in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from policy.rulebook import RULES, read_rulebook
+from serving.scoring import ChampionKeeper, Engine
+from tests.service.test_api import inline, post
+from tests.service.test_record import fill_up
+
+
+def test_without_a_champion_it_is_503(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(tmp_path))  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, response.json()["title"]) == (503, "Service Unavailable")
+    assert "no champion" in response.json()["detail"]
+
+
+def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: TestClient) -> None:
+    assert post(client, key="before").status_code == 200
+    fill_up(engine.record)
+    while (response := post(client)).status_code == 200:
+        pass
+    assert response.status_code == 503
+    assert "not given" in response.json()["detail"]
+    assert "pd_12m" not in response.text
+    assert post(client, key="before").status_code == 200  # what was acknowledged is still there
+
+
+@pytest.mark.parametrize("damage", ["model.txt", "manifest.json", "pointer", "path", "gone"])
+def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
+    engine: Engine, client: TestClient, store: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "store"
+    shutil.copytree(store / "models", mine / "models")
+    shutil.copy(store / "champion.json", mine / "champion.json")
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    before = post(client).json()
+    pointer = json.loads((mine / "champion.json").read_text())
+    bundle = mine / "models" / pointer["sha256"]
+    if damage in ("model.txt", "manifest.json"):
+        (bundle / damage).write_text((bundle / damage).read_text().replace("1", "2", 3))
+    pointer["version"] = "2"
+    pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(damage, pointer["sha256"])
+    (mine / "champion.json").write_text("{" if damage == "pointer" else json.dumps(pointer))
+    with caplog.at_level(logging.ERROR, logger="obligor"):
+        after = post(client).json()
+    assert "refused, the last good one stays" in caplog.text
+    assert after["model"] == before["model"]
+    assert after["pd_12m"] == before["pd_12m"]
+
+
+def test_a_new_champion_is_taken_without_a_restart(
+    engine: Engine, client: TestClient, store: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "store"
+    shutil.copytree(store / "models", mine / "models")
+    pointer = json.loads((store / "champion.json").read_text())
+    (mine / "champion.json").write_text(json.dumps(pointer))
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    assert post(client).json()["model"]["version"] == "1"
+    (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
+    assert post(client).json()["model"]["version"] == "7"
+
+
+def test_rules_are_those_in_force_on_the_day(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    shutil.copytree(RULES / "2000-01-01", tmp_path / "2024-07-01")
+    for path in (tmp_path / "2024-07-01").glob("*.yaml"):
+        path.write_text(path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01"))
+    rulebooks = [*engine.rulebooks, read_rulebook(tmp_path / "2024-07-01")]
+    client.app.state.engine = replace(engine, rulebooks=rulebooks)  # type: ignore[attr-defined]
+    assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2000-01-01"
+    assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
+
+
+def test_a_bug_is_a_problem_without_a_traceback(engine: Engine, client: TestClient) -> None:
+    client.app.state.engine = None  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, response.json()["detail"]) == (500, "a bug; please report")
+
+
+def test_logs_hold_no_customer_data(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="obligor"):
+        post(client, customer_id="CANARY-NOBODY")
+        post(client, {"customer_id": "CANARY", "as_of": "CANARY"})
+        post(client, {**inline(), "customer_id": "CANARY"})
+    assert "CANARY" not in caplog.text
+
+
+def test_nothing_loaded_says_what_to_run(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+    from data.store import LedgerStore
+
+    client.app.state.engine = replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))  # type: ignore[attr-defined]
+    response = post(client)
+    assert (response.status_code, "obligor load" in response.json()["detail"]) == (422, True)
