@@ -184,11 +184,15 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Account:
-    """One customer's part of a ledger as plain rows: what the single-decision path works on."""
+    """One customer's part of a ledger as plain rows: what the single-decision path works on.
+
+    `observed_until` is the last day the ledger it came from knows of; None for rows sent along.
+    """
 
     customer_id: str
     currency: str
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    observed_until: date | None = None
 
     def __getitem__(self, table: str) -> Sequence[Mapping[str, Any]]:
         return self.rows.get(table, ())

@@ -12,6 +12,7 @@ from data.errors import SchemaError, UnknownCustomerError
 from data.ledger import CONTRACTS, DAY, Account, Ledger, day_columns, number_columns
 
 _METADATA = sa.MetaData()
+CONNECTIONS = 8  # more than the threads a service answers with
 _OF_INVOICE = ("payments", "promises", "disputes", "write_offs")
 _OF_CUSTOMER = ("customers", "invoices", "limits", "financials")
 
@@ -54,7 +55,7 @@ class LedgerStore:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url)
+        self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _wal)
         _METADATA.create_all(self.engine)
@@ -80,7 +81,7 @@ class LedgerStore:
         """
         key = {"customer_id": customer_id}
         with self.engine.connect() as connection:
-            currency, _ = self._about(connection)
+            currency, observed_until = self._about(connection)
             rows = {
                 name: [dict(row) for row in connection.execute(query, key).mappings()]
                 for name, query in _ACCOUNT_QUERIES.items()
@@ -92,12 +93,7 @@ class LedgerStore:
             if any(row["currency"] != currency for row in (*rows["invoices"], *rows["limits"])):
                 rates = connection.execute(sa.select(_TABLES["fx_rates"])).mappings()
                 rows["fx_rates"] = [dict(row) for row in rates]
-        return Account(customer_id, currency, rows)
-
-    def observed_until(self) -> date:
-        """Return the last day the stored ledger knows of; `SchemaError` where none is loaded."""
-        with self.engine.connect() as connection:
-            return self._about(connection)[1]
+        return Account(customer_id, currency, rows, observed_until)
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any
 
@@ -201,12 +201,14 @@ def by_name(name: str) -> Feature:
 
 
 def fingerprint() -> str:
-    """SHA-256 of the catalogue: a model knows by it whether its features still mean the same.
+    """SHA-256 of what the features mean: a model knows by it whether they still mean the same.
+
+    Texts for people are not in it; a better wording does not invalidate a model.
 
     Examples
     --------
     >>> len(fingerprint())
     64
     """
-    text = json.dumps([asdict(feature) for feature in CATALOGUE], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([[f.name, f.definition, f.unit, f.direction] for f in CATALOGUE], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

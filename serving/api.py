@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,6 +34,7 @@ from serving.scoring import Engine
 
 log = logging.getLogger("obligor")
 LONGEST_KEY = 200
+THREADS = 2  # one computes while one waits for the disk: 32 clients were served 1.6 times as fast as with 40
 # The first class that fits gives the status.
 _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
@@ -43,11 +46,12 @@ _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (PolicyError, 500),
 )
 Shape = TypeVar("Shape", bound=BaseModel)
+Answer = TypeVar("Answer")
 
 
 def create_app() -> Starlette:
     """Return the app; whoever runs it puts an `Engine` into ``app.state.engine``."""
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/decisions", _post_decision, methods=["POST"]),
             Route("/decisions/batch", _post_batch, methods=["POST"]),
@@ -58,18 +62,25 @@ def create_app() -> Starlette:
         ],
         exception_handlers={ObligorError: _on_error, HTTPException: _on_http_error, Exception: _on_bug},
     )
+    app.state.limiter = anyio.CapacityLimiter(THREADS)
+    return app
+
+
+async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: Any) -> Answer:
+    """Run Python that computes and waits for the disk; more threads than this only fight for the interpreter."""
+    return await anyio.to_thread.run_sync(work, *arguments, limiter=request.app.state.limiter)
 
 
 async def _post_decision(request: Request) -> Response:
     asked = _parsed(schemas.DecisionRequest, await _json_body(request))
-    return _json(await run_in_threadpool(_engine(request).decide, asked, _key(request)))
+    return _json(await _in_thread(request, _engine(request).decide, asked, _key(request)))
 
 
 async def _post_batch(request: Request) -> Response:
     asked = _parsed(schemas.BatchRequest, await _json_body(request)).decisions
     key = _key(request)
     keys = [f"{key}/{place}" if key else None for place in range(len(asked))]
-    answers = await run_in_threadpool(_engine(request).decide_all, asked, keys)
+    answers = await _in_thread(request, _engine(request).decide_all, asked, keys)
     return _json(f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}')
 
 
@@ -81,12 +92,12 @@ def _batch_item(answer: str | ObligorError) -> str:
 
 
 async def _get_decision(request: Request) -> Response:
-    return _json(await run_in_threadpool(_engine(request).record.body_of, request.path_params["decision_id"]))
+    return _json(await _in_thread(request, _engine(request).record.body_of, request.path_params["decision_id"]))
 
 
 async def _get_customer_decisions(request: Request) -> Response:
     customer_id = request.path_params["customer_id"]
-    bodies = await run_in_threadpool(_engine(request).record.bodies_of_customer, customer_id)
+    bodies = await _in_thread(request, _engine(request).record.bodies_of_customer, customer_id)
     return _json(f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}')
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data.errors import ConflictError, RecordError, UnknownDecisionError
+from data.store import CONNECTIONS
 
 _METADATA = sa.MetaData()
 _DECISIONS = sa.Table(
@@ -77,7 +78,7 @@ class Record:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url)
+        self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
         self._writer = self.engine.execution_options(is_writer=True)
         self._lock = threading.Lock()
         if self.engine.dialect.name == "sqlite":

@@ -156,7 +156,8 @@ class Engine:
             return done
         # 5-6. PD and contributions, once for all.
         rows = as_rows([scored.values for scored in fresh.values()])
-        margins, pds = champion.model.margin(rows), champion.model.predict_pd_12m(rows)
+        margins = champion.model.margin(rows)
+        pds = champion.model.pd_12m(margins)
         contributions, bases = champion.model.contributions(rows)
         # 7-8. Reasons and decision, one by one.
         entries = {}
@@ -193,9 +194,10 @@ class Engine:
     def _features(self, request: DecisionRequest) -> Scored:
         today = self.now().date()
         if request.ledger is None:
-            account, last = self.ledger.account(request.customer_id), self.ledger.observed_until()
+            account = self.ledger.account(request.customer_id)
         else:
-            account, last = account_of(request.customer_id, request.ledger, today), None
+            account = account_of(request.customer_id, request.ledger, today)
+        last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
         if as_of > today:
             raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")

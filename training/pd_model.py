@@ -60,7 +60,11 @@ class PdModel:
 
         ``pd_12m = 1 - (1 - pd) ** (365 / horizon_days)``.
         """
-        pd_ = self.predict_pd(rows)
+        return self.pd_12m(self.margin(rows))
+
+    def pd_12m(self, margin: Floats) -> Floats:
+        """Return what `predict_pd_12m` does, from margins that are there already."""
+        pd_ = self.calibration(margin)
         return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
 
     def contributions(self, rows: Floats) -> tuple[Floats, Floats]:
