@@ -6,6 +6,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from data.errors import SchemaError
 
+MOST_MINOR_UNITS = 2**63 - 1  # what a database keeps in one whole number
+
 # ISO 4217 active codes, by the number of digits of the minor unit (list of 2026-01-01).
 _TWO_DIGITS = """
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
@@ -55,7 +57,7 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 
 
 def to_minor(amount: Decimal, currency: str) -> int:
-    """Return whole minor units (cents); raise `SchemaError` where digits would be lost.
+    """Return whole minor units (cents), as many as 64 bits hold; `SchemaError` where digits would be lost.
 
     Examples
     --------
@@ -71,4 +73,6 @@ def to_minor(amount: Decimal, currency: str) -> int:
             f"{amount} {currency} has more than {minor_digits(currency)} decimals",
             expected="whole minor units",
         )
+    if abs(scaled) > MOST_MINOR_UNITS:
+        raise SchemaError(f"{amount:.3E} {currency} is too large", expected=f"up to {MOST_MINOR_UNITS} minor units")
     return int(scaled)

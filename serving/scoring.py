@@ -147,7 +147,6 @@ class Engine:
         ModelError, RecordError
             Where no answer at all can be given.
         """
-        champion = self.champions.current()
         # 1-4. Checked requests -> known_on(as_of) -> features; what was answered before is not asked again.
         answers = [self._stored_or_features(*pair) for pair in zip(requests, keys, strict=True)]
         fresh = {place: scored for place, scored in enumerate(answers) if isinstance(scored, Scored)}
@@ -155,6 +154,7 @@ class Engine:
         if not fresh:
             return done
         # 5-6. PD and contributions, once for all.
+        champion = self.champions.current()
         rows = as_rows([scored.values for scored in fresh.values()])
         margins = champion.model.margin(rows)
         pds = champion.model.pd_12m(margins)

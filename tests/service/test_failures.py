@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from policy.rulebook import RULES, read_rulebook
 from serving.scoring import ChampionKeeper, Engine
-from tests.service.test_api import inline, post
+from tests.service.test_api import INLINE, inline, post
 from tests.service.test_record import fill_up
 
 
@@ -22,6 +22,23 @@ def test_without_a_champion_it_is_503(engine: Engine, client: TestClient, tmp_pa
     response = post(client)
     assert (response.status_code, response.json()["title"]) == (503, "Service Unavailable")
     assert "no champion" in response.json()["detail"]
+
+
+def test_what_was_answered_is_answered_again_without_a_champion(
+    engine: Engine, client: TestClient, tmp_path: Path
+) -> None:
+    first = post(client, key="k")
+    client.app.state.engine = replace(engine, champions=ChampionKeeper(tmp_path))  # type: ignore[attr-defined]
+    assert post(client, key="k").content == first.content
+
+
+def test_amounts_that_no_record_can_hold_are_422(client: TestClient) -> None:
+    rate = [{"currency": "USD", "rate_on": "2024-01-01", "rate": 1e9}]
+    dates = {"issued_on": "2024-12-20", "due_on": "2025-01-20"}
+    huge = [{**INLINE["invoices"][0], **dates, "currency": "USD", "amount": 10**12}]
+    asked = {"request": {"amount": 10**12, "currency": "USD"}}
+    response = post(client, {**inline(invoices=huge, payments=[], fx_rates=rate), **asked})
+    assert (response.status_code, "is too large" in response.text) == (422, True)
 
 
 def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: TestClient) -> None:
