@@ -19,7 +19,7 @@ from training.pd_model import PdModel
 from training.sample import Sample
 
 PATIENCE = 50
-FEWEST_DEFAULTS = 10
+FEWEST_CUSTOMERS = 10  # of each kind; with fewer, folds by customer lose one kind
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,15 @@ def fit_model(train: Sample, config: TrainingConfig) -> Fit:
     SchemaError
         Where there are too few defaults to learn from.
     """
-    n_defaults = int(train.label.sum())
-    if n_defaults < FEWEST_DEFAULTS:
-        raise SchemaError(
-            f"only {n_defaults} defaults in {len(train.rows)} training rows",
-            where="training sample",
-            expected=f"at least {FEWEST_DEFAULTS}",
-            do="use a longer ledger, or a milder definition such as default.dpd_days = 30",
-        )
+    for label, name in ((1, "with"), (0, "without")):
+        n_customers = len(set(train.customers[train.label == label]))
+        if n_customers < FEWEST_CUSTOMERS:
+            raise SchemaError(
+                f"only {n_customers} customers {name} a default in {len(train.rows)} training rows",
+                where="training sample",
+                expected=f"at least {FEWEST_CUSTOMERS}",
+                do="use a longer ledger, or another definition, e.g. default.dpd_days = 30",
+            )
     rows = lgb.Dataset(train.features, train.label, free_raw_data=False, params={"verbose": -1})
     folds = list(GroupKFold(config.model.folds, shuffle=True, random_state=config.seed).split(
         train.features, train.label, train.customers

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -119,9 +120,9 @@ class Registry:
                 {
                     "version": str(version.version),
                     "aliases": ", ".join(self.client.get_model_version(NAME, version.version).aliases),
-                    "gini": f"{metrics['gini']:.4f}",
-                    "brier": f"{metrics['brier']:.5f}",
-                    "brier_constant": f"{metrics['brier_constant']:.5f}",
+                    "gini": f"{metrics.get('gini', nan):.4f}",
+                    "brier": f"{metrics.get('brier', nan):.5f}",
+                    "brier_constant": f"{metrics.get('brier_constant', nan):.5f}",
                     "promoted_by": version.tags.get("promoted_by", ""),
                 }
             )
@@ -173,7 +174,7 @@ class Registry:
         own, found = figures(pd_, label), list[str]()
         if own["brier"] >= own["brier_constant"]:
             found.append(f"Brier {own['brier']:.5f} is not below the constant rate's {own['brier_constant']:.5f}")
-        if own["gini"] <= 0:
+        if not own["gini"] > 0:  # also where there is none
             found.append(f"Gini {own['gini']:.3f} does not rank at all")
         champion = self.champion()
         if champion and champion != version:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data.asof import known_on
-from data.errors import AsOfError
+from data.errors import AsOfError, SchemaError
 from data.ledger import Ledger
 from features.build import build_features
 from training.config import TrainingConfig
@@ -106,13 +106,26 @@ def build_sample(ledger: Ledger, config: TrainingConfig, progress: Progress = it
         The default definition, the grid, the gap.
     progress : callable
         Wraps the dates so that a person can watch.
+
+    Raises
+    ------
+    AsOfError, SchemaError
+        Where the ledger is too short, or the test rows hold nothing to compare.
     """
     events = default_events(ledger, config.default, ledger.observed_until)
     dates = as_of_dates(ledger, config)
     parts = [_rows(ledger, events, as_of, config) for as_of in progress(dates)]
     sample = Sample(pd.concat(parts))
     train, test = split_dates(dates, config)
-    return Split(sample.on(train), sample.on(test))
+    split = Split(sample.on(train), sample.on(test))
+    if len(set(split.test.label)) < 2:
+        raise SchemaError(
+            f"all {len(split.test.rows)} test rows have the same outcome",
+            where="test sample",
+            expected="some with a default and some without",
+            do="set a higher sample.test_dates, or another default definition",
+        )
+    return split
 
 
 def _rows(ledger: Ledger, events: pd.DataFrame, as_of: date, config: TrainingConfig) -> pd.DataFrame:

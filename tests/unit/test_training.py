@@ -13,7 +13,7 @@ import pytest
 
 from data.asof import known_on
 from data.errors import ModelError, SchemaError
-from data.simulate import Simulation
+from data.simulate import Simulation, simulate_ledger
 from features.build import build_features
 from features.catalogue import CATALOGUE
 from tests.conftest import NOW
@@ -22,6 +22,7 @@ from training.fit import fit_model
 from training.pd_model import load_bundle
 from training.registry import Registry
 from training.run import Trained, data_fingerprint, evaluate_model
+from training.sample import build_sample
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,18 @@ def test_the_same_data_and_seed_give_the_same_bundle(trained: Trained, quick: Tr
 def test_too_few_defaults_say_so(trained: Trained, quick: TrainingConfig) -> None:
     rows = trained.split.train.rows
     few = type(trained.split.train)(rows.assign(label=0))
-    with pytest.raises(SchemaError, match="only 0 defaults"):
+    with pytest.raises(SchemaError, match="only 0 customers with a default"):
         fit_model(few, quick)
+    with pytest.raises(SchemaError, match="only 0 customers without a default"):
+        fit_model(type(few)(rows.assign(label=1)), quick)
+
+
+def test_test_rows_without_a_default_say_so() -> None:
+    never = simulate_ledger(100, 30, seed=1)
+    kind = TrainingConfig.model_validate({"default": {"materiality": 1e12, "horizon_days": 180}})
+    tables = {name: never.ledger[name] for name in ("customers", "invoices", "payments", "fx_rates")}
+    with pytest.raises(SchemaError, match="test rows have the same outcome"):
+        build_sample(type(never.ledger)(tables, "EUR"), kind)
 
 
 def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(trained: Trained, rows: np.ndarray) -> None:
