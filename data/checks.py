@@ -17,7 +17,7 @@ Level = Literal["refuse", "quarantine", "note"]
 # More bad rows than this in one table and what is left no longer speaks for the customers.
 MAX_QUARANTINED_SHARE = 0.05
 PLANNED_DATES = ("due_on", "pay_by")  # the only dates that may lie after today
-NUMBERS_AND_DATES = {"not_nullable": "a value", "field_uniqueness": "an id used once"}
+EXPECTED = {"not_nullable": "a value", "field_uniqueness": "an id used once"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _is_filled_from_empty(table: str, frame: pd.DataFrame, column: str, row: int
 
 def _failure(table: str, column: str, row: int | None, check: str, value: object) -> Finding:
     what = {"not_nullable": "empty", "field_uniqueness": f"{value!r} again"}.get(check, f"is {value!r}")
-    expected = NUMBERS_AND_DATES.get(check, check)
+    expected = EXPECTED.get(check, check)
     return Finding("refuse" if row is None else "quarantine", table, column, row, what, expected)
 
 
