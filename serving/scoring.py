@@ -18,7 +18,7 @@ import orjson
 import rfc8785
 
 from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ModelError, ObligorError, RecordError
+from data.errors import AsOfError, ConflictError, ModelError, ObligorError
 from data.ledger import no_rate
 from data.money import round_money, to_minor
 from data.store import LedgerStore
@@ -147,48 +147,44 @@ class Engine:
         ModelError, RecordError
             Where no answer at all can be given.
         """
-        # 1-4. Checked requests -> known_on(as_of) -> features; what was answered before is not asked again.
-        answers = [self._stored_or_features(*pair) for pair in zip(requests, keys, strict=True)]
-        fresh = {place: scored for place, scored in enumerate(answers) if isinstance(scored, Scored)}
-        done: list[str | ObligorError] = [a if not isinstance(a, Scored) else "" for a in answers]
-        if not fresh:
-            return done
-        # 5-6. PD and contributions, once for all.
+        # 1-2. What was answered before is not asked again, and needs no model.
+        done = [self._answered(*pair) for pair in zip(requests, keys, strict=True)]
+        asked = [place for place, answer in enumerate(done) if answer is None]
+        if not asked:
+            return [answer for answer in done if answer is not None]
         champion = self.champions.current()
-        rows = as_rows([scored.values for scored in fresh.values()])
-        margins = champion.model.margin(rows)
-        pds = champion.model.pd_12m(margins)
-        contributions, bases = champion.model.contributions(rows)
-        # 7-8. Reasons and decision, one by one.
-        entries = {}
-        for i, (place, scored) in enumerate(fresh.items()):
-            explained = {
-                "base": float(bases[i]),
-                "contributions": dict(zip(NAMES, contributions[i].tolist(), strict=True)),
-                "margin": float(margins[i]),
-                "calibration": champion.model.calibration.as_dict(),
-            }
+        # 3-4. Checked requests -> known_on(as_of) -> features.
+        fresh = dict[int, Scored]()
+        for place in asked:
             try:
-                entries[place] = self._entry(scored, keys[place], float(pds[i]), explained, champion)
-                done[place] = entries[place].body
+                fresh[place] = self._features(requests[place])
+            except ObligorError as error:
+                done[place] = error
+        # 5-8. PD and contributions once for all, reasons and decision one by one.
+        entries = list[Entry]()
+        for (place, scored), (pd_12m, explained) in zip(
+            fresh.items(), _explained(champion.model, list(fresh.values())), strict=True
+        ):
+            try:
+                entries.append(self._entry(scored, keys[place], pd_12m, explained, champion))
+                done[place] = entries[-1].body
             except ObligorError as error:
                 done[place] = error
         # 9. Durable before anything leaves.
         try:
-            self.record.append(list(entries.values()))
+            self.record.append(entries)
         except ConflictError:
             # Another request with one of these keys was recorded meanwhile: its answer is the answer.
             return self.decide_all(requests, keys)
-        return done
+        return [answer for answer in done if answer is not None]
 
-    def _stored_or_features(self, request: DecisionRequest, key: str | None) -> str | Scored | ObligorError:
+    def _answered(self, request: DecisionRequest, key: str | None) -> str | ObligorError | None:
+        """The stored answer to a key, or that the key is taken; None where the question is new."""
+        if key is None:
+            return None
         try:
-            if key is not None and (stored := self.record.answered(key, _sha256(request))) is not None:
-                return stored
-            return self._features(request)
-        except RecordError:
-            raise
-        except ObligorError as error:
+            return self.record.answered(key, _sha256(request))
+        except ConflictError as error:
             return error
 
     def _features(self, request: DecisionRequest) -> Scored:
@@ -251,6 +247,28 @@ class Engine:
             request=request.model_dump_json(),
             body=orjson.dumps(answer).decode(),
         )
+
+
+def _explained(model: PdModel, scored: Sequence[Scored]) -> list[tuple[float, dict[str, Any]]]:
+    """The PD over 12 months and the explanation of each question, by one prediction."""
+    if not scored:
+        return []
+    rows = as_rows([one.values for one in scored])
+    margins = model.margin(rows)
+    contributions, bases = model.contributions(rows)
+    calibration = model.calibration.as_dict()
+    return [
+        (
+            float(pd_12m),
+            {
+                "base": float(base),
+                "contributions": dict(zip(NAMES, given.tolist(), strict=True)),
+                "margin": float(margin),
+                "calibration": calibration,
+            },
+        )
+        for pd_12m, base, given, margin in zip(model.pd_12m(margins), bases, contributions, margins, strict=True)
+    ]
 
 
 def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> Engine:
