@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from data.errors import AsOfError
-from data.ledger import Account, Ledger, is_among
+from data.ledger import OF_INVOICE, Account, Ledger, is_among
 
 LEARNT_LATER = {"disputes": "resolved_on"}
 
@@ -59,7 +59,7 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
         if table in known:
             known[table] = known[table].assign(**{column: known[table][column].where(known[table][column] <= day)})
     invoices = pd.Index(known["invoices"]["invoice_id"])
-    for table in ("payments", "promises", "disputes", "write_offs"):
+    for table in OF_INVOICE:
         if table in known and len(known[table]):
             is_there = is_among(known[table]["invoice_id"], invoices)
             known[table] = known[table] if is_there.all() else known[table][is_there]
@@ -79,7 +79,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     if account["invoices"] and not rows["invoices"]:
         raise _too_early(as_of, min(row["known_on"] for row in account["invoices"]))
     invoices = {row["invoice_id"] for row in rows.get("invoices", ())}
-    for table in ("payments", "promises", "disputes", "write_offs"):
+    for table in OF_INVOICE:
         if table in rows:
             rows[table] = [row for row in rows[table] if row["invoice_id"] in invoices]
     return KnownAccount(replace(account, rows=rows), as_of)

@@ -132,6 +132,8 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
     ),
 }
 REQUIRED_TABLES = ("customers", "invoices", "payments")
+# What happens to an item; known with its invoice, never before it.
+OF_INVOICE = ("payments", "promises", "disputes", "write_offs")
 DEFAULTS = {"payments": {"kind": "payment"}}
 
 

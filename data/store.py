@@ -9,11 +9,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from data.errors import SchemaError, UnknownCustomerError
-from data.ledger import CONTRACTS, DAY, Account, Ledger, day_columns, number_columns
+from data.ledger import CONTRACTS, DAY, OF_INVOICE, Account, Ledger, day_columns, number_columns
 
 _METADATA = sa.MetaData()
 CONNECTIONS = 8  # more than the threads a service answers with
-_OF_INVOICE = ("payments", "promises", "disputes", "write_offs")
 _OF_CUSTOMER = ("customers", "invoices", "limits", "financials")
 
 
@@ -41,7 +40,7 @@ _ACCOUNT_QUERIES |= {
     name: sa.select(_TABLES[name])
     .join(_TABLES["invoices"], _TABLES["invoices"].c.invoice_id == _TABLES[name].c.invoice_id)
     .where(_TABLES["invoices"].c.customer_id == sa.bindparam("customer_id"))
-    for name in _OF_INVOICE
+    for name in OF_INVOICE
 }
 
 

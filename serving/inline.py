@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from data.errors import SchemaError
-from data.ledger import Account
+from data.ledger import OF_INVOICE, Account
 from serving.schemas import InlineLedger
 
 # table -> the day a row happened; a row is never known before it
@@ -21,7 +21,6 @@ _HAPPENED = {
     "financials": "known_on",
     "fx_rates": "rate_on",
 }
-_OF_INVOICE = ("payments", "promises", "disputes", "write_offs")
 
 
 def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
@@ -39,7 +38,7 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
     _require_unique(rows["invoices"], "invoices", "invoice_id")
     _require_unique([row for row in rows["payments"] if row["payment_id"]], "payments", "payment_id")
     known = {row["invoice_id"] for row in rows["invoices"]}
-    for table in _OF_INVOICE:
+    for table in OF_INVOICE:
         for place, row in enumerate(rows[table]):
             if row["invoice_id"] not in known:
                 raise _error(table, place, "invoice_id", f"{row['invoice_id']!r} is unknown", "an invoice sent along")

@@ -31,10 +31,8 @@ from serving.reasons import principal_reasons
 from serving.record import Entry, Record
 from serving.schemas import DecisionRequest
 from serving.settings import Settings
-from training.pd_model import PdModel, as_rows, load_bundle
+from training.pd_model import NAME, POINTER, PdModel, as_rows, load_bundle
 
-MODEL_NAME = "obligor-pd"
-POINTER = "champion.json"
 log = logging.getLogger("obligor")
 
 
@@ -221,7 +219,7 @@ class Engine:
             "explanation": explained,
             "rules": [_traced(evaluation) for evaluation in decision.trace],
             "model": {
-                "name": MODEL_NAME,
+                "name": NAME,
                 "version": champion.version,
                 "sha256": champion.sha256,
                 "horizon_days": champion.model.horizon_days,

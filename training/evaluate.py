@@ -37,10 +37,7 @@ def auc(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
     >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
     0.75
     """
-    w = np.ones(len(label)) if weight is None else weight
-    _, place = np.unique(pd_, return_inverse=True)
-    bad = np.bincount(place, w * label)
-    good = np.bincount(place, w * (1 - label))
+    bad, good = _counts(pd_, label, weight)
     below = np.cumsum(good) - good
     pairs = bad.sum() * good.sum()
     return float((bad * (below + good / 2)).sum() / pairs) if pairs else float("nan")
@@ -54,12 +51,18 @@ def ks(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
     >>> ks(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]))
     1.0
     """
-    w = np.ones(len(label)) if weight is None else weight
-    _, place = np.unique(pd_, return_inverse=True)
-    bad, good = np.bincount(place, w * label), np.bincount(place, w * (1 - label))
+    bad, good = _counts(pd_, label, weight)
     if not bad.sum() or not good.sum():
         return float("nan")
     return float(np.abs(np.cumsum(bad) / bad.sum() - np.cumsum(good) / good.sum()).max())
+
+
+def _counts(pd_: Floats, label: Ints, weight: Floats | None) -> tuple[Floats, Floats]:
+    """Weight of the defaults and of the others at each distinct PD, lowest first."""
+    w = np.ones(len(label)) if weight is None else weight
+    _, place = np.unique(pd_, return_inverse=True)
+    bad, good = (np.asarray(np.bincount(place, part), dtype=np.float64) for part in (w * label, w * (1 - label)))
+    return bad, good
 
 
 def calibration_line(pd_: Floats, label: Ints, weight: Floats | None = None) -> tuple[float, float]:

@@ -21,6 +21,9 @@ from training.calibration import Calibration
 Floats = NDArray[np.float64]
 FILES = ("model.txt", "calibration.json", "catalogue.json")
 MANIFEST = "manifest.json"
+# What the registry writes and the service reads: the registered name, and the file that names the champion.
+NAME = "obligor-pd"
+POINTER = "champion.json"
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,10 @@ from mlflow.exceptions import MlflowException
 
 from data.errors import ModelError
 from training.evaluate import difference, figures
-from training.pd_model import PdModel, load_bundle
+from training.pd_model import NAME, POINTER, PdModel, load_bundle
 
-NAME = "obligor-pd"
 CHAMPION, CHALLENGER = "champion", "challenger"
 TEST_ROWS = "test_rows.parquet"
-POINTER = "champion.json"
 
 
 @dataclass(frozen=True)

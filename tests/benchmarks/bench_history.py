@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from data.ledger import Ledger, is_among
+from data.ledger import OF_INVOICE, Ledger, is_among
 from data.simulate import Simulation, simulate_ledger
 from tests.benchmarks.bars import bar, report
 from training.config import TrainingConfig
@@ -66,7 +66,7 @@ def begun(ledger: Ledger, start: date) -> Ledger:
     tables = dict(ledger.tables)
     tables["invoices"] = tables["invoices"][tables["invoices"]["issued_on"] >= pd.Timestamp(start)]
     invoices = pd.Index(tables["invoices"]["invoice_id"])
-    for name in ("payments", "promises", "disputes", "write_offs"):
+    for name in OF_INVOICE:
         tables[name] = tables[name][is_among(tables[name]["invoice_id"], invoices)]
     return replace(ledger, tables=tables)
 
