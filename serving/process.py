@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -56,12 +56,16 @@ def running_service(environment: Mapping[str, str], port: int, log: Path, patien
             _wait(url, process, log, patience_s)
             yield url
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process and its workers; one that has ended by itself is fine."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sign)
+            process.wait(15)
+            return
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float) -> None:
@@ -72,4 +76,6 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: flo
                 return
         except httpx.TransportError:
             time.sleep(0.2)
-    raise ObligorError("the service did not start", where=str(log), do="read the log")
+    lines = log.read_text(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    raise ObligorError(f"the service did not start; its last word: {last}", where=str(log), do="read the log")

@@ -87,10 +87,18 @@ def client(engine: Engine) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def free_port() -> int:
+def ports() -> Iterator[int]:
+    """Free ports, each given once; below the range from which outgoing connections take theirs."""
+    return (port for port in range(20_000, 32_000) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture(scope="session")

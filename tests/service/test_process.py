@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def environment(trained: Trained, store: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def url(environment: dict[str, str], free_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_service(environment, free_port, tmp_path_factory.mktemp("log") / "service.log") as url:
+def url(environment: dict[str, str], ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_service(environment, next(ports), tmp_path_factory.mktemp("log") / "service.log") as url:
         yield url
 
 
@@ -88,11 +89,11 @@ def test_every_answer_is_one_the_document_names(url: str) -> None:
     assert calls > 100
 
 
-def test_the_record_outlives_the_process(environment: dict[str, str], free_port: int, tmp_path: Path) -> None:
+def test_the_record_outlives_the_process(environment: dict[str, str], ports: Iterator[int], tmp_path: Path) -> None:
     record = {"OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
     bodies = []
     for n in range(2):
-        with running_service({**environment, **record}, free_port + 1, tmp_path / f"{n}.log") as url:
+        with running_service({**environment, **record}, next(ports), tmp_path / f"{n}.log") as url:
             headers = {"Idempotency-Key": "one"}
             asked = {"customer_id": "C0000002"}
             bodies.append(httpx.post(f"{url}/v1/decisions", json=asked, headers=headers, timeout=20).content)
@@ -101,9 +102,9 @@ def test_the_record_outlives_the_process(environment: dict[str, str], free_port:
 
 
 def test_without_a_champion_it_lives_but_is_not_ready(
-    environment: dict[str, str], free_port: int, tmp_path: Path
+    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
 ) -> None:
-    with running_service({**environment, "OBLIGOR_STORE": str(tmp_path)}, free_port + 2, tmp_path / "log") as url:
+    with running_service({**environment, "OBLIGOR_STORE": str(tmp_path)}, next(ports), tmp_path / "log") as url:
         assert httpx.get(f"{url}/readyz").status_code == 503
         response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, timeout=20)
         assert response.status_code == 503
@@ -111,11 +112,23 @@ def test_without_a_champion_it_lives_but_is_not_ready(
 
 
 def test_a_service_that_cannot_start_says_where_to_look(
-    environment: dict[str, str], free_port: int, tmp_path: Path
+    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
 ) -> None:
     broken = {**environment, "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/no/where/record.db"}
     with (
         pytest.raises(ObligorError, match=r"service\.log: the service did not start"),
-        running_service(broken, free_port + 3, tmp_path / "service.log", patience_s=12),
+        running_service(broken, next(ports), tmp_path / "service.log", patience_s=12),
     ):
         pass
+
+
+def test_a_port_in_use_is_the_last_word(environment: dict[str, str], ports: Iterator[int], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", next(ports)))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(ObligorError, match="Address already in use"),
+            running_service(environment, port, tmp_path / "service.log", patience_s=30),
+        ):
+            pass

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,10 @@ def test_a_good_command_exits_0_and_an_unknown_one_2() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_the_demo_runs_end_to_end(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_runs_end_to_end(tmp_path: Path, ports: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run("demo", "--customers", "1000", "--port", str(free_port + 7))
+    port = next(ports)
+    result = run("demo", "--customers", "1000", "--port", str(port))
     assert "where to look next" in result.stdout
     answer = json.loads((tmp_path / "demo" / "decision.json").read_bytes())
     assert answer["outcome"] in ("approve", "refer", "decline")
@@ -128,7 +130,7 @@ def test_the_demo_runs_end_to_end(tmp_path: Path, free_port: int, monkeypatch: p
     import httpx
 
     with pytest.raises(httpx.TransportError):  # it has stopped
-        httpx.get(f"http://127.0.0.1:{free_port + 7}/livez", timeout=2)
+        httpx.get(f"http://127.0.0.1:{port}/livez", timeout=2)
 
 
 def test_serve_runs_the_service_in_the_foreground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
