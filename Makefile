@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
+BENCHMARKS := treeshap serving features real history
 
 .PHONY: demo test lint bench lock env env-dev clean
 
@@ -15,7 +16,7 @@ lint: env-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: env-dev             ## every benchmark, with its bars
-	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file --json || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py --json || exit 1; done
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \

@@ -252,20 +252,19 @@ def _explained(model: PdModel, scored: Sequence[Scored]) -> list[tuple[float, di
     if not scored:
         return []
     rows = as_rows([one.values for one in scored])
-    margins = model.margin(rows)
-    contributions, bases = model.contributions(rows)
+    contributions, margins = model.explain(rows)
     calibration = model.calibration.as_dict()
     return [
         (
             float(pd_12m),
             {
-                "base": float(base),
+                "base": model.base,
                 "contributions": dict(zip(NAMES, given.tolist(), strict=True)),
                 "margin": float(margin),
                 "calibration": calibration,
             },
         )
-        for pd_12m, base, given, margin in zip(model.pd_12m(margins), bases, contributions, margins, strict=True)
+        for pd_12m, given, margin in zip(model.pd_12m(margins), contributions, margins, strict=True)
     ]
 
 

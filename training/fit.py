@@ -74,7 +74,7 @@ def fit_model(train: Sample, config: TrainingConfig) -> Fit:
         margin[held] = booster.predict(train.features.iloc[held], raw_score=True, num_iteration=n_trees)
     calibration, losses = choose_calibration(margin, train.label, train.customers)
     booster = lgb.train(_parameters(config), rows, num_boost_round=n_trees)
-    model = PdModel(booster, calibration, catalogue.NAMES, config.default.horizon_days, {})
+    model = PdModel(booster.model_to_string(), calibration, catalogue.NAMES, config.default.horizon_days, {})
     return Fit(model, n_trees, margin, losses)
 
 
@@ -84,7 +84,7 @@ def plain_lightgbm(train: Sample) -> PdModel:
         {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True},
         lgb.Dataset(train.features, train.label),
     )
-    return PdModel(booster, Calibration("identity"), catalogue.NAMES, 0, {})
+    return PdModel(booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {})
 
 
 def _parameters(config: TrainingConfig) -> dict[str, Any]:

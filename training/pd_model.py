@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import ModelError
 from features import catalogue
 from training.calibration import Calibration
+from training.treeshap import TreeShap
 
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+log = logging.getLogger("obligor")
 Floats = NDArray[np.float64]
 FILES = ("model.txt", "calibration.json", "catalogue.json")
 MANIFEST = "manifest.json"
@@ -32,8 +38,8 @@ class PdModel:
 
     Attributes
     ----------
-    booster : lightgbm.Booster
-        Gives the margin (log-odds before calibration).
+    text : str
+        LightGBM's model as text; gives the margin (log-odds before calibration).
     calibration : Calibration
         From margin to PD over `horizon_days`.
     features : tuple of str
@@ -44,15 +50,31 @@ class PdModel:
         Facts kept with the model: default definition, training dates, figures.
     """
 
-    booster: lgb.Booster
+    text: str
     calibration: Calibration
     features: tuple[str, ...]
     horizon_days: int
     about: dict[str, Any]
 
+    @cached_property
+    def explainer(self) -> TreeShap | LightGbmShap:
+        """What gives margins and contributions: our engine, or LightGBM where it cannot take the model."""
+        try:
+            return TreeShap(self.text)
+        except ModelError as reason:
+            log.warning("LightGBM explains this model itself, some 60 times slower: %s", reason)
+            return LightGbmShap(self.booster)
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        """LightGBM's own form of the model; scoring does without (its import takes seconds)."""
+        import lightgbm as lgb
+
+        return lgb.Booster(model_str=self.text)
+
     def margin(self, rows: Floats) -> Floats:
         """Return the margin of each row, shape (n,)."""
-        return np.asarray(self.booster.predict(rows, raw_score=True, num_threads=1))
+        return self.explainer.margin(rows)
 
     def predict_pd(self, rows: Floats) -> Floats:
         """Return P(default within `horizon_days`) of each row, shape (n,), in (0, 1)."""
@@ -70,20 +92,24 @@ class PdModel:
         pd_ = self.calibration(margin)
         return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
 
-    def contributions(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Return exact SHAP contributions, shape (n, features), and the base, shape (n,).
+    def explain(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
 
-        Base plus contributions is the margin.
+        `base` plus the contributions of a row is its margin.
         """
-        both = np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
-        return both[:, :-1], both[:, -1]
+        return self.explainer.explain(rows)
+
+    @property
+    def base(self) -> float:
+        """What every row's contributions start from: the mean margin over the training rows."""
+        return self.explainer.expected_value
 
     def save(self, folder: Path) -> str:
         """Write the bundle and return its SHA-256, that of the manifest."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = [entry.__dict__ | {"low": str(entry.low), "high": str(entry.high)} for entry in catalogue.CATALOGUE]
         contents = {
-            "model.txt": self.booster.model_to_string(),
+            "model.txt": self.text,
             "calibration.json": _json(self.calibration.as_dict()),
             "catalogue.json": _json(entries),
         }
@@ -99,6 +125,32 @@ class PdModel:
         }
         (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
         return _sha256((folder / MANIFEST).read_bytes())
+
+
+class LightGbmShap:
+    """The interface of `TreeShap` by LightGBM's own contributions.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Any model with one output.
+    """
+
+    def __init__(self, booster: lgb.Booster) -> None:
+        self.booster = booster
+        self.expected_value = float(self.explained(np.zeros((1, booster.num_feature())))[0, -1])
+
+    def explained(self, rows: Floats) -> Floats:
+        """Return contributions and, behind them, the base of each row."""
+        return np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+
+    def explain(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return contributions, shape (n, features), and margins, shape (n,)."""
+        return self.explained(rows)[:, :-1], self.margin(rows)
+
+    def margin(self, rows: Floats) -> Floats:
+        """Return the margin of each row, shape (n,)."""
+        return np.asarray(self.booster.predict(rows, raw_score=True, num_threads=1))
 
 
 def load_bundle(folder: Path, sha256: str) -> PdModel:
@@ -132,7 +184,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         )
     calibration = json.loads(contents["calibration.json"])
     return PdModel(
-        booster=lgb.Booster(model_str=contents["model.txt"].decode()),
+        text=contents["model.txt"].decode(),
         calibration=Calibration(calibration["kind"], tuple(calibration["parameters"])),
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],

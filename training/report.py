@@ -155,7 +155,8 @@ def _shap(fit: Fit, split: Split) -> Figure:
     import shap  # here: it takes seconds to import and only this plot needs it
 
     rows = split.test.features.head(SHAP_ROWS)
-    contributions, base = fit.model.contributions(rows.to_numpy())
+    contributions, _ = fit.model.explain(rows.to_numpy())
+    base = np.full(len(rows), fit.model.base)
     plt.figure()
     shap.plots.beeswarm(
         shap.Explanation(contributions, base, rows.to_numpy(), feature_names=list(rows)), max_display=15, show=False

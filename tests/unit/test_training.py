@@ -32,8 +32,10 @@ def rows(simulation: Simulation) -> np.ndarray:
 
 def test_contributions_sum_to_the_margin(trained: Trained, rows: np.ndarray) -> None:
     model = trained.fit.model
-    contributions, base = model.contributions(rows)
-    np.testing.assert_allclose(base + contributions.sum(axis=1), model.margin(rows), atol=1e-9)
+    contributions, margins = model.explain(rows)
+    np.testing.assert_allclose(model.base + contributions.sum(axis=1), margins, atol=1e-9)
+    np.testing.assert_array_equal(margins, model.booster.predict(rows, raw_score=True))
+    np.testing.assert_array_equal(margins, model.margin(rows))
     np.testing.assert_array_equal(model.calibration(model.margin(rows)), model.predict_pd(rows))
 
 
@@ -56,7 +58,7 @@ def test_the_model_is_better_than_no_model(trained: Trained) -> None:
 
 def test_the_same_data_and_seed_give_the_same_bundle(trained: Trained, quick: TrainingConfig, tmp_path: Path) -> None:
     again = fit_model(trained.split.train, quick)
-    assert again.model.booster.model_to_string() == trained.fit.model.booster.model_to_string()
+    assert again.model.text == trained.fit.model.text
     assert again.model.calibration == trained.fit.model.calibration
 
 
