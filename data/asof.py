@@ -7,15 +7,29 @@ known is absent with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from data.account import (
+    DISPUTE,
+    END,
+    EVENT_KNOWN,
+    ITEM,
+    ITEM_KNOWN,
+    KIND,
+    LIMIT_KNOWN,
+    OPEN_END,
+    RATE_KNOWN,
+    STATEMENT_KNOWN,
+    Account,
+    day_number,
+    day_of,
+)
 from data.errors import AsOfError
-from data.ledger import OF_INVOICE, Account, Ledger, is_among
+from data.ledger import OF_INVOICE, Ledger, is_among
 
 LEARNT_LATER = {"disputes": "resolved_on"}
 
@@ -72,24 +86,32 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     A customer without any invoice is an answer (a thin file), one whose first invoice comes after
     `as_of` is an error: the question is about a time before the story began.
     """
-    rows = {
-        table: [_masked(table, row, as_of) for row in account[table] if row["known_on"] <= as_of]
-        for table in account.rows
-    }
-    if account["invoices"] and not rows["invoices"]:
-        raise _too_early(as_of, min(row["known_on"] for row in account["invoices"]))
-    invoices = {row["invoice_id"] for row in rows.get("invoices", ())}
-    for table in OF_INVOICE:
-        if table in rows:
-            rows[table] = [row for row in rows[table] if row["invoice_id"] in invoices]
-    return KnownAccount(replace(account, rows=rows), as_of)
-
-
-def _masked(table: str, row: Mapping[str, Any], as_of: date) -> Mapping[str, Any]:
-    column = LEARNT_LATER.get(table)
-    if column and row[column] is not None and row[column] > as_of:
-        return {**row, column: None}
-    return row
+    day = day_number(as_of)
+    is_item_known = account.items[ITEM_KNOWN] <= day
+    is_event_known = account.events[EVENT_KNOWN] <= day
+    events = account.events
+    if is_item_known.all():
+        events = events[:, is_event_known]
+    else:
+        if not is_item_known.any():
+            raise _too_early(as_of, day_of(account.items[ITEM_KNOWN].min()))
+        events = events[:, is_event_known & is_item_known[events[ITEM]]]
+        events[ITEM] = (np.cumsum(is_item_known) - 1)[events[ITEM]]
+    is_learnt_later = (events[KIND] == DISPUTE) & (events[END] > day)
+    events[END, is_learnt_later] = OPEN_END
+    known = replace(
+        account,
+        invoice_ids=[
+            name for name, is_known in zip(account.invoice_ids, is_item_known.tolist(), strict=True) if is_known
+        ],
+        registered=account.registered[:, account.registered[1] <= day],
+        items=account.items[:, is_item_known],
+        events=events,
+        limits=account.limits[:, account.limits[LIMIT_KNOWN] <= day],
+        statements=account.statements[:, account.statements[STATEMENT_KNOWN] <= day],
+        rates={code: rates[:, rates[RATE_KNOWN] <= day] for code, rates in account.rates.items()},
+    )
+    return KnownAccount(known, as_of)
 
 
 def _too_early(as_of: date, first: date) -> AsOfError:

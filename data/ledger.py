@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -182,22 +182,6 @@ class Ledger:
         if not last:
             raise SchemaError("the ledger has no invoices", do="load at least one invoice")
         return max(last).date()
-
-
-@dataclass(frozen=True)
-class Account:
-    """One customer's part of a ledger as plain rows: what the single-decision path works on.
-
-    `observed_until` is the last day the ledger it came from knows of; None for rows sent along.
-    """
-
-    customer_id: str
-    currency: str
-    rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    observed_until: date | None = None
-
-    def __getitem__(self, table: str) -> Sequence[Mapping[str, Any]]:
-        return self.rows.get(table, ())
 
 
 def is_among(values: pd.Series[str], ids: pd.Index) -> NDArray[np.bool_]:

@@ -1,9 +1,8 @@
-"""The kernel over a whole ledger (compiled) or one account (plain): features in catalogue order."""
+"""The kernel over a whole ledger, or over accounts: features in catalogue order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import nan
 from typing import Any
@@ -12,21 +11,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data.account import (
+    AMOUNT,
+    CURRENCY,
+    DAY,
+    DISPUTE,
+    DUE,
+    END,
+    EQUITY_RATIO,
+    ISSUED,
+    ITEM,
+    KIND,
+    OPEN_END,
+    RATE,
+    RATE_ON,
+    VALUE,
+    Account,
+    day_number,
+    day_of,
+    days,
+    events_of,
+    minor,
+)
 from data.asof import KnownAccount, KnownLedger
 from data.ledger import Ledger, no_rate, reporting_rates
 from data.money import minor_digits
 from features import kernel
 from features.catalogue import NAMES
-
-_EPOCH = date(1970, 1, 1)
-_OPEN_END = 2**40  # the end of what has not ended: after every day
-# table -> (kind, day column, end column); the order in which same-day events of an item are taken
-_EVENTS = {
-    "promises": (kernel.PROMISE, "promised_on", "pay_by"),
-    "disputes": (kernel.DISPUTE, "opened_on", "resolved_on"),
-    "payments": (kernel.PAYMENT, "paid_on", None),
-    "write_offs": (kernel.WRITE_OFF, "written_off_on", None),
-}
 
 
 def build_features(known: KnownLedger) -> pd.DataFrame:
@@ -42,63 +53,61 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     DataFrame
         Index ``customer_id``, one float64 column per catalogue entry, NaN where not known.
     """
-    ledger, as_of = known.ledger, (known.as_of - _EPOCH).days
+    ledger, as_of = known.ledger, day_number(known.as_of)
     customers = ledger["customers"]["customer_id"].sort_values().to_numpy()
     invoices = ledger["invoices"].assign(customer=lambda f: pd.Index(customers).get_indexer(f["customer_id"]))
     invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
     firsts = np.searchsorted(invoices["customer"].to_numpy(), np.arange(len(customers) + 1))
     units = _units(invoices["currency"])
-    starts, events = _events(ledger, invoices, units)
+    found = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
     items = (
-        _days(invoices["issued_on"]),
-        _days(invoices["due_on"]),
-        _minor(invoices["amount"], units),
+        days(invoices["issued_on"]),
+        days(invoices["due_on"]),
+        minor(invoices["amount"], units),
         reporting_rates(ledger, invoices["currency"], invoices["issued_on"]) / units,
-        starts,
+        np.searchsorted(found[ITEM], np.arange(len(invoices) + 1)),
     )
     out = np.empty((len(customers), len(NAMES)))
-    _compiled()(as_of, _standing(ledger, customers), items, events, firsts, np.empty(kernel.WORK), out)
+    _compiled()(as_of, _standing(ledger, customers), items, _events(found), firsts, np.empty(kernel.WORK), out)
     return pd.DataFrame(out, index=pd.Index(customers, name="customer_id"), columns=list(NAMES))
 
 
-def account_features(known: KnownAccount) -> list[float]:
-    """Return the features of one account in catalogue order: the same kernel, plain.
+def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
+    """Return the features of some accounts, shape (n, features), in catalogue order, by one pass of the kernel.
 
     Parameters
     ----------
-    known : KnownAccount
-        From `data.asof.known_account`.
+    known : sequence of KnownAccount
+        From `data.asof.known_account`, all on one day.
+
+    Raises
+    ------
+    SchemaError
+        Where a currency has no rate yet.
     """
-    account = known.account
-    invoices = sorted(account["invoices"], key=lambda row: row["invoice_id"])  # the order of the batch
-    events_of: dict[str, list[tuple[int, int, int, int]]] = {row["invoice_id"]: [] for row in invoices}
-    currency_of = {row["invoice_id"]: row["currency"] for row in invoices}
-    for table, (kind, day, end) in _EVENTS.items():
-        for row in account[table]:
-            invoice_id = row["invoice_id"]
-            events_of[invoice_id].append(_event(row, table, kind, day, end, currency_of[invoice_id]))
-    starts, events = [0], list[tuple[int, int, int, int]]()
-    for row in invoices:
-        events += sorted(events_of[row["invoice_id"]], key=lambda event: event[1])
-        starts.append(len(events))
-    items = (
-        [(row["issued_on"] - _EPOCH).days for row in invoices],
-        [(row["due_on"] - _EPOCH).days for row in invoices],
-        [_minor_units(row["amount"], row["currency"]) for row in invoices],
-        [_rate(known, row["currency"], row["issued_on"]) / 10 ** minor_digits(row["currency"]) for row in invoices],
-        starts,
+    accounts = [one.account for one in known]
+    items = np.concatenate([account.items for account in accounts], axis=1)
+    events = np.concatenate([account.events for account in accounts], axis=1)
+    firsts = np.cumsum([0, *(account.items.shape[1] for account in accounts)])
+    shifts = np.repeat(firsts[:-1], [account.events.shape[1] for account in accounts])
+    columns = (
+        items[ISSUED],
+        items[DUE],
+        items[AMOUNT],
+        np.concatenate([_item_rates(account) for account in accounts]),
+        np.searchsorted(events[ITEM] + shifts, np.arange(items.shape[1] + 1)),
     )
-    columns = tuple(zip(*events, strict=True)) or ((), (), (), ())
-    work, out = [0.0] * kernel.WORK, [nan] * len(NAMES)
-    as_of = (known.as_of - _EPOCH).days
-    kernel.customer_features(as_of, _account_standing(known), items, columns, 0, len(invoices), work, out)  # type: ignore[arg-type]
+    standing = np.array([_account_standing(account) for account in accounts])
+    out = np.empty((len(accounts), len(NAMES)))
+    as_of = day_number(known[0].as_of)
+    _compiled()(as_of, standing, columns, _events(events), firsts, np.empty(kernel.WORK), out)
     return out
 
 
 @cache
 def _compiled() -> Callable[..., None]:
     """The kernel and the loop over customers, compiled (and kept on disk) by numba."""
-    import numba  # here, since a serving process never needs it
+    import numba  # here, since it takes a second
 
     for name in kernel.customer_features.__globals__:
         function = getattr(kernel, name)
@@ -107,68 +116,39 @@ def _compiled() -> Callable[..., None]:
     return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
 
-def _days(values: pd.Series[Any]) -> NDArray[np.int64]:
-    return values.to_numpy().astype("datetime64[D]").astype("int64")
-
-
 def _units(currency: pd.Series[str]) -> NDArray[np.float64]:
     """Minor units per major unit of each row's currency."""
     codes, names = pd.factorize(currency)
     return np.array([10.0 ** minor_digits(name) for name in names])[codes]
 
 
-def _minor(amount: pd.Series[float], units: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.rint(amount.to_numpy() * units).astype("int64")
+def _events(events: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Kind, day, amount and end of each event as the kernel takes them: a dispute counts 1 while it is open."""
+    value = np.where(events[KIND] == DISPUTE, events[END] == OPEN_END, events[VALUE])
+    return events[KIND], events[DAY], value, events[END]
 
 
-def _minor_units(amount: float, currency: str) -> int:
-    return round(float(amount) * float(10 ** minor_digits(currency)))
+def _item_rates(account: Account) -> NDArray[np.float64]:
+    """Units of the reporting currency per minor unit of each item, at the last rate on its day."""
+    currency = account.items[CURRENCY]
+    if len(account.currencies) == 1:
+        return np.full(len(currency), 1 / 10.0 ** minor_digits(account.currency))
+    found = np.empty(len(currency))
+    for code in np.unique(currency).tolist():
+        name, mine = account.currencies[code], currency == code
+        found[mine] = rates_on(account, name, account.items[ISSUED, mine]) / 10.0 ** minor_digits(name)
+    return found
 
 
-def _rate(known: KnownAccount, currency: str, on: date) -> float:
-    if currency == known.account.currency:
-        return 1.0
-    found = [row for row in known.account["fx_rates"] if row["currency"] == currency and row["rate_on"] <= on]
-    if not found:
-        raise no_rate(currency, known.account.currency, on)
-    return float(max(found, key=lambda row: row["rate_on"])["rate"])
-
-
-def _events(
-    ledger: Ledger, invoices: pd.DataFrame, units: NDArray[np.float64]
-) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
-    """Start of each item's events, and the events' kinds, days, amounts, ends in that order."""
-    place = pd.Index(invoices["invoice_id"])
-    parts = []
-    for order, (table, (kind, day, end)) in enumerate(_EVENTS.items()):
-        rows = ledger[table]
-        item = place.get_indexer(pd.Index(rows["invoice_id"]))
-        if table == "disputes":
-            value = rows["resolved_on"].isna().to_numpy().astype("int64")
-        else:
-            value = _minor(rows["amount"], units[item])
-        kinds = np.full(len(rows), kind, dtype="int64")
-        if table == "payments":
-            kinds[(rows["kind"] == "credit_note").to_numpy()] = kernel.CREDIT_NOTE
-        ends = _days(rows[end].fillna(rows[day])) if table == "promises" and end else np.full(len(rows), _OPEN_END)
-        parts.append(np.column_stack([item, _days(rows[day]), np.full(len(rows), order), kinds, value, ends]))
-    table_ = np.concatenate(parts).astype("int64")
-    table_ = table_[np.lexsort((table_[:, 2], table_[:, 1], table_[:, 0]))]
-    starts = np.searchsorted(table_[:, 0], np.arange(len(invoices) + 1))
-    kinds, days, values, ends = (np.ascontiguousarray(table_[:, column]) for column in (3, 1, 4, 5))
-    return starts, (kinds, days, values, ends)
-
-
-def _event(
-    row: Mapping[str, Any], table: str, kind: int, day: str, end: str | None, currency: str
-) -> tuple[int, int, int, int]:
-    happened = (row[day] - _EPOCH).days
-    if table == "disputes":
-        return kind, happened, int(row["resolved_on"] is None), _OPEN_END
-    if row.get("kind") == "credit_note":
-        kind = kernel.CREDIT_NOTE
-    until = (row[end] - _EPOCH).days if table == "promises" and end else _OPEN_END
-    return kind, happened, _minor_units(row["amount"], currency), until
+def rates_on(account: Account, currency: str, on: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the last rate into the reporting currency on each day; `SchemaError` where there is none."""
+    if currency == account.currency:
+        return np.ones(len(on))
+    rates = account.rates.get(currency, np.empty((3, 0)))
+    place = np.searchsorted(rates[RATE_ON], on, side="right") - 1
+    if (place < 0).any():
+        raise no_rate(currency, account.currency, day_of(on[place < 0][0]))
+    return rates[RATE, place]  # type: ignore[no-any-return]
 
 
 def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
@@ -180,7 +160,7 @@ def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
     last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
     last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
     columns: list[Any] = [
-        _days(registered).astype(float),
+        days(registered).astype(float),
         limit,
         last["equity"] / last["total_assets"],
         last["current_assets"] / last["current_liabilities"].where(last["current_liabilities"] > 0),
@@ -189,26 +169,13 @@ def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
     return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 
 
-def _account_standing(known: KnownAccount) -> list[float]:
-    account = known.account
-    registered = [row["registered_on"] for row in account["customers"]]
-    limit = nan
-    limits = sorted(account["limits"], key=lambda row: row["known_on"])
-    if limits:
-        limit = float(limits[-1]["amount"]) * _rate(known, limits[-1]["currency"], limits[-1]["known_on"])
-    statements = sorted(account["financials"], key=lambda row: (row["period_end"], row["known_on"]))
-    statement = statements[-1] if statements else {}
-    return [
-        float((registered[0] - _EPOCH).days) if registered else nan,
-        limit,
-        _quotient(statement, "equity", "total_assets"),
-        _quotient(statement, "current_assets", "current_liabilities"),
-        _quotient(statement, "net_income", "turnover"),
-    ]
-
-
-def _quotient(statement: Mapping[str, Any], part: str, whole: str) -> float:
-    values: Sequence[float | None] = [statement.get(part), statement.get(whole)]
-    if values[0] is None or not values[1] or values[1] <= 0:
-        return nan
-    return float(values[0]) / float(values[1])
+def _account_standing(account: Account) -> list[float]:
+    limit, statement = nan, [nan, nan, nan]
+    if account.limits.shape[1]:
+        known, amount, code = account.limits[:, -1].tolist()
+        rate = rates_on(account, account.currencies[int(code)], np.array([int(known)]))
+        limit = amount * float(rate[0])
+    if account.statements.shape[1]:
+        statement = account.statements[EQUITY_RATIO:, -1].tolist()
+    registered = float(account.registered[0, 0]) if account.registered.shape[1] else nan
+    return [registered, limit, *statement]

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import MutableSequence, Sequence
 from math import nan
 
+from data.account import CREDIT_NOTE, DISPUTE, PAYMENT, WRITE_OFF
+
 WINDOWS = (30, 90, 180, 365)
 BINS = 5  # four disjoint age bins that add up to the windows, and what is older
-
-# What can happen to an item after it was issued.
-PAYMENT, CREDIT_NOTE, WRITE_OFF, DISPUTE, PROMISE = 0, 1, 2, 3, 4
 
 # Sums by age bin: each takes BINS places.
 INVOICES, INVOICED, PAYMENTS, PAID, LATE, DBT, DBT_MAX, TERMS, CREDITED = 0, 5, 10, 15, 20, 25, 30, 35, 40

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from data.account import Account, account_of_rows
 from data.errors import SchemaError
-from data.ledger import OF_INVOICE, Account
+from data.ledger import OF_INVOICE
 from serving.schemas import InlineLedger
 
 # table -> the day a row happened; a row is never known before it
@@ -45,7 +46,7 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
     for place, row in enumerate(rows["invoices"]):
         if row["due_on"] < row["issued_on"]:
             raise _error("invoices", place, "due_on", "due before it was issued", "a day on or after issued_on")
-    return Account(customer_id, ledger.currency, rows)
+    return account_of_rows(customer_id, ledger.currency, rows)
 
 
 def _row(table: str, place: int, row: dict[str, Any], today: date) -> dict[str, Any]:

@@ -14,15 +14,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
-import rfc8785
+from numpy.typing import NDArray
 
+from data.account import Account, day_number
 from data.asof import KnownAccount, known_account
 from data.errors import AsOfError, ConflictError, ModelError, ObligorError
-from data.ledger import no_rate
 from data.money import round_money, to_minor
 from data.store import LedgerStore
-from features.build import account_features
+from features.build import account_features, rates_on
 from features.catalogue import NAMES
 from policy.decide import Decision, Facts, Request, decide
 from policy.rulebook import Rulebook, in_force, read_rulebooks
@@ -31,8 +32,9 @@ from serving.reasons import principal_reasons
 from serving.record import Entry, Record
 from serving.schemas import DecisionRequest
 from serving.settings import Settings
-from training.pd_model import NAME, POINTER, PdModel, as_rows, load_bundle
+from training.pd_model import NAME, POINTER, PdModel, load_bundle
 
+Floats = NDArray[np.float64]
 log = logging.getLogger("obligor")
 
 
@@ -101,14 +103,21 @@ class ChampionKeeper:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A question with everything its answer needs, before it is recorded."""
+class Known:
+    """A question with what was known of its customer."""
 
     request: DecisionRequest
-    known: KnownAccount
-    values: Sequence[float]
+    account: KnownAccount
     source: str
     observed_until: date | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The answers to some questions, and the entries that must be durable before any of them leaves."""
+
+    answers: list[str | ObligorError]
+    entries: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -145,36 +154,51 @@ class Engine:
         ModelError, RecordError
             Where no answer at all can be given.
         """
+        prepared = self.prepare(requests, keys)
+        try:
+            self.record.append(prepared.entries)
+        except ConflictError:
+            # Another request with one of these keys was recorded meanwhile: its answer is the answer.
+            return self.decide_all(requests, keys)
+        return prepared.answers
+
+    def prepare(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> Prepared:
+        """Do all but the last step: what is returned may leave once its entries are durable.
+
+        Raises
+        ------
+        ModelError
+            Where there is no champion.
+        """
         # 1-2. What was answered before is not asked again, and needs no model.
         done = [self._answered(*pair) for pair in zip(requests, keys, strict=True)]
         asked = [place for place, answer in enumerate(done) if answer is None]
         if not asked:
-            return [answer for answer in done if answer is not None]
+            return Prepared([answer for answer in done if answer is not None], [])
         champion = self.champions.current()
         # 3-4. Checked requests -> known_on(as_of) -> features.
-        fresh = dict[int, Scored]()
-        for place in asked:
-            try:
-                fresh[place] = self._features(requests[place])
-            except ObligorError as error:
-                done[place] = error
+        fresh = dict[int, Known]()
+        for place, known in zip(asked, self._known([requests[place] for place in asked]), strict=True):
+            if isinstance(known, ObligorError):
+                done[place] = known
+            else:
+                fresh[place] = known
+        features = _features(list(fresh.values()))
         # 5-8. PD and contributions once for all, reasons and decision one by one.
         entries = list[Entry]()
-        for (place, scored), (pd_12m, explained) in zip(
-            fresh.items(), _explained(champion.model, list(fresh.values())), strict=True
-        ):
+        rows = [row for row in features if not isinstance(row, ObligorError)]
+        explained = iter(_explained(champion.model, rows))
+        for (place, known), values in zip(fresh.items(), features, strict=True):
+            if isinstance(values, ObligorError):
+                done[place] = values
+                continue
+            pd_12m, explanation = next(explained)
             try:
-                entries.append(self._entry(scored, keys[place], pd_12m, explained, champion))
+                entries.append(self._entry(known, keys[place], values, pd_12m, explanation, champion))
                 done[place] = entries[-1].body
             except ObligorError as error:
                 done[place] = error
-        # 9. Durable before anything leaves.
-        try:
-            self.record.append(entries)
-        except ConflictError:
-            # Another request with one of these keys was recorded meanwhile: its answer is the answer.
-            return self.decide_all(requests, keys)
-        return [answer for answer in done if answer is not None]
+        return Prepared([answer for answer in done if answer is not None], entries)
 
     def _answered(self, request: DecisionRequest, key: str | None) -> str | ObligorError | None:
         """The stored answer to a key, or that the key is taken; None where the question is new."""
@@ -185,26 +209,43 @@ class Engine:
         except ConflictError as error:
             return error
 
-    def _features(self, request: DecisionRequest) -> Scored:
-        today = self.now().date()
-        if request.ledger is None:
-            account = self.ledger.account(request.customer_id)
-        else:
+    def _known(self, requests: Sequence[DecisionRequest]) -> list[Known | ObligorError]:
+        """What was known of each customer on the as-of date, or why that cannot be said."""
+        stored = [request.customer_id for request in requests if request.ledger is None]
+        accounts = self.ledger.accounts(stored) if len(stored) > 1 else {}
+        found = list[Known | ObligorError]()
+        for request in requests:
+            try:
+                found.append(self._known_one(request, accounts.get(request.customer_id)))
+            except ObligorError as error:
+                found.append(error)
+        return found
+
+    def _known_one(self, request: DecisionRequest, account: Account | None) -> Known:
+        today, asked = self.now().date(), request.request
+        if request.ledger is not None:
             account = account_of(request.customer_id, request.ledger, today)
+        elif account is None or (asked and asked.currency not in (account.currency, *account.rates)):
+            account = self.ledger.account(request.customer_id, [asked.currency] if asked else [])
         last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
         if as_of > today:
             raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")
-        known = known_account(account, as_of)
-        return Scored(request, known, account_features(known), "request" if last is None else "store", last)
+        return Known(request, known_account(account, as_of), "request" if last is None else "store", last)
 
     def _entry(
-        self, scored: Scored, key: str | None, pd_12m: float, explained: Mapping[str, Any], champion: Champion
+        self,
+        question: Known,
+        key: str | None,
+        features: Floats,
+        pd_12m: float,
+        explained: Mapping[str, Any],
+        champion: Champion,
     ) -> Entry:
-        known, request = scored.known, scored.request
+        known, request = question.account, question.request
         rulebook = in_force(self.rulebooks, known.as_of)
-        values = dict(zip(NAMES, scored.values, strict=True))
-        facts = Facts(pd_12m, known.account.currency, values, _request_in_reporting(scored))
+        values = dict(zip(NAMES, features.tolist(), strict=True))
+        facts = Facts(pd_12m, known.account.currency, values, _request_in_reporting(question))
         decision = decide(facts, rulebook)
         decision_id, recorded_at = self.new_id(), self.now()
         answer = {
@@ -226,7 +267,7 @@ class Engine:
             },
             "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
             "features": {name: None if math.isnan(value) else value for name, value in values.items()},
-            "ledger": {"source": scored.source, "observed_until": scored.observed_until},
+            "ledger": {"source": question.source, "observed_until": question.observed_until},
         }
         return Entry(
             decision_id=decision_id,
@@ -247,12 +288,26 @@ class Engine:
         )
 
 
-def _explained(model: PdModel, scored: Sequence[Scored]) -> list[tuple[float, dict[str, Any]]]:
+def _features(known: Sequence[Known]) -> list[Floats | ObligorError]:
+    """The features of each question, by one pass of the kernel per as-of date."""
+    found: list[Floats | ObligorError | None] = [None] * len(known)
+    for as_of in {one.account.as_of for one in known}:
+        places = [place for place, one in enumerate(known) if one.account.as_of == as_of]
+        try:
+            rows: Sequence[Floats | ObligorError] = list(account_features([known[place].account for place in places]))
+        except ObligorError as error:
+            # A rate is missing: of one account, which the others must not pay for.
+            rows = [error] if len(places) == 1 else [_features([known[place]])[0] for place in places]
+        for place, row in zip(places, rows, strict=True):
+            found[place] = row
+    return [row for row in found if row is not None]
+
+
+def _explained(model: PdModel, features: Sequence[Floats]) -> list[tuple[float, dict[str, Any]]]:
     """The PD over 12 months and the explanation of each question, by one prediction."""
-    if not scored:
+    if not features:
         return []
-    rows = as_rows([one.values for one in scored])
-    contributions, margins = model.explain(rows)
+    contributions, margins = model.explain(np.array(features))
     calibration = model.calibration.as_dict()
     return [
         (
@@ -285,21 +340,17 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
 
 
 def _sha256(request: DecisionRequest) -> str:
-    """The request in its canonical form (RFC 8785): spacing and order of keys do not matter."""
-    return hashlib.sha256(rfc8785.dumps(request.model_dump(mode="json"))).hexdigest()
+    """The parsed request in one form: spacing and order of keys do not matter."""
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
-def _request_in_reporting(scored: Scored) -> Request | None:
+def _request_in_reporting(question: Known) -> Request | None:
     """The requested amount in the reporting currency, at the last rate known."""
-    asked, account = scored.request.request, scored.known.account
+    asked, account = question.request.request, question.account.account
     if asked is None:
         return None
-    rate = Decimal(1)
-    if asked.currency != account.currency:
-        rates = [row for row in account["fx_rates"] if row["currency"] == asked.currency]
-        if not rates:
-            raise no_rate(asked.currency, account.currency, scored.known.as_of)
-        rate = Decimal(str(max(rates, key=lambda row: row["rate_on"])["rate"]))
+    today = np.array([day_number(question.account.as_of)])
+    rate = Decimal(str(float(rates_on(account, asked.currency, today)[0])))
     return Request(round_money(asked.amount * rate, account.currency), asked.terms_days)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from data.ledger import CONTRACTS, DAY, Account, Ledger, day_columns, empty_table, number_columns
+from data.account import Account, account_of_rows
+from data.ledger import CONTRACTS, DAY, Ledger, day_columns, empty_table, number_columns
 
 
 def table(name: str, text: str) -> pd.DataFrame:
@@ -44,18 +45,23 @@ def ledger(**tables: str) -> Ledger:
 
 
 def account(whole: Ledger, customer_id: str) -> Account:
-    """One customer's rows of a ledger, as the store gives them."""
+    """One customer's part of a ledger, by its rows."""
+    return account_of_rows(customer_id, whole.currency, rows(whole, customer_id))
+
+
+def rows(whole: Ledger, customer_id: str) -> dict[str, list[dict[str, object]]]:
+    """One customer's rows of a ledger, all its rates with them."""
     invoices = whole["invoices"]
     mine = set(invoices.loc[invoices["customer_id"] == customer_id, "invoice_id"])
-    rows = {}
+    found = {}
     for name in whole.tables:
         frame = whole[name]
         if "customer_id" in frame:
             frame = frame[frame["customer_id"] == customer_id]
         elif "invoice_id" in frame:
             frame = frame[frame["invoice_id"].isin(mine)]
-        rows[name] = [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
-    return Account(customer_id, whole.currency, rows)
+        found[name] = [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    return found
 
 
 def _plain(value: object) -> object:

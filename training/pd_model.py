@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -190,11 +189,6 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
     )
-
-
-def as_rows(vectors: Sequence[Sequence[float]]) -> Floats:
-    """Return feature vectors as the matrix the model takes, shape (n, features)."""
-    return np.asarray(vectors, dtype=np.float64)
 
 
 def _read(path: Path) -> bytes:

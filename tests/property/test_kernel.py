@@ -1,18 +1,23 @@
-"""The kernel: plain equals compiled, bit for bit; and nothing after the as-of date moves any feature."""
+"""The kernel: account equals ledger, plain equals compiled, bit for bit; nothing after the date moves a feature."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.account import ITEM_KNOWN, accounts_of, day_number, rates_of, unpacked
 from data.asof import known_account, known_on
 from data.ledger import DAY, Ledger
 from data.simulate import Simulation
+from features import build, kernel
 from features.build import account_features, build_features
 from features.catalogue import NAMES
 from tests import ascii
@@ -74,21 +79,42 @@ def _has_items(ledger: Ledger) -> bool:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ledgers().filter(_has_items))
-def test_plain_equals_compiled(ledger: Ledger) -> None:
+def test_an_account_gives_what_the_ledger_gives(ledger: Ledger) -> None:
+    """Sent as rows, or kept as bytes; alone, or with others; compiled, or by the interpreter."""
     batch = build_features(known_on(ledger, AS_OF))
-    for customer in batch.index:
-        account = ascii.account(ledger, customer)
-        if account["invoices"] and min(row["known_on"] for row in account["invoices"]) > AS_OF:
+    rates, stored = rates_of(ledger), {}
+    for account in accounts_of(ledger):
+        if account.items.shape[1] and account.items[ITEM_KNOWN].min() > day_number(AS_OF):
             continue  # asked about a time before the first item: an error, tested elsewhere
-        plain = account_features(known_account(account, AS_OF))
-        np.testing.assert_array_equal(np.array(plain), batch.loc[customer].to_numpy())
+        stored[account.customer_id] = replace(unpacked(account.packed()), rates=rates)
+        sent = known_account(ascii.account(ledger, account.customer_id), AS_OF)
+        known = known_account(stored[account.customer_id], AS_OF)
+        for one in (sent, known):
+            wanted = batch.loc[[account.customer_id]].to_numpy()
+            np.testing.assert_array_equal(account_features([one]), wanted)
+            with plain_kernel():
+                np.testing.assert_array_equal(account_features([one]), wanted)
+    together = account_features([known_account(account, AS_OF) for account in stored.values()])
+    np.testing.assert_array_equal(together, batch.loc[list(stored)].to_numpy())
 
 
-def test_plain_equals_compiled_on_a_real_ledger(simulation: Simulation) -> None:
+def test_an_account_gives_what_a_real_ledger_gives(simulation: Simulation) -> None:
     batch = build_features(known_on(simulation.ledger, AS_OF))
-    for customer in batch.index[batch["invoice_count_365d"] > 0][::40]:
-        plain = account_features(known_account(ascii.account(simulation.ledger, customer), AS_OF))
-        np.testing.assert_array_equal(np.array(plain), batch.loc[customer].to_numpy())
+    customers = batch.index[batch["invoice_count_365d"] > 0]
+    rates, wanted = rates_of(simulation.ledger), set(customers)
+    accounts = [replace(one, rates=rates) for one in accounts_of(simulation.ledger) if one.customer_id in wanted]
+    known = [known_account(account, AS_OF) for account in accounts]
+    np.testing.assert_array_equal(account_features(known), batch.loc[customers].to_numpy())
+    with plain_kernel():
+        np.testing.assert_array_equal(account_features(known[:20]), batch.loc[customers[:20]].to_numpy())
+
+
+@contextmanager
+def plain_kernel() -> Iterator[None]:
+    """The kernel run by the interpreter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_compiled", lambda: kernel.all_customers)
+        yield
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -130,12 +130,12 @@ def test_an_inline_ledger_gives_the_answer_of_the_stored_one(client: TestClient,
     from tests import ascii
 
     customer = "C0000003"
-    account = ascii.account(simulation.ledger, customer)
+    found = ascii.rows(simulation.ledger, customer)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for table in account.rows:
+    for table in found:
         drop = {"customer_id", "sector", "country"} | ({"payment_id"} if table != "payments" else set())
         rows[table] = [
-            {k: str(v) if isinstance(v, date) else v for k, v in row.items() if k not in drop} for row in account[table]
+            {k: str(v) if isinstance(v, date) else v for k, v in row.items() if k not in drop} for row in found[table]
         ]
     sent = post(client, {"customer_id": customer, "as_of": "2024-06-30", "ledger": {"currency": "EUR", **rows}}).json()
     stored = post(client, customer_id=customer, as_of="2024-06-30").json()
