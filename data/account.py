@@ -157,7 +157,8 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
         mine[ITEM] -= a
         is_foreign = items[CURRENCY, a:b].any() or limits[LIMIT_CURRENCY, first_limit[n] : first_limit[n + 1]].any()
         yield Account(
-            name, ledger.currency, tuple(codes) if is_foreign else (ledger.currency,), invoice_ids[a:b], registered[:, n : n + 1], items[:, a:b], mine,
+            name, ledger.currency, tuple(codes) if is_foreign else (ledger.currency,),
+            invoice_ids[a:b], registered[:, n : n + 1], items[:, a:b], mine,
             limits[:, first_limit[n] : first_limit[n + 1]],
             statements[:, first_statement[n] : first_statement[n + 1]],
             observed_until=until,

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.
 import bentoml
 
 from data.errors import ModelError
-from serving.api import create_app
+from serving.api import create_app, use_engine
 from serving.guard import PathGuard
 from serving.scoring import build_engine
 from serving.settings import Settings
@@ -36,7 +36,7 @@ class ObligorService:
     def __init__(self) -> None:
         settings = Settings.of(os.environ)
         self.engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
-        app.state.engine = self.engine
+        use_engine(app, self.engine)
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
 

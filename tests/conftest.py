@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from data.simulate import Simulation, simulate_ledger
 from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
-from serving.api import create_app
+from serving.api import create_app, use_engine
 from serving.record import Record
 from serving.scoring import ChampionKeeper, Engine
 from training.config import TrainingConfig
@@ -81,7 +81,7 @@ def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
     app = create_app()
-    app.state.engine = engine
+    use_engine(app, engine)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
