@@ -55,12 +55,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: an id, a test per input, the outputs, and why it is there."""
+    """One row: an id, a test per input, the outputs, and why it is there.
+
+    `asked` are the tests that are not "anything", with the place of their input.
+    """
 
     id: str
     tests: tuple[Test, ...]
     outputs: Mapping[str, Value]
     because: str
+    asked: tuple[tuple[int, Test], ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class Table:
         """
         row = [_checked(column, values, self.id) for column in self.inputs]
         for place, rule in enumerate(self.rules):
-            if all(test(value) for test, value in zip(rule.tests, row, strict=True)):
+            for column, test in rule.asked:
+                if not test(row[column]):
+                    break
+            else:
                 tried = tuple(rule.id for rule in self.rules[: place + 1])
                 seen = {column.name: value for column, value in zip(self.inputs, row, strict=True)}
                 return Evaluation(self.id, seen, tried, rule.id, rule.because, rule.outputs)
@@ -170,7 +177,8 @@ def _rule(
         for column in inputs
     )
     given = {column.name: _output(column, then, f"{where}, {column.name}") for column in outputs}
-    return Rule(str(row["id"]), tests, given, str(row["because"]))
+    asked = tuple((place, test) for place, test in enumerate(tests) if test is not _anything)
+    return Rule(str(row["id"]), tests, given, str(row["because"]), asked)
 
 
 def _output(column: Column, then: Mapping[str, Any], where: str) -> Value:
@@ -216,13 +224,17 @@ def _test(cell: str, column: Column, points: set[Decimal], where: str) -> Test:
     """Compile one cell; numbers it compares with go into `points`, where the answer can change."""
     cell = cell.strip()
     if cell == "-":
-        return lambda value: True
+        return _anything
     if cell.startswith("not(") and cell.endswith(")"):
         inner = _test(cell[4:-1], column, points, where)
         return lambda value: value is not None and not inner(value)
     parts = _range_or_list(cell)
     tests = [_atom(part, column, points, where) for part in parts]
     return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
+
+
+def _anything(value: Value) -> bool:
+    return True
 
 
 def _range_or_list(cell: str) -> list[str]:

@@ -35,7 +35,7 @@ from serving.scoring import Engine
 
 log = logging.getLogger("obligor")
 LONGEST_KEY = 200
-THREADS = 2  # for what reads the record
+THREADS = 2
 MOST_AT_ONCE = 100  # of a batch, before others have their turn
 # The first class that fits gives the status.
 _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
@@ -57,6 +57,7 @@ def create_app() -> Starlette:
         routes=[
             Route("/decisions", _post_decision, methods=["POST"]),
             Route("/decisions/batch", _post_batch, methods=["POST"]),
+            Route("/scores", _post_score, methods=["POST"]),
             Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
             Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
             Route("/openapi.json", _get_openapi, methods=["GET"]),
@@ -74,7 +75,7 @@ def use_engine(app: Starlette, engine: Engine) -> None:
 
 
 async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: Any) -> Answer:
-    """Run what waits for the disk."""
+    """Run what waits for the disk, or computes for long."""
     return await anyio.to_thread.run_sync(work, *arguments, limiter=request.app.state.limiter)
 
 
@@ -96,12 +97,19 @@ async def _post_batch(request: Request) -> Response:
     return _json(f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}')
 
 
+async def _post_score(request: Request) -> Response:
+    return _json(_engine(request).score(_parsed(schemas.ScoreRequest, await _json_body(request))))
+
+
 async def _decided(
     request: Request, asked: Sequence[schemas.DecisionRequest], keys: Sequence[str | None]
 ) -> list[str | ObligorError]:
     """Decide here, since a thread of its own costs more than the decision; only the disk is waited for."""
     while True:
-        prepared = _engine(request).prepare(asked, keys)
+        if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
+            prepared = await _in_thread(request, _engine(request).prepare, asked, keys)
+        else:
+            prepared = _engine(request).prepare(asked, keys)
         try:
             await request.app.state.commits.append(prepared.entries)
         except ConflictError:
@@ -216,7 +224,7 @@ def openapi() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the service."""
     shapes = (
         schemas.DecisionRequest, schemas.DecisionAnswer, schemas.BatchRequest, schemas.BatchAnswer,
-        schemas.DecisionList, schemas.Problem,
+        schemas.DecisionList, schemas.ScoreRequest, schemas.ScoreAnswer, schemas.Problem,
     )  # fmt: skip
     inputs: list[Any] = [
         (shape, "validation" if issubclass(shape, schemas.Body) else "serialization") for shape in shapes
@@ -235,6 +243,7 @@ def openapi() -> dict[str, Any]:
                                                  ("404", "409", "415", "422", "503"))},
             "/v1/decisions/batch": {"post": _operation("decideBatch", "BatchRequest", "BatchAnswer", [key],
                                                        ("409", "415", "422", "503"))},
+            "/v1/scores": {"post": _operation("score", "ScoreRequest", "ScoreAnswer", [], ("415", "422", "503"))},
             "/v1/decisions/{decision_id}": {"get": _operation(
                 "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},
             "/v1/customers/{customer_id}/decisions": {"get": _operation(

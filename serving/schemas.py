@@ -163,6 +163,12 @@ class BatchRequest(Body):
     decisions: Annotated[list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)]
 
 
+class ScoreRequest(Body):
+    """Ready-made features to score: every name of the catalogue, null where not known."""
+
+    features: Annotated[dict[str, Figure | None], Field(max_length=1000)]
+
+
 class Money(BaseModel):
     """An amount as a decimal text, with its currency."""
 
@@ -203,6 +209,24 @@ class Explanation(BaseModel):
     calibration: dict[str, Any]
 
 
+class ModelAnswer(BaseModel):
+    """The model that gave the PD."""
+
+    name: str
+    version: str
+    sha256: str
+    horizon_days: int
+
+
+class ScoreAnswer(BaseModel):
+    """A PD with its explanation: no decision, no record."""
+
+    pd_12m: float
+    reasons: list[Reason]
+    explanation: Explanation
+    model: ModelAnswer
+
+
 class RuleTrace(BaseModel):
     """What one decision table saw, tried, and answered."""
 
@@ -212,15 +236,6 @@ class RuleTrace(BaseModel):
     fired: str
     because: str
     outputs: dict[str, Any]
-
-
-class ModelAnswer(BaseModel):
-    """The model that gave the PD."""
-
-    name: str
-    version: str
-    sha256: str
-    horizon_days: int
 
 
 class PolicyAnswer(BaseModel):

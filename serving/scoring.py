@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data.account import Account, day_number
 from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ModelError, ObligorError
+from data.errors import AsOfError, ConflictError, ModelError, ObligorError, SchemaError
 from data.money import round_money, to_minor
 from data.store import LedgerStore
 from features.build import account_features, rates_on
@@ -30,7 +30,7 @@ from policy.rulebook import Rulebook, in_force, read_rulebooks
 from serving.inline import account_of
 from serving.reasons import principal_reasons
 from serving.record import Entry, Record
-from serving.schemas import DecisionRequest
+from serving.schemas import DecisionRequest, ScoreRequest
 from serving.settings import Settings
 from training.pd_model import NAME, POINTER, PdModel, load_bundle
 
@@ -200,6 +200,31 @@ class Engine:
                 done[place] = error
         return Prepared([answer for answer in done if answer is not None], entries)
 
+    def score(self, request: ScoreRequest) -> bytes:
+        """Return the PD of ready-made features with its explanation, as JSON; nothing is recorded.
+
+        Raises
+        ------
+        SchemaError
+            Where a feature is missing or unknown.
+        ModelError
+            Where there is no champion.
+        """
+        champion, given = self.champions.current(), request.features
+        if given.keys() != set(NAMES):
+            missing, unknown = sorted(set(NAMES) - given.keys())[:5], sorted(given.keys() - set(NAMES))[:5]
+            raise SchemaError(
+                f"missing {missing}, unknown {unknown}",
+                where="features",
+                expected=f"the {len(NAMES)} names of the catalogue, null where not known",
+            )
+        row = np.array([given[name] for name in NAMES], dtype=np.float64)  # null becomes NaN
+        values = dict(zip(NAMES, row.tolist(), strict=True))
+        pd_12m, explanation = _explained(champion.model, [row])[0]
+        reasons = principal_reasons((), values, explanation["contributions"])
+        answer = {"pd_12m": pd_12m, "reasons": reasons, "explanation": explanation, "model": _model(champion)}
+        return orjson.dumps(answer)
+
     def _answered(self, request: DecisionRequest, key: str | None) -> str | ObligorError | None:
         """The stored answer to a key, or that the key is taken; None where the question is new."""
         if key is None:
@@ -259,12 +284,7 @@ class Engine:
             "reasons": principal_reasons(decision.reasons, values, explained["contributions"]),
             "explanation": explained,
             "rules": [_traced(evaluation) for evaluation in decision.trace],
-            "model": {
-                "name": NAME,
-                "version": champion.version,
-                "sha256": champion.sha256,
-                "horizon_days": champion.model.horizon_days,
-            },
+            "model": _model(champion),
             "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
             "features": {name: None if math.isnan(value) else value for name, value in values.items()},
             "ledger": {"source": question.source, "observed_until": question.observed_until},
@@ -286,6 +306,15 @@ class Engine:
             request=request.model_dump_json(),
             body=orjson.dumps(answer).decode(),
         )
+
+
+def _model(champion: Champion) -> dict[str, Any]:
+    return {
+        "name": NAME,
+        "version": champion.version,
+        "sha256": champion.sha256,
+        "horizon_days": champion.model.horizon_days,
+    }
 
 
 def _features(known: Sequence[Known]) -> list[Floats | ObligorError]:

@@ -305,3 +305,24 @@ def test_the_openapi_document_is_served_and_names_every_route(client: TestClient
         f"/v1{route.path}" for route in create_app().routes if "json" not in route.path and "path:" not in route.path
     }  # type: ignore[attr-defined]
     assert routes | {"/livez", "/readyz"} == set(served["paths"])
+
+
+def test_ready_made_features_get_the_score_of_the_decision(client: TestClient) -> None:
+    decision = post(client, customer_id="C0000005").json()
+    response = client.post("/scores", json={"features": decision["features"]})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    for part in ("pd_12m", "explanation", "model"):
+        assert answer[part] == decision[part], part
+    assert [reason["code"] for reason in answer["reasons"]]
+    assert all(reason["code"].startswith("F") for reason in answer["reasons"])
+    assert client.get("/customers/C0000005/decisions").json()["decisions"] == [decision]  # no record of a score
+
+
+def test_a_score_needs_every_feature_and_no_other(client: TestClient) -> None:
+    features = post(client, customer_id="C0000005").json()["features"]
+    for changed in ({**features, "moon_phase": 1.0}, {k: v for k, v in features.items() if k != "dpd_days"}):
+        response = client.post("/scores", json={"features": changed})
+        assert response.status_code == 422
+        assert ("moon_phase" in response.text) == ("moon_phase" in changed)
+        assert ("dpd_days" in response.text) == ("dpd_days" not in changed)
