@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -89,23 +90,22 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     day = day_number(as_of)
     is_item_known = account.items[ITEM_KNOWN] <= day
     is_event_known = account.events[EVENT_KNOWN] <= day
-    events = account.events
+    items, events, invoice_ids = account.items, account.events, account.invoice_ids
     if is_item_known.all():
         events = events[:, is_event_known]
     else:
         if not is_item_known.any():
-            raise _too_early(as_of, day_of(account.items[ITEM_KNOWN].min()))
+            raise _too_early(as_of, day_of(items[ITEM_KNOWN].min()))
         events = events[:, is_event_known & is_item_known[events[ITEM]]]
         events[ITEM] = (np.cumsum(is_item_known) - 1)[events[ITEM]]
+        items, invoice_ids = items[:, is_item_known], list(compress(invoice_ids, is_item_known))
     is_learnt_later = (events[KIND] == DISPUTE) & (events[END] > day)
     events[END, is_learnt_later] = OPEN_END
     known = replace(
         account,
-        invoice_ids=[
-            name for name, is_known in zip(account.invoice_ids, is_item_known.tolist(), strict=True) if is_known
-        ],
+        invoice_ids=invoice_ids,
         registered=account.registered[:, account.registered[1] <= day],
-        items=account.items[:, is_item_known],
+        items=items,
         events=events,
         limits=account.limits[:, account.limits[LIMIT_KNOWN] <= day],
         statements=account.statements[:, account.statements[STATEMENT_KNOWN] <= day],

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -57,7 +57,7 @@ class Column:
 class Rule:
     """One row: an id, a test per input, the outputs, and why it is there.
 
-    `asked` are the tests that are not "anything", with the place of their input.
+    `asked` are the tests that are not "anything", with the place of their input; `tried` the rows up to it.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Rule:
     outputs: Mapping[str, Value]
     because: str
     asked: tuple[tuple[int, Test], ...]
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,14 @@ class Table:
         PolicyError
             Where a value is not one the table was proven for.
         """
-        row = [_checked(column, values, self.id) for column in self.inputs]
-        for place, rule in enumerate(self.rules):
-            for column, test in rule.asked:
-                if not test(row[column]):
+        row = [_checked(column, values.get(column.name), self.id) for column in self.inputs]
+        for rule in self.rules:
+            for place, test in rule.asked:
+                if not test(row[place]):
                     break
             else:
-                tried = tuple(rule.id for rule in self.rules[: place + 1])
                 seen = {column.name: value for column, value in zip(self.inputs, row, strict=True)}
-                return Evaluation(self.id, seen, tried, rule.id, rule.because, rule.outputs)
+                return Evaluation(self.id, seen, rule.tried, rule.id, rule.because, rule.outputs)
         raise PolicyError(f"no row answers {row}", where=self.id)  # unreachable: gaps are refused at load
 
 
@@ -130,6 +130,9 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
     outputs = tuple(_column(name, text, table_id) for name, text in spec.get("outputs", {}).items())
     points = {column.name: set[Decimal]() for column in inputs}
     rules = tuple(_rule(row, inputs, outputs, points, table_id) for row in spec.get("rules", ()))
+    rules = tuple(
+        replace(rule, tried=tuple(tried.id for tried in rules[: place + 1])) for place, rule in enumerate(rules)
+    )
     table = Table(table_id, spec["hit"], inputs, outputs, rules)
     _prove(table, points)
     _run_cases(table, spec.get("cases", ()))
@@ -187,24 +190,20 @@ def _output(column: Column, then: Mapping[str, Any], where: str) -> Value:
     value = then[column.name]
     if column.type == "number" and isinstance(value, int | float) and not isinstance(value, bool):
         value = Decimal(str(value))
-    return _checked(column, {column.name: value}, where)
+    return _checked(column, value, where)
 
 
-def _checked(column: Column, values: Mapping[str, Value], where: str) -> Value:
+_KINDS: dict[str, tuple[type, ...]] = {"text": (str,), "boolean": (bool,), "integer": (int,), "number": (Decimal, int)}
+
+
+def _checked(column: Column, value: Value, where: str) -> Value:
     """Return the value of a column if it is one the column allows."""
-    value: Value = values.get(column.name)
     if value is None:
         if column.is_nullable:
             return None
         raise PolicyError("value is missing", where=f"{where}.{column.name}", expected=f"a {column.type}")
-    kinds: dict[str, tuple[type, ...]] = {
-        "text": (str,),
-        "boolean": (bool,),
-        "integer": (int,),
-        "number": (Decimal, int),
-    }
     is_number = column.type in ("number", "integer")
-    if not isinstance(value, kinds[column.type]) or (is_number and isinstance(value, bool)):
+    if not isinstance(value, _KINDS[column.type]) or (is_number and isinstance(value, bool)):
         raise PolicyError(f"{value!r} has another type", where=f"{where}.{column.name}", expected=f"a {column.type}")
     if column.type == "text" and value not in column.values:
         raise PolicyError(f"{value!r} is no such text", where=f"{where}.{column.name}", expected=str(column.values))

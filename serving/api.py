@@ -30,7 +30,7 @@ from data.errors import (
     UnknownDecisionError,
 )
 from serving import schemas
-from serving.record import GroupCommit
+from serving.desk import Desk
 from serving.scoring import Engine
 
 log = logging.getLogger("obligor")
@@ -71,7 +71,7 @@ def create_app() -> Starlette:
 
 def use_engine(app: Starlette, engine: Engine) -> None:
     """Have the app answer with an engine."""
-    app.state.engine, app.state.commits = engine, GroupCommit(engine.record)
+    app.state.engine, app.state.desk = engine, Desk(engine)
 
 
 async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: Any) -> Answer:
@@ -104,17 +104,10 @@ async def _post_score(request: Request) -> Response:
 async def _decided(
     request: Request, asked: Sequence[schemas.DecisionRequest], keys: Sequence[str | None]
 ) -> list[str | ObligorError]:
-    """Decide here, since a thread of its own costs more than the decision; only the disk is waited for."""
-    while True:
-        if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
-            prepared = await _in_thread(request, _engine(request).prepare, asked, keys)
-        else:
-            prepared = _engine(request).prepare(asked, keys)
-        try:
-            await request.app.state.commits.append(prepared.entries)
-        except ConflictError:
-            continue  # another request with one of these keys was recorded meanwhile: its answer is the answer
-        return prepared.answers
+    if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
+        return await _in_thread(request, _engine(request).decide_all, asked, keys)
+    desk: Desk = request.app.state.desk
+    return await desk.answers(asked, keys)
 
 
 def _batch_item(answer: str | ObligorError) -> str:

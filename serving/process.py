@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from data.errors import ObligorError
+from data.errors import ModelError, ObligorError
 
 SERVICE = "serving.service:ObligorService"
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,35 @@ def running_service(environment: Mapping[str, str], port: int, log: Path, patien
             yield url
         finally:
             _stop(process)
+
+
+def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
+    """Load a model bundle and explain a row with it in a process of its own: if that dies, only that dies.
+
+    Raises
+    ------
+    ModelError
+        Where it did not come through.
+    """
+    command = [sys.executable, "-c", _TRIAL, str(folder), sha256]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"trial took more than {patience_s:.0f} s", where=folder.name, do="export it again") from None
+    if done.returncode:
+        last = done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
+        raise ModelError(f"did not come through its trial: {last}", where=folder.name, do="export it again")
+
+
+_TRIAL = """
+import sys
+from pathlib import Path
+import numpy as np
+from training.pd_model import load_bundle
+model = load_bundle(Path(sys.argv[1]), sys.argv[2])
+contributions, margins = model.explain(np.full((1, len(model.features)), np.nan))
+sys.exit(not np.isfinite([*contributions.ravel(), *margins]).all())
+"""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

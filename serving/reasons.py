@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from features.catalogue import CATALOGUE
+from features.catalogue import CATALOGUE, NAMES
 from policy.tables import Evaluation
 
 MOST_REASONS = 4
@@ -31,10 +31,11 @@ def principal_reasons(
     sum. Features of one catalogue family say the same thing, so the strongest speaks for its family.
     """
     found = [_rule_reason(rule) for rule in rules]
-    families, least = set[str](), SMALLEST_SHARE * sum(value for value in contributions.values() if value > 0)
-    for place in sorted(range(len(CATALOGUE)), key=lambda i: -contributions[CATALOGUE[i].name]):
+    raising = [(-contributions[name], place) for place, name in enumerate(NAMES) if contributions[name] > 0]
+    families, least = set[str](), -SMALLEST_SHARE * sum(given for given, _ in raising)
+    for given, place in sorted(raising):
         feature = CATALOGUE[place]
-        if contributions[feature.name] <= least or len(found) >= MOST_REASONS:
+        if -given <= least or len(found) >= MOST_REASONS:
             break
         if feature.family in families:
             continue

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
@@ -41,7 +39,6 @@ _DECISIONS = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 _INSERT = _DECISIONS.insert()
-MOST_IN_GROUP = 1000  # entries in one transaction
 for _action in ("UPDATE", "DELETE"):
     sa.event.listen(
         _DECISIONS,
@@ -178,81 +175,6 @@ class Record:
                 return connection.execute(query).all()
         except sa.exc.SQLAlchemyError as error:
             raise RecordError(f"the record cannot be read ({type(error).__name__})", do="check the database") from None
-
-
-class GroupCommit:
-    """Makes entries of requests that arrive together durable in one transaction.
-
-    One thread writes; while it waits for the disk the next group gathers.
-
-    Parameters
-    ----------
-    record : Record
-        Where the entries go.
-    """
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._waiting: SimpleQueue[_Unit] = SimpleQueue()
-        threading.Thread(target=self._run, name="group-commit", daemon=True).start()
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Return once the entries are durable; all of them or none.
-
-        Raises
-        ------
-        ConflictError, RecordError
-            As `Record.append`.
-        """
-        if entries:
-            loop = asyncio.get_running_loop()
-            unit = _Unit(entries, loop, loop.create_future())
-            self._waiting.put(unit)
-            await unit.done
-
-    def _run(self) -> None:
-        while True:
-            units = [self._waiting.get()]
-            with suppress(Empty):
-                while sum(len(unit.entries) for unit in units) < MOST_IN_GROUP:
-                    units.append(self._waiting.get_nowait())
-            self._commit(units)
-
-    def _commit(self, units: Sequence[_Unit]) -> None:
-        error: Exception | None = None
-        try:
-            self._record.append([entry for unit in units for entry in unit.entries])
-        except ConflictError as conflict:
-            error = conflict
-            if len(units) > 1:  # one key of one unit was taken: the others must not pay for it
-                for unit in units:
-                    self._commit([unit])
-                return
-        except Exception as failure:  # the requests must hear of it, the thread must live
-            error = failure
-        for loop in {unit.loop for unit in units}:
-            mine = [unit for unit in units if unit.loop is loop]
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-                loop.call_soon_threadsafe(_tell, mine, error)
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """The entries of one request, and who waits for them."""
-
-    entries: Sequence[Entry]
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
-
-
-def _tell(units: Sequence[_Unit], error: Exception | None) -> None:
-    for unit in units:
-        if unit.done.done():  # the caller has gone; the entries are kept all the same
-            continue
-        if error is None:
-            unit.done.set_result(None)
-        else:
-            unit.done.set_exception(error)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,86 +16,24 @@ from numpy.typing import NDArray
 
 from data.account import Account, day_number
 from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ModelError, ObligorError, SchemaError
+from data.errors import AsOfError, ConflictError, ObligorError, SchemaError
 from data.money import round_money, to_minor
 from data.store import LedgerStore
 from features.build import account_features, rates_on
 from features.catalogue import NAMES
 from policy.decide import Decision, Facts, Request, decide
 from policy.rulebook import Rulebook, in_force, read_rulebooks
+from policy.tables import Evaluation
+from serving.champion import Champion, ChampionKeeper
 from serving.inline import account_of
 from serving.reasons import principal_reasons
 from serving.record import Entry, Record
 from serving.schemas import DecisionRequest, ScoreRequest
 from serving.settings import Settings
-from training.pd_model import NAME, POINTER, PdModel, load_bundle
+from training.pd_model import NAME, PdModel
 
 Floats = NDArray[np.float64]
 log = logging.getLogger("obligor")
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The model that serves now."""
-
-    model: PdModel
-    version: str
-    sha256: str
-
-
-class ChampionKeeper:
-    """The champion of a store; it follows the pointer, and keeps the last good model.
-
-    Parameters
-    ----------
-    store : Path
-        Where `obligor promote` writes ``champion.json`` and the bundles.
-    """
-
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        self._champion: Champion | None = None
-        self._lock = threading.Lock()
-        self._seen = -1  # the pointer's time of change when it was last tried
-
-    def current(self) -> Champion:
-        """Return the champion; a damaged newcomer is refused and told, the last good one stays.
-
-        Raises
-        ------
-        ModelError
-            Where there is none.
-        """
-        try:
-            changed = (self.store / POINTER).stat().st_mtime_ns
-        except OSError:
-            changed = -1
-        if changed not in (-1, self._seen):
-            with self._lock:  # requests that arrive during the first load wait for it
-                self._follow(changed)
-        if self._champion is None:
-            raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
-        return self._champion
-
-    def _follow(self, changed: int) -> None:
-        if changed == self._seen:
-            return
-        try:
-            self._champion = self._load()
-            log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
-        except ModelError as error:
-            log.error("a new champion is refused, the last good one stays: %s", error)
-        self._seen = changed
-
-    def _load(self) -> Champion:
-        try:
-            pointer = json.loads((self.store / POINTER).read_text(encoding="utf-8"))
-            version, sha256 = str(pointer["version"]), str(pointer["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None
-        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
-            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
-        return Champion(load_bundle(self.store / "models" / sha256, sha256), version, sha256)
 
 
 @dataclass(frozen=True)
@@ -272,7 +206,7 @@ class Engine:
         values = dict(zip(NAMES, features.tolist(), strict=True))
         facts = Facts(pd_12m, known.account.currency, values, _request_in_reporting(question))
         decision = decide(facts, rulebook)
-        decision_id, recorded_at = self.new_id(), self.now()
+        decision_id, recorded_at, asked = self.new_id(), self.now(), request.model_dump_json()
         answer = {
             "decision_id": decision_id,
             "customer_id": request.customer_id,
@@ -286,7 +220,7 @@ class Engine:
             "rules": [_traced(evaluation) for evaluation in decision.trace],
             "model": _model(champion),
             "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
-            "features": {name: None if math.isnan(value) else value for name, value in values.items()},
+            "features": values,  # NaN is written as null
             "ledger": {"source": question.source, "observed_until": question.observed_until},
         }
         return Entry(
@@ -295,7 +229,7 @@ class Engine:
             as_of=known.as_of,
             recorded_at=recorded_at,
             idempotency_key=key,
-            request_sha256=_sha256(request),
+            request_sha256=hashlib.sha256(asked.encode()).hexdigest(),
             outcome=decision.outcome,
             pd_12m=pd_12m,
             grade=decision.grade,
@@ -303,8 +237,9 @@ class Engine:
             currency=decision.limit.currency,
             model_sha256=champion.sha256,
             policy_sha256=rulebook.sha256,
-            request=request.model_dump_json(),
-            body=orjson.dumps(answer).decode(),
+            request=asked,
+            # Decimals are written as text: a trace is read by people and must not lose a digit.
+            body=orjson.dumps(answer, default=str).decode(),
         )
 
 
@@ -405,17 +340,12 @@ def _decided(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _traced(evaluation: Any) -> dict[str, Any]:
+def _traced(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "table": evaluation.table,
-        "inputs": {name: _plain(value) for name, value in evaluation.inputs.items()},
-        "tried": list(evaluation.tried),
+        "inputs": evaluation.inputs,
+        "tried": evaluation.tried,
         "fired": evaluation.fired,
         "because": evaluation.because,
-        "outputs": {name: _plain(value) for name, value in evaluation.outputs.items()},
+        "outputs": evaluation.outputs,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Decimals are written as text: a trace is read by people and must not lose a digit."""
-    return str(value) if isinstance(value, Decimal) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import uuid
 from datetime import UTC, datetime
 
@@ -37,6 +38,7 @@ class ObligorService:
         settings = Settings.of(os.environ)
         self.engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
         use_engine(app, self.engine)
+        sys.setswitchinterval(0.0002)
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
 

@@ -22,8 +22,9 @@ from data.simulate import Simulation, simulate_ledger
 from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
 from serving.api import create_app, use_engine
+from serving.champion import ChampionKeeper
 from serving.record import Record
-from serving.scoring import ChampionKeeper, Engine
+from serving.scoring import Engine
 from training.config import TrainingConfig
 from training.run import Trained, train
 

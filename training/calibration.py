@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold
+
+if TYPE_CHECKING:  # scikit-learn is imported where something is fitted: applying a calibration does without
+    from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
 KINDS = ("identity", "platt", "beta", "isotonic")
@@ -97,11 +96,15 @@ def fit_calibration(kind: str, margin: Floats, label: NDArray[np.int64]) -> Cali
         if min(a, b) < 0:  # not monotone: Platt is beta with a = b
             return fit_calibration("platt", margin, label)
         return Calibration("beta", (a, b, float(fit.intercept_[0])))
+    from sklearn.isotonic import IsotonicRegression
+
     iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label)
     return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *iso.y_thresholds_.tolist()))
 
 
 def _logistic(columns: Floats, label: NDArray[np.int64]) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=1e6, max_iter=1000).fit(columns, label)
 
 
@@ -122,6 +125,9 @@ def choose_calibration(
     Calibration, dict
         The chosen kind fitted on all rows, and the log loss of each kind.
     """
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import GroupKFold
+
     losses = {}
     for kind in KINDS:
         pd_ = np.empty_like(margin)

@@ -152,6 +152,24 @@ class LightGbmShap:
         return np.asarray(self.booster.predict(rows, raw_score=True, num_threads=1))
 
 
+def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return manifest and files of a bundle, every hash checked.
+
+    Raises
+    ------
+    ModelError
+        Where a file is missing or was changed.
+    """
+    manifest_bytes = _read(folder / MANIFEST)
+    _require_hash(folder / MANIFEST, manifest_bytes, sha256)
+    manifest = json.loads(manifest_bytes)
+    contents = {}
+    for name in FILES:
+        contents[name] = _read(folder / name)
+        _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
+    return manifest, contents
+
+
 def load_bundle(folder: Path, sha256: str) -> PdModel:
     """Load a bundle whose manifest has that SHA-256; every file is checked BEFORE it is parsed.
 
@@ -167,13 +185,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
     ModelError
         Where a file is missing, was changed, or speaks of other features than this version's.
     """
-    manifest_bytes = _read(folder / MANIFEST)
-    _require_hash(folder / MANIFEST, manifest_bytes, sha256)
-    manifest = json.loads(manifest_bytes)
-    contents = {}
-    for name in FILES:
-        contents[name] = _read(folder / name)
-        _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
+    manifest, contents = verify_bundle(folder, sha256)
     if manifest["catalogue_sha256"] != catalogue.fingerprint():
         raise ModelError(
             "its features mean something else in this version",

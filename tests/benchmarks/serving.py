@@ -72,8 +72,10 @@ def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]
         "batch": [json.dumps({"decisions": [{"customer_id": customer} for customer in ids[n : n + 1000]]})
                   for n in range(0, CUSTOMERS, 1000)],
         "features": [json.dumps({"features": row}) for row in ready],
-        "mlflow": [json.dumps({"dataframe_split": {"columns": list(row), "data": [[value or 0.0 for value in row.values()]]}})
-                   for row in ready],
+        "mlflow": [
+            json.dumps({"dataframe_split": {"columns": NAMES, "data": [[value or 0.0 for value in row.values()]]}})
+            for row in ready
+        ],
     }  # fmt: skip
     for name, texts in bodies.items():
         (store / f"{name}.json").write_text(json.dumps(texts))
@@ -101,8 +103,8 @@ def server(
                 raise SystemExit(f"{url} did not start: {log.read_text()[-2000:]}")
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.killpg(process.pid, signal.SIGTERM)  # BentoML's parent ends its worker; killed, it would leave it
+            process.wait(20)
 
 
 def load(port: int, path: str, bodies: Path, connections: int, seconds: float) -> dict[str, float]:

@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from data.errors import ModelError
 from policy.rulebook import RULES, read_rulebook
-from serving.scoring import ChampionKeeper, Engine
+from serving.api import use_engine
+from serving.champion import ChampionKeeper
+from serving.process import try_bundle
+from serving.scoring import Engine
 from tests.service.test_api import INLINE, inline, post
 from tests.service.test_record import fill_up
+from training.run import Trained
 
 
 def test_without_a_champion_it_is_503(engine: Engine, client: TestClient, tmp_path: Path) -> None:
-    client.app.state.engine = replace(engine, champions=ChampionKeeper(tmp_path))  # type: ignore[attr-defined]
+    use_engine(client.app, replace(engine, champions=ChampionKeeper(tmp_path)))  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, response.json()["title"]) == (503, "Service Unavailable")
     assert "no champion" in response.json()["detail"]
@@ -28,7 +33,7 @@ def test_what_was_answered_is_answered_again_without_a_champion(
     engine: Engine, client: TestClient, tmp_path: Path
 ) -> None:
     first = post(client, key="k")
-    client.app.state.engine = replace(engine, champions=ChampionKeeper(tmp_path))  # type: ignore[attr-defined]
+    use_engine(client.app, replace(engine, champions=ChampionKeeper(tmp_path)))  # type: ignore[arg-type]
     assert post(client, key="k").content == first.content
 
 
@@ -59,7 +64,8 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
     shutil.copy(store / "champion.json", mine / "champion.json")
-    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    keeper = ChampionKeeper(mine)
+    use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     before = post(client).json()
     pointer = json.loads((mine / "champion.json").read_text())
     bundle = mine / "models" / pointer["sha256"]
@@ -69,6 +75,8 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(damage, pointer["sha256"])
     (mine / "champion.json").write_text("{" if damage == "pointer" else json.dumps(pointer))
     with caplog.at_level(logging.ERROR, logger="obligor"):
+        post(client)
+        keeper.settle()
         after = post(client).json()
     assert "refused, the last good one stays" in caplog.text
     assert after["model"] == before["model"]
@@ -82,10 +90,20 @@ def test_a_new_champion_is_taken_without_a_restart(
     shutil.copytree(store / "models", mine / "models")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
-    client.app.state.engine = replace(engine, champions=ChampionKeeper(mine))  # type: ignore[attr-defined]
+    keeper = ChampionKeeper(mine)
+    use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     assert post(client).json()["model"]["version"] == "1"
     (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
+    assert post(client).json()["model"]["version"] in ("1", "7")  # nobody waits for the newcomer
+    keeper.settle()
     assert post(client).json()["model"]["version"] == "7"
+
+
+def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(trained: Trained, tmp_path: Path) -> None:
+    """Every hash is right, and the model text is nonsense."""
+    sha256 = replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n").save(tmp_path)
+    with pytest.raises(ModelError, match="trial"):
+        try_bundle(tmp_path, sha256)
 
 
 def test_rules_are_those_in_force_on_the_day(engine: Engine, client: TestClient, tmp_path: Path) -> None:
@@ -93,13 +111,13 @@ def test_rules_are_those_in_force_on_the_day(engine: Engine, client: TestClient,
     for path in (tmp_path / "2024-07-01").glob("*.yaml"):
         path.write_text(path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01"))
     rulebooks = [*engine.rulebooks, read_rulebook(tmp_path / "2024-07-01")]
-    client.app.state.engine = replace(engine, rulebooks=rulebooks)  # type: ignore[attr-defined]
+    use_engine(client.app, replace(engine, rulebooks=rulebooks))  # type: ignore[arg-type]
     assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2000-01-01"
     assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
 
 
 def test_a_bug_is_a_problem_without_a_traceback(engine: Engine, client: TestClient) -> None:
-    client.app.state.engine = None  # type: ignore[attr-defined]
+    use_engine(client.app, None)  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, response.json()["detail"]) == (500, "a bug; please report")
 
@@ -115,6 +133,6 @@ def test_logs_hold_no_customer_data(client: TestClient, caplog: pytest.LogCaptur
 def test_nothing_loaded_says_what_to_run(engine: Engine, client: TestClient, tmp_path: Path) -> None:
     from data.store import LedgerStore
 
-    client.app.state.engine = replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))  # type: ignore[attr-defined]
+    use_engine(client.app, replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db")))  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, "obligor load" in response.json()["detail"]) == (422, True)

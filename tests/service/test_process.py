@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,13 +59,12 @@ def test_errors_are_problems_over_the_wire_too(url: str) -> None:
         assert response.json()["status"] == status
 
 
-def test_the_process_imports_neither_mlflow_nor_shap(trained: Trained) -> None:
+def test_the_process_imports_nothing_that_only_training_needs(trained: Trained) -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, serving.service; print([m for m in ('mlflow', 'shap', 'numba', 'matplotlib') if m in sys.modules])"
-    )
+    unwanted = ("mlflow", "shap", "lightgbm", "sklearn", "matplotlib")
+    code = f"import sys, serving.service; print([m for m in {unwanted} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -109,6 +109,36 @@ def test_without_a_champion_it_lives_but_is_not_ready(
         response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, timeout=20)
         assert response.status_code == 503
         assert response.json()["where"] == "registry"
+
+
+def test_no_request_fails_while_the_model_is_swapped(
+    environment: dict[str, str], store: Path, ports: Iterator[int], tmp_path: Path
+) -> None:
+    """Two versions of one model take turns under load; the benchmark does it 20 times."""
+    mine = tmp_path / "store"
+    shutil.copytree(store / "models", mine / "models")
+    shutil.copy(store / "ledger.db", mine / "ledger.db")
+    pointer = json.loads((store / "champion.json").read_text())
+    (mine / "champion.json").write_text(json.dumps(pointer))
+    settings = {"OBLIGOR_STORE": str(mine), "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
+    with (
+        running_service({**environment, **settings}, next(ports), tmp_path / "log") as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        given = list[str]()
+        for version in ("1", "2", "3"):
+            written = mine / "next.json"
+            written.write_text(json.dumps(pointer | {"version": version}))
+            written.rename(mine / "champion.json")
+            for n in range(3000):
+                response = client.post("/v1/decisions", json={"customer_id": f"C{n % 100:07d}"})
+                assert response.status_code == 200, response.text
+                given.append(response.json()["model"]["version"])
+                if given[-1] == version:
+                    break
+        assert list(dict.fromkeys(given)) == ["1", "2", "3"]
+        assert given == sorted(given)  # never back to an older one
+        assert given.count("1") + given.count("2") > 3  # the old one answered while the new one was loaded
 
 
 def test_a_service_that_cannot_start_says_where_to_look(

@@ -1,0 +1,100 @@
+"""The model that serves now, and the change to another without a restart."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import ModelError
+from serving.process import try_bundle
+from training.pd_model import POINTER, PdModel, load_bundle, verify_bundle
+
+log = logging.getLogger("obligor")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves now."""
+
+    model: PdModel
+    version: str
+    sha256: str
+
+
+class ChampionKeeper:
+    """The champion of a store; it follows the pointer, and keeps the last good model.
+
+    A newcomer is loaded beside the old one, in a thread of its own and first of all on trial in a process of
+    its own; requests go on with the old model until the new one is ready, and change over between two decisions.
+
+    Parameters
+    ----------
+    store : Path
+        Where `obligor promote` writes ``champion.json`` and the bundles.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self._champion: Champion | None = None
+        self._lock = threading.Lock()
+        self._seen = -1  # the pointer's time of change when it was last tried
+        self._loading: threading.Thread | None = None
+
+    def current(self) -> Champion:
+        """Return the champion; a damaged newcomer is refused and told, the last good one stays.
+
+        Raises
+        ------
+        ModelError
+            Where there is none.
+        """
+        try:
+            changed = (self.store / POINTER).stat().st_mtime_ns
+        except OSError:
+            changed = -1
+        if changed not in (-1, self._seen):
+            if self._champion is None:
+                with self._lock:  # requests that arrive during the first load wait for it
+                    self._follow(changed, is_first=True)
+            elif self._loading is None or not self._loading.is_alive():
+                self._loading = threading.Thread(target=self._follow, args=(changed, False), daemon=True)
+                self._loading.start()
+        if self._champion is None:
+            raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
+        return self._champion
+
+    def settle(self) -> None:
+        """Wait until a newcomer that is being loaded is there, or refused."""
+        if self._loading:
+            self._loading.join()
+
+    def _follow(self, changed: int, is_first: bool) -> None:
+        if changed == self._seen:
+            return
+        try:
+            self._champion = self._load(is_first)
+            log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
+        except ModelError as error:
+            log.error("a new champion is refused, the last good one stays: %s", error)
+        self._seen = changed
+
+    def _load(self, is_first: bool) -> Champion:
+        try:
+            pointer = json.loads((self.store / POINTER).read_text(encoding="utf-8"))
+            version, sha256 = str(pointer["version"]), str(pointer["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None
+        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
+            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
+        folder = self.store / "models" / sha256
+        verify_bundle(folder, sha256)
+        if not is_first:
+            try_bundle(folder, sha256)
+        model = load_bundle(folder, sha256)
+        model.explain(np.full((1, len(model.features)), np.nan))  # fills its tables before it is asked
+        return Champion(model, version, sha256)
