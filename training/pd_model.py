@@ -132,7 +132,7 @@ class LightGbmShap:
     Parameters
     ----------
     booster : lightgbm.Booster
-        Any model with one output.
+        Any model.
     """
 
     def __init__(self, booster: lgb.Booster) -> None:
@@ -140,8 +140,19 @@ class LightGbmShap:
         self.expected_value = float(self.explained(np.zeros((1, booster.num_feature())))[0, -1])
 
     def explained(self, rows: Floats) -> Floats:
-        """Return contributions and, behind them, the base of each row."""
-        return np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+        """Return contributions and, behind them, the base of each row (of each class, where there are several).
+
+        Raises
+        ------
+        ModelError
+            Where LightGBM has no contributions either: linear models in the leaves.
+        """
+        import lightgbm as lgb
+
+        try:
+            return np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+        except lgb.basic.LightGBMError as error:
+            raise ModelError(f"cannot be explained: {error}", where="model", do="train without linear_tree") from None
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return contributions, shape (n, features), and margins, shape (n,)."""

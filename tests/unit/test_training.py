@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from datetime import date
 from pathlib import Path
@@ -17,9 +18,10 @@ from data.simulate import Simulation, simulate_ledger
 from features.build import build_features
 from features.catalogue import CATALOGUE
 from tests.conftest import NOW
+from training.calibration import Calibration
 from training.config import TrainingConfig, read_config
 from training.fit import fit_model
-from training.pd_model import load_bundle
+from training.pd_model import PdModel, load_bundle
 from training.registry import Registry
 from training.run import Trained, data_fingerprint, evaluate_model
 from training.sample import build_sample
@@ -254,3 +256,27 @@ def test_vintages_cover_the_test_dates(trained: Trained) -> None:
     assert set(trained.result.psi) == {"all", *dates}
     assert set(trained.result.psi.index) == {"score", *trained.fit.model.features}
     assert np.isfinite(trained.result.psi.to_numpy()).all()
+
+
+def test_lightgbm_explains_what_our_engine_cannot_take(caplog: pytest.LogCaptureFixture) -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(500, 3))
+    label = (rows[:, 0] > 0).astype(int) + (rows[:, 1] > 1)
+    choices = {"objective": "multiclass", "num_class": 3, "verbose": -1}
+    booster = lgb.train(choices, lgb.Dataset(rows, label), 3)
+    model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
+    with caplog.at_level(logging.WARNING, logger="obligor"):
+        contributions, margins = model.explain(rows[:9])
+    assert "LightGBM explains this model itself" in caplog.text
+    assert "several outputs" in caplog.text
+    np.testing.assert_array_equal(margins, booster.predict(rows[:9], raw_score=True))
+    np.testing.assert_array_equal(contributions, booster.predict(rows[:9], pred_contrib=True)[:, :-1])
+
+
+def test_a_model_nobody_can_explain_is_refused() -> None:
+    draw = np.random.default_rng(0)
+    rows, choices = draw.normal(size=(500, 3)), {"objective": "binary", "verbose": -1, "linear_tree": True}
+    booster = lgb.train(choices, lgb.Dataset(rows, (rows[:, 0] > 0).astype(int)), 3)
+    model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
+    with pytest.raises(ModelError, match="cannot be explained.*linear trees"):
+        model.explain(rows[:9])
