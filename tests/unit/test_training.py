@@ -278,5 +278,5 @@ def test_a_model_nobody_can_explain_is_refused() -> None:
     rows, choices = draw.normal(size=(500, 3)), {"objective": "binary", "verbose": -1, "linear_tree": True}
     booster = lgb.train(choices, lgb.Dataset(rows, (rows[:, 0] > 0).astype(int)), 3)
     model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
-    with pytest.raises(ModelError, match="cannot be explained.*linear trees"):
+    with pytest.raises(ModelError, match=r"cannot be explained.*linear trees"):
         model.explain(rows[:9])
