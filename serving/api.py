@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from itertools import count
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import orjson
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
@@ -32,6 +34,7 @@ from data.errors import (
 from serving import schemas
 from serving.desk import Desk
 from serving.scoring import Engine
+from serving.watch import Metrics, Watch
 
 log = logging.getLogger("obligor")
 LONGEST_KEY = 200
@@ -51,21 +54,25 @@ Shape = TypeVar("Shape", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
-def create_app() -> Starlette:
-    """Return the app; whoever runs it calls `use_engine`."""
+def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
+    """Return the app; whoever runs it calls `use_engine`. Request ids are counted where none are given."""
+    routes = [
+        Route("/decisions", _post_decision, methods=["POST"]),
+        Route("/decisions/batch", _post_batch, methods=["POST"]),
+        Route("/scores", _post_score, methods=["POST"]),
+        Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
+        Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
+        Route("/openapi.json", _get_openapi, methods=["GET"]),
+        Route("/metrics", _get_metrics, methods=["GET"]),
+        Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+    ]
     app = Starlette(
-        routes=[
-            Route("/decisions", _post_decision, methods=["POST"]),
-            Route("/decisions/batch", _post_batch, methods=["POST"]),
-            Route("/scores", _post_score, methods=["POST"]),
-            Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
-            Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
-            Route("/openapi.json", _get_openapi, methods=["GET"]),
-            Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
-        ],
+        routes=routes,
         exception_handlers={ObligorError: _on_error, HTTPException: _on_http_error, Exception: _on_bug},
     )
-    app.state.limiter = anyio.CapacityLimiter(THREADS)
+    app.state.limiter, app.state.metrics = anyio.CapacityLimiter(THREADS), Metrics()
+    new_id = new_request_id or map(str, count(1)).__next__
+    app.add_middleware(Watch, routes=routes, metrics=app.state.metrics, new_id=new_id)
     return app
 
 
@@ -129,6 +136,10 @@ async def _get_customer_decisions(request: Request) -> Response:
 
 async def _get_openapi(request: Request) -> Response:
     return _json(orjson.dumps(openapi()))
+
+
+async def _get_metrics(request: Request) -> Response:
+    return _json(request.app.state.metrics.text(), media=CONTENT_TYPE_LATEST)
 
 
 async def _nowhere(request: Request) -> Response:
@@ -241,6 +252,8 @@ def openapi() -> dict[str, Any]:
                 "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},
             "/v1/customers/{customer_id}/decisions": {"get": _operation(
                 "getCustomerDecisions", None, "DecisionList", [_in_path("customer_id")], ("404", "503"))},
+            "/v1/metrics": {"get": {"operationId": "metrics", "responses": {
+                "200": {"description": "Counts and times by route", "content": {"text/plain": {}}}}}},
             "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},
             "/readyz": {"get": {"operationId": "readyz", "responses": {
                 "200": {"description": "A champion is loaded"}, "503": {"description": "Not ready"}}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import uuid
@@ -19,7 +20,17 @@ from serving.guard import PathGuard
 from serving.scoring import build_engine
 from serving.settings import Settings
 
-app = create_app()
+
+def log_to_stdout(level: str) -> None:
+    """Write our own lines, the access log among them; BentoML shows warnings only."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    ours = logging.getLogger("obligor")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(level)
+
+
+app = create_app(new_request_id=lambda: uuid.uuid4().hex)
 
 
 @bentoml.service(
@@ -36,9 +47,10 @@ class ObligorService:
 
     def __init__(self) -> None:
         settings = Settings.of(os.environ)
+        log_to_stdout(os.environ.get("OBLIGOR_LOG", "INFO"))
         self.engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
         use_engine(app, self.engine)
-        sys.setswitchinterval(0.0002)
+        sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
 

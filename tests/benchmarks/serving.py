@@ -42,6 +42,7 @@ from training.pd_model import PdModel
 ROOT = Path(__file__).parents[2]
 CUSTOMERS, TREES, LEAVES = 4000, 400, 31
 CONCURRENCY, ROUNDS, SECONDS, LONG_S = (1, 8, 32), 3, 2.0, 60.0
+SWAPS = 20
 PORTS = {"ours": 3871, "shap": 3872, "pred_contrib": 3873, "treeshap": 3874, "mlflow": 3875}
 
 
@@ -120,6 +121,29 @@ def load(port: int, path: str, bodies: Path, connections: int, seconds: float) -
     return found
 
 
+def swap(store: Path, times: int) -> int:
+    """Change the champion so often under load; returns how many requests failed."""
+    url, pointer = f"http://127.0.0.1:{PORTS['ours']}", json.loads((store / "champion.json").read_text())
+    command = ["taskset", "-c", "1", sys.executable, str(ROOT / "tests/benchmarks/peers/load.py"), str(PORTS["ours"])]
+    stop = store / "stop"
+    failed = 0
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for version in range(2, times + 2):
+            (store / "next.json").write_text(json.dumps(pointer | {"version": str(version)}))
+            (store / "next.json").rename(store / "champion.json")
+            stop.unlink(missing_ok=True)
+            arguments = ["/v1/decisions", str(store / "decisions.json"), "8", "60", str(stop)]
+            with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as running:
+                while True:
+                    answer = client.post("/v1/decisions", json={"customer_id": "C0000001"})
+                    failed += answer.status_code != 200
+                    if answer.json().get("model", {}).get("version") == str(version):
+                        break
+                stop.touch()
+                failed += int(json.loads(running.communicate()[0])["failed"])
+    return failed
+
+
 def start_all(stack: ExitStack, store: Path, booster: lgb.Booster) -> None:
     """Start every server on core 0; those that do not serve just wait."""
     import mlflow
@@ -177,6 +201,7 @@ def main() -> None:
         found = measure(store)
         long = load(PORTS["ours"], "/v1/decisions", store / "decisions.json", 8, options.seconds)
         batch = load(PORTS["ours"], "/v1/decisions/batch", store / "batch.json", 1, 5.0)["rps"] * 1000
+        lost = swap(store, SWAPS)
     print(f"one core, {datetime.now(UTC):%Y-%m-%d}; requests a second (p50, p99 ms) at concurrency {CONCURRENCY}")
     for target, by in found.items():
         cells = "  ".join(f"{f['rps']:7.0f} ({f['p50']:.1f}, {f['p99']:.1f})" for f in by.values())
@@ -199,6 +224,7 @@ def main() -> None:
     bars.append(bar("p99 ms at 8", long["p99"], 25, long["p99"] <= 25))
     bars.append(bar("slowest ms at 8", long["max"], 250, long["max"] <= 250))
     bars.append(bar("batch decisions a second", batch, 5000, batch >= 5000))
+    bars.append(bar(f"requests failed in {SWAPS} swaps", lost, 0, lost == 0))
     report(bars, options.json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -326,3 +327,27 @@ def test_a_score_needs_every_feature_and_no_other(client: TestClient) -> None:
         assert response.status_code == 422
         assert ("moon_phase" in response.text) == ("moon_phase" in changed)
         assert ("dpd_days" in response.text) == ("dpd_days" not in changed)
+
+
+def test_metrics_have_one_series_per_route_whatever_is_sent(client: TestClient) -> None:
+    post(client, customer_id="C0000005")
+    for n in range(20):
+        client.get(f"/decisions/unknown-{n}")
+        client.get(f"/nowhere/{n}")
+        client.request(f"VERB{n}", "/scores")
+    text = client.get("/metrics").text
+    assert 'obligor_requests_total{method="POST",route="/decisions",status="200"} 1.0' in text
+    assert 'obligor_requests_total{method="GET",route="/decisions/{decision_id}",status="404"} 20.0' in text
+    assert "unknown-1" not in text
+    assert "VERB" not in text
+    assert len({line for line in text.splitlines() if line.startswith("obligor_requests_total")}) < 8
+
+
+def test_the_access_log_holds_ids_and_no_customer(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="obligor.access"):
+        response = client.get("/customers/C0000005/decisions")
+    line = caplog.records[-1].getMessage()
+    assert response.headers["x-request-id"] in line
+    assert "GET /customers/{customer_id}/decisions" in line
+    assert line.endswith(" 200")
+    assert "C0000005" not in caplog.text

@@ -73,7 +73,7 @@ def test_every_answer_is_one_the_document_names(url: str) -> None:
     """schemathesis: generated requests, valid and not, against the served document."""
     schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v1/openapi.json").json())
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == 7
+    assert len(operations) == 8
     calls = 0
     for operation in operations:
 
@@ -139,6 +139,10 @@ def test_no_request_fails_while_the_model_is_swapped(
         assert list(dict.fromkeys(given)) == ["1", "2", "3"]
         assert given == sorted(given)  # never back to an older one
         assert given.count("1") + given.count("2") > 3  # the old one answered while the new one was loaded
+    log = (tmp_path / "log").read_text()
+    assert "champion is version 3" in log
+    assert log.count("POST /decisions ") == len(given)
+    assert "C00000" not in log
 
 
 def test_a_service_that_cannot_start_says_where_to_look(
