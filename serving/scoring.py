@@ -164,7 +164,7 @@ class Engine:
         if key is None:
             return None
         try:
-            return self.record.answered(key, _sha256(request))
+            return self.record.answered(key, _sha256(request.model_dump_json()))
         except ConflictError as error:
             return error
 
@@ -229,7 +229,7 @@ class Engine:
             as_of=known.as_of,
             recorded_at=recorded_at,
             idempotency_key=key,
-            request_sha256=hashlib.sha256(asked.encode()).hexdigest(),
+            request_sha256=_sha256(asked),
             outcome=decision.outcome,
             pd_12m=pd_12m,
             grade=decision.grade,
@@ -303,9 +303,9 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
     )
 
 
-def _sha256(request: DecisionRequest) -> str:
-    """The parsed request in one form: spacing and order of keys do not matter."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+def _sha256(request: str) -> str:
+    """Of a parsed request as JSON again: spacing and order of keys as sent do not matter."""
+    return hashlib.sha256(request.encode()).hexdigest()
 
 
 def _request_in_reporting(question: Known) -> Request | None:

@@ -141,12 +141,11 @@ class Cutter:
             in_word & (bits <= MOST_BITS), LOOKUP + PER_PATH * paths + PER_COLUMN * columns, math.inf
         )
         self.whole_size = np.exp2(np.minimum(bits, 64)) * columns
-        n_upper = columns - lower
         chunks = (columns + 2 * LANES - 1) // (2 * LANES)
-        is_pair = in_word & (np.maximum(bits - n_upper, n_upper) <= MOST_BITS) & (n_upper > 0)
+        is_pair = in_word & (np.maximum(bits - upper, upper) <= MOST_BITS) & (upper > 0)
         self.pair_ns = np.where(is_pair, PAIR + PER_PATH * paths + PER_TERM * chunks * columns, math.inf)
-        rows = np.exp2(np.minimum(bits - n_upper, 64)), np.exp2(np.minimum(n_upper, 64))
-        self.pair_size, self.chunks = LANES * chunks * (rows[0] * (lower + 1) + rows[1] * (n_upper + 1)), chunks
+        rows = np.exp2(np.minimum(bits - upper, 64)), np.exp2(np.minimum(upper, 64))
+        self.pair_size, self.chunks = LANES * chunks * (rows[0] * (lower + 1) + rows[1] * (upper + 1)), chunks
 
     def cut(self, most_bytes: float) -> tuple[list[Subtree], list[int]]:
         """Return the subtrees whose tables take at most so many bytes, and the leaves that are walked."""
