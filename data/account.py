@@ -66,6 +66,8 @@ class Account:
         Of each foreign currency: day, rate into the reporting currency, day it became known, by day.
     observed_until : date, optional
         The last day the ledger knows of; None for rows sent along.
+    learnt_until : int, optional
+        The last day anything but a rate was learnt, where that was worked out: `last_learnt`.
     """
 
     customer_id: str
@@ -79,6 +81,14 @@ class Account:
     statements: Floats
     rates: Mapping[str, Floats] = field(default_factory=dict)
     observed_until: date | None = None
+    learnt_until: int | None = None
+
+    def last_learnt(self) -> int:
+        """Return the last day on which anything but a rate became known: from then on nothing is hidden."""
+        resolved = self.events[END, (self.events[KIND] == DISPUTE) & (self.events[END] < OPEN_END)]
+        columns = (self.registered[1], self.items[ITEM_KNOWN], self.events[EVENT_KNOWN], resolved,
+                   self.limits[LIMIT_KNOWN], self.statements[STATEMENT_KNOWN])  # fmt: skip
+        return max((int(column.max()) for column in columns if len(column)), default=0)
 
     def packed(self) -> bytes:
         """Return the account without its rates as bytes; `unpacked` reads them."""
@@ -88,6 +98,7 @@ class Account:
             "customer_id": self.customer_id,
             "currencies": self.currencies,
             "observed_until": self.observed_until,
+            "learnt_until": self.last_learnt(),
             "invoice_ids": list(self.invoice_ids),
         }
         return b"".join([head.tobytes(), *(array.tobytes() for array in arrays), orjson.dumps(names)])
@@ -109,6 +120,7 @@ def unpacked(packed: bytes) -> Account:
         currencies=tuple(names["currencies"]),
         invoice_ids=names["invoice_ids"],
         observed_until=until and date.fromisoformat(until),
+        learnt_until=names["learnt_until"],
         **arrays,
     )
 

@@ -88,6 +88,8 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     `as_of` is an error: the question is about a time before the story began.
     """
     day = day_number(as_of)
+    if account.learnt_until is not None and account.learnt_until <= day and not account.rates:
+        return KnownAccount(account, as_of)  # nothing was learnt later
     is_item_known = account.items[ITEM_KNOWN] <= day
     is_event_known = account.events[EVENT_KNOWN] <= day
     items, events, invoice_ids = account.items, account.events, account.invoice_ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 
 from data.errors import SchemaError
 
@@ -45,6 +46,18 @@ def minor_digits(currency: str) -> int:
         ) from None
 
 
+@cache
+def minor_unit(currency: str) -> Decimal:
+    """Return the smallest amount of a currency.
+
+    Examples
+    --------
+    >>> minor_unit("EUR"), minor_unit("JPY")
+    (Decimal('0.01'), Decimal('1'))
+    """
+    return Decimal(1).scaleb(-minor_digits(currency))
+
+
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round to the currency's minor unit, halves to even.
 
@@ -53,7 +66,7 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     >>> round_money(Decimal("10.005"), "EUR"), round_money(Decimal("10.5"), "JPY")
     (Decimal('10.00'), Decimal('10'))
     """
-    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), ROUND_HALF_EVEN)
+    return amount.quantize(minor_unit(currency), ROUND_HALF_EVEN)
 
 
 def to_minor(amount: Decimal, currency: str) -> int:

@@ -16,7 +16,6 @@ from data.ledger import Ledger
 
 _METADATA = sa.MetaData()
 CONNECTIONS = 8  # more than the threads a service answers with
-MOST_AT_ONCE = 500  # customers asked for in one query
 _ACCOUNTS = sa.Table(
     "accounts",
     _METADATA,
@@ -78,19 +77,13 @@ class LedgerStore:
         """
         found = self._read(_ACCOUNT, customer_id)
         if found is None:
-            raise self._unknown(customer_id)
+            raise self.unknown(customer_id)
         return self._with_rates(unpacked(found), currencies)
 
     def accounts(self, customer_ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts of those customers that are known, without any rates but their own."""
-        wanted, found = list(dict.fromkeys(customer_ids)), dict[str, Account]()
-        with self.engine.connect() as connection:
-            for start in range(0, len(wanted), MOST_AT_ONCE):
-                part = wanted[start : start + MOST_AT_ONCE]
-                query = sa.select(_ACCOUNTS).where(_ACCOUNTS.c.customer_id.in_(part))
-                for customer_id, account in connection.execute(query):
-                    found[customer_id] = self._with_rates(unpacked(account), ())
-        return found
+        found = {customer_id: self._read(_ACCOUNT, customer_id) for customer_id in dict.fromkeys(customer_ids)}
+        return {name: self._with_rates(unpacked(account), ()) for name, account in found.items() if account}
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""
@@ -126,7 +119,8 @@ class LedgerStore:
                     raise
         raise AssertionError("unreachable")
 
-    def _unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
+    def unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
+        """Return the error to raise about a customer that is not there."""
         if not self.customer_ids(1):
             return SchemaError("no ledger is loaded", where="ledger store", do="run `obligor load`, or send a ledger")
         return UnknownCustomerError(

@@ -86,8 +86,10 @@ def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
         Where a currency has no rate yet.
     """
     accounts = [one.account for one in known]
-    items = np.concatenate([account.items for account in accounts], axis=1)
-    events = np.concatenate([account.events for account in accounts], axis=1)
+    items, events = accounts[0].items, accounts[0].events
+    if len(accounts) > 1:
+        items = np.concatenate([account.items for account in accounts], axis=1)
+        events = np.concatenate([account.events for account in accounts], axis=1)
     firsts = np.cumsum([0, *(account.items.shape[1] for account in accounts)])
     shifts = np.repeat(firsts[:-1], [account.events.shape[1] for account in accounts])
     columns = (

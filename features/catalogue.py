@@ -52,8 +52,8 @@ class Feature:
     unknown: str = "never"
     window: int = 365
 
-    def reason(self, value: float, language: str = "en") -> str:
-        """Say the reason with its value, or why there is no value.
+    def reason(self, value: float, language: str = "en", currency: str = "") -> str:
+        """Say the reason with its value and unit, or why there is no value.
 
         Examples
         --------
@@ -61,11 +61,13 @@ class Feature:
         'The oldest open item is 41 days past due'
         >>> by_name("share_late_30d").reason(float("nan"))
         'No payment came in the last 30 days'
+        >>> by_name("overdue_amount").reason(1250.0, currency="EUR")
+        '1,250 EUR is past due'
         """
         if isnan(value):
             return UNKNOWN[self.unknown][0 if language == "en" else 1].format(n=self.window)
         text = self.reason_en if language == "en" else self.reason_zh
-        return text.format(value=_said(value, self.unit, language))
+        return text.format(value=_said(value, self.unit, language, currency))
 
 
 # Why a feature has no value on a date.
@@ -81,7 +83,9 @@ UNKNOWN = {
 }
 
 
-def _said(value: float, unit: str, language: str) -> str:
+def _said(value: float, unit: str, language: str, currency: str) -> str:
+    if unit == "money" and currency:
+        return f"{value:,.0f} {currency}"
     if unit == "share":
         return f"{value:.0%}"
     if unit == "days":
@@ -192,6 +196,12 @@ _AT_AS_OF: list[tuple[Any, ...]] = [
 
 CATALOGUE: tuple[Feature, ...] = (*_windowed(), *(Feature(*entry) for entry in _AT_AS_OF))
 NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
+# What a customer can change by an act today: paying open items, settling disputes.
+CHANGEABLE: tuple[str, ...] = (
+    "open_amount", "open_count", "overdue_amount", "overdue_1_30_amount", "overdue_31_60_amount",
+    "overdue_61_90_amount", "overdue_over_90_amount", "overdue_share", "dpd_days", "dpd_days_mean", "disputed_share",
+    "utilisation", "open_to_sales_90d",
+)  # fmt: skip
 _BY_NAME = {feature.name: feature for feature in CATALOGUE}
 
 

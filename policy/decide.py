@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isnan
 
 from data.errors import PolicyError
 from data.money import round_money
@@ -16,7 +16,11 @@ from policy.master_scale import grade_of, score_of
 from policy.rulebook import Rulebook
 from policy.tables import Evaluation
 
-SHORTEST_YEAR = 90  # days of purchases that may stand for a year's
+SHORTEST_YEAR = Decimal(90)  # days of purchases that may stand for a year's
+_YEAR, _NOTHING = Decimal(365), Decimal(0)
+_MONEY = ("open_amount", "overdue_amount", "invoiced_amount_365d")
+_NUMBERS = (*_MONEY, "dpd_days", "dbt_days_mean_365d", "written_off_amount_365d", "disputed_share",
+            "days_since_first_invoice")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,25 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Position:
+    """How a customer stands with us, in exact numbers; None where not known."""
+
+    has_invoices: bool
+    open_amount: Decimal | None
+    overdue_amount: Decimal | None
+    dpd_days: Decimal | None
+    dbt_days: Decimal | None
+    written_off_amount_365d: Decimal | None
+    disputed_share: Decimal | None
+    annual_sales: Decimal
+
+
+@dataclass(frozen=True)
 class Decision:
     """What we do, and every rule that was tried for it."""
 
     outcome: str
+    position: Position
     grade: int
     score: int
     limit: Limit
@@ -75,26 +94,28 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
     rating = grade_of(pd_12m, rulebook)
     grade = _whole(rating, "grade")
     # 2. Hard stops: what stops whatever the score.
-    stops = rulebook.tables["hard_stops"](**_stop_inputs(facts))
+    position = position_of(facts)
+    stops = rulebook.tables["hard_stops"](**vars(position))
     # 3. Terms by grade; a shorter request stands.
     terms = rulebook.tables["terms"](grade=grade)
     terms_days = _whole(terms, "terms_days")
     if facts.request and facts.request.terms_days is not None:
         terms_days = min(terms_days, facts.request.terms_days)
     # 4. Limit: the smaller of what the customer needs and what the margin carries.
-    caps = {"need": _need(facts, terms_days), "economic": _economic(facts, pd_12m, rulebook)}
+    used = position.open_amount or _NOTHING
+    wanted = used + facts.request.amount if facts.request else None
+    caps = {"need": _need(position, terms_days, wanted), "economic": _economic(facts, pd_12m, position, rulebook)}
     limit = credit_limit(caps, facts.currency)
     # 5. Outcome: stops, grade, and whether the request fits.
-    outcome = rulebook.tables["outcome"](
-        stop=stops.outputs["stop"], grade=grade, request_fits=_request_fits(facts, limit)
-    )
+    fits = None if wanted is None else wanted <= limit.amount
+    outcome = rulebook.tables["outcome"](stop=stops.outputs["stop"], grade=grade, request_fits=fits)
     if outcome.outputs["outcome"] == "decline":
-        limit = credit_limit({**caps, "decline": Decimal(0)}, facts.currency)
+        limit = credit_limit({**caps, "decline": _NOTHING}, facts.currency)
     # 6. What is at stake, and whether to collect first.
-    exposure = _money(facts, "open_amount") or Decimal(0)
-    overdue, dpd_days = _money(facts, "overdue_amount") or Decimal(0), _number(facts, "dpd_days") or Decimal(0)
+    overdue, dpd_days = position.overdue_amount or _NOTHING, position.dpd_days or _NOTHING
     return Decision(
         outcome=str(outcome.outputs["outcome"]),
+        position=position,
         grade=grade,
         score=score_of(
             min(max(facts.pd_12m, 1e-9), 1 - 1e-9),
@@ -103,12 +124,29 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
         limit=limit,
         terms_days=terms_days,
         is_prepaid=bool(terms.outputs["is_prepaid"]),
-        expected_loss=round_money(
-            expected_loss(pd_12m, parameters["lgd"], max(limit.amount, exposure)), facts.currency
-        ),
+        expected_loss=round_money(expected_loss(pd_12m, parameters["lgd"], max(limit.amount, used)), facts.currency),
         collection=collection_priority(overdue, dpd_days, pd_12m, facts.currency, rulebook),
         reasons=_policy_reasons(stops, outcome),
         trace=(rating, stops, terms, outcome),
+    )
+
+
+def position_of(facts: Facts) -> Position:
+    """Return the position that features speak of: money in minor units, a year's purchases scaled up from 90 days."""
+    number = {name: None if isnan(facts.features[name]) else Decimal(str(facts.features[name])) for name in _NUMBERS}
+    money = [None if (v := number[name]) is None else round_money(v, facts.currency) for name in _MONEY]
+    sales, days, annual = money[2], number["days_since_first_invoice"], _NOTHING
+    if sales is not None and days is not None:
+        annual = sales * 365 / min(max(days + 1, SHORTEST_YEAR), _YEAR)
+    return Position(
+        has_invoices=days is not None,
+        open_amount=money[0],
+        overdue_amount=money[1],
+        dpd_days=number["dpd_days"],
+        dbt_days=number["dbt_days_mean_365d"],
+        written_off_amount_365d=number["written_off_amount_365d"],
+        disputed_share=number["disputed_share"],
+        annual_sales=annual,
     )
 
 
@@ -122,55 +160,18 @@ def _policy_reasons(stops: Evaluation, outcome: Evaluation) -> tuple[Evaluation,
     return (outcome, stops) if is_stopped else (outcome,)
 
 
-def _stop_inputs(facts: Facts) -> dict[str, Decimal | bool | None]:
-    return {
-        "has_invoices": not math.isnan(facts.features["days_since_first_invoice"]),
-        "dpd_days": _number(facts, "dpd_days"),
-        "written_off_amount_365d": _number(facts, "written_off_amount_365d"),
-        "open_amount": _money(facts, "open_amount"),
-        "disputed_share": _number(facts, "disputed_share"),
-    }
-
-
-def _need(facts: Facts, terms_days: int) -> Decimal:
+def _need(position: Position, terms_days: int, wanted: Decimal | None) -> Decimal:
     """Buying as usual, or the request on top of what is open where that is more."""
-    dbt_days = _number(facts, "dbt_days_mean_365d") or Decimal(0)
-    usual = need(_annual_sales(facts) / Decimal(365), Decimal(terms_days), dbt_days)
-    if facts.request is None:
-        return usual
-    return max(usual, (_money(facts, "open_amount") or Decimal(0)) + facts.request.amount)
+    usual = need(position.annual_sales / _YEAR, Decimal(terms_days), position.dbt_days or _NOTHING)
+    return usual if wanted is None else max(usual, wanted)
 
 
-def _economic(facts: Facts, pd_12m: Decimal, rulebook: Rulebook) -> Decimal:
+def _economic(facts: Facts, pd_12m: Decimal, position: Position, rulebook: Rulebook) -> Decimal:
     p = rulebook.parameters
     confidence = float(p["capital_confidence"])
     capital = Decimal(str(capital_ratio(facts.pd_12m, float(p["lgd"]), confidence=confidence)))
     cost = unit_cost(pd_12m, p["lgd"], p["cost_of_funds"], p["hurdle_rate"], capital)
-    return economic_cap(_annual_sales(facts) * p["credit_margin"], cost)
-
-
-def _annual_sales(facts: Facts) -> Decimal:
-    """A year's purchases; a shorter relation is scaled up, from 90 days on."""
-    sales, days = _money(facts, "invoiced_amount_365d"), _number(facts, "days_since_first_invoice")
-    if sales is None or days is None:
-        return Decimal(0)
-    return sales * 365 / min(max(days + 1, Decimal(SHORTEST_YEAR)), Decimal(365))
-
-
-def _request_fits(facts: Facts, limit: Limit) -> bool | None:
-    if facts.request is None:
-        return None
-    return (_money(facts, "open_amount") or Decimal(0)) + facts.request.amount <= limit.amount
-
-
-def _number(facts: Facts, name: str) -> Decimal | None:
-    value = facts.features[name]
-    return None if math.isnan(value) else Decimal(str(value))
-
-
-def _money(facts: Facts, name: str) -> Decimal | None:
-    value = _number(facts, name)
-    return None if value is None else round_money(value, facts.currency)
+    return economic_cap(position.annual_sales * p["credit_margin"], cost)
 
 
 def _whole(evaluation: Evaluation, name: str) -> int:

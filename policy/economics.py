@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from functools import cache
 from statistics import NormalDist
 
 PD_FLOOR = 0.0005  # Basel CRE32.4
 _NORMAL = NormalDist()
+_quantile = cache(_NORMAL.inv_cdf)  # of the confidence, which never changes
 
 
 def expected_loss(pd_12m: Decimal, lgd: Decimal, ead: Decimal) -> Decimal:
@@ -39,7 +41,7 @@ def capital_ratio(pd_12m: float, lgd: float, maturity_years: float = 1.0, confid
     weight = (1 - math.exp(-50 * pd_)) / (1 - math.exp(-50))
     correlation = 0.12 * weight + 0.24 * (1 - weight)
     stressed = _NORMAL.cdf(
-        (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _NORMAL.inv_cdf(confidence)) / math.sqrt(1 - correlation)
+        (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _quantile(confidence)) / math.sqrt(1 - correlation)
     )
     slope = (0.11852 - 0.05478 * math.log(pd_)) ** 2
     return (lgd * stressed - pd_ * lgd) * (1 + (maturity_years - 2.5) * slope) / (1 - 1.5 * slope)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
-from data.money import minor_digits
+from data.money import minor_unit
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def credit_limit(caps: Mapping[str, Decimal], currency: str) -> Limit:
     >>> credit_limit({"need": Decimal("4200"), "economic": Decimal("3999.999")}, "EUR").binding_cap
     'economic'
     """
-    unit = Decimal(1).scaleb(-minor_digits(currency))
+    unit = minor_unit(currency)
     rounded = {name: max(cap, Decimal(0)).quantize(unit, ROUND_DOWN) for name, cap in caps.items()}
     binding = min(rounded, key=rounded.__getitem__)
     return Limit(rounded[binding], currency, binding, rounded)

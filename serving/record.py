@@ -6,7 +6,7 @@ import fcntl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,7 +38,6 @@ _DECISIONS = sa.Table(
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
 )
-_INSERT = _DECISIONS.insert()
 for _action in ("UPDATE", "DELETE"):
     sa.event.listen(
         _DECISIONS,
@@ -71,6 +70,9 @@ class Entry:
     body: str
 
 
+_FIELDS = tuple(field.name for field in fields(Entry))
+
+
 class Record:
     """The record in a database.
 
@@ -83,14 +85,16 @@ class Record:
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
-        self._writer = self.engine.execution_options(is_writer=True)
         self._lock = threading.Lock()
+        self._writer: sa.PoolProxiedConnection | None = None
+        # As text, on a connection of its own: SQLAlchemy's way around one INSERT costs ten times its run.
+        compiled = _DECISIONS.insert().compile(dialect=self.engine.dialect, column_keys=list(_FIELDS))
+        self._insert, self._is_sqlite = str(compiled), self.engine.dialect.name == "sqlite"
         self._turns: BinaryIO | None = None
-        if self.engine.dialect.name == "sqlite":
+        if self._is_sqlite:
             if self.engine.url.database:
                 self._turns = _opened(Path(f"{self.engine.url.database}.turn"))
             sa.event.listen(self.engine, "connect", _durable)
-            sa.event.listen(self.engine, "begin", _immediate)
         try:
             _METADATA.create_all(self.engine)
         except sa.exc.SQLAlchemyError as error:
@@ -108,14 +112,38 @@ class Record:
         """
         if not entries:
             return
-        rows = [vars(entry) for entry in entries]
+        driver = self.engine.dialect.loaded_dbapi
+        rows = [_as_text(entry) if self._is_sqlite else vars(entry) for entry in entries]
         try:
-            with self._lock, self._turn(), self._writer.begin() as connection:
-                connection.execute(_INSERT, rows)
-        except sa.exc.IntegrityError:
+            with self._lock, self._turn():
+                self._write(rows)
+        except driver.IntegrityError:
             raise ConflictError("the idempotency key was used a moment ago", do="answer what is stored") from None
-        except sa.exc.SQLAlchemyError as error:
+        except (driver.Error, sa.exc.SQLAlchemyError) as error:
             raise _unwritten(error) from None
+
+    def _write(self, rows: Sequence[Any]) -> None:
+        """One transaction; after an error the connection is given up, as nobody knows its state."""
+        if self._writer is None:
+            self._writer = self.engine.raw_connection()
+        try:
+            cursor = self._writer.cursor()
+            if self._is_sqlite:
+                cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(self._insert, rows)
+            self._writer.commit()
+        except BaseException as error:
+            writer, self._writer = self._writer, None
+            writer.invalidate(error if isinstance(error, Exception) else None)
+            raise
+
+    def close(self) -> None:
+        """Close every connection; the next call opens new ones."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self.engine.dispose()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -185,14 +213,15 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _durable(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_immediate` says
+    connection.isolation_level = None  # transactions begin where `append` says
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _immediate(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("is_writer"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _as_text(entry: Entry) -> tuple[Any, ...]:
+    """Dates as SQLAlchemy keeps them in SQLite."""
+    recorded_at = entry.recorded_at.replace(tzinfo=None).isoformat(" ", "microseconds")
+    return tuple((vars(entry) | {"as_of": entry.as_of.isoformat(), "recorded_at": recorded_at}).values())
 
 
 def _unwritten(error: Exception) -> RecordError:

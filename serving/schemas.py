@@ -191,13 +191,47 @@ class Terms(BaseModel):
 
 
 class Reason(BaseModel):
-    """A principal reason: of a rule (P..), or of a feature that raised the PD (F..)."""
+    """A principal reason: a rule that decided (P..), or a family of features that raised the PD (F..)."""
 
     code: str
     text: str
-    feature: str | None
+    text_zh: str
+    family: str | None = Field(description="The features that speak together here")
+    features: list[str] = Field(description="Those of the family that raised the PD against the baseline")
+    feature: str | None = Field(description="The strongest of them; the text is about it")
     value: float | None
-    contribution: float | None
+    baseline: float | None = Field(description="The feature's median over the baseline population")
+    unit: str | None
+    contribution: float | None = Field(description="Log-odds the family adds to the baseline's mean")
+
+
+class Change(BaseModel):
+    """A field that an act would change."""
+
+    feature: str
+    from_: float | None = Field(alias="from")
+    to: float | None
+    unit: str
+
+
+class Counterfactual(BaseModel):
+    """An act of the customer that would have made it an approval, scored and decided again."""
+
+    act: str
+    text: str
+    text_zh: str
+    changes: list[Change]
+    outcome: Literal["approve"]
+    pd_12m: float
+    grade: int
+    limit: Money
+
+
+class BaselineAnswer(BaseModel):
+    """Who reasons compare the customer with."""
+
+    population: str
+    n: int
 
 
 class Explanation(BaseModel):
@@ -207,6 +241,7 @@ class Explanation(BaseModel):
     contributions: dict[str, float]
     margin: float
     calibration: dict[str, Any]
+    baseline: BaselineAnswer
 
 
 class ModelAnswer(BaseModel):
@@ -235,6 +270,7 @@ class RuleTrace(BaseModel):
     tried: list[str]
     fired: str
     because: str
+    because_zh: str
     outputs: dict[str, Any]
 
 
@@ -276,6 +312,7 @@ class DecisionAnswer(BaseModel):
     expected_loss: Money
     collection: Collection | None
     reasons: list[Reason]
+    counterfactuals: list[Counterfactual] = Field(max_length=3)
     explanation: Explanation
     rules: list[RuleTrace]
     model: ModelAnswer

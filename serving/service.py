@@ -20,6 +20,8 @@ from serving.guard import PathGuard
 from serving.scoring import build_engine
 from serving.settings import Settings
 
+YOUNGEST = 50_000  # objects that may be made before the collector looks at them
+
 
 def log_to_stdout(level: str) -> None:
     """Write our own lines, the access log among them; BentoML shows warnings only."""
@@ -30,7 +32,7 @@ def log_to_stdout(level: str) -> None:
     ours.setLevel(level)
 
 
-app = create_app(new_request_id=lambda: uuid.uuid4().hex)
+app = create_app(new_request_id=lambda: os.urandom(16).hex())
 
 
 @bentoml.service(
@@ -53,6 +55,7 @@ class ObligorService:
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
+        gc.set_threshold(YOUNGEST)  # a decision makes thousands of objects, of which none is in a cycle
 
     def __is_ready__(self) -> bool:
         """Ready once a champion is loaded."""

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 access = logging.getLogger("obligor.access")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 OTHER = "other"  # every path that is not a route is one series
+
+
+def _nobody() -> None:
+    """What answers where no route was reached."""
 
 
 class Metrics:
@@ -48,7 +52,8 @@ class Watch:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], metrics: Metrics, new_id: Callable[[], str]) -> None:
         self.app, self.metrics, self.new_id = app, metrics, new_id
-        self.routes = [route for route in routes if isinstance(route, Route) and "{path:path}" not in route.path]
+        named = [route for route in routes if isinstance(route, Route) and "{path:path}" not in route.path]
+        self.paths = {route.endpoint: route.path for route in named}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note how it went."""
@@ -67,14 +72,9 @@ class Watch:
         try:
             await self.app(scope, receive, noting)
         finally:
-            route, method, taken = self.route_of(scope), scope["method"], time.perf_counter() - start
+            # The router leaves what answered in the scope; the path itself may name a customer.
+            route, method = self.paths.get(scope.get("endpoint", _nobody), OTHER), scope["method"]
+            taken = time.perf_counter() - start
             self.metrics.requests.labels(route, method if method in ("GET", "POST") else OTHER, status).inc()
             self.metrics.seconds.labels(route).observe(taken)
             access.info("%s %s %s %.1f ms %s", request_id, method, route, taken * 1000, status)
-
-    def route_of(self, scope: Scope) -> str:
-        """Return the route's pattern; the path itself may name a customer."""
-        for route in self.routes:
-            if route.matches(scope)[0] != Match.NONE:
-                return route.path
-        return OTHER

@@ -64,7 +64,7 @@ class Calibration:
         else:
             knots, heights = np.split(np.asarray(p), 2)
             pd_ = np.interp(margin, knots, heights)
-        return np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
+        return np.minimum(np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD)  # np.clip takes three times as long
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `calibration.json` holds."""

@@ -87,6 +87,21 @@ class ModelChoices(Section):
     folds: int = Field(5, ge=2, le=20)
 
 
+class BaselineChoices(Section):
+    """Who reasons compare a customer with.
+
+    Attributes
+    ----------
+    population : {"approved", "all"}
+        Customers of the training sample that the rules in force on their date approve, or all of them.
+    rows : int
+        Training rows drawn for it.
+    """
+
+    population: Literal["approved", "all"] = "approved"
+    rows: int = Field(5000, ge=100)
+
+
 class TrainingConfig(Section):
     """All choices of one run; `seed` makes it repeatable."""
 
@@ -95,6 +110,7 @@ class TrainingConfig(Section):
     default: DefaultDefinition = DefaultDefinition()
     sample: SampleChoices = SampleChoices()
     model: ModelChoices = ModelChoices()
+    baseline: BaselineChoices = BaselineChoices()
 
 
 def read_config(path: Path | None) -> TrainingConfig:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.errors import ModelError
 from features import catalogue
+from training.baseline import Baseline
 from training.calibration import Calibration
 from training.treeshap import TreeShap
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("obligor")
 Floats = NDArray[np.float64]
-FILES = ("model.txt", "calibration.json", "catalogue.json")
+FILES = ("model.txt", "calibration.json", "baseline.json", "catalogue.json")
 MANIFEST = "manifest.json"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
 NAME = "obligor-pd"
@@ -47,6 +48,8 @@ class PdModel:
         The window the PD speaks of.
     about : dict
         Facts kept with the model: default definition, training dates, figures.
+    baseline : Baseline, optional
+        Who reasons compare a customer with; SHAP's own base where absent.
     """
 
     text: str
@@ -54,6 +57,12 @@ class PdModel:
     features: tuple[str, ...]
     horizon_days: int
     about: dict[str, Any]
+    baseline: Baseline | None = None
+
+    @cached_property
+    def reference(self) -> Baseline:
+        """The baseline that reasons are given against."""
+        return self.baseline or Baseline.none(len(self.features))
 
     @cached_property
     def explainer(self) -> TreeShap | LightGbmShap:
@@ -110,6 +119,7 @@ class PdModel:
         contents = {
             "model.txt": self.text,
             "calibration.json": _json(self.calibration.as_dict()),
+            "baseline.json": _json(self.reference.as_dict()),
             "catalogue.json": _json(entries),
         }
         for name, text in contents.items():
@@ -211,6 +221,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
+        baseline=Baseline.from_dict(json.loads(contents["baseline.json"])),
     )
 
 

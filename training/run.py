@@ -13,6 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.ledger import Ledger
+from features.catalogue import NAMES
+from policy.decide import Facts, decide
+from policy.rulebook import in_force, read_rulebooks
+from training.baseline import Baseline, choose_baseline
 from training.config import TrainingConfig
 from training.evaluate import Interval, figures, with_intervals
 from training.fit import Fit, fit_model, plain_lightgbm
@@ -56,7 +60,8 @@ def train(
     split = build_sample(ledger, config, progress)
     # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
     fit = fit_model(split.train, config)
-    fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config)))
+    baseline = baseline_of(fit.model, split.train, config, ledger.currency)
+    fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config), baseline=baseline))
     # 8. Evaluate out of time, beside plain LightGBM on the same rows.
     result = evaluate(fit, split, config)
     files = write_report(report, fit, split, result, config)
@@ -71,6 +76,23 @@ def train(
         at=at,
     )
     return Trained(version, fit, split, result, files[0])
+
+
+def baseline_of(model: PdModel, train: Sample, config: TrainingConfig, currency: str) -> Baseline:
+    """Return the baseline that the model's reasons are given against: approved as the rules of each date decide."""
+    choices, drawn = config.baseline, np.random.default_rng(config.seed)
+    places = np.sort(drawn.choice(len(train.rows), min(choices.rows, len(train.rows)), replace=False))
+    rows = train.features.to_numpy()[places]
+    if choices.population == "all":
+        return choose_baseline(rows, model.explain, None)
+    rulebooks, _ = read_rulebooks()
+    dates = train.rows["as_of"].iloc[places]
+    is_approved = [
+        decide(Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True))), in_force(rulebooks, as_of)).outcome
+        == "approve"
+        for row, pd_12m, as_of in zip(rows.tolist(), model.predict_pd_12m(rows).tolist(), dates, strict=True)
+    ]
+    return choose_baseline(rows, model.explain, np.array(is_approved))
 
 
 def evaluate_model(

@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from features.build import build_features
 from features.catalogue import NAMES
 from serving.process import serve_command
 from tests.benchmarks.bars import bar, report
+from training.baseline import choose_baseline
 from training.calibration import Calibration
 from training.pd_model import PdModel
 
@@ -43,7 +46,7 @@ ROOT = Path(__file__).parents[2]
 CUSTOMERS, TREES, LEAVES = 4000, 400, 31
 CONCURRENCY, ROUNDS, SECONDS, LONG_S = (1, 8, 32), 3, 2.0, 60.0
 SWAPS = 20
-PORTS = {"ours": 3871, "shap": 3872, "pred_contrib": 3873, "treeshap": 3874, "mlflow": 3875}
+PORTS = {"unfrozen": 3870, "ours": 3871, "shap": 3872, "pred_contrib": 3873, "treeshap": 3874, "mlflow": 3875}
 
 
 def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]:
@@ -58,6 +61,7 @@ def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]
     choices = {"objective": "binary", "num_leaves": LEAVES, "learning_rate": 0.05, "verbose": -1, "seed": 0}
     booster = lgb.train(choices, lgb.Dataset(rows, label, feature_name=list(NAMES)), TREES)
     model = PdModel(booster.model_to_string(), Calibration("identity"), NAMES, 365, {})
+    model = replace(model, baseline=choose_baseline(rows[:5000], model.explain, None))
     sha256 = model.save(store / "new")
     (store / "models").mkdir()
     (store / "new").rename(store / "models" / sha256)
@@ -144,6 +148,25 @@ def swap(store: Path, times: int) -> int:
     return failed
 
 
+def pauses(store: Path, seconds: float) -> dict[str, float]:
+    """Times at concurrency 8: with `gc.freeze` and without, in turns; then both processes on one record at once."""
+    bodies, names = store / "decisions.json", ("ours", "unfrozen")
+    found = dict[str, float]()
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    load(PORTS["unfrozen"], "/v1/decisions", bodies, 8, 2.0)  # loads its champion
+    for _ in range(ROUNDS):
+        for name in names:
+            turns[name].append(load(PORTS[name], "/v1/decisions", bodies, 8, seconds / ROUNDS))
+    for name in names:
+        found |= {f"{name} p99": statistics.median(turn["p99"] for turn in turns[name])}
+        found |= {f"{name} slowest": max(turn["max"] for turn in turns[name])}
+    with ThreadPoolExecutor(2) as both:
+        together = list(both.map(lambda name: load(PORTS[name], "/v1/decisions", bodies, 8, 5.0), names))
+    found["two processes rps"] = sum(one["rps"] for one in together)
+    found["two processes p99"] = max(one["p99"] for one in together)
+    return found
+
+
 def start_all(stack: ExitStack, store: Path, booster: lgb.Booster) -> None:
     """Start every server on core 0; those that do not serve just wait."""
     import mlflow
@@ -155,6 +178,12 @@ def start_all(stack: ExitStack, store: Path, booster: lgb.Booster) -> None:
         server(serve_command("127.0.0.1", PORTS["ours"]), environment, f"http://127.0.0.1:{PORTS['ours']}/livez",
                store / "ours.log")
     )  # fmt: skip
+    # The same service on the same record, but its heap is not frozen.
+    (store / "unfrozen").mkdir()
+    (store / "unfrozen" / "sitecustomize.py").write_text("import gc\n\ngc.freeze = lambda: None\n")
+    unfrozen = {**environment, "PYTHONPATH": f"{store / 'unfrozen'}{os.pathsep}{ROOT}"}
+    url = f"http://127.0.0.1:{PORTS['unfrozen']}/livez"
+    stack.enter_context(server(serve_command("127.0.0.1", PORTS["unfrozen"]), unfrozen, url, store / "unfrozen.log"))
     for engine in ("shap", "pred_contrib", "treeshap"):
         command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.peers.fastapi_peer:app", "--port",
                    str(PORTS[engine]), "--no-access-log", "--log-level", "warning"]  # fmt: skip
@@ -200,6 +229,7 @@ def main() -> None:
         start_all(stack, store, booster)
         found = measure(store)
         long = load(PORTS["ours"], "/v1/decisions", store / "decisions.json", 8, options.seconds)
+        gc_figures = pauses(store, options.seconds / 2)
         batch = load(PORTS["ours"], "/v1/decisions/batch", store / "batch.json", 1, 5.0)["rps"] * 1000
         lost = swap(store, SWAPS)
     print(f"one core, {datetime.now(UTC):%Y-%m-%d}; requests a second (p50, p99 ms) at concurrency {CONCURRENCY}")
@@ -209,6 +239,8 @@ def main() -> None:
     print(
         f"  {options.seconds:.0f} s at 8: p99 {long['p99']:.1f} ms, slowest {long['max']:.0f} ms; batch {batch:.0f}/s"
     )
+
+    print("  " + "; ".join(f"{name} {value:.1f}" for name, value in gc_figures.items()))
 
     def ratio(ours: str, theirs: str) -> float:
         return statistics.median(found[ours][c]["rps"] / found[theirs][c]["rps"] for c in CONCURRENCY)

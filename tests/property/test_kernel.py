@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.account import ITEM_KNOWN, accounts_of, day_number, rates_of, unpacked
+from data.account import ITEM_KNOWN, accounts_of, day_number, day_of, rates_of, unpacked
 from data.asof import known_account, known_on
 from data.ledger import DAY, Ledger
 from data.simulate import Simulation
@@ -107,6 +107,24 @@ def test_an_account_gives_what_a_real_ledger_gives(simulation: Simulation) -> No
     np.testing.assert_array_equal(account_features(known), batch.loc[customers].to_numpy())
     with plain_kernel():
         np.testing.assert_array_equal(account_features(known[:20]), batch.loc[customers[:20]].to_numpy())
+
+
+def test_the_gate_hides_the_same_by_the_short_way(simulation: Simulation) -> None:
+    """From the day everything was learnt the gate lets the account through as it is, and not a day earlier."""
+    tried = 0
+    for account in list(accounts_of(simulation.ledger))[:200]:
+        packed = replace(unpacked(account.packed()), rates={})
+        if len(packed.currencies) > 1 or not packed.items.shape[1]:
+            continue
+        for back in (-1, 0, 1, 40):
+            day = day_of(packed.last_learnt() - back)
+            if packed.items[ITEM_KNOWN].min() > day_number(day):
+                continue
+            short, long = known_account(packed, day), known_account(replace(packed, learnt_until=None), day)
+            assert (short.account is packed) == (back <= 0)
+            np.testing.assert_array_equal(account_features([short]), account_features([long]))
+            tried += 1
+    assert tried > 300
 
 
 @contextmanager

@@ -87,7 +87,6 @@ def test_reasons_are_at_most_four_ordered_true_and_one_per_family(client: TestCl
         assert len(names) == len(set(names))
         for reason in mine:
             assert reason["value"] == answer["features"][reason["feature"]]
-            assert reason["contribution"] == answer["explanation"]["contributions"][reason["feature"]]
         seen += len(mine)
     assert seen > 30
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,7 +39,7 @@ ENTRY = Entry(
 def record(tmp_path: Path) -> Iterator[Record]:
     record = Record(f"sqlite:///{tmp_path}/record.db")
     yield record
-    record.engine.dispose()
+    record.close()
 
 
 def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
@@ -123,10 +124,12 @@ def test_a_full_disk_is_a_record_error_and_keeps_what_was_there(record: Record) 
 def fill_up(record: Record) -> None:
     """SQLite's own limit on its file: the same SQLITE_FULL a full disk gives."""
 
-    @sa.event.listens_for(record.engine, "begin")
-    def no_more_pages(connection: sa.Connection) -> None:
-        pages = connection.exec_driver_sql("pragma page_count").scalar()
-        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+    @sa.event.listens_for(record.engine, "connect")
+    def no_more_pages(connection: sqlite3.Connection, _: object) -> None:
+        (pages,) = connection.execute("pragma page_count").fetchone()
+        connection.execute(f"pragma max_page_count = {pages}")
+
+    record.close()
 
 
 def test_a_record_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_record_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
 
 def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     record = Record(f"sqlite:///{tmp_path}/record.db")
-    record.engine.dispose()
+    record.close()
     (tmp_path / "record.db").write_bytes(b"not a database" * 1000)
     for wal in tmp_path.glob("record.db-*"):
         wal.unlink()

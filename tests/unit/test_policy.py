@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from data.errors import AsOfError, PolicyError
 from features.catalogue import NAMES
+from policy.cells import Column, Value
 from policy.decide import Decision, Facts, Request, decide
 from policy.economics import capital_ratio
 from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks
@@ -47,7 +48,7 @@ def test_a_table_answers_with_its_trace() -> None:
         ('dpd: "<= 30"', 'dpd: "<<= 30"', "cannot read '<<= 30'"),
         ('dpd: "<= 30"', 'dpd: "[30..0]"', "range .* is empty"),
         ('dpd: "<= 30"', 'dpd: "< 30"', "gap: no row answers dpd = 30"),
-        ('dpd: "<= 30"', 'dpd: "<= 31"', "overlap: rows R1 and R. both answer dpd = 31"),
+        ('dpd: "<= 30"', 'dpd: "<= 31"', "overlap: rows R1 and R. both answer dpd = 3[01]"),
         ('kind: "b, null"', 'kind: "b"', "gap: no row answers .*kind = None"),
         ('kind: "a"', 'kind: "c"', "cannot read 'c'; expected one of"),
         ('when: {dpd: "<= 30"}', 'when: {dpb: "<= 30"}', "unknown column 'dpb'"),
@@ -92,6 +93,45 @@ def test_a_table_too_large_to_prove_is_refused() -> None:
 def test_a_value_the_table_was_not_proven_for_is_an_error(value: dict) -> None:  # type: ignore[type-arg]
     with pytest.raises(PolicyError, match=r"t\.dpd"):
         compile_table(yaml.safe_load(GOOD))(**value)
+
+
+def test_a_collect_table_gives_every_row_that_fits() -> None:
+    spec = yaml.safe_load(GOOD) | {"hit": "collect"}
+    spec["rules"] = [
+        row | {"when": {"dpd": test}} for row, test in zip(spec["rules"], ("> 30", "> 60", "> 90"), strict=True)
+    ]
+    spec["cases"] = [{"in": {"dpd": 61}, "out": {"fired": ["R1", "R2"]}}, {"in": {"dpd": 0}, "out": {"fired": []}}]
+    table = compile_table(spec)
+    assert [found.fired for found in table.all(dpd=Decimal(91))] == ["R1", "R2", "R3"]
+    assert table.all(dpd=Decimal(30)) == []
+    assert table.all(dpd=Decimal(31))[0].tried == ("R1", "R2", "R3")
+    spec["cases"][0]["out"] = {"fired": ["R1"]}
+    with pytest.raises(PolicyError, match="gives fired"):
+        compile_table(spec)
+
+
+def value_of(column: Column) -> st.SearchStrategy[Value]:
+    if column.type == "boolean":
+        known: st.SearchStrategy[Value] = st.booleans()
+    elif column.type == "text":
+        known = st.sampled_from(column.values)
+    else:
+        low, high = (int(end) if end is not None else other for end, other in ((column.low, 0), (column.high, 200)))
+        known = st.integers(low, high)
+        if column.type == "number":
+            known |= st.decimals(low, high, places=4)
+    return st.none() | known if column.is_nullable else known
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_the_lookup_answers_as_the_cells_do(data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id)))
+    values = {column.name: data.draw(value_of(column)) for column in table.inputs}
+    row = [values[column.name] for column in table.inputs]
+    hits = [rule.id for rule in table.rules if all(cell(one) for cell, one in zip(rule.cells, row, strict=True))]
+    found = [one.fired for one in table.all(**values)]
+    assert found == (hits if table.hit == "collect" else hits[:1])
 
 
 NUMBERS = st.decimals(-5, 130, places=3)

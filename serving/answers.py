@@ -1,0 +1,181 @@
+"""What leaves the service: the answer to a scored and decided question, and its entry in the record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+
+from data.account import day_number
+from data.asof import KnownAccount
+from data.money import round_money, to_minor
+from features.build import rates_on
+from features.catalogue import NAMES
+from policy.decide import Decision, Facts, Request
+from policy.rulebook import Rulebook
+from serving.champion import Champion
+from serving.reasons import principal_reasons
+from serving.record import Entry
+from serving.schemas import DecisionRequest
+from training.pd_model import NAME
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question with what was known of its customer."""
+
+    request: DecisionRequest
+    account: KnownAccount
+    source: str
+    observed_until: date | None
+
+    @property
+    def currency(self) -> str:
+        """The reporting currency."""
+        return self.account.account.currency
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Features, PD and exact contributions of a row, in catalogue order."""
+
+    values: list[float]
+    pd_12m: float
+    contributions: list[float]
+    margin: float
+
+    def facts(self, known: Known) -> Facts:
+        """Return what the rules are asked about."""
+        asked, account = known.request.request, known.account.account
+        request = None
+        if asked is not None:  # in the reporting currency, at the last rate known
+            rate = rates_on(account, asked.currency, np.array([day_number(known.account.as_of)]))[0]
+            request = Request(round_money(asked.amount * Decimal(str(float(rate))), known.currency), asked.terms_days)
+        return Facts(self.pd_12m, known.currency, dict(zip(NAMES, self.values, strict=True)), request)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A question with everything its answer says."""
+
+    known: Known
+    key: str | None
+    scored: Scored
+    facts: Facts
+    decision: Decision
+    rulebook: Rulebook
+
+
+def entry_of(
+    one: Decided,
+    counterfactuals: Sequence[Mapping[str, Any]],
+    champion: Champion,
+    decision_id: str,
+    recorded_at: datetime,
+) -> Entry:
+    """Return the entry of a decision; its `body` is the exact text of the answer."""
+    known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
+    asked, as_of, currency = known.request.model_dump_json(), known.account.as_of, known.currency
+    answer = {
+        "decision_id": decision_id,
+        "customer_id": known.request.customer_id,
+        "as_of": as_of,
+        "recorded_at": recorded_at,
+        "outcome": decision.outcome,
+        "pd_12m": scored.pd_12m,
+        **_decided(decision),
+        "reasons": principal_reasons(
+            decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
+        ),
+        "counterfactuals": counterfactuals,
+        "explanation": explanation(champion, scored),
+        "rules": decision.trace,
+        "model": model_of(champion),
+        "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
+        "features": one.facts.features,  # NaN is written as null
+        "ledger": {"source": known.source, "observed_until": known.observed_until},
+    }
+    return Entry(
+        decision_id=decision_id,
+        customer_id=known.request.customer_id,
+        as_of=as_of,
+        recorded_at=recorded_at,
+        idempotency_key=one.key,
+        request_sha256=sha256_of(asked),
+        outcome=decision.outcome,
+        pd_12m=scored.pd_12m,
+        grade=decision.grade,
+        limit_minor=to_minor(decision.limit.amount, currency),
+        currency=currency,
+        model_sha256=champion.sha256,
+        policy_sha256=rulebook.sha256,
+        request=asked,
+        # Decimals are written as text: a trace is read by people and must not lose a digit.
+        body=orjson.dumps(answer, default=str).decode(),
+    )
+
+
+def score_answer(champion: Champion, scored: Scored) -> bytes:
+    """Return the answer to ready-made features as JSON."""
+    baseline = champion.model.reference
+    return orjson.dumps({
+        "pd_12m": scored.pd_12m,
+        "reasons": principal_reasons((), scored.values, scored.contributions, baseline),
+        "explanation": explanation(champion, scored),
+        "model": model_of(champion),
+    })  # fmt: skip
+
+
+def explanation(champion: Champion, scored: Scored) -> dict[str, Any]:
+    """Return the exact explanation: base plus contributions is the margin, and the calibration gives the PD."""
+    baseline = champion.model.reference
+    return {
+        "base": champion.model.base,
+        "contributions": dict(zip(NAMES, scored.contributions, strict=True)),
+        "margin": scored.margin,
+        "calibration": champion.calibration,
+        "baseline": {"population": baseline.population, "n": baseline.n},
+    }
+
+
+def model_of(champion: Champion) -> dict[str, Any]:
+    """Return which model it was."""
+    return {
+        "name": NAME,
+        "version": champion.version,
+        "sha256": champion.sha256,
+        "horizon_days": champion.model.horizon_days,
+    }
+
+
+def sha256_of(request: str) -> str:
+    """Of a parsed request as JSON again: spacing and order of keys as sent do not matter."""
+    return hashlib.sha256(request.encode()).hexdigest()
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    currency = decision.limit.currency
+    collection = decision.collection and {
+        "stage": decision.collection.stage,
+        "value_per_minute": {"amount": decision.collection.value_per_minute, "currency": currency},
+        "because": decision.collection.because,
+    }
+    return {
+        "grade": decision.grade,
+        "score": decision.score,
+        "limit": {
+            "amount": decision.limit.amount,
+            "currency": currency,
+            "binding_cap": decision.limit.binding_cap,
+            "caps": decision.limit.caps,
+        },
+        "terms": {"terms_days": decision.terms_days, "is_prepaid": decision.is_prepaid},
+        "expected_loss": {"amount": decision.expected_loss, "currency": currency},
+        "collection": collection,
+    }
