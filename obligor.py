@@ -210,7 +210,7 @@ def decide(
     from pydantic import ValidationError
 
     from data.errors import SchemaError
-    from serving.schemas import DecisionRequest
+    from serving.questions import DecisionRequest
     from serving.scoring import build_engine
     from serving.settings import Settings
 
@@ -296,11 +296,20 @@ def _print_decision(answer: dict[str, Any]) -> None:
     table.add_row("PD, 12 months", f"{answer['pd_12m']:.2%}  (grade {answer['grade']}, score {answer['score']})")
     caps = ", ".join(f"{name} {cap}" for name, cap in limit["caps"].items())
     table.add_row("limit", f"{limit['amount']} {limit['currency']}  ({limit['binding_cap']} binds: {caps})")
-    table.add_row("terms", "prepayment" if terms["is_prepaid"] else f"{terms['terms_days']} days")
+    days = "prepayment" if terms["is_prepaid"] else f"{terms['terms_days']} days"
+    table.add_row("terms", f"{days}, deposit {terms['deposit_share']:.0%}  (class {answer['customer_class']})")
+    if answer["price_floor"]:
+        floor = answer["price_floor"]
+        table.add_row(
+            "price floor on credit", f"{floor['amount']} {floor['currency']} for {floor['cash_price']} in cash"
+        )
+    table.add_row("may approve", f"{answer['authority']['approver']}; next review {answer['next_review_on']}")
     table.add_row("expected loss", f"{answer['expected_loss']['amount']} {answer['expected_loss']['currency']}")
     for reason in answer["reasons"]:
         added = "" if reason["contribution"] is None else f"  ({reason['contribution']:+.3f})"
         table.add_row(f"reason {reason['code']}", reason["text"] + added)
+    for act in answer["counterfactuals"]:
+        table.add_row("would be approved", f"{act['text']}  (PD {act['pd_12m']:.2%}, grade {act['grade']})")
     if answer["collection"]:
         table.add_row("collection", f"{answer['collection']['stage']}: {answer['collection']['because']}")
     explained = answer["explanation"]

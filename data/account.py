@@ -27,7 +27,7 @@ PAYMENT, CREDIT_NOTE, WRITE_OFF, DISPUTE, PROMISE = 0, 1, 2, 3, 4
 ISSUED, DUE, AMOUNT, CURRENCY, ITEM_KNOWN = range(5)
 ITEM, DAY, ORDER, KIND, VALUE, END, EVENT_KNOWN = range(7)
 LIMIT_KNOWN, LIMIT, LIMIT_CURRENCY = range(3)
-PERIOD_END, STATEMENT_KNOWN, EQUITY_RATIO, CURRENT_RATIO, NET_MARGIN = range(5)
+PERIOD_END, STATEMENT_KNOWN, EQUITY_RATIO, CURRENT_RATIO, NET_MARGIN, EQUITY, TURNOVER = range(7)
 RATE_ON, RATE, RATE_KNOWN = range(3)
 # table -> (kind, day column, end column); the order in which same-day events of an item are taken
 EVENT_TABLES = {
@@ -36,8 +36,9 @@ EVENT_TABLES = {
     "payments": (PAYMENT, "paid_on", None),
     "write_offs": (WRITE_OFF, "written_off_on", None),
 }
+AMOUNTS = ("equity", "turnover")
 RATIOS = (("equity", "total_assets"), ("current_assets", "current_liabilities"), ("net_income", "turnover"))
-_SHAPES = (("registered", 2), ("items", 5), ("events", 7), ("limits", 3), ("statements", 5))
+_SHAPES = (("registered", 2), ("items", 5), ("events", 7), ("limits", 3), ("statements", 7))
 _FLOATS = ("limits", "statements")
 
 Ints = NDArray[np.int64]
@@ -89,6 +90,11 @@ class Account:
         columns = (self.registered[1], self.items[ITEM_KNOWN], self.events[EVENT_KNOWN], resolved,
                    self.limits[LIMIT_KNOWN], self.statements[STATEMENT_KNOWN])  # fmt: skip
         return max((int(column.max()) for column in columns if len(column)), default=0)
+
+    def last_statement(self) -> tuple[float, float]:
+        """Return equity and turnover of the last statement, NaN where not known."""
+        equity, turnover = self.statements[EQUITY:, -1].tolist() if self.statements.shape[1] else (np.nan, np.nan)
+        return equity, turnover
 
     def packed(self) -> bytes:
         """Return the account without its rates as bytes; `unpacked` reads them."""
@@ -229,7 +235,8 @@ def _statements(ledger: Ledger, ids: pd.Index) -> tuple[Floats, Ints]:
     rows = rows.assign(customer=ids.get_indexer(pd.Index(rows["customer_id"])))
     rows = rows.sort_values(["customer", "period_end", "known_on"], kind="stable")
     ratios = [rows[part] / rows[whole].where(rows[whole] > 0) for part, whole in RATIOS]
-    statements = np.stack([days(rows["period_end"]), days(rows["known_on"]), *ratios]).astype(np.float64)
+    columns: list[Any] = [days(rows["period_end"]), days(rows["known_on"]), *ratios, *(rows[name] for name in AMOUNTS)]
+    statements = np.stack(columns).astype(np.float64)
     return statements, rows["customer"].to_numpy()
 
 
@@ -264,8 +271,9 @@ def account_of_rows(
         limits=_columns([(day_number(r["known_on"]), float(r["amount"]), code[r["currency"]]) for r in limits], 3,
                         np.float64),
         statements=_columns([(day_number(r["period_end"]), day_number(r["known_on"]),
-                              *(_quotient(r, part, whole) for part, whole in RATIOS)) for r in statements], 5,
-                            np.float64),
+                              *(_quotient(r, part, whole) for part, whole in RATIOS),
+                              *(np.nan if r.get(name) is None else float(r[name]) for name in AMOUNTS))
+                             for r in statements], 7, np.float64),
         rates=_rates_of_rows(rows.get("fx_rates", ())),
         observed_until=observed_until,
     )  # fmt: skip

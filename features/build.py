@@ -22,6 +22,7 @@ from data.account import (
     ISSUED,
     ITEM,
     KIND,
+    NET_MARGIN,
     OPEN_END,
     RATE,
     RATE_ON,
@@ -178,6 +179,6 @@ def _account_standing(account: Account) -> list[float]:
         rate = rates_on(account, account.currencies[int(code)], np.array([int(known)]))
         limit = amount * float(rate[0])
     if account.statements.shape[1]:
-        statement = account.statements[EQUITY_RATIO:, -1].tolist()
+        statement = account.statements[EQUITY_RATIO : NET_MARGIN + 1, -1].tolist()
     registered = float(account.registered[0, 0]) if account.registered.shape[1] else nan
     return [registered, limit, *statement]

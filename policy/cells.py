@@ -6,6 +6,7 @@ A cell is ``-`` (anything), ``null``, ``< 5``, ``[0..30)``, ``"a", "b"``, ``true
 from __future__ import annotations
 
 import itertools
+import keyword
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from data.errors import PolicyError
 
 Value = Decimal | int | str | bool | None
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)\Z")
 _RANGE = re.compile(r"([\[(])\s*(-?\d+(?:\.\d+)?)\s*\.\.\s*(-?\d+(?:\.\d+)?)\s*([\])])\Z")
@@ -85,6 +87,8 @@ def read_column(name: str, spec: Mapping[str, Any], table_id: str) -> Column:
         Where the type, a number's unit or a text's values are missing.
     """
     where = f"{table_id}.{name}"
+    if not _NAME.match(name) or keyword.iskeyword(name):
+        raise PolicyError(f"name {name!r}", where=where, expected="small letters, digits and _")
     known_keys(spec, {"type", "unit", "low", "high", "values", "nullable"}, where)
     kind = spec.get("type")
     if kind not in _KINDS:
@@ -233,7 +237,7 @@ def regions(column: Column, points: Sequence[Decimal]) -> Iterator[tuple[int, Va
 
 def n_regions(column: Column, points: Sequence[Decimal]) -> int:
     """Return how many places there are, those that no value can take included; null has the last."""
-    known = {"boolean": 2, "text": len(column.values)}.get(column.type, 2 * len(points) + 1)
+    known = {"boolean": 2, "text": len(column.values)}.get(column.type, 2 * len(points) + 2)  # and infinity
     return known + column.is_nullable
 
 

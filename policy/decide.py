@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from math import isnan
 
 from data.errors import PolicyError
 from data.money import round_money
 from policy.collection import CollectionPriority, collection_priority
-from policy.economics import capital_ratio, economic_cap, expected_loss, unit_cost
-from policy.limits import Limit, credit_limit, need
-from policy.master_scale import grade_of, score_of
+from policy.credit_file import NOTHING_ON_FILE, CreditFile, check_file
+from policy.economics import capital_ratio, economic_cap, expected_loss, risk_cost
+from policy.limits import (
+    Limit,
+    credit_limit,
+    exposure_caps,
+    filed_caps,
+    need,
+    peak_daily_sales,
+    with_temporary,
+)
+from policy.pricing import PriceFloor, price_floor
+from policy.rating import Rating, rate, score_of
 from policy.rulebook import Rulebook
 from policy.tables import Evaluation
 
 SHORTEST_YEAR = Decimal(90)  # days of purchases that may stand for a year's
 _YEAR, _NOTHING = Decimal(365), Decimal(0)
-_MONEY = ("open_amount", "overdue_amount", "invoiced_amount_365d")
+_MONEY = ("open_amount", "overdue_amount", "invoiced_amount_365d", "invoiced_amount_90d")
 _NUMBERS = (*_MONEY, "dpd_days", "dbt_days_mean_365d", "written_off_amount_365d", "disputed_share",
-            "days_since_first_invoice")  # fmt: skip
+            "days_since_first_invoice", "broken_promises_365d")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,26 +44,51 @@ class Request:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a customer: the PD, and the features by name (NaN: not known)."""
+    """What is known about a customer: the PD, the features by name (NaN: not known), and what is on file.
+
+    Equity and turnover are those of the last statement, NaN where not known.
+    """
 
     pd_12m: float
     currency: str
     features: Mapping[str, float]
+    as_of: date
     request: Request | None = None
+    file: CreditFile = NOTHING_ON_FILE
+    equity: float = float("nan")
+    turnover: float = float("nan")
 
 
 @dataclass(frozen=True)
 class Position:
     """How a customer stands with us, in exact numbers; None where not known."""
 
-    has_invoices: bool
     open_amount: Decimal | None
     overdue_amount: Decimal | None
     dpd_days: Decimal | None
     dbt_days: Decimal | None
     written_off_amount_365d: Decimal | None
     disputed_share: Decimal | None
+    relation_days: Decimal | None
+    broken_promises: Decimal | None
     annual_sales: Decimal
+    sales_90d: Decimal
+
+    @property
+    def used(self) -> Decimal:
+        """What is open, 0 where that is not known: a hard stop refers such a customer."""
+        return self.open_amount or _NOTHING
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is offered: days, prepayment, a deposit, and a discount for paying early."""
+
+    terms_days: int
+    is_prepaid: bool
+    deposit_share: Decimal
+    discount_rate: Decimal
+    discount_days: int
 
 
 @dataclass(frozen=True)
@@ -63,10 +99,14 @@ class Decision:
     position: Position
     grade: int
     score: int
+    customer_class: str
     limit: Limit
-    terms_days: int
-    is_prepaid: bool
+    terms: Terms
+    price_floor: PriceFloor | None
+    approver: str
+    persons: int
     expected_loss: Decimal
+    next_review_on: date
     collection: CollectionPriority | None
     reasons: tuple[Evaluation, ...]
     trace: tuple[Evaluation, ...]
@@ -85,49 +125,52 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
     Raises
     ------
     PolicyError
-        Where the PD is not a probability.
+        Where the PD is not a probability, or what is on file makes no sense.
     """
     if not 0 <= facts.pd_12m <= 1:
         raise PolicyError(f"PD {facts.pd_12m} is no probability", where="pd_12m", expected="0 to 1")
-    pd_12m, parameters = Decimal(str(facts.pd_12m)), rulebook.parameters
-    # 1. Rating.
-    rating = grade_of(pd_12m, rulebook)
-    grade = _whole(rating, "grade")
+    if facts.file is not NOTHING_ON_FILE:
+        check_file(facts.file)
+    tables, p, currency = rulebook.tables, rulebook.parameters, facts.currency
+    position, pd_12m = position_of(facts), Decimal(str(facts.pd_12m))
+    # 1. Rating: master scale, overlay, override, class.
+    rating = rate(pd_12m, position.dpd_days, position.broken_promises, facts.file, facts.as_of, rulebook)
     # 2. Hard stops: what stops whatever the score.
-    position = position_of(facts)
-    stops = rulebook.tables["hard_stops"](**vars(position))
-    # 3. Terms by grade; a shorter request stands.
-    terms = rulebook.tables["terms"](grade=grade)
-    terms_days = _whole(terms, "terms_days")
-    if facts.request and facts.request.terms_days is not None:
-        terms_days = min(terms_days, facts.request.terms_days)
-    # 4. Limit: the smaller of what the customer needs and what the margin carries.
-    used = position.open_amount or _NOTHING
-    wanted = used + facts.request.amount if facts.request else None
-    caps = {"need": _need(position, terms_days, wanted), "economic": _economic(facts, pd_12m, position, rulebook)}
-    limit = credit_limit(caps, facts.currency)
-    # 5. Outcome: stops, grade, and whether the request fits.
+    stops = _hard_stops(position, rulebook)
+    # 3. Terms by grade and class; a shorter request stands.
+    offered = tables["terms"](grade=rating.grade, customer_class=rating.customer_class)
+    terms = _terms(offered, facts.request)
+    # 4. Limit: the smallest of its caps.
+    capital = Decimal(str(capital_ratio(facts.pd_12m, float(p["lgd"]), confidence=float(p["capital_confidence"]))))
+    wanted = position.used + facts.request.amount if facts.request else None
+    limit, capped = _limit(facts, position, rating, terms, pd_12m, capital, wanted, rulebook)
+    # 5. Authority: who may approve so much; then the outcome.
     fits = None if wanted is None else wanted <= limit.amount
-    outcome = rulebook.tables["outcome"](stop=stops.outputs["stop"], grade=grade, request_fits=fits)
+    amount = limit.amount if wanted is None else wanted
+    authority = tables["authority"](amount=amount, customer_class=rating.customer_class, grade=rating.grade)
+    outcome = tables["outcome"](stop=stops.outputs["stop"], grade=rating.grade, request_fits=fits,
+                                approver=authority.outputs["approver"])  # fmt: skip
     if outcome.outputs["outcome"] == "decline":
-        limit = credit_limit({**caps, "decline": _NOTHING}, facts.currency)
-    # 6. What is at stake, and whether to collect first.
+        limit = credit_limit({"decline": _NOTHING, **limit.caps}, currency)
+    # 6. What it costs, when to look again, and whether to collect first.
+    review = tables["review"](customer_class=rating.customer_class)
     overdue, dpd_days = position.overdue_amount or _NOTHING, position.dpd_days or _NOTHING
     return Decision(
         outcome=str(outcome.outputs["outcome"]),
         position=position,
-        grade=grade,
-        score=score_of(
-            min(max(facts.pd_12m, 1e-9), 1 - 1e-9),
-            *(float(parameters[name]) for name in ("base_score", "base_odds", "points_to_double_odds")),
-        ),
+        grade=rating.grade,
+        score=score_of(min(max(facts.pd_12m, 1e-9), 1 - 1e-9), *rulebook.scale),
+        customer_class=rating.customer_class,
         limit=limit,
-        terms_days=terms_days,
-        is_prepaid=bool(terms.outputs["is_prepaid"]),
-        expected_loss=round_money(expected_loss(pd_12m, parameters["lgd"], max(limit.amount, used)), facts.currency),
-        collection=collection_priority(overdue, dpd_days, pd_12m, facts.currency, rulebook),
-        reasons=_policy_reasons(stops, outcome),
-        trace=(rating, stops, terms, outcome),
+        terms=terms,
+        price_floor=_price_floor(facts, position, terms, pd_12m, capital, rulebook),
+        approver=str(authority.outputs["approver"]),
+        persons=authority.whole("persons"),
+        expected_loss=round_money(expected_loss(pd_12m, p["lgd"], max(limit.amount, position.used)), currency),
+        next_review_on=facts.as_of + timedelta(days=review.whole("review_days")),
+        collection=collection_priority(overdue, dpd_days, pd_12m, currency, rulebook),
+        reasons=_policy_reasons(stops, outcome, authority),
+        trace=(*rating.trace, stops, offered, *capped, authority, outcome, review),
     )
 
 
@@ -139,42 +182,91 @@ def position_of(facts: Facts) -> Position:
     if sales is not None and days is not None:
         annual = sales * 365 / min(max(days + 1, SHORTEST_YEAR), _YEAR)
     return Position(
-        has_invoices=days is not None,
         open_amount=money[0],
         overdue_amount=money[1],
         dpd_days=number["dpd_days"],
         dbt_days=number["dbt_days_mean_365d"],
         written_off_amount_365d=number["written_off_amount_365d"],
         disputed_share=number["disputed_share"],
+        relation_days=days,
+        broken_promises=number["broken_promises_365d"],
         annual_sales=annual,
+        sales_90d=money[3] or _NOTHING,
     )
 
 
-def _policy_reasons(stops: Evaluation, outcome: Evaluation) -> tuple[Evaluation, ...]:
-    """The rule that kept the decision from being an approval comes first."""
+def _hard_stops(position: Position, rulebook: Rulebook) -> Evaluation:
+    return rulebook.tables["hard_stops"](
+        has_invoices=position.relation_days is not None,
+        dpd_days=position.dpd_days,
+        written_off_amount_365d=position.written_off_amount_365d,
+        open_amount=position.open_amount,
+        disputed_share=position.disputed_share,
+    )
+
+
+def _terms(offered: Evaluation, request: Request | None) -> Terms:
+    given: Mapping[str, object] = offered.outputs
+    days = offered.whole("terms_days")
+    if request is not None and request.terms_days is not None:
+        days = min(days, request.terms_days)
+    return Terms(days, bool(given["is_prepaid"]), Decimal(str(given["deposit_share"])),
+                 Decimal(str(given["discount_rate"])), offered.whole("discount_days"))  # fmt: skip
+
+
+def _limit(
+    facts: Facts,
+    position: Position,
+    rating: Rating,
+    terms: Terms,
+    pd_12m: Decimal,
+    capital: Decimal,
+    wanted: Decimal | None,
+    rulebook: Rulebook,
+) -> tuple[Limit, tuple[Evaluation, ...]]:
+    """Every cap there is, the smallest of them, and a temporary limit where one is in force."""
+    p, file = rulebook.parameters, facts.file
+    graded = rulebook.tables["exposure_caps"](grade=rating.grade)
+    earned = rulebook.tables["step_up"](relation_days=position.relation_days)
+    secured = file.secured(facts.as_of)
+    usual = need(peak_daily_sales(position.annual_sales, position.sales_90d), Decimal(terms.terms_days),
+                 position.dbt_days or _NOTHING)  # fmt: skip
+    risk = risk_cost(pd_12m, p["lgd"], p["hurdle_rate"], capital)
+    caps = {
+        "need": usual if wanted is None else max(usual, wanted),
+        "economic": economic_cap(position.annual_sales * p["credit_margin"], p["cost_of_funds"], risk, secured),
+        **exposure_caps(graded, _known(facts.equity), _known(facts.turnover), secured, p["secured_share"]),
+        **filed_caps(file, position.used),
+    }
+    share = Decimal(str(earned.outputs["share"]))
+    if share < 1:
+        caps["step_up"] = min(caps.values()) * share
+    limit = with_temporary(credit_limit(caps, facts.currency), file, facts.as_of)
+    return limit, (graded, earned)
+
+
+def _price_floor(
+    facts: Facts, position: Position, terms: Terms, pd_12m: Decimal, capital: Decimal, rulebook: Rulebook
+) -> PriceFloor | None:
+    if facts.request is None:
+        return None
+    days = terms.terms_days + (position.dbt_days or _NOTHING) if terms.terms_days else _NOTHING
+    return price_floor(facts.request.amount, days, terms.deposit_share, pd_12m, capital, facts.currency, rulebook)
+
+
+def _policy_reasons(stops: Evaluation, outcome: Evaluation, authority: Evaluation) -> tuple[Evaluation, ...]:
+    """The rule that kept the decision from being an approval comes first, with what made it fire."""
     if outcome.outputs["outcome"] == "approve":
         return ()
-    is_stopped = outcome.inputs["stop"] != "none"
-    if is_stopped and outcome.inputs["stop"] == outcome.outputs["outcome"]:
-        return (stops,)
-    return (outcome, stops) if is_stopped else (outcome,)
+    behind = []
+    if outcome.inputs["stop"] != "none":
+        behind.append(stops)
+        if outcome.inputs["stop"] == outcome.outputs["outcome"]:
+            return (stops,)
+    if outcome.fired == "P26":
+        behind.append(authority)
+    return (outcome, *behind)
 
 
-def _need(position: Position, terms_days: int, wanted: Decimal | None) -> Decimal:
-    """Buying as usual, or the request on top of what is open where that is more."""
-    usual = need(position.annual_sales / _YEAR, Decimal(terms_days), position.dbt_days or _NOTHING)
-    return usual if wanted is None else max(usual, wanted)
-
-
-def _economic(facts: Facts, pd_12m: Decimal, position: Position, rulebook: Rulebook) -> Decimal:
-    p = rulebook.parameters
-    confidence = float(p["capital_confidence"])
-    capital = Decimal(str(capital_ratio(facts.pd_12m, float(p["lgd"]), confidence=confidence)))
-    cost = unit_cost(pd_12m, p["lgd"], p["cost_of_funds"], p["hurdle_rate"], capital)
-    return economic_cap(position.annual_sales * p["credit_margin"], cost)
-
-
-def _whole(evaluation: Evaluation, name: str) -> int:
-    value = evaluation.outputs[name]
-    assert isinstance(value, int)  # the table's column is an integer, checked at load
-    return value
+def _known(value: float) -> Decimal | None:
+    return None if isnan(value) else Decimal(str(value))

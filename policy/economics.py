@@ -47,26 +47,64 @@ def capital_ratio(pd_12m: float, lgd: float, maturity_years: float = 1.0, confid
     return (lgd * stressed - pd_ * lgd) * (1 + (maturity_years - 2.5) * slope) / (1 - 1.5 * slope)
 
 
-def unit_cost(pd_12m: Decimal, lgd: Decimal, cost_of_funds: Decimal, hurdle_rate: Decimal, capital: Decimal) -> Decimal:
-    """Return what one unit of exposure costs in a year: expected loss, financing, return on capital.
+def risk_cost(pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal) -> Decimal:
+    """Return what one unit of unsecured exposure costs in a year besides its financing: EL and return on capital.
 
     Examples
     --------
-    >>> unit_cost(Decimal("0.02"), Decimal("0.45"), Decimal("0.082"), Decimal("0.12"), Decimal("0.05"))
-    Decimal('0.0970')
+    >>> risk_cost(Decimal("0.02"), Decimal("0.45"), Decimal("0.12"), Decimal("0.05"))
+    Decimal('0.0150')
     """
-    return pd_12m * lgd + cost_of_funds + hurdle_rate * capital
+    return pd_12m * lgd + hurdle_rate * capital
 
 
-def economic_cap(annual_margin: Decimal, cost_per_unit: Decimal) -> Decimal:
-    """Return the largest exposure with EVA >= 0.
-
-    EVA = margin - expected loss - financing - hurdle x capital. The margin comes from what the
-    customer buys and does not grow with the limit; the costs do. So EVA = 0 at margin / unit cost.
+def eva(
+    exposure: Decimal, annual_margin: Decimal, cost_of_funds: Decimal, risk_per_unit: Decimal, secured: Decimal
+) -> Decimal:
+    """Return the economic value added of a year: margin - financing - (EL + hurdle x capital) of what is not secured.
 
     Examples
     --------
-    >>> economic_cap(Decimal("970"), Decimal("0.0970"))
-    Decimal('1E+4')
+    >>> eva(Decimal(10000), Decimal(970), Decimal("0.082"), Decimal("0.015"), Decimal(0))
+    Decimal('0.000')
     """
-    return annual_margin / cost_per_unit
+    return annual_margin - exposure * cost_of_funds - max(exposure - secured, Decimal(0)) * risk_per_unit
+
+
+def economic_cap(annual_margin: Decimal, cost_of_funds: Decimal, risk_per_unit: Decimal, secured: Decimal) -> Decimal:
+    """Return the largest exposure with EVA >= 0, exactly.
+
+    The margin comes from what the customer buys and does not grow with the limit; the costs do. Up to what
+    is secured a unit costs its financing, beyond that its risk as well: EVA falls along two straight lines.
+
+    Examples
+    --------
+    >>> economic_cap(Decimal("970"), Decimal("0.082"), Decimal("0.015"), Decimal(0))
+    Decimal('10000')
+    >>> economic_cap(Decimal("970"), Decimal("0.082"), Decimal("0.015"), Decimal(1000))     # 985 / .097
+    Decimal('10154.63917525773195876288660')
+    """
+    unsecured = (annual_margin + secured * risk_per_unit) / (cost_of_funds + risk_per_unit)
+    return unsecured if unsecured >= secured else annual_margin / cost_of_funds
+
+
+def raroc(annual_margin: Decimal, expected_loss: Decimal, financing: Decimal, capital: Decimal) -> Decimal:
+    """Return (margin - EL - financing) / capital.
+
+    Examples
+    --------
+    >>> raroc(Decimal(1000), Decimal(100), Decimal(300), Decimal(4000))
+    Decimal('0.15')
+    """
+    return (annual_margin - expected_loss - financing) / capital
+
+
+def pd_until(pd_12m: Decimal, days: Decimal) -> Decimal:
+    """Return the PD over some days at a constant hazard: 1 - (1 - PD) ** (days / 365).
+
+    Examples
+    --------
+    >>> pd_until(Decimal("0.19"), Decimal(365)), round(pd_until(Decimal("0.19"), Decimal(182)), 4)
+    (Decimal('0.19'), Decimal('0.0997'))
+    """
+    return 1 - (1 - pd_12m) ** (days / 365)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from data.errors import AsOfError, PolicyError
 from policy.tables import Table, compile_table
 
 RULES = Path(__file__).parent / "rules"
-TABLES = ("master_scale", "hard_stops", "outcome", "terms", "collection_stage")
+TABLES = (
+    "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
+    "authority", "outcome", "review", "collection_stage",
+)  # fmt: skip
+REASONED = ("hard_stops", "authority", "outcome")  # rows of these become reasons: they speak Chinese too
 # Every number `policy` works with, and the range it must lie in.
 PARAMETERS: dict[str, tuple[str, str]] = {
     "lgd": ("0", "1"),
@@ -24,6 +30,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "cost_of_funds": ("0", "1"),
     "hurdle_rate": ("0", "1"),
     "capital_confidence": ("0.5", "0.9999"),
+    "secured_share": ("0", "1"),
     "base_score": ("0", "1000"),
     "base_odds": ("1", "1000"),
     "points_to_double_odds": ("1", "200"),
@@ -44,6 +51,12 @@ class Rulebook:
     tables: Mapping[str, Table]
     sources: Mapping[str, str]
 
+    @cached_property
+    def scale(self) -> tuple[float, float, float]:
+        """Base score, base odds and points to double the odds."""
+        p = self.parameters
+        return float(p["base_score"]), float(p["base_odds"]), float(p["points_to_double_odds"])
+
 
 def read_rulebook(folder: Path) -> Rulebook:
     """Read, compile and prove every file of a rulebook; anything doubtful refuses the whole.
@@ -60,12 +73,15 @@ def read_rulebook(folder: Path) -> Rulebook:
         parsed[name] = _parse(content, f"{folder.name}/{name}.yaml")
     effective = _effective(parsed, folder)
     sources = {name: _source(spec, name) for name, spec in parsed.items()}
+    tables = {name: compile_table(parsed[name]) for name in TABLES}
+    _require_both_languages(tables)
+    _require_falling(tables["exposure_caps"])
     return Rulebook(
         version=folder.name,
         effective=effective,
         sha256=digest.hexdigest(),
         parameters=_parameters(parsed["parameters"]),
-        tables={name: compile_table(parsed[name]) for name in TABLES},
+        tables=tables,
         sources=sources,
     )
 
@@ -101,6 +117,22 @@ def in_force(rulebooks: Sequence[Rulebook], as_of: date) -> Rulebook:
     if not found:
         raise AsOfError(f"no rulebook was in force on {as_of}", where="as_of", do="ask for a later day")
     return max(found, key=lambda rulebook: rulebook.effective)
+
+
+def _require_both_languages(tables: Mapping[str, Table]) -> None:
+    for name in REASONED:
+        for rule in tables[name].rules:
+            if not rule.because_zh:
+                raise PolicyError("no text in Chinese", where=f"{name} row {rule.id}", expected="zh: the reason")
+
+
+def _require_falling(caps: Table) -> None:
+    """A weaker grade never has more: else a higher PD could raise a limit."""
+    rows = [caps(grade=grade).outputs for grade in range(1, 11)]
+    for column in caps.outputs:
+        for grade, (better, worse) in enumerate(pairwise(rows), start=2):
+            if worse[column.name] > better[column.name]:  # type: ignore[operator]
+                raise PolicyError(f"{column.name} rises at grade {grade}", where=caps.id, expected="falling by grade")
 
 
 def _read(path: Path) -> bytes:

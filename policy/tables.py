@@ -11,8 +11,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any, NoReturn
 
 from data.errors import PolicyError
 from policy.cells import Cell, Column, Value, known_keys, n_regions, read_cell, read_column, regions
@@ -32,7 +33,7 @@ class Rule:
     because_zh: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that makes one take three times as long, and a decision has a dozen
 class Evaluation:
     """What a table did: the values it saw, the rows it tried, the row that fired, what that gave."""
 
@@ -44,6 +45,12 @@ class Evaluation:
     because_zh: str
     outputs: Mapping[str, Value]
 
+    def whole(self, name: str) -> int:
+        """Return an output whose column is an integer, as checked at load."""
+        value = self.outputs[name]
+        assert isinstance(value, int)
+        return value
+
 
 @dataclass(frozen=True)
 class Table:
@@ -51,7 +58,8 @@ class Table:
 
     The numbers in its cells cut each input into regions in which no cell changes its answer; `answers` holds
     the rows that fire for every combination of regions (the last input changes fastest), None where a value
-    is out of range. So evaluating is finding the regions: exact, and the same however many rows there are.
+    is out of range; `place` finds the combination.
+    So evaluating is finding the regions: exact, and the same however many rows there are.
     """
 
     id: str
@@ -59,10 +67,9 @@ class Table:
     inputs: tuple[Column, ...]
     outputs: tuple[Column, ...]
     rules: tuple[Rule, ...]
-    places: tuple[Callable[[Value], int], ...]
-    sizes: tuple[int, ...]
     answers: Sequence[tuple[int, ...] | None]
-    tried: tuple[tuple[str, ...], ...]
+    place: Callable[..., tuple[int, dict[str, Value]]]
+    rows: tuple[tuple[Any, ...], ...]
 
     def __call__(self, **values: Value) -> Evaluation:
         """Evaluate the row that fits (the first of them); a missing, mistyped or out-of-range value is an error.
@@ -72,31 +79,27 @@ class Table:
         PolicyError
             Where a value is not one the table was proven for.
         """
-        fired = self._fired(values)
-        return self._evaluation(values, fired[0])
+        place, seen = self.place(**values)
+        fired = self.answers[place]
+        return Evaluation(self.id, seen, *self.rows[fired[0]]) if fired else self._refuse(seen)
 
     def all(self, **values: Value) -> list[Evaluation]:
         """Evaluate every row that fits, in their order; for the hit policy ``collect`` there may be none."""
-        return [self._evaluation(values, place) for place in self._fired(values)]
+        place, seen = self.place(**values)
+        fired = self.answers[place]
+        if fired is None:
+            self._refuse(seen)
+        return [Evaluation(self.id, seen, *self.rows[row]) for row in fired or ()]
 
-    def _fired(self, values: Mapping[str, Value]) -> tuple[int, ...]:
-        at = 0
-        for column, place, size in zip(self.inputs, self.places, self.sizes, strict=True):
-            found = place(values.get(column.name))
-            if found < 0:
-                break
-            at = at * size + found
-        else:
-            fired = self.answers[at]
-            if fired is not None:
-                return fired
-        for column in self.inputs:
-            column.checked(values.get(column.name), self.id)
-        raise PolicyError(f"no row answers {values}", where=self.id)  # unreachable: gaps are refused at load
+    def _refuse(self, values: Mapping[str, Value]) -> NoReturn:
+        refuse(self.id, self.inputs, values)
 
-    def _evaluation(self, values: Mapping[str, Value], place: int) -> Evaluation:
-        rule, seen = self.rules[place], {column.name: values.get(column.name) for column in self.inputs}
-        return Evaluation(self.id, seen, self.tried[place], rule.id, rule.because, rule.because_zh, rule.outputs)
+
+def refuse(table_id: str, inputs: Sequence[Column], values: Mapping[str, Value]) -> NoReturn:
+    """Raise the error that says which value is not one the table was proven for."""
+    for column in inputs:
+        column.checked(values.get(column.name), table_id)
+    raise PolicyError(f"no row answers {values}", where=table_id)  # unreachable: gaps are refused at load
 
 
 def compile_table(spec: Mapping[str, Any]) -> Table:
@@ -124,12 +127,12 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
     ids = tuple(rule.id for rule in rules)
     if len(set(ids)) < len(ids):
         raise PolicyError("two rows have one id", where=table_id, expected="an id per row")
-    table = Table(
-        table_id, hit, inputs, outputs, rules,
-        tuple(_place_in(column, found) for column, found in zip(inputs, points, strict=True)),
-        sizes, _answers(table_id, hit, inputs, points, sizes, rules),
-        tuple(ids if hit == "collect" else ids[: place + 1] for place in range(len(ids))),
-    )  # fmt: skip
+    answers = _answers(table_id, hit, inputs, points, sizes, rules)
+    rows = tuple(
+        (ids if hit == "collect" else ids[: n + 1], rule.id, rule.because, rule.because_zh, rule.outputs)
+        for n, rule in enumerate(rules)
+    )
+    table = Table(table_id, hit, inputs, outputs, rules, answers, _placing(table_id, inputs, points, sizes), rows)
     _run_cases(table, spec.get("cases", ()))
     return table
 
@@ -162,25 +165,45 @@ def _points(column: Column, cells: Sequence[Cell]) -> list[Decimal]:
     return sorted(ends.union(*(cell.points() for cell in cells)))
 
 
-def _place_in(column: Column, points: Sequence[Decimal]) -> Callable[[Value], int]:
-    """Return a function from a value to its region; below 0 where the column does not allow it."""
-    null = n_regions(column, points) - 1 if column.is_nullable else -1
+def _placing(
+    table_id: str, inputs: Sequence[Column], points: Sequence[Sequence[Decimal]], sizes: Sequence[int]
+) -> Callable[..., tuple[int, dict[str, Value]]]:
+    """Return the function from a table's inputs to the place of their regions in `answers`, and the inputs.
+
+    It is written out and compiled, a line per input: a loop over the columns took four times as long. Only
+    names and sizes are written; `read_column` lets no name through that is more than a name.
+    """
+    known: dict[str, Any] = {"Decimal": Decimal, "bisect_left": bisect_left, "InvalidOperation": InvalidOperation}
+    lines, seen = [], "{" + ", ".join(f"{column.name!r}: {column.name}" for column in inputs) + "}"
+    for n, (column, found) in enumerate(zip(inputs, points, strict=True)):
+        known[f"points{n}"] = (*found, Decimal("Infinity"))
+        known[f"texts{n}"] = {text: place for place, text in enumerate(column.values)}
+        null = f"elif {column.name} is None: place{n} = {sizes[n] - 1}" if column.is_nullable else ""
+        lines += [*_region_lines(n, column), null, f"else: refuse({seen})"]
+    place = "0"
+    for n, size in enumerate(sizes):
+        place = f"({place} * {size} + place{n})" if n else "place0"
+    head = f"def place({', '.join(f'{column.name}=None' for column in inputs)}):"
+    body = [f"  {line}" for line in lines if line]
+    text = "\n".join([head, " try:", *body, f"  return {place}, {seen}", f" except InvalidOperation: refuse({seen})"])
+    known["refuse"] = partial(refuse, table_id, inputs)
+    exec(compile(text, f"<table {table_id}>", "exec"), known)
+    return known["place"]  # type: ignore[no-any-return]
+
+
+def _region_lines(n: int, column: Column) -> list[str]:
+    """The lines that find the region of one input, up to the case of null."""
+    name = column.name
     if column.type == "boolean":
-        return lambda value: int(value) if isinstance(value, bool) else null if value is None else -1
+        return [f"if {name} is True: place{n} = 1", f"elif {name} is False: place{n} = 0"]
     if column.type == "text":
-        known: dict[Value, int] = {text: place for place, text in enumerate(column.values)}
-        return lambda value: null if value is None else known.get(value, -1)
-    types, n = (int,) if column.type == "integer" else (Decimal, int), len(points)
-
-    def place(value: Any) -> int:
-        if value is None:
-            return null
-        if type(value) not in types or not (type(value) is int or value.is_finite()):
-            return -1
-        below = bisect_left(points, value)
-        return 2 * below + (below < n and points[below] == value)
-
-    return place
+        return [f"if {name} in texts{n}: place{n} = texts{n}[{name}]"]
+    kinds = f"type({name}) is int" + ("" if column.type == "integer" else f" or type({name}) is Decimal")
+    return [
+        f"if {kinds}:",
+        f"  place{n} = bisect_left(points{n}, {name})",
+        f"  place{n} += place{n} + (points{n}[place{n}] == {name})",
+    ]
 
 
 def _answers(

@@ -17,12 +17,14 @@ from data.asof import KnownAccount
 from data.money import round_money, to_minor
 from features.build import rates_on
 from features.catalogue import NAMES
-from policy.decide import Decision, Facts, Request
+from policy.credit_file import NOTHING_ON_FILE
+from policy.decide import Decision, Facts, Request, Terms
+from policy.pricing import discount_per_year
 from policy.rulebook import Rulebook
 from serving.champion import Champion
+from serving.questions import DecisionRequest
 from serving.reasons import principal_reasons
 from serving.record import Entry
-from serving.schemas import DecisionRequest
 from training.pd_model import NAME
 
 
@@ -57,7 +59,16 @@ class Scored:
         if asked is not None:  # in the reporting currency, at the last rate known
             rate = rates_on(account, asked.currency, np.array([day_number(known.account.as_of)]))[0]
             request = Request(round_money(asked.amount * Decimal(str(float(rate))), known.currency), asked.terms_days)
-        return Facts(self.pd_12m, known.currency, dict(zip(NAMES, self.values, strict=True)), request)
+        features, file = dict(zip(NAMES, self.values, strict=True)), known.request.file
+        return Facts(
+            self.pd_12m,
+            known.currency,
+            features,
+            known.account.as_of,
+            request,
+            file.credit_file() if file else NOTHING_ON_FILE,
+            *account.last_statement(),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,16 +177,37 @@ def _decided(decision: Decision) -> dict[str, Any]:
         "value_per_minute": {"amount": decision.collection.value_per_minute, "currency": currency},
         "because": decision.collection.because,
     }
+    limit, floor = decision.limit, decision.price_floor
     return {
         "grade": decision.grade,
         "score": decision.score,
+        "customer_class": decision.customer_class,
         "limit": {
-            "amount": decision.limit.amount,
+            "amount": limit.amount,
             "currency": currency,
-            "binding_cap": decision.limit.binding_cap,
-            "caps": decision.limit.caps,
+            "binding_cap": limit.binding_cap,
+            "next_cap": limit.next_cap,
+            "caps": limit.caps,
         },
-        "terms": {"terms_days": decision.terms_days, "is_prepaid": decision.is_prepaid},
+        "terms": _terms(decision.terms),
+        "price_floor": floor,
+        "authority": {"approver": decision.approver, "persons": decision.persons},
         "expected_loss": {"amount": decision.expected_loss, "currency": currency},
+        "next_review_on": decision.next_review_on,
         "collection": collection,
+    }
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    """The terms, with what the discount is worth in a year; without one where there is none to take."""
+    days_earlier, per_year = terms.terms_days - terms.discount_days, None
+    if terms.discount_rate and days_earlier > 0:
+        per_year = float(discount_per_year(terms.discount_rate, days_earlier))
+    return {
+        "terms_days": terms.terms_days,
+        "is_prepaid": terms.is_prepaid,
+        "deposit_share": float(terms.deposit_share),
+        "discount_rate": float(terms.discount_rate) if per_year is not None else 0.0,
+        "discount_days": terms.discount_days if per_year is not None else None,
+        "discount_per_year": per_year,
     }

@@ -31,7 +31,7 @@ from data.errors import (
     UnknownCustomerError,
     UnknownDecisionError,
 )
-from serving import schemas
+from serving import questions, schemas
 from serving.desk import Desk
 from serving.scoring import Engine
 from serving.watch import Metrics, Watch
@@ -87,7 +87,7 @@ async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: 
 
 
 async def _post_decision(request: Request) -> Response:
-    asked = _parsed(schemas.DecisionRequest, await _json_body(request))
+    asked = _parsed(questions.DecisionRequest, await _json_body(request))
     answer = (await _decided(request, [asked], [_key(request)]))[0]
     if isinstance(answer, ObligorError):
         raise answer
@@ -95,7 +95,7 @@ async def _post_decision(request: Request) -> Response:
 
 
 async def _post_batch(request: Request) -> Response:
-    asked = _parsed(schemas.BatchRequest, await _json_body(request)).decisions
+    asked = _parsed(questions.BatchRequest, await _json_body(request)).decisions
     key = _key(request)
     keys = [f"{key}/{place}" if key else None for place in range(len(asked))]
     answers = list[str | ObligorError]()
@@ -105,11 +105,11 @@ async def _post_batch(request: Request) -> Response:
 
 
 async def _post_score(request: Request) -> Response:
-    return _json(_engine(request).score(_parsed(schemas.ScoreRequest, await _json_body(request))))
+    return _json(_engine(request).score(_parsed(questions.ScoreRequest, await _json_body(request))))
 
 
 async def _decided(
-    request: Request, asked: Sequence[schemas.DecisionRequest], keys: Sequence[str | None]
+    request: Request, asked: Sequence[questions.DecisionRequest], keys: Sequence[str | None]
 ) -> list[str | ObligorError]:
     if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
         return await _in_thread(request, _engine(request).decide_all, asked, keys)
@@ -227,11 +227,11 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 def openapi() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the service."""
     shapes = (
-        schemas.DecisionRequest, schemas.DecisionAnswer, schemas.BatchRequest, schemas.BatchAnswer,
-        schemas.DecisionList, schemas.ScoreRequest, schemas.ScoreAnswer, schemas.Problem,
+        questions.DecisionRequest, schemas.DecisionAnswer, questions.BatchRequest, schemas.BatchAnswer,
+        schemas.DecisionList, questions.ScoreRequest, schemas.ScoreAnswer, schemas.Problem,
     )  # fmt: skip
     inputs: list[Any] = [
-        (shape, "validation" if issubclass(shape, schemas.Body) else "serialization") for shape in shapes
+        (shape, "validation" if issubclass(shape, questions.Body) else "serialization") for shape in shapes
     ]
     _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
     key = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.errors import ObligorError
-from serving.schemas import DecisionRequest
+from serving.questions import DecisionRequest
 from serving.scoring import Engine
 
 Answers = list[str | ObligorError]

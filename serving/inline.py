@@ -8,7 +8,7 @@ from typing import Any
 from data.account import Account, account_of_rows
 from data.errors import SchemaError
 from data.ledger import OF_INVOICE
-from serving.schemas import InlineLedger
+from serving.questions import InlineLedger
 
 # table -> the day a row happened; a row is never known before it
 _HAPPENED = {

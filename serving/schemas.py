@@ -1,172 +1,11 @@
-"""What the endpoints take and give; the OpenAPI document is made from these."""
+"""What the endpoints give; the OpenAPI document is made from these."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-from data.errors import SchemaError
-from data.money import MINOR_DIGITS, minor_digits
-
-MOST_IN_BATCH = 1000
-MOST_ROWS = 20_000
-
-
-def _known_currency(code: str) -> str:
-    try:
-        minor_digits(code)
-    except SchemaError as error:
-        raise ValueError(str(error)) from None
-    return code
-
-
-Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
-Currency = Annotated[
-    str, Field(json_schema_extra={"enum": sorted(MINOR_DIGITS)}, max_length=3), AfterValidator(_known_currency)
-]
-Amount = Annotated[Decimal, Field(gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False)]
-AmountOrZero = Annotated[Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)]
-Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
-
-
-class Body(BaseModel):
-    """What comes in: strict about types and names."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class CustomerRow(Body):
-    """The customer's master record."""
-
-    registered_on: date
-    known_on: date | None = None
-
-
-class InvoiceRow(Body):
-    """An item that was invoiced."""
-
-    invoice_id: Id
-    issued_on: date
-    due_on: date
-    amount: Amount
-    currency: Currency
-    known_on: date | None = None
-
-
-class PaymentRow(Body):
-    """Money received for an item, or a credit note given."""
-
-    invoice_id: Id
-    paid_on: date
-    amount: Amount
-    kind: Literal["payment", "credit_note"] = "payment"
-    payment_id: Id | None = None
-    known_on: date | None = None
-
-
-class PromiseRow(Body):
-    """A promise to pay an amount of an item by a day."""
-
-    invoice_id: Id
-    promised_on: date
-    pay_by: date
-    amount: Amount
-    known_on: date | None = None
-
-
-class DisputeRow(Body):
-    """A dispute about an item."""
-
-    invoice_id: Id
-    opened_on: date
-    resolved_on: date | None = None
-    known_on: date | None = None
-
-
-class WriteOffRow(Body):
-    """What was given up of an item."""
-
-    invoice_id: Id
-    written_off_on: date
-    amount: Amount
-    known_on: date | None = None
-
-
-class LimitRow(Body):
-    """A credit limit and the day it became known."""
-
-    amount: AmountOrZero
-    currency: Currency
-    known_on: date
-
-
-class FinancialsRow(Body):
-    """A yearly statement and the day it became known."""
-
-    period_end: date
-    known_on: date
-    turnover: Figure | None = None
-    net_income: Figure | None = None
-    total_assets: Figure | None = None
-    equity: Figure | None = None
-    current_assets: Figure | None = None
-    current_liabilities: Figure | None = None
-
-
-class RateRow(Body):
-    """Units of the reporting currency per unit of another."""
-
-    currency: Currency
-    rate_on: date
-    rate: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-    known_on: date | None = None
-
-
-class InlineLedger(Body):
-    """One customer's ledger, sent with the request instead of looked up."""
-
-    currency: Currency = Field(description="The reporting currency")
-    customers: Annotated[list[CustomerRow], Field(max_length=1)] = []
-    invoices: Annotated[list[InvoiceRow], Field(max_length=MOST_ROWS)] = []
-    payments: Annotated[list[PaymentRow], Field(max_length=MOST_ROWS)] = []
-    promises: Annotated[list[PromiseRow], Field(max_length=MOST_ROWS)] = []
-    disputes: Annotated[list[DisputeRow], Field(max_length=MOST_ROWS)] = []
-    write_offs: Annotated[list[WriteOffRow], Field(max_length=MOST_ROWS)] = []
-    limits: Annotated[list[LimitRow], Field(max_length=MOST_ROWS)] = []
-    financials: Annotated[list[FinancialsRow], Field(max_length=MOST_ROWS)] = []
-    fx_rates: Annotated[list[RateRow], Field(max_length=MOST_ROWS)] = []
-
-
-class CreditRequest(Body):
-    """What the customer asks for now."""
-
-    amount: Amount
-    currency: Currency
-    terms_days: Annotated[int, Field(ge=0, le=365)] | None = None
-
-
-class DecisionRequest(Body):
-    """A question about one customer."""
-
-    customer_id: Id
-    as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
-    request: CreditRequest | None = None
-    ledger: InlineLedger | None = None
-
-
-class BatchRequest(Body):
-    """Up to 1,000 questions, answered in order; one that fails does not stop the others."""
-
-    decisions: Annotated[list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)]
-
-
-class ScoreRequest(Body):
-    """Ready-made features to score: every name of the catalogue, null where not known."""
-
-    features: Annotated[dict[str, Figure | None], Field(max_length=1000)]
+from pydantic import BaseModel, Field
 
 
 class Money(BaseModel):
@@ -180,14 +19,35 @@ class LimitAnswer(Money):
     """The credit limit, every cap considered, and the one that binds."""
 
     binding_cap: str
+    next_cap: str | None = Field(description="The cap that would bind if the binding one went")
     caps: dict[str, str]
 
 
 class Terms(BaseModel):
-    """Payment terms."""
+    """Payment terms; a discount for paying by `discount_days`, and what taking it earns in a year."""
 
     terms_days: int
     is_prepaid: bool
+    deposit_share: float
+    discount_rate: float
+    discount_days: int | None
+    discount_per_year: float | None
+
+
+class PriceFloorAnswer(Money):
+    """The lowest price on credit that pays for the credit, and what it is made of."""
+
+    cash_price: str
+    financing: str
+    expected_loss: str
+    capital_charge: str
+
+
+class Authority(BaseModel):
+    """Who may approve the amount, and how many persons."""
+
+    approver: Literal["system", "credit_analyst", "credit_manager", "director"]
+    persons: int
 
 
 class Reason(BaseModel):
@@ -307,9 +167,13 @@ class DecisionAnswer(BaseModel):
     pd_12m: float
     grade: int
     score: int
+    customer_class: Literal["premium", "general", "risk"]
     limit: LimitAnswer
     terms: Terms
+    price_floor: PriceFloorAnswer | None
+    authority: Authority
     expected_loss: Money
+    next_review_on: date
     collection: Collection | None
     reasons: list[Reason]
     counterfactuals: list[Counterfactual] = Field(max_length=3)

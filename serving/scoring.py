@@ -23,8 +23,8 @@ from serving.answers import Decided, Known, Scored, entry_of, score_answer, sha2
 from serving.champion import ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
 from serving.inline import account_of
+from serving.questions import DecisionRequest, ScoreRequest
 from serving.record import Entry, Record
-from serving.schemas import DecisionRequest, ScoreRequest
 from serving.settings import Settings
 from training.pd_model import PdModel
 

@@ -88,7 +88,7 @@ def baseline_of(model: PdModel, train: Sample, config: TrainingConfig, currency:
     rulebooks, _ = read_rulebooks()
     dates = train.rows["as_of"].iloc[places]
     is_approved = [
-        decide(Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True))), in_force(rulebooks, as_of)).outcome
+        decide(Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True)), as_of), in_force(rulebooks, as_of)).outcome
         == "approve"
         for row, pd_12m, as_of in zip(rows.tolist(), model.predict_pd_12m(rows).tolist(), dates, strict=True)
     ]

@@ -72,8 +72,9 @@ def explain_rows(plan: Any, reals: Any, rows: Any, has_margin: Any, out: Any) ->
 
     Every sum is taken in the order of `explain_row`: the two are equal bit for bit.
     """
-    values, words = np.empty((plan[N_SLOTS], BLOCK)), np.zeros((plan[N_TREES], BLOCK), dtype=np.int64)
-    entries, block = np.empty((2, BLOCK), dtype=np.uint64), np.empty((plan[N_FEATURES] + 1, BLOCK))
+    wide = min(len(rows), BLOCK)  # a few rows must not pay for clearing a block
+    values, words = np.empty((plan[N_SLOTS], wide)), np.zeros((plan[N_TREES], wide), dtype=np.int64)
+    entries, block = np.empty((2, wide), dtype=np.uint64), np.empty((plan[N_FEATURES] + 1, wide))
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)
         slot_values(plan, rows, start, n, values)
@@ -94,7 +95,8 @@ def explain_rows(plan: Any, reals: Any, rows: Any, has_margin: Any, out: Any) ->
 
 def score_rows(plan: Any, reals: Any, rows: Any, out: Any) -> None:
     """Fill `out`, shape (1, n), with the margin of each row alone."""
-    values, words = np.empty((plan[N_SLOTS], BLOCK)), np.zeros((plan[N_TREES], BLOCK), dtype=np.int64)
+    wide = min(len(rows), BLOCK)
+    values, words = np.empty((plan[N_SLOTS], wide)), np.zeros((plan[N_TREES], wide), dtype=np.int64)
     out[:] = 0.0
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)

@@ -60,7 +60,10 @@ def test_a_decision_is_complete_and_explained(client: TestClient) -> None:
     assert 0 < answer["pd_12m"] < 1
     assert set(answer["limit"]["caps"]) >= {"need", "economic"}
     assert answer["limit"]["amount"] == answer["limit"]["caps"][answer["limit"]["binding_cap"]]
-    assert [rule["table"] for rule in answer["rules"]] == ["master_scale", "hard_stops", "terms", "outcome"]
+    assert [rule["table"] for rule in answer["rules"]] == [
+        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up", "authority",
+        "outcome", "review",
+    ]  # fmt: skip
     assert answer["model"]["version"] == "1"
     assert len(answer["model"]["sha256"]) == len(answer["policy"]["sha256"]) == 64
     assert answer["ledger"] == {"source": "store", "observed_until": "2024-12-31"}
@@ -350,3 +353,18 @@ def test_the_access_log_holds_ids_and_no_customer(client: TestClient, caplog: py
     assert "GET /customers/{customer_id}/decisions" in line
     assert line.endswith(" 200")
     assert "C0000005" not in caplog.text
+
+
+def test_what_is_on_file_moves_the_decision_and_is_recorded(client: TestClient) -> None:
+    plain = post(client, customer_id="C0000002").json()
+    file = {
+        "override": {"grade": 9, "by": "C. Manager", "because": "insolvency rumours", "expires_on": "2025-12-31"},
+        "group": {"limit": "5000.00", "exposure_of_others": "4999.00"},
+    }
+    filed = post(client, customer_id="C0000002", file=file).json()
+    assert (filed["grade"], filed["pd_12m"]) == (9, plain["pd_12m"])
+    assert filed["limit"]["caps"]["group"] == "1.00"
+    assert filed["authority"]["approver"] in ("system", "credit_analyst")
+    assert next(rule for rule in filed["rules"] if rule["table"] == "override")["fired"] == "V3"
+    wrong = post(client, customer_id="C0000002", file={"override": {**file["override"], "grade": 11}})
+    assert (wrong.status_code, wrong.json()["where"]) == (422, "file.override.grade")

@@ -24,9 +24,10 @@ from data.simulate import Simulation
 from data.store import LedgerStore
 from features.build import account_features
 from features.catalogue import CATALOGUE, CHANGEABLE, NAMES
+from policy.credit_file import NOTHING_ON_FILE
 from policy.decide import Facts, decide
+from serving.questions import CreditRequest, DecisionRequest
 from serving.reasons import principal_reasons
-from serving.schemas import CreditRequest, DecisionRequest
 from serving.scoring import Engine
 from training.baseline import Baseline, choose_baseline
 from training.config import TrainingConfig
@@ -222,7 +223,10 @@ def test_a_counterfactual_is_the_smallest_of_its_kind(engine: Engine, answers: l
             known = known_account(engine.ledger.account(answer["customer_id"]), date.fromisoformat(answer["as_of"]))
             fewer = open_items(known.account)[: int(counts["from"] - counts["to"]) - 1]
             row = account_features([with_payments(known, fewer)])
-            facts = Facts(float(model.predict_pd_12m(row)[0]), "EUR", dict(zip(NAMES, row[0].tolist(), strict=True)))
+            features = dict(zip(NAMES, row[0].tolist(), strict=True))
+            equity, turnover = known.account.last_statement()
+            facts = Facts(float(model.predict_pd_12m(row)[0]), "EUR", features, known.as_of, None, NOTHING_ON_FILE,
+                          equity, turnover)  # fmt: skip
             assert decide(facts, engine.rulebooks[0]).outcome != "approve"
             tried += 1
     assert tried > 20

@@ -246,18 +246,21 @@ FACTS = dict.fromkeys(NAMES, 0.0) | {
 
 
 def decided(pd_12m: float = 0.01, request: Request | None = None, **facts: float) -> Decision:
-    return decide(Facts(pd_12m, "EUR", {**FACTS, **facts}, request), RULEBOOK)
+    return decide(Facts(pd_12m, "EUR", {**FACTS, **facts}, date(2025, 6, 30), request), RULEBOOK)
 
 
 def test_a_good_customer_is_approved_within_need() -> None:
     found = decided()
-    assert (found.outcome, found.grade, found.score, found.terms_days) == ("approve", 5, 620, 45)
+    assert (found.outcome, found.grade, found.score, found.terms.terms_days) == ("approve", 5, 620, 45)
     # 120,000 / 365 a day x (45 + 5) days
     assert found.limit.amount == Decimal("16438.35")
     assert found.limit.binding_cap == "need"
     assert found.expected_loss == Decimal("73.97")  # 0.01 x 0.45 x 16,438.35
     assert found.reasons == ()
-    assert [e.table for e in found.trace] == ["master_scale", "hard_stops", "terms", "outcome"]
+    assert [e.table for e in found.trace] == [
+        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up", "authority",
+        "outcome", "review",
+    ]  # fmt: skip
 
 
 def test_the_economic_cap_is_margin_over_cost() -> None:
@@ -291,7 +294,7 @@ def test_hard_stops_stop_whatever_the_score(facts: dict, outcome: str, rule: str
 
 def test_a_declined_customer_has_no_limit() -> None:
     found = decided(0.5)
-    assert (found.outcome, found.grade, found.is_prepaid) == ("decline", 10, True)
+    assert (found.outcome, found.grade, found.terms.is_prepaid) == ("decline", 10, True)
     assert (found.limit.amount, found.limit.binding_cap) == (Decimal("0.00"), "decline")
     assert found.reasons[0].fired == "P21"
 
@@ -304,8 +307,8 @@ def test_a_request_must_fit_with_what_is_open() -> None:
     assert decided(0.01, Request(Decimal("10000"))).outcome == "approve"
     found = decided(0.05, Request(Decimal("60000")))
     assert (found.outcome, found.reasons[0].fired) == ("refer", "P24")
-    assert decided(0.01, Request(Decimal("100"), terms_days=10)).terms_days == 10
-    assert decided(0.01, Request(Decimal("100"), terms_days=90)).terms_days == 45
+    assert decided(0.01, Request(Decimal("100"), terms_days=10)).terms.terms_days == 10
+    assert decided(0.01, Request(Decimal("100"), terms_days=90)).terms.terms_days == 45
 
 
 def test_an_overdue_customer_gets_a_collection_priority() -> None:
