@@ -20,9 +20,14 @@ from policy.tables import Table, compile_table
 RULES = Path(__file__).parent / "rules"
 TABLES = (
     "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
-    "authority", "outcome", "review", "collection_stage",
+    "authority", "outcome", "review", "order_blocks", "collection_stage",
 )  # fmt: skip
-REASONED = ("hard_stops", "authority", "outcome")  # rows of these become reasons: they speak Chinese too
+REASONED = (
+    "hard_stops",
+    "authority",
+    "outcome",
+    "order_blocks",
+)  # rows of these become reasons: they speak Chinese too
 # Every number `policy` works with, and the range it must lie in.
 PARAMETERS: dict[str, tuple[str, str]] = {
     "lgd": ("0", "1"),
@@ -31,6 +36,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "hurdle_rate": ("0", "1"),
     "capital_confidence": ("0.5", "0.9999"),
     "secured_share": ("0", "1"),
+    "order_horizon_days": ("0", "365"),
+    "small_order": ("0", "1000000"),
     "base_score": ("0", "1000"),
     "base_odds": ("1", "1000"),
     "points_to_double_odds": ("1", "200"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import orjson
+from pydantic import BaseModel
 
 from data.account import day_number
 from data.asof import KnownAccount
@@ -18,11 +19,12 @@ from data.money import round_money, to_minor
 from features.build import rates_on
 from features.catalogue import NAMES
 from policy.credit_file import NOTHING_ON_FILE
-from policy.decide import Decision, Facts, Request, Terms
+from policy.decide import Decision, Facts, Request, Terms, decide
+from policy.orders import Order, OrderCheck
 from policy.pricing import discount_per_year
 from policy.rulebook import Rulebook
 from serving.champion import Champion
-from serving.questions import DecisionRequest
+from serving.questions import DecisionRequest, OrderBody, OrderRequest
 from serving.reasons import principal_reasons
 from serving.record import Entry
 from training.pd_model import NAME
@@ -42,6 +44,16 @@ class Known:
         """The reporting currency."""
         return self.account.account.currency
 
+    def reporting(self, amount: Decimal, currency: str) -> Decimal:
+        """Return an amount in the reporting currency, at the last rate known."""
+        rate = rates_on(self.account.account, currency, np.array([day_number(self.account.as_of)]))[0]
+        return round_money(amount * Decimal(str(float(rate))), self.currency)
+
+    def order(self, asked: OrderBody) -> Order:
+        """Return an order in the reporting currency."""
+        deliver_on = asked.deliver_on or self.account.as_of
+        return Order(self.reporting(asked.amount, asked.currency), deliver_on, asked.is_prepaid)
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -54,11 +66,9 @@ class Scored:
 
     def facts(self, known: Known) -> Facts:
         """Return what the rules are asked about."""
-        asked, account = known.request.request, known.account.account
-        request = None
-        if asked is not None:  # in the reporting currency, at the last rate known
-            rate = rates_on(account, asked.currency, np.array([day_number(known.account.as_of)]))[0]
-            request = Request(round_money(asked.amount * Decimal(str(float(rate))), known.currency), asked.terms_days)
+        asked, account, request = known.request.request, known.account.account, None
+        if asked is not None:
+            request = Request(known.reporting(asked.amount, asked.currency), asked.terms_days)
         features, file = dict(zip(NAMES, self.values, strict=True)), known.request.file
         return Facts(
             self.pd_12m,
@@ -92,7 +102,7 @@ def entry_of(
 ) -> Entry:
     """Return the entry of a decision; its `body` is the exact text of the answer."""
     known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
-    asked, as_of, currency = known.request.model_dump_json(), known.account.as_of, known.currency
+    as_of, currency = known.account.as_of, known.currency
     answer = {
         "decision_id": decision_id,
         "customer_id": known.request.customer_id,
@@ -112,20 +122,85 @@ def entry_of(
         "features": one.facts.features,  # NaN is written as null
         "ledger": {"source": known.source, "observed_until": known.observed_until},
     }
+    return _entry(one, "decision", decision.outcome, champion, decision_id, recorded_at, known.request, answer)
+
+
+def order_entry_of(
+    one: Decided,
+    asked: OrderRequest,
+    order: Order,
+    check: OrderCheck,
+    champion: Champion,
+    decision_id: str,
+    recorded_at: datetime,
+) -> Entry:
+    """Return the entry of an order check."""
+    known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
+    as_of, currency, days = known.account.as_of, known.currency, decision.terms.terms_days
+    decided = _decided(decision)
+    reasons = principal_reasons(
+        decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
+    )
+    floor = None
+    if not order.is_prepaid:
+        floor = decide(replace(one.facts, request=Request(order.amount, days)), rulebook).price_floor
+    answer = {
+        "decision_id": decision_id,
+        "kind": "order",
+        "customer_id": asked.customer_id,
+        "as_of": as_of,
+        "recorded_at": recorded_at,
+        "outcome": check.outcome,
+        "order": {"amount": order.amount, "currency": currency},
+        "exposure": {"amount": check.exposure, "currency": currency},
+        "room": {"amount": check.room, "currency": currency},
+        "blocks": [
+            {"code": block.fired, "text": block.because, "text_zh": block.because_zh, **block.outputs}
+            for block in check.blocks
+        ],
+        "releases": [{**vars(release), "currency": currency} for release in check.releases],
+        "price_floor": floor,
+        "customer": {
+            "outcome": decision.outcome,
+            "pd_12m": scored.pd_12m,
+            **{name: decided[name] for name in ("grade", "customer_class", "limit", "terms")},
+            "reasons": reasons,
+        },
+        "rules": [*decision.trace, *check.blocks],
+        "model": model_of(champion),
+        "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
+        "features": one.facts.features,
+        "ledger": {"source": known.source, "observed_until": known.observed_until},
+    }
+    return _entry(one, "order", check.outcome, champion, decision_id, recorded_at, asked, answer)
+
+
+def _entry(
+    one: Decided,
+    kind: str,
+    outcome: str,
+    champion: Champion,
+    decision_id: str,
+    recorded_at: datetime,
+    request: BaseModel,
+    answer: Mapping[str, Any],
+) -> Entry:
+    asked, decision, currency = request.model_dump_json(), one.decision, one.known.currency
     return Entry(
         decision_id=decision_id,
-        customer_id=known.request.customer_id,
-        as_of=as_of,
+        kind=kind,
+        customer_id=one.known.request.customer_id,
+        as_of=one.known.account.as_of,
         recorded_at=recorded_at,
         idempotency_key=one.key,
         request_sha256=sha256_of(asked),
-        outcome=decision.outcome,
-        pd_12m=scored.pd_12m,
+        outcome=outcome,
+        pd_12m=one.scored.pd_12m,
         grade=decision.grade,
         limit_minor=to_minor(decision.limit.amount, currency),
         currency=currency,
         model_sha256=champion.sha256,
-        policy_sha256=rulebook.sha256,
+        policy_sha256=one.rulebook.sha256,
         request=asked,
         # Decimals are written as text: a trace is read by people and must not lose a digit.
         body=orjson.dumps(answer, default=str).decode(),

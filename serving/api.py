@@ -60,6 +60,7 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         Route("/decisions", _post_decision, methods=["POST"]),
         Route("/decisions/batch", _post_batch, methods=["POST"]),
         Route("/scores", _post_score, methods=["POST"]),
+        Route("/orders/check", _post_order, methods=["POST"]),
         Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
         Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
         Route("/openapi.json", _get_openapi, methods=["GET"]),
@@ -106,6 +107,11 @@ async def _post_batch(request: Request) -> Response:
 
 async def _post_score(request: Request) -> Response:
     return _json(_engine(request).score(_parsed(questions.ScoreRequest, await _json_body(request))))
+
+
+async def _post_order(request: Request) -> Response:
+    asked = _parsed(questions.OrderRequest, await _json_body(request))
+    return _json(await _in_thread(request, _engine(request).check_order, asked, _key(request)))
 
 
 async def _decided(
@@ -228,7 +234,8 @@ def openapi() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the service."""
     shapes = (
         questions.DecisionRequest, schemas.DecisionAnswer, questions.BatchRequest, schemas.BatchAnswer,
-        schemas.DecisionList, questions.ScoreRequest, schemas.ScoreAnswer, schemas.Problem,
+        schemas.DecisionList, questions.OrderRequest, schemas.OrderAnswer, questions.ScoreRequest, schemas.ScoreAnswer,
+        schemas.Problem,
     )  # fmt: skip
     inputs: list[Any] = [
         (shape, "validation" if issubclass(shape, questions.Body) else "serialization") for shape in shapes
@@ -247,6 +254,8 @@ def openapi() -> dict[str, Any]:
                                                  ("404", "409", "415", "422", "503"))},
             "/v1/decisions/batch": {"post": _operation("decideBatch", "BatchRequest", "BatchAnswer", [key],
                                                        ("409", "415", "422", "503"))},
+            "/v1/orders/check": {"post": _operation("checkOrder", "OrderRequest", "OrderAnswer", [key],
+                                                    ("404", "409", "415", "422", "503"))},
             "/v1/scores": {"post": _operation("score", "ScoreRequest", "ScoreAnswer", [], ("415", "422", "503"))},
             "/v1/decisions/{decision_id}": {"get": _operation(
                 "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},

@@ -250,6 +250,32 @@ class DecisionRequest(Body):
     ledger: InlineLedger | None = None
 
 
+class OrderBody(Body):
+    """An order, or one accepted before that is not invoiced yet."""
+
+    amount: Amount
+    currency: Currency
+    deliver_on: date | None = Field(None, description="Default the as-of date")
+    is_prepaid: bool = False
+
+
+class OrderRequest(Body):
+    """May this order go out?"""
+
+    customer_id: Id
+    as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
+    order: OrderBody
+    unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(
+        default=[], description="Orders accepted before and not invoiced yet"
+    )
+    file: CreditFileBody | None = Field(None, description="What people have put on file")
+    ledger: InlineLedger | None = None
+
+    def question(self) -> DecisionRequest:
+        """Return the question about the customer that comes first."""
+        return DecisionRequest(customer_id=self.customer_id, as_of=self.as_of, file=self.file, ledger=self.ledger)
+
+
 class BatchRequest(Body):
     """Up to 1,000 questions, answered in order; one that fails does not stop the others."""
 

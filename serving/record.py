@@ -22,6 +22,7 @@ _DECISIONS = sa.Table(
     _METADATA,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("decision_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("kind", sa.String(8), nullable=False),
     sa.Column("customer_id", sa.String(128), nullable=False, index=True),
     sa.Column("as_of", sa.Date, nullable=False),
     sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
@@ -51,9 +52,10 @@ for _action in ("UPDATE", "DELETE"):
 
 @dataclass(frozen=True)
 class Entry:
-    """One decision as it is kept; `body` is the exact text of the answer."""
+    """One decision, or order check, as it is kept; `body` is the exact text of the answer."""
 
     decision_id: str
+    kind: str
     customer_id: str
     as_of: date
     recorded_at: datetime
@@ -165,10 +167,10 @@ class Record:
         return str(found[0].body)
 
     def bodies_of_customer(self, customer_id: str, limit: int = 100) -> list[str]:
-        """Return the stored answers about a customer, newest first."""
+        """Return the stored decisions about a customer, newest first."""
         query = (
             sa.select(_DECISIONS.c.body)
-            .where(_DECISIONS.c.customer_id == customer_id)
+            .where(_DECISIONS.c.customer_id == customer_id, _DECISIONS.c.kind == "decision")
             .order_by(_DECISIONS.c.seq.desc())
             .limit(limit)
         )

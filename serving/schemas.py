@@ -185,6 +185,58 @@ class DecisionAnswer(BaseModel):
     ledger: LedgerAnswer
 
 
+class Block(BaseModel):
+    """A block rule that fired."""
+
+    code: str
+    action: Literal["hold", "refer"]
+    text: str
+    text_zh: str
+
+
+class ReleaseAnswer(Money):
+    """Something that would release the order, put to the rules again."""
+
+    act: Literal["order_less", "pay", "prepay"]
+    text: str
+    text_zh: str
+
+
+class OrderAnswer(BaseModel):
+    """Whether the order may go out, why not, and what would release it; recorded as a decision is."""
+
+    decision_id: str
+    kind: Literal["order"]
+    customer_id: str
+    as_of: date
+    recorded_at: datetime
+    outcome: Literal["release", "hold", "refer"]
+    order: Money
+    exposure: Money = Field(description="Open items, unbilled orders in the horizon, and the order")
+    room: Money = Field(description="What fits the limit")
+    blocks: list[Block]
+    releases: list[ReleaseAnswer]
+    price_floor: PriceFloorAnswer | None
+    customer: OrderCustomer
+    rules: list[RuleTrace]
+    model: ModelAnswer
+    policy: PolicyAnswer
+    features: dict[str, float | None]
+    ledger: LedgerAnswer
+
+
+class OrderCustomer(BaseModel):
+    """The decision about the customer that the order must fit."""
+
+    outcome: Literal["approve", "refer", "decline"]
+    pd_12m: float
+    grade: int
+    customer_class: Literal["premium", "general", "risk"]
+    limit: LimitAnswer
+    terms: Terms
+    reasons: list[Reason]
+
+
 class Problem(BaseModel):
     """An error per RFC 9457."""
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
+from math import isnan
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +20,13 @@ from data.store import LedgerStore
 from features.build import account_features
 from features.catalogue import NAMES
 from policy.decide import decide
+from policy.orders import check_order
 from policy.rulebook import Rulebook, in_force, read_rulebooks
-from serving.answers import Decided, Known, Scored, entry_of, score_answer, sha256_of
+from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer, sha256_of
 from serving.champion import ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
 from serving.inline import account_of
-from serving.questions import DecisionRequest, ScoreRequest
+from serving.questions import DecisionRequest, OrderRequest, ScoreRequest
 from serving.record import Entry, Record
 from serving.settings import Settings
 from training.pd_model import PdModel
@@ -54,10 +57,7 @@ class Engine:
 
     def decide(self, request: DecisionRequest, key: str | None = None) -> str:
         """Return the recorded answer to one request as JSON text; a repeated key gets the stored one."""
-        answer = self.decide_all([request], [key])[0]
-        if isinstance(answer, ObligorError):
-            raise answer
-        return answer
+        return _or_raise(self.decide_all([request], [key])[0])
 
     def decide_all(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> list[str | ObligorError]:
         """Answer many requests with one prediction and one commit; each answer is a text or its error.
@@ -117,10 +117,35 @@ class Engine:
             )
         row = np.array([given[name] for name in NAMES], dtype=np.float64)  # null becomes NaN
         (scored,) = _scored(champion.model, [row])
-        assert isinstance(scored, Scored)
-        return score_answer(champion, scored)
+        return score_answer(champion, _or_raise(scored))
 
-    def _answered(self, request: DecisionRequest, key: str | None) -> str | ObligorError | None:
+    def check_order(self, request: OrderRequest, key: str | None = None) -> str:
+        """Return the recorded answer to an order as JSON text; a repeated key gets the stored one.
+
+        Raises
+        ------
+        ObligorError
+            Where no answer can be given.
+        """
+        stored = self._answered(request, key)
+        if stored is not None:
+            return _or_raise(stored)
+        champion, orders = self.champions.current(), [request.order, *request.unbilled]
+        known = self._known_one(request.question(), None, [order.currency for order in orders])
+        (scored,) = _scored(champion.model, _features([known]))
+        one = self._decided(known, key, _or_raise(scored))
+        order, *unbilled = (known.order(order) for order in orders)
+        idle = one.facts.features["days_since_last_invoice"]
+        idle_days = None if isnan(idle) else Decimal(str(idle))
+        check = check_order(order, unbilled, one.decision, idle_days, known.account.as_of, one.rulebook)
+        entry = order_entry_of(one, request, order, check, champion, self.new_id(), self.now())
+        try:
+            self.record.append([entry])
+        except ConflictError:
+            return self.check_order(request, key)
+        return entry.body
+
+    def _answered(self, request: DecisionRequest | OrderRequest, key: str | None) -> str | ObligorError | None:
         """The stored answer to a key, or that the key is taken; None where the question is new."""
         if key is None:
             return None
@@ -135,15 +160,18 @@ class Engine:
         accounts = self.ledger.accounts(stored) if len(stored) > 1 else None
         return _each(lambda request: self._known_one(request, accounts), requests)
 
-    def _known_one(self, request: DecisionRequest, accounts: Mapping[str, Account] | None) -> Known:
+    def _known_one(
+        self, request: DecisionRequest, accounts: Mapping[str, Account] | None, currencies: Sequence[str] = ()
+    ) -> Known:
         today, asked = self.now().date(), request.request
+        wanted = [*currencies, asked.currency] if asked else currencies
         account = accounts.get(request.customer_id) if accounts is not None else None
         if request.ledger is not None:
             account = account_of(request.customer_id, request.ledger, today)
         elif account is None and accounts is not None:
             raise self.ledger.unknown(request.customer_id)
-        elif account is None or (asked and asked.currency not in (account.currency, *account.rates)):
-            account = self.ledger.account(request.customer_id, [asked.currency] if asked else [])
+        elif account is None or set(wanted) - {account.currency, *account.rates}:
+            account = self.ledger.account(request.customer_id, wanted)
         last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
         if as_of > today:
@@ -153,6 +181,12 @@ class Engine:
     def _decided(self, known: Known, key: str | None, scored: Scored) -> Decided:
         rulebook, facts = in_force(self.rulebooks, known.account.as_of), scored.facts(known)
         return Decided(known, key, scored, facts, decide(facts, rulebook), rulebook)
+
+
+def _or_raise(result: Result | ObligorError) -> Result:
+    if isinstance(result, ObligorError):
+        raise result
+    return result
 
 
 def _each(work: Callable[..., Result], *columns: Sequence[Any]) -> list[Result | ObligorError]:

@@ -18,6 +18,7 @@ from tests.conftest import NOW
 
 ENTRY = Entry(
     decision_id="d-1",
+    kind="decision",
     customer_id="ANNA",
     as_of=date(2024, 12, 31),
     recorded_at=NOW,
