@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import obligor_policy
 from data.errors import ObligorError
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
     help="Credit risk for companies that sell on credit: from a receivables ledger to a recorded decision.",
 )  # fmt: skip
+app.add_typer(obligor_policy.app, name="policy")
 out = Console()
 
 Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns; see data/samples/*.toml")]

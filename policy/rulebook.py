@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
@@ -47,9 +47,15 @@ PARAMETERS: dict[str, tuple[str, str]] = {
 }
 
 
+RELEASE = "release.yaml"
+
+
 @dataclass(frozen=True)
 class Rulebook:
-    """What applies from `effective` on; `sha256` is over the bytes of its files."""
+    """What applies from `effective` on; `sha256` is over the bytes of its files, `specs` what they say.
+
+    `makers` are those who decided its parts: somebody else releases it.
+    """
 
     version: str
     effective: date
@@ -57,6 +63,8 @@ class Rulebook:
     parameters: Mapping[str, Decimal]
     tables: Mapping[str, Table]
     sources: Mapping[str, str]
+    specs: Mapping[str, dict[str, Any]]
+    makers: frozenset[str]
 
     @cached_property
     def scale(self) -> tuple[float, float, float]:
@@ -90,11 +98,15 @@ def read_rulebook(folder: Path) -> Rulebook:
         parameters=_parameters(parsed["parameters"]),
         tables=tables,
         sources=sources,
+        specs=parsed,
+        makers=frozenset(str(spec["source"]["decided_by"]) for spec in parsed.values()),
     )
 
 
 def read_rulebooks(root: Path = RULES) -> tuple[list[Rulebook], list[PolicyError]]:
-    """Read every rulebook; a doubtful one is refused and told, the good ones stay in force.
+    """Read every released rulebook; a doubtful one is refused and told, the good ones stay in force.
+
+    A folder without a release is a draft: nothing is decided by it.
 
     Raises
     ------
@@ -102,14 +114,67 @@ def read_rulebooks(root: Path = RULES) -> tuple[list[Rulebook], list[PolicyError
         Where none is good.
     """
     good, refused = list[Rulebook](), list[PolicyError]()
-    for folder in sorted(folder for folder in root.iterdir() if folder.is_dir()):
+    for folder in folders(root):
+        if not (folder / RELEASE).exists():
+            continue
         try:
-            good.append(read_rulebook(folder))
+            rulebook = read_rulebook(folder)
+            read_release(folder, rulebook)
+            good.append(rulebook)
         except PolicyError as error:
             refused.append(error)
     if not good:
-        raise refused[0] if refused else PolicyError("no rulebook", where=root.name, expected="a dated folder")
+        raise refused[0] if refused else PolicyError("no rulebook", where=root.name, expected="a released folder")
     return good, refused
+
+
+def folders(root: Path) -> list[Path]:
+    """Return the folders of rulebooks, drafts too, by date."""
+    if not root.is_dir():
+        raise PolicyError("no such folder", where=str(root), expected="a folder of dated rulebooks")
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def read_release(folder: Path, rulebook: Rulebook) -> dict[str, str]:
+    """Return who released a rulebook, when and why; refuse one that was changed afterwards.
+
+    Raises
+    ------
+    PolicyError
+        Where a part is missing, the files are not those that were released, or maker and checker are one.
+    """
+    found, where = _parse(_read(folder / RELEASE), f"{folder.name}/{RELEASE}"), f"{folder.name}/{RELEASE}"
+    missing = {"released_by", "released_at", "because", "sha256"} - set(found)
+    if missing:
+        raise PolicyError(f"lacks {sorted(missing)}", where=where, do="run `obligor policy release`")
+    if found["sha256"] != rulebook.sha256:
+        raise PolicyError("the rulebook was changed after its release", where=where, do="release it again")
+    _require_checker(rulebook, str(found["released_by"]))
+    return {name: str(value) for name, value in found.items()}
+
+
+def release_rulebook(folder: Path, by: str, because: str, at: datetime) -> Rulebook:
+    """Prove a rulebook and put it in force from its date on; the files themselves say who made it.
+
+    Raises
+    ------
+    PolicyError
+        Where it is doubtful, released already, or `by` made a part of it.
+    """
+    rulebook = read_rulebook(folder)
+    if (folder / RELEASE).exists():
+        raise PolicyError("is released already", where=folder.name, do="make a new one with a later date")
+    if not by.strip() or not because.strip():
+        raise PolicyError("no name or no reason", where="release", expected="who releases it, and why")
+    _require_checker(rulebook, by)
+    found = {"released_by": by, "released_at": at.isoformat(), "because": because, "sha256": rulebook.sha256}
+    (folder / RELEASE).write_text(yaml.safe_dump(found, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return rulebook
+
+
+def _require_checker(rulebook: Rulebook, by: str) -> None:
+    if by.strip().casefold() in {maker.strip().casefold() for maker in rulebook.makers}:
+        raise PolicyError(f"{by} made it", where=rulebook.version, expected="a second person to release it")
 
 
 def in_force(rulebooks: Sequence[Rulebook], as_of: date) -> Rulebook:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 import obligor
 
 COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo")
+POLICY = ("check", "show", "diff", "export", "import", "test", "release")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
 
@@ -35,6 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = run(command, "--help").stdout
     assert f"Example: obligor {command}" in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", POLICY)
+def test_every_policy_command_has_help_with_an_example(command: str) -> None:
+    text = run("policy", command, "--help").stdout
+    assert f"Example: obligor policy {command}" in " ".join(text.replace("│", " ").split())
 
 
 def test_the_help_lists_exactly_the_commands() -> None:

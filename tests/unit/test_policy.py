@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from features.catalogue import NAMES
 from policy.cells import Column, Value
 from policy.decide import Decision, Facts, Request, decide
 from policy.economics import capital_ratio
-from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks
+from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks, release_rulebook
 from policy.tables import compile_table
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
@@ -182,10 +182,14 @@ def renewed(root: Path, day: str, old: str = "", new: str = "", name: str = "par
     path = root / day / f"{name}.yaml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1) if old else path.read_text())
+    if not old:
+        (root / day / "release.yaml").unlink()
 
 
 def test_in_force_is_the_last_one_effective(root: Path) -> None:
     renewed(root, "2024-06-01")
+    assert len(read_rulebooks(root)[0]) == 1  # a draft
+    release_rulebook(root / "2024-06-01", "B. Checker", "spring", datetime(2024, 5, 1, tzinfo=UTC))
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"
@@ -204,7 +208,10 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
         ("terms", "decided_by: Obligor's authors, ", "", "source lacks"),
         ("terms", "effective: 2024-06-01", "effective: 2024-06-02", "effective dates"),
         ("terms", "id: terms", "id: [", "cannot be read"),
-        ("terms", 'when: {grade: "8"}', 'when: {grade: "7"}', "overlap"),
+        ("terms", 'when: {grade: "8"}', 'when: {grade: "[7..8]"}', "overlap"),
+        ("outcome", ", zh: 触发硬性停止规则，拒绝", "", "outcome row P20: no text in Chinese"),
+        ("exposure_caps", "ceiling: 15000000", "ceiling: 25000000", "ceiling rises at grade 2"),
+        ("review", "review_days: {type", "Review days: {type", "name 'Review days'"),
         ("hard_stops", '"> 60"', '"> 6O"', "cannot read '> 6O'"),
     ],
 )
