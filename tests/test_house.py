@@ -111,7 +111,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_readmes_commands_exist_with_their_options() -> None:
-    commands = re.findall(r"^(?:\$ )?obligor (\w+)(.*)$", README, re.MULTILINE)
+    commands = re.findall(r"^(?:\$ )?obligor (policy \w+|\w+)(.*)$", README, re.MULTILINE)
     assert {name for name, _ in commands} >= {
         "simulate",
         "check",
@@ -121,9 +121,11 @@ def test_the_readmes_commands_exist_with_their_options() -> None:
         "promote",
         "serve",
         "decide",
+        "policy check",
+        "policy release",
     }
     for name, rest in commands:
-        text = CliRunner().invoke(obligor.app, [name, "--help"], env={"COLUMNS": "200"}).stdout
+        text = CliRunner().invoke(obligor.app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout
         for option in re.findall(r"(--[a-z-]+)", rest):
             assert option in text, f"obligor {name} {option}"
 
