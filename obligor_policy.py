@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from data.errors import PolicyError
+from data.errors import PolicyError, UnknownCustomerError
 from policy.rulebook import (
     RELEASE,
     RULES,
@@ -138,6 +140,61 @@ def release(
     out.print(
         f"{version} applies from {rulebook.effective}, made by {', '.join(sorted(rulebook.makers))}, checked by {by}"
     )
+
+
+@app.command()
+def simulate(
+    mapping: Annotated[Path, typer.Argument(help="TOML file that maps your ledger's columns")],
+    old: Annotated[str, typer.Option("--from", help="The rulebook to compare with")],
+    new: Annotated[str, typer.Option("--to", help="The rulebook to try")],
+    as_of: Annotated[str, typer.Option(help="The day whose knowledge counts")],
+    customer: Annotated[str | None, typer.Option(help="Only this customer: what if")] = None,
+    store: Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder with the champion")] = Path("store"),
+    rules: Rules = RULES,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+) -> None:
+    """Decide on every customer of a ledger under two rulebooks; nothing is recorded.
+
+    Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01 --to 2026-01-01 --as-of 2024-12-31`
+    """
+    from data.sources import read_ledger
+    from policy import simulate as portfolios
+    from serving.champion import ChampionKeeper
+    from serving.portfolio import portfolio_of
+
+    books = read_rulebook(rules / old), read_rulebook(rules / new)
+    ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    portfolio = portfolio_of(ledger, _day(as_of), ChampionKeeper(store).current().model)
+    if customer is not None:
+        if customer not in portfolio.customer_ids:
+            raise UnknownCustomerError(f"no customer {customer!r} on {as_of}", where="--customer")
+        facts = portfolio.facts(list(portfolio.customer_ids).index(customer))
+        found: dict[str, Any] = {"movers": [portfolios.what_if(customer, facts, *books)]}
+    else:
+        before, after = (portfolios.simulate(portfolio, book) for book in books)
+        found = portfolios.summary(portfolio, before, after)
+        found["movers"] = portfolios.movers(portfolio, *books, before, after)
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+    else:
+        _print_simulation(found)
+
+
+def _print_simulation(found: dict[str, Any]) -> None:
+    for part, rows in found.items():
+        if part == "movers":
+            continue
+        names = ("approve", "refer", "decline", "limit", "expected_loss", "eva", "is_held", "to_a_person")
+        table = Table(part, "customers", "changed", *names, title=f"by {part}, before -> after")
+        for key, row in rows.items():
+            cells = [f"{row[name][0]:,.0f} -> {row[name][1]:,.0f}" for name in names]
+            table.add_row(key, str(row["customers"]), f"{row['decisions_changed']}, {row['limits_changed']}", *cells)
+        out.print(table)
+    for one in found["movers"]:
+        (was, now), (before, after) = one["limit"], one["outcome"]
+        out.print(f"[b]{one['customer_id']}[/b] PD {one['pd_12m']:.2%}: {before}, {was} -> {after}, {now}")
+        for change in one["because"]:
+            out.print(f"  {change}", highlight=False, markup=False)
 
 
 def _day(text: str) -> date:

@@ -6,7 +6,6 @@ refused with its place and reason: a rule nobody can reach is a rule somebody be
 
 from __future__ import annotations
 
-import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +66,8 @@ class Table:
     inputs: tuple[Column, ...]
     outputs: tuple[Column, ...]
     rules: tuple[Rule, ...]
+    points: tuple[tuple[Decimal, ...], ...]
+    sizes: tuple[int, ...]
     answers: Sequence[tuple[int, ...] | None]
     place: Callable[..., tuple[int, dict[str, Value]]]
     rows: tuple[tuple[Any, ...], ...]
@@ -122,7 +123,7 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
     inputs = tuple(read_column(name, text, table_id) for name, text in spec.get("inputs", {}).items())
     outputs = tuple(read_column(name, text, table_id) for name, text in spec.get("outputs", {}).items())
     rules = tuple(_rule(row, inputs, outputs, table_id) for row in spec.get("rules", ()))
-    points = [_points(column, [rule.cells[place] for rule in rules]) for place, column in enumerate(inputs)]
+    points = tuple(_points(column, [rule.cells[place] for rule in rules]) for place, column in enumerate(inputs))
     sizes = tuple(n_regions(column, found) for column, found in zip(inputs, points, strict=True))
     ids = tuple(rule.id for rule in rules)
     if len(set(ids)) < len(ids):
@@ -132,7 +133,8 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
         (ids if hit == "collect" else ids[: n + 1], rule.id, rule.because, rule.because_zh, rule.outputs)
         for n, rule in enumerate(rules)
     )
-    table = Table(table_id, hit, inputs, outputs, rules, answers, _placing(table_id, inputs, points, sizes), rows)
+    placing = _placing(table_id, inputs, points, sizes)
+    table = Table(table_id, hit, inputs, outputs, rules, points, sizes, answers, placing, rows)
     _run_cases(table, spec.get("cases", ()))
     return table
 
@@ -159,10 +161,10 @@ def _output(column: Column, then: Mapping[str, Any], where: str) -> Value:
     return column.checked(value, where)
 
 
-def _points(column: Column, cells: Sequence[Cell]) -> list[Decimal]:
+def _points(column: Column, cells: Sequence[Cell]) -> tuple[Decimal, ...]:
     """The numbers where an answer can change, the ends of the range among them: beyond these nothing answers."""
     ends = {end for end in (column.low, column.high) if end is not None}
-    return sorted(ends.union(*(cell.points() for cell in cells)))
+    return tuple(sorted(ends.union(*(cell.points() for cell in cells))))
 
 
 def _placing(
@@ -219,20 +221,12 @@ def _answers(
         raise PolicyError("too large to prove", where=table_id, expected=f"at most {MOST_COMBINATIONS} combinations")
     answers: list[tuple[int, ...] | None] = [None] * math.prod(sizes)
     reached = set[int]()
-    axes = [list(regions(column, found)) for column, found in zip(inputs, points, strict=True)]
-    for combination in itertools.product(*axes):
-        at = 0
-        for (place, _), size in zip(combination, sizes, strict=True):
-            at = at * size + place
-        values = [value for _, value in combination]
-        hits = [
-            place for place, rule in enumerate(rules)
-            if all(cell(value) for cell, value in zip(rule.cells, values, strict=True))
-        ]  # fmt: skip
+    for at, fitting, values in _combinations(inputs, points, sizes, rules):
+        hits = tuple(place for place in range(len(rules)) if fitting >> place & 1)
         if hit != "collect":
             _one_answer(table_id, hit, [rules[place].id for place in hits], inputs, values)
             hits = hits[:1]
-        answers[at] = tuple(hits)
+        answers[at] = hits
         reached.update(hits)
     for place, rule in enumerate(rules):
         if place not in reached:
@@ -240,7 +234,30 @@ def _answers(
     return answers
 
 
-def _one_answer(table_id: str, hit: str, hits: Sequence[str], inputs: Sequence[Column], values: list[Value]) -> None:
+def _combinations(
+    inputs: Sequence[Column], points: Sequence[Sequence[Decimal]], sizes: Sequence[int], rules: Sequence[Rule]
+) -> list[tuple[int, int, tuple[Value, ...]]]:
+    """Every combination of regions: its place, the rules whose cells all pass (a bit each), a value of each region.
+
+    Grown column by column, so that a cell is asked once per region and not once per combination.
+    """
+    found: list[tuple[int, int, tuple[Value, ...]]] = [(0, (1 << len(rules)) - 1, ())]
+    for n, (column, ends, size) in enumerate(zip(inputs, points, sizes, strict=True)):
+        axis = [
+            (place, sum(rule.cells[n](value) << k for k, rule in enumerate(rules)), value)
+            for place, value in regions(column, ends)
+        ]
+        found = [
+            (at * size + place, fitting & passing, (*values, value))
+            for at, fitting, values in found
+            for place, passing, value in axis
+        ]
+    return found
+
+
+def _one_answer(
+    table_id: str, hit: str, hits: Sequence[str], inputs: Sequence[Column], values: Sequence[Value]
+) -> None:
     if len(hits) == 1 or (hits and hit == "first"):
         return
     seen = ", ".join(f"{column.name} = {value}" for column, value in zip(inputs, values, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from data.errors import PolicyError
+from data.errors import PolicyError, UnknownCustomerError
+from data.simulate import simulate_ledger, write_ledger
 from policy.rulebook import (
     RULES,
     TABLES,
@@ -22,6 +24,7 @@ from policy.rulebook import (
 )
 from policy.workbook import differences, export_workbook, import_workbook
 from tests.unit.test_cli import run
+from training.run import Trained
 
 AT = datetime(2025, 12, 1, tzinfo=UTC)
 OLD, NEW = "2000-01-01", "2026-01-01"
@@ -172,3 +175,24 @@ def test_the_commands(xlsx: Path, root: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(PolicyError, match=told):
             run("policy", *words)
+
+
+def test_a_ledger_is_simulated_under_two_rulebooks(root: Path, trained: Trained, store: Path, tmp_path: Path) -> None:
+    write_ledger(simulate_ledger(200, 24, seed=5), tmp_path / "ledger")
+    shutil.copytree(root / OLD, root / NEW)
+    for path in (root / NEW).glob("*.yaml"):
+        path.write_text(path.read_text().replace(f"effective: {OLD}", f"effective: {NEW}").replace("0.45,", "0.9,"))
+    words = ["policy", "simulate", str(tmp_path / "ledger" / "mapping.toml"), "--from", OLD, "--to", NEW,
+             "--as-of", "2023-10-31", "--store", str(store), "--rules", str(root)]  # fmt: skip
+    found = json.loads(run(*words, "--json").stdout)
+    everyone = found["all"]["all"]
+    assert 150 < everyone["customers"] <= 200
+    assert everyone["expected_loss"][1] > everyone["expected_loss"][0]
+    assert set(found) == {"all", "grade", "customer_class", "sector", "country", "movers"}
+    moved = found["movers"][0]
+    assert any(change.startswith("cap economic") for change in moved["because"])
+    assert moved["customer_id"] in run(*words).stdout
+    alone = json.loads(run(*words, "--customer", moved["customer_id"], "--json").stdout)
+    assert alone["movers"] == [moved]
+    with pytest.raises(UnknownCustomerError, match="no customer 'NOBODY'"):
+        run(*words, "--customer", "NOBODY")
