@@ -110,6 +110,7 @@ class CreditFile:
     temporary_limit: TemporaryLimit | None = None
     group: Group | None = None
     limit_event: LimitEvent | None = None
+    payment_details_changed_on: date | None = None
 
     def secured(self, as_of: date) -> Decimal:
         """Return what collateral and insurance cover on a day, after haircuts."""

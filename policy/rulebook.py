@@ -20,7 +20,7 @@ from policy.tables import Table, compile_table
 RULES = Path(__file__).parent / "rules"
 TABLES = (
     "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
-    "authority", "outcome", "review", "order_blocks", "collection_stage",
+    "authority", "outcome", "review", "order_blocks", "warnings", "collection_stage",
 )  # fmt: skip
 REASONED = (
     "hard_stops",

@@ -78,23 +78,24 @@ def lookup(table: Table, n: int, **columns: Array | None) -> Array:
     columns : array or None
         Floats with NaN for null, booleans, or places in the values of a text column; None: null everywhere.
     """
-    place = np.zeros(n, dtype=np.int32)
-    for column, points, size in zip(table.inputs, table.points, table.sizes, strict=True):
+    rows: Array = np.full(n, -1, dtype=np.int64)
+    for column, points, masks in zip(table.inputs, table.points, table.masks, strict=True):
         given = columns[column.name]
-        found: Array = np.zeros(n, dtype=np.int32)
         if given is None:
-            found += size - 1
-        elif column.is_number:
+            rows &= masks[-1]
+            continue
+        place: Array = np.zeros(n, dtype=np.int8 if len(points) < 60 else np.int32)
+        if column.is_number:
             for point in points:  # twice the points below, and one more on a point; a search takes four times as long
-                found += given > float(point)
-                found += given >= float(point)
+                place += given > float(point)
+                place += given >= float(point)
             if column.is_nullable:
-                found[np.isnan(given)] = size - 1
+                place[np.isnan(given)] = len(masks) - 1
         else:
-            found += given
-        place = place * np.int32(size) + found
-    first = np.array([-1 if not answer else answer[0] for answer in table.answers])
-    return first[place]
+            place += given.astype(place.dtype)
+        rows &= np.array(masks)[place]
+    rows &= (1 << len(table.rules)) - 1
+    return np.frexp((rows & -rows).astype(np.float64))[1] - 1  # the place of the lowest bit; -1 where there is none
 
 
 def outputs(table: Table, name: str) -> Array:

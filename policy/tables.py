@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from data.errors import PolicyError
 from policy.cells import Cell, Column, Value, known_keys, n_regions, read_cell, read_column, regions
 
-MOST_COMBINATIONS = 200_000
+MOST_COMBINATIONS, MOST_ROWS = 200_000, 60
 HIT_POLICIES = ("unique", "first", "collect")
 
 
@@ -55,10 +55,10 @@ class Evaluation:
 class Table:
     """A compiled decision table.
 
-    The numbers in its cells cut each input into regions in which no cell changes its answer; `answers` holds
-    the rows that fire for every combination of regions (the last input changes fastest), None where a value
-    is out of range; `place` finds the combination.
-    So evaluating is finding the regions: exact, and the same however many rows there are.
+    The numbers in its cells cut each input into regions in which no cell changes its answer. `masks` hold for
+    every region of every input which rows pass, a bit each, and in the bit behind them that the region may
+    occur; `fitting` finds the regions of some values and gives what all their masks share. So evaluating is
+    finding the regions: exact, and the same however many rows there are.
     """
 
     id: str
@@ -67,9 +67,8 @@ class Table:
     outputs: tuple[Column, ...]
     rules: tuple[Rule, ...]
     points: tuple[tuple[Decimal, ...], ...]
-    sizes: tuple[int, ...]
-    answers: Sequence[tuple[int, ...] | None]
-    place: Callable[..., tuple[int, dict[str, Value]]]
+    masks: tuple[tuple[int, ...], ...]
+    fitting: Callable[..., tuple[int, dict[str, Value]]]
     rows: tuple[tuple[Any, ...], ...]
 
     def __call__(self, **values: Value) -> Evaluation:
@@ -80,17 +79,18 @@ class Table:
         PolicyError
             Where a value is not one the table was proven for.
         """
-        place, seen = self.place(**values)
-        fired = self.answers[place]
-        return Evaluation(self.id, seen, *self.rows[fired[0]]) if fired else self._refuse(seen)
+        rows, seen = self.fitting(**values)
+        if not rows >> len(self.rules):
+            self._refuse(seen)
+        return Evaluation(self.id, seen, *self.rows[(rows & -rows).bit_length() - 1])
 
     def all(self, **values: Value) -> list[Evaluation]:
         """Evaluate every row that fits, in their order; for the hit policy ``collect`` there may be none."""
-        place, seen = self.place(**values)
-        fired = self.answers[place]
-        if fired is None:
+        rows, seen = self.fitting(**values)
+        if not rows >> len(self.rules):
             self._refuse(seen)
-        return [Evaluation(self.id, seen, *self.rows[row]) for row in fired or ()]
+        fired = [row for row in range(len(self.rules)) if rows >> row & 1]
+        return [Evaluation(self.id, seen, *self.rows[row]) for row in (fired if self.hit == "collect" else fired[:1])]
 
     def _refuse(self, values: Mapping[str, Value]) -> NoReturn:
         refuse(self.id, self.inputs, values)
@@ -124,17 +124,22 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
     outputs = tuple(read_column(name, text, table_id) for name, text in spec.get("outputs", {}).items())
     rules = tuple(_rule(row, inputs, outputs, table_id) for row in spec.get("rules", ()))
     points = tuple(_points(column, [rule.cells[place] for rule in rules]) for place, column in enumerate(inputs))
-    sizes = tuple(n_regions(column, found) for column, found in zip(inputs, points, strict=True))
     ids = tuple(rule.id for rule in rules)
     if len(set(ids)) < len(ids):
         raise PolicyError("two rows have one id", where=table_id, expected="an id per row")
-    answers = _answers(table_id, hit, inputs, points, sizes, rules)
+    if not 0 < len(rules) <= MOST_ROWS:
+        raise PolicyError(f"{len(rules)} rows", where=table_id, expected=f"1 to {MOST_ROWS}", do="split the table")
+    axes = [_axis(n, column, found, rules) for n, (column, found) in enumerate(zip(inputs, points, strict=True))]
+    _prove(table_id, hit, inputs, axes, rules)
+    masks = tuple(
+        _masks(column, found, axis, 1 << len(rules)) for column, found, axis in zip(inputs, points, axes, strict=True)
+    )
     rows = tuple(
         (ids if hit == "collect" else ids[: n + 1], rule.id, rule.because, rule.because_zh, rule.outputs)
         for n, rule in enumerate(rules)
     )
-    placing = _placing(table_id, inputs, points, sizes)
-    table = Table(table_id, hit, inputs, outputs, rules, points, sizes, answers, placing, rows)
+    fitting = _fitting(table_id, inputs, points, masks)
+    table = Table(table_id, hit, inputs, outputs, rules, points, masks, fitting, rows)
     _run_cases(table, spec.get("cases", ()))
     return table
 
@@ -167,30 +172,32 @@ def _points(column: Column, cells: Sequence[Cell]) -> tuple[Decimal, ...]:
     return tuple(sorted(ends.union(*(cell.points() for cell in cells))))
 
 
-def _placing(
-    table_id: str, inputs: Sequence[Column], points: Sequence[Sequence[Decimal]], sizes: Sequence[int]
+def _fitting(
+    table_id: str,
+    inputs: Sequence[Column],
+    points: Sequence[Sequence[Decimal]],
+    masks: Sequence[Sequence[int]],
 ) -> Callable[..., tuple[int, dict[str, Value]]]:
-    """Return the function from a table's inputs to the place of their regions in `answers`, and the inputs.
+    """Return the function from a table's inputs to the rows that fit, and the inputs.
 
     It is written out and compiled, a line per input: a loop over the columns took four times as long. Only
-    names and sizes are written; `read_column` lets no name through that is more than a name.
+    names are written; `read_column` lets none through that is more than a name.
     """
     known: dict[str, Any] = {"Decimal": Decimal, "bisect_left": bisect_left, "InvalidOperation": InvalidOperation}
     lines, seen = [], "{" + ", ".join(f"{column.name!r}: {column.name}" for column in inputs) + "}"
-    for n, (column, found) in enumerate(zip(inputs, points, strict=True)):
+    for n, (column, found, mask) in enumerate(zip(inputs, points, masks, strict=True)):
         known[f"points{n}"] = (*found, Decimal("Infinity"))
         known[f"texts{n}"] = {text: place for place, text in enumerate(column.values)}
-        null = f"elif {column.name} is None: place{n} = {sizes[n] - 1}" if column.is_nullable else ""
+        known[f"masks{n}"] = mask
+        null = f"elif {column.name} is None: place{n} = -1" if column.is_nullable else ""
         lines += [*_region_lines(n, column), null, f"else: refuse({seen})"]
-    place = "0"
-    for n, size in enumerate(sizes):
-        place = f"({place} * {size} + place{n})" if n else "place0"
-    head = f"def place({', '.join(f'{column.name}=None' for column in inputs)}):"
+    head = f"def fitting({', '.join(f'{column.name}=None' for column in inputs)}):"
     body = [f"  {line}" for line in lines if line]
-    text = "\n".join([head, " try:", *body, f"  return {place}, {seen}", f" except InvalidOperation: refuse({seen})"])
+    rows = " & ".join(f"masks{n}[place{n}]" for n in range(len(inputs)))
+    text = "\n".join([head, " try:", *body, f"  return {rows}, {seen}", f" except InvalidOperation: refuse({seen})"])
     known["refuse"] = partial(refuse, table_id, inputs)
     exec(compile(text, f"<table {table_id}>", "exec"), known)
-    return known["place"]  # type: ignore[no-any-return]
+    return known["fitting"]  # type: ignore[no-any-return]
 
 
 def _region_lines(n: int, column: Column) -> list[str]:
@@ -208,62 +215,69 @@ def _region_lines(n: int, column: Column) -> list[str]:
     ]
 
 
-def _answers(
+def _axis(n: int, column: Column, points: Sequence[Decimal], rules: Sequence[Rule]) -> list[tuple[int, Value, int]]:
+    """Every region of one input that may occur: its place, a value out of it, and which rows pass there."""
+    return [
+        (place, value, sum(rule.cells[n](value) << k for k, rule in enumerate(rules)))
+        for place, value in regions(column, points)
+    ]
+
+
+def _masks(
+    column: Column, points: Sequence[Decimal], axis: Sequence[tuple[int, Value, int]], may_occur: int
+) -> tuple[int, ...]:
+    """The rows that pass in every region, with the bit that it may occur; 0 where it may not."""
+    masks = [0] * n_regions(column, points)
+    for place, _, passing in axis:
+        masks[place] = passing | may_occur
+    return tuple(masks)
+
+
+def _prove(
     table_id: str,
     hit: str,
     inputs: Sequence[Column],
-    points: Sequence[Sequence[Decimal]],
-    sizes: Sequence[int],
+    axes: Sequence[Sequence[tuple[int, Value, int]]],
     rules: Sequence[Rule],
-) -> list[tuple[int, ...] | None]:
-    """Try one value out of every region; a gap, an overlap or a row nobody can reach is refused."""
-    if math.prod(sizes) > MOST_COMBINATIONS:
-        raise PolicyError("too large to prove", where=table_id, expected=f"at most {MOST_COMBINATIONS} combinations")
-    answers: list[tuple[int, ...] | None] = [None] * math.prod(sizes)
-    reached = set[int]()
-    for at, fitting, values in _combinations(inputs, points, sizes, rules):
-        hits = tuple(place for place in range(len(rules)) if fitting >> place & 1)
-        if hit != "collect":
-            _one_answer(table_id, hit, [rules[place].id for place in hits], inputs, values)
-            hits = hits[:1]
-        answers[at] = hits
-        reached.update(hits)
-    for place, rule in enumerate(rules):
-        if place not in reached:
+) -> None:
+    """Try one value out of every region; a gap, an overlap or a row nobody can reach is refused.
+
+    Where every row that fits fires, rows do not stand in each other's way: each is tried by itself.
+    """
+    if hit == "collect":
+        reached = [all(any(passing >> row & 1 for _, _, passing in axis) for axis in axes) for row in range(len(rules))]
+    else:
+        if math.prod(len(axis) for axis in axes) > MOST_COMBINATIONS:
+            expected = f"at most {MOST_COMBINATIONS} combinations"
+            raise PolicyError("too large to prove", where=table_id, expected=expected)
+        first = {_one_row(table_id, hit, inputs, rules, *one) for one in _combinations(axes, len(rules))}
+        reached = [row in first for row in range(len(rules))]
+    for rule, is_reached in zip(rules, reached, strict=True):
+        if not is_reached:
             raise PolicyError("unreachable row", where=f"{table_id} row {rule.id}", do="remove it or move it up")
-    return answers
 
 
 def _combinations(
-    inputs: Sequence[Column], points: Sequence[Sequence[Decimal]], sizes: Sequence[int], rules: Sequence[Rule]
-) -> list[tuple[int, int, tuple[Value, ...]]]:
-    """Every combination of regions: its place, the rules whose cells all pass (a bit each), a value of each region.
-
-    Grown column by column, so that a cell is asked once per region and not once per combination.
-    """
-    found: list[tuple[int, int, tuple[Value, ...]]] = [(0, (1 << len(rules)) - 1, ())]
-    for n, (column, ends, size) in enumerate(zip(inputs, points, sizes, strict=True)):
-        axis = [
-            (place, sum(rule.cells[n](value) << k for k, rule in enumerate(rules)), value)
-            for place, value in regions(column, ends)
-        ]
-        found = [
-            (at * size + place, fitting & passing, (*values, value))
-            for at, fitting, values in found
-            for place, passing, value in axis
-        ]
+    axes: Sequence[Sequence[tuple[int, Value, int]]], n_rules: int
+) -> list[tuple[int, tuple[Value, ...]]]:
+    """The rows that fit and the values of every combination of regions, grown input by input."""
+    found: list[tuple[int, tuple[Value, ...]]] = [((1 << n_rules) - 1, ())]
+    for axis in axes:
+        found = [(rows & passing, (*values, value)) for rows, values in found for _, value, passing in axis]
     return found
 
 
-def _one_answer(
-    table_id: str, hit: str, hits: Sequence[str], inputs: Sequence[Column], values: Sequence[Value]
-) -> None:
-    if len(hits) == 1 or (hits and hit == "first"):
-        return
+def _one_row(
+    table_id: str, hit: str, inputs: Sequence[Column], rules: Sequence[Rule], rows: int, values: Sequence[Value]
+) -> int:
+    """The row that answers; `PolicyError` where there is none, or two under ``unique``."""
+    if rows and (hit == "first" or rows & (rows - 1) == 0):
+        return (rows & -rows).bit_length() - 1
     seen = ", ".join(f"{column.name} = {value}" for column, value in zip(inputs, values, strict=True))
-    if not hits:
+    if not rows:
         raise PolicyError(f"gap: no row answers {seen}", where=table_id, do="add a row")
-    raise PolicyError(f"overlap: rows {' and '.join(hits)} both answer {seen}", where=table_id)
+    both = " and ".join(rule.id for place, rule in enumerate(rules) if rows >> place & 1)
+    raise PolicyError(f"overlap: rows {both} both answer {seen}", where=table_id)
 
 
 def _run_cases(table: Table, cases: Sequence[Mapping[str, Any]]) -> None:

@@ -35,6 +35,7 @@ from serving import questions, schemas
 from serving.desk import Desk
 from serving.scoring import Engine
 from serving.watch import Metrics, Watch
+from serving.watchlist import warnings_about
 
 log = logging.getLogger("obligor")
 LONGEST_KEY = 200
@@ -63,6 +64,7 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         Route("/orders/check", _post_order, methods=["POST"]),
         Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
         Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
+        Route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
         Route("/openapi.json", _get_openapi, methods=["GET"]),
         Route("/metrics", _get_metrics, methods=["GET"]),
         Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
@@ -138,6 +140,11 @@ async def _get_customer_decisions(request: Request) -> Response:
     customer_id = request.path_params["customer_id"]
     bodies = await _in_thread(request, _engine(request).record.bodies_of_customer, customer_id)
     return _json(f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}')
+
+
+async def _get_warnings(request: Request) -> Response:
+    engine, customer_id = _engine(request), request.path_params["customer_id"]
+    return _json(await _in_thread(request, warnings_about, customer_id, engine.record, engine.rulebooks))
 
 
 async def _get_openapi(request: Request) -> Response:
@@ -235,7 +242,7 @@ def openapi() -> dict[str, Any]:
     shapes = (
         questions.DecisionRequest, schemas.DecisionAnswer, questions.BatchRequest, schemas.BatchAnswer,
         schemas.DecisionList, questions.OrderRequest, schemas.OrderAnswer, questions.ScoreRequest, schemas.ScoreAnswer,
-        schemas.Problem,
+        schemas.Problem, schemas.WarningsAnswer,
     )  # fmt: skip
     inputs: list[Any] = [
         (shape, "validation" if issubclass(shape, questions.Body) else "serialization") for shape in shapes
@@ -261,6 +268,8 @@ def openapi() -> dict[str, Any]:
                 "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},
             "/v1/customers/{customer_id}/decisions": {"get": _operation(
                 "getCustomerDecisions", None, "DecisionList", [_in_path("customer_id")], ("404", "503"))},
+            "/v1/customers/{customer_id}/warnings": {"get": _operation(
+                "getWarnings", None, "WarningsAnswer", [_in_path("customer_id")], ("404", "503"))},
             "/v1/metrics": {"get": {"operationId": "metrics", "responses": {
                 "200": {"description": "Counts and times by route", "content": {"text/plain": {}}}}}},
             "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},

@@ -227,6 +227,7 @@ class CreditFileBody(Body):
     temporary_limit: TemporaryLimitBody | None = None
     group: GroupBody | None = None
     limit_event: LimitEventBody | None = None
+    payment_details_changed_on: date | None = Field(None, description="Bank account or method of payment")
 
     def credit_file(self) -> CreditFile:
         """Return it as the rules take it."""
@@ -237,6 +238,7 @@ class CreditFileBody(Body):
             temporary_limit=TemporaryLimit(**vars(self.temporary_limit)) if self.temporary_limit else None,
             group=Group(**vars(self.group)) if self.group else None,
             limit_event=LimitEvent(**vars(self.limit_event)) if self.limit_event else None,
+            payment_details_changed_on=self.payment_details_changed_on,
         )
 
 

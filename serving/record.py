@@ -168,13 +168,17 @@ class Record:
 
     def bodies_of_customer(self, customer_id: str, limit: int = 100) -> list[str]:
         """Return the stored decisions about a customer, newest first."""
+        return [body for _, body in self.last_of_customer(customer_id, limit)]
+
+    def last_of_customer(self, customer_id: str, limit: int) -> list[tuple[str, str]]:
+        """Return request and answer of the last decisions about a customer, newest first."""
         query = (
-            sa.select(_DECISIONS.c.body)
+            sa.select(_DECISIONS.c.request, _DECISIONS.c.body)
             .where(_DECISIONS.c.customer_id == customer_id, _DECISIONS.c.kind == "decision")
             .order_by(_DECISIONS.c.seq.desc())
             .limit(limit)
         )
-        return [str(row.body) for row in self._rows(query)]
+        return [(str(row.request), str(row.body)) for row in self._rows(query)]
 
     def answered(self, idempotency_key: str, request_sha256: str) -> str | None:
         """Return the stored answer to a key, None where it is new.

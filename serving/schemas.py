@@ -237,6 +237,47 @@ class OrderCustomer(BaseModel):
     reasons: list[Reason]
 
 
+class EarlyWarning(BaseModel):
+    """An early warning that fired, with the values it saw."""
+
+    code: str
+    severity: Literal["watch", "act"]
+    text: str
+    text_zh: str
+    evidence: dict[str, Any]
+
+
+class DriverAnswer(BaseModel):
+    """A feature's part in the change of the margin (log-odds)."""
+
+    feature: str
+    was: float | None
+    now: float | None
+    margin_change: float
+
+
+class Since(BaseModel):
+    """What changed since the decision before; drivers only where one model gave both."""
+
+    decision_id: str
+    as_of: date
+    pd_12m: list[float] = Field(description="Before and now")
+    grade: list[int]
+    margin_change: float
+    drivers: list[DriverAnswer]
+    text: str
+
+
+class WarningsAnswer(BaseModel):
+    """The early warnings about a customer, as of the last recorded decision."""
+
+    customer_id: str
+    decision_id: str
+    as_of: date
+    warnings: list[EarlyWarning]
+    since: Since | None
+
+
 class Problem(BaseModel):
     """An error per RFC 9457."""
 

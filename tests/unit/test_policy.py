@@ -110,6 +110,28 @@ def test_a_collect_table_gives_every_row_that_fits() -> None:
         compile_table(spec)
 
 
+def test_a_collect_table_needs_no_proof_of_every_combination() -> None:
+    spec = yaml.safe_load(GOOD) | {"hit": "collect", "cases": [{"in": {"dpd": 0}, "out": {"fired": ["R1"]}}]}
+    spec["inputs"] |= {f"x{n}": {"type": "number", "unit": "u", "nullable": True} for n in range(12)}
+    for row in spec["rules"]:
+        row["when"] |= {f"x{n}": "not(> 5)" for n in range(12)} if row["id"] != "R1" else {}
+    table = compile_table(spec)
+    assert [one.fired for one in table.all(dpd=Decimal(31), kind="a", **{f"x{n}": Decimal(5) for n in range(12)})] == [
+        "R2"
+    ]
+    assert table.all(dpd=Decimal(31), kind="a") == []  # null is no match of a not()
+    spec["rules"][0]["when"]["dpd"] = "[-5..-1]"
+    with pytest.raises(PolicyError, match="t row R1: unreachable row"):
+        compile_table(spec)
+
+
+def test_a_table_of_too_many_rows_or_none_is_refused() -> None:
+    spec = yaml.safe_load(GOOD)
+    for rules in ([], [spec["rules"][0] | {"id": f"R{n}"} for n in range(61)]):
+        with pytest.raises(PolicyError, match=f"{len(rules)} rows; expected 1 to 60"):
+            compile_table(spec | {"rules": rules})
+
+
 def value_of(column: Column) -> st.SearchStrategy[Value]:
     if column.type == "boolean":
         known: st.SearchStrategy[Value] = st.booleans()
