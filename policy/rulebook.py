@@ -48,6 +48,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
 
 
 RELEASE = "release.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is there: ten times as fast
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(content)
+        parsed = yaml.load(content, _LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PolicyError(f"cannot be read: {error}", where=where, expected="YAML") from None
     if not isinstance(parsed, dict):
