@@ -77,7 +77,7 @@ def test_every_answer_is_one_the_document_names(url: str) -> None:
     calls = 0
     for operation in operations:
 
-        @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def send(case: schemathesis.Case) -> None:
             nonlocal calls
