@@ -10,7 +10,7 @@ demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
 
 test: lint                 ## the whole gate
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: env-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

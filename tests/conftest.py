@@ -88,9 +88,10 @@ def client(engine: Engine) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def ports() -> Iterator[int]:
+def ports(worker_id: str) -> Iterator[int]:
     """Free ports, each given once; below the range from which outgoing connections take theirs."""
-    return (port for port in range(20_000, 32_000) if _is_free(port))
+    first = 20_000 + 3000 * int(worker_id.removeprefix("gw").replace("master", "0"))  # a range per process of tests
+    return (port for port in range(first, first + 3000) if _is_free(port))
 
 
 def _is_free(port: int) -> bool:
