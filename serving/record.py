@@ -99,8 +99,13 @@ class Record:
             sa.event.listen(self.engine, "connect", _durable)
         try:
             _METADATA.create_all(self.engine)
+            columns = {column["name"] for column in sa.inspect(self.engine).get_columns(_DECISIONS.name)}
         except sa.exc.SQLAlchemyError as error:
             raise _unwritten(error) from None
+        missing = sorted(set(_DECISIONS.c.keys()) - columns)
+        if missing:
+            do = "keep it where it is, and give OBLIGOR_RECORD_URL another place"
+            raise RecordError(f"is of an earlier version: it lacks {missing}", where="record", do=do)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Make entries durable in one transaction, or raise and keep none of them.

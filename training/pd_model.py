@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("obligor")
 Floats = NDArray[np.float64]
-FILES = ("model.txt", "calibration.json", "baseline.json", "catalogue.json")
+BASELINE = "baseline.json"
+FILES = ("model.txt", "calibration.json", BASELINE, "catalogue.json")
 MANIFEST = "manifest.json"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
 NAME = "obligor-pd"
@@ -119,7 +120,7 @@ class PdModel:
         contents = {
             "model.txt": self.text,
             "calibration.json": _json(self.calibration.as_dict()),
-            "baseline.json": _json(self.reference.as_dict()),
+            BASELINE: _json(self.reference.as_dict()),
             "catalogue.json": _json(entries),
         }
         for name, text in contents.items():
@@ -186,6 +187,8 @@ def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, 
     manifest = json.loads(manifest_bytes)
     contents = {}
     for name in FILES:
+        if name == BASELINE and name not in manifest["files"]:
+            continue  # a bundle from before there were baselines
         contents[name] = _read(folder / name)
         _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
     return manifest, contents
@@ -221,7 +224,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
-        baseline=Baseline.from_dict(json.loads(contents["baseline.json"])),
+        baseline=Baseline.from_dict(json.loads(contents[BASELINE])) if BASELINE in contents else None,
     )
 
 

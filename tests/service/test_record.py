@@ -146,3 +146,12 @@ def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         wal.unlink()
     with pytest.raises(RecordError, match="cannot be read"):
         record.body_of("d-1")
+
+
+def test_a_record_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "record.db"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE decisions (seq INTEGER PRIMARY KEY, decision_id TEXT)")
+    with pytest.raises(RecordError, match=r"is of an earlier version: it lacks \['as_of', 'body'"):
+        Record(f"sqlite:///{path}")
+    assert path.exists()

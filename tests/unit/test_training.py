@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -125,6 +126,17 @@ def test_a_missing_file_is_refused(bundle: tuple[Path, str]) -> None:
     (bundle[0] / "model.txt").unlink()
     with pytest.raises(ModelError, match=r"model\.txt: file is missing"):
         load_bundle(*bundle)
+
+
+def test_a_bundle_from_before_baselines_still_loads(bundle: tuple[Path, str]) -> None:
+    folder, _ = bundle
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["baseline.json"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "baseline.json").unlink()
+    model = load_bundle(folder, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())
+    assert model.baseline is None
+    assert model.reference.population == "all training rows"
 
 
 def test_a_model_of_other_features_is_refused(bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
