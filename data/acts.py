@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.account import (
     AMOUNT,
@@ -61,10 +62,14 @@ def with_payments(known: KnownAccount, places: Sequence[int] | Ints) -> KnownAcc
 def with_disputes_settled(known: KnownAccount) -> KnownAccount:
     """Return the account after every dispute was resolved on the as-of date."""
     events = known.account.events.copy()
-    events[END, (events[KIND] == DISPUTE) & (events[END] == OPEN_END)] = day_number(known.as_of)
+    events[END, _is_open_dispute(events)] = day_number(known.as_of)
     return KnownAccount(replace(known.account, events=events), known.as_of)
 
 
 def has_open_dispute(account: Account) -> bool:
     """Whether any dispute is unresolved."""
-    return bool(((account.events[KIND] == DISPUTE) & (account.events[END] == OPEN_END)).any())
+    return bool(_is_open_dispute(account.events).any())
+
+
+def _is_open_dispute(events: Ints) -> NDArray[np.bool_]:
+    return (events[KIND] == DISPUTE) & (events[END] == OPEN_END)  # type: ignore[no-any-return]

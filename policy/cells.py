@@ -1,4 +1,4 @@
-"""The cells of a decision table: S-FEEL unary tests, parsed once into values that Python and polars can run.
+"""The cells of a decision table: S-FEEL unary tests, parsed once; `policy.tables` compiles them.
 
 A cell is ``-`` (anything), ``null``, ``< 5``, ``[0..30)``, ``"a", "b"``, ``true`` or ``not(...)`` of these.
 """

@@ -22,12 +22,8 @@ TABLES = (
     "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
     "authority", "outcome", "review", "order_blocks", "warnings", "collection_stage",
 )  # fmt: skip
-REASONED = (
-    "hard_stops",
-    "authority",
-    "outcome",
-    "order_blocks",
-)  # rows of these become reasons: they speak Chinese too
+# Rows of these become reasons, blocks or warnings: they speak Chinese too.
+REASONED = ("hard_stops", "authority", "outcome", "order_blocks", "warnings")
 # Every number `policy` works with, and the range it must lie in.
 PARAMETERS: dict[str, tuple[str, str]] = {
     "lgd": ("0", "1"),
