@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from data.errors import PolicyError, UnknownCustomerError
+from data.errors import PolicyError
 from policy.rulebook import (
     RELEASE,
     RULES,
@@ -158,22 +158,13 @@ def simulate(
     Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01 --to 2026-01-01 --as-of 2024-12-31`
     """
     from data.sources import read_ledger
-    from policy import simulate as portfolios
     from serving.champion import ChampionKeeper
-    from serving.portfolio import portfolio_of
+    from serving.portfolio import ledger_accounts, portfolio_of, simulation
 
     books = read_rulebook(rules / old), read_rulebook(rules / new)
     ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
-    portfolio = portfolio_of(ledger, _day(as_of), ChampionKeeper(store).current().model)
-    if customer is not None:
-        if customer not in portfolio.customer_ids:
-            raise UnknownCustomerError(f"no customer {customer!r} on {as_of}", where="--customer")
-        facts = portfolio.facts(list(portfolio.customer_ids).index(customer))
-        found: dict[str, Any] = {"movers": [portfolios.what_if(customer, facts, *books)]}
-    else:
-        before, after = (portfolios.simulate(portfolio, book) for book in books)
-        found = portfolios.summary(portfolio, before, after)
-        found["movers"] = portfolios.movers(portfolio, *books, before, after)
+    portfolio = portfolio_of(ledger_accounts(ledger), _day(as_of), ChampionKeeper(store).current().model)
+    found = simulation(portfolio, *books, customer)
     if as_json:
         typer.echo(json.dumps(found, default=str))
     else:

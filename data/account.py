@@ -69,6 +69,8 @@ class Account:
         The last day the ledger knows of; None for rows sent along.
     learnt_until : int, optional
         The last day anything but a rate was learnt, where that was worked out: `last_learnt`.
+    sector, country : str
+        Of the customer, empty where not known.
     """
 
     customer_id: str
@@ -83,6 +85,8 @@ class Account:
     rates: Mapping[str, Floats] = field(default_factory=dict)
     observed_until: date | None = None
     learnt_until: int | None = None
+    sector: str = ""
+    country: str = ""
 
     def last_learnt(self) -> int:
         """Return the last day on which anything but a rate became known: from then on nothing is hidden."""
@@ -106,6 +110,8 @@ class Account:
             "observed_until": self.observed_until,
             "learnt_until": self.last_learnt(),
             "invoice_ids": list(self.invoice_ids),
+            "sector": self.sector,
+            "country": self.country,
         }
         return b"".join([head.tobytes(), *(array.tobytes() for array in arrays), orjson.dumps(names)])
 
@@ -127,6 +133,8 @@ def unpacked(packed: bytes) -> Account:
         invoice_ids=names["invoice_ids"],
         observed_until=until and date.fromisoformat(until),
         learnt_until=names["learnt_until"],
+        sector=names.get("sector", ""),  # a ledger that was loaded by an earlier version
+        country=names.get("country", ""),
         **arrays,
     )
 
@@ -168,6 +176,7 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
     first_item = np.searchsorted(invoices["customer"].to_numpy(), every)
     first_event = np.searchsorted(events[ITEM], first_item)
     first_limit, first_statement = np.searchsorted(limit_of, every), np.searchsorted(statement_of, every)
+    groups = [_texts(customers, name) for name in ("sector", "country")]
     names, invoice_ids, until = ids.tolist(), invoices["invoice_id"].tolist(), ledger.observed_until
     for n, name in enumerate(names):
         a, b, c, d = first_item[n], first_item[n + 1], first_event[n], first_event[n + 1]
@@ -179,8 +188,14 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
             invoice_ids[a:b], registered[:, n : n + 1], items[:, a:b], mine,
             limits[:, first_limit[n] : first_limit[n + 1]],
             statements[:, first_statement[n] : first_statement[n + 1]],
-            observed_until=until,
+            observed_until=until, sector=groups[0][n], country=groups[1][n],
         )  # fmt: skip
+
+
+def _texts(customers: pd.DataFrame, name: str) -> list[str]:
+    if name not in customers:
+        return [""] * len(customers)
+    return customers[name].astype("object").fillna("").tolist()
 
 
 def rates_of(ledger: Ledger) -> dict[str, Floats]:

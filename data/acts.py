@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,13 @@ from data.account import (
     OPEN_END,
     ORDER,
     PAYMENT,
+    PROMISE,
     VALUE,
     WRITE_OFF,
     Account,
     Ints,
     day_number,
+    day_of,
 )
 from data.asof import KnownAccount
 
@@ -69,6 +72,24 @@ def with_disputes_settled(known: KnownAccount) -> KnownAccount:
 def has_open_dispute(account: Account) -> bool:
     """Whether any dispute is unresolved."""
     return bool(_is_open_dispute(account.events).any())
+
+
+def settled_promises(known: KnownAccount) -> list[tuple[date, bool]]:
+    """Return each promise settled by the as-of date: the day it was kept, or the one after it ran out, and which.
+
+    A promise is kept on the day by which as much as promised was paid since it was made.
+    """
+    events, today, found = known.account.events, day_number(known.as_of), list[tuple[date, bool]]()
+    for promise in events[:, events[KIND] == PROMISE].T.tolist():
+        item, made, value, last = promise[ITEM], promise[DAY], promise[VALUE], promise[END]
+        is_paid = (events[KIND] == PAYMENT) & (events[ITEM] == item)
+        paid = events[:, is_paid & (events[DAY] >= made) & (events[DAY] <= last)]
+        reached = np.flatnonzero(np.cumsum(paid[VALUE]) >= value)
+        if len(reached):
+            found.append((day_of(paid[DAY, reached[0]]), True))
+        elif last < today:
+            found.append((day_of(last + 1), False))
+    return sorted(found)
 
 
 def _is_open_dispute(events: Ints) -> NDArray[np.bool_]:

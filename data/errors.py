@@ -52,6 +52,10 @@ class ConflictError(InputError):
     """An idempotency key came back with another request (HTTP 409)."""
 
 
+class AuthorityError(InputError):
+    """A person may not do this (HTTP 403)."""
+
+
 class ModelError(ObligorError):
     """No usable model (HTTP 503)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +84,16 @@ class LedgerStore:
         """Return the accounts of those customers that are known, without any rates but their own."""
         found = {customer_id: self._read(_ACCOUNT, customer_id) for customer_id in dict.fromkeys(customer_ids)}
         return {name: self._with_rates(unpacked(account), ()) for name, account in found.items() if account}
+
+    def every(self) -> Iterator[Account]:
+        """Give every account, without any rates but those its currencies need."""
+        rates = dict[str, Any]()
+        with self.engine.connect() as connection:
+            for packed in connection.execution_options(yield_per=1000).scalars(sa.select(_ACCOUNTS.c.account)):
+                account = unpacked(packed)
+                for code in {*account.currencies} - {account.currency, *rates}:
+                    rates |= self._with_rates(account, (code,)).rates
+                yield replace(account, rates={code: rates[code] for code in account.currencies if code in rates})
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""

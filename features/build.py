@@ -97,7 +97,7 @@ def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
         items[ISSUED],
         items[DUE],
         items[AMOUNT],
-        np.concatenate([_item_rates(account) for account in accounts]),
+        np.concatenate([item_rates(account) for account in accounts]),
         np.searchsorted(events[ITEM] + shifts, np.arange(items.shape[1] + 1)),
     )
     standing = np.array([_account_standing(account) for account in accounts])
@@ -131,8 +131,8 @@ def _events(events: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     return events[KIND], events[DAY], value, events[END]
 
 
-def _item_rates(account: Account) -> NDArray[np.float64]:
-    """Units of the reporting currency per minor unit of each item, at the last rate on its day."""
+def item_rates(account: Account) -> NDArray[np.float64]:
+    """Return units of the reporting currency per minor unit of each item, at the last rate on its day."""
     currency = account.items[CURRENCY]
     if len(account.currencies) == 1:
         return np.full(len(currency), 1 / 10.0 ** minor_digits(account.currency))

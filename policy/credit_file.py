@@ -8,8 +8,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from data.errors import PolicyError
+from policy.groups import Group
 
 _NOTHING = Decimal(0)
+EVENT = timedelta(days=30)  # for so long after it, new payment details are an event
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,6 @@ class TemporaryLimit:
 
 
 @dataclass(frozen=True)
-class Group:
-    """The group a customer belongs to: its limit comes first, less what its other members owe."""
-
-    limit: Decimal
-    exposure_of_others: Decimal
-
-
-@dataclass(frozen=True)
 class LimitEvent:
     """What a person did to a limit: ``freeze`` (nothing more), ``reduce`` (to an amount) or ``cancel``."""
 
@@ -108,9 +102,29 @@ class CreditFile:
     override: Override | None = None
     securities: tuple[Security, ...] = ()
     temporary_limit: TemporaryLimit | None = None
-    group: Group | None = None
+    groups: tuple[Group, ...] = ()
     limit_event: LimitEvent | None = None
     payment_details_changed_on: date | None = None
+
+    def has_event(self, as_of: date) -> bool:
+        """Whether something calls for a review soon: a person touched the limit, or new payment details."""
+        changed_on = self.payment_details_changed_on
+        is_new = changed_on is not None and timedelta(0) <= as_of - changed_on <= EVENT
+        return self.limit_event is not None or is_new
+
+    def next_expiry(self, as_of: date) -> date | None:
+        """Return the first day from `as_of` on which something on file ends.
+
+        Examples
+        --------
+        >>> bond = Security("guarantee", Decimal(1), Decimal(0), date(2025, 6, 30))
+        >>> CreditFile(securities=(bond,)).next_expiry(date(2025, 6, 1))
+        datetime.date(2025, 6, 30)
+        """
+        days = [security.expires_on for security in self.securities]
+        days += [part.expires_on for part in (self.assessment, self.override) if part]
+        days += [self.temporary_limit.ends_on] if self.temporary_limit else []
+        return min((day for day in days if day >= as_of), default=None)
 
     def secured(self, as_of: date) -> Decimal:
         """Return what collateral and insurance cover on a day, after haircuts."""
@@ -154,7 +168,7 @@ def check_file(file: CreditFile) -> None:
     require_money(("securities.amount", security.amount) for security in file.securities)
     if file.temporary_limit:
         require_money([("temporary_limit.amount", file.temporary_limit.amount)])
-    if file.group:
-        require_money([("group.limit", file.group.limit), ("group.exposure", file.group.exposure_of_others)])
+    for group in file.groups:
+        require_money([("groups.limit", group.limit), ("groups.exposure_of_others", group.exposure_of_others)])
     if file.limit_event:
         require_money([("limit_event.amount", file.limit_event.amount)])

@@ -10,9 +10,11 @@ from math import isnan
 
 from data.errors import PolicyError
 from data.money import round_money
-from policy.collection import CollectionPriority, collection_priority
+from policy.cells import Value
+from policy.collection import CollectionPriority, collection_priority, plan_of
 from policy.credit_file import NOTHING_ON_FILE, CreditFile, check_file
 from policy.economics import capital_ratio, economic_cap, expected_loss, risk_cost
+from policy.ladder import MIDDLE, Promise, Rung, rung_on
 from policy.limits import (
     Limit,
     credit_limit,
@@ -46,7 +48,7 @@ class Request:
 class Facts:
     """What is known about a customer: the PD, the features by name (NaN: not known), and what is on file.
 
-    Equity and turnover are those of the last statement, NaN where not known.
+    Equity and turnover are those of the last statement, NaN where not known; promises are those settled.
     """
 
     pd_12m: float
@@ -57,6 +59,8 @@ class Facts:
     file: CreditFile = NOTHING_ON_FILE
     equity: float = float("nan")
     turnover: float = float("nan")
+    promises: tuple[Promise, ...] = ()
+    customer_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Terms:
-    """What is offered: days, prepayment, a deposit, and a discount for paying early."""
+    """What is offered: days, prepayment, a deposit, a discount for paying early; and whether delivery is stopped."""
 
     terms_days: int
     is_prepaid: bool
     deposit_share: Decimal
     discount_rate: Decimal
     discount_days: int
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class Decision:
     expected_loss: Decimal
     next_review_on: date
     collection: CollectionPriority | None
+    rung: Rung
     reasons: tuple[Evaluation, ...]
     trace: tuple[Evaluation, ...]
 
@@ -133,13 +139,15 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
         check_file(facts.file)
     tables, p, currency = rulebook.tables, rulebook.parameters, facts.currency
     position, pd_12m = position_of(facts), Decimal(str(facts.pd_12m))
-    # 1. Rating: master scale, overlay, override, class.
-    rating = rate(pd_12m, position.dpd_days, position.broken_promises, facts.file, facts.as_of, rulebook)
+    # 1. Rating: promises kept and broken, master scale, overlay, override, class.
+    rung = rung_on(facts.promises, facts.as_of, rulebook) if facts.promises else MIDDLE
+    rating = rate(pd_12m, position.dpd_days, position.broken_promises, rung.rung, facts.file, facts.as_of, rulebook)
     # 2. Hard stops: what stops whatever the score.
     stops = _hard_stops(position, rulebook)
-    # 3. Terms by grade and class; a shorter request stands.
+    # 3. Terms by grade and class, moved by the ladder; a shorter request stands.
     offered = tables["terms"](grade=rating.grade, customer_class=rating.customer_class)
-    terms = _terms(offered, facts.request)
+    earned = tables["ladder"](rung=rung.rung)
+    terms = _terms(offered, earned, facts.request)
     # 4. Limit: the smallest of its caps.
     capital = Decimal(str(capital_ratio(facts.pd_12m, float(p["lgd"]), confidence=float(p["capital_confidence"]))))
     wanted = position.used + facts.request.amount if facts.request else None
@@ -153,8 +161,7 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
     if outcome.outputs["outcome"] == "decline":
         limit = credit_limit({"decline": _NOTHING, **limit.caps}, currency)
     # 6. What it costs, when to look again, and whether to collect first.
-    review = tables["review"](customer_class=rating.customer_class)
-    overdue, dpd_days = position.overdue_amount or _NOTHING, position.dpd_days or _NOTHING
+    review = tables["review"](customer_class=rating.customer_class, has_event=facts.file.has_event(facts.as_of))
     return Decision(
         outcome=str(outcome.outputs["outcome"]),
         position=position,
@@ -167,10 +174,21 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
         approver=str(authority.outputs["approver"]),
         persons=authority.whole("persons"),
         expected_loss=round_money(expected_loss(pd_12m, p["lgd"], max(limit.amount, position.used)), currency),
-        next_review_on=facts.as_of + timedelta(days=review.whole("review_days")),
-        collection=collection_priority(overdue, dpd_days, pd_12m, currency, rulebook),
+        next_review_on=_next_review(facts, review),
+        collection=_collection(position, pd_12m, rating.customer_class, currency, rulebook),
+        rung=rung,
         reasons=_policy_reasons(stops, outcome, authority),
-        trace=(*rating.trace, stops, offered, *capped, authority, outcome, review),
+        trace=(
+            *(step for _, step in rung.steps),
+            *rating.trace,
+            stops,
+            offered,
+            earned,
+            *capped,
+            authority,
+            outcome,
+            review,
+        ),
     )
 
 
@@ -205,13 +223,40 @@ def _hard_stops(position: Position, rulebook: Rulebook) -> Evaluation:
     )
 
 
-def _terms(offered: Evaluation, request: Request | None) -> Terms:
-    given: Mapping[str, object] = offered.outputs
-    days = offered.whole("terms_days")
+def _terms(offered: Evaluation, earned: Evaluation, request: Request | None) -> Terms:
+    """What grade and class offer, and what kept or broken promises add or take; prepayment stays prepayment."""
+    given, moved = offered.outputs, earned.outputs
+    days, is_stopped = offered.whole("terms_days"), bool(moved["is_stopped"])
+    days = max(days + earned.whole("days_change"), 0) if days else 0
     if request is not None and request.terms_days is not None:
         days = min(days, request.terms_days)
-    return Terms(days, bool(given["is_prepaid"]), Decimal(str(given["deposit_share"])),
-                 Decimal(str(given["discount_rate"])), offered.whole("discount_days"))  # fmt: skip
+    deposit, discount = (_number(given, name) for name in ("deposit_share", "discount_rate"))
+    return Terms(days, bool(given["is_prepaid"]) or is_stopped, max(deposit, _number(moved, "deposit_share")),
+                 discount and discount + _number(moved, "discount_change"), offered.whole("discount_days"),
+                 is_stopped)  # fmt: skip
+
+
+def _number(outputs: Mapping[str, Value], name: str) -> Decimal:
+    value = outputs[name]
+    return value if isinstance(value, Decimal) else Decimal(str(value))
+
+
+def _next_review(facts: Facts, review: Evaluation) -> date:
+    """The day the rules set, or the first on which something on file ends."""
+    regular = facts.as_of + timedelta(days=review.whole("review_days"))
+    expiry = facts.file.next_expiry(facts.as_of)
+    return min(regular, expiry) if expiry else regular
+
+
+def _collection(
+    position: Position, pd_12m: Decimal, customer_class: str, currency: str, rulebook: Rulebook
+) -> CollectionPriority | None:
+    """What a contact is worth; None where nothing is past due."""
+    overdue, dpd_days = position.overdue_amount or _NOTHING, position.dpd_days or _NOTHING
+    if overdue <= 0 or dpd_days <= 0:
+        return None
+    plan = plan_of(dpd_days, customer_class, rulebook)
+    return collection_priority(overdue, dpd_days, pd_12m, plan, currency, rulebook)[1]
 
 
 def _limit(
@@ -236,7 +281,7 @@ def _limit(
         "need": usual if wanted is None else max(usual, wanted),
         "economic": economic_cap(position.annual_sales * p["credit_margin"], p["cost_of_funds"], risk, secured),
         **exposure_caps(graded, _known(facts.equity), _known(facts.turnover), secured, p["secured_share"]),
-        **filed_caps(file, position.used),
+        **filed_caps(file, facts.customer_id, position.used),
     }
     share = Decimal(str(earned.outputs["share"]))
     if share < 1:

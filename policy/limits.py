@@ -9,6 +9,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from data.money import minor_unit
 from policy.credit_file import CreditFile
+from policy.groups import group_cap, line_of
 from policy.tables import Evaluation
 
 _NOTHING, _YEAR = Decimal(0), Decimal(365)
@@ -72,11 +73,12 @@ def exposure_caps(
     return caps
 
 
-def filed_caps(file: CreditFile, open_amount: Decimal) -> dict[str, Decimal]:
-    """Return the caps people have put on file: the group's room, and a limit frozen, reduced or cancelled."""
+def filed_caps(file: CreditFile, customer_id: str, open_amount: Decimal) -> dict[str, Decimal]:
+    """Return the caps people have put on file: the room of its groups, and a limit frozen, reduced or cancelled."""
     caps = dict[str, Decimal]()
-    if file.group:
-        caps["group"] = file.group.limit - file.group.exposure_of_others
+    if file.groups:
+        name, room = group_cap(line_of(customer_id, file.groups))
+        caps[f"group {name}"] = room
     if file.limit_event:
         amount = {"freeze": open_amount, "reduce": file.limit_event.amount, "cancel": _NOTHING}
         caps[file.limit_event.kind] = amount[file.limit_event.kind]

@@ -37,13 +37,14 @@ class Release:
 
 @dataclass(frozen=True)
 class OrderCheck:
-    """The answer to an order, with every block that fired."""
+    """The answer to an order, with every block that fired, and who may release it against them."""
 
     outcome: str
     exposure: Decimal
     room: Decimal
     blocks: tuple[Evaluation, ...]
     releases: tuple[Release, ...]
+    authority: Evaluation
 
 
 def exposure_until(open_amount: Decimal, unbilled: Sequence[Order], order: Order, last: date) -> Decimal:
@@ -88,7 +89,10 @@ def check_order(
     outcome = "hold" if "hold" in actions else "refer" if "refer" in actions else "release"
     releases = () if outcome == "release" else _releases(order, exposure, room, decision, idle_days, rulebook)
     fits = round_money(max(room, _NOTHING), decision.limit.currency)
-    return OrderCheck(outcome, exposure, fits, tuple(blocks), releases)
+    authority = rulebook.tables["authority"](
+        amount=exposure, customer_class=decision.customer_class, grade=decision.grade
+    )
+    return OrderCheck(outcome, exposure, fits, tuple(blocks), releases, authority)
 
 
 def _blocks(
@@ -105,6 +109,7 @@ def _blocks(
         dpd_days=decision.position.dpd_days,
         order_multiple=order.amount / monthly if monthly > 0 else None,
         idle_days=idle_days,
+        is_stopped=decision.terms.is_stopped,
     )
 
 

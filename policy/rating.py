@@ -25,6 +25,7 @@ def rate(
     pd_12m: Decimal,
     dpd_days: Decimal | None,
     broken_promises: Decimal | None,
+    rung: int,
     file: CreditFile,
     as_of: date,
     rulebook: Rulebook,
@@ -42,7 +43,7 @@ def rate(
         )
         grade = override.grade if applied.outputs["applies"] else grade
         trace.append(applied)
-    chosen = tables["customer_class"](grade=grade, dpd_days=dpd_days, broken_promises=broken_promises)
+    chosen = tables["customer_class"](grade=grade, dpd_days=dpd_days, broken_promises=broken_promises, rung=rung)
     return Rating(grade, str(chosen.outputs["customer_class"]), (*trace, chosen))
 
 

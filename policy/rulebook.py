@@ -20,7 +20,8 @@ from policy.tables import Table, compile_table
 RULES = Path(__file__).parent / "rules"
 TABLES = (
     "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
-    "authority", "outcome", "review", "order_blocks", "warnings", "collection_stage",
+    "authority", "outcome", "review", "order_blocks", "warnings", "ladder_moves", "ladder", "collection_stage",
+    "collection_strategy", "quiet_days", "late_interest", "provision_matrix",
 )  # fmt: skip
 # Rows of these become reasons, blocks or warnings: they speak Chinese too.
 REASONED = ("hard_stops", "authority", "outcome", "order_blocks", "warnings")
@@ -37,9 +38,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "base_score": ("0", "1000"),
     "base_odds": ("1", "1000"),
     "points_to_double_odds": ("1", "200"),
-    "contact_effect": ("0", "1"),
-    "contact_days_saved": ("0", "365"),
-    "contact_minutes": ("1", "480"),
+    "collector_cost": ("0", "1000"),
+    "insurer_extension_days": ("0", "365"),
+    "insurer_handover_days": ("0", "365"),
 }
 
 

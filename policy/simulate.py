@@ -7,7 +7,7 @@ differ in its last cent. Nothing is on file and nothing is asked for: that belon
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 from data.money import minor_digits
 from policy.decide import SHORTEST_YEAR, Decision, Facts, decide
 from policy.economics import PD_FLOOR
+from policy.ladder import Promise, rung_on
 from policy.rulebook import Rulebook
 from policy.tables import Table
 
@@ -35,6 +36,8 @@ class Portfolio:
     ----------
     groups : mapping of str to array
         Further ways to break the figures down, e.g. ``sector``.
+    promises : mapping of int to tuple of Promise
+        Of those customers, by place, who have made any.
     """
 
     customer_ids: Sequence[str]
@@ -45,14 +48,16 @@ class Portfolio:
     equity: Floats
     turnover: Floats
     groups: Mapping[str, Array]
+    promises: Mapping[int, tuple[Promise, ...]] = field(default_factory=dict)
 
     def facts(self, place: int) -> Facts:
         """Return what the rules are asked about one customer."""
         row = {name: float(column[place]) for name, column in self.features.items()}
         standing = float(self.equity[place]), float(self.turnover[place])
         return Facts(
-            float(self.pd_12m[place]), self.currency, row, self.as_of, equity=standing[0], turnover=standing[1]
-        )
+            float(self.pd_12m[place]), self.currency, row, self.as_of, equity=standing[0], turnover=standing[1],
+            promises=self.promises.get(place, ()), customer_id=self.customer_ids[place],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
     dpd, sales, late = f["dpd_days"], _annual_sales(f), np.nan_to_num(f["dbt_days_mean_365d"])
     # 1. Rating: nothing is on file.
     (grade,) = answer("master_scale", "grade", pd_12m=portfolio.pd_12m)
-    (class_,) = answer("customer_class", "customer_class", grade=grade, dpd_days=dpd,
+    rung = _rungs(portfolio, rulebook)
+    (class_,) = answer("customer_class", "customer_class", grade=grade, dpd_days=dpd, rung=rung,
                        broken_promises=f["broken_promises_365d"])  # fmt: skip
     # 2-3. Hard stops and terms.
     (stop,) = answer(
@@ -130,6 +136,8 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
         open_amount=np.where(np.isnan(f["open_amount"]), np.nan, used), disputed_share=f["disputed_share"],
     )  # fmt: skip
     terms, prepaid = answer("terms", "terms_days", "is_prepaid", grade=grade, customer_class=class_)
+    change, stopped = answer("ladder", "days_change", "is_stopped", rung=rung)
+    terms = np.where(terms > 0, np.maximum(terms + change, 0), 0)
     # 4. Limit.
     risk = portfolio.pd_12m * p["lgd"] + p["hurdle_rate"] * capital_ratios(
         portfolio.pd_12m, p["lgd"], p["capital_confidence"]
@@ -153,7 +161,8 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
     # 6. What it costs; and whether a usual month's order would be held.
     blocked = lookup(
         tables["order_blocks"], n, is_prepaid=np.zeros(n, bool), is_small=sales / 12 <= p["small_order"],
-        outcome=outcome, customer_class=class_, is_over_limit=used + sales / 12 > limit, pays_in_advance=prepaid,
+        outcome=outcome, customer_class=class_, is_over_limit=used + sales / 12 > limit,
+        pays_in_advance=(prepaid > 0) | (stopped > 0), is_stopped=stopped > 0,
         dpd_days=dpd, order_multiple=np.where(sales > 0, 1.0, np.nan), idle_days=f["days_since_last_invoice"],
     )  # fmt: skip
     exposure = np.maximum(limit, used)
@@ -162,6 +171,13 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
         is_held=blocked >= 0, expected_loss=portfolio.pd_12m * p["lgd"] * exposure,
         eva=margin - exposure * (p["cost_of_funds"] + risk),
     )  # fmt: skip
+
+
+def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Array:
+    rungs: Array = np.zeros(len(portfolio.customer_ids))
+    for place, promises in portfolio.promises.items():
+        rungs[place] = rung_on(promises, portfolio.as_of, rulebook).rung
+    return rungs
 
 
 def capital_ratios(pd_12m: Floats, lgd: float, confidence: float) -> Floats:

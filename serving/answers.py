@@ -14,12 +14,14 @@ import orjson
 from pydantic import BaseModel
 
 from data.account import day_number
+from data.acts import settled_promises
 from data.asof import KnownAccount
 from data.money import round_money, to_minor
 from features.build import rates_on
 from features.catalogue import NAMES
 from policy.credit_file import NOTHING_ON_FILE
 from policy.decide import Decision, Facts, Request, Terms, decide
+from policy.ladder import Promise
 from policy.orders import Order, OrderCheck
 from policy.pricing import discount_per_year
 from policy.rulebook import Rulebook
@@ -78,6 +80,8 @@ class Scored:
             request,
             file.credit_file() if file else NOTHING_ON_FILE,
             *account.last_statement(),
+            promises=tuple(Promise(*one) for one in settled_promises(known.account)),
+            customer_id=known.request.customer_id,
         )
 
 
@@ -158,6 +162,7 @@ def order_entry_of(
             {"code": block.fired, "text": block.because, "text_zh": block.because_zh, **block.outputs}
             for block in check.blocks
         ],
+        "authority": check.authority.outputs,
         "releases": [{**vars(release), "currency": currency} for release in check.releases],
         "price_floor": floor,
         "customer": {
@@ -166,7 +171,7 @@ def order_entry_of(
             **{name: decided[name] for name in ("grade", "customer_class", "limit", "terms")},
             "reasons": reasons,
         },
-        "rules": [*decision.trace, *check.blocks],
+        "rules": [*decision.trace, *check.blocks, check.authority],
         "model": model_of(champion),
         "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
         "features": one.facts.features,
@@ -249,8 +254,10 @@ def _decided(decision: Decision) -> dict[str, Any]:
     currency = decision.limit.currency
     collection = decision.collection and {
         "stage": decision.collection.stage,
+        "channel": decision.collection.channel,
         "value_per_minute": {"amount": decision.collection.value_per_minute, "currency": currency},
         "because": decision.collection.because,
+        "because_zh": decision.collection.because_zh,
     }
     limit, floor = decision.limit, decision.price_floor
     return {
@@ -269,6 +276,7 @@ def _decided(decision: Decision) -> dict[str, Any]:
         "authority": {"approver": decision.approver, "persons": decision.persons},
         "expected_loss": {"amount": decision.expected_loss, "currency": currency},
         "next_review_on": decision.next_review_on,
+        "ladder": {"rung": decision.rung.rung, "since": decision.rung.since},
         "collection": collection,
     }
 

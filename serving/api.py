@@ -13,7 +13,6 @@ import anyio.to_thread
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from data.errors import (
+    AuthorityError,
     ConflictError,
     InputError,
     ModelError,
@@ -31,14 +31,17 @@ from data.errors import (
     UnknownCustomerError,
     UnknownDecisionError,
 )
-from serving import questions, schemas
+from serving import questions
+from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
 from serving.desk import Desk
+from serving.openapi import LONGEST_KEY, openapi
+from serving.portfolio import simulation_answer
 from serving.scoring import Engine
 from serving.watch import Metrics, Watch
 from serving.watchlist import warnings_about
+from serving.worklist import record_contact, worklist_answer
 
 log = logging.getLogger("obligor")
-LONGEST_KEY = 200
 THREADS = 2
 MOST_AT_ONCE = 100  # of a batch, before others have their turn
 # The first class that fits gives the status.
@@ -46,6 +49,7 @@ _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
     (UnknownDecisionError, 404),
     (ConflictError, 409),
+    (AuthorityError, 403),
     (InputError, 422),
     (ModelError, 503),
     (RecordError, 503),
@@ -65,6 +69,13 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
         Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
         Route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
+        Route("/cases", _get_cases, methods=["GET"]),
+        Route("/cases/{case_id}", _get_case, methods=["GET"]),
+        Route("/cases/{case_id}/resolve", _post_resolution, methods=["POST"]),
+        Route("/cases/{case_id}/reevaluate", _post_reevaluation, methods=["POST"]),
+        Route("/worklist", _get_worklist, methods=["GET"]),
+        Route("/contacts", _post_contact, methods=["POST"]),
+        Route("/policy/simulations", _post_simulation, methods=["POST"]),
         Route("/openapi.json", _get_openapi, methods=["GET"]),
         Route("/metrics", _get_metrics, methods=["GET"]),
         Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
@@ -145,6 +156,38 @@ async def _get_customer_decisions(request: Request) -> Response:
 async def _get_warnings(request: Request) -> Response:
     engine, customer_id = _engine(request), request.path_params["customer_id"]
     return _json(await _in_thread(request, warnings_about, customer_id, engine.record, engine.rulebooks))
+
+
+async def _get_cases(request: Request) -> Response:
+    return _json(await _in_thread(request, open_cases, _engine(request)))
+
+
+async def _get_case(request: Request) -> Response:
+    return _json(await _in_thread(request, case_answer, request.path_params["case_id"], _engine(request)))
+
+
+async def _post_resolution(request: Request) -> Response:
+    asked, case_id = _parsed(questions.ResolutionRequest, await _json_body(request)), request.path_params["case_id"]
+    return _json(await _in_thread(request, resolve_case, case_id, asked, _engine(request)))
+
+
+async def _post_reevaluation(request: Request) -> Response:
+    return _json(await _in_thread(request, reevaluate_case, request.path_params["case_id"], _engine(request)))
+
+
+async def _get_worklist(request: Request) -> Response:
+    asked = _parsed(questions.WorklistQuery, orjson.dumps(dict(request.query_params)))
+    return _json(await _in_thread(request, worklist_answer, asked, _engine(request)))
+
+
+async def _post_contact(request: Request) -> Response:
+    asked = _parsed(questions.ContactRequest, await _json_body(request))
+    return _json(await _in_thread(request, record_contact, asked, _key(request), _engine(request)))
+
+
+async def _post_simulation(request: Request) -> Response:
+    asked = _parsed(questions.SimulationRequest, await _json_body(request))
+    return _json(await _in_thread(request, simulation_answer, asked, _engine(request)))
 
 
 async def _get_openapi(request: Request) -> Response:
@@ -235,68 +278,3 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     log.error("bug: %s on %s", type(error).__name__, request.method)
     problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "a bug; please report"}
     return _json(orjson.dumps(problem), 500, "application/problem+json")
-
-
-def openapi() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the service."""
-    shapes = (
-        questions.DecisionRequest, schemas.DecisionAnswer, questions.BatchRequest, schemas.BatchAnswer,
-        schemas.DecisionList, questions.OrderRequest, schemas.OrderAnswer, questions.ScoreRequest, schemas.ScoreAnswer,
-        schemas.Problem, schemas.WarningsAnswer,
-    )  # fmt: skip
-    inputs: list[Any] = [
-        (shape, "validation" if issubclass(shape, questions.Body) else "serialization") for shape in shapes
-    ]
-    _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
-    key = {
-        "name": "Idempotency-Key", "in": "header", "required": False,
-        "description": "A repeated request with the same key gets the stored answer",
-        "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
-    }  # fmt: skip
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Obligor", "version": "1", "description": "Explained and recorded credit decisions"},
-        "paths": {
-            "/v1/decisions": {"post": _operation("decide", "DecisionRequest", "DecisionAnswer", [key],
-                                                 ("404", "409", "415", "422", "503"))},
-            "/v1/decisions/batch": {"post": _operation("decideBatch", "BatchRequest", "BatchAnswer", [key],
-                                                       ("409", "415", "422", "503"))},
-            "/v1/orders/check": {"post": _operation("checkOrder", "OrderRequest", "OrderAnswer", [key],
-                                                    ("404", "409", "415", "422", "503"))},
-            "/v1/scores": {"post": _operation("score", "ScoreRequest", "ScoreAnswer", [], ("415", "422", "503"))},
-            "/v1/decisions/{decision_id}": {"get": _operation(
-                "getDecision", None, "DecisionAnswer", [_in_path("decision_id")], ("404", "503"))},
-            "/v1/customers/{customer_id}/decisions": {"get": _operation(
-                "getCustomerDecisions", None, "DecisionList", [_in_path("customer_id")], ("404", "503"))},
-            "/v1/customers/{customer_id}/warnings": {"get": _operation(
-                "getWarnings", None, "WarningsAnswer", [_in_path("customer_id")], ("404", "503"))},
-            "/v1/metrics": {"get": {"operationId": "metrics", "responses": {
-                "200": {"description": "Counts and times by route", "content": {"text/plain": {}}}}}},
-            "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},
-            "/readyz": {"get": {"operationId": "readyz", "responses": {
-                "200": {"description": "A champion is loaded"}, "503": {"description": "Not ready"}}}},
-        },
-        "components": {"schemas": definitions["$defs"]},
-    }  # fmt: skip
-
-
-def _in_path(name: str) -> dict[str, Any]:
-    shape = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^/]+$"}
-    return {"name": name, "in": "path", "required": True, "schema": shape}
-
-
-def _operation(
-    name: str, body: str | None, answer: str, parameters: list[dict[str, Any]], errors: tuple[str, ...]
-) -> dict[str, Any]:
-    def content(shape: str, media: str = "application/json") -> dict[str, Any]:
-        return {media: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
-
-    problem = {"description": "A problem (RFC 9457)", "content": content("Problem", "application/problem+json")}
-    operation: dict[str, Any] = {
-        "operationId": name,
-        "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": content(answer)}, **dict.fromkeys(errors, problem)},
-    }
-    if body:
-        operation["requestBody"] = {"required": True, "content": content(body)}
-    return operation

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 
-from data.asof import known_on
+from data.account import Account, accounts_of, rates_of
+from data.acts import settled_promises
+from data.asof import KnownAccount, known_account
+from data.errors import AsOfError, SchemaError, UnknownCustomerError
 from data.ledger import Ledger
-from features.build import build_features
-from policy.simulate import Portfolio
+from features.build import account_features
+from features.catalogue import NAMES
+from policy.ladder import Promise
+from policy.rulebook import Rulebook, folders, read_rulebook
+from policy.simulate import Portfolio, movers, simulate, summary, what_if
+from serving.questions import SimulationRequest
+from serving.scoring import Engine
 from training.pd_model import PdModel
 
-GROUPS = ("sector", "country")
+MOST_SIMULATED = 50_000  # customers, in one request
+_ACTIVE = NAMES.index("days_since_first_invoice")
 
 
-def portfolio_of(ledger: Ledger, as_of: date, model: PdModel) -> Portfolio:
+def portfolio_of(accounts: Iterable[Account], as_of: date, model: PdModel) -> Portfolio:
     """Return every customer known on a day who has had an invoice, with PD, features and the last statement.
 
     Raises
@@ -23,19 +37,88 @@ def portfolio_of(ledger: Ledger, as_of: date, model: PdModel) -> Portfolio:
     AsOfError
         Where no invoice was known by then.
     """
-    known = known_on(ledger, as_of)
-    frame = build_features(known)
-    frame = frame[frame["days_since_first_invoice"].notna()]
-    last = known.ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
-    last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(frame.index)
-    people = known.ledger["customers"].set_index("customer_id").reindex(frame.index)
+    known = list(known_accounts(accounts, as_of))
+    if not known:
+        raise AsOfError(f"no invoice was known on {as_of}", where="as_of", do="ask for a later day")
+    rows = account_features(known)
+    is_active = ~np.isnan(rows[:, _ACTIVE])
+    rows, people = rows[is_active], [one for one, active in zip(known, is_active, strict=True) if active]
+    standing = np.array([one.account.last_statement() for one in people])
+    groups = {name: np.array([getattr(one.account, name) for one in people]) for name in ("sector", "country")}
+    promises = ((place, settled_promises(one)) for place, one in enumerate(people))
     return Portfolio(
-        customer_ids=list(frame.index),
-        currency=ledger.currency,
+        customer_ids=[one.account.customer_id for one in people],
+        currency=people[0].account.currency,
         as_of=as_of,
-        pd_12m=model.predict_pd_12m(frame.to_numpy()),
-        features={str(name): frame[name].to_numpy() for name in frame},
-        equity=last["equity"].to_numpy(dtype=np.float64),
-        turnover=last["turnover"].to_numpy(dtype=np.float64),
-        groups={name: people[name].astype("str").to_numpy() for name in GROUPS if name in people},
+        pd_12m=model.predict_pd_12m(rows),
+        features=dict(zip(NAMES, np.ascontiguousarray(rows.T), strict=True)),
+        equity=standing[:, 0],
+        turnover=standing[:, 1],
+        groups={name: found for name, found in groups.items() if (found != "").any()},
+        promises={place: tuple(Promise(*one) for one in found) for place, found in promises if found},
     )
+
+
+def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
+    """Give every account of a ledger, with the rates it needs."""
+    rates = rates_of(ledger)
+    for account in accounts_of(ledger):
+        foreign = {code: rates[code] for code in account.currencies if code in rates}
+        yield replace(account, rates=foreign) if foreign else account
+
+
+def known_accounts(accounts: Iterable[Account], as_of: date) -> Iterator[KnownAccount]:
+    """Give what was known of each account on a day, where anything was."""
+    for account in accounts:
+        try:
+            yield known_account(account, as_of)
+        except AsOfError:
+            continue  # this customer's first invoice came later
+
+
+def simulation(portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None) -> dict[str, Any]:
+    """Return what changes from one rulebook to another: by groups with the largest movers, or for one customer.
+
+    Raises
+    ------
+    UnknownCustomerError
+        Where that customer was not known on the day.
+    """
+    if customer_id is not None:
+        if customer_id not in portfolio.customer_ids:
+            said = f"no customer {customer_id!r} on {portfolio.as_of}"
+            raise UnknownCustomerError(said, where="customer_id", do="ask about one of the ledger")
+        facts = portfolio.facts(list(portfolio.customer_ids).index(customer_id))
+        return {"movers": [what_if(customer_id, facts, old, new)]}
+    before, after = simulate(portfolio, old), simulate(portfolio, new)
+    return {**summary(portfolio, before, after), "movers": movers(portfolio, old, new, before, after)}
+
+
+def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
+    """Return a simulation on the loaded ledger as JSON; nothing is recorded.
+
+    Raises
+    ------
+    AsOfError, SchemaError, UnknownCustomerError
+        Where day, rulebook or customer are not there, or the ledger is too large for one request.
+    """
+    as_of, today = asked.as_of or engine.last_day(), engine.now().date()
+    if as_of > today:
+        raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")
+    books = [_rulebook(engine.rules, version, where) for version, where in ((asked.from_, "from"), (asked.to, "to"))]
+    if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
+        do = "run `obligor policy simulate`"
+        raise SchemaError(f"more than {MOST_SIMULATED} customers", where="ledger store", do=do)
+    portfolio = portfolio_of(engine.ledger.every(), as_of, engine.champions.current().model)
+    found = simulation(portfolio, books[0], books[1], asked.customer_id)
+    answer = {"from": asked.from_, "to": asked.to, "as_of": as_of, "currency": portfolio.currency,
+              "movers": found.pop("movers"), "by": found}  # fmt: skip
+    return orjson.dumps(answer, default=str)
+
+
+def _rulebook(rules: Path, version: str, where: str) -> Rulebook:
+    """A rulebook of the folder, drafts too; the version is looked up, never put into a path."""
+    found = {folder.name: folder for folder in folders(rules)}
+    if version not in found:
+        raise SchemaError(f"no rulebook {version!r}", where=where, expected=f"one of {sorted(found)}")
+    return read_rulebook(found[version])

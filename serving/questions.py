@@ -6,19 +6,19 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from data.errors import SchemaError
 from data.money import MINOR_DIGITS, minor_digits
 from policy.credit_file import (
     Assessment,
     CreditFile,
-    Group,
     LimitEvent,
     Override,
     Security,
     TemporaryLimit,
 )
+from policy.groups import Group
 
 MOST_IN_BATCH = 1000
 MOST_ROWS = 20_000
@@ -203,10 +203,15 @@ class TemporaryLimitBody(Body):
 
 
 class GroupBody(Body):
-    """The limit of the customer's group and what its other members owe, in the reporting currency."""
+    """A group of the tree the customer belongs to, in the reporting currency."""
 
+    name: Id
     limit: AmountOrZero
-    exposure_of_others: AmountOrZero
+    exposure_of_others: AmountOrZero = Field(description="What its other members owe, groups below it included")
+    parent: Id | None = None
+    members: Annotated[list[Id], Field(max_length=1000)] = Field(
+        default=[], description="Customers that belong to it directly; may be left out where there is one group only"
+    )
 
 
 class LimitEventBody(Body):
@@ -225,7 +230,7 @@ class CreditFileBody(Body):
     override: OverrideBody | None = None
     securities: Annotated[list[SecurityBody], Field(max_length=100)] = []
     temporary_limit: TemporaryLimitBody | None = None
-    group: GroupBody | None = None
+    groups: Annotated[list[GroupBody], Field(max_length=100)] = Field(default=[], description="A tree by `parent`")
     limit_event: LimitEventBody | None = None
     payment_details_changed_on: date | None = Field(None, description="Bank account or method of payment")
 
@@ -236,7 +241,7 @@ class CreditFileBody(Body):
             override=Override(**vars(self.override)) if self.override else None,
             securities=tuple(Security(**vars(security)) for security in self.securities),
             temporary_limit=TemporaryLimit(**vars(self.temporary_limit)) if self.temporary_limit else None,
-            group=Group(**vars(self.group)) if self.group else None,
+            groups=tuple(Group(**vars(group) | {"members": tuple(group.members)}) for group in self.groups),
             limit_event=LimitEvent(**vars(self.limit_event)) if self.limit_event else None,
             payment_details_changed_on=self.payment_details_changed_on,
         )
@@ -248,6 +253,7 @@ class DecisionRequest(Body):
     customer_id: Id
     as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
     request: CreditRequest | None = None
+    requested_by: Person | None = Field(None, description="Who asks: this person may not resolve the case")
     file: CreditFileBody | None = Field(None, description="What people have put on file")
     ledger: InlineLedger | None = None
 
@@ -270,12 +276,70 @@ class OrderRequest(Body):
     unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(
         default=[], description="Orders accepted before and not invoiced yet"
     )
+    requested_by: Person | None = Field(None, description="Who asks: this person may not resolve the case")
     file: CreditFileBody | None = Field(None, description="What people have put on file")
     ledger: InlineLedger | None = None
 
     def question(self) -> DecisionRequest:
         """Return the question about the customer that comes first."""
         return DecisionRequest(customer_id=self.customer_id, as_of=self.as_of, file=self.file, ledger=self.ledger)
+
+
+class ResolutionRequest(Body):
+    """What a person decides about a case."""
+
+    by: Person
+    role: Literal["credit_analyst", "credit_manager", "director"]
+    outcome: Literal["approve", "decline"]
+    because: Because
+
+
+class PromiseBody(Body):
+    """A promise to pay an amount by a day."""
+
+    amount: Amount
+    currency: Currency
+    pay_by: date
+
+
+class ContactRequest(Body):
+    """A contact with a customer about what is overdue, and how it ended."""
+
+    customer_id: Id
+    contacted_on: date | None = Field(None, description="Default today")
+    by: Person
+    channel: Literal["mail", "call", "visit", "lawyer"]
+    outcome: Literal["reached", "no_answer", "promise", "dispute", "refused", "handed_over"]
+    promise: PromiseBody | None = Field(None, description="With outcome `promise`, and only then")
+    next_contact_on: date | None = Field(None, description="Default what the rules say")
+    note: Because | None = None
+
+    @model_validator(mode="after")
+    def _promises_go_together(self) -> ContactRequest:
+        if (self.outcome == "promise") != (self.promise is not None):
+            raise ValueError("outcome `promise` and the promise go together: give both or neither")
+        return self
+
+
+class WorklistQuery(Body):
+    """How much time there is, and for which day."""
+
+    model_config = ConfigDict(strict=False)
+
+    as_of: date | None = None
+    collectors: Annotated[int, Field(ge=1, le=1000)] = 1
+    minutes: Annotated[int, Field(ge=1, le=1440)] = 420
+
+
+class SimulationRequest(Body):
+    """Two rulebooks to compare on the loaded ledger; drafts too."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    from_: Annotated[str, Field(alias="from", pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    as_of: date | None = Field(None, description="Default the ledger's last day")
+    customer_id: Id | None = Field(None, description="Only this customer: what if")
 
 
 class BatchRequest(Body):

@@ -1,4 +1,7 @@
-"""The decision record: append-only, durable before any answer leaves, one entry per idempotency key."""
+"""The record: append-only, durable before any answer leaves, one entry per idempotency key.
+
+Decisions, order checks, resolutions of cases and contacts of collectors are entries of one log.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,26 @@ _DECISIONS = sa.Table(
     "decisions",
     _METADATA,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    # From here on the fields of `Entry`, in their order.
     sa.Column("decision_id", sa.String(36), nullable=False, unique=True),
-    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
     sa.Column("customer_id", sa.String(128), nullable=False, index=True),
     sa.Column("as_of", sa.Date, nullable=False),
     sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("idempotency_key", sa.String(300), nullable=True, unique=True),
     sa.Column("request_sha256", sa.String(64), nullable=False),
-    sa.Column("outcome", sa.String(8), nullable=False),
-    sa.Column("pd_12m", sa.Float, nullable=False),
-    sa.Column("grade", sa.Integer, nullable=False),
-    # Money as whole minor units: an SQLite Numeric loses cents past 2**53.
-    sa.Column("limit_minor", sa.BigInteger, nullable=False),
-    sa.Column("currency", sa.String(3), nullable=False),
-    sa.Column("model_sha256", sa.String(64), nullable=False),
-    sa.Column("policy_sha256", sa.String(64), nullable=False),
+    sa.Column("outcome", sa.String(12), nullable=False),
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
+    sa.Column("about", sa.String(36), nullable=True, index=True),
+    sa.Column("pd_12m", sa.Float, nullable=True),
+    sa.Column("grade", sa.Integer, nullable=True),
+    # Money as whole minor units: an SQLite Numeric loses cents past 2**53.
+    sa.Column("limit_minor", sa.BigInteger, nullable=True),
+    sa.Column("currency", sa.String(3), nullable=True),
+    sa.Column("model_sha256", sa.String(64), nullable=True),
+    sa.Column("policy_sha256", sa.String(64), nullable=True),
+    sa.Index("decisions_by_kind", "kind", "outcome", "about"),
 )
 for _action in ("UPDATE", "DELETE"):
     sa.event.listen(
@@ -52,7 +58,15 @@ for _action in ("UPDATE", "DELETE"):
 
 @dataclass(frozen=True)
 class Entry:
-    """One decision, or order check, as it is kept; `body` is the exact text of the answer."""
+    """One entry as it is kept; `body` is the exact text of the answer.
+
+    Attributes
+    ----------
+    kind : {"decision", "order", "resolution", "contact"}
+        A decision that refers, or an order that is held, is a case; its id is the decision's.
+    about : str, optional
+        The case a resolution, or a decision made again, is about.
+    """
 
     decision_id: str
     kind: str
@@ -62,14 +76,53 @@ class Entry:
     idempotency_key: str | None
     request_sha256: str
     outcome: str
-    pd_12m: float
-    grade: int
-    limit_minor: int
-    currency: str
-    model_sha256: str
-    policy_sha256: str
     request: str
     body: str
+    about: str | None = None
+    pd_12m: float | None = None
+    grade: int | None = None
+    limit_minor: int | None = None
+    currency: str | None = None
+    model_sha256: str | None = None
+    policy_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the log says of an entry."""
+
+    kind: str
+    outcome: str
+    request: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case: the entry that opened it, and those about it."""
+
+    opening: Kept
+    later: tuple[Kept, ...]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was resolved, or approved when decided again."""
+        return any(one.outcome in CLOSING for one in self.later)
+
+
+# A decision or order with one of these opens a case; an entry about it with one of those closes it.
+OPENING, CLOSING = ("refer", "hold"), ("approve", "release", "decline")
+_CASE_COLUMNS = sa.select(
+    *(_DECISIONS.c[name] for name in ("decision_id", "about", "kind", "outcome", "request", "body"))
+)
+
+
+def _is_case(row: sa.Row[Any]) -> bool:
+    return row.about is None and row.kind in ("decision", "order") and row.outcome in OPENING
+
+
+def _kept(row: sa.Row[Any]) -> Kept:
+    return Kept(str(row.kind), str(row.outcome), str(row.request), str(row.body))
 
 
 _FIELDS = tuple(field.name for field in fields(Entry))
@@ -184,6 +237,53 @@ class Record:
             .limit(limit)
         )
         return [(str(row.request), str(row.body)) for row in self._rows(query)]
+
+    def case(self, case_id: str) -> Case:
+        """Return the decision or order check that is a case, with every entry about it, oldest first.
+
+        Raises
+        ------
+        UnknownDecisionError
+            Where there is none of that id, or it was no case.
+        """
+        is_meant = sa.or_(_DECISIONS.c.decision_id == case_id, _DECISIONS.c.about == case_id)
+        rows = self._rows(_CASE_COLUMNS.where(is_meant).order_by(_DECISIONS.c.seq))
+        if not rows or rows[0].decision_id != case_id or not _is_case(rows[0]):
+            raise UnknownDecisionError(f"no case {case_id!r}", where="case_id", do="GET /v1/cases lists the open ones")
+        opening, *later = (_kept(row) for row in rows)
+        return Case(opening, tuple(later))
+
+    def open_cases(self, limit: int = 200) -> list[str]:
+        """Return the ids of the oldest cases nobody has resolved."""
+        later = _DECISIONS.alias()
+        is_closed = sa.exists().where(later.c.about == _DECISIONS.c.decision_id, later.c.outcome.in_(CLOSING))
+        query = (
+            sa.select(_DECISIONS.c.decision_id)
+            .where(_DECISIONS.c.about.is_(None), _DECISIONS.c.outcome.in_(OPENING), ~is_closed)
+            .order_by(_DECISIONS.c.seq)
+            .limit(limit)
+        )
+        return [str(row.decision_id) for row in self._rows(query)]
+
+    def contacts(self, first: date, last: date) -> dict[str, list[str]]:
+        """Return the contacts of each customer made on days from the first to the last, in the order recorded."""
+        found = dict[str, list[str]]()
+        query = sa.select(_DECISIONS.c.customer_id, _DECISIONS.c.body).order_by(_DECISIONS.c.seq)
+        for row in self._rows(query.where(_DECISIONS.c.kind == "contact", _DECISIONS.c.as_of.between(first, last))):
+            found.setdefault(str(row.customer_id), []).append(str(row.body))
+        return found
+
+    def last_filed(self, as_of: date) -> dict[str, str]:
+        """Return the last request about each customer, made for a day up to `as_of`, where it had something on file."""
+        last = (
+            sa.select(sa.func.max(_DECISIONS.c.seq))
+            .where(_DECISIONS.c.kind == "decision", _DECISIONS.c.as_of <= as_of)
+            .group_by(_DECISIONS.c.customer_id)
+        )
+        query = sa.select(_DECISIONS.c.customer_id, _DECISIONS.c.request).where(
+            _DECISIONS.c.seq.in_(last), _DECISIONS.c.request.like('%"file":{%')
+        )
+        return {str(row.customer_id): str(row.request) for row in self._rows(query)}
 
     def answered(self, idempotency_key: str, request_sha256: str) -> str | None:
         """Return the stored answer to a key, None where it is new.

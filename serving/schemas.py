@@ -145,8 +145,17 @@ class Collection(BaseModel):
     """For an overdue account: its stage, and what a contact is worth per minute."""
 
     stage: str
+    channel: str
     value_per_minute: Money
     because: str
+    because_zh: str
+
+
+class LadderAnswer(BaseModel):
+    """The rung kept and broken promises led to: -3 (nothing goes out unpaid) to 2, and since when."""
+
+    rung: int
+    since: date | None
 
 
 class LedgerAnswer(BaseModel):
@@ -175,6 +184,7 @@ class DecisionAnswer(BaseModel):
     expected_loss: Money
     next_review_on: date
     collection: Collection | None
+    ladder: LadderAnswer
     reasons: list[Reason]
     counterfactuals: list[Counterfactual] = Field(max_length=3)
     explanation: Explanation
@@ -215,6 +225,7 @@ class OrderAnswer(BaseModel):
     exposure: Money = Field(description="Open items, unbilled orders in the horizon, and the order")
     room: Money = Field(description="What fits the limit")
     blocks: list[Block]
+    authority: Authority = Field(description="Who may release it against its blocks")
     releases: list[ReleaseAnswer]
     price_floor: PriceFloorAnswer | None
     customer: OrderCustomer

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from math import isnan
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from data.account import Account
 from data.asof import KnownAccount, known_account
@@ -21,7 +23,7 @@ from features.build import account_features
 from features.catalogue import NAMES
 from policy.decide import decide
 from policy.orders import check_order
-from policy.rulebook import Rulebook, in_force, read_rulebooks
+from policy.rulebook import RULES, Rulebook, in_force, read_rulebooks
 from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer, sha256_of
 from serving.champion import ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
@@ -46,6 +48,8 @@ class Engine:
         The time, with its zone.
     new_id : callable
         A fresh decision id.
+    rules : Path
+        The folder of the rulebooks; drafts in it can be simulated.
     """
 
     ledger: LedgerStore
@@ -54,6 +58,21 @@ class Engine:
     rulebooks: Sequence[Rulebook]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    rules: Path = RULES
+
+    def last_day(self) -> date:
+        """Return the last day the loaded ledger knows of, or today where that is earlier.
+
+        Raises
+        ------
+        SchemaError
+            Where no ledger is loaded.
+        """
+        first = self.ledger.customer_ids(1)
+        if not first:
+            raise self.ledger.unknown("")
+        today, last = self.now().date(), self.ledger.account(first[0]).observed_until
+        return min(last, today) if last else today
 
     def decide(self, request: DecisionRequest, key: str | None = None) -> str:
         """Return the recorded answer to one request as JSON text; a repeated key gets the stored one."""
@@ -68,7 +87,7 @@ class Engine:
             Where no answer at all can be given.
         """
         # 1-2. What was answered before is not asked again, and needs no model.
-        done: list[str | ObligorError | None] = [self._answered(*pair) for pair in zip(requests, keys, strict=True)]
+        done: list[str | ObligorError | None] = [self.answered(*pair) for pair in zip(requests, keys, strict=True)]
         asked = [place for place, answer in enumerate(done) if answer is None]
         entries = self._entries([requests[place] for place in asked], [keys[place] for place in asked])
         for place, entry in zip(asked, entries, strict=True):
@@ -127,26 +146,51 @@ class Engine:
         ObligorError
             Where no answer can be given.
         """
-        stored = self._answered(request, key)
+        stored = self.answered(request, key)
         if stored is not None:
             return _or_raise(stored)
-        champion, orders = self.champions.current(), [request.order, *request.unbilled]
-        known = self._known_one(request.question(), None, [order.currency for order in orders])
-        (scored,) = _scored(champion.model, _features([known]))
-        one = self._decided(known, key, _or_raise(scored))
-        order, *unbilled = (known.order(order) for order in orders)
-        idle = one.facts.features["days_since_last_invoice"]
-        idle_days = None if isnan(idle) else Decimal(str(idle))
-        check = check_order(order, unbilled, one.decision, idle_days, known.account.as_of, one.rulebook)
-        entry = order_entry_of(one, request, order, check, champion, self.new_id(), self.now())
+        entry = self._order_entry(request, key)
         try:
             self.record.append([entry])
         except ConflictError:
             return self.check_order(request, key)
         return entry.body
 
-    def _answered(self, request: DecisionRequest | OrderRequest, key: str | None) -> str | ObligorError | None:
-        """The stored answer to a key, or that the key is taken; None where the question is new."""
+    def again(self, kind: str, request: str) -> Entry:
+        """Answer a recorded request about a decision or an order with what is known today; nothing is recorded.
+
+        Raises
+        ------
+        SchemaError
+            Where the request came with a ledger of its own.
+        """
+        shape = DecisionRequest if kind == "decision" else OrderRequest
+        asked = shape.model_validate_json(request).model_copy(update={"as_of": None})
+        if asked.ledger is not None:
+            do = "send a new request with the ledger as it is now"
+            raise SchemaError("came with a ledger of its own", where="case_id", do=do)
+        if isinstance(asked, OrderRequest):
+            return self._order_entry(asked, None)
+        return _or_raise(self._entries([asked], [None])[0])
+
+    def look(self, question: DecisionRequest, currencies: Sequence[str] = ()) -> Decided:
+        """Decide on one customer without recording it: what orders and contacts are measured by."""
+        known = self._known_one(question, None, currencies)
+        (scored,) = _scored(self.champions.current().model, _features([known]))
+        return self._decided(known, None, _or_raise(scored))
+
+    def _order_entry(self, request: OrderRequest, key: str | None) -> Entry:
+        orders = [request.order, *request.unbilled]
+        one = replace(self.look(request.question(), [order.currency for order in orders]), key=key)
+        order, *unbilled = (one.known.order(order) for order in orders)
+        idle = one.facts.features["days_since_last_invoice"]
+        idle_days = None if isnan(idle) else Decimal(str(idle))
+        check = check_order(order, unbilled, one.decision, idle_days, one.known.account.as_of, one.rulebook)
+        champion = self.champions.current()
+        return order_entry_of(one, request, order, check, champion, self.new_id(), self.now())
+
+    def answered(self, request: BaseModel, key: str | None) -> str | ObligorError | None:
+        """Return the stored answer to a key, or that the key is taken; None where the question is new."""
         if key is None:
             return None
         try:
@@ -268,4 +312,5 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
         rulebooks=rulebooks,
         now=now,
         new_id=new_id,
+        rules=settings.rules,
     )

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from data.simulate import Simulation
 from features.catalogue import CATALOGUE, NAMES
-from serving.api import create_app, openapi
+from serving.api import create_app
+from serving.openapi import openapi
 from serving.schemas import DecisionAnswer
 
 INLINE: dict[str, Any] = {
@@ -61,8 +62,8 @@ def test_a_decision_is_complete_and_explained(client: TestClient) -> None:
     assert set(answer["limit"]["caps"]) >= {"need", "economic"}
     assert answer["limit"]["amount"] == answer["limit"]["caps"][answer["limit"]["binding_cap"]]
     assert [rule["table"] for rule in answer["rules"]] == [
-        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up", "authority",
-        "outcome", "review",
+        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "ladder", "exposure_caps", "step_up",
+        "authority", "outcome", "review",
     ]  # fmt: skip
     assert answer["model"]["version"] == "1"
     assert len(answer["model"]["sha256"]) == len(answer["policy"]["sha256"]) == 64
@@ -359,11 +360,11 @@ def test_what_is_on_file_moves_the_decision_and_is_recorded(client: TestClient) 
     plain = post(client, customer_id="C0000002").json()
     file = {
         "override": {"grade": 9, "by": "C. Manager", "because": "insolvency rumours", "expires_on": "2025-12-31"},
-        "group": {"limit": "5000.00", "exposure_of_others": "4999.00"},
+        "groups": [{"name": "Acme", "limit": "5000.00", "exposure_of_others": "4999.00"}],
     }
     filed = post(client, customer_id="C0000002", file=file).json()
     assert (filed["grade"], filed["pd_12m"]) == (9, plain["pd_12m"])
-    assert filed["limit"]["caps"]["group"] == "1.00"
+    assert filed["limit"]["caps"]["group Acme"] == "1.00"
     assert filed["authority"]["approver"] in ("system", "credit_analyst")
     assert next(rule for rule in filed["rules"] if rule["table"] == "override")["fired"] == "V3"
     wrong = post(client, customer_id="C0000002", file={"override": {**file["override"], "grade": 11}})

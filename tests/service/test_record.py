@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from data.errors import ConflictError, RecordError, UnknownDecisionError
-from serving.record import Entry, Record
+from serving.record import _DECISIONS, Entry, Record
 from tests.conftest import NOW
 
 ENTRY = Entry(
@@ -49,6 +49,11 @@ def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
     with record.engine.connect() as connection:
         row = connection.execute(sa.text("select limit_minor, currency, pd_12m from decisions")).one()
     assert tuple(row) == (2**60 + 1, "EUR", 0.01)  # cents past 2**53 are kept
+
+
+def test_every_field_has_its_column_in_the_same_place() -> None:
+    """The insert is written by place: SQLAlchemy gives columns in the table's order."""
+    assert list(_DECISIONS.c.keys()) == ["seq", *(field.name for field in fields(Entry))]
 
 
 def test_an_unknown_decision_is_an_error(record: Record) -> None:
@@ -152,6 +157,6 @@ def test_a_record_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> N
     path = tmp_path / "record.db"
     with sqlite3.connect(path) as old:
         old.execute("CREATE TABLE decisions (seq INTEGER PRIMARY KEY, decision_id TEXT)")
-    with pytest.raises(RecordError, match=r"is of an earlier version: it lacks \['as_of', 'body'"):
+    with pytest.raises(RecordError, match=r"is of an earlier version: it lacks \['about', 'as_of', 'body'"):
         Record(f"sqlite:///{path}")
     assert path.exists()

@@ -15,7 +15,6 @@ from data.errors import PolicyError
 from policy.credit_file import (
     Assessment,
     CreditFile,
-    Group,
     LimitEvent,
     Override,
     Security,
@@ -23,6 +22,7 @@ from policy.credit_file import (
 )
 from policy.decide import Decision, Facts, Request, decide
 from policy.economics import economic_cap, eva
+from policy.groups import Group
 from policy.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
@@ -118,9 +118,12 @@ def test_a_new_customer_earns_the_limit_in_steps() -> None:
 
 
 def test_what_people_put_on_file_caps_the_limit() -> None:
-    group = CreditFile(group=Group(Decimal(9000), Decimal(8000)))
-    assert (decided(file=group).limit.binding_cap, decided(file=group).limit.amount) == ("group", Decimal("1000.00"))
-    full = CreditFile(group=Group(Decimal(9000), Decimal(9500)))
+    group = CreditFile(groups=(Group("Acme", Decimal(9000), Decimal(8000)),))
+    assert (decided(file=group).limit.binding_cap, decided(file=group).limit.amount) == (
+        "group Acme",
+        Decimal("1000.00"),
+    )
+    full = CreditFile(groups=(Group("Acme", Decimal(9000), Decimal(9500)),))
     assert decided(file=full).limit.amount == 0
     for kind, amount in (("freeze", FACTS["open_amount"]), ("reduce", 700.0), ("cancel", 0.0)):
         found = decided(file=CreditFile(limit_event=LimitEvent(kind, "C. Manager", "late news", Decimal(700))))
@@ -153,7 +156,7 @@ def test_securities_count_less_their_haircut_until_they_expire() -> None:
         (CreditFile(securities=(Security("pledge", Decimal(-1), Decimal(0), TODAY),)), "securities.amount: -1"),
         (CreditFile(securities=(Security("pledge", Decimal("NaN"), Decimal(0), TODAY),)), "is no amount"),
         (CreditFile(securities=(Security("pledge", Decimal(1), Decimal(2), TODAY),)), "haircut 2"),
-        (CreditFile(group=Group(Decimal(-1), Decimal(0))), "group.limit"),
+        (CreditFile(groups=(Group("Acme", Decimal(-1), Decimal(0)),)), "groups.limit"),
         (CreditFile(limit_event=LimitEvent("reduce", "x", "x", Decimal("-0.01"))), "limit_event.amount"),
         (CreditFile(temporary_limit=TemporaryLimit(Decimal("Infinity"), TODAY, TODAY, 0, "x")), "temporary_limit"),
     ],

@@ -287,8 +287,8 @@ def test_a_good_customer_is_approved_within_need() -> None:
     assert found.expected_loss == Decimal("73.97")  # 0.01 x 0.45 x 16,438.35
     assert found.reasons == ()
     assert [e.table for e in found.trace] == [
-        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up", "authority",
-        "outcome", "review",
+        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "ladder", "exposure_caps", "step_up",
+        "authority", "outcome", "review",
     ]  # fmt: skip
 
 
@@ -344,8 +344,8 @@ def test_an_overdue_customer_gets_a_collection_priority() -> None:
     found = decided(0.04, overdue_amount=1200.0, dpd_days=20.0)
     assert found.collection is not None
     assert found.collection.stage == "call"
-    # (1200 x .04 x .45 x .15 + 1200 x .082 x 7 / 365) / 12 minutes
-    assert found.collection.value_per_minute == Decimal("0.43")
+    # (1200 x .04 x .45 x .2 + 1200 x .082 x 7 / 365) / 12 minutes
+    assert found.collection.value_per_minute == Decimal("0.52")
     assert decided().collection is None
 
 

@@ -18,12 +18,17 @@ from data.simulate import Simulation
 from features.build import build_features
 from policy.decide import decide
 from policy.economics import capital_ratio
+from policy.ladder import Promise
 from policy.rulebook import RULES, Rulebook, read_rulebook
 from policy.simulate import OUTCOMES, Portfolio, capital_ratios, lookup, movers, outputs, simulate, summary, what_if
 from tests.unit.test_policy import value_of
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 AS_OF = date(2024, 6, 30)
+
+
+KEPT = tuple(Promise(date(2024, month, 1), True) for month in (1, 2, 3))
+BROKEN = tuple(Promise(date(2024, month, 1), False) for month in (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +43,7 @@ def portfolio(simulation: Simulation) -> Portfolio:
         equity=np.where(draw.random(n) < 0.5, np.nan, draw.normal(2e5, 3e5, n)),
         turnover=np.where(draw.random(n) < 0.5, np.nan, draw.uniform(0, 5e6, n)),
         groups={"sector": draw.choice(np.array(["retail", "metal"]), n)},
+        promises={n: KEPT * 2 if n % 2 else BROKEN[: n % 4 + 1] for n in range(200)},
     )  # fmt: skip
 
 
@@ -104,7 +110,7 @@ def test_capital_of_many_is_that_of_each() -> None:
 
 def test_outputs_are_numbers_or_places_of_texts() -> None:
     assert outputs(RULEBOOK.tables["terms"], "deposit_share").tolist() == [0, 0, 0, 0, 0.2, 0.3, 1]
-    assert outputs(RULEBOOK.tables["review"], "review_days").tolist() == [30, 91, 365]
+    assert outputs(RULEBOOK.tables["review"], "review_days").tolist() == [7, 30, 91, 365]
     assert outputs(RULEBOOK.tables["hard_stops"], "stop")[0] == 1
 
 
