@@ -50,9 +50,11 @@ def rest(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("dpd_days", "class_", "stage", "channel", "calls"),
     [
-        (1, "premium", "reminder", "mail", 1), (15, "general", "reminder", "mail", 1), (15, "risk", "reminder", "call", 1),
+        (1, "premium", "reminder", "mail", 1), (15, "general", "reminder", "mail", 1),
+        (15, "risk", "reminder", "call", 1),
         (16, "general", "call", "call", 1), (30, "risk", "call", "call", 2), (31, "general", "escalation", "call", 2),
-        (60, "risk", "escalation", "call", 3), (61, "premium", "final_notice", "call", 3), (90, "risk", "final_notice", "call", 3),
+        (60, "risk", "escalation", "call", 3), (61, "premium", "final_notice", "call", 3),
+        (90, "risk", "final_notice", "call", 3),
         (91, "premium", "legal", "lawyer", 1),
     ],
 )  # fmt: skip
@@ -112,7 +114,8 @@ def test_an_insurers_deadline_is_not_moved_by_rest() -> None:
 
 @pytest.mark.parametrize(
     ("country", "interest", "fee", "currency"),
-    [("DE", "55.62", "80", "EUR"), ("CN", "100.00", "0", "none"), ("GB", "65.75", "80", "GBP"), ("", "0.00", "0", "none")],
+    [("DE", "55.62", "80", "EUR"), ("CN", "100.00", "0", "none"), ("GB", "65.75", "80", "GBP"),
+     ("", "0.00", "0", "none")],
 )  # fmt: skip
 def test_late_interest_by_the_law_of_the_country(country: str, interest: str, fee: str, currency: str) -> None:
     debt = replace(DEBT, country=country, amount_days=Decimal(200_000), n_items=2)  # 10,000 for 20 days
@@ -138,15 +141,19 @@ def test_no_capacity_is_an_error(collectors: int, minutes: int) -> None:
         worklist([task()], collectors, minutes)
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 120), st.integers(2_000, 90_000)), min_size=1, max_size=9), st.integers(12, 90)
-)
+AGES_AND_AMOUNTS = st.lists(st.tuples(st.integers(1, 120), st.integers(2_000, 90_000)), min_size=1, max_size=9)
+
+
+@given(AGES_AND_AMOUNTS, st.integers(12, 90))
 def test_a_worklist_falls_short_of_the_best_by_less_than_one_task(debts: list[tuple[int, int]], minutes: int) -> None:
-    found = [task_of(replace(DEBT, customer_id=str(n), dpd_days=Decimal(dpd), overdue=Decimal(amount)), MONDAY, RULEBOOK)
-             for n, (dpd, amount) in enumerate(debts)]  # fmt: skip
+    found = [
+        task_of(replace(DEBT, customer_id=str(n), dpd_days=Decimal(dpd), overdue=Decimal(amount)), MONDAY, RULEBOOK)
+        for n, (dpd, amount) in enumerate(debts)
+    ]
     tasks = [one for one in found if isinstance(one, Task)]
     planned = worklist(tasks, 1, minutes)
     assert sum(one.plan.minutes for _, one in planned.lines) <= minutes
-    best = max(sum((one.value for one in chosen), Decimal(0)) for n in range(len(tasks) + 1) for chosen in
-               combinations(tasks, n) if sum(one.plan.minutes for one in chosen) <= minutes)  # fmt: skip
+    every = [chosen for n in range(len(tasks) + 1) for chosen in combinations(tasks, n)]
+    fitting = [chosen for chosen in every if sum(one.plan.minutes for one in chosen) <= minutes]
+    best = max(sum((one.value for one in chosen), Decimal(0)) for chosen in fitting)
     assert best - planned.value < max((one.value for one in tasks), default=Decimal(1))

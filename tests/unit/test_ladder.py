@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.account import accounts_of
 from data.acts import settled_promises
 from data.asof import known_account
 from data.errors import AuthorityError, SchemaError
@@ -92,14 +93,15 @@ def test_kept_promises_earn_a_discount_and_three_broken_ones_stop_delivery() -> 
 def test_promises_of_a_ledger_are_settled_when_they_were() -> None:
     people = "customer_id | registered_on\n A | 2024-01-01"
     items = "invoice_id | customer_id | issued_on | due_on | amount\n I | A | 2024-01-01 | 2024-02-01 | 100"
-    made = "invoice_id | promised_on | pay_by | amount\n I | 2024-02-10 | 2024-02-20 | 40\n I | 2024-03-01 | 2024-03-10 | 60"
+    made = (
+        "invoice_id | promised_on | pay_by | amount\n I | 2024-02-10 | 2024-02-20 | 40\n"
+        " I | 2024-03-01 | 2024-03-10 | 60"
+    )
     paid = (
         "payment_id | invoice_id | paid_on | amount\n P | I | 2024-02-12 | 15\n Q | I | 2024-02-15 | 25\n"
         " R | I | 2024-03-11 | 60"
     )
     book = ledger(customers=people, invoices=items, promises=made, payments=paid)
-    from data.account import accounts_of
-
     (account,) = accounts_of(book)
     wanted = [(date(2024, 2, 15), True), (date(2024, 3, 11), False)]
     for day, n in ((date(2024, 2, 14), 0), (date(2024, 2, 15), 1), (date(2024, 3, 10), 1), (date(2024, 3, 11), 2)):
