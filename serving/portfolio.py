@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from data.account import Account, accounts_of, rates_of
+from data.account import ITEM_KNOWN, Account, accounts_of, day_number, rates_of
 from data.acts import settled_promises
 from data.asof import KnownAccount, known_account
 from data.errors import AsOfError, SchemaError, UnknownCustomerError
@@ -26,7 +27,6 @@ from serving.scoring import Engine
 from training.pd_model import PdModel
 
 MOST_SIMULATED = 50_000  # customers, in one request
-_ACTIVE = NAMES.index("days_since_first_invoice")
 
 
 def portfolio_of(accounts: Iterable[Account], as_of: date, model: PdModel) -> Portfolio:
@@ -37,12 +37,7 @@ def portfolio_of(accounts: Iterable[Account], as_of: date, model: PdModel) -> Po
     AsOfError
         Where no invoice was known by then.
     """
-    known = list(known_accounts(accounts, as_of))
-    if not known:
-        raise AsOfError(f"no invoice was known on {as_of}", where="as_of", do="ask for a later day")
-    rows = account_features(known)
-    is_active = ~np.isnan(rows[:, _ACTIVE])
-    rows, people = rows[is_active], [one for one, active in zip(known, is_active, strict=True) if active]
+    people, rows = active_on(accounts, as_of)
     standing = np.array([one.account.last_statement() for one in people])
     groups = {name: np.array([getattr(one.account, name) for one in people]) for name in ("sector", "country")}
     promises = ((place, settled_promises(one)) for place, one in enumerate(people))
@@ -67,13 +62,19 @@ def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
         yield replace(account, rates=foreign) if foreign else account
 
 
-def known_accounts(accounts: Iterable[Account], as_of: date) -> Iterator[KnownAccount]:
-    """Give what was known of each account on a day, where anything was."""
-    for account in accounts:
-        try:
-            yield known_account(account, as_of)
-        except AsOfError:
-            continue  # this customer's first invoice came later
+def active_on(accounts: Iterable[Account], as_of: date) -> tuple[list[KnownAccount], NDArray[np.float64]]:
+    """Return what was known of each account that had an invoice by a day, and the features, shape (n, features).
+
+    Raises
+    ------
+    AsOfError
+        Where none had.
+    """
+    day = day_number(as_of)
+    known = [known_account(one, as_of) for one in accounts if (one.items[ITEM_KNOWN] <= day).any()]
+    if not known:
+        raise AsOfError(f"no invoice was known on {as_of}", where="as_of", do="ask for a later day")
+    return known, account_features(known)
 
 
 def simulation(portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None) -> dict[str, Any]:

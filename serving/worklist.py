@@ -17,7 +17,7 @@ from data.acts import open_balances, settled_promises
 from data.asof import KnownAccount
 from data.errors import AsOfError, ConflictError, ObligorError
 from data.money import round_money
-from features.build import account_features, item_rates
+from features.build import item_rates
 from features.catalogue import NAMES
 from policy.collection import (
     Debt,
@@ -36,7 +36,7 @@ from policy.ladder import Promise, rung_on
 from policy.rating import rate
 from policy.rulebook import Rulebook, in_force
 from serving.answers import sha256_of
-from serving.portfolio import known_accounts
+from serving.portfolio import active_on
 from serving.questions import ContactRequest, DecisionRequest, WorklistQuery
 from serving.record import Entry
 from serving.scoring import Engine
@@ -76,10 +76,7 @@ def worklist_answer(asked: WorklistQuery, engine: Engine) -> bytes:
 
 def debts_on(engine: Engine, as_of: date) -> list[Debt]:
     """Return every customer's overdue debt as it was known on a day, with what collectors agreed on."""
-    known = list(known_accounts(engine.ledger.every(), as_of))
-    if not known:
-        raise AsOfError(f"no invoice was known on {as_of}", where="as_of", do="load a ledger, or ask for a later day")
-    rows = account_features(known)
+    known, rows = active_on(engine.ledger.every(), as_of)
     pds, rulebook = engine.champions.current().model.predict_pd_12m(rows), in_force(engine.rulebooks, as_of)
     contacts, filed = engine.record.contacts(as_of - REMEMBERED, as_of), engine.record.last_filed(as_of)
     found = list[Debt]()
