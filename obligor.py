@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 import obligor_policy
+import obligor_portfolio
 from data.errors import ObligorError
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -31,6 +32,8 @@ app = typer.Typer(
     help="Credit risk for companies that sell on credit: from a receivables ledger to a recorded decision.",
 )  # fmt: skip
 app.add_typer(obligor_policy.app, name="policy")
+app.command()(obligor_portfolio.review)
+app.command()(obligor_portfolio.cases)
 out = Console()
 
 Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns; see data/samples/*.toml")]

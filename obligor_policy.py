@@ -64,7 +64,7 @@ def show(
     Example: `obligor policy show 2000-01-01 --table hard_stops`
     """
     if version is None:
-        day = _day(as_of) if as_of else datetime.now(UTC).date()
+        day = day_of(as_of) if as_of else datetime.now(UTC).date()
         rulebook = in_force(read_rulebooks(rules)[0], day)
     else:
         rulebook = read_rulebook(rules / version)
@@ -159,11 +159,11 @@ def simulate(
     """
     from data.sources import read_ledger
     from serving.champion import ChampionKeeper
-    from serving.portfolio import ledger_accounts, portfolio_of, simulation
+    from serving.portfolio import active_on, ledger_accounts, portfolio_of, simulation
 
     books = read_rulebook(rules / old), read_rulebook(rules / new)
     ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
-    portfolio = portfolio_of(ledger_accounts(ledger), _day(as_of), ChampionKeeper(store).current().model)
+    portfolio = portfolio_of(*active_on(ledger_accounts(ledger), day_of(as_of)), ChampionKeeper(store).current().model)
     found = simulation(portfolio, *books, customer)
     if as_json:
         typer.echo(json.dumps(found, default=str))
@@ -188,7 +188,8 @@ def _print_simulation(found: dict[str, Any]) -> None:
             out.print(f"  {change}", highlight=False, markup=False)
 
 
-def _day(text: str) -> date:
+def day_of(text: str) -> date:
+    """Return the day a text says; `PolicyError` for any other."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -21,7 +21,7 @@ RULES = Path(__file__).parent / "rules"
 TABLES = (
     "master_scale", "overlay", "override", "customer_class", "hard_stops", "terms", "exposure_caps", "step_up",
     "authority", "outcome", "review", "order_blocks", "warnings", "ladder_moves", "ladder", "collection_stage",
-    "collection_strategy", "quiet_days", "late_interest", "provision_matrix",
+    "collection_strategy", "quiet_days", "late_interest", "provision_matrix", "stress",
 )  # fmt: skip
 # Rows of these become reasons, blocks or warnings: they speak Chinese too.
 REASONED = ("hard_stops", "authority", "outcome", "order_blocks", "warnings")

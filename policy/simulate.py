@@ -7,8 +7,9 @@ differ in its last cent. Nothing is on file and nothing is asked for: that belon
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,26 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
         is_held=blocked >= 0, expected_loss=portfolio.pd_12m * p["lgd"] * exposure,
         eva=margin - exposure * (p["cost_of_funds"] + risk),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What goes wrong: times the PD, more LGD, and times the PD of one sector."""
+
+    pd_factor: float = 1.0
+    lgd_add: float = 0.0
+    sector: str = ""
+    sector_pd_factor: float = 1.0
+
+
+def stressed(portfolio: Portfolio, rulebook: Rulebook, scenario: Scenario) -> Result:
+    """Return what a rulebook would make of the portfolio were the scenario true."""
+    factor: Array = np.full(len(portfolio.customer_ids), scenario.pd_factor)
+    if scenario.sector:
+        factor[portfolio.groups["sector"] == scenario.sector] *= scenario.sector_pd_factor
+    lgd = min(rulebook.parameters["lgd"] + Decimal(str(scenario.lgd_add)), Decimal(1))
+    worse = replace(portfolio, pd_12m=np.minimum(portfolio.pd_12m * factor, 1.0))
+    return simulate(worse, replace(rulebook, parameters={**rulebook.parameters, "lgd": lgd}))
 
 
 def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -29,22 +29,15 @@ from training.pd_model import PdModel
 MOST_SIMULATED = 50_000  # customers, in one request
 
 
-def portfolio_of(accounts: Iterable[Account], as_of: date, model: PdModel) -> Portfolio:
-    """Return every customer known on a day who has had an invoice, with PD, features and the last statement.
-
-    Raises
-    ------
-    AsOfError
-        Where no invoice was known by then.
-    """
-    people, rows = active_on(accounts, as_of)
+def portfolio_of(people: Sequence[KnownAccount], rows: NDArray[np.float64], model: PdModel) -> Portfolio:
+    """Return the customers of `active_on` with PD, features and the last statement."""
     standing = np.array([one.account.last_statement() for one in people])
     groups = {name: np.array([getattr(one.account, name) for one in people]) for name in ("sector", "country")}
     promises = ((place, settled_promises(one)) for place, one in enumerate(people))
     return Portfolio(
         customer_ids=[one.account.customer_id for one in people],
         currency=people[0].account.currency,
-        as_of=as_of,
+        as_of=people[0].as_of,
         pd_12m=model.predict_pd_12m(rows),
         features=dict(zip(NAMES, np.ascontiguousarray(rows.T), strict=True)),
         equity=standing[:, 0],
@@ -110,7 +103,7 @@ def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
     if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
         do = "run `obligor policy simulate`"
         raise SchemaError(f"more than {MOST_SIMULATED} customers", where="ledger store", do=do)
-    portfolio = portfolio_of(engine.ledger.every(), as_of, engine.champions.current().model)
+    portfolio = portfolio_of(*active_on(engine.ledger.every(), as_of), engine.champions.current().model)
     found = simulation(portfolio, books[0], books[1], asked.customer_id)
     answer = {"from": asked.from_, "to": asked.to, "as_of": as_of, "currency": portfolio.currency,
               "movers": found.pop("movers"), "by": found}  # fmt: skip

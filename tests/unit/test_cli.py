@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 import obligor
 
-COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo")
+COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
+            "cases")  # fmt: skip
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
