@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
-BENCHMARKS := treeshap serving policy features real history
+BENCHMARKS := treeshap serving policy collections features real history
 
 .PHONY: demo test lint bench lock env env-dev clean
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -52,7 +52,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is t
 class Rulebook:
     """What applies from `effective` on; `sha256` is over the bytes of its files, `specs` what they say.
 
-    `makers` are those who decided its parts: somebody else releases it.
+    `makers` are those who decided its parts: somebody else releases it. `memo` keeps what the tables alone say.
     """
 
     version: str
@@ -63,6 +63,7 @@ class Rulebook:
     sources: Mapping[str, str]
     specs: Mapping[str, dict[str, Any]]
     makers: frozenset[str]
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def scale(self) -> tuple[float, float, float]:

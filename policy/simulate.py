@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from data.money import minor_digits
-from policy.decide import SHORTEST_YEAR, Decision, Facts, decide
+from policy.decide import Decision, Facts, decide
 from policy.economics import PD_FLOOR
 from policy.ladder import Promise, rung_on
+from policy.position import SHORTEST_YEAR
 from policy.rulebook import Rulebook
 from policy.tables import Table
 

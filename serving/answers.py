@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from data.money import round_money, to_minor
 from features.build import rates_on
 from features.catalogue import NAMES
 from policy.credit_file import NOTHING_ON_FILE
-from policy.decide import Decision, Facts, Request, Terms, decide
+from policy.decide import Decision, Facts, Request, Terms, floor_of
 from policy.ladder import Promise
 from policy.orders import Order, OrderCheck
 from policy.pricing import discount_per_year
@@ -140,14 +140,15 @@ def order_entry_of(
 ) -> Entry:
     """Return the entry of an order check."""
     known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
-    as_of, currency, days = known.account.as_of, known.currency, decision.terms.terms_days
+    as_of, currency = known.account.as_of, known.currency
     decided = _decided(decision)
     reasons = principal_reasons(
         decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
     )
     floor = None
     if not order.is_prepaid:
-        floor = decide(replace(one.facts, request=Request(order.amount, days)), rulebook).price_floor
+        pd_12m = Decimal(str(scored.pd_12m))
+        floor = floor_of(order.amount, decision.position, decision.terms, pd_12m, decision.capital, currency, rulebook)
     answer = {
         "decision_id": decision_id,
         "kind": "order",

@@ -286,6 +286,7 @@ class WarningsAnswer(BaseModel):
     decision_id: str
     as_of: date
     warnings: list[EarlyWarning]
+    review_on: date = Field(description="At once where a warning asks to act, else as the decision said")
     since: Since | None
 
 

@@ -42,6 +42,9 @@ def warnings_about(customer_id: str, record: Record, rulebooks: Sequence[Ruleboo
         "decision_id": answer["decision_id"],
         "as_of": now.as_of,
         "warnings": warnings,
+        "review_on": answer["as_of"]
+        if any(one.outputs["severity"] == "act" for one in fired)
+        else answer["next_review_on"],
         "since": _since(now, before, earlier[0][0]["decision_id"]) if before else None,
     }
     return orjson.dumps(found, default=float)

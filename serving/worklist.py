@@ -120,6 +120,7 @@ class _Items:
 
     @classmethod
     def of(cls, known: KnownAccount) -> _Items:
+        """Those of an account that are past due on its as-of date."""
         account, today = known.account, day_number(known.as_of)
         open_, late, rates = open_balances(account), today - account.items[DUE], item_rates(account)
         place = np.flatnonzero((open_ > 0) & (late > 0))
@@ -127,7 +128,7 @@ class _Items:
         return cls(place, open_[place] * rates[place], rates[place], late[place], np.isin(place, disputes))
 
     def promised(self, events: Any, today: int) -> float:
-        """What of the undisputed is promised by a day that has not passed."""
+        """Return what of the undisputed is promised by a day that has not passed."""
         promises = events[:, (events[KIND] == PROMISE) & (events[END] >= today)]
         total = 0.0
         for n in np.flatnonzero(~self.is_disputed).tolist():

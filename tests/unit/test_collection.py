@@ -55,7 +55,7 @@ def rest(**changes: Any) -> str:
         (16, "general", "call", "call", 1), (30, "risk", "call", "call", 2), (31, "general", "escalation", "call", 2),
         (60, "risk", "escalation", "call", 3), (61, "premium", "final_notice", "call", 3),
         (90, "risk", "final_notice", "call", 3),
-        (91, "premium", "legal", "lawyer", 1),
+        (91, "premium", "legal", "lawyer", 1), (181, "general", "recovery", "lawyer", 1),
     ],
 )  # fmt: skip
 def test_stage_channel_and_pace_by_age_and_class(
