@@ -14,18 +14,17 @@ import orjson
 from pydantic import BaseModel
 
 from data.account import day_number
-from data.acts import settled_promises
 from data.asof import KnownAccount
 from data.money import round_money, to_minor
 from features.build import rates_on
 from features.catalogue import NAMES
 from policy.credit_file import NOTHING_ON_FILE
 from policy.decide import Decision, Facts, Request, Terms, floor_of
-from policy.ladder import Promise
 from policy.orders import Order, OrderCheck
 from policy.pricing import discount_per_year
 from policy.rulebook import Rulebook
 from serving.champion import Champion
+from serving.promises import promises_of
 from serving.questions import DecisionRequest, OrderBody, OrderRequest
 from serving.reasons import principal_reasons
 from serving.record import Entry
@@ -80,7 +79,7 @@ class Scored:
             request,
             file.credit_file() if file else NOTHING_ON_FILE,
             *account.last_statement(),
-            promises=tuple(Promise(*one) for one in settled_promises(known.account)),
+            promises=promises_of(known.account),
             customer_id=known.request.customer_id,
         )
 

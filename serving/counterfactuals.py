@@ -19,6 +19,7 @@ from data.asof import KnownAccount
 from features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from policy.decide import Decision, Facts, decide
 from policy.rulebook import Rulebook
+from serving.promises import promises_of
 
 Floats = NDArray[np.float64]
 # Features and PD over 12 months of some accounts.
@@ -129,7 +130,8 @@ def _approved(
     found = []
     for act, row, pd_ in zip(acts, rows, pd_12m.tolist(), strict=True):
         one = refused[act.of]
-        facts = replace(one.facts, pd_12m=pd_, features=dict(zip(NAMES, row.tolist(), strict=True)))
+        features = dict(zip(NAMES, row.tolist(), strict=True))
+        facts = replace(one.facts, pd_12m=pd_, features=features, promises=promises_of(act.account))
         decision = decide(facts, one.rulebook)
         if decision.outcome == "approve":
             found.append((act, (row, pd_, decision)))

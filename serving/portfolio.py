@@ -13,15 +13,14 @@ import orjson
 from numpy.typing import NDArray
 
 from data.account import ITEM_KNOWN, Account, accounts_of, day_number, rates_of
-from data.acts import settled_promises
 from data.asof import KnownAccount, known_account
 from data.errors import AsOfError, SchemaError, UnknownCustomerError
 from data.ledger import Ledger
 from features.build import account_features
 from features.catalogue import NAMES
-from policy.ladder import Promise
 from policy.rulebook import Rulebook, folders, read_rulebook
 from policy.simulate import Portfolio, movers, simulate, summary, what_if
+from serving.promises import promises_of
 from serving.questions import SimulationRequest
 from serving.scoring import Engine
 from training.pd_model import PdModel
@@ -33,7 +32,7 @@ def portfolio_of(people: Sequence[KnownAccount], rows: NDArray[np.float64], mode
     """Return the customers of `active_on` with PD, features and the last statement."""
     standing = np.array([one.account.last_statement() for one in people])
     groups = {name: np.array([getattr(one.account, name) for one in people]) for name in ("sector", "country")}
-    promises = ((place, settled_promises(one)) for place, one in enumerate(people))
+    promises = ((place, promises_of(one)) for place, one in enumerate(people))
     return Portfolio(
         customer_ids=[one.account.customer_id for one in people],
         currency=people[0].account.currency,
@@ -43,7 +42,7 @@ def portfolio_of(people: Sequence[KnownAccount], rows: NDArray[np.float64], mode
         equity=standing[:, 0],
         turnover=standing[:, 1],
         groups={name: found for name, found in groups.items() if (found != "").any()},
-        promises={place: tuple(Promise(*one) for one in found) for place, found in promises if found},
+        promises={place: found for place, found in promises if found},
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from data.account import DAY, DISPUTE, DUE, END, ITEM, KIND, OPEN_END, PAYMENT, PROMISE, VALUE, day_number
-from data.acts import open_balances, settled_promises
+from data.acts import open_balances
 from data.asof import KnownAccount
 from data.errors import AsOfError, ConflictError, ObligorError
 from data.money import round_money
@@ -32,11 +32,12 @@ from policy.collection import (
     worklist,
 )
 from policy.credit_file import NOTHING_ON_FILE
-from policy.ladder import Promise, rung_on
+from policy.ladder import rung_on
 from policy.rating import rate
 from policy.rulebook import Rulebook, in_force
 from serving.answers import sha256_of
 from serving.portfolio import active_on
+from serving.promises import promises_of
 from serving.questions import ContactRequest, DecisionRequest, WorklistQuery
 from serving.record import Entry
 from serving.scoring import Engine
@@ -95,7 +96,7 @@ def _debt(known: KnownAccount, pd_12m: float, row: Any, filed: str | None, ruleb
     file = body.credit_file() if body else NOTHING_ON_FILE
     dpd_days, pd_ = Decimal(int(row[DPD])), Decimal(str(pd_12m))
     broken = None if np.isnan(row[BROKEN]) else Decimal(int(row[BROKEN]))
-    rung = rung_on([Promise(*one) for one in settled_promises(known)], as_of, rulebook).rung
+    rung = rung_on(promises_of(known), as_of, rulebook).rung
     is_insured = any(one.kind == "insurance" and one.expires_on >= as_of for one in file.securities)
     promised = items.promised(account.events, today)
     return Debt(

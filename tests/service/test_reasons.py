@@ -26,6 +26,7 @@ from features.build import account_features
 from features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from policy.credit_file import NOTHING_ON_FILE
 from policy.decide import Facts, decide
+from serving.promises import promises_of
 from serving.questions import CreditRequest, DecisionRequest
 from serving.reasons import principal_reasons
 from serving.scoring import Engine
@@ -221,12 +222,12 @@ def test_a_counterfactual_is_the_smallest_of_its_kind(engine: Engine, answers: l
                 continue
             counts = next(c for c in act["changes"] if c["feature"] == "open_count")
             known = known_account(engine.ledger.account(answer["customer_id"]), date.fromisoformat(answer["as_of"]))
-            fewer = open_items(known.account)[: int(counts["from"] - counts["to"]) - 1]
-            row = account_features([with_payments(known, fewer)])
+            fewer = with_payments(known, open_items(known.account)[: int(counts["from"] - counts["to"]) - 1])
+            row = account_features([fewer])
             features = dict(zip(NAMES, row[0].tolist(), strict=True))
             equity, turnover = known.account.last_statement()
             facts = Facts(float(model.predict_pd_12m(row)[0]), "EUR", features, known.as_of, None, NOTHING_ON_FILE,
-                          equity, turnover)  # fmt: skip
+                          equity, turnover, promises_of(fewer))  # fmt: skip
             assert decide(facts, engine.rulebooks[0]).outcome != "approve"
             tried += 1
     assert tried > 20
