@@ -215,8 +215,8 @@ def decide(
     from pydantic import ValidationError
 
     from data.errors import SchemaError
+    from serving.assembly import build_engine
     from serving.questions import DecisionRequest
-    from serving.scoring import build_engine
     from serving.settings import Settings
 
     asked: dict[str, Any] = {"customer_id": customer_id, "as_of": as_of}
@@ -228,8 +228,8 @@ def decide(
         first = error.errors()[0]
         raise SchemaError(first["msg"], where=".".join(map(str, first["loc"]))) from None
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
-    body = engine.decide(request)
+    engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom)
+    body = engine.decide(request).body
     if as_json:
         print(body)
     else:

@@ -131,12 +131,12 @@ def cases(
 
     Example: `obligor cases --reevaluate`
     """
+    from serving.assembly import build_engine
     from serving.cases import open_cases, reevaluate_case
-    from serving.scoring import build_engine
     from serving.settings import Settings
 
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+    engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom)
     table = Table("case", "customer", "opened", "was", "why", "may resolve", "now")
     for case in json.loads(open_cases(engine))["cases"]:
         now = "open"

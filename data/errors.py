@@ -52,6 +52,10 @@ class ConflictError(InputError):
     """An idempotency key came back with another request (HTTP 409)."""
 
 
+class ErasedError(InputError):
+    """What was asked for was erased on request (HTTP 410)."""
+
+
 class AuthorityError(InputError):
     """A person may not do this (HTTP 403)."""
 

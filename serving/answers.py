@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel
 
-from data.account import day_number
+from data.account import day_number, unpacked
 from data.asof import KnownAccount
 from data.money import round_money, to_minor
 from features.build import rates_on
@@ -24,10 +23,10 @@ from policy.orders import Order, OrderCheck
 from policy.pricing import discount_per_year
 from policy.rulebook import Rulebook
 from serving.champion import Champion
+from serving.entries import Entry
 from serving.promises import promises_of
 from serving.questions import DecisionRequest, OrderBody, OrderRequest
 from serving.reasons import principal_reasons
-from serving.record import Entry
 from training.pd_model import NAME
 
 
@@ -198,7 +197,6 @@ def _entry(
         as_of=one.known.account.as_of,
         recorded_at=recorded_at,
         idempotency_key=one.key,
-        request_sha256=sha256_of(asked),
         outcome=outcome,
         pd_12m=one.scored.pd_12m,
         grade=decision.grade,
@@ -206,10 +204,32 @@ def _entry(
         currency=currency,
         model_sha256=champion.sha256,
         policy_sha256=one.rulebook.sha256,
+        is_filed=one.known.request.file is not None,
+        inputs=inputs_of(one.known),
         request=asked,
         # Decimals are written as text: a trace is read by people and must not lose a digit.
         body=orjson.dumps(answer, default=str).decode(),
     )
+
+
+def inputs_of(known: Known) -> bytes:
+    """Return what was known of the customer, as `known_of` reads it: a decision can be made again from this alone."""
+    account = known.account.account
+    head = orjson.dumps({
+        "source": known.source,
+        "observed_until": known.observed_until,
+        "rates": {code: rates.tolist() for code, rates in account.rates.items()},
+    })  # fmt: skip
+    return len(head).to_bytes(4, "big") + head + account.packed()
+
+
+def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> Known:
+    """Return what was known when a decision was made, from what `inputs_of` kept."""
+    size = int.from_bytes(inputs[:4], "big")
+    head, account = orjson.loads(inputs[4 : 4 + size]), unpacked(inputs[4 + size :])
+    rates = {code: np.array(found, dtype=np.float64).reshape(3, -1) for code, found in head["rates"].items()}
+    until = head["observed_until"] and date.fromisoformat(head["observed_until"])
+    return Known(request, KnownAccount(replace(account, rates=rates), as_of), head["source"], until)
 
 
 def score_answer(champion: Champion, scored: Scored) -> bytes:
@@ -243,11 +263,6 @@ def model_of(champion: Champion) -> dict[str, Any]:
         "sha256": champion.sha256,
         "horizon_days": champion.model.horizon_days,
     }
-
-
-def sha256_of(request: str) -> str:
-    """Of a parsed request as JSON again: spacing and order of keys as sent do not matter."""
-    return hashlib.sha256(request.encode()).hexdigest()
 
 
 def _decided(decision: Decision) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from starlette.routing import Match, Route
 from data.errors import (
     AuthorityError,
     ConflictError,
+    ErasedError,
     InputError,
     ModelError,
     ObligorError,
@@ -32,22 +33,26 @@ from data.errors import (
     UnknownDecisionError,
 )
 from serving import questions
+from serving.audit import replay
 from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
 from serving.desk import Desk
 from serving.openapi import LONGEST_KEY, openapi
 from serving.portfolio import simulation_answer
+from serving.scoring import Answer as Recorded
 from serving.scoring import Engine
 from serving.watch import Metrics, Watch
 from serving.watchlist import warnings_about
 from serving.worklist import record_contact, worklist_answer
 
 log = logging.getLogger("obligor")
+RECEIPT = "Obligor-Receipt"
 THREADS = 2
 MOST_AT_ONCE = 100  # of a batch, before others have their turn
 # The first class that fits gives the status.
 _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
     (UnknownDecisionError, 404),
+    (ErasedError, 410),
     (ConflictError, 409),
     (AuthorityError, 403),
     (InputError, 422),
@@ -67,6 +72,8 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         Route("/scores", _post_score, methods=["POST"]),
         Route("/orders/check", _post_order, methods=["POST"]),
         Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
+        Route("/decisions/{decision_id}/proof", _get_proof, methods=["GET"]),
+        Route("/decisions/{decision_id}/replay", _post_replay, methods=["POST"]),
         Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
         Route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
         Route("/cases", _get_cases, methods=["GET"]),
@@ -105,14 +112,14 @@ async def _post_decision(request: Request) -> Response:
     answer = (await _decided(request, [asked], [_key(request)]))[0]
     if isinstance(answer, ObligorError):
         raise answer
-    return _json(answer)
+    return _recorded(answer)
 
 
 async def _post_batch(request: Request) -> Response:
     asked = _parsed(questions.BatchRequest, await _json_body(request)).decisions
     key = _key(request)
     keys = [f"{key}/{place}" if key else None for place in range(len(asked))]
-    answers = list[str | ObligorError]()
+    answers = list[Recorded | ObligorError]()
     for start in range(0, len(asked), MOST_AT_ONCE):
         answers += await _decided(request, asked[start : start + MOST_AT_ONCE], keys[start : start + MOST_AT_ONCE])
     return _json(f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}')
@@ -124,27 +131,39 @@ async def _post_score(request: Request) -> Response:
 
 async def _post_order(request: Request) -> Response:
     asked = _parsed(questions.OrderRequest, await _json_body(request))
-    return _json(await _in_thread(request, _engine(request).check_order, asked, _key(request)))
+    return _recorded(await _in_thread(request, _engine(request).check_order, asked, _key(request)))
 
 
 async def _decided(
     request: Request, asked: Sequence[questions.DecisionRequest], keys: Sequence[str | None]
-) -> list[str | ObligorError]:
+) -> list[Recorded | ObligorError]:
     if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
         return await _in_thread(request, _engine(request).decide_all, asked, keys)
     desk: Desk = request.app.state.desk
     return await desk.answers(asked, keys)
 
 
-def _batch_item(answer: str | ObligorError) -> str:
-    if isinstance(answer, str):
-        return f'{{"status":200,"decision":{answer},"problem":null}}'
+def _batch_item(answer: Recorded | ObligorError) -> str:
+    if isinstance(answer, Recorded):
+        return f'{{"status":200,"decision":{answer.body},"receipt":"{answer.receipt}","problem":null}}'
     problem = _problem(answer)
-    return f'{{"status":{problem["status"]},"decision":null,"problem":{orjson.dumps(problem).decode()}}}'
+    said = orjson.dumps(problem).decode()
+    return f'{{"status":{problem["status"]},"decision":null,"receipt":null,"problem":{said}}}'
 
 
 async def _get_decision(request: Request) -> Response:
-    return _json(await _in_thread(request, _engine(request).record.body_of, request.path_params["decision_id"]))
+    return _recorded(await _in_thread(request, _engine(request).stored, request.path_params["decision_id"]))
+
+
+async def _get_proof(request: Request) -> Response:
+    proof = await _in_thread(request, _engine(request).notary.proof, request.path_params["decision_id"])
+    return _json(orjson.dumps(proof))
+
+
+async def _post_replay(request: Request) -> Response:
+    found = await _in_thread(request, replay, request.path_params["decision_id"], _engine(request))
+    return _json(orjson.dumps({"decision_id": found.decision_id, "is_equal": found.is_equal,
+                               "differences": found.differences}))  # fmt: skip
 
 
 async def _get_customer_decisions(request: Request) -> Response:
@@ -182,7 +201,7 @@ async def _get_worklist(request: Request) -> Response:
 
 async def _post_contact(request: Request) -> Response:
     asked = _parsed(questions.ContactRequest, await _json_body(request))
-    return _json(await _in_thread(request, record_contact, asked, _key(request), _engine(request)))
+    return _recorded(await _in_thread(request, record_contact, asked, _key(request), _engine(request)))
 
 
 async def _post_simulation(request: Request) -> Response:
@@ -242,6 +261,12 @@ def _key(request: Request) -> str | None:
 
 def _json(body: str | bytes, status: int = 200, media: str = "application/json") -> Response:
     return Response(body, status_code=status, media_type=media)
+
+
+def _recorded(answer: Recorded) -> Response:
+    response = _json(answer.body)
+    response.headers[RECEIPT] = answer.receipt
+    return response
 
 
 def _problem(error: ObligorError) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import orjson
 
 from data.errors import ConflictError
 from policy.cases import Authority, Resolution, resolve
-from serving.answers import sha256_of
+from serving.entries import Case, Entry
 from serving.questions import ResolutionRequest
-from serving.record import Case, Entry
 from serving.scoring import Engine
 
 
@@ -50,7 +49,7 @@ def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine) -> byte
     body = {"case_id": case_id, "recorded_at": now, "outcome": outcome, "resolution": resolution}
     entry = Entry(
         decision_id=engine.new_id(), kind="resolution", customer_id=opening["customer_id"], as_of=now.date(),
-        recorded_at=now, idempotency_key=_next_key(case_id, case), request_sha256=sha256_of(request), outcome=outcome,
+        recorded_at=now, idempotency_key=_next_key(case_id, case), outcome=outcome,
         request=request, body=orjson.dumps(body).decode(), about=case_id,
     )  # fmt: skip
     _append(entry, engine)

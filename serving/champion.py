@@ -52,6 +52,7 @@ class ChampionKeeper:
         self._lock = threading.Lock()
         self._seen = -1  # the pointer's time of change when it was last tried
         self._loading: threading.Thread | None = None
+        self._earlier = dict[tuple[str, str], Champion]()
 
     def current(self) -> Champion:
         """Return the champion; a damaged newcomer is refused and told, the last good one stays.
@@ -76,6 +77,26 @@ class ChampionKeeper:
             raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
         return self._champion
 
+    def of(self, sha256: str, version: str) -> Champion:
+        """Return a model of the store by its hash, as it was when it was champion.
+
+        Raises
+        ------
+        ModelError
+            Where the store does not have it any more, or it was changed.
+        """
+        if self._champion and self._champion.sha256 == sha256 and self._champion.version == version:
+            return self._champion
+        if (sha256, version) not in self._earlier:
+            self._earlier[sha256, version] = Champion(load_bundle(self._verified(sha256), sha256), version, sha256)
+        return self._earlier[sha256, version]
+
+    def _verified(self, sha256: str) -> Path:
+        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
+            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
+        verify_bundle(self.store / "models" / sha256, sha256)
+        return self.store / "models" / sha256
+
     def settle(self) -> None:
         """Wait until a newcomer that is being loaded is there, or refused."""
         if self._loading:
@@ -97,10 +118,7 @@ class ChampionKeeper:
             version, sha256 = str(pointer["version"]), str(pointer["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None
-        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
-            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
-        folder = self.store / "models" / sha256
-        verify_bundle(folder, sha256)
+        folder = self._verified(sha256)
         if not is_first:
             try_bundle(folder, sha256)
         model = load_bundle(folder, sha256)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from data.errors import ObligorError
 from serving.questions import DecisionRequest
-from serving.scoring import Engine
+from serving.scoring import Answer, Engine
 
-Answers = list[str | ObligorError]
+Answers = list[Answer | ObligorError]
 
 
 @dataclass(frozen=True)

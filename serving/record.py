@@ -1,6 +1,7 @@
 """The record: append-only, durable before any answer leaves, one entry per idempotency key.
 
-Decisions, order checks, resolutions of cases and contacts of collectors are entries of one log.
+Decisions, order checks, resolutions of cases and contacts of collectors are entries of one log. What is said about a
+customer is sealed under the customer's key; the hash of each entry's leaf goes into the tree of `serving.tree`.
 """
 
 from __future__ import annotations
@@ -9,123 +10,31 @@ import fcntl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from data.errors import ConflictError, RecordError, UnknownDecisionError
+from data.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
 from data.store import CONNECTIONS
+from serving.entries import CLOSING, COLUMNS, OPENING, Case, Entry, Kept, Row, Statement, row_of
+from serving.merkle import leaf_hash
+from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS, migrate
+from serving.vault import Vault, pseudonym, seal, unseal
 
-_METADATA = sa.MetaData()
-_DECISIONS = sa.Table(
-    "decisions",
-    _METADATA,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    # From here on the fields of `Entry`, in their order.
-    sa.Column("decision_id", sa.String(36), nullable=False, unique=True),
-    sa.Column("kind", sa.String(10), nullable=False),
-    sa.Column("customer_id", sa.String(128), nullable=False, index=True),
-    sa.Column("as_of", sa.Date, nullable=False),
-    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("idempotency_key", sa.String(300), nullable=True, unique=True),
-    sa.Column("request_sha256", sa.String(64), nullable=False),
-    sa.Column("outcome", sa.String(12), nullable=False),
-    sa.Column("request", sa.Text, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Column("about", sa.String(36), nullable=True, index=True),
-    sa.Column("pd_12m", sa.Float, nullable=True),
-    sa.Column("grade", sa.Integer, nullable=True),
-    # Money as whole minor units: an SQLite Numeric loses cents past 2**53.
-    sa.Column("limit_minor", sa.BigInteger, nullable=True),
-    sa.Column("currency", sa.String(3), nullable=True),
-    sa.Column("model_sha256", sa.String(64), nullable=True),
-    sa.Column("policy_sha256", sa.String(64), nullable=True),
-    sa.Index("decisions_by_kind", "kind", "outcome", "about"),
-)
-for _action in ("UPDATE", "DELETE"):
-    sa.event.listen(
-        _DECISIONS,
-        "after_create",
-        sa.DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER decisions_no_{_action.lower()} BEFORE {_action} ON decisions "
-            "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
-        ).execute_if(dialect="sqlite"),
-    )
+MOST_KEYS = 20_000  # customers' keys kept at hand
+INDEX_KEY = "index key"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One entry as it is kept; `body` is the exact text of the answer.
-
-    Attributes
-    ----------
-    kind : {"decision", "order", "resolution", "contact"}
-        A decision that refers, or an order that is held, is a case; its id is the decision's.
-    about : str, optional
-        The case a resolution, or a decision made again, is about.
-    """
-
-    decision_id: str
-    kind: str
-    customer_id: str
-    as_of: date
-    recorded_at: datetime
-    idempotency_key: str | None
-    request_sha256: str
-    outcome: str
-    request: str
-    body: str
-    about: str | None = None
-    pd_12m: float | None = None
-    grade: int | None = None
-    limit_minor: int | None = None
-    currency: str | None = None
-    model_sha256: str | None = None
-    policy_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the log says of an entry."""
-
-    kind: str
-    outcome: str
-    request: str
-    body: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """A case: the entry that opened it, and those about it."""
-
-    opening: Kept
-    later: tuple[Kept, ...]
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was resolved, or approved when decided again."""
-        return any(one.outcome in CLOSING for one in self.later)
-
-
-# A decision or order with one of these opens a case; an entry about it with one of those closes it.
-OPENING, CLOSING = ("refer", "hold"), ("approve", "release", "decline")
-_CASE_COLUMNS = sa.select(
-    *(_DECISIONS.c[name] for name in ("decision_id", "about", "kind", "outcome", "request", "body"))
-)
-
-
-def _is_case(row: sa.Row[Any]) -> bool:
-    return row.about is None and row.kind in ("decision", "order") and row.outcome in OPENING
-
-
-def _kept(row: sa.Row[Any]) -> Kept:
-    return Kept(str(row.kind), str(row.outcome), str(row.request), str(row.body))
-
-
-_FIELDS = tuple(field.name for field in fields(Entry))
+_SEALED = sa.select(
+    *(
+        ENTRIES.c[name]
+        for name in ("entry_id", "kind", "about", "customer_ref", "outcome", "request", "body", "leaf_hash")
+    ),
+    CUSTOMERS.c.wrapped,
+).join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
 
 
 class Record:
@@ -136,32 +45,55 @@ class Record:
     url : str
         A SQLAlchemy URL. On SQLite: WAL, ``synchronous=FULL`` (NORMAL loses acknowledged records on a
         power cut), one ``BEGIN IMMEDIATE`` transaction per append.
+    vault : Vault
+        Wraps the customers' keys.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, vault: Vault) -> None:
         self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
-        self._lock = threading.Lock()
+        self.vault, self._lock = vault, threading.Lock()
         self._writer: sa.PoolProxiedConnection | None = None
-        # As text, on a connection of its own: SQLAlchemy's way around one INSERT costs ten times its run.
-        compiled = _DECISIONS.insert().compile(dialect=self.engine.dialect, column_keys=list(_FIELDS))
-        self._insert, self._is_sqlite = str(compiled), self.engine.dialect.name == "sqlite"
+        self._is_sqlite = self.engine.dialect.name == "sqlite"
+        self._unwrapped = lru_cache(maxsize=MOST_KEYS)(vault.unwrap)
         self._turns: BinaryIO | None = None
         if self._is_sqlite:
             if self.engine.url.database:
                 self._turns = _opened(Path(f"{self.engine.url.database}.turn"))
             sa.event.listen(self.engine, "connect", _durable)
         try:
-            _METADATA.create_all(self.engine)
-            columns = {column["name"] for column in sa.inspect(self.engine).get_columns(_DECISIONS.name)}
+            with self.turn():
+                self._index_key = self._prepare()
         except sa.exc.SQLAlchemyError as error:
             raise _unwritten(error) from None
-        missing = sorted(set(_DECISIONS.c.keys()) - columns)
-        if missing:
-            do = "keep it where it is, and give OBLIGOR_RECORD_URL another place"
-            raise RecordError(f"is of an earlier version: it lacks {missing}", where="record", do=do)
+        # As text, on a connection of its own: SQLAlchemy's way around one INSERT costs ten times its run.
+        insert = _dialect_insert(self.engine.dialect.name)
+        self._insert = Statement(insert(ENTRIES), self.engine.dialect, (*Row._fields, "leaf_hash"))
+        fresh = insert(CUSTOMERS).on_conflict_do_nothing()
+        self._new_customer = Statement(fresh, self.engine.dialect, ("customer_ref", "lookup", "wrapped"))
+        known = sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.wrapped)
+        known = known.where(CUSTOMERS.c.lookup == sa.bindparam("lookup"))
+        self._customer = Statement(known, self.engine.dialect, ("lookup",))
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Make entries durable in one transaction, or raise and keep none of them.
+    def _prepare(self) -> bytes:
+        """Bring the tables up to date; return the key of the pseudonyms, made with the first record."""
+        with self.engine.connect() as connection:
+            names = sa.inspect(connection).get_table_names()
+        if "decisions" in names:
+            do = "keep it where it is, and give OBLIGOR_RECORD_URL another place"
+            raise RecordError("is of an earlier version", where="record", do=do)
+        with self.engine.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
+            migrate(connection)
+            query = sa.select(SECRETS.c.wrapped).where(SECRETS.c.name == INDEX_KEY)
+            wrapped = connection.scalar(query)
+            if wrapped is None:
+                wrapped = self.vault.wrap(self.vault.new_key(), INDEX_KEY)
+                connection.execute(SECRETS.insert().values(name=INDEX_KEY, wrapped=wrapped))
+        return self.vault.unwrap(wrapped, INDEX_KEY)
+
+    def append(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Make entries durable in one transaction, or raise and keep none of them; return their leaves' hashes.
 
         Raises
         ------
@@ -171,18 +103,17 @@ class Record:
             Where the database cannot write (disk full, locked, gone).
         """
         if not entries:
-            return
+            return []
         driver = self.engine.dialect.loaded_dbapi
-        rows = [_as_text(entry) if self._is_sqlite else vars(entry) for entry in entries]
         try:
-            with self._lock, self._turn():
-                self._write(rows)
+            with self._lock, self.turn():
+                return self._write(entries)
         except driver.IntegrityError:
             raise ConflictError("the idempotency key was used a moment ago", do="answer what is stored") from None
         except (driver.Error, sa.exc.SQLAlchemyError) as error:
             raise _unwritten(error) from None
 
-    def _write(self, rows: Sequence[Any]) -> None:
+    def _write(self, entries: Sequence[Entry]) -> list[bytes]:
         """One transaction; after an error the connection is given up, as nobody knows its state."""
         if self._writer is None:
             self._writer = self.engine.raw_connection()
@@ -190,12 +121,52 @@ class Record:
             cursor = self._writer.cursor()
             if self._is_sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
-            cursor.executemany(self._insert, rows)
+            keys = {name: self._key_of(cursor, name) for name in dict.fromkeys(one.customer_id for one in entries)}
+            rows = [self._sealed(entry, *keys[entry.customer_id]) for entry in entries]
+            hashes = [leaf_hash(row.leaf()) for row in rows]
+            plain = (row._asdict() | {"leaf_hash": hash_} for row, hash_ in zip(rows, hashes, strict=True))
+            cursor.executemany(self._insert.text, [self._insert.values(row, self._is_sqlite) for row in plain])
             self._writer.commit()
         except BaseException as error:
             writer, self._writer = self._writer, None
             writer.invalidate(error if isinstance(error, Exception) else None)
             raise
+        return hashes
+
+    def _key_of(self, cursor: Any, customer_id: str) -> tuple[str, bytes]:
+        """The customer's reference and key, made with the first entry; read anew each time, as it may be erased."""
+        asked = {"lookup": pseudonym(self._index_key, customer_id)}
+        for _ in range(2):
+            cursor.execute(self._customer.text, self._customer.values(asked, self._is_sqlite))
+            if found := cursor.fetchone():
+                return str(found[0]), self._unwrapped(bytes(found[1]), str(found[0]))
+            ref = self.vault.random(16).hex()
+            row = {**asked, "customer_ref": ref, "wrapped": self.vault.wrap(self.vault.new_key(), ref)}
+            cursor.execute(self._new_customer.text, self._new_customer.values(row, self._is_sqlite))
+        raise RecordError("a customer's key cannot be made", where="record", do="send the same request again")
+
+    def _sealed(self, entry: Entry, ref: str, key: bytes) -> Row:
+        def sealed(name: str, text: bytes) -> bytes:
+            return seal(key, text, f"{name} of {entry.decision_id}", self.vault.random)
+
+        told = entry.idempotency_key
+        return Row(
+            entry_id=entry.decision_id, kind=entry.kind, about=entry.about, customer_ref=ref, as_of=entry.as_of,
+            recorded_at=entry.recorded_at, key_ref=None if told is None else pseudonym(self._index_key, told),
+            request_ref=pseudonym(self._index_key, entry.request), outcome=entry.outcome, pd_12m=entry.pd_12m,
+            grade=entry.grade, limit_minor=entry.limit_minor, currency=entry.currency,
+            model_sha256=entry.model_sha256, policy_sha256=entry.policy_sha256, is_filed=entry.is_filed,
+            request=sealed("request", entry.request.encode()), body=sealed("body", entry.body.encode()),
+            inputs=None if entry.inputs is None else sealed("inputs", entry.inputs),
+        )  # fmt: skip
+
+    def pseudonym(self, text: str) -> str:
+        """Return what stands for a customer's id, or for a request, in the tables."""
+        return pseudonym(self._index_key, text)
+
+    def forget_keys(self) -> None:
+        """Drop the keys at hand: one of them was destroyed."""
+        self._unwrapped.cache_clear()
 
     def close(self) -> None:
         """Close every connection; the next call opens new ones."""
@@ -206,7 +177,7 @@ class Record:
             self.engine.dispose()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """One process commits at a time: waiting for SQLite's own lock took up to 535 ms, for this 15."""
         if self._turns is None:
             yield
@@ -217,12 +188,24 @@ class Record:
         finally:
             fcntl.flock(self._turns, fcntl.LOCK_UN)
 
-    def body_of(self, decision_id: str) -> str:
-        """Return the stored answer of a decision; `UnknownDecisionError` where there is none."""
-        found = self._rows(sa.select(_DECISIONS.c.body).where(_DECISIONS.c.decision_id == decision_id))
+    def kept(self, entry_id: str) -> Kept:
+        """Return an entry, opened.
+
+        Raises
+        ------
+        UnknownDecisionError
+            Where there is none of that id.
+        ErasedError
+            Where its customer was erased.
+        """
+        found = self._rows(_SEALED.where(ENTRIES.c.entry_id == entry_id))
         if not found:
-            raise UnknownDecisionError(f"no decision {decision_id!r}", where="decision_id")
-        return str(found[0].body)
+            raise UnknownDecisionError(f"no decision {entry_id!r}", where="decision_id")
+        return self._opened(found[0])
+
+    def body_of(self, entry_id: str) -> str:
+        """Return the stored answer of an entry; raises as `kept`."""
+        return self.kept(entry_id).body
 
     def bodies_of_customer(self, customer_id: str, limit: int = 100) -> list[str]:
         """Return the stored decisions about a customer, newest first."""
@@ -230,13 +213,10 @@ class Record:
 
     def last_of_customer(self, customer_id: str, limit: int) -> list[tuple[str, str]]:
         """Return request and answer of the last decisions about a customer, newest first."""
-        query = (
-            sa.select(_DECISIONS.c.request, _DECISIONS.c.body)
-            .where(_DECISIONS.c.customer_id == customer_id, _DECISIONS.c.kind == "decision")
-            .order_by(_DECISIONS.c.seq.desc())
-            .limit(limit)
-        )
-        return [(str(row.request), str(row.body)) for row in self._rows(query)]
+        lookup = pseudonym(self._index_key, customer_id)
+        query = _SEALED.where(CUSTOMERS.c.lookup == lookup, ENTRIES.c.kind == "decision")
+        found = (self._opened(row) for row in self._rows(query.order_by(ENTRIES.c.seq.desc()).limit(limit)))
+        return [(one.request, one.body) for one in found]
 
     def case(self, case_id: str) -> Case:
         """Return the decision or order check that is a case, with every entry about it, oldest first.
@@ -245,68 +225,104 @@ class Record:
         ------
         UnknownDecisionError
             Where there is none of that id, or it was no case.
+        ErasedError
+            Where its customer was erased.
         """
-        is_meant = sa.or_(_DECISIONS.c.decision_id == case_id, _DECISIONS.c.about == case_id)
-        rows = self._rows(_CASE_COLUMNS.where(is_meant).order_by(_DECISIONS.c.seq))
-        if not rows or rows[0].decision_id != case_id or not _is_case(rows[0]):
+        is_meant = sa.or_(ENTRIES.c.entry_id == case_id, ENTRIES.c.about == case_id)
+        rows = self._rows(_SEALED.where(is_meant).order_by(ENTRIES.c.seq))
+        if not rows or rows[0].entry_id != case_id or not _is_case(rows[0]):
             raise UnknownDecisionError(f"no case {case_id!r}", where="case_id", do="GET /v1/cases lists the open ones")
-        opening, *later = (_kept(row) for row in rows)
+        opening, *later = (self._opened(row) for row in rows)
         return Case(opening, tuple(later))
 
     def open_cases(self, limit: int = 200) -> list[str]:
         """Return the ids of the oldest cases nobody has resolved."""
-        later = _DECISIONS.alias()
-        is_closed = sa.exists().where(later.c.about == _DECISIONS.c.decision_id, later.c.outcome.in_(CLOSING))
+        later = ENTRIES.alias()
+        is_closed = sa.exists().where(later.c.about == ENTRIES.c.entry_id, later.c.outcome.in_(CLOSING))
         query = (
-            sa.select(_DECISIONS.c.decision_id)
-            .where(_DECISIONS.c.about.is_(None), _DECISIONS.c.outcome.in_(OPENING), ~is_closed)
-            .order_by(_DECISIONS.c.seq)
+            sa.select(ENTRIES.c.entry_id)
+            .join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
+            .where(ENTRIES.c.kind.in_(("decision", "order")), ENTRIES.c.outcome.in_(OPENING),
+                   ENTRIES.c.about.is_(None), CUSTOMERS.c.wrapped.isnot(None), ~is_closed)
+            .order_by(ENTRIES.c.seq)
             .limit(limit)
-        )
-        return [str(row.decision_id) for row in self._rows(query)]
+        )  # fmt: skip
+        return [str(row.entry_id) for row in self._rows(query)]
 
-    def contacts(self, first: date, last: date) -> dict[str, list[str]]:
-        """Return the contacts of each customer made on days from the first to the last, in the order recorded."""
-        found = dict[str, list[str]]()
-        query = sa.select(_DECISIONS.c.customer_id, _DECISIONS.c.body).order_by(_DECISIONS.c.seq)
-        for row in self._rows(query.where(_DECISIONS.c.kind == "contact", _DECISIONS.c.as_of.between(first, last))):
-            found.setdefault(str(row.customer_id), []).append(str(row.body))
-        return found
+    def contacts(self, first: date, last: date) -> list[str]:
+        """Return the contacts made on days from the first to the last, in the order recorded."""
+        query = _SEALED.where(ENTRIES.c.kind == "contact", ENTRIES.c.as_of.between(first, last))
+        query = query.where(CUSTOMERS.c.wrapped.isnot(None)).order_by(ENTRIES.c.seq)
+        return [self._opened(row).body for row in self._rows(query)]
 
-    def last_filed(self, as_of: date) -> dict[str, str]:
-        """Return the last request about each customer, made for a day up to `as_of`, where it had something on file."""
+    def last_filed(self, as_of: date) -> list[str]:
+        """Return the last request about each customer up to a day, where it had something on file."""
         last = (
-            sa.select(sa.func.max(_DECISIONS.c.seq))
-            .where(_DECISIONS.c.kind == "decision", _DECISIONS.c.as_of <= as_of)
-            .group_by(_DECISIONS.c.customer_id)
+            sa.select(sa.func.max(ENTRIES.c.seq))
+            .where(ENTRIES.c.kind == "decision", ENTRIES.c.as_of <= as_of)
+            .group_by(ENTRIES.c.customer_ref)
         )
-        query = sa.select(_DECISIONS.c.customer_id, _DECISIONS.c.request).where(
-            _DECISIONS.c.seq.in_(last), _DECISIONS.c.request.like('%"file":{%')
-        )
-        return {str(row.customer_id): str(row.request) for row in self._rows(query)}
+        query = _SEALED.where(ENTRIES.c.seq.in_(last), ENTRIES.c.is_filed, CUSTOMERS.c.wrapped.isnot(None))
+        return [self._opened(row).request for row in self._rows(query)]
 
-    def answered(self, idempotency_key: str, request_sha256: str) -> str | None:
-        """Return the stored answer to a key, None where it is new.
+    def answered(self, idempotency_key: str, request: str) -> Kept | None:
+        """Return the entry that answers a key, None where it is new.
 
         Raises
         ------
         ConflictError
             Where the key came with another request before.
         """
-        query = sa.select(_DECISIONS.c.body, _DECISIONS.c.request_sha256).where(
-            _DECISIONS.c.idempotency_key == idempotency_key
-        )
-        found = self._rows(query)
+        query = _SEALED.add_columns(ENTRIES.c.request_ref)
+        found = self._rows(query.where(ENTRIES.c.key_ref == pseudonym(self._index_key, idempotency_key)))
         if not found:
             return None
-        if found[0].request_sha256 != request_sha256:
+        if found[0].request_ref != pseudonym(self._index_key, request):
             raise ConflictError(
                 "the key was used with another request",
                 where="Idempotency-Key",
                 expected="one key per request",
                 do="use a new key",
             )
-        return str(found[0].body)
+        return self._opened(found[0])
+
+    def row(self, entry_id: str) -> Row:
+        """Return an entry as it is kept; `UnknownDecisionError` where there is none."""
+        found = self._rows(sa.select(*COLUMNS).where(ENTRIES.c.entry_id == entry_id))
+        if not found:
+            raise UnknownDecisionError(f"no decision {entry_id!r}", where="decision_id")
+        return row_of(found[0])
+
+    def ids(self, kinds: Sequence[str]) -> list[str]:
+        """Return the ids of the entries of some kinds, in the order recorded."""
+        query = sa.select(ENTRIES.c.entry_id).where(ENTRIES.c.kind.in_(kinds)).order_by(ENTRIES.c.seq)
+        return [str(row.entry_id) for row in self._rows(query)]
+
+    def inputs_of(self, entry_id: str) -> bytes:
+        """Return what a decision was made from; raises as `kept`."""
+        query = sa.select(ENTRIES.c.customer_ref, ENTRIES.c.inputs, CUSTOMERS.c.wrapped).join(
+            CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref
+        )
+        found = self._rows(query.where(ENTRIES.c.entry_id == entry_id))
+        if not found or found[0].inputs is None:
+            raise UnknownDecisionError(f"no inputs of {entry_id!r}", where="decision_id")
+        return unseal(self._key(found[0], entry_id), found[0].inputs, f"inputs of {entry_id}")
+
+    def _opened(self, row: sa.Row[Any]) -> Kept:
+        if row.wrapped is None:
+            raise ErasedError(
+                "the customer was erased", where=row.entry_id, do="the record still proves that it was made"
+            )
+        key = self._unwrapped(row.wrapped, row.customer_ref)
+        request, body = (unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
+                         for name in ("request", "body"))  # fmt: skip
+        return Kept(row.entry_id, row.kind, row.outcome, request, body, row.leaf_hash)
+
+    def _key(self, row: sa.Row[Any], entry_id: str) -> bytes:
+        if row.wrapped is None:
+            do = "the record still proves that it was made"
+            raise ErasedError("the customer was erased", where=entry_id, do=do)
+        return self._unwrapped(row.wrapped, row.customer_ref)
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         try:
@@ -314,6 +330,19 @@ class Record:
                 return connection.execute(query).all()
         except sa.exc.SQLAlchemyError as error:
             raise RecordError(f"the record cannot be read ({type(error).__name__})", do="check the database") from None
+
+
+_MIGRATING = 0x0B11604
+
+
+def _dialect_insert(name: str) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return sqlite.insert if name == "sqlite" else postgresql.insert
+
+
+def _is_case(row: sa.Row[Any]) -> bool:
+    return row.about is None and row.kind in ("decision", "order") and row.outcome in OPENING
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -325,14 +354,8 @@ def _opened(path: Path) -> BinaryIO:
 
 def _durable(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `append` says
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _as_text(entry: Entry) -> tuple[Any, ...]:
-    """Dates as SQLAlchemy keeps them in SQLite."""
-    recorded_at = entry.recorded_at.replace(tzinfo=None).isoformat(" ", "microseconds")
-    return tuple((vars(entry) | {"as_of": entry.as_of.isoformat(), "recorded_at": recorded_at}).values())
 
 
 def _unwritten(error: Exception) -> RecordError:

@@ -307,6 +307,7 @@ class BatchItem(BaseModel):
 
     status: int
     decision: DecisionAnswer | None = None
+    receipt: str | None = None
     problem: Problem | None = None
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from math import isnan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,25 +17,34 @@ from pydantic import BaseModel
 
 from data.account import Account
 from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ObligorError, SchemaError
+from data.errors import AsOfError, ConflictError, ObligorError, PolicyError, SchemaError
 from data.store import LedgerStore
 from features.build import account_features
 from features.catalogue import NAMES
 from policy.decide import decide
 from policy.orders import check_order
-from policy.rulebook import RULES, Rulebook, in_force, read_rulebooks
-from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer, sha256_of
-from serving.champion import ChampionKeeper
+from policy.rulebook import RULES, Rulebook, in_force, read_rulebook
+from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer
+from serving.champion import Champion, ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
+from serving.entries import Entry
 from serving.inline import account_of
+from serving.notary import Notary
 from serving.questions import DecisionRequest, OrderRequest, ScoreRequest
-from serving.record import Entry, Record
-from serving.settings import Settings
+from serving.record import Record
+from serving.seal import Seal
 from training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
 Result = TypeVar("Result")
 log = logging.getLogger("obligor")
+
+
+class Answer(NamedTuple):
+    """The exact text of a recorded answer, and the signed receipt of its entry."""
+
+    body: str
+    receipt: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,12 @@ class Engine:
         The time, with its zone.
     new_id : callable
         A fresh decision id.
+    seal : Seal
+        Signs receipts and checkpoints.
+    notary : Notary
+        Gives entries their place in the tree and keeps checkpoints.
+    archive : Path
+        Where every rulebook that was ever in force is kept, by its hash.
     rules : Path
         The folder of the rulebooks; drafts in it can be simulated.
     """
@@ -58,6 +73,9 @@ class Engine:
     rulebooks: Sequence[Rulebook]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    seal: Seal
+    notary: Notary
+    archive: Path
     rules: Path = RULES
 
     def last_day(self) -> date:
@@ -74,12 +92,25 @@ class Engine:
         today, last = self.now().date(), self.ledger.account(first[0]).observed_until
         return min(last, today) if last else today
 
-    def decide(self, request: DecisionRequest, key: str | None = None) -> str:
-        """Return the recorded answer to one request as JSON text; a repeated key gets the stored one."""
+    def recorded(self, entries: Sequence[Entry]) -> list[Answer]:
+        """Make entries durable and return the answers with their receipts; raises as `Record.append`."""
+        hashes = self.record.append(entries)
+        return [Answer(entry.body, self.seal.receipt(entry.decision_id, hash_))
+                for entry, hash_ in zip(entries, hashes, strict=True)]  # fmt: skip
+
+    def stored(self, entry_id: str) -> Answer:
+        """Return the answer of an entry as it was given; raises as `Record.kept`."""
+        kept = self.record.kept(entry_id)
+        return Answer(kept.body, self.seal.receipt(entry_id, kept.leaf_hash))
+
+    def decide(self, request: DecisionRequest, key: str | None = None) -> Answer:
+        """Return the recorded answer to one request; a repeated key gets the stored one."""
         return _or_raise(self.decide_all([request], [key])[0])
 
-    def decide_all(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> list[str | ObligorError]:
-        """Answer many requests with one prediction and one commit; each answer is a text or its error.
+    def decide_all(
+        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]
+    ) -> list[Answer | ObligorError]:
+        """Answer many requests with one prediction and one commit; each answer is there or its error.
 
         Raises
         ------
@@ -87,17 +118,17 @@ class Engine:
             Where no answer at all can be given.
         """
         # 1-2. What was answered before is not asked again, and needs no model.
-        done: list[str | ObligorError | None] = [self.answered(*pair) for pair in zip(requests, keys, strict=True)]
+        done: list[Answer | ObligorError | None] = [self.answered(*pair) for pair in zip(requests, keys, strict=True)]
         asked = [place for place, answer in enumerate(done) if answer is None]
         entries = self._entries([requests[place] for place in asked], [keys[place] for place in asked])
-        for place, entry in zip(asked, entries, strict=True):
-            done[place] = entry.body if isinstance(entry, Entry) else entry
         # 9. Durable before any answer leaves.
         try:
-            self.record.append([entry for entry in entries if isinstance(entry, Entry)])
+            answers = iter(self.recorded([entry for entry in entries if isinstance(entry, Entry)]))
         except ConflictError:
             # Another request with one of these keys was recorded meanwhile: its answer is the answer.
             return self.decide_all(requests, keys)
+        for place, entry in zip(asked, entries, strict=True):
+            done[place] = next(answers) if isinstance(entry, Entry) else entry
         return [answer for answer in done if answer is not None]
 
     def _entries(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> list[Entry | ObligorError]:
@@ -112,7 +143,7 @@ class Engine:
         scored = _scored(champion.model, rows)
         # 7. Decisions, and for those that are no approval the acts that would make it one.
         decided = _each(self._decided, known, keys, scored)
-        acts = _counterfactuals(decided, champion.model)
+        acts = self.acts(decided, champion.model)
         # 8. Reasons and the answer.
         return _each(lambda one, offered: entry_of(one, offered, champion, self.new_id(), self.now()), decided, acts)
 
@@ -138,8 +169,8 @@ class Engine:
         (scored,) = _scored(champion.model, [row])
         return score_answer(champion, _or_raise(scored))
 
-    def check_order(self, request: OrderRequest, key: str | None = None) -> str:
-        """Return the recorded answer to an order as JSON text; a repeated key gets the stored one.
+    def check_order(self, request: OrderRequest, key: str | None = None) -> Answer:
+        """Return the recorded answer to an order; a repeated key gets the stored one.
 
         Raises
         ------
@@ -151,10 +182,9 @@ class Engine:
             return _or_raise(stored)
         entry = self._order_entry(request, key)
         try:
-            self.record.append([entry])
+            return self.recorded([entry])[0]
         except ConflictError:
             return self.check_order(request, key)
-        return entry.body
 
     def again(self, kind: str, request: str) -> Entry:
         """Answer a recorded request about a decision or an order with what is known today; nothing is recorded.
@@ -182,21 +212,27 @@ class Engine:
     def _order_entry(self, request: OrderRequest, key: str | None) -> Entry:
         orders = [request.order, *request.unbilled]
         one = replace(self.look(request.question(), [order.currency for order in orders]), key=key)
-        order, *unbilled = (one.known.order(order) for order in orders)
+        return self.order_entry(one, request, self.champions.current(), self.new_id(), self.now())
+
+    def order_entry(
+        self, one: Decided, request: OrderRequest, champion: Champion, entry_id: str, at: datetime
+    ) -> Entry:
+        """Return the entry of an order check, from the decision about its customer."""
+        order, *unbilled = (one.known.order(order) for order in (request.order, *request.unbilled))
         idle = one.facts.features["days_since_last_invoice"]
         idle_days = None if isnan(idle) else Decimal(str(idle))
         check = check_order(order, unbilled, one.decision, idle_days, one.known.account.as_of, one.rulebook)
-        champion = self.champions.current()
-        return order_entry_of(one, request, order, check, champion, self.new_id(), self.now())
+        return order_entry_of(one, request, order, check, champion, entry_id, at)
 
-    def answered(self, request: BaseModel, key: str | None) -> str | ObligorError | None:
+    def answered(self, request: BaseModel, key: str | None) -> Answer | ObligorError | None:
         """Return the stored answer to a key, or that the key is taken; None where the question is new."""
         if key is None:
             return None
         try:
-            return self.record.answered(key, sha256_of(request.model_dump_json()))
+            kept = self.record.answered(key, request.model_dump_json())
         except ConflictError as error:
             return error
+        return kept and Answer(kept.body, self.seal.receipt(kept.entry_id, kept.leaf_hash))
 
     def _known(self, requests: Sequence[DecisionRequest]) -> list[Known | ObligorError]:
         """What was known of each customer on the as-of date, or why that cannot be said."""
@@ -225,6 +261,33 @@ class Engine:
     def _decided(self, known: Known, key: str | None, scored: Scored) -> Decided:
         rulebook, facts = in_force(self.rulebooks, known.account.as_of), scored.facts(known)
         return Decided(known, key, scored, facts, decide(facts, rulebook), rulebook)
+
+    def decided_again(self, known: Known, model: PdModel, rulebook: Rulebook) -> Decided:
+        """Decide as on an earlier day, with the model and the rules of that day."""
+        (scored,) = _scored(model, _features([known]))
+        facts = _or_raise(scored).facts(known)
+        return Decided(known, None, _or_raise(scored), facts, decide(facts, rulebook), rulebook)
+
+    def acts(self, decided: Sequence[Decided | ObligorError], model: PdModel) -> list[list[dict[str, Any]]]:
+        """Return what is offered to each question: nothing to those approved."""
+        return _counterfactuals(decided, model)
+
+    def rulebook(self, sha256: str) -> Rulebook:
+        """Return a rulebook by its hash: one that is released, or one kept since it was.
+
+        Raises
+        ------
+        PolicyError
+            Where nobody has it any more.
+        """
+        found = next((one for one in self.rulebooks if one.sha256 == sha256), None)
+        if found:
+            return found
+        for folder in sorted((self.archive / sha256).glob("*")) if sha256.isalnum() else ():
+            rulebook = read_rulebook(folder)
+            if rulebook.sha256 == sha256:
+                return rulebook
+        raise PolicyError(f"no rulebook {sha256}", where="rulebooks", do="put it back into the store's rulebooks")
 
 
 def _or_raise(result: Result | ObligorError) -> Result:
@@ -297,20 +360,3 @@ def _counterfactuals(decided: Sequence[Decided | ObligorError], model: PdModel) 
     for place, acts in zip(places, counterfactuals(refused, score), strict=True):
         found[place] = acts
     return found
-
-
-def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> Engine:
-    """Put together everything a decision needs; a doubtful rulebook is told and left out."""
-    rulebooks, refused = read_rulebooks(settings.rules)
-    for error in refused:
-        log.error("a rulebook is refused, the last good one stays in force: %s", error)
-    settings.store.mkdir(parents=True, exist_ok=True)
-    return Engine(
-        ledger=LedgerStore(settings.ledger_url),
-        record=Record(settings.record_url),
-        champions=ChampionKeeper(settings.store),
-        rulebooks=rulebooks,
-        now=now,
-        new_id=new_id,
-        rules=settings.rules,
-    )

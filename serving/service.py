@@ -16,8 +16,8 @@ import bentoml
 
 from data.errors import ModelError
 from serving.api import create_app, use_engine
+from serving.assembly import build_engine
 from serving.guard import PathGuard
-from serving.scoring import build_engine
 from serving.settings import Settings
 
 YOUNGEST = 50_000  # objects that may be made before the collector looks at them
@@ -50,8 +50,11 @@ class ObligorService:
     def __init__(self) -> None:
         settings = Settings.of(os.environ)
         log_to_stdout(os.environ.get("OBLIGOR_LOG", "INFO"))
-        self.engine = build_engine(settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+        self.engine = build_engine(
+            settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom
+        )
         use_engine(app, self.engine)
+        self.engine.notary.start()
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from serving.vault import parse_key
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,19 @@ class Settings:
         SQLAlchemy URLs (``OBLIGOR_LEDGER_URL``, ``OBLIGOR_RECORD_URL``; default SQLite in the store).
     rules : Path
         Folder of dated rulebooks (``OBLIGOR_RULES``, default the one that ships).
+    checkpoints : tuple of Path
+        Folders that keep signed checkpoints (``OBLIGOR_CHECKPOINTS``, separated by ``:``; default in the store).
+    data_key, signing_key : bytes, optional
+        ``OBLIGOR_DATA_KEY``, ``OBLIGOR_SIGNING_KEY``: 64 hexadecimal digits each.
     """
 
     store: Path
     ledger_url: str
     record_url: str
     rules: Path
+    checkpoints: tuple[Path, ...]
+    data_key: bytes | None = field(default=None, repr=False)
+    signing_key: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -36,4 +46,13 @@ class Settings:
             ledger_url=environment.get("OBLIGOR_LEDGER_URL", f"sqlite:///{store}/ledger.db"),
             record_url=environment.get("OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"),
             rules=Path(environment.get("OBLIGOR_RULES", shipped)),
+            checkpoints=tuple(
+                map(Path, environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints").split(os.pathsep))
+            ),
+            data_key=_key(environment, "OBLIGOR_DATA_KEY"),
+            signing_key=_key(environment, "OBLIGOR_SIGNING_KEY"),
         )
+
+
+def _key(environment: Mapping[str, str], name: str) -> bytes | None:
+    return parse_key(environment[name], name) if name in environment else None

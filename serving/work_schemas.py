@@ -154,3 +154,31 @@ class SimulationAnswer(BaseModel):
     currency: str
     movers: list[Mover]
     by: dict[str, dict[str, dict[str, Any]]] = Field(description="In all, by grade, class, sector and country")
+
+
+class CheckpointAnswer(BaseModel):
+    """What was signed about the record: its size and root at a time."""
+
+    size: int
+    root: str
+    at: datetime
+    key_id: str
+    signature: str
+
+
+class ProofAnswer(BaseModel):
+    """That an entry is in the record: its leaf, its place, the hashes that lead to a signed root."""
+
+    entry_id: str
+    leaf: str = Field(description="Canonical JSON (RFC 8785)")
+    place: int
+    path: list[str]
+    checkpoint: CheckpointAnswer
+
+
+class ReplayAnswer(BaseModel):
+    """A decision made again with the model, rules and inputs of its day."""
+
+    decision_id: str
+    is_equal: bool
+    differences: list[str]

@@ -35,12 +35,11 @@ from policy.credit_file import NOTHING_ON_FILE
 from policy.ladder import rung_on
 from policy.rating import rate
 from policy.rulebook import Rulebook, in_force
-from serving.answers import sha256_of
+from serving.entries import Entry
 from serving.portfolio import active_on
 from serving.promises import promises_of
-from serving.questions import ContactRequest, DecisionRequest, WorklistQuery
-from serving.record import Entry
-from serving.scoring import Engine
+from serving.questions import ContactRequest, CreditFileBody, DecisionRequest, WorklistQuery
+from serving.scoring import Answer, Engine
 
 REMEMBERED = timedelta(days=120)  # contacts longer ago fix nothing any more
 DPD, BROKEN = NAMES.index("dpd_days"), NAMES.index("broken_promises_365d")
@@ -79,20 +78,30 @@ def debts_on(engine: Engine, as_of: date) -> list[Debt]:
     """Return every customer's overdue debt as it was known on a day, with what collectors agreed on."""
     known, rows = active_on(engine.ledger.every(), as_of)
     pds, rulebook = engine.champions.current().model.predict_pd_12m(rows), in_force(engine.rulebooks, as_of)
-    contacts, filed = engine.record.contacts(as_of - REMEMBERED, as_of), engine.record.last_filed(as_of)
+    contacts = _contacts(engine, as_of - REMEMBERED, as_of)
+    asked = (DecisionRequest.model_validate_json(request) for request in engine.record.last_filed(as_of))
+    filed = {one.customer_id: one.file for one in asked}
     found = list[Debt]()
     for place in np.flatnonzero(rows[:, DPD] > 0).tolist():
         one = known[place]
         name = one.account.customer_id
         debt = _debt(one, float(pds[place]), rows[place], filed.get(name), rulebook)
-        found.append(_after(debt, one, [orjson.loads(body) for body in contacts.get(name, ())]))
+        found.append(_after(debt, one, contacts.get(name, ())))
     return found
 
 
-def _debt(known: KnownAccount, pd_12m: float, row: Any, filed: str | None, rulebook: Rulebook) -> Debt:
+def _contacts(engine: Engine, first: date, last: date) -> dict[str, list[dict[str, Any]]]:
+    """The contacts of some days by customer, in the order recorded."""
+    found = dict[str, list[dict[str, Any]]]()
+    for body in engine.record.contacts(first, last):
+        contact = orjson.loads(body)
+        found.setdefault(contact["customer_id"], []).append(contact)
+    return found
+
+
+def _debt(known: KnownAccount, pd_12m: float, row: Any, body: CreditFileBody | None, rulebook: Rulebook) -> Debt:
     account, as_of, today = known.account, known.as_of, day_number(known.as_of)
     items, currency = _Items.of(known), account.currency
-    body = DecisionRequest.model_validate_json(filed).file if filed else None
     file = body.credit_file() if body else NOTHING_ON_FILE
     dpd_days, pd_ = Decimal(int(row[DPD])), Decimal(str(pd_12m))
     broken = None if np.isnan(row[BROKEN]) else Decimal(int(row[BROKEN]))
@@ -165,7 +174,7 @@ def _paid(known: KnownAccount, first: date, last: date) -> Decimal:
     return _money(float((events[VALUE, is_meant] * rates[events[ITEM, is_meant]]).sum()), known.account.currency)
 
 
-def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> str:
+def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> Answer:
     """Record a contact and return it as JSON, with the day of the next one.
 
     Raises
@@ -185,7 +194,7 @@ def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> st
     one = engine.look(DecisionRequest(customer_id=asked.customer_id, as_of=on), currencies)
     dpd_days = one.decision.position.dpd_days or Decimal(0)
     plan = plan_of(dpd_days, one.decision.customer_class, one.rulebook)
-    count = 1 + len(engine.record.contacts(on, on).get(asked.customer_id, ()))
+    count = 1 + len(_contacts(engine, on, on).get(asked.customer_id, ()))
     promise = asked.promise and {
         "amount": asked.promise.amount, "currency": asked.promise.currency, "pay_by": asked.promise.pay_by,
         "reporting_amount": one.known.reporting(asked.promise.amount, asked.promise.currency),
@@ -200,14 +209,13 @@ def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> st
     request = asked.model_dump_json()
     entry = Entry(
         decision_id=str(body["contact_id"]), kind="contact", customer_id=asked.customer_id, as_of=on, recorded_at=now,
-        idempotency_key=key, request_sha256=sha256_of(request), outcome=asked.outcome, request=request,
+        idempotency_key=key, outcome=asked.outcome, request=request,
         body=orjson.dumps(body, default=str).decode(), policy_sha256=one.rulebook.sha256,
     )  # fmt: skip
     try:
-        engine.record.append([entry])
+        return engine.recorded([entry])[0]
     except ConflictError:
         return record_contact(asked, key, engine)
-    return entry.body
 
 
 def _require_order(asked: ContactRequest, on: date, today: date) -> None:

@@ -23,12 +23,16 @@ from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
 from serving.api import create_app, use_engine
 from serving.champion import ChampionKeeper
+from serving.notary import Notary
 from serving.record import Record
 from serving.scoring import Engine
+from serving.seal import Seal, Shelf
+from serving.vault import Vault
 from training.config import TrainingConfig
 from training.run import Trained, train
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+VAULT = Vault(bytes(range(32)), os.urandom)
 NOW = datetime(2025, 1, 2, 12, 0, tzinfo=UTC)
 
 
@@ -69,9 +73,13 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
 def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
     """Everything real: the trained champion, the loaded ledger, a fresh record; clock and ids are given."""
     ids = count(1)
+    record, seal = Record(f"sqlite:///{tmp_path}/record.db", VAULT), Seal(bytes(32))
     return Engine(
         ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
-        record=Record(f"sqlite:///{tmp_path}/record.db"),
+        record=record,
+        seal=seal,
+        notary=Notary(record, seal, Shelf([tmp_path / "checkpoints"]), lambda: NOW),
+        archive=tmp_path / "rulebooks",
         champions=ChampionKeeper(store),
         rulebooks=read_rulebooks(RULES)[0],
         now=lambda: NOW,

@@ -208,7 +208,7 @@ def ask_again(engine: Engine, ledger: Ledger, payments: list[dict[str, Any]], cu
         tables[table] = ledger[table][ledger[table]["customer_id"] == customer]
     store = LedgerStore(f"sqlite:///{at}")
     store.write(replace(ledger, tables=tables))
-    return orjson.loads(replace(engine, ledger=store).decide(DecisionRequest(customer_id=customer, as_of=DAYS[0])))
+    return orjson.loads(replace(engine, ledger=store).decide(DecisionRequest(customer_id=customer, as_of=DAYS[0])).body)
 
 
 def test_a_counterfactual_is_the_smallest_of_its_kind(engine: Engine, answers: list[dict[str, Any]]) -> None:
@@ -250,12 +250,12 @@ def test_a_request_too_large_is_offered_the_amount_that_fits(engine: Engine, ans
             continue
         more = CreditRequest(amount=Decimal("50000000.00"), currency="EUR")
         question = DecisionRequest(customer_id=answer["customer_id"], as_of=DAYS[0], request=more)
-        again = orjson.loads(engine.decide(question))
+        again = orjson.loads(engine.decide(question).body)
         if again["reasons"][0]["code"] != "P24":
             continue
         less = next(act for act in again["counterfactuals"] if act["act"] == "ask_less")
         to = Decimal(f"{less['changes'][0]['to']:.2f}")
         fits = question.model_copy(update={"request": CreditRequest(amount=to, currency="EUR")})
-        assert orjson.loads(engine.decide(fits))["outcome"] == "approve"
+        assert orjson.loads(engine.decide(fits).body)["outcome"] == "approve"
         asked_more += 1
     assert asked_more > 3

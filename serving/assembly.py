@@ -1,0 +1,55 @@
+"""Putting an engine together from the settings."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+
+from data.store import LedgerStore
+from policy.rulebook import read_rulebooks
+from serving.champion import ChampionKeeper
+from serving.notary import Notary
+from serving.record import Record
+from serving.scoring import Engine
+from serving.seal import Seal, Shelf
+from serving.settings import Settings
+from serving.vault import Random, Vault, key_file
+
+log = logging.getLogger("obligor")
+
+
+def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str], random: Random) -> Engine:
+    """Put together everything a decision needs; a doubtful rulebook is told and left out."""
+    rulebooks, refused = read_rulebooks(settings.rules)
+    for error in refused:
+        log.error("a rulebook is refused, the last good one stays in force: %s", error)
+    settings.store.mkdir(parents=True, exist_ok=True)
+    record, seal = open_record(settings, random)
+    archive = settings.store / "rulebooks"
+    for rulebook in rulebooks:
+        if not (archive / rulebook.sha256 / rulebook.version).is_dir():
+            shutil.copytree(settings.rules / rulebook.version, archive / rulebook.sha256 / rulebook.version)
+    return Engine(
+        ledger=LedgerStore(settings.ledger_url),
+        record=record,
+        champions=ChampionKeeper(settings.store),
+        rulebooks=rulebooks,
+        now=now,
+        new_id=new_id,
+        seal=seal,
+        notary=Notary(record, seal, Shelf(settings.checkpoints), now),
+        archive=archive,
+        rules=settings.rules,
+    )
+
+
+def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
+    """Return the record and the seal; keys that the environment does not give are made once, in the store."""
+    keys = settings.store / "keys"
+    for name, given in (("OBLIGOR_DATA_KEY", settings.data_key), ("OBLIGOR_SIGNING_KEY", settings.signing_key)):
+        if given is None:
+            log.warning("%s is not set: a key in the store is used; set it before the record matters", name)
+    vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
+    return Record(settings.record_url, vault), Seal(settings.signing_key or key_file(keys / "signing.key", random))

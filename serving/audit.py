@@ -1,0 +1,218 @@
+"""Auditing the record: is anything changed, lost or put in; does a decision come out again; what applied when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from data.errors import ErasedError, ObligorError, RecordError, SchemaError
+from serving import merkle
+from serving.answers import entry_of, known_of
+from serving.entries import Kept
+from serving.questions import DecisionRequest, OrderRequest
+from serving.scoring import Engine
+from serving.seal import Checkpoint, checkpoint_text, receipt_text
+from serving.tree import Tree
+
+CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in the record that does not hold."""
+
+    where: str
+    what: str
+
+
+def verify(
+    tree: Tree,
+    checkpoints: Iterable[Checkpoint],
+    public: bytes,
+    receipts: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda n: None,
+) -> Iterator[Finding]:
+    """Give everything that does not hold: signed roots, leaves, their places, receipts.
+
+    Parameters
+    ----------
+    checkpoints : iterable of Checkpoint
+        By size, from outside the database.
+    public : bytes
+        The public key, PEM.
+    receipts : sequence of str
+        Headers ``Obligor-Receipt`` that came with answers.
+
+    Raises
+    ------
+    RecordError
+        Where the key is no Ed25519 key.
+    """
+    key, signed = _public_key(public), dict[int, list[Checkpoint]]()
+    for one in checkpoints:
+        signed.setdefault(one.size, []).append(one)
+        if not _holds(key, one.signature, checkpoint_text(one.size, one.root, one.at)):
+            yield Finding(f"checkpoint {one.size}", "the signature does not hold")
+    leaves = {receipt.split(";")[1]: b"" for receipt in receipts if receipt.count(";")}
+    yield from _check_places(tree, signed, leaves, progress)
+    for row, kept_hash in tree.unplaced():
+        leaf = merkle.leaf_hash(row.leaf())
+        if row.entry_id in leaves:
+            leaves[row.entry_id] = leaf
+        if leaf != kept_hash:
+            yield Finding(f"entry {row.entry_id}", "was changed")
+    yield from _check_receipts(receipts, leaves, key)
+
+
+def _check_places(
+    tree: Tree, signed: dict[int, list[Checkpoint]], leaves: dict[str, bytes], progress: Callable[[int], None]
+) -> Iterator[Finding]:
+    """Work out every leaf and every signed root again; note the leaves that receipts speak of."""
+    frontier, size = list[tuple[int, bytes]](), 0
+    for place, row, kept_hash, node_hash in tree.placed(CHUNK):
+        leaf = merkle.leaf_hash(row.leaf())
+        if row.entry_id in leaves:
+            leaves[row.entry_id] = leaf
+        if place != size:
+            yield Finding(f"place {size}", f"is missing: the next is {place}")
+        if leaf != kept_hash or leaf != node_hash:
+            yield Finding(f"entry {row.entry_id} at place {place}", "was changed")
+        size = place + 1
+        _add(frontier, leaf)
+        for one in signed.pop(size, ()):
+            if _folded(frontier) != one.root:
+                yield Finding(f"checkpoint {size} of {one.at}", "the record up to there is not what was signed")
+        if size % CHUNK == 0:
+            progress(size)
+    for lost in sorted(signed):
+        yield Finding(f"checkpoint {lost}", f"the record ends at {size}: entries were cut off")
+
+
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    key = load_pem_public_key(public)
+    if not isinstance(key, Ed25519PublicKey):
+        raise RecordError("is no Ed25519 key", where="public key", expected="public.pem beside the checkpoints")
+    return key
+
+
+def _check_receipts(receipts: Sequence[str], leaves: dict[str, bytes], key: Ed25519PublicKey) -> Iterator[Finding]:
+    for receipt in receipts:
+        version, _, rest = receipt.strip().partition(";")
+        parts = rest.split(";")
+        if version != "v1" or len(parts) != 4:
+            yield Finding("receipt", "cannot be read; expected v1;id;hash;key;signature")
+            continue
+        entry_id, leaf, _, signature = parts
+        if not _holds(key, bytes.fromhex(signature), receipt_text(entry_id, bytes.fromhex(leaf))):
+            yield Finding(f"receipt of {entry_id}", "the signature does not hold")
+        elif not leaves.get(entry_id):
+            yield Finding(f"receipt of {entry_id}", "the record has no such entry any more")
+        elif leaves[entry_id].hex() != leaf:
+            yield Finding(f"receipt of {entry_id}", "the entry is not what was answered")
+
+
+def _holds(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
+    try:
+        key.verify(signature, text)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _add(frontier: list[tuple[int, bytes]], leaf: bytes) -> None:
+    """Add a leaf to the roots of the whole subtrees so far, each with its height."""
+    height, found = 0, leaf
+    while frontier and frontier[-1][0] == height:
+        found, height = merkle.node_hash(frontier.pop()[1], found), height + 1
+    frontier.append((height, found))
+
+
+def _folded(frontier: list[tuple[int, bytes]]) -> bytes:
+    found = frontier[-1][1]
+    for _, left in reversed(frontier[:-1]):
+        found = merkle.node_hash(left, found)
+    return found
+
+
+# --- replay
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A decision made again from its kept inputs, model and rules: every difference from what was answered."""
+
+    decision_id: str
+    differences: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the answer came out bit for bit."""
+        return not self.differences
+
+
+def replay(entry_id: str, engine: Engine) -> Replay:
+    """Make a decision or order check again with the model, rules and inputs of its day.
+
+    Raises
+    ------
+    UnknownDecisionError, ErasedError
+        Where there is no such entry, or its customer was erased.
+    SchemaError
+        Where the entry is nothing that was computed.
+    ModelError, PolicyError
+        Where model or rules of that day are not in the store any more.
+    """
+    kept = engine.record.kept(entry_id)
+    if kept.kind not in ("decision", "order"):
+        raise SchemaError(f"a {kept.kind} is not computed", where="decision_id", expected="a decision or order check")
+    again = _made_again(kept, engine)
+    if again == kept.body:
+        return Replay(entry_id, ())
+    return Replay(entry_id, tuple(differences(orjson.loads(kept.body), orjson.loads(again))) or ("the text",))
+
+
+def _made_again(kept: Kept, engine: Engine) -> str:
+    answer = orjson.loads(kept.body)
+    champion = engine.champions.of(answer["model"]["sha256"], answer["model"]["version"])
+    rulebook = engine.rulebook(answer["policy"]["sha256"])
+    as_of, at = date.fromisoformat(answer["as_of"]), datetime.fromisoformat(answer["recorded_at"])
+    inputs = engine.record.inputs_of(kept.entry_id)
+    if kept.kind == "decision":
+        request = DecisionRequest.model_validate_json(kept.request)
+        one = engine.decided_again(known_of(request, as_of, inputs), champion.model, rulebook)
+        (acts,) = engine.acts([one], champion.model)
+        return entry_of(one, acts, champion, kept.entry_id, at).body
+    asked = OrderRequest.model_validate_json(kept.request)
+    one = engine.decided_again(known_of(asked.question(), as_of, inputs), champion.model, rulebook)
+    return engine.order_entry(one, asked, champion, kept.entry_id, at).body
+
+
+def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Give every place where two answers differ, with both values."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in [*was, *(name for name in now if name not in was)]:
+            yield from differences(was.get(name), now.get(name), f"{where}.{name}".lstrip("."))
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for place, pair in enumerate(zip(was, now, strict=True)):
+            yield from differences(*pair, f"{where}[{place}]")
+    elif was != now:
+        yield f"{where}: {was!r} -> {now!r}"
+
+
+def replay_all(engine: Engine, progress: Callable[[int], None] = lambda n: None) -> Iterator[Replay | Finding]:
+    """Replay every decision and order check; what cannot be replayed is a finding, what was erased says so."""
+    for n, entry_id in enumerate(engine.record.ids(("decision", "order")), start=1):
+        try:
+            yield replay(entry_id, engine)
+        except ErasedError:
+            yield Finding(entry_id, "erased")
+        except ObligorError as error:
+            yield Finding(entry_id, str(error))
+        progress(n)
