@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import obligor_audit
+import obligor_keys
 import obligor_policy
 import obligor_portfolio
 from data.errors import ObligorError
@@ -32,6 +34,8 @@ app = typer.Typer(
     help="Credit risk for companies that sell on credit: from a receivables ledger to a recorded decision.",
 )  # fmt: skip
 app.add_typer(obligor_policy.app, name="policy")
+app.add_typer(obligor_audit.app, name="audit")
+app.add_typer(obligor_keys.app, name="keys")
 app.command()(obligor_portfolio.review)
 app.command()(obligor_portfolio.cases)
 out = Console()
@@ -256,9 +260,10 @@ def demo(
     promote("latest", by="demo", because="first model of the demo", force=False, store=store)
     load(ledger / "mapping.toml", store=store)
     out.rule("3. serve, and ask once over HTTP")
-    environment = {**os.environ, "OBLIGOR_STORE": str(store.resolve())}
+    key = os.urandom(32).hex()  # for this run only; `obligor keys create` makes lasting ones
+    environment = {**os.environ, "OBLIGOR_STORE": str(store.resolve()), "OBLIGOR_ADMIN_KEY": key}
     with running_service(environment, port, folder / "service.log") as url:
-        body = _ask(url, store)
+        body = _ask(url, store, key)
     (folder / "decision.json").write_bytes(body)
     _print_decision(json.loads(body))
     out.rule("where to look next")
@@ -271,7 +276,7 @@ def demo(
     out.print(f"ask yourself: obligor decide C0000012 --store {store}; or serve: obligor serve --store {store}")
 
 
-def _ask(url: str, store: Path) -> bytes:
+def _ask(url: str, store: Path, key: str) -> bytes:
     """Post one real request about one of the loaded customers; return the exact body of the answer."""
     import httpx
 
@@ -279,7 +284,7 @@ def _ask(url: str, store: Path) -> bytes:
 
     customer_id = LedgerStore(f"sqlite:///{store.resolve()}/ledger.db").customer_ids(40)[-1]
     question = {"customer_id": customer_id, "request": {"amount": "2500.00", "currency": "EUR", "terms_days": 30}}
-    headers = {"Idempotency-Key": "demo-1"}
+    headers = {"Idempotency-Key": "demo-1", "Authorization": f"Bearer {key}"}
     out.print(f"POST {url}/v1/decisions", json.dumps(question), markup=False)
     answer = httpx.post(f"{url}/v1/decisions", json=question, headers=headers, timeout=30)
     if answer.status_code != 200:

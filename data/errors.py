@@ -52,6 +52,18 @@ class ConflictError(InputError):
     """An idempotency key came back with another request (HTTP 409)."""
 
 
+class AccessError(InputError):
+    """Nobody we know calls (HTTP 401)."""
+
+
+class RateError(InputError):
+    """A caller calls too often (HTTP 429); `retry_after_s` later it may again."""
+
+    def __init__(self, what: str, retry_after_s: float) -> None:
+        super().__init__(what, where="Authorization", do=f"try again in {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s
+
+
 class ErasedError(InputError):
     """What was asked for was erased on request (HTTP 410)."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from http import HTTPStatus
 from itertools import count
+from math import ceil
 from typing import Any, TypeVar
 
 import anyio
@@ -15,11 +18,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from data.errors import (
+    AccessError,
     AuthorityError,
     ConflictError,
     ErasedError,
@@ -27,12 +31,14 @@ from data.errors import (
     ModelError,
     ObligorError,
     PolicyError,
+    RateError,
     RecordError,
     SchemaError,
     UnknownCustomerError,
     UnknownDecisionError,
 )
 from serving import questions
+from serving.access import Caller, Gate
 from serving.audit import replay
 from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
 from serving.desk import Desk
@@ -40,6 +46,7 @@ from serving.openapi import LONGEST_KEY, openapi
 from serving.portfolio import simulation_answer
 from serving.scoring import Answer as Recorded
 from serving.scoring import Engine
+from serving.timeline import in_force_answer
 from serving.watch import Metrics, Watch
 from serving.watchlist import warnings_about
 from serving.worklist import record_contact, worklist_answer
@@ -54,7 +61,9 @@ _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownDecisionError, 404),
     (ErasedError, 410),
     (ConflictError, 409),
+    (AccessError, 401),
     (AuthorityError, 403),
+    (RateError, 429),
     (InputError, 422),
     (ModelError, 503),
     (RecordError, 503),
@@ -67,29 +76,35 @@ Answer = TypeVar("Answer")
 def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
     """Return the app; whoever runs it calls `use_engine`. Request ids are counted where none are given."""
     routes = [
-        Route("/decisions", _post_decision, methods=["POST"]),
-        Route("/decisions/batch", _post_batch, methods=["POST"]),
-        Route("/scores", _post_score, methods=["POST"]),
-        Route("/orders/check", _post_order, methods=["POST"]),
-        Route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
-        Route("/decisions/{decision_id}/proof", _get_proof, methods=["GET"]),
-        Route("/decisions/{decision_id}/replay", _post_replay, methods=["POST"]),
-        Route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
-        Route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
-        Route("/cases", _get_cases, methods=["GET"]),
-        Route("/cases/{case_id}", _get_case, methods=["GET"]),
-        Route("/cases/{case_id}/resolve", _post_resolution, methods=["POST"]),
-        Route("/cases/{case_id}/reevaluate", _post_reevaluation, methods=["POST"]),
-        Route("/worklist", _get_worklist, methods=["GET"]),
-        Route("/contacts", _post_contact, methods=["POST"]),
-        Route("/policy/simulations", _post_simulation, methods=["POST"]),
-        Route("/openapi.json", _get_openapi, methods=["GET"]),
-        Route("/metrics", _get_metrics, methods=["GET"]),
+        _route("/decisions", _post_decision, methods=["POST"]),
+        _route("/decisions/batch", _post_batch, methods=["POST"]),
+        _route("/scores", _post_score, methods=["POST"]),
+        _route("/orders/check", _post_order, methods=["POST"]),
+        _route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
+        _route("/decisions/{decision_id}/proof", _get_proof, methods=["GET"]),
+        _route("/decisions/{decision_id}/replay", _post_replay, methods=["POST"]),
+        _route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
+        _route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
+        _route("/cases", _get_cases, methods=["GET"]),
+        _route("/cases/{case_id}", _get_case, methods=["GET"]),
+        _route("/cases/{case_id}/resolve", _post_resolution, methods=["POST"]),
+        _route("/cases/{case_id}/reevaluate", _post_reevaluation, methods=["POST"]),
+        _route("/worklist", _get_worklist, methods=["GET"]),
+        _route("/contacts", _post_contact, methods=["POST"]),
+        _route("/audit/in-force", _get_in_force, methods=["GET"]),
+        _route("/policy/simulations", _post_simulation, methods=["POST"]),
+        _route("/openapi.json", _get_openapi, methods=["GET"]),
+        _route("/metrics", _get_metrics, methods=["GET"]),
         Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={ObligorError: _on_error, HTTPException: _on_http_error, Exception: _on_bug},
+        exception_handlers={
+            ObligorError: _on_error,
+            HTTPException: _on_http_error,
+            ClientDisconnect: _on_gone,
+            Exception: _on_bug,
+        },
     )
     app.state.limiter, app.state.metrics = anyio.CapacityLimiter(THREADS), Metrics()
     new_id = new_request_id or map(str, count(1)).__next__
@@ -97,9 +112,23 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
     return app
 
 
-def use_engine(app: Starlette, engine: Engine) -> None:
-    """Have the app answer with an engine."""
-    app.state.engine, app.state.desk = engine, Desk(engine)
+def use_engine(app: Starlette, engine: Engine, gate: Gate | None = None) -> None:
+    """Have the app answer with an engine; without a gate everybody is let in."""
+    app.state.engine, app.state.desk, app.state.gate = engine, Desk(engine), gate
+
+
+def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: Sequence[str]) -> Route:
+    """A route that lets in only those who may call it, before it looks at what they send."""
+
+    @wraps(endpoint)
+    async def admitted(request: Request) -> Response:
+        gate: Gate | None = request.app.state.gate
+        request.state.caller = None
+        if gate:
+            request.state.caller = gate.admit(request.method, path, request.headers.get("authorization"))
+        return await endpoint(request)
+
+    return Route(path, admitted, methods=methods)
 
 
 async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: Any) -> Answer:
@@ -166,6 +195,11 @@ async def _post_replay(request: Request) -> Response:
                                "differences": found.differences}))  # fmt: skip
 
 
+async def _get_in_force(request: Request) -> Response:
+    asked, engine = _parsed(questions.InForceQuery, orjson.dumps(dict(request.query_params))), _engine(request)
+    return _json(await _in_thread(request, in_force_answer, asked.at, engine.champions.store, engine.rules))
+
+
 async def _get_customer_decisions(request: Request) -> Response:
     customer_id = request.path_params["customer_id"]
     bodies = await _in_thread(request, _engine(request).record.bodies_of_customer, customer_id)
@@ -187,6 +221,7 @@ async def _get_case(request: Request) -> Response:
 
 async def _post_resolution(request: Request) -> Response:
     asked, case_id = _parsed(questions.ResolutionRequest, await _json_body(request)), request.path_params["case_id"]
+    _require_person(request, asked.by, asked.role)
     return _json(await _in_thread(request, resolve_case, case_id, asked, _engine(request)))
 
 
@@ -201,6 +236,7 @@ async def _get_worklist(request: Request) -> Response:
 
 async def _post_contact(request: Request) -> Response:
     asked = _parsed(questions.ContactRequest, await _json_body(request))
+    _require_person(request, asked.by)
     return _recorded(await _in_thread(request, record_contact, asked, _key(request), _engine(request)))
 
 
@@ -240,6 +276,7 @@ async def _json_body(request: Request) -> bytes:
 
 def _parsed(shape: type[Shape], body: bytes) -> Shape:
     """Parse a body; the error names the field and never repeats its value."""
+    _require_plain(body)
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:
@@ -250,13 +287,44 @@ def _parsed(shape: type[Shape], body: bytes) -> Shape:
         ) from None
 
 
+def _require_plain(body: bytes) -> None:
+    """Refuse a name given twice, of which others would take the last, and what is nested or long beyond sense."""
+    try:
+        json.loads(body, object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError:
+        raise SchemaError("is nested too deeply", where="body", expected="what /v1/openapi.json says") from None
+    except SchemaError:
+        raise
+    except ValueError:
+        return  # no JSON, or a number of thousands of digits: the parser behind says where
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise SchemaError("a name is given twice", where="body", expected="each name once in an object")
+
+
+def _no_number(name: str) -> None:
+    raise SchemaError("is no number in JSON", where="body", expected="a finite number or null")
+
+
 def _key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise SchemaError(
             "unusable key", where="Idempotency-Key", expected=f"1 to {LONGEST_KEY} printable ASCII characters"
         )
-    return key
+    caller: Caller | None = request.state.caller
+    return f"{caller.key_id} {key}" if caller and key else key  # keys of two callers are two keys
+
+
+def _require_person(request: Request, by: str, role: str | None = None) -> None:
+    """A key that is bound to a person speaks for that person only, with that person's authority."""
+    caller: Caller | None = request.state.caller
+    if caller and caller.person and caller.person != by:
+        raise AuthorityError("the key is another person's", where="by", expected="the person the key is bound to")
+    if caller and caller.person and role and caller.authority != role:
+        raise AuthorityError(f"the key's person is no {role}", where="role", expected=str(caller.authority))
 
 
 def _json(body: str | bytes, status: int = 200, media: str = "application/json") -> Response:
@@ -287,7 +355,12 @@ async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ObligorError)
     problem = _problem(error)
     log.info("%s %s %s", request.method, problem["status"], problem["type"])
-    return _json(orjson.dumps(problem), problem["status"], "application/problem+json")
+    response = _json(orjson.dumps(problem), problem["status"], "application/problem+json")
+    if isinstance(error, AccessError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RateError):
+        response.headers["Retry-After"] = str(ceil(error.retry_after_s))
+    return response
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -297,6 +370,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     response = _json(orjson.dumps(problem), error.status_code, "application/problem+json")
     response.headers.update(error.headers or {})
     return response
+
+
+async def _on_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

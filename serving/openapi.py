@@ -17,6 +17,7 @@ SHAPES: tuple[type[BaseModel], ...] = (
     schemas.Problem, schemas.WarningsAnswer, work_schemas.CaseAnswer, work_schemas.CaseList,
     questions.ResolutionRequest, work_schemas.WorklistAnswer, questions.ContactRequest, work_schemas.ContactAnswer,
     questions.SimulationRequest, work_schemas.SimulationAnswer, work_schemas.ProofAnswer, work_schemas.ReplayAnswer,
+    work_schemas.InForceAnswer,
 )  # fmt: skip
 _KEY = {
     "name": "Idempotency-Key", "in": "header", "required": False,
@@ -42,8 +43,17 @@ OPERATIONS = (
     ("/cases/{case_id}/reevaluate", "post", "reevaluateCase", None, "CaseAnswer", ("404", "409", "410", "422", "503")),
     ("/worklist", "get", "getWorklist", None, "WorklistAnswer", ("422", "503")),
     ("/contacts", "post", "recordContact", "ContactRequest", "ContactAnswer", ("404", "409", *_BODY)),
+    ("/audit/in-force", "get", "getInForce", None, "InForceAnswer", ("422", "503")),
     ("/policy/simulations", "post", "simulatePolicy", "SimulationRequest", "SimulationAnswer", ("404", *_BODY)),
 )  # fmt: skip
+_QUERIES: dict[str, type[BaseModel]] = {
+    "getWorklist": questions.WorklistQuery,
+    "getInForce": questions.InForceQuery,
+}
+_PROBLEM = {
+    "description": "A problem (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 _KEYED = ("decide", "decideBatch", "checkOrder", "recordContact")
 
 
@@ -55,8 +65,9 @@ def openapi() -> dict[str, Any]:
     ]
     _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
     paths: dict[str, Any] = {
-        "/v1/metrics": {"get": {"operationId": "metrics", "responses": {
-            "200": {"description": "Counts and times by route", "content": {"text/plain": {}}}}}},
+        "/v1/metrics": {"get": {"operationId": "metrics", "security": [{"key": []}], "responses": {
+            "200": {"description": "Counts and times by route", "content": {"text/plain": {}}},
+            **dict.fromkeys(("401", "403", "429"), _PROBLEM)}}},
         "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},
         "/readyz": {"get": {"operationId": "readyz", "responses": {
             "200": {"description": "A champion is loaded"}, "503": {"description": "Not ready"}}}},
@@ -67,22 +78,29 @@ def openapi() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Obligor", "version": "1", "description": "Explained and recorded credit decisions"},
         "paths": paths,
-        "components": {"schemas": definitions["$defs"]},
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`obligor keys create`"}},
+        },
     }
 
 
 def _operation(path: str, name: str, body: str | None, answer: str, errors: tuple[str, ...]) -> dict[str, Any]:
-    def content(shape: str, media: str = "application/json") -> dict[str, Any]:
-        return {media: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    def content(shape: str) -> dict[str, Any]:
+        return {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
 
-    problem = {"description": "A problem (RFC 9457)", "content": content("Problem", "application/problem+json")}
+    problem = _PROBLEM
     parameters = [_in_path(part[1:-1]) for part in path.split("/") if part.startswith("{")]
     parameters += [_KEY] if name in _KEYED else []
-    parameters += _in_query(questions.WorklistQuery) if name == "getWorklist" else []
+    parameters += _in_query(_QUERIES[name]) if name in _QUERIES else []
     operation: dict[str, Any] = {
         "operationId": name,
         "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": content(answer)}, **dict.fromkeys(errors, problem)},
+        "responses": {
+            "200": {"description": "OK", "content": content(answer)},
+            **dict.fromkeys(sorted({*errors, "401", "403", "413", "429"}), problem),
+        },
+        "security": [{"key": []}],
     }
     if body:
         operation["requestBody"] = {"required": True, "content": content(body)}
@@ -96,8 +114,9 @@ def _in_path(name: str) -> dict[str, Any]:
 
 def _in_query(shape: type[BaseModel]) -> list[dict[str, Any]]:
     """Return the parameters of a query; none of them is null in a URL."""
-    found = []
-    for name, schema in shape.model_json_schema()["properties"].items():
+    document, found = shape.model_json_schema(), []
+    needed = document.get("required", ())
+    for name, schema in document["properties"].items():
         plain = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
-        found.append({"name": name, "in": "query", "required": False, "schema": plain})
+        found.append({"name": name, "in": "query", "required": name in needed, "schema": plain})
     return found

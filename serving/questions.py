@@ -331,6 +331,12 @@ class WorklistQuery(Body):
     minutes: Annotated[int, Field(ge=1, le=1440)] = 420
 
 
+class InForceQuery(Body):
+    """A time to ask about."""
+
+    at: Annotated[str, Field(min_length=10, max_length=40, description="ISO 8601; UTC where it names no zone")]
+
+
 class SimulationRequest(Body):
     """Two rulebooks to compare on the loaded ledger; drafts too."""
 

@@ -67,6 +67,19 @@ NODES = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=True, unique=True),
     sa.Column("xid", sa.BigInteger, nullable=True),
 )
+API_KEYS = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("key_id", sa.String(12), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("per_second", sa.Integer, nullable=False),
+    sa.Column("person", sa.String(128), nullable=True),
+    sa.Column("authority", sa.String(20), nullable=True),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.
 import bentoml
 
 from data.errors import ModelError
+from serving.access import Gate
 from serving.api import create_app, use_engine
 from serving.assembly import build_engine
 from serving.guard import PathGuard
@@ -53,7 +54,7 @@ class ObligorService:
         self.engine = build_engine(
             settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom
         )
-        use_engine(app, self.engine)
+        use_engine(app, self.engine, Gate(self.engine.record.engine, os.environ.get("OBLIGOR_ADMIN_KEY")))
         self.engine.notary.start()
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()

@@ -182,3 +182,22 @@ class ReplayAnswer(BaseModel):
     decision_id: str
     is_equal: bool
     differences: list[str]
+
+
+class InForceEntry(BaseModel):
+    """A model or rulebook, since when, who brought it in and why."""
+
+    since: datetime
+    what: Literal["model", "rulebook"]
+    version: str
+    sha256: str
+    by: str
+    because: str
+
+
+class InForceAnswer(BaseModel):
+    """What was in force at a time."""
+
+    at: datetime
+    model: InForceEntry | None
+    rulebook: InForceEntry | None

@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
 NAME = "obligor-pd"
 POINTER = "champion.json"
+PROMOTIONS = "promotions.jsonl"  # every promotion, one a line
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from data.errors import ModelError
 from training.evaluate import difference, figures
-from training.pd_model import NAME, POINTER, PdModel, load_bundle
+from training.pd_model import NAME, POINTER, PROMOTIONS, PdModel, load_bundle
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TEST_ROWS = "test_rows.parquet"
@@ -215,3 +215,5 @@ class Registry:
         pointer = self.store / f".{POINTER}.new"
         pointer.write_text(json.dumps(asdict(promotion), indent=1, ensure_ascii=False), encoding="utf-8")
         os.replace(pointer, self.store / POINTER)
+        with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")

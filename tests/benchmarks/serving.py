@@ -38,6 +38,7 @@ from features.build import build_features
 from features.catalogue import NAMES
 from serving.process import serve_command
 from tests.benchmarks.bars import bar, report
+from tests.benchmarks.peers.load import ADMIN_KEY
 from training.baseline import choose_baseline
 from training.calibration import Calibration
 from training.pd_model import PdModel
@@ -131,7 +132,7 @@ def swap(store: Path, times: int) -> int:
     command = ["taskset", "-c", "1", sys.executable, str(ROOT / "tests/benchmarks/peers/load.py"), str(PORTS["ours"])]
     stop = store / "stop"
     failed = 0
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=30) as client:
         for version in range(2, times + 2):
             (store / "next.json").write_text(json.dumps(pointer | {"version": str(version)}))
             (store / "next.json").rename(store / "champion.json")
@@ -171,7 +172,13 @@ def start_all(stack: ExitStack, store: Path, booster: lgb.Booster) -> None:
     """Start every server on core 0; those that do not serve just wait."""
     import mlflow
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OBLIGOR_STORE": str(store), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OBLIGOR_STORE": str(store),
+        "PYTHONPATH": str(ROOT),
+        "OBLIGOR_ADMIN_KEY": ADMIN_KEY,
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPYCACHEPREFIX"] = str(store / "pyc")
     stack.enter_context(

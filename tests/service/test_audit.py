@@ -152,8 +152,8 @@ ATTACKS = {
             "WHERE two.seq <> entries.seq) WHERE seq IN ({n}, {m})",
     "reorder": "UPDATE entries SET seq = CASE seq WHEN {n} THEN -1 WHEN {m} THEN {n} END WHERE seq IN ({n}, {m}); "
                "UPDATE entries SET seq = {m} WHERE seq = -1",
-    "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, recorded_at, NULL, "
-              "request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, policy_sha256, is_filed, "
+    "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, "
+              "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, policy_sha256, is_filed, "
               "request, body, inputs, leaf_hash FROM entries WHERE seq = {n}",
     "truncate": "DELETE FROM entries WHERE seq >= {n}",
 }  # fmt: skip
@@ -283,8 +283,9 @@ def test_a_decision_is_made_again_bit_for_bit(client: TestClient, engine: Engine
 
 def test_a_replay_that_differs_says_where(client: TestClient, engine: Engine) -> None:
     decision_id = client.post("/decisions", json={"customer_id": "C0000002"}).json()["decision_id"]
-    other = replace(engine, rulebooks=[replace(engine.rulebooks[0], parameters={
-        **engine.rulebooks[0].parameters, "credit_margin": engine.rulebooks[0].parameters["credit_margin"] * 2})])  # fmt: skip
+    book = engine.rulebooks[0]
+    richer = {**book.parameters, "credit_margin": book.parameters["credit_margin"] * 2}
+    other = replace(engine, rulebooks=[replace(book, parameters=richer)])
     found = replay(decision_id, other)
     assert not found.is_equal
     assert any(one.startswith("limit.caps.economic: ") for one in found.differences)

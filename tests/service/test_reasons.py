@@ -29,7 +29,7 @@ from policy.decide import Facts, decide
 from serving.promises import promises_of
 from serving.questions import CreditRequest, DecisionRequest
 from serving.reasons import principal_reasons
-from serving.scoring import Engine
+from serving.scoring import Answer, Engine
 from training.baseline import Baseline, choose_baseline
 from training.config import TrainingConfig
 from training.run import Trained, baseline_of
@@ -41,10 +41,10 @@ DAYS = (date(2024, 12, 31), date(2024, 6, 30))
 def answers(engine: Engine, simulation: Simulation) -> list[dict[str, Any]]:
     """The answer about every customer who had an invoice, on two days."""
     return [
-        orjson.loads(answer)
+        orjson.loads(answer.body)
         for as_of in DAYS
         for answer in engine.decide_all(asked(simulation, as_of), [None] * 1200)
-        if isinstance(answer, str)
+        if isinstance(answer, Answer)
     ]
 
 
@@ -120,7 +120,7 @@ def test_reasons_do_not_depend_on_order_batch_size_or_threads(engine: Engine, si
         parts = ("pd_12m", "outcome", "reasons", "counterfactuals", "explanation", "rules")
         found = dict[str, Any]()
         for request, answer in zip(of, answers, strict=True):
-            body = orjson.loads(answer) if isinstance(answer, str) else {}
+            body = orjson.loads(answer.body) if isinstance(answer, Answer) else {}
             found[request.customer_id] = {part: body.get(part) for part in parts} if body else str(answer)
         return found
 

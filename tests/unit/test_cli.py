@@ -16,6 +16,8 @@ import obligor
 
 COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
             "cases")  # fmt: skip
+KEYS = ("create", "revoke", "list")
+AUDIT = ("verify", "replay", "erase", "rotate", "timeline")
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
@@ -39,10 +41,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: obligor {command}" in " ".join(text.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("command", POLICY)
-def test_every_policy_command_has_help_with_an_example(command: str) -> None:
-    text = run("policy", command, "--help").stdout
-    assert f"Example: obligor policy {command}" in " ".join(text.replace("│", " ").split())
+@pytest.mark.parametrize(
+    ("group", "command"),
+    [*(("policy", name) for name in POLICY), *(("audit", name) for name in AUDIT), *(("keys", name) for name in KEYS)],
+)
+def test_every_command_of_a_group_has_help_with_an_example(group: str, command: str) -> None:
+    text = run(group, command, "--help").stdout
+    assert f"obligor {group} {command}" in " ".join(text.split("Example:")[1].replace("│", " ").split())
 
 
 def test_the_help_lists_exactly_the_commands() -> None:
@@ -72,6 +77,27 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
     assert "binds" in shown
     answer = json.loads(run("decide", "C0000001", "--as-of", "2024-06-30", "--json", "--store", store).stdout)
     assert answer["as_of"] == "2024-06-30"
+    # What was recorded is proven, replayed, resolved, erased.
+    run("decide", "C0000002", "--amount", "90000000", "--store", store)
+    assert (
+        "credit" in run("cases", "--reevaluate", "--store", store).stdout
+        or "director" in run("cases", "--store", store).stdout
+    )
+    assert "4 came out bit for bit, 0 did not" in run("audit", "replay", "--all", "--store", store).stdout
+    checkpoints = store / "checkpoints"
+    from serving.assembly import build_engine
+    from serving.settings import Settings
+    from tests.conftest import NOW, VAULT
+
+    settings = Settings.of({"OBLIGOR_STORE": str(store)})
+    build_engine(settings, now=lambda: NOW, new_id=str, random=VAULT.random).notary.step()
+    assert "4 entries, 1 checkpoints, 0 receipts: all hold" in run("audit", "verify", "--store", store).stdout
+    assert "entries cannot be read" in run("audit", "erase", "C0000002", "--because", "asked", "--store", store).stdout
+    assert "all hold" in run("audit", "verify", "--against", checkpoints, "--store", store).stdout
+    assert "2 are erased" in run("audit", "replay", "--all", "--store", store).stdout
+    shown = run("audit", "timeline", "--store", store).stdout
+    assert "model" in shown
+    assert "rulebook" in shown
 
 
 def test_check_prints_findings_and_says_usable(tmp_path: Path) -> None:

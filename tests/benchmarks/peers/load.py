@@ -13,6 +13,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+ADMIN_KEY = "benchmark-admin-key"  # ours asks for one; to the peers it means nothing
+
 
 async def ask(
     port: int, requests: list[bytes], turn: count[int], end: float, times: list[float], stop: Path | None
@@ -34,7 +36,8 @@ async def ask(
 
 async def main(port: int, path: str, bodies: list[str], connections: int, seconds: float, stop: Path | None) -> None:
     """Print requests a second and the times of the answers, in milliseconds."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: "
     requests = [f"{head}{len(body.encode())}\r\n\r\n{body}".encode() for body in bodies]
     turn, times, start = count(), list[float](), time.perf_counter()
     failed = await asyncio.gather(
