@@ -153,8 +153,8 @@ ATTACKS = {
     "reorder": "UPDATE entries SET seq = CASE seq WHEN {n} THEN -1 WHEN {m} THEN {n} END WHERE seq IN ({n}, {m}); "
                "UPDATE entries SET seq = {m} WHERE seq = -1",
     "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, "
-              "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, policy_sha256, is_filed, "
-              "request, body, inputs, leaf_hash FROM entries WHERE seq = {n}",
+              "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, "
+              "policy_sha256, is_filed, request, body, inputs, leaf_hash FROM entries WHERE seq = {n}",
     "truncate": "DELETE FROM entries WHERE seq >= {n}",
 }  # fmt: skip
 
