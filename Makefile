@@ -2,9 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
-BENCHMARKS := treeshap serving policy collections features real history
+BENCHMARKS := treeshap serving policy collections record features real history
 
-.PHONY: demo test lint bench lock env env-dev clean
+.PHONY: demo test lint bench reliability lock env env-dev clean
 
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
@@ -17,6 +17,9 @@ lint: env-dev
 
 bench: env-dev             ## every benchmark, with its bars
 	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py --json || exit 1; done
+
+reliability: env-dev       ## kills under load; minutes
+	$(BIN)/python tests/reliability/kill.py --json
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \

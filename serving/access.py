@@ -27,6 +27,7 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/scores"): frozenset({"application", "modeler", "credit_manager", "admin"}),
     ("GET", "/decisions/{decision_id}"): frozenset({"application", *_PEOPLE}),
     ("GET", "/decisions/{decision_id}/proof"): frozenset({"application", *_PEOPLE}),
+    ("GET", "/decisions/{decision_id}/notice"): frozenset({"application", *_PEOPLE}),
     ("POST", "/decisions/{decision_id}/replay"): frozenset({"modeler", *_PEOPLE}),
     ("GET", "/customers/{customer_id}/decisions"): _PEOPLE,
     ("GET", "/customers/{customer_id}/warnings"): _PEOPLE,

@@ -42,6 +42,7 @@ from serving.access import Caller, Gate
 from serving.audit import replay
 from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
 from serving.desk import Desk
+from serving.notice import notice
 from serving.openapi import LONGEST_KEY, openapi
 from serving.portfolio import simulation_answer
 from serving.scoring import Answer as Recorded
@@ -82,6 +83,7 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         _route("/orders/check", _post_order, methods=["POST"]),
         _route("/decisions/{decision_id}", _get_decision, methods=["GET"]),
         _route("/decisions/{decision_id}/proof", _get_proof, methods=["GET"]),
+        _route("/decisions/{decision_id}/notice", _get_notice, methods=["GET"]),
         _route("/decisions/{decision_id}/replay", _post_replay, methods=["POST"]),
         _route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
         _route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
@@ -187,6 +189,13 @@ async def _get_decision(request: Request) -> Response:
 async def _get_proof(request: Request) -> Response:
     proof = await _in_thread(request, _engine(request).notary.proof, request.path_params["decision_id"])
     return _json(orjson.dumps(proof))
+
+
+async def _get_notice(request: Request) -> Response:
+    asked = _parsed(questions.NoticeQuery, orjson.dumps(dict(request.query_params)))
+    kept = await _in_thread(request, _engine(request).record.kept, request.path_params["decision_id"])
+    said = notice(kept, asked.lang, asked.kind, asked.format == "html")
+    return _json(said, media="text/html" if asked.format == "html" else "text/plain")
 
 
 async def _post_replay(request: Request) -> Response:

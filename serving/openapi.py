@@ -31,6 +31,7 @@ OPERATIONS = (
     ("/decisions/batch", "post", "decideBatch", "BatchRequest", "BatchAnswer", ("409", *_BODY)),
     ("/decisions/{decision_id}", "get", "getDecision", None, "DecisionAnswer", ("404", "410", "503")),
     ("/decisions/{decision_id}/proof", "get", "getProof", None, "ProofAnswer", ("404", "503")),
+    ("/decisions/{decision_id}/notice", "get", "getNotice", None, "", ("404", "410", "422", "503")),
     ("/decisions/{decision_id}/replay", "post", "replay", None, "ReplayAnswer", ("404", "410", "422", "503")),
     ("/orders/check", "post", "checkOrder", "OrderRequest", "OrderAnswer", ("404", "409", *_BODY)),
     ("/scores", "post", "score", "ScoreRequest", "ScoreAnswer", _BODY),
@@ -49,7 +50,9 @@ OPERATIONS = (
 _QUERIES: dict[str, type[BaseModel]] = {
     "getWorklist": questions.WorklistQuery,
     "getInForce": questions.InForceQuery,
+    "getNotice": questions.NoticeQuery,
 }
+_NOTICE = {media: {"schema": {"type": "string"}} for media in ("text/html", "text/plain")}
 _PROBLEM = {
     "description": "A problem (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -97,7 +100,7 @@ def _operation(path: str, name: str, body: str | None, answer: str, errors: tupl
         "operationId": name,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "OK", "content": content(answer)},
+            "200": {"description": "OK", "content": content(answer) if answer else _NOTICE},
             **dict.fromkeys(sorted({*errors, "401", "403", "413", "429"}), problem),
         },
         "security": [{"key": []}],

@@ -254,6 +254,7 @@ class DecisionRequest(Body):
     as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
     request: CreditRequest | None = None
     requested_by: Person | None = Field(None, description="Who asks: this person may not resolve the case")
+    is_natural_person: bool = Field(False, description="A person or sole trader: other rights, longer retention")
     file: CreditFileBody | None = Field(None, description="What people have put on file")
     ledger: InlineLedger | None = None
 
@@ -329,6 +330,14 @@ class WorklistQuery(Body):
     as_of: date | None = None
     collectors: Annotated[int, Field(ge=1, le=1000)] = 1
     minutes: Annotated[int, Field(ge=1, le=1440)] = 420
+
+
+class NoticeQuery(Body):
+    """Which notice."""
+
+    lang: Literal["en", "zh"] = "en"
+    kind: Literal["adverse", "reasons"] = "adverse"
+    format: Literal["text", "html"] = "html"
 
 
 class InForceQuery(Body):
