@@ -15,7 +15,7 @@ from serving.record import Record
 from serving.record_tables import ENTRIES, NODES
 
 WIDTH = 256  # leaves of a block, whose root is kept
-MOST_AT_ONCE = 20_000
+MOST_AT_ONCE = 256  # entries given their place in one transaction: answers wait for it
 _TREE_LOCK = 0x0B11605
 
 
@@ -41,6 +41,10 @@ class Tree:
         self.record, self.engine = record, record.engine
         self._is_sqlite = self.engine.dialect.name == "sqlite"
         self._block = lru_cache(maxsize=4096)(self._read_whole_block)
+        self._growing: tuple[int, dict[tuple[int, int], list[bytes]]] = (
+            0,
+            {},
+        )  # blocks at the end of a tree of that size
 
     def advance(self) -> int:
         """Give places to the entries that have none yet; return the size of the tree.
@@ -107,7 +111,7 @@ class Tree:
     def root(self, size: int) -> bytes:
         """Return the root over the first entries."""
         with self.engine.connect() as connection:
-            return merkle.root(size, self._subtrees(connection))
+            return merkle.root(size, self._subtrees(connection, size))
 
     def proof(self, entry_id: str, size: int | None = None) -> Proof:
         """Return the proof that an entry is among the first `size`, all by default.
@@ -124,14 +128,17 @@ class Tree:
             if place is None or place >= size:
                 do = "ask again in a second: entries get their place behind the answers"
                 raise UnknownDecisionError(f"{entry_id!r} has no place in the tree", where="decision_id", do=do)
-            subtree = self._subtrees(connection)
+            subtree = self._subtrees(connection, size)
             path = merkle.inclusion_proof(place, size, subtree)
-            return Proof(place, size, path, merkle.root(size, subtree))
+            found = merkle.root_of_path(subtree(place, 1), place, size, path)
+        if found is None:
+            raise RecordError("the tree is damaged", where="nodes", do="run `obligor audit verify`")
+        return Proof(place, size, path, found)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that the tree of `new` entries begins with that of `old`."""
         with self.engine.connect() as connection:
-            return merkle.consistency_proof(old, new, self._subtrees(connection))
+            return merkle.consistency_proof(old, new, self._subtrees(connection, new))
 
     def placed(self, chunk: int) -> Iterator[tuple[int, Row, bytes, bytes]]:
         """Give every entry that has a place: place, row, the hash kept with it, the hash in the tree."""
@@ -156,24 +163,24 @@ class Tree:
         except sa.exc.SQLAlchemyError as error:
             raise RecordError(f"cannot be read ({type(error).__name__})", where="record", do="it was damaged") from None
 
-    def _subtrees(self, connection: sa.Connection) -> merkle.Subtree:
-        """The hash over a whole subtree, from the kept hashes of the level below it."""
+    def _subtrees(self, connection: sa.Connection, size: int) -> merkle.Subtree:
+        """The hash over a whole subtree among the first `size` leaves, from the kept hashes of the level below it."""
+        if self._growing[0] != size:
+            self._growing = size, {}
+        growing = self._growing[1]
 
-        def subtree(start: int, size: int) -> bytes:
-            level = (size.bit_length() - 1) // 8
-            span = WIDTH**level
-            first, count = start // span, size // span
-            block, offset = divmod(first, WIDTH)
-            found = self._block(level, block) if self._is_whole(connection, level, block) else _hashes(
-                connection, level, block * WIDTH, WIDTH)  # fmt: skip
-            return _folded(found[offset : offset + count])
+        def subtree(start: int, count: int) -> bytes:
+            level = (count.bit_length() - 1) // 8
+            block, offset = divmod(start // WIDTH**level, WIDTH)
+            if (block + 1) * WIDTH ** (level + 1) <= size:
+                found = self._block(level, block)
+            elif (level, block) in growing:
+                found = growing[level, block]
+            else:
+                found = growing[level, block] = _hashes(connection, level, block * WIDTH, WIDTH)
+            return _folded(found[offset : offset + count // WIDTH**level])
 
         return subtree
-
-    def _is_whole(self, connection: sa.Connection, level: int, block: int) -> bool:
-        """Whether a block of a level will not change any more: the level above has its root."""
-        query = sa.select(NODES.c.place).where(NODES.c.level == level + 1, NODES.c.place == block)
-        return connection.scalar(query) is not None
 
     def _read_whole_block(self, level: int, block: int) -> list[bytes]:
         with self.engine.connect() as connection:
