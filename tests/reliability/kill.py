@@ -22,6 +22,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import httpx
+import psutil
 
 from data.simulate import simulate_ledger
 from data.store import LedgerStore
@@ -87,7 +88,8 @@ async def storm(environment: dict[str, str], log: Path, kills: int) -> tuple[Ack
             while len(acked) < before + 50:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(random.uniform(0.5, 2.5))
-            os.killpg(process.pid, signal.SIGKILL)  # the parent and its worker: nobody says goodbye
+            for one in reversed([psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]):
+                one.kill()  # the workers, then their parent: nobody says goodbye; killed first, it would leave them
             process.wait()
             killed, before = time.monotonic(), len(acked)
             process = start(environment, log)
