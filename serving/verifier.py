@@ -1,6 +1,6 @@
 """Check a decision's proof, receipt and checkpoint by yourself: one file, Python and `cryptography`, nothing of ours.
 
-    python verifier.py --key public.pem --proof proof.json [--receipt FILE] [--body FILE]
+    python verifier.py --key public.pem --proof proof.json [--receipt FILE]
 
 A proof holds an entry's leaf, its place in a Merkle tree (RFC 6962), the hashes that lead to the root, and a signed
 checkpoint of that root. This file works out the root again and checks the signature: what the record said when the
