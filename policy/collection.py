@@ -198,12 +198,12 @@ def collection_priority(
     asked, saved, lost = (round_money(one, currency) for one in (amount, value, amount * loss))
     per_minute = round_money(value / plan.minutes, currency)
     because = (
-        f"{asked} {currency} is past due, the oldest item {dpd_days:f} days, expected loss {lost}; a {plan.channel} of "
-        f"{plan.minutes} minutes avoids {plan.contact_effect:.0%} of it and brings the money {plan.days_saved} days "
+        f"{asked} {currency} is past due, the oldest item {dpd_days:.0f} days, expected loss {lost}; a {plan.channel} "
+        f"of {plan.minutes} minutes avoids {plan.contact_effect:.0%} of it and brings the money {plan.days_saved} days "
         f"earlier: worth {saved} {currency}"
     )
     because_zh = (
-        f"逾期 {asked} {currency}，最早一笔逾期 {dpd_days:f} 天，预期损失 {lost}；一次 {plan.minutes} 分钟的"
+        f"逾期 {asked} {currency}，最早一笔逾期 {dpd_days:.0f} 天，预期损失 {lost}；一次 {plan.minutes} 分钟的"
         f"{_CHANNELS_ZH[plan.channel]}可避免其中 {plan.contact_effect:.0%}，"
         f"并提前 {plan.days_saved} 天回款：价值 {saved} {currency}"
     )

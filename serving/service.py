@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.
 
 import bentoml
 
-from data.errors import ModelError
+from data.errors import ModelError, RecordError
 from serving.access import Gate
 from serving.api import create_app, use_engine
 from serving.assembly import build_engine
@@ -60,6 +60,15 @@ class ObligorService:
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
         gc.set_threshold(YOUNGEST)  # a decision makes thousands of objects, of which none is in a cycle
+
+    @bentoml.on_shutdown
+    def last_checkpoint(self) -> None:
+        """Give the last entries their place and sign for them before the process ends."""
+        self.engine.notary.stop()
+        try:
+            self.engine.notary.step()
+        except RecordError as error:
+            logging.getLogger("obligor").error("no last checkpoint: %s", error)
 
     def __is_ready__(self) -> bool:
         """Ready once a champion is loaded."""
