@@ -41,7 +41,7 @@ def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine) -> byte
     case, request = engine.record.case(case_id), asked.model_dump_json()
     if any(one.request == request for one in case.later):
         return orjson.dumps(_view(case))
-    if case.is_closed:
+    if case.closing:
         raise ConflictError("the case is closed", where="case_id", do="ask for a new decision")
     resolution = Resolution(**vars(asked))
     outcome = resolve(_authority(case), _resolutions(case), resolution)
@@ -65,7 +65,7 @@ def reevaluate_case(case_id: str, engine: Engine) -> bytes:
         Where there is no such case, it is closed, or it came with a ledger of its own.
     """
     case = engine.record.case(case_id)
-    if case.is_closed:
+    if case.closing:
         raise ConflictError("the case is closed", where="case_id", do="ask for a new decision")
     entry = engine.again(case.opening.kind, case.opening.request)
     _append(replace(entry, about=case_id, idempotency_key=_next_key(case_id, case)), engine)
@@ -97,15 +97,14 @@ def _resolutions(case: Case) -> list[Resolution]:
 
 def _view(case: Case) -> dict[str, Any]:
     answer, authority = orjson.loads(case.opening.body), _authority(case)
-    closing = next((one.outcome for one in case.later if case.is_closed and one.outcome not in _STILL_OPEN), None)
     return {
         "case_id": answer["decision_id"],
         "kind": case.opening.kind,
         "customer_id": answer["customer_id"],
         "as_of": answer["as_of"],
         "opened_at": answer["recorded_at"],
-        "status": "closed" if closing else "open",
-        "outcome": closing or case.opening.outcome,
+        "status": "closed" if case.closing else "open",
+        "outcome": case.closing or case.opening.outcome,
         "reasons": [
             {name: reason[name] for name in ("code", "text", "text_zh")}
             for reason in answer.get("blocks", answer.get("reasons"))
@@ -114,9 +113,6 @@ def _view(case: Case) -> dict[str, Any]:
         "made_by": sorted(authority.makers),
         "history": [_event(orjson.loads(one.body), one.kind, one.outcome) for one in case.later],
     }
-
-
-_STILL_OPEN = ("pending", "refer", "hold")
 
 
 def _event(body: dict[str, Any], kind: str, outcome: str) -> dict[str, Any]:

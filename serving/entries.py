@@ -100,9 +100,9 @@ class Case:
     later: tuple[Kept, ...]
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it was resolved, or approved when decided again."""
-        return any(one.outcome in CLOSING for one in self.later)
+    def closing(self) -> str | None:
+        """The outcome with which it was resolved, or approved when decided again; None while it is open."""
+        return next((one.outcome for one in self.later if one.outcome in CLOSING), None)
 
 
 COLUMNS = [ENTRIES.c[name] for name in (*Row._fields, "leaf_hash")]

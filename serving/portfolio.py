@@ -95,9 +95,7 @@ def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
     AsOfError, SchemaError, UnknownCustomerError
         Where day, rulebook or customer are not there, or the ledger is too large for one request.
     """
-    as_of, today = asked.as_of or engine.last_day(), engine.now().date()
-    if as_of > today:
-        raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")
+    as_of = engine.day(asked.as_of)
     books = [_rulebook(engine.rules, version, where) for version, where in ((asked.from_, "from"), (asked.to, "to"))]
     if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
         do = "run `obligor policy simulate`"

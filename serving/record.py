@@ -309,11 +309,7 @@ class Record:
         return unseal(self._key(found[0], entry_id), found[0].inputs, f"inputs of {entry_id}")
 
     def _opened(self, row: sa.Row[Any]) -> Kept:
-        if row.wrapped is None:
-            raise ErasedError(
-                "the customer was erased", where=row.entry_id, do="the record still proves that it was made"
-            )
-        key = self._unwrapped(row.wrapped, row.customer_ref)
+        key = self._key(row, row.entry_id)
         request, body = (unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
                          for name in ("request", "body"))  # fmt: skip
         return Kept(row.entry_id, row.kind, row.outcome, request, body, row.leaf_hash)

@@ -103,6 +103,12 @@ class Engine:
         kept = self.record.kept(entry_id)
         return Answer(kept.body, self.seal.receipt(entry_id, kept.leaf_hash))
 
+    def day(self, asked: date | None) -> date:
+        """Return the day asked about, by default the ledger's last; raises as `last_day` and `require_past`."""
+        as_of = asked or self.last_day()
+        require_past(as_of, self.now().date(), "as_of")
+        return as_of
+
     def decide(self, request: DecisionRequest, key: str | None = None) -> Answer:
         """Return the recorded answer to one request; a repeated key gets the stored one."""
         return _or_raise(self.decide_all([request], [key])[0])
@@ -254,19 +260,18 @@ class Engine:
             account = self.ledger.account(request.customer_id, wanted)
         last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
-        if as_of > today:
-            raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {today}")
+        require_past(as_of, today, "as_of")
         return Known(request, known_account(account, as_of), "request" if last is None else "store", last)
 
-    def _decided(self, known: Known, key: str | None, scored: Scored) -> Decided:
-        rulebook, facts = in_force(self.rulebooks, known.account.as_of), scored.facts(known)
+    def _decided(self, known: Known, key: str | None, scored: Scored, rulebook: Rulebook | None = None) -> Decided:
+        rulebook = rulebook or in_force(self.rulebooks, known.account.as_of)
+        facts = scored.facts(known)
         return Decided(known, key, scored, facts, decide(facts, rulebook), rulebook)
 
     def decided_again(self, known: Known, model: PdModel, rulebook: Rulebook) -> Decided:
         """Decide as on an earlier day, with the model and the rules of that day."""
         (scored,) = _scored(model, _features([known]))
-        facts = _or_raise(scored).facts(known)
-        return Decided(known, None, _or_raise(scored), facts, decide(facts, rulebook), rulebook)
+        return self._decided(known, None, _or_raise(scored), rulebook)
 
     def acts(self, decided: Sequence[Decided | ObligorError], model: PdModel) -> list[list[dict[str, Any]]]:
         """Return what is offered to each question: nothing to those approved."""
@@ -288,6 +293,12 @@ class Engine:
             if rulebook.sha256 == sha256:
                 return rulebook
         raise PolicyError(f"no rulebook {sha256}", where="rulebooks", do="put it back into the store's rulebooks")
+
+
+def require_past(day: date, today: date, where: str) -> None:
+    """Refuse a day that lies in the future with an `AsOfError`."""
+    if day > today:
+        raise AsOfError(f"{day} lies in the future", where=where, expected=f"a day up to {today}")
 
 
 def _or_raise(result: Result | ObligorError) -> Result:

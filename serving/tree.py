@@ -41,10 +41,8 @@ class Tree:
         self.record, self.engine = record, record.engine
         self._is_sqlite = self.engine.dialect.name == "sqlite"
         self._block = lru_cache(maxsize=4096)(self._read_whole_block)
-        self._growing: tuple[int, dict[tuple[int, int], list[bytes]]] = (
-            0,
-            {},
-        )  # blocks at the end of a tree of that size
+        # The size of the tree last asked about, and the blocks at its end.
+        self._growing: tuple[int, dict[tuple[int, int], list[bytes]]] = 0, {}
 
     def advance(self) -> int:
         """Give places to the entries that have none yet; return the size of the tree.

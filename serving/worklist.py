@@ -39,7 +39,7 @@ from serving.entries import Entry
 from serving.portfolio import active_on
 from serving.promises import promises_of
 from serving.questions import ContactRequest, CreditFileBody, DecisionRequest, WorklistQuery
-from serving.scoring import Answer, Engine
+from serving.scoring import Answer, Engine, require_past
 
 REMEMBERED = timedelta(days=120)  # contacts longer ago fix nothing any more
 DPD, BROKEN = NAMES.index("dpd_days"), NAMES.index("broken_promises_365d")
@@ -53,9 +53,7 @@ def worklist_answer(asked: WorklistQuery, engine: Engine) -> bytes:
     AsOfError, SchemaError
         Where the day lies in the future, or no ledger is loaded.
     """
-    as_of = asked.as_of or engine.last_day()
-    if as_of > engine.now().date():
-        raise AsOfError(f"{as_of} lies in the future", where="as_of", expected=f"a day up to {engine.now().date()}")
+    as_of = engine.day(asked.as_of)
     rulebook = in_force(engine.rulebooks, as_of)
     answer: dict[str, Any] = {"as_of": as_of, "collectors": asked.collectors, "minutes": asked.minutes,
                               "policy": {"version": rulebook.version, "sha256": rulebook.sha256}}  # fmt: skip
@@ -220,8 +218,7 @@ def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> An
 
 def _require_order(asked: ContactRequest, on: date, today: date) -> None:
     """Days in their order: a contact is not in the future, what it fixes is not before it."""
-    if on > today:
-        raise AsOfError(f"{on} lies in the future", where="contacted_on", expected=f"a day up to {today}")
+    require_past(on, today, "contacted_on")
     later = {"promise.pay_by": asked.promise and asked.promise.pay_by, "next_contact_on": asked.next_contact_on}
     for where, day in later.items():
         if day and day < on:
