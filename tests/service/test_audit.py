@@ -144,8 +144,8 @@ def test_an_untouched_record_verifies_and_the_kept_hashes_are_those_of_the_leave
 # What somebody with the database file in hand may try, with or without setting the hashes in it right again.
 ATTACKS = {
     "edit": "UPDATE entries SET outcome = 'decline', grade = 9 WHERE seq = {n}",
-    "edit sealed": "UPDATE entries SET body = CAST(substr(body, 1, 20) || x'00' || substr(body, 22) AS BLOB) "
-                   "WHERE seq = {n}",
+    "edit sealed": "UPDATE entries SET body = CAST(substr(body, 1, 20) || CASE substr(body, 21, 1) "
+                   "WHEN x'00' THEN x'01' ELSE x'00' END || substr(body, 22) AS BLOB) WHERE seq = {n}",
     "delete": "DELETE FROM entries WHERE seq = {n}",
     "swap": "CREATE TEMP TABLE two AS SELECT seq, outcome, body, leaf_hash FROM entries WHERE seq IN ({n}, {m}); "
             "UPDATE entries SET (outcome, body, leaf_hash) = (SELECT outcome, body, leaf_hash FROM two "
