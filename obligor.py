@@ -178,11 +178,13 @@ def promote(
 
     Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
     """
+    from data.keys import release_signer
     from training.registry import Registry
 
     registry = Registry(store)
     chosen = registry.latest() if version == "latest" else version
-    promotion = registry.promote(chosen, by=by, because=because, at=datetime.now(UTC), force=force)
+    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
+    promotion = registry.promote(chosen, by=by, because=because, at=datetime.now(UTC), signer=signer, force=force)
     forced = f", forced against: {'; '.join(promotion.objections)}" if promotion.forced else ""
     out.print(f"version {promotion.version} is the champion, by {promotion.by}: {promotion.because}{forced}")
 

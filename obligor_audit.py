@@ -132,9 +132,10 @@ def rotate(
 
     Example: `OBLIGOR_NEW_DATA_KEY=$(openssl rand -hex 32) obligor audit rotate`
     """
+    from data.keys import parse_key
     from serving.assembly import open_record
     from serving.erasure import rotate as rotate_keys
-    from serving.vault import Vault, parse_key
+    from serving.vault import Vault
 
     if "OBLIGOR_NEW_DATA_KEY" not in os.environ:
         raise RecordError("is not set", where="OBLIGOR_NEW_DATA_KEY", expected="64 hexadecimal digits")

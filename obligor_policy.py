@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import PolicyError
+from data.keys import release_signer
 from policy.rulebook import (
     RELEASE,
     RULES,
@@ -131,12 +132,14 @@ def release(
     by: Annotated[str, typer.Option(help="Who releases it: not who made it")],
     because: Annotated[str, typer.Option(help="Why")],
     rules: Rules = RULES,
+    store: Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of the key that signs")] = Path("store"),
 ) -> None:
-    """Put a rulebook in force from its date on; a second person does.
+    """Sign a rulebook and put it in force from its date on; a second person does.
 
     Example: `obligor policy release 2026-01-01 --by "C. Manager" --because "board decision of December"`
     """
-    rulebook = release_rulebook(rules / version, by, because, datetime.now(UTC))
+    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
+    rulebook = release_rulebook(rules / version, by, because, datetime.now(UTC), signer)
     out.print(
         f"{version} applies from {rulebook.effective}, made by {', '.join(sorted(rulebook.makers))}, checked by {by}"
     )
@@ -160,10 +163,13 @@ def simulate(
     from data.sources import read_ledger
     from serving.champion import ChampionKeeper
     from serving.portfolio import active_on, ledger_accounts, portfolio_of, simulation
+    from serving.settings import Settings
 
     books = read_rulebook(rules / old), read_rulebook(rules / new)
     ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
-    portfolio = portfolio_of(*active_on(ledger_accounts(ledger), day_of(as_of)), ChampionKeeper(store).current().model)
+    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
+    model = ChampionKeeper(settings.store, settings.trusted).current().model
+    portfolio = portfolio_of(*active_on(ledger_accounts(ledger), day_of(as_of)), model)
     found = simulation(portfolio, *books, customer)
     if as_json:
         typer.echo(json.dumps(found, default=str))

@@ -51,10 +51,13 @@ def review(
     from serving.portfolio import ledger_accounts
     from serving.review import draw_vintages, month_ends
     from serving.review import review as review_portfolio
+    from serving.settings import Settings
 
     ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
+    champions = ChampionKeeper(settings.store, settings.trusted)
     found = review_portfolio(
-        ledger_accounts(ledger), month_ends(day_of(as_of), months), ChampionKeeper(store).current().model,
+        ledger_accounts(ledger), month_ends(day_of(as_of), months), champions.current().model,
         read_rulebooks(rules)[0], sector, iter if as_json else _watch,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)

@@ -80,5 +80,9 @@ class PolicyError(ObligorError):
     """A rulebook is refused; at load the service keeps the last good one."""
 
 
+class KeyFileError(ObligorError):
+    """A key is missing, or is none."""
+
+
 class RecordError(ObligorError):
     """A decision could not be made durable, so it was not given (HTTP 503)."""

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from data.errors import AsOfError, PolicyError
+from data.keys import Signer, holds
 from policy.tables import Table, compile_table
 
 RULES = Path(__file__).parent / "rules"
@@ -45,6 +47,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
 
 
 RELEASE = "release.yaml"
+SIGNATURE = "release.sig"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is there: ten times as fast
 
 
@@ -80,11 +83,8 @@ def read_rulebook(folder: Path) -> Rulebook:
     PolicyError
         Naming the file, row, column and reason.
     """
-    digest, parsed = hashlib.sha256(), {}
-    for name in ("parameters", *TABLES):
-        content = _read(folder / f"{name}.yaml")
-        digest.update(name.encode() + b"\0" + content + b"\0")
-        parsed[name] = _parse(content, f"{folder.name}/{name}.yaml")
+    contents = _contents(folder)
+    parsed = {name: _parse(content, f"{folder.name}/{name}.yaml") for name, content in contents.items()}
     effective = _effective(parsed, folder)
     sources = {name: _source(spec, name) for name, spec in parsed.items()}
     tables = {name: compile_table(parsed[name]) for name in TABLES}
@@ -93,7 +93,7 @@ def read_rulebook(folder: Path) -> Rulebook:
     return Rulebook(
         version=folder.name,
         effective=effective,
-        sha256=digest.hexdigest(),
+        sha256=_digest(contents),
         parameters=_parameters(parsed["parameters"]),
         tables=tables,
         sources=sources,
@@ -102,10 +102,31 @@ def read_rulebook(folder: Path) -> Rulebook:
     )
 
 
-def read_rulebooks(root: Path = RULES) -> tuple[list[Rulebook], list[PolicyError]]:
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 over the bytes of a rulebook's files, none of them parsed."""
+    return _digest(_contents(folder))
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {name: _read(folder / f"{name}.yaml") for name in ("parameters", *TABLES)}
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    return hashlib.sha256(b"".join(name.encode() + b"\0" + text + b"\0" for name, text in contents.items())).hexdigest()
+
+
+def read_rulebooks(
+    root: Path = RULES, trusted: Sequence[Ed25519PublicKey] | None = None
+) -> tuple[list[Rulebook], list[PolicyError]]:
     """Read every released rulebook; a doubtful one is refused and told, the good ones stay in force.
 
     A folder without a release is a draft: nothing is decided by it.
+
+    Parameters
+    ----------
+    trusted : sequence of Ed25519PublicKey, optional
+        One of them must have signed the release, before anything is parsed. None for the rulebooks that ship: they
+        are as trusted as the code beside them.
 
     Raises
     ------
@@ -117,6 +138,8 @@ def read_rulebooks(root: Path = RULES) -> tuple[list[Rulebook], list[PolicyError
         if not (folder / RELEASE).exists():
             continue
         try:
+            if trusted is not None:
+                _require_signature(folder, trusted)
             rulebook = read_rulebook(folder)
             read_release(folder, rulebook)
             good.append(rulebook)
@@ -152,8 +175,8 @@ def read_release(folder: Path, rulebook: Rulebook) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def release_rulebook(folder: Path, by: str, because: str, at: datetime) -> Rulebook:
-    """Prove a rulebook and put it in force from its date on; the files themselves say who made it.
+def release_rulebook(folder: Path, by: str, because: str, at: datetime, signer: Signer) -> Rulebook:
+    """Prove a rulebook, sign it and put it in force from its date on; the files themselves say who made it.
 
     Raises
     ------
@@ -167,8 +190,26 @@ def release_rulebook(folder: Path, by: str, because: str, at: datetime) -> Ruleb
         raise PolicyError("no name or no reason", where="release", expected="who releases it, and why")
     _require_checker(rulebook, by)
     found = {"released_by": by, "released_at": at.isoformat(), "because": because, "sha256": rulebook.sha256}
-    (folder / RELEASE).write_text(yaml.safe_dump(found, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    release = yaml.safe_dump(found, allow_unicode=True, sort_keys=False).encode()
+    (folder / SIGNATURE).write_text(signer.sign(_signed(rulebook.sha256, release)).hex(), encoding="ascii")
+    (folder / RELEASE).write_bytes(release)
     return rulebook
+
+
+def _require_signature(folder: Path, trusted: Sequence[Ed25519PublicKey]) -> None:
+    try:
+        signature = bytes.fromhex(_read(folder / SIGNATURE).decode("ascii"))
+    except ValueError:
+        signature = b""
+    text = _signed(digest_of(folder), _read(folder / RELEASE))
+    if not any(holds(key, signature, text) for key in trusted):
+        do = "release it with the key of OBLIGOR_RELEASE_KEY, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
+        raise PolicyError(f"is not signed by any of {len(trusted)} trusted keys", where=folder.name, do=do)
+
+
+def _signed(sha256: str, release: bytes) -> bytes:
+    """What the signature of a release is over: every file, and who released it when and why."""
+    return f"obligor rulebook v1\n{sha256}\n{hashlib.sha256(release).hexdigest()}\n".encode()
 
 
 def _require_checker(rulebook: Rulebook, by: str) -> None:

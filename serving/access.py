@@ -13,8 +13,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from data.errors import AccessError, AuthorityError, RateError, RecordError
+from data.keys import Random
 from serving.record_tables import API_KEYS
-from serving.vault import Random
 
 ROLES = ("application", "modeler", "credit_manager", "auditor", "admin")
 _PEOPLE = frozenset({"credit_manager", "auditor", "admin"})

@@ -7,22 +7,24 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime
 
+from data.keys import Random, key_file, public_key
 from data.store import LedgerStore
-from policy.rulebook import read_rulebooks
+from policy.rulebook import RULES, read_rulebooks
 from serving.champion import ChampionKeeper
 from serving.notary import Notary
 from serving.record import Record
 from serving.scoring import Engine
 from serving.seal import Seal, Shelf
 from serving.settings import Settings
-from serving.vault import Random, Vault, key_file
+from serving.vault import Vault
 
 log = logging.getLogger("obligor")
 
 
 def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str], random: Random) -> Engine:
     """Put together everything a decision needs; a doubtful rulebook is told and left out."""
-    rulebooks, refused = read_rulebooks(settings.rules)
+    keys = [public_key(path.read_bytes(), str(path)) for path in settings.trusted if path.exists()]
+    rulebooks, refused = read_rulebooks(settings.rules, None if settings.rules == RULES else keys)
     for error in refused:
         log.error("a rulebook is refused, the last good one stays in force: %s", error)
     settings.store.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
     return Engine(
         ledger=LedgerStore(settings.ledger_url),
         record=record,
-        champions=ChampionKeeper(settings.store),
+        champions=ChampionKeeper(settings.store, settings.trusted),
         rulebooks=rulebooks,
         now=now,
         new_id=new_id,

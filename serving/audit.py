@@ -8,11 +8,10 @@ from datetime import date, datetime
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from data.errors import ErasedError, ObligorError, RecordError, SchemaError
+from data.errors import ErasedError, ObligorError, SchemaError
+from data.keys import holds, public_key
 from serving import merkle
 from serving.answers import entry_of, known_of
 from serving.entries import Kept
@@ -52,13 +51,13 @@ def verify(
 
     Raises
     ------
-    RecordError
+    KeyFileError
         Where the key is no Ed25519 key.
     """
-    key, signed = _public_key(public), dict[int, list[Checkpoint]]()
+    key, signed = public_key(public, "public key"), dict[int, list[Checkpoint]]()
     for one in checkpoints:
         signed.setdefault(one.size, []).append(one)
-        if not _holds(key, one.signature, checkpoint_text(one.size, one.root, one.at)):
+        if not holds(key, one.signature, checkpoint_text(one.size, one.root, one.at)):
             yield Finding(f"checkpoint {one.size}", "the signature does not hold")
     leaves = {receipt.split(";")[1]: b"" for receipt in receipts if receipt.count(";")}
     yield from _check_places(tree, signed, leaves, progress)
@@ -95,13 +94,6 @@ def _check_places(
         yield Finding(f"checkpoint {lost}", f"the record ends at {size}: entries were cut off")
 
 
-def _public_key(public: bytes) -> Ed25519PublicKey:
-    key = load_pem_public_key(public)
-    if not isinstance(key, Ed25519PublicKey):
-        raise RecordError("is no Ed25519 key", where="public key", expected="public.pem beside the checkpoints")
-    return key
-
-
 def _check_receipts(receipts: Sequence[str], leaves: dict[str, bytes], key: Ed25519PublicKey) -> Iterator[Finding]:
     for receipt in receipts:
         version, _, rest = receipt.strip().partition(";")
@@ -110,20 +102,12 @@ def _check_receipts(receipts: Sequence[str], leaves: dict[str, bytes], key: Ed25
             yield Finding("receipt", "cannot be read; expected v1;id;hash;key;signature")
             continue
         entry_id, leaf, _, signature = parts
-        if not _holds(key, bytes.fromhex(signature), receipt_text(entry_id, bytes.fromhex(leaf))):
+        if not holds(key, bytes.fromhex(signature), receipt_text(entry_id, bytes.fromhex(leaf))):
             yield Finding(f"receipt of {entry_id}", "the signature does not hold")
         elif not leaves.get(entry_id):
             yield Finding(f"receipt of {entry_id}", "the record has no such entry any more")
         elif leaves[entry_id].hex() != leaf:
             yield Finding(f"receipt of {entry_id}", "the entry is not what was answered")
-
-
-def _holds(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
-    try:
-        key.verify(signature, text)
-    except InvalidSignature:
-        return False
-    return True
 
 
 def _add(frontier: list[tuple[int, bytes]], leaf: bytes) -> None:

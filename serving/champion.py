@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from data.errors import ModelError
+from data.keys import RELEASE_PUBLIC
 from serving.process import try_bundle
-from training.pd_model import POINTER, PdModel, load_bundle, verify_bundle
+from training.pd_model import POINTER, PdModel, load_bundle, require_signature, verify_bundle
 
 log = logging.getLogger("obligor")
 
@@ -44,10 +46,13 @@ class ChampionKeeper:
     ----------
     store : Path
         Where `obligor promote` writes ``champion.json`` and the bundles.
+    trusted : sequence of Path, optional
+        Public keys, one of which must have signed a bundle before anything in it is read; default the store's own.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, trusted: Sequence[Path] | None = None) -> None:
         self.store, self._pointer = store, str(store / POINTER)
+        self.trusted = [store / RELEASE_PUBLIC] if trusted is None else trusted
         self._champion: Champion | None = None
         self._lock = threading.Lock()
         self._seen = -1  # the pointer's time of change when it was last tried
@@ -94,6 +99,7 @@ class ChampionKeeper:
     def _verified(self, sha256: str) -> Path:
         if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
             raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
+        require_signature(self.store / "models" / sha256, sha256, self.trusted)
         verify_bundle(self.store / "models" / sha256, sha256)
         return self.store / "models" / sha256
 

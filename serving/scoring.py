@@ -23,7 +23,7 @@ from features.build import account_features
 from features.catalogue import NAMES
 from policy.decide import decide
 from policy.orders import check_order
-from policy.rulebook import RULES, Rulebook, in_force, read_rulebook
+from policy.rulebook import RULES, Rulebook, digest_of, in_force, read_rulebook
 from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer
 from serving.champion import Champion, ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
@@ -289,9 +289,8 @@ class Engine:
         if found:
             return found
         for folder in sorted((self.archive / sha256).glob("*")) if sha256.isalnum() else ():
-            rulebook = read_rulebook(folder)
-            if rulebook.sha256 == sha256:
-                return rulebook
+            if digest_of(folder) == sha256:  # before anything in it is parsed
+                return read_rulebook(folder)
         raise PolicyError(f"no rulebook {sha256}", where="rulebooks", do="put it back into the store's rulebooks")
 
 

@@ -8,14 +8,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from data.errors import RecordError
+from data.keys import Signer
 
 PUBLIC = "public.pem"
 
@@ -66,42 +62,18 @@ def receipt_text(entry_id: str, leaf_hash: bytes) -> bytes:
     return f"obligor receipt v1\n{entry_id}\n{leaf_hash.hex()}\n".encode()
 
 
-@dataclass(frozen=True)
-class Seal:
-    """The signing key.
-
-    Parameters
-    ----------
-    seed : bytes
-        32 bytes, from ``OBLIGOR_SIGNING_KEY``.
-    """
-
-    seed: bytes
-
-    @cached_property
-    def _private(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self.seed)
-
-    @cached_property
-    def public(self) -> bytes:
-        """The public key as PEM: what an auditor needs."""
-        kind = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self._private.public_key().public_bytes(serialization.Encoding.PEM, kind)
-
-    @cached_property
-    def key_id(self) -> str:
-        """What names the key: the start of the public key's hash."""
-        return sha256(self.public).hexdigest()[:16]
+class Seal(Signer):
+    """The service's signing key, from ``OBLIGOR_SIGNING_KEY``."""
 
     def receipt(self, entry_id: str, leaf_hash: bytes) -> str:
         """Return the receipt of an entry: id, leaf hash, key and signature, the same each time it is asked for."""
-        signature = self._private.sign(receipt_text(entry_id, leaf_hash))
+        signature = self.sign(receipt_text(entry_id, leaf_hash))
         return f"v1;{entry_id};{leaf_hash.hex()};{self.key_id};{signature.hex()}"
 
     def checkpoint(self, size: int, root: bytes, at: datetime) -> Checkpoint:
         """Return a signed checkpoint."""
         when = at.isoformat()
-        return Checkpoint(size, root, when, self.key_id, self._private.sign(checkpoint_text(size, root, when)))
+        return Checkpoint(size, root, when, self.key_id, self.sign(checkpoint_text(size, root, when)))
 
 
 @dataclass(frozen=True)

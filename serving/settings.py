@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.vault import parse_key
+from data.keys import RELEASE_PUBLIC, parse_key
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Settings:
         Folder of dated rulebooks (``OBLIGOR_RULES``, default the one that ships).
     checkpoints : tuple of Path
         Folders that keep signed checkpoints (``OBLIGOR_CHECKPOINTS``, separated by ``:``; default in the store).
+    trusted : tuple of Path
+        Public keys that may have signed bundles and rulebooks (``OBLIGOR_TRUSTED_KEYS``, separated by ``:``; default
+        that of the store, which `obligor promote` makes).
     data_key, signing_key : bytes, optional
         ``OBLIGOR_DATA_KEY``, ``OBLIGOR_SIGNING_KEY``: 64 hexadecimal digits each.
     """
@@ -33,6 +36,7 @@ class Settings:
     record_url: str
     rules: Path
     checkpoints: tuple[Path, ...]
+    trusted: tuple[Path, ...]
     data_key: bytes | None = field(default=None, repr=False)
     signing_key: bytes | None = field(default=None, repr=False)
 
@@ -46,12 +50,15 @@ class Settings:
             ledger_url=environment.get("OBLIGOR_LEDGER_URL", f"sqlite:///{store}/ledger.db"),
             record_url=environment.get("OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"),
             rules=Path(environment.get("OBLIGOR_RULES", shipped)),
-            checkpoints=tuple(
-                map(Path, environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints").split(os.pathsep))
-            ),
+            checkpoints=_paths(environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints")),
+            trusted=_paths(environment.get("OBLIGOR_TRUSTED_KEYS", str(store / RELEASE_PUBLIC))),
             data_key=_key(environment, "OBLIGOR_DATA_KEY"),
             signing_key=_key(environment, "OBLIGOR_SIGNING_KEY"),
         )
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(map(Path, text.split(os.pathsep)))
 
 
 def _key(environment: Mapping[str, str], name: str) -> bytes | None:

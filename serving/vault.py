@@ -6,19 +6,16 @@ Destroying a customer's key erases all that was ever recorded about the customer
 from __future__ import annotations
 
 import hmac
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from data.errors import RecordError
+from data.keys import BYTES, Random
 
-NONCE, KEY = 12, 32
-Random = Callable[[int], bytes]
+NONCE = 12
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ class Vault:
     random: Random
 
     def __post_init__(self) -> None:
-        if len(self.data_key) != KEY:
-            raise RecordError(f"{len(self.data_key)} bytes", where="data key", expected=f"{KEY} bytes")
+        if len(self.data_key) != BYTES:
+            raise RecordError(f"{len(self.data_key)} bytes", where="data key", expected=f"{BYTES} bytes")
 
     @property
     def key_id(self) -> str:
@@ -45,7 +42,7 @@ class Vault:
 
     def new_key(self) -> bytes:
         """Return a fresh key."""
-        return self.random(KEY)
+        return self.random(BYTES)
 
     def wrap(self, key: bytes, owner: str) -> bytes:
         """Return a key sealed under the data key, for one owner."""
@@ -86,32 +83,3 @@ def unseal(key: bytes, sealed: bytes, place: str) -> bytes:
 def pseudonym(index_key: bytes, text: str) -> str:
     """Return a keyed hash by which a text is found again, and cannot be guessed without the key."""
     return hmac.new(index_key, text.encode(), sha256).hexdigest()
-
-
-def key_file(path: Path, random: Random) -> bytes:
-    """Return the key in a file, made where there is none, readable by its owner only.
-
-    Raises
-    ------
-    RecordError
-        Where the file holds no key of 32 bytes.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(written, "wb") as file:
-            file.write(random(KEY).hex().encode())
-    except FileExistsError:
-        pass
-    return parse_key(path.read_text(), path.name)
-
-
-def parse_key(text: str, where: str) -> bytes:
-    """Return the 32 bytes a text of 64 hexadecimal digits stands for; the error never repeats the text."""
-    try:
-        key = bytes.fromhex(text.strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY:
-        raise RecordError("is no key", where=where, expected=f"{2 * KEY} hexadecimal digits")
-    return key

@@ -18,6 +18,7 @@ os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 import pytest
 from starlette.testclient import TestClient
 
+from data.keys import Signer, release_signer
 from data.simulate import Simulation, simulate_ledger
 from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
@@ -32,6 +33,7 @@ from training.config import TrainingConfig
 from training.run import Trained, train
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+SIGNER = Signer(bytes(range(1, 33)))
 VAULT = Vault(bytes(range(32)), os.urandom)
 NOW = datetime(2025, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -64,7 +66,9 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
     from training.registry import Registry
 
     result = train(simulation.ledger, quick, store, store / "report", at=NOW)
-    Registry(store).promote(result.version, by="tests", because="first model", at=NOW)
+    Registry(store).promote(
+        result.version, by="tests", because="first model", at=NOW, signer=release_signer(store, None, os.urandom)
+    )
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
     return result
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import ModelError
+from data.keys import holds, public_key
 from features import catalogue
 from training.baseline import Baseline
 from training.calibration import Calibration
@@ -28,6 +30,7 @@ Floats = NDArray[np.float64]
 BASELINE = "baseline.json"
 FILES = ("model.txt", "calibration.json", BASELINE, "catalogue.json")
 MANIFEST = "manifest.json"
+SIGNATURE = "signature"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
 NAME = "obligor-pd"
 POINTER = "champion.json"
@@ -181,10 +184,12 @@ def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, 
     Raises
     ------
     ModelError
-        Where a file is missing or was changed.
+        Where a file is missing, was changed, or does not belong there.
     """
     manifest_bytes = _read(folder / MANIFEST)
     _require_hash(folder / MANIFEST, manifest_bytes, sha256)
+    if extra := {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE, *FILES}:
+        raise ModelError(f"holds {sorted(extra)} besides", where=folder.name, expected="a bundle's own files alone")
     manifest = json.loads(manifest_bytes)
     contents = {}
     for name in FILES:
@@ -193,6 +198,34 @@ def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, 
         contents[name] = _read(folder / name)
         _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
     return manifest, contents
+
+
+def bundle_text(sha256: str) -> bytes:
+    """Return what the signature of a bundle is over."""
+    return f"obligor bundle v1\n{sha256}\n".encode()
+
+
+def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> None:
+    """Refuse a bundle that none of the trusted keys signed; nothing of it is read but the signature.
+
+    Parameters
+    ----------
+    trusted : sequence of Path
+        Public keys as PEM.
+
+    Raises
+    ------
+    ModelError
+        Where the signature is missing or is another's.
+    """
+    do = "run `obligor promote` again, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
+    try:
+        signature = bytes.fromhex(_read(folder / SIGNATURE).decode("ascii"))
+    except ValueError:
+        signature = b""
+    keys = [public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()]
+    if not any(holds(key, signature, bundle_text(sha256)) for key in keys):
+        raise ModelError(f"is not signed by any of {len(keys)} trusted keys", where=folder.name, do=do)
 
 
 def load_bundle(folder: Path, sha256: str) -> PdModel:

@@ -20,8 +20,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from data.errors import ModelError
+from data.keys import Signer
 from training.evaluate import difference, figures
-from training.pd_model import NAME, POINTER, PROMOTIONS, PdModel, load_bundle
+from training.pd_model import NAME, POINTER, PROMOTIONS, SIGNATURE, PdModel, bundle_text, load_bundle
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TEST_ROWS = "test_rows.parquet"
@@ -131,8 +132,10 @@ class Registry:
         found = self._version(version)
         return load_bundle(self._artifact(found, "bundle"), found.tags["sha256"])
 
-    def promote(self, version: str, *, by: str, because: str, at: datetime, force: bool = False) -> Promotion:
-        """Make a version the champion and export its bundle for the service.
+    def promote(
+        self, version: str, *, by: str, because: str, at: datetime, signer: Signer, force: bool = False
+    ) -> Promotion:
+        """Make a version the champion and export its bundle for the service, signed.
 
         Raises
         ------
@@ -159,7 +162,7 @@ class Registry:
         )
         for name in ("by", "because", "at", "forced"):
             self.client.set_model_version_tag(NAME, found.version, f"promoted_{name}", str(getattr(promotion, name)))
-        self._export(found, promotion)
+        self._export(found, promotion, signer)
         self.client.set_registered_model_alias(NAME, CHAMPION, found.version)
         return promotion
 
@@ -207,11 +210,12 @@ class Registry:
     def _artifact(self, version: ModelVersion, name: str) -> Path:
         return Path(self.client.download_artifacts(str(version.run_id), name))
 
-    def _export(self, version: ModelVersion, promotion: Promotion) -> None:
+    def _export(self, version: ModelVersion, promotion: Promotion, signer: Signer) -> None:
         """Write the bundle beside the old one, then switch the pointer in one step."""
         target = self.store / "models" / promotion.sha256
         self.model(promotion.version).save(target)
         load_bundle(target, promotion.sha256)
+        (target / SIGNATURE).write_text(signer.sign(bundle_text(promotion.sha256)).hex(), encoding="ascii")
         pointer = self.store / f".{POINTER}.new"
         pointer.write_text(json.dumps(asdict(promotion), indent=1, ensure_ascii=False), encoding="utf-8")
         os.replace(pointer, self.store / POINTER)

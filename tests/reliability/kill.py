@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import httpx
 import psutil
 
+from data.keys import release_signer
 from data.simulate import simulate_ledger
 from data.store import LedgerStore
 from serving.assembly import open_record
@@ -47,7 +48,14 @@ def prepare(store: Path) -> None:
     simulation = simulate_ledger(600, 30, seed=5)
     config = TrainingConfig.model_validate({"bootstrap_rounds": 20, "model": {"max_trees": 60}})
     trained = train(simulation.ledger, config, store, store / "report", at=datetime.now(UTC))
-    Registry(store).promote(trained.version, by="reliability", because="test", at=datetime.now(UTC), force=True)
+    Registry(store).promote(
+        trained.version,
+        by="reliability",
+        because="test",
+        at=datetime.now(UTC),
+        signer=release_signer(store, None, os.urandom),
+        force=True,
+    )
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from data.errors import RecordError, UnknownDecisionError
+from data.keys import key_file, parse_key
 from serving import merkle
 from serving.audit import replay, replay_all, verify
 from serving.erasure import erase, rotate
@@ -29,7 +30,7 @@ from serving.record import Record
 from serving.scoring import Engine
 from serving.seal import Checkpoint, Seal, Shelf
 from serving.tree import Tree
-from serving.vault import Vault, key_file, parse_key
+from serving.vault import Vault
 from serving.verifier import check_proof, check_receipt
 from serving.work_schemas import ProofAnswer
 from tests.conftest import NOW, VAULT

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from data.errors import ModelError
+from data.keys import RELEASE_PUBLIC, Signer
 from policy.rulebook import RULES, read_rulebook
 from serving.api import use_engine
 from serving.champion import ChampionKeeper
@@ -19,6 +20,7 @@ from serving.process import try_bundle
 from serving.scoring import Engine
 from tests.service.test_api import INLINE, inline, post
 from tests.service.test_record import fill_up
+from training.pd_model import bundle_text
 from training.run import Trained
 
 
@@ -60,20 +62,28 @@ def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: Test
     assert post(client, key="before").status_code == 200  # what was acknowledged is still there
 
 
-@pytest.mark.parametrize("damage", ["model.txt", "manifest.json", "pointer", "path", "gone"])
+@pytest.mark.parametrize(
+    "damage", ["model.txt", "manifest.json", "pointer", "path", "gone", "unsigned", "another's", "extra"]
+)
 def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     engine: Engine, client: TestClient, store: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
     shutil.copy(store / "champion.json", mine / "champion.json")
-    keeper = ChampionKeeper(mine)
+    keeper = ChampionKeeper(mine, [store / RELEASE_PUBLIC])
     use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     before = post(client).json()
     pointer = json.loads((mine / "champion.json").read_text())
     bundle = mine / "models" / pointer["sha256"]
     if damage in ("model.txt", "manifest.json"):
         (bundle / damage).write_text((bundle / damage).read_text().replace("1", "2", 3))
+    if damage == "unsigned":
+        (bundle / "signature").unlink()
+    elif damage == "another's":
+        (bundle / "signature").write_text(Signer(bytes(32)).sign(bundle_text(pointer["sha256"])).hex())
+    elif damage == "extra":
+        (bundle / "MLmodel").write_text("loader_module: os")
     pointer["version"] = "2"
     pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(damage, pointer["sha256"])
     (mine / "champion.json").write_text("{" if damage == "pointer" else json.dumps(pointer))
@@ -93,7 +103,7 @@ def test_a_new_champion_is_taken_without_a_restart(
     shutil.copytree(store / "models", mine / "models")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
-    keeper = ChampionKeeper(mine)
+    keeper = ChampionKeeper(mine, [store / RELEASE_PUBLIC])
     use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     assert post(client).json()["model"]["version"] == "1"
     (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))

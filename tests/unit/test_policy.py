@@ -20,6 +20,7 @@ from policy.decide import Decision, Facts, Request, decide
 from policy.economics import capital_ratio
 from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks, release_rulebook
 from policy.tables import compile_table
+from tests.conftest import SIGNER
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 GOOD = """
@@ -211,7 +212,7 @@ def renewed(root: Path, day: str, old: str = "", new: str = "", name: str = "par
 def test_in_force_is_the_last_one_effective(root: Path) -> None:
     renewed(root, "2024-06-01")
     assert len(read_rulebooks(root)[0]) == 1  # a draft
-    release_rulebook(root / "2024-06-01", "B. Checker", "spring", datetime(2024, 5, 1, tzinfo=UTC))
+    release_rulebook(root / "2024-06-01", "B. Checker", "spring", datetime(2024, 5, 1, tzinfo=UTC), SIGNER)
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"

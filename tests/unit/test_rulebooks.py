@@ -11,6 +11,7 @@ import pytest
 from openpyxl import load_workbook
 
 from data.errors import PolicyError, UnknownCustomerError
+from data.keys import Signer, public_key
 from data.simulate import simulate_ledger, write_ledger
 from policy.rulebook import (
     RULES,
@@ -23,6 +24,7 @@ from policy.rulebook import (
     release_rulebook,
 )
 from policy.workbook import differences, export_workbook, import_workbook
+from tests.conftest import SIGNER
 from tests.unit.test_cli import run
 from training.run import Trained
 
@@ -126,8 +128,8 @@ def test_a_draft_decides_nothing_until_a_second_person_releases_it(xlsx: Path, r
         ("C. Manager", "", "no name or no reason"),
     ):
         with pytest.raises(PolicyError, match=told):
-            release_rulebook(root / NEW, by, because, AT)
-    release_rulebook(root / NEW, "C. Manager", "board decision", AT)
+            release_rulebook(root / NEW, by, because, AT, SIGNER)
+    release_rulebook(root / NEW, "C. Manager", "board decision", AT, SIGNER)
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2025, 12, 31)).version == OLD
@@ -135,12 +137,30 @@ def test_a_draft_decides_nothing_until_a_second_person_releases_it(xlsx: Path, r
     found = read_release(root / NEW, rulebooks[1])
     assert (found["released_by"], found["released_at"]) == ("C. Manager", AT.isoformat())
     with pytest.raises(PolicyError, match="is released already"):
-        release_rulebook(root / NEW, "D. Director", "again", AT)
+        release_rulebook(root / NEW, "D. Director", "again", AT, SIGNER)
+
+
+def test_only_what_a_trusted_key_signed_is_parsed(xlsx: Path, root: Path) -> None:
+    import_workbook(xlsx, root / NEW)
+    release_rulebook(root / NEW, "C. Manager", "board decision", AT, SIGNER)
+    shutil.rmtree(root / OLD)
+    mine, other = (public_key(signer.public, "test") for signer in (SIGNER, Signer(bytes(32))))
+    assert [one.version for one in read_rulebooks(root, [other, mine])[0]] == [NEW]
+    release, signature = root / NEW / "release.yaml", root / NEW / "release.sig"
+    for path in (root / NEW / "terms.yaml", release, signature):
+        whole = path.read_bytes()
+        path.write_bytes(b"{" + whole[1:])  # no YAML any more: parsing it would say so
+        with pytest.raises(PolicyError, match="not signed by any of 1 trusted"):
+            read_rulebooks(root, [mine])
+        path.write_bytes(whole)
+    for keys in ([], [other]):
+        with pytest.raises(PolicyError, match="OBLIGOR_TRUSTED_KEYS"):
+            read_rulebooks(root, keys)
 
 
 def test_what_was_changed_after_its_release_is_refused(xlsx: Path, root: Path) -> None:
     import_workbook(xlsx, root / NEW)
-    release_rulebook(root / NEW, "C. Manager", "board decision", AT)
+    release_rulebook(root / NEW, "C. Manager", "board decision", AT, SIGNER)
     path = root / NEW / "parameters.yaml"
     path.write_text(path.read_text().replace("0.45", "0.44", 1))
     rulebooks, (told,) = read_rulebooks(root)

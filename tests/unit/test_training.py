@@ -18,7 +18,7 @@ from data.errors import ModelError, SchemaError
 from data.simulate import Simulation, simulate_ledger
 from features.build import build_features
 from features.catalogue import CATALOGUE
-from tests.conftest import NOW
+from tests.conftest import NOW, SIGNER
 from training.calibration import Calibration
 from training.config import TrainingConfig, read_config
 from training.fit import fit_model
@@ -200,12 +200,12 @@ def test_a_worse_model_is_refused_unless_forced(
     noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%
     figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
     one, two = (registry.log_run(model, {}, figures, {}, test_rows, [], NOW) for model in (good, noise))
-    registry.promote(one, by="a", because="b", at=NOW)
+    registry.promote(one, by="a", because="b", at=NOW, signer=SIGNER)
     with pytest.raises(ModelError, match=r"Brier .* is not below the constant rate.*Gini .* does not rank"):
-        registry.promote(two, by="a", because="b", at=NOW)
+        registry.promote(two, by="a", because="b", at=NOW, signer=SIGNER)
     assert registry.champion() == one
     assert any("champion's (version 1)" in objection for objection in registry.objections(two))
-    forced = registry.promote(two, by="a", because="drill", at=NOW, force=True)
+    forced = registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True)
     assert forced.forced
     assert registry.champion() == two
     assert json.loads((mine / "champion.json").read_text())["objections"]
@@ -213,7 +213,7 @@ def test_a_worse_model_is_refused_unless_forced(
 
 def test_an_unknown_version_is_named(store: Path, trained: Trained) -> None:
     with pytest.raises(ModelError, match="no version 99"):
-        Registry(store).promote("99", by="a", because="b", at=NOW)
+        Registry(store).promote("99", by="a", because="b", at=NOW, signer=SIGNER)
 
 
 def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
