@@ -37,6 +37,7 @@ app.add_typer(obligor_policy.app, name="policy")
 app.add_typer(obligor_audit.app, name="audit")
 app.add_typer(obligor_keys.app, name="keys")
 app.command()(obligor_portfolio.review)
+app.command()(obligor_audit.doctor)
 app.command()(obligor_portfolio.cases)
 out = Console()
 

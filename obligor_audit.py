@@ -120,8 +120,101 @@ def erase(
     from serving.erasure import erase as erase_customer
 
     record, _ = open_record(_settings(store), os.urandom)
-    count = erase_customer(record, customer_id, because, datetime.now(UTC))
+    count = erase_customer(record, customer_id, because, datetime.now(UTC), str(uuid.uuid4()))
     out.print(f"{count:,} entries cannot be read any more")
+
+
+@app.command()
+def purge(
+    months: Annotated[int, typer.Option(min=1, help="Retention where the customer is a company")] = 12,
+    months_of_persons: Annotated[int, typer.Option(min=1, help="Retention where it is a person")] = 25,
+    is_trial: Annotated[bool, typer.Option("--trial", help="Only report what would go")] = False,
+    store: Store = Path("store"),
+) -> None:
+    """Destroy the keys of what was kept for long enough, month by month, and report it; the log still verifies.
+
+    Example: `obligor audit purge --trial`
+    """
+    from serving.assembly import open_record
+    from serving.erasure import purge as purge_record
+
+    record, _ = open_record(_settings(store), os.urandom)
+    found = purge_record(record, datetime.now(UTC), str(uuid.uuid4()), months, months_of_persons, is_trial)
+    table = Table("month", "customers", title="kept for long enough")
+    for month, customers in found.months.items():
+        table.add_row(month or "before months were kept", f"{customers:,}")
+    out.print(table)
+    out.print(f"{found.entries:,} entries {'would go' if is_trial else 'cannot be read any more'}")
+
+
+@app.command()
+def events(
+    kind: Annotated[str | None, typer.Option(help="denied, erasure or purge; default all")] = None,
+    store: Store = Path("store"),
+) -> None:
+    """Print what is recorded about the service itself: calls that were denied, erasures, purges.
+
+    Example: `obligor audit events --kind denied`
+    """
+    from serving.assembly import open_record
+
+    record, _ = open_record(_settings(store), os.urandom)
+    for entry_id in record.ids((kind,) if kind else ("denied", "erasure", "purge")):
+        typer.echo(record.body_of(entry_id))
+
+
+@app.command()
+def bundle(
+    decision_id: Annotated[str, typer.Argument(help="A decision or order check")],
+    path: Annotated[Path | None, typer.Option("--out", help="The zip; default evidence-ID.zip")] = None,
+    store: Store = Path("store"),
+) -> None:
+    """Write all the evidence about a decision into one zip: answer, page, proof, replay, model, rules, verifier.
+
+    Example: `obligor audit bundle 5f0c6a52-0f4b-4f0e-9d5e-3f3a1b2c4d5e --out evidence.zip`
+    """
+    from serving.evidence import write_evidence
+
+    target = path or Path(f"evidence-{decision_id}.zip")
+    size = write_evidence(decision_id, _engine(store), target)
+    out.print(f"{target}: {size:,} bytes; README.txt in it says how to check it")
+
+
+@app.command()
+def backup(folder: Annotated[Path, typer.Argument(help="A new folder")], store: Store = Path("store")) -> None:
+    """Copy the record, models, rulebooks and checkpoints while the service runs; keys are not in it.
+
+    Example: `obligor audit backup backups/2026-11-22`
+    """
+    from serving.assembly import open_record
+    from serving.backup import back_up
+
+    settings = _settings(store)
+    record, _ = open_record(settings, os.urandom)
+    with Status("rows copied: 0", console=out) as status:
+        rows = back_up(record, settings.store, settings.checkpoints[0], folder, datetime.now(UTC),
+                       lambda n: status.update(f"rows copied: {n:,}"))  # fmt: skip
+    out.print(
+        f"{folder}: {', '.join(f'{count:,} {name}' for name, count in rows.items())}; keep the data key elsewhere"
+    )
+
+
+@app.command()
+def restore(folder: Annotated[Path, typer.Argument(help="A backup")], store: Store = Path("store")) -> None:
+    """Bring a backup into an empty record, SQLite or PostgreSQL, under the data key it was made with; then prove it.
+
+    Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db obligor audit restore backups/2026-11-22 --store new`
+    """
+    from serving.assembly import open_record
+    from serving.backup import restore as restore_backup
+
+    settings = _settings(store)
+    settings.store.mkdir(parents=True, exist_ok=True)
+    record, _ = open_record(settings, os.urandom)
+    rows = restore_backup(record, settings.store, settings.checkpoints[0], folder)
+    record.close()
+    out.print(f"restored {', '.join(f'{count:,} {name}' for name, count in rows.items())}")
+    verify(store=store, receipt=None, against=None, key=None)
 
 
 @app.command()
@@ -164,3 +257,22 @@ def timeline(
     for one in events:
         table.add_row(one.since.isoformat(), one.what, one.version, one.sha256[:12], one.by, one.because)
     out.print(table)
+
+
+def doctor(
+    url: Annotated[str | None, typer.Option(help="Where the service answers, to look at it too")] = None,
+    store: Store = Path("store"),
+) -> None:
+    """Look at a deployment: keys, record, checkpoints, champion, rules, ledger, access; exit code 1 where one is bad.
+
+    Example: `obligor doctor --url http://127.0.0.1:3000`
+    """
+    from serving.doctor import Deployment, examine
+
+    deployment = Deployment(_settings(store), _engine(store), os.environ, datetime.now(UTC), url)
+    table, colors, bad = Table("what", "state", "found", "do"), {"good": "green", "warning": "yellow", "bad": "red"}, 0
+    for one in examine(deployment):
+        bad += one.state == "bad"
+        table.add_row(one.name, f"[{colors[one.state]}]{one.state}[/]", one.said, one.do)
+    out.print(table)
+    raise typer.Exit(1 if bad else 0)

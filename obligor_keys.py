@@ -31,9 +31,10 @@ def _database(store: Path) -> sa.Engine:
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option(help="Whose it is")],
+    name: Annotated[str, typer.Option(help="Whose it is; keys of one name are one caller's")],
     role: Annotated[str, typer.Option(help="application, modeler, credit_manager, auditor or admin")],
     per_second: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls a second it may make")] = 1000,
+    per_day: Annotated[int | None, typer.Option(min=1, help="Calls a day (UTC) it may make; no limit without")] = None,
     person: Annotated[str | None, typer.Option(help="The person it speaks for, and only for")] = None,
     authority: Annotated[str | None, typer.Option(help="credit_analyst, credit_manager or director")] = None,
     store: Store = Path("store"),
@@ -51,7 +52,7 @@ def create(
         expected = f"both or neither, the authority one of {', '.join(AUTHORITIES)}"
         raise SchemaError("person and authority go together", where="--authority", expected=expected)
     key = create_key(_database(store), name, role, datetime.now(UTC), os.urandom, per_second=per_second,
-                     person=person, authority=authority)  # fmt: skip
+                     per_day=per_day, person=person, authority=authority)  # fmt: skip
     typer.echo(key)
 
 
@@ -78,8 +79,8 @@ def list_(store: Store = Path("store")) -> None:
     """
     from serving.access import list_keys
 
-    table = Table("key", "name", "role", "person", "authority", "a second", "created", "revoked")
+    table = Table("key", "name", "role", "person", "authority", "a second", "a day", "created", "revoked")
     for row in list_keys(_database(store)):
-        names = ("key_id", "name", "role", "person", "authority", "per_second", "created_at", "revoked_at")
+        names = ("key_id", "name", "role", "person", "authority", "per_second", "per_day", "created_at", "revoked_at")
         table.add_row(*("" if row[name] is None else str(row[name]) for name in names))
     out.print(table)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -14,7 +15,10 @@ import sqlalchemy as sa
 
 from data.errors import AccessError, AuthorityError, RateError, RecordError
 from data.keys import Random
+from serving.denials import Denials, Denied
+from serving.quota import Quota
 from serving.record_tables import API_KEYS
+from serving.tokens import TokenCheck
 
 ROLES = ("application", "modeler", "credit_manager", "auditor", "admin")
 _PEOPLE = frozenset({"credit_manager", "auditor", "admin"})
@@ -47,13 +51,18 @@ _FRESH_S = 5.0  # so long a revoked key may still be let in
 
 
 class Caller(NamedTuple):
-    """Who calls: a key, its role, and the person it is bound to, with the authority that person has."""
+    """Who calls: a key, its name and role, and the person it is bound to, with the authority that person has.
+
+    An application may have several keys of one name; what one of them asked for is the others' too.
+    """
 
     key_id: str
+    name: str
     role: str
     per_second: int
     person: str | None = None
     authority: str | None = None
+    per_day: int | None = None
 
 
 @dataclass
@@ -70,18 +79,30 @@ class Gate:
     ----------
     engine : Engine
         Of the database that holds the record; the keys lie beside it.
+    now : callable
+        The time, with its zone.
     admin_key : str, optional
         A key from ``OBLIGOR_ADMIN_KEY`` that is always an admin's.
+    tokens : TokenCheck, optional
+        Takes tokens of a company's own login beside our keys.
     """
 
     engine: sa.Engine
+    now: Callable[[], datetime]
     admin_key: str | None = None
     clock: Callable[[], float] = time.monotonic
+    tokens: TokenCheck | None = None
+    denials: Denials = field(default_factory=Denials)
     _known: dict[str, tuple[float, Caller | None]] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
+    @cached_property
+    def quota(self) -> Quota:
+        """How often each key called today."""
+        return Quota(self.engine, self.now)
+
     def admit(self, method: str, path: str, authorization: str | None) -> Caller:
-        """Return who calls.
+        """Return who calls; who is denied is counted.
 
         Raises
         ------
@@ -92,12 +113,24 @@ class Gate:
         RateError
             Where the key has called too often.
         """
-        caller = self._caller(authorization)
+        caller = None
+        try:
+            caller = self._caller(authorization)
+            self._require_role(caller, method, path)
+            self._take(caller)
+            self.quota.take(caller.key_id, caller.per_day)
+        except (AccessError, AuthorityError, RateError) as error:
+            status = 401 if isinstance(error, AccessError) else 403 if isinstance(error, AuthorityError) else 429
+            self.denials.note(Denied(caller.key_id if caller else "", method, path, status))
+            raise
+        except sa.exc.SQLAlchemyError as error:
+            raise RecordError(f"keys cannot be read ({type(error).__name__})", do="check the database") from None
+        return caller
+
+    def _require_role(self, caller: Caller, method: str, path: str) -> None:
         if caller.role not in ALLOWED.get((method, path), frozenset()):
             expected = f"one of {sorted(ALLOWED.get((method, path), ()))}"
             raise AuthorityError(f"a key of role {caller.role} may not call it", where=path, expected=expected)
-        self._take(caller)
-        return caller
 
     def _caller(self, authorization: str | None) -> Caller:
         scheme, _, token = (authorization or "").partition(" ")
@@ -105,7 +138,9 @@ class Gate:
             do = "send the header Authorization: Bearer KEY; `obligor keys create` makes one"
             raise AccessError("no key", where="Authorization", do=do)
         if self.admin_key and hmac.compare_digest(token.encode(), self.admin_key.encode()):
-            return Caller("environment", "admin", 1_000_000)
+            return Caller("environment", "environment", "admin", 1_000_000)
+        if self.tokens and token.count(".") == 2:
+            return self._of_token(self.tokens, token)
         digest, now = sha256(token.encode()).hexdigest(), self.clock()
         seen = self._known.get(digest)
         if seen is None or now - seen[0] > _FRESH_S:
@@ -115,6 +150,16 @@ class Gate:
         if seen[1] is None:
             raise AccessError("the key is not known, or was revoked", where="Authorization", do="ask for a new one")
         return seen[1]
+
+    def _of_token(self, tokens: TokenCheck, token: str) -> Caller:
+        """A person who logged in elsewhere; speaks for that person alone."""
+        claims = tokens.claims(token)
+        roles = [role for role in ROLES if role in tokens.roles(claims)]
+        if not roles:
+            raise AuthorityError("the token names no role of ours", where=tokens.role_claim, expected=str(ROLES))
+        subject = str(claims["sub"])
+        person = None if roles[-1] == "application" else str(claims.get("name") or subject)
+        return Caller(f"oidc {subject}"[:64], subject[:128], roles[-1], 1000, person, claims.get("obligor_authority"))
 
     def _take(self, caller: Caller) -> None:
         """Take one of the tokens that come in at the key's rate; as many as come in a second may be saved."""
@@ -129,12 +174,13 @@ class Gate:
 
 def create_key(
     engine: sa.Engine, name: str, role: str, at: datetime, random: Random, *, per_second: int = 1000,
-    person: str | None = None, authority: str | None = None,
+    per_day: int | None = None, person: str | None = None, authority: str | None = None,
 ) -> str:  # fmt: skip
     """Make a key and return it: it is shown this once, and only its hash is kept."""
     key_id, secret = random(6).hex(), random(32).hex()
     row = {"key_id": key_id, "name": name, "role": role, "secret_sha256": sha256(secret.encode()).hexdigest(),
-           "per_second": per_second, "person": person, "authority": authority, "created_at": at}  # fmt: skip
+           "per_second": per_second, "per_day": per_day, "person": person, "authority": authority,
+           "created_at": at}  # fmt: skip
     with engine.begin() as connection:
         connection.execute(API_KEYS.insert().values(row))
     return f"{_PREFIX}_{key_id}_{secret}"
@@ -174,4 +220,4 @@ def find_key(engine: sa.Engine, token: str) -> Caller | None:
     given = sha256(secret.encode()).hexdigest()
     if row is None or not hmac.compare_digest(given, row.secret_sha256):
         return None
-    return Caller(row.key_id, row.role, row.per_second, row.person, row.authority)
+    return Caller(row.key_id, row.name, row.role, row.per_second, row.person, row.authority, row.per_day)

@@ -205,6 +205,7 @@ def _entry(
         model_sha256=champion.sha256,
         policy_sha256=one.rulebook.sha256,
         is_filed=one.known.request.file is not None,
+        is_natural_person=one.known.request.is_natural_person,
         inputs=inputs_of(one.known),
         request=asked,
         # Decimals are written as text: a trace is read by people and must not lose a digit.

@@ -6,9 +6,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from http import HTTPStatus
 from itertools import count
-from math import ceil
 from typing import Any, TypeVar
 
 import anyio
@@ -23,28 +21,21 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from data.errors import (
-    AccessError,
     AuthorityError,
-    ConflictError,
-    ErasedError,
-    InputError,
-    ModelError,
     ObligorError,
-    PolicyError,
-    RateError,
-    RecordError,
     SchemaError,
-    UnknownCustomerError,
     UnknownDecisionError,
 )
 from serving import questions
 from serving.access import Caller, Gate
 from serving.audit import replay
 from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
+from serving.denials import Denied
 from serving.desk import Desk
 from serving.notice import notice
 from serving.openapi import LONGEST_KEY, openapi
 from serving.portfolio import simulation_answer
+from serving.problems import on_bug, on_error, on_gone, on_http_error, problem_of
 from serving.scoring import Answer as Recorded
 from serving.scoring import Engine
 from serving.timeline import in_force_answer
@@ -56,20 +47,6 @@ log = logging.getLogger("obligor")
 RECEIPT = "Obligor-Receipt"
 THREADS = 2
 MOST_AT_ONCE = 100  # of a batch, before others have their turn
-# The first class that fits gives the status.
-_STATUS: tuple[tuple[type[ObligorError], int], ...] = (
-    (UnknownCustomerError, 404),
-    (UnknownDecisionError, 404),
-    (ErasedError, 410),
-    (ConflictError, 409),
-    (AccessError, 401),
-    (AuthorityError, 403),
-    (RateError, 429),
-    (InputError, 422),
-    (ModelError, 503),
-    (RecordError, 503),
-    (PolicyError, 500),
-)
 Shape = TypeVar("Shape", bound=BaseModel)
 Answer = TypeVar("Answer")
 
@@ -102,10 +79,10 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
     app = Starlette(
         routes=routes,
         exception_handlers={
-            ObligorError: _on_error,
-            HTTPException: _on_http_error,
-            ClientDisconnect: _on_gone,
-            Exception: _on_bug,
+            ObligorError: on_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_gone,
+            Exception: on_bug,
         },
     )
     app.state.limiter, app.state.metrics = anyio.CapacityLimiter(THREADS), Metrics()
@@ -162,38 +139,38 @@ async def _post_score(request: Request) -> Response:
 
 async def _post_order(request: Request) -> Response:
     asked = _parsed(questions.OrderRequest, await _json_body(request))
-    return _recorded(await _in_thread(request, _engine(request).check_order, asked, _key(request)))
+    return _recorded(await _in_thread(request, _engine(request).check_order, asked, _key(request), _maker(request)))
 
 
 async def _decided(
     request: Request, asked: Sequence[questions.DecisionRequest], keys: Sequence[str | None]
 ) -> list[Recorded | ObligorError]:
     if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
-        return await _in_thread(request, _engine(request).decide_all, asked, keys)
+        return await _in_thread(request, _engine(request).decide_all, asked, keys, [_maker(request)] * len(keys))
     desk: Desk = request.app.state.desk
-    return await desk.answers(asked, keys)
+    return await desk.answers(asked, keys, _maker(request))
 
 
 def _batch_item(answer: Recorded | ObligorError) -> str:
     if isinstance(answer, Recorded):
         return f'{{"status":200,"decision":{answer.body},"receipt":"{answer.receipt}","problem":null}}'
-    problem = _problem(answer)
+    problem = problem_of(answer)
     said = orjson.dumps(problem).decode()
     return f'{{"status":{problem["status"]},"decision":null,"receipt":null,"problem":{said}}}'
 
 
 async def _get_decision(request: Request) -> Response:
-    return _recorded(await _in_thread(request, _engine(request).stored, request.path_params["decision_id"]))
+    return _recorded(await _in_thread(request, _engine(request).stored, await _own(request, "decision_id")))
 
 
 async def _get_proof(request: Request) -> Response:
-    proof = await _in_thread(request, _engine(request).notary.proof, request.path_params["decision_id"])
+    proof = await _in_thread(request, _engine(request).notary.proof, await _own(request, "decision_id"))
     return _json(orjson.dumps(proof))
 
 
 async def _get_notice(request: Request) -> Response:
     asked = _parsed(questions.NoticeQuery, orjson.dumps(dict(request.query_params)))
-    kept = await _in_thread(request, _engine(request).record.kept, request.path_params["decision_id"])
+    kept = await _in_thread(request, _engine(request).record.kept, await _own(request, "decision_id"))
     said = notice(kept, asked.lang, asked.kind, asked.format == "html")
     return _json(said, media="text/html" if asked.format == "html" else "text/plain")
 
@@ -225,17 +202,18 @@ async def _get_cases(request: Request) -> Response:
 
 
 async def _get_case(request: Request) -> Response:
-    return _json(await _in_thread(request, case_answer, request.path_params["case_id"], _engine(request)))
+    return _json(await _in_thread(request, case_answer, await _own(request, "case_id"), _engine(request)))
 
 
 async def _post_resolution(request: Request) -> Response:
     asked, case_id = _parsed(questions.ResolutionRequest, await _json_body(request)), request.path_params["case_id"]
     _require_person(request, asked.by, asked.role)
-    return _json(await _in_thread(request, resolve_case, case_id, asked, _engine(request)))
+    return _json(await _in_thread(request, resolve_case, case_id, asked, _engine(request), _maker(request)))
 
 
 async def _post_reevaluation(request: Request) -> Response:
-    return _json(await _in_thread(request, reevaluate_case, request.path_params["case_id"], _engine(request)))
+    case_id = request.path_params["case_id"]
+    return _json(await _in_thread(request, reevaluate_case, case_id, _engine(request), _maker(request)))
 
 
 async def _get_worklist(request: Request) -> Response:
@@ -246,7 +224,7 @@ async def _get_worklist(request: Request) -> Response:
 async def _post_contact(request: Request) -> Response:
     asked = _parsed(questions.ContactRequest, await _json_body(request))
     _require_person(request, asked.by)
-    return _recorded(await _in_thread(request, record_contact, asked, _key(request), _engine(request)))
+    return _recorded(await _in_thread(request, record_contact, asked, _key(request), _engine(request), _maker(request)))
 
 
 async def _post_simulation(request: Request) -> Response:
@@ -324,7 +302,25 @@ def _key(request: Request) -> str | None:
             "unusable key", where="Idempotency-Key", expected=f"1 to {LONGEST_KEY} printable ASCII characters"
         )
     caller: Caller | None = request.state.caller
-    return f"{caller.key_id} {key}" if caller and key else key  # keys of two callers are two keys
+    return f"{caller.name} {key}" if caller and key else key  # keys of two callers are two keys
+
+
+def _maker(request: Request) -> str | None:
+    caller: Caller | None = request.state.caller
+    return caller.name if caller else None
+
+
+async def _own(request: Request, name: str) -> str:
+    """The id in the path; for an application, what others asked for does not exist."""
+    caller: Caller | None = request.state.caller
+    entry_id = str(request.path_params[name])
+    if caller and caller.role == "application":
+        row = await _in_thread(request, _engine(request).record.row, entry_id)
+        if row.made_by != caller.name:
+            route = request.scope["path"].replace(entry_id, f"{{{name}}}")
+            request.app.state.gate.denials.note(Denied(caller.key_id, request.method, route, 404))
+            raise UnknownDecisionError(f"no decision {entry_id!r}", where=name)
+    return entry_id
 
 
 def _require_person(request: Request, by: str, role: str | None = None) -> None:
@@ -344,48 +340,3 @@ def _recorded(answer: Recorded) -> Response:
     response = _json(answer.body)
     response.headers[RECEIPT] = answer.receipt
     return response
-
-
-def _problem(error: ObligorError) -> dict[str, Any]:
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    kind = type(error).__name__.removesuffix("Error")
-    return {
-        "type": f"urn:obligor:problem:{kind.lower()}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": str(error),
-        "where": error.where or None,
-        "expected": error.expected or None,
-        "do": error.do or None,
-    }
-
-
-async def _on_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ObligorError)
-    problem = _problem(error)
-    log.info("%s %s %s", request.method, problem["status"], problem["type"])
-    response = _json(orjson.dumps(problem), problem["status"], "application/problem+json")
-    if isinstance(error, AccessError):
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, RateError):
-        response.headers["Retry-After"] = str(ceil(error.retry_after_s))
-    return response
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
-    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
-    response = _json(orjson.dumps(problem), error.status_code, "application/problem+json")
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _on_gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    log.error("bug: %s on %s", type(error).__name__, request.method)
-    problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "a bug; please report"}
-    return _json(orjson.dumps(problem), 500, "application/problem+json")

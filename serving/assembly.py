@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
 
 from data.keys import Random, key_file, public_key
 from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
+from serving.access import Gate
 from serving.champion import ChampionKeeper
 from serving.notary import Notary
 from serving.record import Record
 from serving.scoring import Engine
 from serving.seal import Seal, Shelf
 from serving.settings import Settings
+from serving.tokens import TokenCheck
 from serving.vault import Vault
 
 log = logging.getLogger("obligor")
@@ -45,6 +52,34 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
         archive=archive,
         rules=settings.rules,
     )
+
+
+def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:
+    """Put together who gets in; what the gate counts is put away at the notary's steps."""
+    gate = Gate(engine.record.engine, engine.now, environment.get("OBLIGOR_ADMIN_KEY"),
+                tokens=_token_check(environment, engine.now))  # fmt: skip
+
+    def put_away(is_last: bool) -> None:
+        gate.quota.flush()
+        entry = gate.denials.entry(engine.now(), engine.new_id(), is_last)
+        engine.record.append([entry] if entry else [])
+
+    engine.notary.errands.append(put_away)
+    return gate
+
+
+def _token_check(environment: Mapping[str, str], now: Callable[[], datetime]) -> TokenCheck | None:
+    """Tokens are taken where issuer, audience and the issuer's keys are named."""
+    issuer, audience, keys = (environment.get(f"OBLIGOR_OIDC_{name}") for name in ("ISSUER", "AUDIENCE", "JWKS"))
+    if not (issuer and audience and keys):
+        return None
+
+    def read_keys() -> Mapping[str, Any]:
+        if keys.startswith("https://"):
+            return dict(httpx.get(keys, timeout=5).raise_for_status().json())
+        return dict(json.loads(Path(keys).read_text(encoding="utf-8")))
+
+    return TokenCheck(issuer, audience, read_keys, now, environment.get("OBLIGOR_OIDC_ROLE_CLAIM", "obligor_role"))
 
 
 def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:

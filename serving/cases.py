@@ -30,7 +30,7 @@ def open_cases(engine: Engine) -> bytes:
     return orjson.dumps({"cases": [_view(engine.record.case(case_id)) for case_id in engine.record.open_cases()]})
 
 
-def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine) -> bytes:
+def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine, maker: str | None = None) -> bytes:
     """Record what a person decided about a case and return the case; the same again changes nothing.
 
     Raises
@@ -50,13 +50,13 @@ def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine) -> byte
     entry = Entry(
         decision_id=engine.new_id(), kind="resolution", customer_id=opening["customer_id"], as_of=now.date(),
         recorded_at=now, idempotency_key=_next_key(case_id, case), outcome=outcome,
-        request=request, body=orjson.dumps(body).decode(), about=case_id,
+        request=request, body=orjson.dumps(body).decode(), about=case_id, made_by=maker,
     )  # fmt: skip
     _append(entry, engine)
     return case_answer(case_id, engine)
 
 
-def reevaluate_case(case_id: str, engine: Engine) -> bytes:
+def reevaluate_case(case_id: str, engine: Engine, maker: str | None = None) -> bytes:
     """Ask the case's question again with what is known now, as when money has come; approved, it is closed.
 
     Raises
@@ -68,7 +68,7 @@ def reevaluate_case(case_id: str, engine: Engine) -> bytes:
     if case.closing:
         raise ConflictError("the case is closed", where="case_id", do="ask for a new decision")
     entry = engine.again(case.opening.kind, case.opening.request)
-    _append(replace(entry, about=case_id, idempotency_key=_next_key(case_id, case)), engine)
+    _append(replace(entry, about=case_id, made_by=maker, idempotency_key=_next_key(case_id, case)), engine)
     return case_answer(case_id, engine)
 
 

@@ -19,6 +19,7 @@ class _Waiting:
 
     requests: Sequence[DecisionRequest]
     keys: Sequence[str | None]
+    maker: str | None
     done: asyncio.Future[Answers]
 
 
@@ -38,7 +39,9 @@ class Desk:
         self.engine = engine
         self._waiting = list[_Waiting]()
 
-    async def answers(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> Answers:
+    async def answers(
+        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None], maker: str | None = None
+    ) -> Answers:
         """Return the answers once they are durable.
 
         Raises
@@ -49,7 +52,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._answer_waiting)
-        self._waiting.append(_Waiting(requests, keys, loop.create_future()))
+        self._waiting.append(_Waiting(requests, keys, maker, loop.create_future()))
         return await self._waiting[-1].done
 
     def _answer_waiting(self) -> None:
@@ -64,7 +67,9 @@ class Desk:
     def _answer(self, group: Sequence[_Waiting]) -> None:
         try:
             answers = self.engine.decide_all(
-                [request for one in group for request in one.requests], [key for one in group for key in one.keys]
+                [request for one in group for request in one.requests],
+                [key for one in group for key in one.keys],
+                [one.maker for one in group for _ in one.keys],
             )
         except Exception as error:  # whatever it is, those who wait must hear of it
             for one in group:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from serving.record_tables import ENTRIES
 
 # A decision or order with one of these opens a case; an entry about it with one of those closes it.
+SERVICE = "\nthe service"  # stands for a customer in entries about the service itself; no customer's id looks so
 OPENING, CLOSING = ("refer", "hold"), ("approve", "release", "decline")
 
 
@@ -23,10 +24,13 @@ class Entry:
 
     Attributes
     ----------
-    kind : {"decision", "order", "resolution", "contact"}
-        A decision that refers, or an order that is held, is a case; its id is the decision's.
+    kind : {"decision", "order", "resolution", "contact", "denied", "erasure", "purge"}
+        A decision that refers, or an order that is held, is a case; its id is the decision's. The last three are
+        the service's own (`SERVICE`).
     about : str, optional
         The case a resolution, or a decision made again, is about.
+    made_by : str, optional
+        Whose key asked for it.
     """
 
     decision_id: str
@@ -47,6 +51,15 @@ class Entry:
     policy_sha256: str | None = None
     is_filed: bool = False
     inputs: bytes | None = None
+    made_by: str | None = None
+    is_natural_person: bool = False
+
+
+def service_entry(kind: str, said: Mapping[str, Any], at: datetime, entry_id: str) -> Entry:
+    """Return an entry about the service itself: what was denied, erased or purged."""
+    body = rfc8785.dumps({"entry_id": entry_id, "kind": kind, "recorded_at": at.isoformat(), **said}).decode()
+    return Entry(decision_id=entry_id, kind=kind, customer_id=SERVICE, as_of=at.date(), recorded_at=at,
+                 idempotency_key=None, outcome=kind, request="", body=body)  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -71,12 +84,15 @@ class Row(NamedTuple):
     request: bytes
     body: bytes
     inputs: bytes | None
+    made_by: str | None
 
     def leaf(self) -> bytes:
         """Return the entry's leaf: canonical JSON (RFC 8785) with the hashes of what is sealed."""
         said: dict[str, Any] = self._asdict()
         said |= {"as_of": self.as_of.isoformat(), "recorded_at": self.recorded_at.astimezone(UTC).isoformat()}
         said |= {name: _hash(said[name]) for name in ("request", "body", "inputs")}
+        if self.made_by is None:
+            del said["made_by"]  # entries from before it was noted keep their leaves
         said["limit_minor"] = None if self.limit_minor is None else str(self.limit_minor)  # JSON's numbers end at 2**53
         return rfc8785.dumps(said)
 
@@ -90,6 +106,7 @@ class Kept(NamedTuple):
     request: str
     body: str
     leaf_hash: bytes
+    made_by: str | None
 
 
 @dataclass(frozen=True)

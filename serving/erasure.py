@@ -1,21 +1,26 @@
-"""Forgetting a customer, and changing the key that all keys are wrapped under."""
+"""Forgetting a customer, or what is old enough, and changing the key that all keys are wrapped under."""
 
 from __future__ import annotations
 
+from calendar import monthrange
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from data.errors import RecordError, UnknownDecisionError
+from serving.entries import SERVICE, service_entry
 from serving.record import INDEX_KEY, Record
 from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS
 from serving.vault import Vault
 
 
-def erase(record: Record, customer_id: str, because: str, at: datetime) -> int:
-    """Destroy a customer's key: nothing about the customer can be read again. Return the number of entries.
+def erase(record: Record, customer_id: str, because: str, at: datetime, entry_id: str) -> int:
+    """Destroy a customer's keys: nothing about the customer can be read again. Return the number of entries.
 
-    The entries stay as they are, sealed for good, so the log still verifies.
+    The entries stay as they are, sealed for good, so the log still verifies. An entry of its own says what was done.
 
     Raises
     ------
@@ -24,22 +29,95 @@ def erase(record: Record, customer_id: str, because: str, at: datetime) -> int:
     RecordError
         Where the database cannot write.
     """
+    meant = CUSTOMERS.c.lookup == record.pseudonym(customer_id)
+    refs = _refs(record, sa.select(CUSTOMERS.c.customer_ref).where(meant))
+    if not refs:
+        raise UnknownDecisionError(f"nothing is recorded about {customer_id!r}", where="customer_id")
+    said = {"references": refs, "because": because}
+    record.append([service_entry("erasure", said, at, entry_id)])  # first: what was destroyed cannot be told again
+    return _destroy(record, refs, because, at)
+
+
+@dataclass(frozen=True)
+class Purge:
+    """What has been kept for long enough: customers' months, and how many entries cannot be read any more."""
+
+    months: Mapping[str, int]  # "2024-03" -> customers
+    entries: int
+
+
+def purge(
+    record: Record, at: datetime, entry_id: str, months: int = 12, months_of_persons: int = 25, is_trial: bool = False
+) -> Purge:
+    """Destroy the keys of every month whose last entry is older than the retention period.
+
+    Retention is 25 months for persons and 12 for companies by default (Reg B, 12 CFR 1002.12(b): the notice to a
+    company must be kept for 12 months); a customer who was a person once is a person.
+
+    Raises
+    ------
+    RecordError
+        Where the database cannot write.
+    """
+    persons = sa.select(CUSTOMERS.c.lookup).where(CUSTOMERS.c.is_natural_person, CUSTOMERS.c.lookup.isnot(None))
+    last = sa.func.max(ENTRIES.c.recorded_at)
+    kept = CUSTOMERS.c.lookup.isnot(None) & (CUSTOMERS.c.lookup != record.pseudonym(SERVICE))
+    query = (
+        sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month)
+        .join(ENTRIES, ENTRIES.c.customer_ref == CUSTOMERS.c.customer_ref)
+        .where(kept)
+        .group_by(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month, CUSTOMERS.c.lookup)
+        .having(last < sa.case((CUSTOMERS.c.lookup.in_(persons), _before(at, months_of_persons)),
+                               else_=_before(at, months)))
+    )  # fmt: skip
+    with record.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    refs, found = [str(row.customer_ref) for row in rows], Counter(str(row.month) for row in rows)
+    by_month = dict(sorted(found.items()))
+    if is_trial or not refs:
+        return Purge(by_month, _count(record, refs))
+    because = f"kept for {months} months, {months_of_persons} where it is a person"
+    record.append([service_entry("purge", {"months": by_month, "references": refs, "because": because}, at, entry_id)])
+    return Purge(by_month, _destroy(record, refs, because, at))
+
+
+def _before(at: datetime, months: int) -> sa.BindParameter[datetime]:
+    """The same day so many months ago, or the last one of that month."""
+    year, month = divmod(at.year * 12 + at.month - 1 - months, 12)
+    day = min(at.day, monthrange(year, month + 1)[1])
+    return sa.literal(at.replace(year=year, month=month + 1, day=day), sa.DateTime(timezone=True))
+
+
+def _refs(record: Record, query: sa.Select[tuple[str]]) -> list[str]:
+    with record.engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+def _count(record: Record, refs: Sequence[str]) -> int:
+    with record.engine.connect() as connection:
+        counts = (connection.scalar(sa.select(sa.func.count()).where(ENTRIES.c.customer_ref.in_(part)))
+                  for part in _parts(refs))  # fmt: skip
+        return sum(count or 0 for count in counts)
+
+
+def _parts(refs: Sequence[str]) -> Iterator[Sequence[str]]:
+    """At most so many at a time: a statement takes 32,766 values in SQLite."""
+    return (refs[start : start + 10_000] for start in range(0, len(refs), 10_000))
+
+
+def _destroy(record: Record, refs: Sequence[str], because: str, at: datetime) -> int:
     try:
-        with record.turn(), record.engine.begin() as connection:
-            meant = CUSTOMERS.c.lookup == record.pseudonym(customer_id)
-            ref = connection.scalar(sa.select(CUSTOMERS.c.customer_ref).where(meant))
-            if ref is None:
-                raise UnknownDecisionError(f"nothing is recorded about {customer_id!r}", where="customer_id")
+        with record.writing() as connection:
             gone = {"lookup": None, "wrapped": None, "erased_at": at, "erased_because": because}
-            connection.execute(CUSTOMERS.update().where(CUSTOMERS.c.customer_ref == ref).values(gone))
-            count = connection.scalar(sa.select(sa.func.count()).where(ENTRIES.c.customer_ref == ref))
+            for part in _parts(refs):
+                connection.execute(CUSTOMERS.update().where(CUSTOMERS.c.customer_ref.in_(part)).values(gone))
         if record.engine.dialect.name == "sqlite":  # `secure_delete` cleared the pages; now the write-ahead log
             with record.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     except sa.exc.SQLAlchemyError as error:
         raise _failed(error) from None
     record.forget_keys()
-    return int(count or 0)
+    return _count(record, refs)
 
 
 def rotate(record: Record, new: Vault) -> int:
@@ -51,7 +129,7 @@ def rotate(record: Record, new: Vault) -> int:
         Where the database cannot write, or a key does not open under the old data key.
     """
     try:
-        with record.turn(), record.engine.begin() as connection:
+        with record.writing() as connection:
             secret = SECRETS.c.name == INDEX_KEY
             index = record.vault.unwrap(connection.scalar(sa.select(SECRETS.c.wrapped).where(secret)) or b"", INDEX_KEY)
             connection.execute(SECRETS.update().where(secret).values(wrapped=new.wrap(index, INDEX_KEY)))

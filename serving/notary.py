@@ -29,6 +29,7 @@ class Notary:
     def __init__(self, record: Record, seal: Seal, shelf: Shelf, now: Callable[[], datetime]) -> None:
         self.record, self.tree, self.seal, self.shelf, self.now = record, Tree(record), seal, shelf, now
         self.last: Checkpoint | None = None
+        self.errands: list[Callable[[bool], None]] = []  # what else is done at each step; True for the last time
         self._stop, self._lock = threading.Event(), threading.Lock()
 
     def step(self) -> Checkpoint | None:
@@ -51,6 +52,7 @@ class Notary:
         """Step until `stop`; what fails is told and tried again."""
         while not self._stop.wait(EVERY_S):
             try:
+                self._do_errands(is_last=False)
                 self.step()
             except RecordError as error:
                 log.error("no checkpoint: %s", error)
@@ -60,8 +62,17 @@ class Notary:
         threading.Thread(target=self.run, name="notary", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop; the last entries get their place with the next start."""
+        """Do the errands a last time, sign for the last entries, and stop."""
         self._stop.set()
+        try:
+            self._do_errands(is_last=True)
+            self.step()
+        except RecordError as error:
+            log.error("no last checkpoint: %s", error)
+
+    def _do_errands(self, is_last: bool) -> None:
+        for errand in self.errands:
+            errand(is_last)
 
     def proof(self, entry_id: str) -> dict[str, Any]:
         """Return the proof that an entry is in the record, as `serving/verifier.py` checks it.

@@ -31,7 +31,7 @@ INDEX_KEY = "index key"
 _SEALED = sa.select(
     *(
         ENTRIES.c[name]
-        for name in ("entry_id", "kind", "about", "customer_ref", "outcome", "request", "body", "leaf_hash")
+        for name in ("entry_id", "kind", "about", "customer_ref", "outcome", "request", "body", "leaf_hash", "made_by")
     ),
     CUSTOMERS.c.wrapped,
 ).join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
@@ -61,18 +61,22 @@ class Record:
                 self._turns = _opened(Path(f"{self.engine.url.database}.turn"))
             sa.event.listen(self.engine, "connect", _durable)
         try:
-            with self.turn():
-                self._index_key = self._prepare()
+            self._index_key = self._prepare()
         except sa.exc.SQLAlchemyError as error:
             raise _unwritten(error) from None
         # As text, on a connection of its own: SQLAlchemy's way around one INSERT costs ten times its run.
         insert = _dialect_insert(self.engine.dialect.name)
         self._insert = Statement(insert(ENTRIES), self.engine.dialect, (*Row._fields, "leaf_hash"))
         fresh = insert(CUSTOMERS).on_conflict_do_nothing()
-        self._new_customer = Statement(fresh, self.engine.dialect, ("customer_ref", "lookup", "wrapped"))
-        known = sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.wrapped)
-        known = known.where(CUSTOMERS.c.lookup == sa.bindparam("lookup"))
-        self._customer = Statement(known, self.engine.dialect, ("lookup",))
+        columns = ("customer_ref", "lookup", "month", "wrapped", "is_natural_person")
+        self._new_customer = Statement(fresh, self.engine.dialect, columns)
+        known = sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.wrapped, CUSTOMERS.c.is_natural_person)
+        is_meant = (CUSTOMERS.c.lookup == sa.bindparam("lookup")) & (CUSTOMERS.c.month == sa.bindparam("month"))
+        self._customer = Statement(known.where(is_meant), self.engine.dialect, ("lookup", "month"))
+        person = (
+            CUSTOMERS.update().where(CUSTOMERS.c.customer_ref == sa.bindparam("ref")).values(is_natural_person=True)
+        )
+        self._person = Statement(person, self.engine.dialect, ("ref",))
 
     def _prepare(self) -> bytes:
         """Bring the tables up to date; return the key of the pseudonyms, made with the first record."""
@@ -81,7 +85,7 @@ class Record:
         if "decisions" in names:
             do = "keep it where it is, and give OBLIGOR_RECORD_URL another place"
             raise RecordError("is of an earlier version", where="record", do=do)
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
             migrate(connection)
@@ -121,8 +125,8 @@ class Record:
             cursor = self._writer.cursor()
             if self._is_sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
-            keys = {name: self._key_of(cursor, name) for name in dict.fromkeys(one.customer_id for one in entries)}
-            rows = [self._sealed(entry, *keys[entry.customer_id]) for entry in entries]
+            keys = {whose: self._key_of(cursor, *whose) for whose in dict.fromkeys(map(_whose, entries))}
+            rows = [self._sealed(entry, *keys[_whose(entry)]) for entry in entries]
             hashes = [leaf_hash(row.leaf()) for row in rows]
             plain = (row._asdict() | {"leaf_hash": hash_} for row, hash_ in zip(rows, hashes, strict=True))
             cursor.executemany(self._insert.text, [self._insert.values(row, self._is_sqlite) for row in plain])
@@ -133,15 +137,21 @@ class Record:
             raise
         return hashes
 
-    def _key_of(self, cursor: Any, customer_id: str) -> tuple[str, bytes]:
-        """The customer's reference and key, made with the first entry; read anew each time, as it may be erased."""
-        asked = {"lookup": pseudonym(self._index_key, customer_id)}
+    def _key_of(self, cursor: Any, customer_id: str, month: str, is_person: bool) -> tuple[str, bytes]:
+        """The customer's reference and key of a month, made with the first entry; read anew, as it may be erased."""
+        asked = {"lookup": pseudonym(self._index_key, customer_id), "month": month}
         for _ in range(2):
             cursor.execute(self._customer.text, self._customer.values(asked, self._is_sqlite))
             if found := cursor.fetchone():
-                return str(found[0]), self._unwrapped(bytes(found[1]), str(found[0]))
+                ref = str(found[0])
+                if is_person and not found[2]:
+                    cursor.execute(
+                        self._person.text, self._person.values({"ref": ref, "is_natural_person": True}, self._is_sqlite)
+                    )
+                return ref, self._unwrapped(bytes(found[1]), ref)
             ref = self.vault.random(16).hex()
-            row = {**asked, "customer_ref": ref, "wrapped": self.vault.wrap(self.vault.new_key(), ref)}
+            wrapped = self.vault.wrap(self.vault.new_key(), ref)
+            row = {**asked, "customer_ref": ref, "wrapped": wrapped, "is_natural_person": is_person}
             cursor.execute(self._new_customer.text, self._new_customer.values(row, self._is_sqlite))
         raise RecordError("a customer's key cannot be made", where="record", do="send the same request again")
 
@@ -157,7 +167,7 @@ class Record:
             grade=entry.grade, limit_minor=entry.limit_minor, currency=entry.currency,
             model_sha256=entry.model_sha256, policy_sha256=entry.policy_sha256, is_filed=entry.is_filed,
             request=sealed("request", entry.request.encode()), body=sealed("body", entry.body.encode()),
-            inputs=None if entry.inputs is None else sealed("inputs", entry.inputs),
+            inputs=None if entry.inputs is None else sealed("inputs", entry.inputs), made_by=entry.made_by,
         )  # fmt: skip
 
     def pseudonym(self, text: str) -> str:
@@ -187,6 +197,15 @@ class Record:
             yield
         finally:
             fcntl.flock(self._turns, fcntl.LOCK_UN)
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction besides `append`, whole or not at all."""
+        with self.turn(), self.engine.connect() as connection:
+            if self._is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
 
     def kept(self, entry_id: str) -> Kept:
         """Return an entry, opened.
@@ -259,8 +278,9 @@ class Record:
         """Return the last request about each customer up to a day, where it had something on file."""
         last = (
             sa.select(sa.func.max(ENTRIES.c.seq))
+            .join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
             .where(ENTRIES.c.kind == "decision", ENTRIES.c.as_of <= as_of)
-            .group_by(ENTRIES.c.customer_ref)
+            .group_by(CUSTOMERS.c.lookup)
         )
         query = _SEALED.where(ENTRIES.c.seq.in_(last), ENTRIES.c.is_filed, CUSTOMERS.c.wrapped.isnot(None))
         return [self._opened(row).request for row in self._rows(query)]
@@ -312,7 +332,7 @@ class Record:
         key = self._key(row, row.entry_id)
         request, body = (unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
                          for name in ("request", "body"))  # fmt: skip
-        return Kept(row.entry_id, row.kind, row.outcome, request, body, row.leaf_hash)
+        return Kept(row.entry_id, row.kind, row.outcome, request, body, row.leaf_hash, row.made_by)
 
     def _key(self, row: sa.Row[Any], entry_id: str) -> bytes:
         if row.wrapped is None:
@@ -335,6 +355,11 @@ def _dialect_insert(name: str) -> Any:
     from sqlalchemy.dialects import postgresql, sqlite
 
     return sqlite.insert if name == "sqlite" else postgresql.insert
+
+
+def _whose(entry: Entry) -> tuple[str, str, bool]:
+    """Whose key seals an entry, and of which month: what is old enough is forgotten month by month."""
+    return entry.customer_id, entry.recorded_at.strftime("%Y-%m"), entry.is_natural_person
 
 
 def _is_case(row: sa.Row[Any]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 
 METADATA = sa.MetaData()
 ENTRIES = sa.Table(
@@ -36,20 +37,24 @@ ENTRIES = sa.Table(
     sa.Column("request", sa.LargeBinary, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("inputs", sa.LargeBinary, nullable=True),
+    sa.Column("made_by", sa.String(128), nullable=True),
     sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
     sa.Index("ix_entries_kind", "kind", "outcome", "about"),
     sa.Index("ix_entries_order", "xid", "seq"),
 )
-# Who a reference stands for: erasing a customer empties `lookup` and `wrapped`, and the reference means nobody.
+# Who a reference stands for, and in which month: erasing a customer, or a month that is old enough, empties `lookup`
+# and `wrapped`, and the reference means nobody.
 CUSTOMERS = sa.Table(
     "customers",
     METADATA,
     sa.Column("customer_ref", sa.String(32), primary_key=True),
-    sa.Column("lookup", sa.String(64), nullable=True, unique=True),
+    sa.Column("lookup", sa.String(64), nullable=True),
     sa.Column("wrapped", sa.LargeBinary, nullable=True),
     sa.Column("is_natural_person", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
     sa.Column("erased_because", sa.String(500), nullable=True),
+    sa.Column("month", sa.String(7), nullable=False, server_default=""),
+    sa.UniqueConstraint("lookup", "month", name="uq_customers_lookup_month"),
 )
 SECRETS = sa.Table(
     "secrets",
@@ -79,12 +84,20 @@ API_KEYS = sa.Table(
     sa.Column("authority", sa.String(20), nullable=True),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+    sa.Column("per_day", sa.BigInteger, nullable=True),
+)
+API_USAGE = sa.Table(
+    "api_usage",
+    METADATA,
+    sa.Column("key_id", sa.String(64), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("calls", sa.BigInteger, nullable=False),
 )
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(connection: sa.Connection, to: str = "head") -> None:
-    """Bring the tables of a database to a version, ``head`` or ``base``.
+    """Bring the tables of a database to a version such as ``head``, ``base`` or ``0002``, up or down.
 
     Parameters
     ----------
@@ -94,4 +107,6 @@ def migrate(connection: sa.Connection, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    (command.downgrade if to == "base" else command.upgrade)(config, to)
+    now = MigrationContext.configure(connection).get_current_revision() or ""
+    is_down = to == "base" or (to != "head" and to < now)
+    (command.downgrade if is_down else command.upgrade)(config, to)

@@ -114,9 +114,19 @@ class Engine:
         return _or_raise(self.decide_all([request], [key])[0])
 
     def decide_all(
-        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]
+        self,
+        requests: Sequence[DecisionRequest],
+        keys: Sequence[str | None],
+        makers: Sequence[str | None] | None = None,
     ) -> list[Answer | ObligorError]:
         """Answer many requests with one prediction and one commit; each answer is there or its error.
+
+        Parameters
+        ----------
+        keys : sequence of str or None
+            The idempotency key of each.
+        makers : sequence of str or None, optional
+            Who asks each; kept with the entry.
 
         Raises
         ------
@@ -127,12 +137,15 @@ class Engine:
         done: list[Answer | ObligorError | None] = [self.answered(*pair) for pair in zip(requests, keys, strict=True)]
         asked = [place for place, answer in enumerate(done) if answer is None]
         entries = self._entries([requests[place] for place in asked], [keys[place] for place in asked])
+        if makers:
+            entries = [replace(entry, made_by=makers[place]) if isinstance(entry, Entry) else entry
+                       for place, entry in zip(asked, entries, strict=True)]  # fmt: skip
         # 9. Durable before any answer leaves.
         try:
             answers = iter(self.recorded([entry for entry in entries if isinstance(entry, Entry)]))
         except ConflictError:
             # Another request with one of these keys was recorded meanwhile: its answer is the answer.
-            return self.decide_all(requests, keys)
+            return self.decide_all(requests, keys, makers)
         for place, entry in zip(asked, entries, strict=True):
             done[place] = next(answers) if isinstance(entry, Entry) else entry
         return [answer for answer in done if answer is not None]
@@ -175,7 +188,7 @@ class Engine:
         (scored,) = _scored(champion.model, [row])
         return score_answer(champion, _or_raise(scored))
 
-    def check_order(self, request: OrderRequest, key: str | None = None) -> Answer:
+    def check_order(self, request: OrderRequest, key: str | None = None, maker: str | None = None) -> Answer:
         """Return the recorded answer to an order; a repeated key gets the stored one.
 
         Raises
@@ -186,11 +199,11 @@ class Engine:
         stored = self.answered(request, key)
         if stored is not None:
             return _or_raise(stored)
-        entry = self._order_entry(request, key)
+        entry = replace(self._order_entry(request, key), made_by=maker)
         try:
             return self.recorded([entry])[0]
         except ConflictError:
-            return self.check_order(request, key)
+            return self.check_order(request, key, maker)
 
     def again(self, kind: str, request: str) -> Entry:
         """Answer a recorded request about a decision or an order with what is known today; nothing is recorded.
@@ -288,9 +301,13 @@ class Engine:
         found = next((one for one in self.rulebooks if one.sha256 == sha256), None)
         if found:
             return found
+        return read_rulebook(self.folder_of(sha256))
+
+    def folder_of(self, sha256: str) -> Path:
+        """Return where a rulebook that was ever in force is kept; raises as `rulebook`."""
         for folder in sorted((self.archive / sha256).glob("*")) if sha256.isalnum() else ():
             if digest_of(folder) == sha256:  # before anything in it is parsed
-                return read_rulebook(folder)
+                return folder
         raise PolicyError(f"no rulebook {sha256}", where="rulebooks", do="put it back into the store's rulebooks")
 
 

@@ -14,10 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.
 
 import bentoml
 
-from data.errors import ModelError, RecordError
-from serving.access import Gate
+from data.errors import ModelError
 from serving.api import create_app, use_engine
-from serving.assembly import build_engine
+from serving.assembly import build_engine, build_gate
 from serving.guard import PathGuard
 from serving.settings import Settings
 
@@ -54,7 +53,7 @@ class ObligorService:
         self.engine = build_engine(
             settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom
         )
-        use_engine(app, self.engine, Gate(self.engine.record.engine, os.environ.get("OBLIGOR_ADMIN_KEY")))
+        use_engine(app, self.engine, build_gate(self.engine, os.environ))
         self.engine.notary.start()
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
@@ -65,10 +64,6 @@ class ObligorService:
     def last_checkpoint(self) -> None:
         """Give the last entries their place and sign for them before the process ends."""
         self.engine.notary.stop()
-        try:
-            self.engine.notary.step()
-        except RecordError as error:
-            logging.getLogger("obligor").error("no last checkpoint: %s", error)
 
     def __is_ready__(self) -> bool:
         """Ready once a champion is loaded."""

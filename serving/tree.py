@@ -63,10 +63,8 @@ class Tree:
             raise RecordError(f"the tree cannot grow ({type(error).__name__})", do="check the database") from None
 
     def _advance_once(self) -> int:
-        with self.record.turn(), self.engine.connect() as connection:
-            if self._is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
+        with self.record.writing() as connection:
+            if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TREE_LOCK)))
             last = connection.execute(
                 sa.select(NODES.c.place, NODES.c.xid, NODES.c.seq).where(NODES.c.level == 0)
@@ -79,12 +77,20 @@ class Tree:
                 query = query.where(ENTRIES.c.xid < sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
             rows = connection.execute(query.order_by(ENTRIES.c.xid, ENTRIES.c.seq).limit(MOST_AT_ONCE)).all()
             if rows:
-                leaves = [{"level": 0, "place": size + n, "hash": row.leaf_hash, "seq": row.seq, "xid": row.xid}
-                          for n, row in enumerate(rows)]  # fmt: skip
-                connection.execute(NODES.insert(), leaves)
+                connection.execute(NODES.insert(), _leaves(size, rows))
                 self._close_blocks(connection, size, size + len(rows))
-            connection.commit()
         return len(rows)
+
+    def place_rest(self, connection: sa.Connection) -> None:
+        """Give a place to entries that have none, in a database nobody else writes to: one that is being restored."""
+        query = (
+            sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(_has_no_place()).order_by(ENTRIES.c.seq)
+        )
+        size = connection.scalar(sa.select(sa.func.count()).where(NODES.c.level == 0)) or 0
+        rows = connection.execute(query.order_by(ENTRIES.c.seq)).all()
+        if rows:
+            connection.execute(NODES.insert(), _leaves(size, rows))
+            self._close_blocks(connection, size, size + len(rows))
 
     def _close_blocks(self, connection: sa.Connection, old: int, new: int) -> None:
         """Keep the roots of the blocks that became whole, level by level."""
@@ -150,7 +156,7 @@ class Tree:
 
     def unplaced(self) -> Iterator[tuple[Row, bytes]]:
         """Give the entries that have no place yet, or not any more, with the hash kept with each."""
-        query = sa.select(*COLUMNS).where(~sa.exists().where(NODES.c.seq == ENTRIES.c.seq)).order_by(ENTRIES.c.seq)
+        query = sa.select(*COLUMNS).where(_has_no_place()).order_by(ENTRIES.c.seq)
         for row in self._rows(query):
             yield row_of(row), bytes(row.leaf_hash)
 
@@ -183,6 +189,15 @@ class Tree:
     def _read_whole_block(self, level: int, block: int) -> list[bytes]:
         with self.engine.connect() as connection:
             return _hashes(connection, level, block * WIDTH, WIDTH)
+
+
+def _has_no_place() -> sa.ColumnElement[bool]:
+    return ~sa.exists().where(NODES.c.seq == ENTRIES.c.seq)
+
+
+def _leaves(size: int, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"level": 0, "place": size + n, "hash": row.leaf_hash, "seq": row.seq, "xid": row.xid}
+            for n, row in enumerate(rows)]  # fmt: skip
 
 
 def _hashes(connection: sa.Connection, level: int, first: int, count: int) -> list[bytes]:

