@@ -47,16 +47,16 @@ def running_service(environment: Mapping[str, str], port: int, log: Path, patien
     with log.open("wb") as output:
         process = subprocess.Popen(
             serve_command("127.0.0.1", port),
-            env=dict(environment),
+            env={"OBLIGOR_DRAIN_S": "0", **environment},  # nobody balances a load here
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
         try:
-            _wait(url, process, log, patience_s)
+            wait(url, process, log, patience_s)
             yield url
         finally:
-            _stop(process)
+            stop(process)
 
 
 def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
@@ -88,7 +88,7 @@ sys.exit(not np.isfinite([*contributions.ravel(), *margins]).all())
 """
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End the process and its workers; one that has ended by itself is fine."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
@@ -97,7 +97,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float) -> None:
+def wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float) -> None:
+    """Wait until the process answers; raises as `running_service`."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline and process.poll() is None:
         try:

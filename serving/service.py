@@ -17,9 +17,15 @@ import bentoml
 from data.errors import ModelError
 from serving.api import create_app, use_engine
 from serving.assembly import build_engine, build_gate
+from serving.crew import Crew
 from serving.guard import PathGuard
 from serving.settings import Settings
+from serving.wire import drain_before_exit, draining, guard_connections
 
+WORKERS = int(os.environ.get("OBLIGOR_WORKERS", "1"))
+DRAIN_S = float(os.environ.get("OBLIGOR_DRAIN_S", "6"))  # longer than uvicorn keeps an idle connection
+guard_connections()
+drain_before_exit(DRAIN_S)
 YOUNGEST = 50_000  # objects that may be made before the collector looks at them
 
 
@@ -37,7 +43,7 @@ app = create_app(new_request_id=lambda: os.urandom(16).hex())
 
 @bentoml.service(
     name="obligor",
-    workers=1,
+    workers=WORKERS,
     traffic={"timeout": 15},
     metrics={"enabled": False},
     tracing={"sample_rate": 0.0, "excluded_urls": ".*"},
@@ -54,6 +60,9 @@ class ObligorService:
             settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom
         )
         use_engine(app, self.engine, build_gate(self.engine, os.environ))
+        crew = Crew(settings.store / "workers", WORKERS)
+        crew.join(str(os.getpid()))
+        app.state.metrics.watch_crew(crew)
         self.engine.notary.start()
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
@@ -66,7 +75,9 @@ class ObligorService:
         self.engine.notary.stop()
 
     def __is_ready__(self) -> bool:
-        """Ready once a champion is loaded."""
+        """Ready once a champion is loaded, until the service is told to end."""
+        if draining.is_set():
+            return False
         try:
             self.engine.champions.current()
         except ModelError:

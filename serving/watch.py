@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.crew import Crew
 
 access = logging.getLogger("obligor.access")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -29,6 +31,13 @@ class Metrics:
         self.seconds = Histogram(
             "obligor_request_seconds", "Time to the answer", ("route",), buckets=BUCKETS, registry=self.registry
         )
+
+    def watch_crew(self, crew: Crew) -> None:
+        """Say how many processes of the service are alive, and how many there should be."""
+        alive = Gauge("obligor_workers", "Processes of the service that are alive", registry=self.registry)
+        alive.set_function(crew.alive)
+        wanted = Gauge("obligor_workers_wanted", "Processes there should be", registry=self.registry)
+        wanted.set(crew.wanted)
 
     def text(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

@@ -122,6 +122,8 @@ def test_no_request_fails_while_the_model_is_swapped(
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
     shutil.copy(store / "ledger.db", mine / "ledger.db")
+    (mine / "keys").mkdir()
+    shutil.copy(store / "keys" / "release.pem", mine / "keys" / "release.pem")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
     settings = {"OBLIGOR_STORE": str(mine), "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
