@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
@@ -202,8 +201,9 @@ def serve(
     """
     from serving.process import serve_command
 
-    environment = {**os.environ, "OBLIGOR_STORE": str(store.resolve())}
-    raise typer.Exit(subprocess.run(serve_command(host, port), env=environment, check=False).returncode)
+    command = serve_command(host, port)
+    # In place of this process: whoever starts it, as process 1 too, tells BentoML itself when to end.
+    os.execve(command[0], command, {**os.environ, "OBLIGOR_STORE": str(store.resolve())})
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import httpx
 
 from data.keys import Random, key_file, public_key
 from data.store import LedgerStore
-from policy.rulebook import RULES, read_rulebooks
+from policy.rulebook import RULES, Rulebook, read_rulebooks
 from serving.access import Gate
 from serving.champion import ChampionKeeper
 from serving.notary import Notary
@@ -37,9 +37,7 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
     settings.store.mkdir(parents=True, exist_ok=True)
     record, seal = open_record(settings, random)
     archive = settings.store / "rulebooks"
-    for rulebook in rulebooks:
-        if not (archive / rulebook.sha256 / rulebook.version).is_dir():
-            shutil.copytree(settings.rules / rulebook.version, archive / rulebook.sha256 / rulebook.version)
+    keep_rulebooks(rulebooks, settings.rules, archive)
     return Engine(
         ledger=LedgerStore(settings.ledger_url),
         record=record,
@@ -52,6 +50,14 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
         archive=archive,
         rules=settings.rules,
     )
+
+
+def keep_rulebooks(rulebooks: Sequence[Rulebook], rules: Path, archive: Path) -> None:
+    """Keep every rulebook in force by its hash: decisions are made again with the rules of their day."""
+    for rulebook in rulebooks:
+        kept = archive / rulebook.sha256 / rulebook.version
+        if not kept.is_dir():
+            shutil.copytree(rules / rulebook.version, kept)
 
 
 def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:

@@ -21,9 +21,10 @@ from serving.record_tables import ENTRIES
 from serving.scoring import Engine
 from serving.seal import PUBLIC
 from serving.settings import Settings
+from serving.tree import Tree
 
 OLD_LEDGER_DAYS, LITTLE_SPACE, SHORT_KEY = 7, 2 * 1024**3, 32
-# What BentoML would do with these set: not respawn a dead worker; open a port that unpickles what it is sent.
+# What BentoML would do with these set: leave a dead worker dead; open a port that runs what it is sent.
 _DANGEROUS = ("BENTOML_CONTAINERIZED", "BENTOML_NO_UDS")
 # What must be answered so without a key.
 _CLOSED = {"/v1/metrics": 401, "/v1/openapi.json": 401, "/v1/cases": 401, "/metrics": 404, "/docs.json": 404,
@@ -119,8 +120,9 @@ def _checkpoints(d: Deployment) -> Iterator[Check]:
         yield Check("checkpoints", "warning", "none yet", "they come with the first entries")
         return
     public_key(key.read_bytes(), str(key))
-    size, last = d.engine.notary.tree.size(), kept[-1]
-    is_whole = last.size <= size and d.engine.notary.tree.root(last.size) == last.root
+    tree, last = Tree(d.engine.record), kept[-1]  # one that remembers nothing
+    size = tree.size()
+    is_whole = last.size <= size and tree.root(last.size) == last.root
     said = f"{len(kept):,}, the last over {last.size:,} of {size:,} entries at {last.at}"
     yield Check("checkpoints", "good" if is_whole else "bad", said,
                 "" if is_whole else "the record is not what was signed: `obligor audit verify`")  # fmt: skip

@@ -98,8 +98,8 @@ def model_card(manifest: Mapping[str, Any]) -> str:
 
 def page(answer: Mapping[str, Any]) -> str:
     """Return an answer as a page that can be printed, without scripts."""
-    explained, policy = answer["explanation"], answer["policy"]
-    pushes = sorted(explained["contributions"].items(), key=lambda one: -abs(one[1]))[:15]
+    contributions = answer.get("explanation", {}).get("contributions", {})  # an order check has none
+    pushes = sorted(contributions.items(), key=lambda one: -abs(one[1]))[:15]
     reasons = answer.get("reasons") or answer.get("blocks") or ()
     parts = [
         _table("Decision", [(name, _plain(answer[name])) for name in
@@ -109,7 +109,7 @@ def page(answer: Mapping[str, Any]) -> str:
         _table("What moved the score most (log-odds)", [(name, f"{push:+.4f}") for name, push in pushes]),
         _table("Rules that fired", [(one["table"], f"{one['fired']}: {_plain(one['inputs'])}")
                                     for one in answer.get("rules", ())]),
-        _table("Model and rules", [("model", _plain(answer["model"])), ("rules", _plain(policy))]),
+        _table("Model and rules", [("model", _plain(answer["model"])), ("rules", _plain(answer["policy"]))]),
     ]  # fmt: skip
     style = "body{font:14px sans-serif;max-width:60em;margin:2em}td{padding:.2em 1em .2em 0;vertical-align:top}"
     title = f"Decision {escape(str(answer['decision_id']))}"

@@ -26,6 +26,7 @@ from data.simulate import Simulation, simulate_ledger
 from data.store import LedgerStore
 from policy.rulebook import RULES, read_rulebooks
 from serving.api import create_app, use_engine
+from serving.assembly import keep_rulebooks
 from serving.champion import ChampionKeeper
 from serving.notary import Notary
 from serving.record import Record
@@ -81,6 +82,8 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
 def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
     """Everything real: the trained champion, the loaded ledger, a fresh record; clock and ids are given."""
     ids = count(1)
+    rulebooks = read_rulebooks(RULES)[0]
+    keep_rulebooks(rulebooks, RULES, tmp_path / "rulebooks")
     record, seal = Record(f"sqlite:///{tmp_path}/record.db", VAULT), Seal(bytes(32))
     return Engine(
         ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
@@ -89,7 +92,7 @@ def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
         notary=Notary(record, seal, Shelf([tmp_path / "checkpoints"]), lambda: NOW),
         archive=tmp_path / "rulebooks",
         champions=ChampionKeeper(store),
-        rulebooks=read_rulebooks(RULES)[0],
+        rulebooks=rulebooks,
         now=lambda: NOW,
         new_id=lambda: f"d-{next(ids)}",
     )

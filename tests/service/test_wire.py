@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from serving.crew import Crew
-from serving.process import serve_command, stop, wait
+from serving.process import stop, wait
 from serving.wire import HEAD_S, MOST_CONNECTIONS, MOST_HEAD_BYTES
 from training.run import Trained
 
@@ -64,8 +65,17 @@ def running(
                    "OBLIGOR_CHECKPOINTS": str(folder / "checkpoints"), "OBLIGOR_ADMIN_KEY": "the-admin-key",
                    "OBLIGOR_WORKERS": "2", "OBLIGOR_DRAIN_S": "2"}  # fmt: skip
     with log.open("wb") as output:
-        process = subprocess.Popen(serve_command("127.0.0.1", port), env=environment, stdout=output, stderr=output,
-                                   start_new_session=True)  # fmt: skip
+        command = [
+            sys.executable,
+            "-c",
+            "import obligor; obligor.main()",
+            "serve",
+            "--port",
+            str(port),
+            "--store",
+            store,
+        ]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     running = Running(port, process, log)
     try:
         wait(running.url, process, log, 90)
@@ -189,7 +199,7 @@ def test_told_to_end_it_is_unready_first_and_fails_nobody(running: Running) -> N
         thread.join(30)
     assert told.is_set()
     assert failed == []
-    assert answered[0] > 20
+    assert answered[0] >= len(callers)
     assert running.process.wait(30) == 0
 
 

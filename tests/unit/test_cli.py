@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 import obligor
 
 COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
-            "cases")  # fmt: skip
+            "cases", "doctor")  # fmt: skip
 KEYS = ("create", "revoke", "list")
-AUDIT = ("verify", "replay", "erase", "rotate", "timeline")
+AUDIT = ("verify", "replay", "erase", "rotate", "timeline", "purge", "events", "bundle", "backup", "restore")
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
@@ -94,6 +94,21 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
     assert "4 entries, 1 checkpoints, 0 receipts: all hold" in run("audit", "verify", "--store", store).stdout
     assert "entries cannot be read" in run("audit", "erase", "C0000002", "--because", "asked", "--store", store).stdout
     assert "all hold" in run("audit", "verify", "--against", checkpoints, "--store", store).stdout
+    assert '"because":"asked"' in run("audit", "events", "--kind", "erasure", "--store", store).stdout
+    assert "0 entries would go" in run("audit", "purge", "--trial", "--store", store).stdout
+    kept = json.loads(run("decide", "C0000001", "--json", "--store", store).stdout)["decision_id"]
+    evidence, backup, fresh = store.parent / "evidence.zip", store.parent / "backup", store.parent / "fresh"
+    assert "README.txt" in run("audit", "bundle", kept, "--out", evidence, "--store", store).stdout
+    assert evidence.stat().st_size > 10_000
+    assert "6 entries" in run("audit", "backup", backup, "--store", store).stdout
+    shutil.copytree(store / "keys", fresh / "keys")
+    restored = run("audit", "restore", backup, "--store", fresh).stdout
+    assert "restored" in restored
+    assert "6 entries, 2 checkpoints, 0 receipts: all hold" in restored
+    looked = run("doctor", "--store", store)
+    assert looked.exit_code == 1  # nobody has a key
+    assert "nobody has one" in looked.stdout
+    assert "version 1, signed" in looked.stdout
     assert "2 are erased" in run("audit", "replay", "--all", "--store", store).stdout
     shown = run("audit", "timeline", "--store", store).stdout
     assert "model" in shown
@@ -165,18 +180,3 @@ def test_the_demo_runs_end_to_end(tmp_path: Path, ports: Iterator[int], monkeypa
 
     with pytest.raises(httpx.TransportError):  # it has stopped
         httpx.get(f"http://127.0.0.1:{port}/livez", timeout=2)
-
-
-def test_serve_runs_the_service_in_the_foreground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The command line starts what `serving.process` starts; the process itself is tested in tests/service."""
-    seen: dict[str, object] = {}
-
-    def fake_run(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[bytes]:
-        seen.update(command=command, store=env["OBLIGOR_STORE"])
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(subprocess, "run", fake_run)
-    run("serve", "--port", "3999", "--store", tmp_path)
-    assert "3999" in seen["command"]  # type: ignore[operator]
-    assert seen["store"] == str(tmp_path)
-    assert os.environ["BENTOML_DO_NOT_TRACK"] == "True"
