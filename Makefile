@@ -36,10 +36,10 @@ $(VENV)/bin/uv:
 	$${PYTHON:-python3} -m venv $(VENV) && $(BIN)/python -m pip install -q uv==0.13.9
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/uv
-	$(UV) install -r requirements.lock && $(UV) install --no-deps -e . && touch $@
+	$(UV) install --compile-bytecode -r requirements.lock && $(UV) install --no-deps -e . && touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(UV) install -r requirements-dev.lock && touch $@
+	$(UV) install --compile-bytecode -r requirements-dev.lock && touch $@
 
 clean:
 	rm -rf $(VENV) demo store report

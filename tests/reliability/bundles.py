@@ -91,8 +91,11 @@ def main() -> None:
                 draft = store / "models" / "draft"
                 shutil.copytree(good, draft)
                 named = damage(draft, trap, random) or pointer["sha256"][:-4] + f"{n:04x}"
-                folder = store / "models" / named if len(named) == 64 and named.isalnum() else draft
-                draft.rename(folder) if folder != draft else None
+                folder, aside = store / "models" / named, store / "aside"
+                if folder == good:  # only files were changed: it takes the good one's place
+                    good.rename(aside)
+                if len(named) == 64 and named.isalnum():
+                    draft.rename(folder)
                 written = store / "next.json"
                 written.write_text(json.dumps(pointer | {"version": f"bad {n}", "sha256": named}))
                 written.rename(store / "champion.json")
@@ -100,7 +103,9 @@ def main() -> None:
                     response = client.post("/v1/decisions", json=asked)
                     failed += response.status_code != 200
                     other += response.status_code == 200 and response.json()["model"]["version"] != pointer["version"]
-                shutil.rmtree(folder)
+                shutil.rmtree(draft if draft.exists() else folder)
+                if aside.exists():
+                    aside.rename(good)
             crashed = len(before - {one.pid for one in workers(process)})
         refused = (store / "log").read_text().count("a new champion is refused")
         ran = trap.exists()

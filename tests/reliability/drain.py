@@ -67,7 +67,8 @@ def crew() -> int:
 def ended(store: Path) -> tuple[int, list[str]]:
     """SIGTERM under load: how many were answered, and what failed."""
     with running(environment_of(store, OBLIGOR_DRAIN_S="6"), PORT, store / "log") as process, Callers() as callers:
-        time.sleep(2)
+        while callers.answered < 500:
+            time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         while httpx.get(f"{URL}/readyz", timeout=10).status_code == 200:
             time.sleep(0.25)

