@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data.errors import ModelError
 from data.keys import holds, public_key
 from features import catalogue
+from features.application import Encoding
 from training.baseline import Baseline
 from training.calibration import Calibration
 from training.treeshap import TreeShap
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("obligor")
 Floats = NDArray[np.float64]
 BASELINE = "baseline.json"
-FILES = ("model.txt", "calibration.json", BASELINE, "catalogue.json")
+ENCODING = "encoding.json"
+FILES = ("model.txt", "calibration.json", BASELINE, "catalogue.json", ENCODING)
+_OPTIONAL = (
+    BASELINE,
+    "catalogue.json",
+    ENCODING,
+)  # bundles of old had no baseline; one of the others says what a row is
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
@@ -55,6 +62,8 @@ class PdModel:
         Facts kept with the model: default definition, training dates, figures.
     baseline : Baseline, optional
         Who reasons compare a customer with; SHAP's own base where absent.
+    encoding : Encoding, optional
+        How a row of a table of applications becomes numbers; None where the features are the catalogue's.
     """
 
     text: str
@@ -63,6 +72,7 @@ class PdModel:
     horizon_days: int
     about: dict[str, Any]
     baseline: Baseline | None = None
+    encoding: Encoding | None = None
 
     @cached_property
     def reference(self) -> Baseline:
@@ -120,20 +130,23 @@ class PdModel:
     def save(self, folder: Path) -> str:
         """Write the bundle and return its SHA-256, that of the manifest."""
         folder.mkdir(parents=True, exist_ok=True)
-        entries = [entry.__dict__ | {"low": str(entry.low), "high": str(entry.high)} for entry in catalogue.CATALOGUE]
         contents = {
             "model.txt": self.text,
             "calibration.json": _json(self.calibration.as_dict()),
             BASELINE: _json(self.reference.as_dict()),
-            "catalogue.json": _json(entries),
         }
+        if self.encoding:
+            contents[ENCODING] = _json(self.encoding.as_dict())
+        else:
+            entries = [one.__dict__ | {"low": str(one.low), "high": str(one.high)} for one in catalogue.CATALOGUE]
+            contents["catalogue.json"] = _json(entries)
         for name, text in contents.items():
             (folder / name).write_text(text, encoding="utf-8")
         manifest = {
             "format": 1,
             "files": {name: _sha256(text.encode()) for name, text in contents.items()},
             "features": list(self.features),
-            "catalogue_sha256": catalogue.fingerprint(),
+            "catalogue_sha256": None if self.encoding else catalogue.fingerprint(),
             "horizon_days": self.horizon_days,
             "about": self.about,
         }
@@ -193,8 +206,8 @@ def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, 
     manifest = json.loads(manifest_bytes)
     contents = {}
     for name in FILES:
-        if name == BASELINE and name not in manifest["files"]:
-            continue  # a bundle from before there were baselines
+        if name in _OPTIONAL and name not in manifest["files"]:
+            continue
         contents[name] = _read(folder / name)
         _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
     return manifest, contents
@@ -244,7 +257,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         Where a file is missing, was changed, or speaks of other features than this version's.
     """
     manifest, contents = verify_bundle(folder, sha256)
-    if manifest["catalogue_sha256"] != catalogue.fingerprint():
+    if ENCODING not in contents and manifest["catalogue_sha256"] != catalogue.fingerprint():
         raise ModelError(
             "its features mean something else in this version",
             where=str(folder),
@@ -259,6 +272,7 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
         baseline=Baseline.from_dict(json.loads(contents[BASELINE])) if BASELINE in contents else None,
+        encoding=Encoding.from_dict(json.loads(contents[ENCODING])) if ENCODING in contents else None,
     )
 
 

@@ -1,0 +1,379 @@
+"""Flat application tables, one row per applicant: what each column is, and how it becomes numbers.
+
+A spec says what a table is; only the target is needed, the rest has defaults::
+
+    name = "heloc"
+    [target]
+    column = "RiskPerformance"
+    bad = ["Bad"]                      # the values that are a default
+    horizon_days = 730                 # over which it is observed
+    [table]
+    id = ["ApplicationNo"]             # never a feature
+    date = "applied_on"                # for tests on later applications
+    group = "customer_no"              # rows of one group are never on both sides of a split
+    leaks = ["recovered_amount"]       # known only after the outcome: never a feature
+    forbidden = ["sex"]                # kept for fairness figures: never a feature
+    special = [-7, -8, -9]             # codes among the numbers that are no numbers
+    [columns.ExternalRiskEstimate]
+    type = "number"                    # or "category"; found out where it is not said
+    direction = -1                     # more of it means less risk: +1, -1, or 0 where nobody knows
+    special = [-9]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.errors import SchemaError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+MOST_LEVELS, FEWEST_ROWS = 60, 10  # of a category; rarer ones are "another"
+MISSING = ""
+SPECIAL = "=special"
+_PLAIN = str.maketrans("", "", "%$€,")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Target(_Part):
+    """Which column says what happened, and which of its values are a default."""
+
+    column: str
+    bad: tuple[str | float, ...] = (1,)
+    horizon_days: int = Field(365, ge=1, le=3650)
+
+
+class Roles(_Part):
+    """Columns that are no features, and codes that are no numbers."""
+
+    id: tuple[str, ...] = ()
+    date: str | None = None
+    group: str | None = None
+    leaks: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    special: tuple[float, ...] = ()
+
+
+class ColumnSpec(_Part):
+    """What is said about one column."""
+
+    type: Literal["number", "category"] | None = None
+    direction: Literal[-1, 0, 1] = 0
+    special: tuple[float, ...] | None = None
+
+
+class Spec(_Part):
+    """What a table is."""
+
+    name: str = "applications"
+    target: Target
+    table: Roles = Roles()
+    columns: dict[str, ColumnSpec] = {}
+
+
+def read_spec(path: Path) -> Spec:
+    """Read a spec.
+
+    Raises
+    ------
+    SchemaError
+        Naming the part that is wrong and what was expected.
+    """
+    try:
+        return Spec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        raise SchemaError(first["msg"], where=where, do="correct it; `obligor spec infer FILE` writes one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SchemaError(f"cannot be read: {error}", where=str(path), expected="a TOML file") from None
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a table from CSV (comma, semicolon or tab), Parquet or Excel.
+
+    Raises
+    ------
+    SchemaError
+        Where it cannot be read, or has no rows.
+    """
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            frame = pd.read_parquet(path)
+        elif path.suffix.lower() in (".xlsx", ".xls"):
+            frame = pd.read_excel(path)
+        else:
+            with path.open(encoding="utf-8-sig") as file:
+                head = file.readline()
+            separator = max(",;\t", key=head.count)
+            frame = pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
+    except (OSError, ValueError, ImportError) as error:
+        raise SchemaError(f"cannot be read ({error})", where=str(path), expected="CSV, Parquet or Excel") from None
+    if frame.empty:
+        raise SchemaError("has no rows", where=str(path), expected="a row per applicant under a row of names")
+    return frame.rename(columns=str)
+
+
+@dataclass(frozen=True)
+class Applications:
+    """A table with its target, ready to be split and encoded.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The columns that may become features, as they were read.
+    label : array of int, shape (n,)
+        1 where it is a default.
+    groups : array of int, shape (n,)
+        Rows of one number belong together.
+    dates : array of datetime64, shape (n,), optional
+        When each was applied for.
+    forbidden : DataFrame
+        Kept for fairness figures.
+    """
+
+    spec: Spec
+    frame: pd.DataFrame
+    label: Ints
+    groups: Ints
+    dates: NDArray[np.datetime64] | None
+    forbidden: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, places: Ints) -> Applications:
+        """Return some of the rows."""
+        dates = None if self.dates is None else self.dates[places]
+        return Applications(self.spec, self.frame.iloc[places], self.label[places], self.groups[places], dates,
+                            self.forbidden.iloc[places])  # fmt: skip
+
+
+def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
+    """Return a table under its spec; rows whose target is not known are left out.
+
+    Raises
+    ------
+    SchemaError
+        Where a column is missing, or the target has only one kind of row.
+    """
+    roles = spec.table
+    named = [spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, *spec.columns, roles.date, roles.group]
+    missing = [name for name in named if name is not None and name not in frame]
+    if missing:
+        raise SchemaError(f"lacks {missing[:5]}", where=spec.name, expected=f"some of {list(frame)[:30]}",
+                          do="correct the spec")  # fmt: skip
+    frame = frame[frame[spec.target.column].notna()].reset_index(drop=True)
+    label = is_bad(frame[spec.target.column], spec.target.bad)
+    if not 0 < label.sum() < len(label):
+        seen = frame[spec.target.column].astype(str).value_counts().head(5).to_dict()
+        raise SchemaError(f"{int(label.sum())} of {len(label)} rows are bad", where=spec.target.column,
+                          expected=f"both kinds; it holds {seen}", do="name the bad ones in [target] bad")  # fmt: skip
+    aside = {spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, roles.date, roles.group}
+    groups = np.arange(len(frame)) if roles.group is None else pd.factorize(frame[roles.group])[0]
+    dates = None if roles.date is None else _dates(frame[roles.date])
+    features = frame[[name for name in frame if name not in aside]]
+    return Applications(spec, features, label, groups.astype(np.int64), dates, frame[list(roles.forbidden)])
+
+
+def is_bad(target: pd.Series[Any], bad: Sequence[str | float]) -> Ints:
+    """Return 1 where a target is one of the bad values; numbers are compared as numbers.
+
+    Examples
+    --------
+    >>> is_bad(pd.Series(["Bad", "Good"]), ("Bad",)).tolist(), is_bad(pd.Series([0.0, 1.0]), ("1",)).tolist()
+    ([1, 0], [0, 1])
+    """
+    if pd.api.types.is_numeric_dtype(target):
+        values = {float(value) for value in bad if isinstance(value, float | int) or _is_number(value)}
+        return target.astype(float).isin(values).to_numpy().astype(np.int64)
+    return target.astype(str).str.strip().isin({str(value) for value in bad}).to_numpy().astype(np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _dates(column: pd.Series[Any]) -> NDArray[np.datetime64]:
+    found = pd.to_datetime(column, errors="coerce", format="mixed")
+    if found.isna().any():
+        raise SchemaError(f"{int(found.isna().sum())} rows hold no date", where=str(column.name), expected="2024-03-31")
+    return found.to_numpy().astype("datetime64[D]")
+
+
+# --- encoding
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column becomes numbers: itself and a code of its specials, or a code of its category."""
+
+    name: str
+    kind: Literal["number", "category"]
+    levels: tuple[str, ...] = ()
+    special: tuple[float, ...] = ()
+    direction: int = 0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How rows of a table become rows of numbers; learnt from training rows alone, kept in the bundle."""
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The encoded columns; that of a column's special codes is named for it."""
+        return tuple(name for one in self.columns for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)])
+
+    @cached_property
+    def categorical(self) -> tuple[int, ...]:
+        """The places of encoded columns that are codes."""
+        kinds = {one.name: one.kind for one in self.columns}
+        return tuple(n for n, name in enumerate(self.names) if kinds.get(name, "category") == "category")
+
+    @cached_property
+    def directions(self) -> tuple[int, ...]:
+        """+1, -1 or 0 of each encoded column."""
+        said = {one.name: one.direction for one in self.columns if one.kind == "number"}
+        return tuple(said.get(name, 0) for name in self.names)
+
+    def rows(self, frame: pd.DataFrame) -> Floats:
+        """Return the encoded rows, shape (n, names); what was never seen in training is NaN."""
+        parts = list[Floats]()
+        for one in self.columns:
+            if one.kind == "category":
+                parts.append(_codes(frame[one.name], one.levels))
+            else:
+                values = numbers(frame[one.name])
+                is_special = np.isin(values, one.special)
+                parts.append(np.where(is_special, np.nan, values))
+                if one.special:
+                    places = np.searchsorted(one.special, np.where(is_special, values, one.special[0]))
+                    parts.append(np.where(is_special, places + 1.0, 0.0))
+        return np.column_stack(parts) if parts else np.empty((len(frame), 0))
+
+    def row(self, given: Mapping[str, Any]) -> Floats:
+        """Return one encoded row, shape (1, names), from a value for each column, None where not known.
+
+        Raises
+        ------
+        SchemaError
+            Where a column is missing or unknown, or a number was expected.
+        """
+        wanted = [one.name for one in self.columns]
+        if given.keys() != set(wanted):
+            missing, unknown = sorted(set(wanted) - given.keys())[:5], sorted(given.keys() - set(wanted))[:5]
+            raise SchemaError(f"missing {missing}, unknown {unknown}", where="features",
+                              expected=f"the {len(wanted)} columns of the model, null where not known")  # fmt: skip
+        for one in self.columns:
+            value = given[one.name]
+            if one.kind == "number" and isinstance(value, str) and not _is_number(value.translate(_PLAIN).strip()):
+                raise SchemaError("is no number", where=f"features.{one.name}", expected="a number, or null")
+        return self.rows(pd.DataFrame({name: [given[name]] for name in wanted}, dtype=object))
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """Return plain values for JSON."""
+        return [asdict(one) for one in self.columns]
+
+    @classmethod
+    def from_dict(cls, found: Sequence[Mapping[str, Any]]) -> Encoding:
+        """Return what `as_dict` gave."""
+        return cls(tuple(Column(**{**one, "levels": tuple(one["levels"]), "special": tuple(one["special"])})
+                         for one in found))  # fmt: skip
+
+
+def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
+    """Learn how columns become numbers from training rows; say of each that is left out why.
+
+    Raises
+    ------
+    SchemaError
+        Where no column is left.
+    """
+    columns, findings = list[Column](), list[str]()
+    for name in map(str, frame):
+        said, values = spec.columns.get(name, ColumnSpec()), frame[name]
+        kind = said.type or kind_of(values)
+        if values.nunique(dropna=False) < 2:
+            findings.append(f"{name}: one value alone, left out")
+        elif kind == "number":
+            special = spec.table.special if said.special is None else said.special
+            there = tuple(sorted(set(special) & set(np.unique(numbers(values)).tolist())))
+            columns.append(Column(name, "number", special=there, direction=said.direction))
+        elif kind == "category":
+            columns.append(Column(name, "category", levels=_levels(values)))
+        else:
+            findings.append(f"{name}: {kind}, left out")
+    if not columns:
+        raise SchemaError("no column is left as a feature", where=spec.name, expected="one at least", do="see the spec")
+    return Encoding(tuple(columns)), findings
+
+
+def kind_of(values: pd.Series[Any]) -> str:
+    """Return ``number``, ``category``, or what a column is that is neither: dates, texts.
+
+    Examples
+    --------
+    >>> kind_of(pd.Series(["13.5%", "7%", None])), kind_of(pd.Series(["a", "b", "a"]))
+    ('number', 'category')
+    """
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        return "number"
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "dates"
+    there = values.dropna().astype(str)
+    if len(there) and pd.to_numeric(_plain(there), errors="coerce").notna().mean() > 0.95:
+        return "number"
+    distinct = there.nunique()
+    sample = there.iloc[:1000]
+    if distinct > MOST_LEVELS and pd.to_datetime(sample, errors="coerce", format="mixed").notna().mean() > 0.95:
+        return "dates"
+    return "texts, nearly each its own" if distinct > 100 and distinct > 0.5 * len(there) else "category"
+
+
+def numbers(values: pd.Series[Any]) -> Floats:
+    """Return a column as numbers; percent signs, currency signs and thousands' commas are left out."""
+    if not pd.api.types.is_numeric_dtype(values):
+        is_text = values.map(lambda value: isinstance(value, str))
+        values = values.where(~is_text, _plain(values.astype(str)))
+        values = pd.to_numeric(values, errors="coerce")
+    found = np.array(values, dtype=np.float64, copy=True)
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def _plain(texts: pd.Series[Any]) -> pd.Series[Any]:
+    return texts.str.translate(_PLAIN).str.strip()
+
+
+def _levels(values: pd.Series[Any]) -> tuple[str, ...]:
+    """The levels with enough rows, in the order of their names; a missing value is one of them."""
+    counts = _texts(values).value_counts()
+    return tuple(sorted(counts[counts >= min(FEWEST_ROWS, counts.iloc[0])].index[:MOST_LEVELS]))
+
+
+def _codes(values: pd.Series[Any], levels: Sequence[str]) -> Floats:
+    codes = pd.Categorical(_texts(values), categories=list(levels)).codes.astype(np.float64)
+    return np.where(codes < 0, np.nan, codes)
+
+
+def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
+    return values.astype(object).where(values.notna(), MISSING).astype(str).str.strip()

@@ -1,0 +1,221 @@
+"""The ladder of models on rows of numbers: a scorecard, LightGBM, and a blend where it wins by more than chance.
+
+Every rung is a sum of trees over single columns or many, so each is one LightGBM text: saved, served, and explained
+exactly by the same engine. A blend's contributions are the weighted sum of its members'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from data.errors import SchemaError
+from training.calibration import Calibration, fit_calibration, sigmoid
+from training.evaluate import resamples
+from training.scorecard import Scorecard, fit_scorecard
+from training.tree_text import blended
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Folds = list[tuple[Ints, Ints]]
+FEWEST = 20  # rows of each kind
+FOLDS, PATIENCE, MOST_TREES = 5, 60, 3000
+SCORECARD, LIGHTGBM, BLEND = "scorecard", "lightgbm", "blend"
+# Beside the scorecard. Their ways differ, so that their errors do: small trees, random cuts, pairs of columns.
+MEMBERS: dict[str, dict[str, Any]] = {
+    LIGHTGBM: {"learning_rate": 0.03, "num_leaves": 8, "feature_fraction": 0.5, "lambda_l2": 20.0},
+    "extra_trees": {"learning_rate": 0.05, "num_leaves": 16, "feature_fraction_bynode": 0.5, "lambda_l2": 10.0,
+                    "extra_trees": True},
+    "pairs": {"learning_rate": 0.05, "num_leaves": 3, "feature_fraction": 0.3, "lambda_l2": 5.0},
+}  # fmt: skip
+DRAW = 0.005  # how hard a blend's weights are drawn to equal ones, per row
+ROUNDS = 200  # bootstrap samples in which a blend must win
+CALIBRATIONS = ("platt", "beta", "isotonic")
+ISOTONIC_FROM = 1000  # defaults; with fewer its steps are noise
+
+
+@dataclass(frozen=True)
+class Table:
+    """Encoded rows to learn from.
+
+    Attributes
+    ----------
+    rows : array, shape (n, columns)
+        Numbers and codes.
+    groups : array of int, shape (n,)
+        Rows of one group are never on both sides of a split.
+    """
+
+    rows: Floats
+    label: Ints
+    groups: Ints
+    names: tuple[str, ...]
+    categorical: tuple[int, ...]
+    directions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One model: its text, its calibration, and its margins on rows it had not seen."""
+
+    text: str
+    calibration: Calibration
+    out_of_fold: Floats
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """All rungs, and the one to be promoted.
+
+    Attributes
+    ----------
+    weights : dict
+        Of the blend's members.
+    gain : tuple of float
+        What the blend gains in log loss over the best rung below, with its 95% interval.
+    """
+
+    rungs: Mapping[str, Rung]
+    chosen: str
+    scorecard: Scorecard
+    weights: Mapping[str, float]
+    gain: tuple[float, float, float]
+
+
+def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -> Ladder:
+    """Fit every rung and choose one, on folds alone.
+
+    Parameters
+    ----------
+    bags : int, optional
+        Fits of each tree model over as many seeds; more where rows are few.
+
+    Raises
+    ------
+    SchemaError
+        Where there are too few rows of one kind.
+    """
+    _require_both(table.label)
+    folds = folds_of(table.label, table.groups, FOLDS, seed)
+    card, card_margin = _fit_card(table, folds)
+    texts, margins = {SCORECARD: card.text()}, {SCORECARD: card_margin}
+    bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < 100_000 else 1)
+    for name in MEMBERS:
+        texts[name], margins[name] = _fit_trees(table, folds, MEMBERS[name], seed, threads, bags)
+    weights, constant, blend_margin = _blend(margins, table.label, folds)
+    texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant, table.names)
+    margins[BLEND] = blend_margin
+    rungs = {name: _rung(texts[name], margins[name], table.label, folds) for name in texts}
+    chosen, gain = _choose(rungs, table.label, table.groups, seed)
+    return Ladder(rungs, chosen, card, weights, gain)
+
+
+def folds_of(label: Ints, groups: Ints, n: int, seed: int) -> Folds:
+    """Return stratified folds; rows of one group lie in one of them."""
+    if len(np.unique(groups)) == len(groups):
+        return list(StratifiedKFold(n, shuffle=True, random_state=seed).split(label, label))
+    return list(StratifiedGroupKFold(n, shuffle=True, random_state=seed).split(label, label, groups))
+
+
+def _require_both(label: Ints) -> None:
+    fewest = int(min(label.sum(), len(label) - label.sum()))
+    if fewest < FEWEST:
+        raise SchemaError(f"only {fewest} rows of one kind", where="training rows", expected=f"{FEWEST} at least of "
+                          "defaults and of others", do="use more rows")  # fmt: skip
+
+
+def _fit_card(table: Table, folds: Folds) -> tuple[Scorecard, Floats]:
+    shape, margin = (table.names, table.categorical, table.directions), np.empty(len(table.label))
+    for fit, held in folds:
+        margin[held] = fit_scorecard(table.rows[fit], table.label[fit], *shape).margin(table.rows[held])
+    return fit_scorecard(table.rows, table.label, *shape), margin
+
+
+def _fit_trees(
+    table: Table, folds: Folds, choices: Mapping[str, Any], seed: int, threads: int, bags: int
+) -> tuple[str, Floats]:
+    """One kind of trees: their number chosen on the folds, then fitted on all rows with several seeds."""
+    parameters = {**_common(table, threads), **choices}
+    rows = lgb.Dataset(table.rows, table.label, categorical_feature=list(table.categorical), free_raw_data=False,
+                       params={"verbose": -1})  # fmt: skip
+    tuned: dict[str, Any] = lgb.cv(
+        parameters | {"seed": seed}, rows, num_boost_round=MOST_TREES, folds=folds, return_cvbooster=True,
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+    )  # fmt: skip
+    n_trees = max(len(tuned["valid binary_logloss-mean"]), 1)
+    margin = np.empty(len(table.label))
+    for booster, (_, held) in zip(tuned["cvbooster"].boosters, folds, strict=True):
+        margin[held] = booster.predict(table.rows[held], raw_score=True, num_iteration=n_trees, num_threads=threads)
+    fits = [lgb.train(parameters | {"seed": seed + bag}, rows, n_trees).model_to_string() for bag in range(bags)]
+    return blended([(text, 1 / bags) for text in fits], 0.0, table.names), margin
+
+
+def _common(table: Table, threads: int) -> dict[str, Any]:
+    """What all trees share; leaves grow with the number of rows."""
+    return {
+        "objective": "binary", "metric": "binary_logloss",
+        "min_data_in_leaf": int(np.clip(len(table.label) // 200, 10, 100)),
+        "bagging_fraction": 0.7, "bagging_freq": 1, "max_cat_to_onehot": 8, "cat_smooth": 20.0, "cat_l2": 20.0,
+        "monotone_constraints": list(table.directions), "monotone_constraints_method": "intermediate",
+        "deterministic": True, "force_row_wise": True, "num_threads": threads, "verbose": -1,
+    }  # fmt: skip
+
+
+def _blend(margins: Mapping[str, Floats], label: Ints, folds: Folds) -> tuple[dict[str, float], float, Floats]:
+    """Weights of the members, and the blend's margins on rows whose fold did not choose them."""
+    names, columns = list(margins), np.column_stack(list(margins.values()))
+    held_margin = np.empty(len(label))
+    for fit, held in folds:
+        found = _weights(columns[fit], label[fit])
+        held_margin[held] = columns[held] @ found[1:] + found[0]
+    found = _weights(columns, label)
+    return dict(zip(names, found[1:].tolist(), strict=True)), float(found[0]), held_margin
+
+
+def _weights(columns: Floats, label: Ints) -> Floats:
+    """Intercept and weights that are not negative, by likelihood, drawn to equal weights."""
+    n = columns.shape[1]
+    even, pull = np.full(n, 1 / n), DRAW * len(label)
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        margin = columns @ w[1:] + w[0]
+        error, off = sigmoid(margin) - label, w[1:] - even
+        value = (np.logaddexp(0, margin) - label * margin).sum() + pull / 2 * (off**2).sum()
+        return float(value), np.append(error.sum(), columns.T @ error + pull * off)
+
+    bounds: Sequence[tuple[float | None, None]] = [(None, None)] + [(0.0, None)] * n
+    found: Floats = minimize(loss, np.append(0.0, even), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return found
+
+
+def _rung(text: str, margin: Floats, label: Ints, folds: Folds) -> Rung:
+    """Calibrate on margins of rows not seen, with the kind that does best on folds not seen either."""
+    kinds = [kind for kind in CALIBRATIONS if kind != "isotonic" or label.sum() >= ISOTONIC_FROM]
+    losses = {}
+    for kind in kinds:
+        pd_ = np.empty(len(label))
+        for fit, held in folds:
+            pd_[held] = fit_calibration(kind, margin[fit], label[fit])(margin[held])
+        losses[kind] = _log_losses(pd_, label).mean()
+    return Rung(text, fit_calibration(min(losses, key=losses.__getitem__), margin, label), margin)
+
+
+def _choose(rungs: Mapping[str, Rung], label: Ints, groups: Ints, seed: int) -> tuple[str, tuple[float, float, float]]:
+    """LightGBM, or the scorecard where it is no worse, or the blend where its gain over both is more than chance."""
+    losses = {name: _log_losses(rung.calibration(rung.out_of_fold), label) for name, rung in rungs.items()}
+    best = min((SCORECARD, LIGHTGBM), key=lambda name: losses[name].mean())
+    gains = losses[best] - losses[BLEND]
+    draws = [float((weight * gains).sum() / weight.sum()) for weight in resamples(groups, ROUNDS, seed)]
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    return BLEND if low > 0 else best, (float(gains.mean()), low, high)
+
+
+def _log_losses(pd_: Floats, label: Ints) -> Floats:
+    return -np.log(np.where(label == 1, pd_, 1 - pd_))

@@ -1,0 +1,186 @@
+"""The spine of a training run on a flat table of applications, and its honest figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.application import Applications, Encoding, Spec, fit_encoding
+from training.baseline import choose_baseline
+from training.evaluate import Interval, figures, with_intervals
+from training.ladder import Ladder, Rung, Table, fit_ladder, folds_of
+from training.pd_model import PdModel
+
+Floats = NDArray[np.float64]
+Fold = tuple[dict[str, NDArray[np.float64]], str]  # the PDs of every rung on the rows held back, and the choice
+Progress = Callable[[Iterable[Fold], int], Iterable[Fold]]  # watches folds go by, and how many there will be
+FIGURES = ("auc", "gini", "ks", "brier", "brier_constant", "log_loss", "ece", "calibration_slope")
+TEST_SHARE, BASELINE_ROWS, ROUNDS = 0.2, 5000, 200
+PROMOTED = "promoted"
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A fitted ladder with the encoding of its rows.
+
+    Attributes
+    ----------
+    findings : tuple of str
+        Columns that were left out, and why.
+    """
+
+    encoding: Encoding
+    ladder: Ladder
+    spec: Spec
+    findings: tuple[str, ...]
+
+    def model(self, name: str | None = None) -> PdModel:
+        """Return a rung as a model; by default the one that was chosen."""
+        rung: Rung = self.ladder.rungs[name or self.ladder.chosen]
+        horizon = self.spec.target.horizon_days
+        return PdModel(rung.text, rung.calibration, self.encoding.names, horizon, {}, encoding=self.encoding)
+
+
+def fit_table(data: Applications, seed: int, threads: int | None = None) -> TableModel:
+    """Learn the encoding and every rung of the ladder from all rows given.
+
+    Raises
+    ------
+    SchemaError
+        Where no column is left, or one kind of row is too rare.
+    """
+    encoding, findings = fit_encoding(data.frame, data.spec)
+    table = Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
+                  encoding.directions)  # fmt: skip
+    return TableModel(encoding, fit_ladder(table, seed, threads or _cores()), data.spec, tuple(findings))
+
+
+def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
+    """Return rows to learn from and rows to test on: the latest fifth, or a drawn one where there are no dates."""
+    if data.dates is None:
+        fit, test = folds_of(data.label, data.groups, round(1 / TEST_SHARE), seed)[0]
+        return data.take(fit), data.take(test)
+    start = np.quantile(data.dates.astype(np.int64), 1 - TEST_SHARE)
+    is_later = data.dates.astype(np.int64) >= start
+    is_known = np.isin(data.groups, data.groups[is_later])  # a group's earlier rows would give its later ones away
+    return data.take(np.flatnonzero(~is_later & ~is_known)), data.take(np.flatnonzero(is_later))
+
+
+# --- evaluation
+
+
+def evaluate_table(
+    data: Applications, folds: int = 5, repeats: int = 1, seed: int = 0, progress: Progress = lambda folds, n: folds
+) -> dict[str, Any]:
+    """Return the out-of-fold figures of every rung, and of what would be promoted.
+
+    Everything is learnt anew in each fold, the encoding, the number of trees, the blend, the calibration and the
+    choice among the rungs; the rows that are measured had no part in any of it.
+
+    Returns
+    -------
+    dict
+        ``models``: per rung and for ``promoted`` the mean over the repeats of each of `FIGURES`; ``seconds`` of all.
+    """
+    started = time.perf_counter()
+    splits = [(repeat, fit, held) for repeat in range(repeats)
+              for fit, held in folds_of(data.label, data.groups, folds, seed + repeat)]  # fmt: skip
+    jobs = [(data.take(fit), data.take(held), seed + repeat) for repeat, fit, held in splits]
+    with ProcessPoolExecutor(min(len(jobs), _cores()), mp_context=get_context("spawn")) as pool:
+        found = list(progress(pool.map(_fold, jobs), len(jobs)))
+    predicted = {(repeat, name): np.empty(len(data)) for repeat in range(repeats) for name in found[0][0]}
+    for (pds, _), (repeat, _, held) in zip(found, splits, strict=True):
+        for name, pd_ in pds.items():
+            predicted[repeat, name][held] = pd_
+    of_each = {place: _figures(pd_, data.label) for place, pd_ in predicted.items()}
+    models = {name: {figure: float(np.mean([of_each[repeat, name][figure] for repeat in range(repeats)]))
+                     for figure in FIGURES} for name in found[0][0]}  # fmt: skip
+    return {
+        "name": data.spec.name, "rows": len(data), "default_rate": float(data.label.mean()), "folds": folds,
+        "repeats": repeats, "seed": seed, "models": models, PROMOTED: models[PROMOTED],
+        "chosen": dict(Counter(choice for _, choice in found)), "seconds": round(time.perf_counter() - started, 1),
+    }  # fmt: skip
+
+
+def _fold(job: tuple[Applications, Applications, int]) -> Fold:
+    """One fold, in a process of its own: the PDs of every rung on rows it has not seen."""
+    fit, held, seed = job
+    fitted = fit_table(fit, seed, threads=1)
+    rows = fitted.encoding.rows(held.frame)
+    pds = {name: fitted.model(name).predict_pd(rows) for name in fitted.ladder.rungs}
+    return {**pds, PROMOTED: pds[fitted.ladder.chosen]}, fitted.ladder.chosen
+
+
+def _figures(pd_: Floats, label: NDArray[np.int64]) -> dict[str, float]:
+    found = figures(pd_, label)
+    return {name: found[name] for name in FIGURES}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- training
+
+
+@dataclass(frozen=True)
+class TrainedTable:
+    """What a training run on a table leaves behind."""
+
+    version: str
+    fitted: TableModel
+    figures: Mapping[str, Mapping[str, Interval]]
+    rows: int
+
+
+def train_table(data: Applications, store: Path, *, at: datetime, seed: int = 7, fingerprint: str = "") -> TrainedTable:
+    """Fit on the earlier rows, evaluate on the later ones, register the chosen rung as the challenger.
+
+    Parameters
+    ----------
+    fingerprint : str
+        SHA-256 of the file the rows came from.
+    """
+    from training.registry import Registry  # here: mlflow takes seconds to import
+
+    fit, test = split(data, seed)
+    fitted = fit_table(fit, seed)
+    rows = fitted.encoding.rows(test.frame)
+    found = {name: with_intervals(fitted.model(name).predict_pd(rows), test.label, test.groups, ROUNDS, seed)
+             for name in fitted.ladder.rungs}  # fmt: skip
+    model = _finished(fitted, fit, found, seed)
+    test_rows = pd.DataFrame(rows, columns=list(fitted.encoding.names)).assign(label=test.label, customer=test.groups)
+    metrics = {f"{name}_{figure}": interval.value for name, of in found.items() for figure, interval in of.items()}
+    metrics |= {figure: interval.value for figure, interval in found[fitted.ladder.chosen].items()}
+    version = Registry(store).log_run(
+        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": fitted.ladder.chosen},
+        metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+        fingerprints={"data_sha256": fingerprint}, test_rows=test_rows, report=[], at=at,
+    )  # fmt: skip
+    return TrainedTable(version, fitted, found, len(test))
+
+
+def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, Mapping[str, Interval]], seed: int) -> PdModel:
+    """The chosen model with its facts, and the baseline its reasons are given against."""
+    model, ladder = fitted.model(), fitted.ladder
+    drawn = np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
+    about = {
+        "spec": fitted.spec.model_dump(mode="json"), "rows": len(fit), "defaults": int(fit.label.sum()), "seed": seed,
+        "chosen": ladder.chosen, "weights": dict(ladder.weights), "blend_gain_log_loss": list(ladder.gain),
+        "left_out": list(fitted.findings),
+        "figures": {name: interval.value for name, interval in found[ladder.chosen].items()},
+    }  # fmt: skip
+    return replace(model, about=about, baseline=choose_baseline(
+        fitted.encoding.rows(fit.frame.iloc[np.sort(drawn)]), model.explain, None))  # fmt: skip
