@@ -20,7 +20,8 @@ import obligor_audit
 import obligor_keys
 import obligor_policy
 import obligor_portfolio
-from data.errors import ObligorError
+import obligor_table
+from data.errors import ObligorError, SchemaError
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # LightGBM's idle threads must not burn the others' time
@@ -35,14 +36,24 @@ app = typer.Typer(
 app.add_typer(obligor_policy.app, name="policy")
 app.add_typer(obligor_audit.app, name="audit")
 app.add_typer(obligor_keys.app, name="keys")
+app.add_typer(obligor_table.app, name="spec")
 app.command()(obligor_portfolio.review)
 app.command()(obligor_audit.doctor)
 app.command()(obligor_portfolio.cases)
 out = Console()
 
 Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns; see data/samples/*.toml")]
+MaybeMapping = Annotated[Path | None, typer.Argument(help="TOML file that maps your columns; or --table")]
+TableFile = Annotated[Path | None, typer.Option("--table", help="A table of applications: CSV, Parquet or Excel")]
+SpecFile = Annotated[Path | None, typer.Option(help="TOML file that says what its columns are; inferred where absent")]
 Store = Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of training choices; all have defaults")]
+
+
+def _required(mapping: Path | None) -> Path:
+    if mapping is None:
+        raise SchemaError("nothing to read", where="arguments", expected="a mapping file, or --table FILE")
+    return mapping
 
 
 def _today() -> date:
@@ -115,15 +126,24 @@ def load(mapping: Mapping_, store: Store = Path("store")) -> None:
 
 @app.command()
 def train(
-    mapping: Mapping_,
+    mapping: MaybeMapping = None,
+    table: TableFile = None,
+    spec: SpecFile = None,
     config: Config = None,
+    seed: Annotated[int, typer.Option(help="Of a table's model; a ledger's is in its configuration")] = 7,
     store: Store = Path("store"),
     report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
 ) -> None:
-    """Train, evaluate out of time, and register a model as the challenger.
+    """Train on a ledger or a table, evaluate on later rows, and register a model as the challenger.
 
     Example: `obligor train ledger/mapping.toml --config data/samples/receivables_us_2019_config.toml`
+
+    Example: `obligor train --table applications.csv --spec spec.toml`
     """
+    if table is not None:
+        obligor_table.train(table, spec, store, seed)
+        return
+    mapping = _required(mapping)
     from data.sources import read_ledger
     from training.config import read_config
     from training.run import train as run
@@ -137,16 +157,27 @@ def train(
 
 @app.command()
 def evaluate(
-    mapping: Mapping_,
+    mapping: MaybeMapping = None,
+    table: TableFile = None,
+    spec: SpecFile = None,
     version: Annotated[str | None, typer.Option(help="Version in the registry; default the newest")] = None,
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Of a table")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=20, help="Of a table's folds")] = 1,
+    seed: Annotated[int, typer.Option(help="Of a table's folds and fits")] = 0,
     config: Config = None,
     store: Store = Path("store"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
 ) -> None:
-    """Evaluate a registered model out of time on a ledger, beside plain LightGBM on the same rows.
+    """Evaluate a registered model on a ledger beside plain LightGBM, or every model of the ladder on a table's folds.
 
     Example: `obligor evaluate ledger/mapping.toml --version 1 --json`
+
+    Example: `obligor evaluate --table applications.csv --spec spec.toml --folds 5 --repeats 1 --seed 0 --json`
     """
+    if table is not None:
+        obligor_table.evaluate(table, spec, folds, repeats, seed, as_json)
+        return
+    mapping = _required(mapping)
     from data.sources import read_ledger
     from training.config import read_config
     from training.registry import Registry

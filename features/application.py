@@ -26,9 +26,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ class Target(_Part):
     """Which column says what happened, and which of its values are a default."""
 
     column: str
-    bad: tuple[str | float, ...] = (1,)
+    bad: tuple[str | float, ...] = (1.0,)
     horizon_days: int = Field(365, ge=1, le=3650)
 
 
@@ -221,6 +221,37 @@ def _dates(column: pd.Series[Any]) -> NDArray[np.datetime64]:
 # --- encoding
 
 
+class Pair(NamedTuple):
+    """A column made of two: one over another (what is owed over the limit), or one less another."""
+
+    sign: Literal["/", "-"]
+    first: int
+    second: int
+
+    def name(self, names: Sequence[str]) -> str:
+        """Return how people call it."""
+        return f"{names[self.first]} {self.sign} {names[self.second]}"
+
+
+def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
+    """Return encoded rows with the columns of pairs behind them; what cannot be divided is missing.
+
+    Examples
+    --------
+    >>> derived(np.array([[6.0, 3.0], [1.0, 0.0]]), [Pair("/", 0, 1), Pair("-", 0, 1)]).tolist()
+    [[6.0, 3.0, 2.0, 3.0], [1.0, 0.0, nan, 1.0]]
+    """
+    found = np.empty((len(rows), rows.shape[1] + len(pairs)))
+    found[:, : rows.shape[1]] = rows
+    for place, (sign, first, second) in enumerate(pairs, start=rows.shape[1]):
+        one, two = rows[:, first], rows[:, second]
+        if sign == "-":
+            found[:, place] = one - two
+        else:
+            found[:, place] = np.divide(one, two, out=np.full(len(rows), np.nan), where=two != 0)
+    return found
+
+
 @dataclass(frozen=True)
 class Column:
     """How one column becomes numbers: itself and a code of its specials, or a code of its category."""
@@ -231,23 +262,54 @@ class Column:
     special: tuple[float, ...] = ()
     direction: int = 0
 
+    def said(self, encoded: Sequence[float]) -> str:
+        """Return what an encoded value, and the code of its special behind it, stand for.
+
+        Examples
+        --------
+        >>> Column("x", "number", special=(-9.0,)).said([float("nan"), 1.0])
+        '-9'
+        >>> Column("x", "category", ("a",)).said([0.0])
+        'a'
+        """
+        value, code = encoded[0], encoded[1] if len(encoded) > 1 else 0.0
+        if code > 0:
+            return f"{self.special[int(code) - 1]:g}"
+        if self.kind == "category":
+            return "another" if isnan(value) else self.levels[int(value)] or "missing"
+        return "missing" if isnan(value) else f"{value:g}"
+
 
 @dataclass(frozen=True)
 class Encoding:
     """How rows of a table become rows of numbers; learnt from training rows alone, kept in the bundle."""
 
     columns: tuple[Column, ...]
+    pairs: tuple[Pair, ...] = ()
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Column, slice], ...]:
+        """Each column, and each pair as a column of numbers, with its places among the encoded ones."""
+        found, place = list[tuple[Column, slice]](), 0
+        for one in (*self.columns, *(Column(pair.name(self._base), "number") for pair in self.pairs)):
+            found.append((one, slice(place, place + 1 + bool(one.special))))
+            place = found[-1][1].stop
+        return tuple(found)
+
+    @cached_property
+    def _base(self) -> tuple[str, ...]:
+        return tuple(name for one in self.columns for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The encoded columns; that of a column's special codes is named for it."""
-        return tuple(name for one in self.columns for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)])
+        """The encoded columns; that of a column's special codes is named for it, pairs come last."""
+        return (*self._base, *(pair.name(self._base) for pair in self.pairs))
 
     @cached_property
     def categorical(self) -> tuple[int, ...]:
         """The places of encoded columns that are codes."""
         kinds = {one.name: one.kind for one in self.columns}
-        return tuple(n for n, name in enumerate(self.names) if kinds.get(name, "category") == "category")
+        return tuple(n for n, name in enumerate(self._base) if kinds.get(name, "category") == "category")
 
     @cached_property
     def directions(self) -> tuple[int, ...]:
@@ -268,7 +330,7 @@ class Encoding:
                 if one.special:
                     places = np.searchsorted(one.special, np.where(is_special, values, one.special[0]))
                     parts.append(np.where(is_special, places + 1.0, 0.0))
-        return np.column_stack(parts) if parts else np.empty((len(frame), 0))
+        return derived(np.column_stack(parts) if parts else np.empty((len(frame), 0)), self.pairs)
 
     def row(self, given: Mapping[str, Any]) -> Floats:
         """Return one encoded row, shape (1, names), from a value for each column, None where not known.
@@ -289,15 +351,16 @@ class Encoding:
                 raise SchemaError("is no number", where=f"features.{one.name}", expected="a number, or null")
         return self.rows(pd.DataFrame({name: [given[name]] for name in wanted}, dtype=object))
 
-    def as_dict(self) -> list[dict[str, Any]]:
+    def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return [asdict(one) for one in self.columns]
+        return {"columns": [asdict(one) for one in self.columns], "pairs": [list(pair) for pair in self.pairs]}
 
     @classmethod
-    def from_dict(cls, found: Sequence[Mapping[str, Any]]) -> Encoding:
+    def from_dict(cls, found: Mapping[str, Any]) -> Encoding:
         """Return what `as_dict` gave."""
-        return cls(tuple(Column(**{**one, "levels": tuple(one["levels"]), "special": tuple(one["special"])})
-                         for one in found))  # fmt: skip
+        columns = tuple(Column(**{**one, "levels": tuple(one["levels"]), "special": tuple(one["special"])})
+                        for one in found["columns"])  # fmt: skip
+        return cls(columns, tuple(Pair(*pair) for pair in found["pairs"]))
 
 
 def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
@@ -371,7 +434,7 @@ def _levels(values: pd.Series[Any]) -> tuple[str, ...]:
 
 
 def _codes(values: pd.Series[Any], levels: Sequence[str]) -> Floats:
-    codes = pd.Categorical(_texts(values), categories=list(levels)).codes.astype(np.float64)
+    codes = pd.Index(list(levels), dtype=object).get_indexer(pd.Index(_texts(values), dtype=object))
     return np.where(codes < 0, np.nan, codes)
 
 

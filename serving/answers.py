@@ -26,7 +26,7 @@ from serving.champion import Champion
 from serving.entries import Entry
 from serving.promises import promises_of
 from serving.questions import DecisionRequest, OrderBody, OrderRequest
-from serving.reasons import principal_reasons
+from serving.reasons import column_reasons, principal_reasons
 from training.pd_model import NAME
 
 
@@ -235,10 +235,11 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> Known:
 
 def score_answer(champion: Champion, scored: Scored) -> bytes:
     """Return the answer to ready-made features as JSON."""
-    baseline = champion.model.reference
+    baseline, encoding = champion.model.reference, champion.model.encoding
+    told = scored.values, scored.contributions, baseline
     return orjson.dumps({
         "pd_12m": scored.pd_12m,
-        "reasons": principal_reasons((), scored.values, scored.contributions, baseline),
+        "reasons": column_reasons(*told, encoding) if encoding else principal_reasons((), *told),
         "explanation": explanation(champion, scored),
         "model": model_of(champion),
     })  # fmt: skip
@@ -249,7 +250,7 @@ def explanation(champion: Champion, scored: Scored) -> dict[str, Any]:
     baseline = champion.model.reference
     return {
         "base": champion.model.base,
-        "contributions": dict(zip(NAMES, scored.contributions, strict=True)),
+        "contributions": dict(zip(champion.model.features, scored.contributions, strict=True)),
         "margin": scored.margin,
         "calibration": champion.calibration,
         "baseline": {"population": baseline.population, "n": baseline.n},

@@ -82,6 +82,20 @@ class ChampionKeeper:
             raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
         return self._champion
 
+    def of_ledger(self) -> Champion:
+        """Return the champion where it is one of ledgers: it knows a customer's features.
+
+        Raises
+        ------
+        ModelError
+            Where there is none, or it scores tables of applications.
+        """
+        champion = self.current()
+        if champion.model.encoding:
+            raise ModelError("the champion scores applications, not customers of a ledger", where="registry",
+                             do="POST /v1/scores with its columns, or promote a model of the ledger")  # fmt: skip
+        return champion
+
     def of(self, sha256: str, version: str) -> Champion:
         """Return a model of the store by its hash, as it was when it was champion.
 

@@ -100,7 +100,7 @@ def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
     if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
         do = "run `obligor policy simulate`"
         raise SchemaError(f"more than {MOST_SIMULATED} customers", where="ledger store", do=do)
-    portfolio = portfolio_of(*active_on(engine.ledger.every(), as_of), engine.champions.current().model)
+    portfolio = portfolio_of(*active_on(engine.ledger.every(), as_of), engine.champions.of_ledger().model)
     found = simulation(portfolio, books[0], books[1], asked.customer_id)
     answer = {"from": asked.from_, "to": asked.to, "as_of": as_of, "currency": portfolio.currency,
               "movers": found.pop("movers"), "by": found}  # fmt: skip

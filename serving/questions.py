@@ -38,6 +38,7 @@ Currency = Annotated[
 ]
 Amount = Annotated[Decimal, Field(gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False)]
 AmountOrZero = Annotated[Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)]
+Text = Annotated[str, Field(max_length=500)]
 Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
 
 
@@ -364,6 +365,6 @@ class BatchRequest(Body):
 
 
 class ScoreRequest(Body):
-    """Ready-made features to score: every name of the catalogue, null where not known."""
+    """Ready-made features to score: every name of the catalogue, or every column of the table, null where not known."""
 
-    features: Annotated[dict[str, Figure | None], Field(max_length=1000)]
+    features: Annotated[dict[str, Figure | Text | None], Field(max_length=1000)]

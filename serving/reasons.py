@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from operator import itemgetter, sub
 from typing import Any
 
+from features.application import Column, Encoding
 from features.catalogue import CATALOGUE
 from policy.tables import Evaluation
 from training.baseline import Baseline
@@ -61,6 +62,38 @@ def principal_reasons(
         if total > least:
             found.append(_feature_reason(family, total, push, values, baseline, currency))
     return found
+
+
+def column_reasons(
+    values: Sequence[float], contributions: Sequence[float], baseline: Baseline, encoding: Encoding
+) -> list[dict[str, Any]]:
+    """Return at most four reasons of an application: the columns that raised its PD most against the baseline.
+
+    A column's push is that of its value and of its special codes together.
+    """
+    push = list(map(sub, contributions, baseline.contributions))
+    found = [(sum(push[part]), number, one, values[part], baseline.values[part.start])
+             for number, (one, part) in enumerate(encoding.parts, start=1)]  # fmt: skip
+    raising = sorted((row for row in found if row[0] > 0), key=lambda row: (-row[0], row[1]))
+    least = SMALLEST_SHARE * sum(row[0] for row in raising)
+    return [_column_reason(*row) for row in raising[:MOST_REASONS] if row[0] > least]
+
+
+def _column_reason(total: float, number: int, one: Column, values: Sequence[float], typical: float) -> dict[str, Any]:
+    is_number = one.kind == "number"
+    said, usual = one.said(values), one.said((typical, 0.0))
+    return {
+        "code": f"C{number:02d}",
+        "text": f"{one.name} is {said}; typical is {usual}",
+        "text_zh": f"{one.name} 为 {said}，通常为 {usual}",
+        "family": one.name,
+        "features": [one.name],
+        "feature": one.name,
+        "value": values[0] if is_number and not math.isnan(values[0]) else None,
+        "baseline": typical if is_number and not math.isnan(typical) else None,
+        "unit": None,
+        "contribution": total,
+    }
 
 
 def _feature_reason(

@@ -154,7 +154,7 @@ class Engine:
         """Answer new questions, each with an entry or the error that stops it."""
         if not requests:
             return []
-        champion = self.champions.current()
+        champion = self.champions.of_ledger()
         # 3-4. Checked requests -> known_on(as_of) -> features.
         known = self._known(requests)
         rows = _features(known)
@@ -177,14 +177,8 @@ class Engine:
             Where there is no champion.
         """
         champion, given = self.champions.current(), request.features
-        if given.keys() != set(NAMES):
-            missing, unknown = sorted(set(NAMES) - given.keys())[:5], sorted(given.keys() - set(NAMES))[:5]
-            raise SchemaError(
-                f"missing {missing}, unknown {unknown}",
-                where="features",
-                expected=f"the {len(NAMES)} names of the catalogue, null where not known",
-            )
-        row = np.array([given[name] for name in NAMES], dtype=np.float64)  # null becomes NaN
+        encoding = champion.model.encoding
+        row = encoding.row(given)[0] if encoding else _catalogue_row(given)
         (scored,) = _scored(champion.model, [row])
         return score_answer(champion, _or_raise(scored))
 
@@ -225,13 +219,13 @@ class Engine:
     def look(self, question: DecisionRequest, currencies: Sequence[str] = ()) -> Decided:
         """Decide on one customer without recording it: what orders and contacts are measured by."""
         known = self._known_one(question, None, currencies)
-        (scored,) = _scored(self.champions.current().model, _features([known]))
+        (scored,) = _scored(self.champions.of_ledger().model, _features([known]))
         return self._decided(known, None, _or_raise(scored))
 
     def _order_entry(self, request: OrderRequest, key: str | None) -> Entry:
         orders = [request.order, *request.unbilled]
         one = replace(self.look(request.question(), [order.currency for order in orders]), key=key)
-        return self.order_entry(one, request, self.champions.current(), self.new_id(), self.now())
+        return self.order_entry(one, request, self.champions.of_ledger(), self.new_id(), self.now())
 
     def order_entry(
         self, one: Decided, request: OrderRequest, champion: Champion, entry_id: str, at: datetime
@@ -333,6 +327,17 @@ def _each(work: Callable[..., Result], *columns: Sequence[Any]) -> list[Result |
         except ObligorError as made:
             found.append(made)
     return found
+
+
+def _catalogue_row(given: Mapping[str, float | str | None]) -> Floats:
+    if given.keys() != set(NAMES):
+        missing, unknown = sorted(set(NAMES) - given.keys())[:5], sorted(given.keys() - set(NAMES))[:5]
+        expected = f"the {len(NAMES)} names of the catalogue, null where not known"
+        raise SchemaError(f"missing {missing}, unknown {unknown}", where="features", expected=expected)
+    for name in NAMES:
+        if isinstance(given[name], str):
+            raise SchemaError("is no number", where=f"features.{name}", expected="a number, or null")
+    return np.array([given[name] for name in NAMES], dtype=np.float64)  # null becomes NaN
 
 
 def _features(known: Sequence[Known | ObligorError]) -> list[Floats | ObligorError]:

@@ -75,7 +75,7 @@ def worklist_answer(asked: WorklistQuery, engine: Engine) -> bytes:
 def debts_on(engine: Engine, as_of: date) -> list[Debt]:
     """Return every customer's overdue debt as it was known on a day, with what collectors agreed on."""
     known, rows = active_on(engine.ledger.every(), as_of)
-    pds, rulebook = engine.champions.current().model.predict_pd_12m(rows), in_force(engine.rulebooks, as_of)
+    pds, rulebook = engine.champions.of_ledger().model.predict_pd_12m(rows), in_force(engine.rulebooks, as_of)
     contacts = _contacts(engine, as_of - REMEMBERED, as_of)
     asked = (DecisionRequest.model_validate_json(request) for request in engine.record.last_filed(as_of))
     filed = {one.customer_id: one.file for one in asked}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import lightgbm as lgb
@@ -17,6 +18,7 @@ from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data.errors import SchemaError
+from features.application import Pair, derived
 from training.calibration import Calibration, fit_calibration, sigmoid
 from training.evaluate import resamples
 from training.scorecard import Scorecard, fit_scorecard
@@ -27,7 +29,8 @@ Ints = NDArray[np.int64]
 Folds = list[tuple[Ints, Ints]]
 FEWEST = 20  # rows of each kind
 FOLDS, PATIENCE, MOST_TREES = 5, 60, 3000
-SCORECARD, LIGHTGBM, BLEND = "scorecard", "lightgbm", "blend"
+SCORECARD, LIGHTGBM, RATIOS, BLEND = "scorecard", "lightgbm", "ratios", "blend"
+MOST_PAIRS, MOST_FREE, SCREEN_TREES = 40, 30, 150
 # Beside the scorecard. Their ways differ, so that their errors do: small trees, random cuts, pairs of columns.
 MEMBERS: dict[str, dict[str, Any]] = {
     LIGHTGBM: {"learning_rate": 0.03, "num_leaves": 8, "feature_fraction": 0.5, "lambda_l2": 20.0},
@@ -35,8 +38,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
                     "extra_trees": True},
     "pairs": {"learning_rate": 0.05, "num_leaves": 3, "feature_fraction": 0.3, "lambda_l2": 5.0},
 }  # fmt: skip
-DRAW = 0.005  # how hard a blend's weights are drawn to equal ones, per row
-ROUNDS = 200  # bootstrap samples in which a blend must win
+DRAW = 0.001  # how hard a blend's weights are drawn to equal ones, per row
+ROUNDS, INTERVAL = 200, [0.1, 0.9]  # a blend must win in nine of ten bootstrap samples
 CALIBRATIONS = ("platt", "beta", "isotonic")
 ISOTONIC_FROM = 1000  # defaults; with fewer its steps are noise
 
@@ -60,6 +63,10 @@ class Table:
     categorical: tuple[int, ...]
     directions: tuple[int, ...]
 
+    def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
+        """Return the columns' names with those of pairs behind them."""
+        return (*self.names, *(pair.name(self.names) for pair in pairs))
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -79,7 +86,9 @@ class Ladder:
     weights : dict
         Of the blend's members.
     gain : tuple of float
-        What the blend gains in log loss over the best rung below, with its 95% interval.
+        What the blend gains in log loss over the best rung below it, with its 80% interval.
+    pairs : tuple of Pair
+        The columns of two that `ratios` and the blend read behind the others.
     """
 
     rungs: Mapping[str, Rung]
@@ -87,6 +96,7 @@ class Ladder:
     scorecard: Scorecard
     weights: Mapping[str, float]
     gain: tuple[float, float, float]
+    pairs: tuple[Pair, ...]
 
 
 def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -> Ladder:
@@ -109,12 +119,14 @@ def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -
     bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < 100_000 else 1)
     for name in MEMBERS:
         texts[name], margins[name] = _fit_trees(table, folds, MEMBERS[name], seed, threads, bags)
+    pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
     weights, constant, blend_margin = _blend(margins, table.label, folds)
-    texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant, table.names)
+    texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant,
+                           table.names_with(pairs))  # fmt: skip
     margins[BLEND] = blend_margin
     rungs = {name: _rung(texts[name], margins[name], table.label, folds) for name in texts}
     chosen, gain = _choose(rungs, table.label, table.groups, seed)
-    return Ladder(rungs, chosen, card, weights, gain)
+    return Ladder(rungs, chosen, card, weights, gain, pairs)
 
 
 def folds_of(label: Ints, groups: Ints, n: int, seed: int) -> Folds:
@@ -143,8 +155,7 @@ def _fit_trees(
 ) -> tuple[str, Floats]:
     """One kind of trees: their number chosen on the folds, then fitted on all rows with several seeds."""
     parameters = {**_common(table, threads), **choices}
-    rows = lgb.Dataset(table.rows, table.label, categorical_feature=list(table.categorical), free_raw_data=False,
-                       params={"verbose": -1})  # fmt: skip
+    rows = _dataset(table.rows, table.label, table)
     tuned: dict[str, Any] = lgb.cv(
         parameters | {"seed": seed}, rows, num_boost_round=MOST_TREES, folds=folds, return_cvbooster=True,
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
@@ -155,6 +166,54 @@ def _fit_trees(
         margin[held] = booster.predict(table.rows[held], raw_score=True, num_iteration=n_trees, num_threads=threads)
     fits = [lgb.train(parameters | {"seed": seed + bag}, rows, n_trees).model_to_string() for bag in range(bags)]
     return blended([(text, 1 / bags) for text in fits], 0.0, table.names), margin
+
+
+def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) -> tuple[tuple[Pair, ...], str, Floats]:
+    """LightGBM with columns of two beside the others; which, each fold finds out on its own rows."""
+    parameters = {**_common(table, threads), **MEMBERS[LIGHTGBM], "seed": seed}
+    boosters, best, found = list[lgb.Booster](), list[int](), list[Floats]()
+    for fit, held in folds:
+        rows = derived(table.rows, _screened(table, fit, parameters))
+        parameters["monotone_constraints"] = _padded(table, rows)
+        learnt = _dataset(rows[fit], table.label[fit], table)
+        booster = lgb.train(parameters, learnt, MOST_TREES, [learnt.create_valid(rows[held], table.label[held])],
+                            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)])  # fmt: skip
+        boosters.append(booster)
+        best.append(booster.best_iteration)
+        found.append(rows[held])
+    n_trees, margin = max(int(np.median(best)), 1), np.empty(len(table.label))
+    for booster, rows, (_, held) in zip(boosters, found, folds, strict=True):
+        margin[held] = booster.predict(rows, raw_score=True, num_iteration=n_trees, num_threads=threads)
+    pairs = _screened(table, np.arange(len(table.label)), parameters)
+    rows = derived(table.rows, pairs)
+    parameters["monotone_constraints"] = _padded(table, rows)
+    learnt = _dataset(rows, table.label, table)
+    texts = [lgb.train(parameters | {"seed": seed + bag}, learnt, n_trees).model_to_string() for bag in range(bags)]
+    return pairs, blended([(text, 1 / bags) for text in texts], 0.0, table.names_with(pairs)), margin
+
+
+def _screened(table: Table, fit: Ints, parameters: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """The pairs that trees gain most from; columns with a direction keep it, so they are in none."""
+    free = [n for n in range(len(table.names)) if n not in table.categorical and not table.directions[n]]
+    free = free[:MOST_FREE] if len(free) > MOST_FREE else free
+    pairs = [Pair("/", one, two) for one in free for two in free if one != two]
+    pairs += [Pair("-", one, two) for one, two in combinations(free, 2)]
+    if not pairs:
+        return ()
+    rows = derived(table.rows[fit], pairs)
+    quick = {**parameters, "feature_fraction": 0.2, "learning_rate": 0.05, "monotone_constraints": _padded(table, rows)}
+    screen = lgb.train(quick, _dataset(rows, table.label[fit], table), SCREEN_TREES)
+    gain = screen.feature_importance("gain")[len(table.names) :]
+    return tuple(pairs[n] for n in np.argsort(-gain, kind="stable")[:MOST_PAIRS] if gain[n] > 0)
+
+
+def _dataset(rows: Floats, label: Ints, table: Table) -> lgb.Dataset:
+    return lgb.Dataset(rows, label, categorical_feature=list(table.categorical), free_raw_data=False,
+                       params={"verbose": -1})  # fmt: skip
+
+
+def _padded(table: Table, rows: Floats) -> list[int]:
+    return [*table.directions, *[0] * (rows.shape[1] - len(table.directions))]
 
 
 def _common(table: Table, threads: int) -> dict[str, Any]:
@@ -213,7 +272,7 @@ def _choose(rungs: Mapping[str, Rung], label: Ints, groups: Ints, seed: int) -> 
     best = min((SCORECARD, LIGHTGBM), key=lambda name: losses[name].mean())
     gains = losses[best] - losses[BLEND]
     draws = [float((weight * gains).sum() / weight.sum()) for weight in resamples(groups, ROUNDS, seed)]
-    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    low, high = np.quantile(draws, INTERVAL).tolist()
     return BLEND if low > 0 else best, (float(gains.mean()), low, high)
 
 

@@ -179,7 +179,11 @@ class Registry:
             found.append(f"Gini {own['gini']:.3f} does not rank at all")
         champion = self.champion()
         if champion and champion != version:
-            gap = difference(pd_, self.model(champion).predict_pd(matrix), label, customers, 300, 0)
+            old = self.model(champion)
+            if old.features != tuple(rows.columns.drop(["label", "customer"])):
+                found.append(f"the champion (version {champion}) has other columns: they cannot be compared")
+                return found
+            gap = difference(pd_, old.predict_pd(matrix), label, customers, 300, 0)
             if gap["gini"].high < 0:
                 found.append(f"Gini is below the champion's (version {champion}) by {gap['gini']}")
             if gap["brier"].low > 0:

@@ -95,7 +95,8 @@ class Scorecard:
         """Return the scorecard as a LightGBM model: a tree per column, so that it is served and explained like any."""
         trees = []
         for bins, coefficient in zip(self.bins, self.coefficients, strict=True):
-            values, counts = (-coefficient * bins.woe).tolist(), (bins.goods + bins.bads).tolist()
+            values = (-coefficient * bins.woe).tolist()
+            counts = np.maximum(bins.goods + bins.bads, 1).tolist()  # LightGBM divides by them
             if coefficient and bins.thresholds is None:
                 trees.append(category_tree(bins.feature, values, counts))
             elif coefficient:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features.application import Applications, Encoding, Spec, fit_encoding
 from training.baseline import choose_baseline
 from training.evaluate import Interval, figures, with_intervals
-from training.ladder import Ladder, Rung, Table, fit_ladder, folds_of
+from training.ladder import BLEND, RATIOS, Ladder, Table, fit_ladder, folds_of
 from training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
@@ -48,9 +48,14 @@ class TableModel:
 
     def model(self, name: str | None = None) -> PdModel:
         """Return a rung as a model; by default the one that was chosen."""
-        rung: Rung = self.ladder.rungs[name or self.ladder.chosen]
-        horizon = self.spec.target.horizon_days
-        return PdModel(rung.text, rung.calibration, self.encoding.names, horizon, {}, encoding=self.encoding)
+        name = name or self.ladder.chosen
+        rung, horizon = self.ladder.rungs[name], self.spec.target.horizon_days
+        encoding = self.encoding_of(name)
+        return PdModel(rung.text, rung.calibration, encoding.names, horizon, {}, encoding=encoding)
+
+    def encoding_of(self, name: str) -> Encoding:
+        """Return how rows become numbers for a rung: two of them read pairs of columns too."""
+        return replace(self.encoding, pairs=self.ladder.pairs) if name in (RATIOS, BLEND) else self.encoding
 
 
 def fit_table(data: Applications, seed: int, threads: int | None = None) -> TableModel:
@@ -118,8 +123,9 @@ def _fold(job: tuple[Applications, Applications, int]) -> Fold:
     """One fold, in a process of its own: the PDs of every rung on rows it has not seen."""
     fit, held, seed = job
     fitted = fit_table(fit, seed, threads=1)
-    rows = fitted.encoding.rows(held.frame)
-    pds = {name: fitted.model(name).predict_pd(rows) for name in fitted.ladder.rungs}
+    pds = {
+        name: fitted.model(name).predict_pd(fitted.encoding_of(name).rows(held.frame)) for name in fitted.ladder.rungs
+    }
     return {**pds, PROMOTED: pds[fitted.ladder.chosen]}, fitted.ladder.chosen
 
 
@@ -157,11 +163,12 @@ def train_table(data: Applications, store: Path, *, at: datetime, seed: int = 7,
 
     fit, test = split(data, seed)
     fitted = fit_table(fit, seed)
-    rows = fitted.encoding.rows(test.frame)
-    found = {name: with_intervals(fitted.model(name).predict_pd(rows), test.label, test.groups, ROUNDS, seed)
+    rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
+    found = {name: with_intervals(fitted.model(name).predict_pd(rows[name]), test.label, test.groups, ROUNDS, seed)
              for name in fitted.ladder.rungs}  # fmt: skip
     model = _finished(fitted, fit, found, seed)
-    test_rows = pd.DataFrame(rows, columns=list(fitted.encoding.names)).assign(label=test.label, customer=test.groups)
+    test_rows = pd.DataFrame(rows[fitted.ladder.chosen], columns=list(model.features))
+    test_rows = test_rows.assign(label=test.label, customer=test.groups)
     metrics = {f"{name}_{figure}": interval.value for name, of in found.items() for figure, interval in of.items()}
     metrics |= {figure: interval.value for figure, interval in found[fitted.ladder.chosen].items()}
     version = Registry(store).log_run(
@@ -183,4 +190,4 @@ def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, Mapping
         "figures": {name: interval.value for name, interval in found[ladder.chosen].items()},
     }  # fmt: skip
     return replace(model, about=about, baseline=choose_baseline(
-        fitted.encoding.rows(fit.frame.iloc[np.sort(drawn)]), model.explain, None))  # fmt: skip
+        fitted.encoding_of(ladder.chosen).rows(fit.frame.iloc[np.sort(drawn)]), model.explain, None))  # fmt: skip
