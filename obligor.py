@@ -141,7 +141,7 @@ def train(
     Example: `obligor train --table applications.csv --spec spec.toml`
     """
     if table is not None:
-        obligor_table.train(table, spec, store, seed)
+        obligor_table.train(table, spec, store, report, seed)
         return
     mapping = _required(mapping)
     from data.sources import read_ledger

@@ -62,7 +62,7 @@ def read(table: Path, spec: Path | None) -> Applications:
     return applications(frame, Spec.model_validate(tomllib.loads(found.text(table.stem))))
 
 
-def train(table: Path, spec: Path | None, store: Path, seed: int) -> None:
+def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int) -> None:
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
     from training.table import train_table
 
@@ -77,8 +77,15 @@ def train(table: Path, spec: Path | None, store: Path, seed: int) -> None:
         mark = "[b]" if name == trained.fitted.ladder.chosen else ""
         shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in SHOWN))
     out.print(shown)
-    gain = trained.fitted.ladder.gain
+    ladder = trained.fitted.ladder
+    report.mkdir(parents=True, exist_ok=True)
+    trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
+    rungs = {name: {figure: vars(interval) for figure, interval in of.items()} for name, of in trained.figures.items()}
+    said = {"version": trained.version, "chosen": ladder.chosen, "weights": dict(ladder.weights), "rungs": rungs}
+    (report / "figures.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+    gain = ladder.gain
     out.print(f"the blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss over the best rung below it")
+    out.print(f"{report}: scorecard.csv (points), figures.json")
     out.print(f"version [b]{trained.version}[/b], {trained.fitted.ladder.chosen}, challenger")
     out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" --store {store}')
 

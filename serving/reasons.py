@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from operator import itemgetter, sub
 from typing import Any
 
-from features.application import Column, Encoding
 from features.catalogue import CATALOGUE
+from features.encoding import Column, Encoding
 from policy.tables import Evaluation
 from training.baseline import Baseline
 

@@ -118,7 +118,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_readmes_commands_exist_with_their_options() -> None:
-    commands = re.findall(r"^(?:\$ )?obligor ((?:policy|audit|keys) \w+|\w+)(.*)$", README, re.MULTILINE)
+    commands = re.findall(r"^(?:\$ )?obligor ((?:policy|audit|keys|spec) \w+|\w+)(.*)$", README, re.MULTILINE)
     assert {name for name, _ in commands} >= {
         "simulate",
         "check",

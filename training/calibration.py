@@ -87,7 +87,9 @@ def fit_calibration(kind: str, margin: Floats, label: NDArray[np.int64]) -> Cali
         return Calibration("identity")
     if kind == "platt":
         fit = _logistic(margin[:, None], label)
-        slope = max(float(fit.coef_[0, 0]), 0.0)
+        slope = float(fit.coef_[0, 0])
+        if slope <= 0:  # the margin says nothing: everybody has the base rate, which the fitted intercept is not
+            return Calibration("platt", (0.0, float(np.log(label.mean() / (1 - label.mean())))))
         return Calibration("platt", (slope, float(fit.intercept_[0])))
     if kind == "beta":
         columns = np.column_stack([-np.logaddexp(0, -margin), np.logaddexp(0, margin)])

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.errors import SchemaError
-from features.application import is_bad, kind_of, numbers
+from features.application import is_bad
+from features.encoding import kind_of, numbers, texts
 from training.evaluate import auc
 
 Ints = NDArray[np.int64]
@@ -135,7 +136,7 @@ def _auc_alone(values: pd.Series[Any], kind: str, label: Ints) -> float:
         column = numbers(values)
         found = auc(np.nan_to_num(column, nan=np.nanmedian(column) if np.isfinite(column).any() else 0.0), label)
         return max(found, 1 - found)
-    codes = pd.factorize(values.astype(str))[0]
+    codes = pd.factorize(texts(values))[0]
     counts, bads = np.bincount(codes), np.bincount(codes, label)
     others = np.maximum(counts[codes] - 1, 1)
     return auc((bads[codes] - label + label.mean()) / (others + 1), label)
@@ -144,9 +145,9 @@ def _auc_alone(values: pd.Series[Any], kind: str, label: Ints) -> float:
 def _look_for_codes(frame: pd.DataFrame, found: Inferred) -> None:
     """Codes among numbers: values far from all others, in many rows."""
     aside = {found.target, *found.id, *found.leaks, *found.forbidden, found.date}
+    columns = [numbers(frame[name]) for name in frame if name not in aside and kind_of(frame[name]) == "number"]
     for code in _CODES:
-        if any(_is_code(numbers(frame[name]), code) for name in frame
-               if name not in aside and kind_of(frame[name]) == "number"):  # fmt: skip
+        if any(_is_code(column, code) for column in columns):
             found.special.append(code)
     if found.special:
         found.warnings.append(f"{found.special} look like codes, not numbers: taken for special values")

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data.errors import SchemaError
-from features.application import Pair, derived
+from features.encoding import Pair, derived
 from training.calibration import Calibration, fit_calibration, sigmoid
 from training.evaluate import resamples
 from training.scorecard import Scorecard, fit_scorecard
@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 Folds = list[tuple[Ints, Ints]]
 FEWEST = 20  # rows of each kind
 FOLDS, PATIENCE, MOST_TREES = 5, 60, 3000
+MANY, FOLDS_OF_MANY = 50_000, 3  # so many rows need fewer folds, and no small steps
 SCORECARD, LIGHTGBM, RATIOS, BLEND = "scorecard", "lightgbm", "ratios", "blend"
 MOST_PAIRS, MOST_FREE, SCREEN_TREES = 40, 30, 150
 # Beside the scorecard. Their ways differ, so that their errors do: small trees, random cuts, pairs of columns.
@@ -113,10 +114,10 @@ def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -
         Where there are too few rows of one kind.
     """
     _require_both(table.label)
-    folds = folds_of(table.label, table.groups, FOLDS, seed)
+    folds = folds_of(table.label, table.groups, FOLDS if len(table.label) < MANY else FOLDS_OF_MANY, seed)
     card, card_margin = _fit_card(table, folds)
     texts, margins = {SCORECARD: card.text()}, {SCORECARD: card_margin}
-    bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < 100_000 else 1)
+    bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < MANY else 1)
     for name in MEMBERS:
         texts[name], margins[name] = _fit_trees(table, folds, MEMBERS[name], seed, threads, bags)
     pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
@@ -155,6 +156,7 @@ def _fit_trees(
 ) -> tuple[str, Floats]:
     """One kind of trees: their number chosen on the folds, then fitted on all rows with several seeds."""
     parameters = {**_common(table, threads), **choices}
+    parameters["learning_rate"] *= 1 if len(table.label) < MANY else 2
     rows = _dataset(table.rows, table.label, table)
     tuned: dict[str, Any] = lgb.cv(
         parameters | {"seed": seed}, rows, num_boost_round=MOST_TREES, folds=folds, return_cvbooster=True,
@@ -171,6 +173,7 @@ def _fit_trees(
 def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) -> tuple[tuple[Pair, ...], str, Floats]:
     """LightGBM with columns of two beside the others; which, each fold finds out on its own rows."""
     parameters = {**_common(table, threads), **MEMBERS[LIGHTGBM], "seed": seed}
+    parameters["learning_rate"] *= 1 if len(table.label) < MANY else 2
     boosters, best, found = list[lgb.Booster](), list[int](), list[Floats]()
     for fit, held in folds:
         rows = derived(table.rows, _screened(table, fit, parameters))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data.errors import ModelError
 from data.keys import holds, public_key
 from features import catalogue
-from features.application import Encoding
+from features.encoding import Encoding
 from training.baseline import Baseline
 from training.calibration import Calibration
 from training.treeshap import TreeShap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.application import Applications, Encoding, Spec, fit_encoding
+from features.application import Applications, Spec
+from features.encoding import Encoding, fit_encoding
 from training.baseline import choose_baseline
 from training.evaluate import Interval, figures, with_intervals
 from training.ladder import BLEND, RATIOS, Ladder, Table, fit_ladder, folds_of
@@ -52,6 +53,15 @@ class TableModel:
         rung, horizon = self.ladder.rungs[name], self.spec.target.horizon_days
         encoding = self.encoding_of(name)
         return PdModel(rung.text, rung.calibration, encoding.names, horizon, {}, encoding=encoding)
+
+    def points(self) -> pd.DataFrame:
+        """Return the printed scorecard, a row per bin; see `Scorecard.points`."""
+        labels = list[Sequence[str]]()
+        for one, _ in self.encoding.parts:
+            labels.append(one.levels)
+            if one.special:
+                labels.append(("an ordinary number", *(f"{code:g}" for code in one.special)))
+        return self.ladder.scorecard.points(labels)
 
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a rung: two of them read pairs of columns too."""

@@ -10,16 +10,8 @@ import pandas as pd
 import pytest
 
 from data.errors import SchemaError
-from features.application import (
-    Encoding,
-    Pair,
-    Spec,
-    applications,
-    fit_encoding,
-    kind_of,
-    read_frame,
-    read_spec,
-)
+from features.application import Spec, applications, read_frame, read_spec
+from features.encoding import Encoding, Pair, fit_encoding, kind_of
 from training.infer import infer_spec
 
 SPEC = Spec.model_validate({"target": {"column": "y", "bad": ["Bad"]}, "table": {"special": [-9]}})
@@ -72,10 +64,11 @@ def test_one_row_of_a_payload_is_checked() -> None:
     ("values", "kind"),
     [
         ([1, 2, None], "number"), (["1%", "20%"], "number"), (["a", "b"], "category"), ([True, False], "number"),
+        (["Jan-2010", "Dec 2011"] * 3, "category"), ([f"Mar-{year}" for year in range(1900, 2000)], "dates"),
         ([f"2024-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 20)], "dates"),
         ([f"free text {n}" for n in range(300)], "texts, nearly each its own"),
     ],
-    ids=["numbers", "percent", "words", "booleans", "dates", "texts"],
+    ids=["numbers", "percent", "words", "booleans", "few months", "months", "dates", "texts"],
 )  # fmt: skip
 def test_what_a_column_is(values: list[object], kind: str) -> None:
     assert kind_of(pd.Series(values)) == kind

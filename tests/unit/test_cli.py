@@ -43,7 +43,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("group", "command"),
-    [*(("policy", name) for name in POLICY), *(("audit", name) for name in AUDIT), *(("keys", name) for name in KEYS)],
+    [
+        *(("policy", name) for name in POLICY),
+        *(("audit", name) for name in AUDIT),
+        *(("keys", name) for name in KEYS),
+        ("spec", "infer"),
+    ],
 )
 def test_every_command_of_a_group_has_help_with_an_example(group: str, command: str) -> None:
     text = run(group, command, "--help").stdout

@@ -36,9 +36,10 @@ def made(n: int = 700, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     income, owed, limit = rng.lognormal(8, 0.5, n), rng.lognormal(7, 1, n), rng.lognormal(7.5, 0.7, n)
     town, sex = rng.choice(["north", "south", "west", "east"], n, p=[0.4, 0.3, 0.28, 0.02]), rng.choice(["f", "m"], n)
-    margin = -1.2 - 1.2 * (np.log(income) - 8) + 1.0 * np.log(owed / limit) + 0.8 * (town == "south")
+    is_special = rng.random(n) < 0.1
+    margin = 1.5 * is_special - 1.2 - 1.2 * (np.log(income) - 8) + 1.0 * np.log(owed / limit) + 0.8 * (town == "south")
     bad = rng.random(n) < 1 / (1 + np.exp(-margin))
-    income = np.where(rng.random(n) < 0.05, -9, income)
+    income = np.where(is_special, -9, income)
     noise = {f"noise_{k}": rng.normal(size=n) for k in range(3)}
     return pd.DataFrame({"income": income, "owed": owed, "limit": limit, "town": town, **noise, "sex": sex,
                          "bad": bad.astype(int)})  # fmt: skip
@@ -84,7 +85,9 @@ def test_the_scorecards_trees_say_what_its_formula_says(fitted: TableModel, data
     for some in (rows, np.full_like(unseen, np.nan), unseen):
         np.testing.assert_allclose(fitted.model(SCORECARD).margin(some), card.margin(some), atol=1e-12)
     assert (card.coefficients >= 0).all()
-    points = card.points([one.levels for one, part in fitted.encoding.parts for _ in range(part.start, part.stop)])
+    points = fitted.points()
+    assert {"an ordinary number", "-9"} <= set(points.loc[points["feature"] == "income=special", "bin"])
+    assert {"north", "south", "another"} <= set(points.loc[points["feature"] == "town", "bin"])
     score = 600 + 20 / np.log(2) * (-card.margin(rows[:1])[0] - np.log(50))
     total = sum(
         of["points"].iloc[int(bins.place(rows[:1, bins.feature])[0])]
@@ -253,10 +256,13 @@ def test_a_table_goes_from_a_file_to_a_version(tmp_path: Path, monkeypatch: pyte
     shown = run("spec", "infer", file, "--target", "bad", "--out", spec)
     assert shown.exit_code == 0
     assert "forbidden" in shown.output
-    trained = run("train", "--table", file, "--spec", spec, "--store", store)
+    trained = run("train", "--table", file, "--spec", spec, "--store", store, "--report", tmp_path / "report")
     assert trained.exit_code == 0, trained.output
     assert "blend" in trained.stdout
     assert "version 1" in trained.stdout
+    assert (tmp_path / "report" / "scorecard.csv").read_text().startswith("feature,bin,rows,default_rate,woe,iv,points")
+    figures = json.loads((tmp_path / "report" / "figures.json").read_text())
+    assert figures["rungs"]["blend"]["auc"]["low"] < figures["rungs"]["blend"]["auc"]["high"]
     found = json.loads(run("evaluate", "--table", file, "--spec", spec, "--folds", "2", "--json").stdout)
     assert {"auc", "gini", "ks", "brier", "brier_constant", "log_loss", "ece", "calibration_slope"} <= set(
         found["promoted"]

@@ -19,7 +19,7 @@ from data.simulate import Simulation, simulate_ledger
 from features.build import build_features
 from features.catalogue import CATALOGUE
 from tests.conftest import NOW, SIGNER
-from training.calibration import Calibration
+from training.calibration import Calibration, fit_calibration
 from training.config import TrainingConfig, read_config
 from training.fit import fit_model
 from training.pd_model import PdModel, load_bundle
@@ -292,3 +292,11 @@ def test_a_model_nobody_can_explain_is_refused() -> None:
     model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
     with pytest.raises(ModelError, match=r"cannot be explained.*linear trees"):
         model.explain(rows[:9])
+
+
+@pytest.mark.parametrize("kind", ["platt", "beta"])
+def test_a_margin_that_says_nothing_or_the_contrary_gives_everybody_the_base_rate(kind: str) -> None:
+    """The intercept of a fit with a falling line is not the base rate."""
+    margin, label = np.linspace(-4, 4, 2000), (np.linspace(0, 1, 2000) < 0.02).astype(np.int64)
+    pds = fit_calibration(kind, margin, label)(margin)
+    np.testing.assert_allclose(pds, label.mean(), rtol=1e-6)
