@@ -141,8 +141,8 @@ class Replay:
         return not self.differences
 
 
-def replay(entry_id: str, engine: Engine) -> Replay:
-    """Make a decision or order check again with the model, rules and inputs of its day.
+def computed(entry_id: str, engine: Engine) -> Kept:
+    """Return a decision or an order check; what a person did is no such thing.
 
     Raises
     ------
@@ -150,12 +150,22 @@ def replay(entry_id: str, engine: Engine) -> Replay:
         Where there is no such entry, or its customer was erased.
     SchemaError
         Where the entry is nothing that was computed.
-    ModelError, PolicyError
-        Where model or rules of that day are not in the store any more.
     """
     kept = engine.record.kept(entry_id)
     if kept.kind not in ("decision", "order"):
         raise SchemaError(f"a {kept.kind} is not computed", where="decision_id", expected="a decision or order check")
+    return kept
+
+
+def replay(entry_id: str, engine: Engine) -> Replay:
+    """Make a decision or order check again with the model, rules and inputs of its day.
+
+    Raises
+    ------
+    ModelError, PolicyError
+        Where model or rules of that day are not in the store any more; otherwise as `computed`.
+    """
+    kept = computed(entry_id, engine)
     again = _made_again(kept, engine)
     if again == kept.body:
         return Replay(entry_id, ())

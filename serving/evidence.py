@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 import rfc8785
 
-from data.errors import RecordError, SchemaError
-from serving.audit import replay
+from data.errors import RecordError
+from serving.audit import computed, replay
 from serving.notice import notice
 from serving.scoring import Engine
 from training.pd_model import FILES, MANIFEST, SIGNATURE
@@ -45,16 +45,10 @@ def evidence(entry_id: str, engine: Engine) -> bytes:
 
     Raises
     ------
-    UnknownDecisionError, ErasedError
-        Where there is no such entry, or its customer was erased.
-    SchemaError
-        Where the entry is nothing that was computed.
-    ModelError, PolicyError
-        Where model or rules of that day are not in the store any more.
+    ObligorError
+        As `computed` and `replay`.
     """
-    kept = engine.record.kept(entry_id)
-    if kept.kind not in ("decision", "order"):
-        raise SchemaError(f"a {kept.kind} is not computed", where="decision_id", expected="a decision or order check")
+    kept = computed(entry_id, engine)
     answer = orjson.loads(kept.body)
     found = replay(entry_id, engine)
     files = {
