@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
 out, told = Console(), Console(stderr=True)
+WITH_INTERVALS = ("auc", "brier", "log_loss", "calibration_slope")
 SHOWN = ("auc", "gini", "ks", "brier", "log_loss", "ece", "calibration_slope")
 
 
@@ -38,7 +40,7 @@ def infer(
 
     found = infer_spec(read_frame(file), target, bad)
     for warning in found.warnings:
-        told.print(f"[yellow]warning[/yellow] {warning}", highlight=False)
+        told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
     if path is None:
         typer.echo(found.text(file.stem), nl=False)
     else:
@@ -58,7 +60,7 @@ def read(table: Path, spec: Path | None) -> Applications:
 
     found = infer_spec(frame)
     for warning in found.warnings:
-        told.print(f"[yellow]warning[/yellow] {warning}", highlight=False)
+        told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
     return applications(frame, Spec.model_validate(tomllib.loads(found.text(table.stem))))
 
 
@@ -71,11 +73,11 @@ def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int) 
     with told.status(f"training on {len(data):,} applications"):
         trained = train_table(data, store, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint)
     for finding in trained.fitted.findings:
-        told.print(finding, highlight=False)
-    shown = Table("rung", *SHOWN, title=f"{trained.rows:,} rows it has not seen, 95% intervals")
+        told.print(escape(finding), highlight=False)
+    shown = Table("rung", *WITH_INTERVALS, title=f"{trained.rows:,} rows it has not seen, 95% intervals")
     for name, of in trained.figures.items():
         mark = "[b]" if name == trained.fitted.ladder.chosen else ""
-        shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in SHOWN))
+        shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in WITH_INTERVALS))
     out.print(shown)
     ladder = trained.fitted.ladder
     report.mkdir(parents=True, exist_ok=True)
