@@ -48,7 +48,7 @@ class Bins:
         Examples
         --------
         >>> Bins(0, np.array([1.0]), np.array([900, 100, 0]), np.array([30, 70, 0])).woe.round(3).tolist()
-        [1.072, -1.698, 0.0]
+        [1.079, -1.872, 0.0]
         """
         rate = self.bads.sum() / (self.goods.sum() + self.bads.sum())
         drawn = (self.bads + PSEUDO_ROWS * rate) / (self.goods + self.bads + PSEUDO_ROWS)
