@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from features.application import Applications
+    from training.infer import Inferred
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
 out, told = Console(), Console(stderr=True)
@@ -39,8 +41,7 @@ def infer(
     from training.infer import infer_spec
 
     found = infer_spec(read_frame(file), target, bad)
-    for warning in found.warnings:
-        told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
+    _warn(found)
     if path is None:
         typer.echo(found.text(file.stem), nl=False)
     else:
@@ -56,12 +57,14 @@ def read(table: Path, spec: Path | None) -> Applications:
     frame = read_frame(table)
     if spec is not None:
         return applications(frame, read_spec(spec))
-    import tomllib
-
     found = infer_spec(frame)
+    _warn(found)
+    return applications(frame, Spec.model_validate(tomllib.loads(found.text(table.stem))))
+
+
+def _warn(found: Inferred) -> None:
     for warning in found.warnings:
         told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
-    return applications(frame, Spec.model_validate(tomllib.loads(found.text(table.stem))))
 
 
 def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -84,6 +84,23 @@ def holds(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def is_signed(signature: bytes, text: bytes, keys: Sequence[Ed25519PublicKey]) -> bool:
+    """Return whether a signature, in hexadecimal digits as it lies in a file, is that of one of the keys.
+
+    Examples
+    --------
+    >>> signer = Signer(bytes(32))
+    >>> keys = [public_key(signer.public, "example")]
+    >>> [is_signed(one, b"text", keys) for one in (signer.sign(b"text").hex().encode(), b"no digits", b"")]
+    [True, False, False]
+    """
+    try:
+        found = bytes.fromhex(signature.decode("ascii"))
+    except ValueError:
+        return False
+    return any(holds(key, found, text) for key in keys)
 
 
 def key_file(path: Path, random: Random) -> bytes:

@@ -16,7 +16,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from data.errors import AsOfError, PolicyError
-from data.keys import Signer, holds
+from data.keys import Signer, is_signed
 from policy.tables import Table, compile_table
 
 RULES = Path(__file__).parent / "rules"
@@ -197,12 +197,8 @@ def release_rulebook(folder: Path, by: str, because: str, at: datetime, signer: 
 
 
 def _require_signature(folder: Path, trusted: Sequence[Ed25519PublicKey]) -> None:
-    try:
-        signature = bytes.fromhex(_read(folder / SIGNATURE).decode("ascii"))
-    except ValueError:
-        signature = b""
     text = _signed(digest_of(folder), _read(folder / RELEASE))
-    if not any(holds(key, signature, text) for key in trusted):
+    if not is_signed(_read(folder / SIGNATURE), text, trusted):
         do = "release it with the key of OBLIGOR_RELEASE_KEY, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
         raise PolicyError(f"is not signed by any of {len(trusted)} trusted keys", where=folder.name, do=do)
 

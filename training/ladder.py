@@ -155,8 +155,7 @@ def _fit_trees(
     table: Table, folds: Folds, choices: Mapping[str, Any], seed: int, threads: int, bags: int
 ) -> tuple[str, Floats]:
     """One kind of trees: their number chosen on the folds, then fitted on all rows with several seeds."""
-    parameters = {**_common(table, threads), **choices}
-    parameters["learning_rate"] *= 1 if len(table.label) < MANY else 2
+    parameters = _parameters(table, choices, threads)
     rows = _dataset(table.rows, table.label, table)
     tuned: dict[str, Any] = lgb.cv(
         parameters | {"seed": seed}, rows, num_boost_round=MOST_TREES, folds=folds, return_cvbooster=True,
@@ -166,14 +165,12 @@ def _fit_trees(
     margin = np.empty(len(table.label))
     for booster, (_, held) in zip(tuned["cvbooster"].boosters, folds, strict=True):
         margin[held] = booster.predict(table.rows[held], raw_score=True, num_iteration=n_trees, num_threads=threads)
-    fits = [lgb.train(parameters | {"seed": seed + bag}, rows, n_trees).model_to_string() for bag in range(bags)]
-    return blended([(text, 1 / bags) for text in fits], 0.0, table.names), margin
+    return _bagged(parameters, rows, n_trees, seed, bags, table.names), margin
 
 
 def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) -> tuple[tuple[Pair, ...], str, Floats]:
     """LightGBM with columns of two beside the others; which, each fold finds out on its own rows."""
-    parameters = {**_common(table, threads), **MEMBERS[LIGHTGBM], "seed": seed}
-    parameters["learning_rate"] *= 1 if len(table.label) < MANY else 2
+    parameters = _parameters(table, MEMBERS[LIGHTGBM], threads) | {"seed": seed}
     boosters, best, found = list[lgb.Booster](), list[int](), list[Floats]()
     for fit, held in folds:
         rows = derived(table.rows, _screened(table, fit, parameters))
@@ -191,14 +188,13 @@ def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) 
     rows = derived(table.rows, pairs)
     parameters["monotone_constraints"] = _padded(table, rows)
     learnt = _dataset(rows, table.label, table)
-    texts = [lgb.train(parameters | {"seed": seed + bag}, learnt, n_trees).model_to_string() for bag in range(bags)]
-    return pairs, blended([(text, 1 / bags) for text in texts], 0.0, table.names_with(pairs)), margin
+    return pairs, _bagged(parameters, learnt, n_trees, seed, bags, table.names_with(pairs)), margin
 
 
 def _screened(table: Table, fit: Ints, parameters: Mapping[str, Any]) -> tuple[Pair, ...]:
     """The pairs that trees gain most from; columns with a direction keep it, so they are in none."""
     free = [n for n in range(len(table.names)) if n not in table.categorical and not table.directions[n]]
-    free = free[:MOST_FREE] if len(free) > MOST_FREE else free
+    free = free[:MOST_FREE]
     pairs = [Pair("/", one, two) for one in free for two in free if one != two]
     pairs += [Pair("-", one, two) for one, two in combinations(free, 2)]
     if not pairs:
@@ -219,9 +215,19 @@ def _padded(table: Table, rows: Floats) -> list[int]:
     return [*table.directions, *[0] * (rows.shape[1] - len(table.directions))]
 
 
-def _common(table: Table, threads: int) -> dict[str, Any]:
-    """What all trees share; leaves grow with the number of rows."""
+def _bagged(
+    parameters: Mapping[str, Any], rows: lgb.Dataset, n_trees: int, seed: int, bags: int, names: Sequence[str]
+) -> str:
+    """The mean of fits over as many seeds."""
+    fits = [lgb.train({**parameters, "seed": seed + bag}, rows, n_trees).model_to_string() for bag in range(bags)]
+    return blended([(text, 1 / bags) for text in fits], 0.0, names)
+
+
+def _parameters(table: Table, choices: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """One kind of trees and what all share; leaves grow with the number of rows, and with many so do the steps."""
+    pace = 1 if len(table.label) < MANY else 2
     return {
+        **choices, "learning_rate": pace * choices["learning_rate"],
         "objective": "binary", "metric": "binary_logloss",
         "min_data_in_leaf": int(np.clip(len(table.label) // 200, 10, 100)),
         "bagging_fraction": 0.7, "bagging_freq": 1, "max_cat_to_onehot": 8, "cat_smooth": 20.0, "cat_l2": 20.0,

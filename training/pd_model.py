@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import ModelError
-from data.keys import holds, public_key
+from data.keys import is_signed, public_key
 from features import catalogue
 from features.encoding import Encoding
 from training.baseline import Baseline
@@ -232,12 +232,8 @@ def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> Non
         Where the signature is missing or is another's.
     """
     do = "run `obligor promote` again, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
-    try:
-        signature = bytes.fromhex(_read(folder / SIGNATURE).decode("ascii"))
-    except ValueError:
-        signature = b""
     keys = [public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()]
-    if not any(holds(key, signature, bundle_text(sha256)) for key in keys):
+    if not is_signed(_read(folder / SIGNATURE), bundle_text(sha256), keys):
         raise ModelError(f"is not signed by any of {len(keys)} trusted keys", where=folder.name, do=do)
 
 
