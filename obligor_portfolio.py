@@ -82,6 +82,42 @@ def _by_bucket(found: Review) -> pd.DataFrame:
     return sums.reindex([bucket for bucket in BUCKETS if bucket in sums.index])
 
 
+def cash(
+    mapping: Annotated[Path, typer.Argument(help="TOML file that maps your ledger's columns")],
+    as_of: Annotated[str, typer.Option(help="The last day whose knowledge counts")],
+    weeks: Annotated[int, typer.Option(min=1, max=26)] = 13,
+    seed: int = 7,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the CSV files and the picture")] = Path("cash"),
+) -> None:
+    """Say when the open invoices will be paid: days to payment per invoice, expected cash per week.
+
+    Where the ledger goes on after the day, what came is put beside what was expected.
+
+    Example: `obligor cash ledger/mapping.toml --as-of 2024-09-30 --weeks 13 --out cash`
+    """
+    from data.sources import read_ledger
+    from training.cash import cash_plot, expected_cash
+
+    ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    with out.status("learning when invoices are paid"):
+        found = expected_cash(ledger, day_of(as_of), weeks, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("invoices", "weeks", "coverage"):
+        getattr(found, name).to_csv(folder / f"{name}.csv")
+    cash_plot(found, ledger.currency).savefig(folder / "cash.png", dpi=110, bbox_inches="tight")
+    shown = Table("week", "expected", "90% interval", "received", title=f"{ledger.currency}, invoices open on {as_of}")
+    for week, row in found.weeks.iterrows():
+        ends = (max(row["expected"] - 1.645 * row["deviation"], 0), row["expected"] + 1.645 * row["deviation"])
+        came = "" if row["received"] != row["received"] else f"{row['received']:,.0f}"
+        shown.add_row(str(week), f"{row['expected']:,.0f}", f"{ends[0]:,.0f} to {ends[1]:,.0f}", came)
+    out.print(shown)
+    held = found.coverage.loc["between"]
+    out.print(f"{weeks} weeks before, payment came between its 10% and 90% day for {held['observed']:.0%} of "
+              f"{held['invoices']:,.0f} invoices ({held['expected']:.0%} expected)")  # fmt: skip
+    out.print(f"in [b]{folder}[/b]: invoices.csv (days to payment, p_paid_within_30d, p_late_30d), weeks.csv, "
+              "coverage.csv, cash.png")  # fmt: skip
+
+
 def _as_json(found: Review) -> dict[str, Any]:
     return {
         "provisions": _by_bucket(found).to_dict("index"),

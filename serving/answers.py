@@ -61,8 +61,16 @@ class Scored:
 
     values: list[float]
     pd_12m: float
+    pd_3m: float
+    pd_6m: float
     contributions: list[float]
     margin: float
+    interval_12m: tuple[float, float]
+
+    def pds(self) -> dict[str, Any]:
+        """Return what an answer says of the PD: over 12 months with its 95% interval, and earlier."""
+        return {"pd_12m": self.pd_12m, "pd_12m_interval": list(self.interval_12m), "pd_3m": self.pd_3m,
+                "pd_6m": self.pd_6m}  # fmt: skip
 
     def facts(self, known: Known) -> Facts:
         """Return what the rules are asked about."""
@@ -111,7 +119,7 @@ def entry_of(
         "as_of": as_of,
         "recorded_at": recorded_at,
         "outcome": decision.outcome,
-        "pd_12m": scored.pd_12m,
+        **scored.pds(),
         **_decided(decision),
         "reasons": principal_reasons(
             decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
@@ -166,7 +174,7 @@ def order_entry_of(
         "price_floor": floor,
         "customer": {
             "outcome": decision.outcome,
-            "pd_12m": scored.pd_12m,
+            **scored.pds(),
             **{name: decided[name] for name in ("grade", "customer_class", "limit", "terms")},
             "reasons": reasons,
         },
@@ -238,7 +246,7 @@ def score_answer(champion: Champion, scored: Scored) -> bytes:
     baseline, encoding = champion.model.reference, champion.model.encoding
     told = scored.values, scored.contributions, baseline
     return orjson.dumps({
-        "pd_12m": scored.pd_12m,
+        **scored.pds(),
         "reasons": column_reasons(*told, encoding) if encoding else principal_reasons((), *told),
         "explanation": explanation(champion, scored),
         "model": model_of(champion),

@@ -113,10 +113,18 @@ class ModelAnswer(BaseModel):
     horizon_days: int
 
 
-class ScoreAnswer(BaseModel):
-    """A PD with its explanation: no decision, no record."""
+class PdAnswer(BaseModel):
+    """The probability of default: over 12 months with its 95% interval over resampled customers, and earlier."""
 
     pd_12m: float
+    pd_12m_interval: list[float] = Field(description="Low and high: of the default rate at such a margin")
+    pd_3m: float
+    pd_6m: float
+
+
+class ScoreAnswer(PdAnswer):
+    """A PD with its explanation: no decision, no record."""
+
     reasons: list[Reason]
     explanation: Explanation
     model: ModelAnswer
@@ -165,7 +173,7 @@ class LedgerAnswer(BaseModel):
     observed_until: date | None
 
 
-class DecisionAnswer(BaseModel):
+class DecisionAnswer(PdAnswer):
     """An explained and recorded credit decision."""
 
     decision_id: str
@@ -173,7 +181,6 @@ class DecisionAnswer(BaseModel):
     as_of: date
     recorded_at: datetime
     outcome: Literal["approve", "refer", "decline"]
-    pd_12m: float
     grade: int
     score: int
     customer_class: Literal["premium", "general", "risk"]
@@ -236,11 +243,10 @@ class OrderAnswer(BaseModel):
     ledger: LedgerAnswer
 
 
-class OrderCustomer(BaseModel):
+class OrderCustomer(PdAnswer):
     """The decision about the customer that the order must fit."""
 
     outcome: Literal["approve", "refer", "decline"]
-    pd_12m: float
     grade: int
     customer_class: Literal["premium", "general", "risk"]
     limit: LimitAnswer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ if TYPE_CHECKING:  # scikit-learn is imported where something is fitted: applyin
     from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
-KINDS = ("identity", "platt", "beta", "isotonic")
+Ints = NDArray[np.int64]
+KINDS = ("platt", "beta", "isotonic", "venn_abers")
+STEPS_FROM = 1000  # defaults; with fewer the steps of isotonic and Venn-Abers are noise
+KNOTS = 48  # margins at which a Venn-Abers map, or a band, is worked out; between them a line
 SMALLEST_PD = 1e-5  # no customer is certain to pay; also keeps every log finite
 
 
@@ -34,10 +38,11 @@ class Calibration:
 
     Attributes
     ----------
-    kind : {"identity", "platt", "beta", "isotonic"}
+    kind : {"identity", "platt", "beta", "isotonic", "venn_abers"}
         identity: sigmoid(m). platt: sigmoid(a m + b) (Platt 1999). beta: sigmoid(a ln p - b ln(1-p)
         + c) with p = sigmoid(m) and a, b >= 0 (Kull, Silva Filho, Flach 2017). isotonic: linear
-        interpolation between the knots of a pool-adjacent-violators fit.
+        interpolation between the knots of a pool-adjacent-violators fit. venn_abers: p1 / (1 - p0 + p1)
+        of an inductive Venn-Abers predictor at some knots, linear between them (Vovk, Petej 2014).
     parameters : tuple of float
         a, b; or a, b, c; or knots followed by their heights.
     """
@@ -71,7 +76,7 @@ class Calibration:
         return {"kind": self.kind, "parameters": list(self.parameters)}
 
 
-def fit_calibration(kind: str, margin: Floats, label: NDArray[np.int64]) -> Calibration:
+def fit_calibration(kind: str, margin: Floats, label: Ints) -> Calibration:
     """Fit one kind of calibration.
 
     Parameters
@@ -98,42 +103,107 @@ def fit_calibration(kind: str, margin: Floats, label: NDArray[np.int64]) -> Cali
         if min(a, b) < 0:  # not monotone: Platt is beta with a = b
             return fit_calibration("platt", margin, label)
         return Calibration("beta", (a, b, float(fit.intercept_[0])))
+    if kind == "venn_abers":
+        return _venn_abers(margin, label)
     from sklearn.isotonic import IsotonicRegression
 
     iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label)
     return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *iso.y_thresholds_.tolist()))
 
 
-def _logistic(columns: Floats, label: NDArray[np.int64]) -> LogisticRegression:
+def _logistic(columns: Floats, label: Ints) -> LogisticRegression:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=1e6, max_iter=1000).fit(columns, label)
 
 
 def choose_calibration(
-    margin: Floats, label: NDArray[np.int64], groups: NDArray[np.int64], folds: int = 5
+    margin: Floats, label: Ints, splits: Sequence[tuple[Ints, Ints]]
 ) -> tuple[Calibration, dict[str, float]]:
-    """Fit every kind on part of the customers, keep the kind with the best log loss on the others.
+    """Fit every kind on one side of each split, keep the kind with the best log loss on the other.
 
     Parameters
     ----------
     margin, label : ndarray, shape (n,)
         Out-of-fold margins and labels.
-    groups : ndarray, shape (n,)
-        The customer of each row; a customer is never on both sides.
+    splits : sequence of (fit, held)
+        Places of rows; later rows are held where there are dates (`later_split`), folds where there are none.
 
     Returns
     -------
     Calibration, dict
         The chosen kind fitted on all rows, and the log loss of each kind.
     """
-    from sklearn.metrics import log_loss
-    from sklearn.model_selection import GroupKFold
-
     losses = {}
-    for kind in KINDS:
-        pd_ = np.empty_like(margin)
-        for fit_rows, held in GroupKFold(folds).split(margin, label, groups):
-            pd_[held] = fit_calibration(kind, margin[fit_rows], label[fit_rows])(margin[held])
-        losses[kind] = float(log_loss(label, pd_))
+    for kind in KINDS if label.sum() >= STEPS_FROM else ("platt", "beta"):
+        found = [log_losses(fit_calibration(kind, margin[fit], label[fit])(margin[held]), label[held])
+                 for fit, held in splits]  # fmt: skip
+        losses[kind] = float(np.concatenate(found).mean())
     return fit_calibration(min(losses, key=losses.__getitem__), margin, label), losses
+
+
+def log_losses(pd_: Floats, label: Ints) -> Floats:
+    """Return the log loss of each row."""
+    return -np.log(np.where(label == 1, pd_, 1 - pd_))
+
+
+def later_split(times: Ints, label: Ints) -> list[tuple[Ints, Ints]]:
+    """Return the earlier two thirds of the rows against the later third; nothing where a side has one kind alone."""
+    is_later = times > np.quantile(times, 2 / 3, method="lower")
+    fit, held = np.flatnonzero(~is_later), np.flatnonzero(is_later)
+    both = all(0 < label[side].sum() < len(side) for side in (fit, held))
+    return [(fit, held)] if both else []
+
+
+@dataclass(frozen=True)
+class Band:
+    """How sure the PD at a margin is: the 95% interval of the calibrated PD over resampled customers.
+
+    It speaks of the default rate among customers with such a margin, not of one customer's own luck, and the model
+    that gives the margin is taken as it is.
+    """
+
+    knots: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(self, margin: Floats, pd_: Floats) -> tuple[Floats, Floats]:
+        """Return low and high at each margin; the PD itself is always between them."""
+        low, high = (np.interp(margin, self.knots, heights) for heights in (self.low, self.high))
+        return np.minimum(low, pd_), np.maximum(high, pd_)
+
+
+def fit_band(kind: str, margin: Floats, label: Ints, weights: Iterable[Floats]) -> Band:
+    """Return the band of a kind of calibration.
+
+    Parameters
+    ----------
+    weights : iterable of ndarray, shape (n,)
+        How often each row is in each bootstrap sample, whole customers drawn (`training.evaluate.resamples`).
+    """
+    knots, found = _knots(margin), list[Floats]()
+    for weight in weights:
+        rows = np.repeat(np.arange(len(label)), weight.astype(np.int64))
+        if 0 < label[rows].sum() < len(rows):
+            found.append(fit_calibration(kind, margin[rows], label[rows])(knots))
+    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+    return Band(tuple(knots.tolist()), tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _knots(margin: Floats) -> Floats:
+    return np.unique(np.quantile(margin, np.linspace(0, 1, KNOTS)))
+
+
+def _venn_abers(margin: Floats, label: Ints) -> Calibration:
+    """The probability between those of two isotonic fits: with the asked row counted as a default, and as none."""
+    from sklearn.isotonic import IsotonicRegression
+
+    heights, knots = [], _knots(margin)
+    for knot in knots:
+        p0, p1 = (
+            float(IsotonicRegression(out_of_bounds="clip").fit(np.append(margin, knot), np.append(label, as_))
+                  .predict([knot])[0])
+            for as_ in (0, 1)
+        )  # fmt: skip
+        heights.append(p1 / (1 - p0 + p1))
+    return Calibration("venn_abers", (*knots.tolist(), *np.maximum.accumulate(heights).tolist()))

@@ -75,7 +75,7 @@ class SampleChoices(Section):
 
 
 class ModelChoices(Section):
-    """LightGBM's parameters that matter; trees are chosen by early stopping on folds."""
+    """LightGBM's parameters that matter; the number of trees is found on the folds."""
 
     learning_rate: float = Field(0.03, gt=0, le=1)
     num_leaves: int = Field(8, ge=2, le=256)
@@ -83,7 +83,7 @@ class ModelChoices(Section):
     feature_fraction: float = Field(0.5, gt=0, le=1)
     bagging_fraction: float = Field(0.7, gt=0, le=1)
     l2: float = Field(20.0, ge=0)
-    max_trees: int = Field(600, ge=1, le=5000)
+    max_trees: int = Field(3000, ge=1, le=5000)
     folds: int = Field(5, ge=2, le=20)
 
 

@@ -1,4 +1,4 @@
-"""Fitting: LightGBM with the catalogue's monotone directions, trees and calibration chosen on folds."""
+"""Fitting a model of a ledger: the ladder with the catalogue's monotone directions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold
 
 from data.errors import SchemaError
 from features import catalogue
-from training.calibration import Calibration, choose_calibration
+from training.calibration import Calibration, fit_band
 from training.config import TrainingConfig
+from training.evaluate import resamples
+from training.ladder import LIGHTGBM, MEMBERS, Ladder, Table, cores, fit_ladder
 from training.pd_model import PdModel
 from training.sample import Sample
+from training.term import fit_term_structure
 
-PATIENCE = 50
+BAND_ROUNDS = 100
 FEWEST_CUSTOMERS = 10  # of each kind; with fewer, folds by customer lose one kind
 
 
@@ -27,13 +29,16 @@ class Fit:
     """A fitted model and what was learnt about it without looking at the test rows."""
 
     model: PdModel
-    n_trees: int
-    out_of_fold_margin: NDArray[np.float64]
-    calibration_log_loss: dict[str, float]
+    ladder: Ladder
+
+    @property
+    def out_of_fold_margin(self) -> NDArray[np.float64]:
+        """Margins of the training rows, each from a fit that had not seen its customer."""
+        return self.ladder.rungs[self.ladder.chosen].out_of_fold
 
 
 def fit_model(train: Sample, config: TrainingConfig) -> Fit:
-    """Fit on folds grouped by customer, choose trees and calibration there, then fit on all rows.
+    """Fit the ladder on folds grouped by customer, choose a rung, its calibration on later dates, its term structure.
 
     Parameters
     ----------
@@ -56,26 +61,40 @@ def fit_model(train: Sample, config: TrainingConfig) -> Fit:
                 expected=f"at least {FEWEST_CUSTOMERS}",
                 do="use a longer ledger, or another definition, e.g. default.dpd_days = 30",
             )
-    rows = lgb.Dataset(train.features, train.label, free_raw_data=False, params={"verbose": -1})
-    folds = list(GroupKFold(config.model.folds, shuffle=True, random_state=config.seed).split(
-        train.features, train.label, train.customers
-    ))  # fmt: skip
-    tuned: dict[str, Any] = lgb.cv(
-        _parameters(config),
-        rows,
-        num_boost_round=config.model.max_trees,
-        folds=folds,
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-        return_cvbooster=True,
-    )
-    n_trees = max(len(tuned["valid binary_logloss-mean"]), 1)
-    margin = np.empty(len(train.rows))
-    for booster, (_, held) in zip(tuned["cvbooster"].boosters, folds, strict=True):
-        margin[held] = booster.predict(train.features.iloc[held], raw_score=True, num_iteration=n_trees)
-    calibration, losses = choose_calibration(margin, train.label, train.customers)
-    booster = lgb.train(_parameters(config), rows, num_boost_round=n_trees)
-    model = PdModel(booster.model_to_string(), calibration, catalogue.NAMES, config.default.horizon_days, {})
-    return Fit(model, n_trees, margin, losses)
+    ladder = fit_ladder(
+        table_of(train), config.seed, cores(), members=_members(config), ratios=False, n_folds=config.model.folds,
+        most_trees=config.model.max_trees,
+    )  # fmt: skip
+    return Fit(finished(ladder, ladder.chosen, train, config), ladder)
+
+
+def finished(ladder: Ladder, name: str, train: Sample, config: TrainingConfig) -> PdModel:
+    """Return a rung as a model, with how sure its PD is and when its defaults come."""
+    rung, horizon = ladder.rungs[name], config.default.horizon_days
+    weights = resamples(train.customers, BAND_ROUNDS, config.seed)
+    return PdModel(
+        rung.text, rung.calibration, catalogue.NAMES, horizon, {},
+        band=fit_band(rung.calibration.kind, rung.out_of_fold, train.label, weights),
+        term=fit_term_structure(rung.out_of_fold, train.days_to_default, horizon),
+    )  # fmt: skip
+
+
+def table_of(sample: Sample) -> Table:
+    """Return a sample's rows as the ladder takes them: the catalogue's columns and directions, grouped by customer."""
+    directions = tuple(feature.direction for feature in catalogue.CATALOGUE)
+    days = pd.to_datetime(sample.rows["as_of"]).to_numpy().astype("datetime64[D]").astype(np.int64)
+    return Table(sample.features.to_numpy(), sample.label, sample.customers, catalogue.NAMES, (), directions, days)
+
+
+def _members(config: TrainingConfig) -> dict[str, dict[str, Any]]:
+    """The ladder's trees; LightGBM's own parameters are the configuration's."""
+    choices = config.model
+    own = {
+        "learning_rate": choices.learning_rate, "num_leaves": choices.num_leaves, "lambda_l2": choices.l2,
+        "min_data_in_leaf": choices.min_rows_in_leaf, "feature_fraction": choices.feature_fraction,
+        "bagging_fraction": choices.bagging_fraction,
+    }  # fmt: skip
+    return {**MEMBERS, LIGHTGBM: own}
 
 
 def plain_lightgbm(train: Sample) -> PdModel:
@@ -85,27 +104,6 @@ def plain_lightgbm(train: Sample) -> PdModel:
         lgb.Dataset(train.features, train.label),
     )
     return PdModel(booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {})
-
-
-def _parameters(config: TrainingConfig) -> dict[str, Any]:
-    choices = config.model
-    return {
-        "objective": "binary",
-        "metric": "binary_logloss",
-        "learning_rate": choices.learning_rate,
-        "num_leaves": choices.num_leaves,
-        "min_data_in_leaf": choices.min_rows_in_leaf,
-        "feature_fraction": choices.feature_fraction,
-        "bagging_fraction": choices.bagging_fraction,
-        "bagging_freq": 1,
-        "lambda_l2": choices.l2,
-        "monotone_constraints": [feature.direction for feature in catalogue.CATALOGUE],
-        "monotone_constraints_method": "intermediate",
-        "seed": config.seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
-    }
 
 
 def feature_gain(model: PdModel) -> pd.Series[float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import TypeAlias
 
 import pandas as pd
 
 from data.asof import KnownLedger
 from data.ledger import Ledger, reporting_rates
 from training.config import DefaultDefinition
+
+Days: TypeAlias = "pd.Series[float]"
 
 
 def default_events(ledger: Ledger, definition: DefaultDefinition, until: date) -> pd.DataFrame:
@@ -59,8 +62,8 @@ def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> s
     return set(events.loc[~is_cured, "customer_id"])
 
 
-def labels(events: pd.DataFrame, customers: pd.Index, as_of: date, definition: DefaultDefinition) -> pd.Series[int]:
-    """Return 1 for each customer with a default in the performance window (as_of, as_of + horizon].
+def days_to_default(events: pd.DataFrame, customers: pd.Index, as_of: date, definition: DefaultDefinition) -> Days:
+    """Return the days from the as-of date to each customer's first default in (as_of, as_of + horizon], else NaN.
 
     Parameters
     ----------
@@ -74,6 +77,7 @@ def labels(events: pd.DataFrame, customers: pd.Index, as_of: date, definition: D
         Its `anchor` says which day of an event must lie in the window.
     """
     day = events["due_on" if definition.anchor == "due" else "default_on"]
-    start = pd.Timestamp(as_of)
-    is_inside = (day > start) & (day <= start + pd.Timedelta(days=definition.horizon_days))
-    return pd.Series(customers.isin(events.loc[is_inside, "customer_id"]).astype(int), index=customers)
+    days = (day - pd.Timestamp(as_of)).dt.days
+    is_inside = (days > 0) & (days <= definition.horizon_days)
+    first = days[is_inside].groupby(events["customer_id"]).min()
+    return first.reindex(customers).astype(float)

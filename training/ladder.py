@@ -6,6 +6,7 @@ exactly by the same engine. A blend's contributions are the weighted sum of its 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data.errors import SchemaError
 from features.encoding import Pair, derived
-from training.calibration import Calibration, fit_calibration, sigmoid
+from training.calibration import Calibration, choose_calibration, later_split, log_losses, sigmoid
 from training.evaluate import resamples
 from training.scorecard import Scorecard, fit_scorecard
 from training.tree_text import blended
@@ -41,8 +42,6 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 DRAW = 0.001  # how hard a blend's weights are drawn to equal ones, per row
 ROUNDS, INTERVAL = 200, [0.1, 0.9]  # a blend must win in nine of ten bootstrap samples
-CALIBRATIONS = ("platt", "beta", "isotonic")
-ISOTONIC_FROM = 1000  # defaults; with fewer its steps are noise
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class Table:
         Numbers and codes.
     groups : array of int, shape (n,)
         Rows of one group are never on both sides of a split.
+    times : array of int, shape (n,), optional
+        The day of each row: calibrations are then compared on the later ones.
     """
 
     rows: Floats
@@ -63,6 +64,7 @@ class Table:
     names: tuple[str, ...]
     categorical: tuple[int, ...]
     directions: tuple[int, ...]
+    times: Ints | None = None
 
     def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
         """Return the columns' names with those of pairs behind them."""
@@ -71,11 +73,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Rung:
-    """One model: its text, its calibration, and its margins on rows it had not seen."""
+    """One model: its text, its calibration, its margins on rows it had not seen, and what each calibration loses."""
 
     text: str
     calibration: Calibration
     out_of_fold: Floats
+    losses: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,25 @@ class Ladder:
     pairs: tuple[Pair, ...]
 
 
-def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -> Ladder:
+def fit_ladder(
+    table: Table, seed: int, threads: int, *, bags: int | None = None,
+    members: Mapping[str, Mapping[str, Any]] = MEMBERS, ratios: bool = True, n_folds: int | None = None,
+    most_trees: int = MOST_TREES,
+) -> Ladder:  # fmt: skip
     """Fit every rung and choose one, on folds alone.
 
     Parameters
     ----------
     bags : int, optional
         Fits of each tree model over as many seeds; more where rows are few.
+    members : mapping
+        LightGBM's parameters of each tree model beside the scorecard.
+    ratios : bool
+        Whether columns of two are tried; not where the columns are ratios already.
+    n_folds : int, optional
+        Fewer where rows are many.
+    most_trees : int
+        Where early stopping stops at last.
 
     Raises
     ------
@@ -114,18 +129,22 @@ def fit_ladder(table: Table, seed: int, threads: int, bags: int | None = None) -
         Where there are too few rows of one kind.
     """
     _require_both(table.label)
-    folds = folds_of(table.label, table.groups, FOLDS if len(table.label) < MANY else FOLDS_OF_MANY, seed)
+    n_folds = n_folds or (FOLDS if len(table.label) < MANY else FOLDS_OF_MANY)
+    folds = folds_of(table.label, table.groups, n_folds, seed)
     card, card_margin = _fit_card(table, folds)
     texts, margins = {SCORECARD: card.text()}, {SCORECARD: card_margin}
     bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < MANY else 1)
-    for name in MEMBERS:
-        texts[name], margins[name] = _fit_trees(table, folds, MEMBERS[name], seed, threads, bags)
-    pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
+    for name in members:
+        texts[name], margins[name] = fit_trees(table, folds, members[name], seed, threads, bags, most_trees)
+    pairs: tuple[Pair, ...] = ()
+    if ratios:
+        pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
     weights, constant, blend_margin = _blend(margins, table.label, folds)
     texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant,
                            table.names_with(pairs))  # fmt: skip
     margins[BLEND] = blend_margin
-    rungs = {name: _rung(texts[name], margins[name], table.label, folds) for name in texts}
+    splits = (later_split(table.times, table.label) if table.times is not None else []) or folds
+    rungs = {name: _rung(texts[name], margins[name], table.label, splits) for name in texts}
     chosen, gain = _choose(rungs, table.label, table.groups, seed)
     return Ladder(rungs, chosen, card, weights, gain, pairs)
 
@@ -151,14 +170,15 @@ def _fit_card(table: Table, folds: Folds) -> tuple[Scorecard, Floats]:
     return fit_scorecard(table.rows, table.label, *shape), margin
 
 
-def _fit_trees(
-    table: Table, folds: Folds, choices: Mapping[str, Any], seed: int, threads: int, bags: int
-) -> tuple[str, Floats]:
-    """One kind of trees: their number chosen on the folds, then fitted on all rows with several seeds."""
+def fit_trees(
+    table: Table, folds: Folds, choices: Mapping[str, Any], seed: int, threads: int, bags: int,
+    most_trees: int = MOST_TREES,
+) -> tuple[str, Floats]:  # fmt: skip
+    """Return one kind of trees, their number chosen on the folds, fitted on all rows with several seeds."""
     parameters = _parameters(table, choices, threads)
     rows = _dataset(table.rows, table.label, table)
     tuned: dict[str, Any] = lgb.cv(
-        parameters | {"seed": seed}, rows, num_boost_round=MOST_TREES, folds=folds, return_cvbooster=True,
+        parameters | {"seed": seed}, rows, num_boost_round=most_trees, folds=folds, return_cvbooster=True,
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )  # fmt: skip
     n_trees = max(len(tuned["valid binary_logloss-mean"]), 1)
@@ -227,12 +247,12 @@ def _parameters(table: Table, choices: Mapping[str, Any], threads: int) -> dict[
     """One kind of trees and what all share; leaves grow with the number of rows, and with many so do the steps."""
     pace = 1 if len(table.label) < MANY else 2
     return {
-        **choices, "learning_rate": pace * choices["learning_rate"],
         "objective": "binary", "metric": "binary_logloss",
         "min_data_in_leaf": int(np.clip(len(table.label) // 200, 10, 100)),
         "bagging_fraction": 0.7, "bagging_freq": 1, "max_cat_to_onehot": 8, "cat_smooth": 20.0, "cat_l2": 20.0,
         "monotone_constraints": list(table.directions), "monotone_constraints_method": "intermediate",
         "deterministic": True, "force_row_wise": True, "num_threads": threads, "verbose": -1,
+        **choices, "learning_rate": pace * choices["learning_rate"],
     }  # fmt: skip
 
 
@@ -263,21 +283,15 @@ def _weights(columns: Floats, label: Ints) -> Floats:
     return found
 
 
-def _rung(text: str, margin: Floats, label: Ints, folds: Folds) -> Rung:
-    """Calibrate on margins of rows not seen, with the kind that does best on folds not seen either."""
-    kinds = [kind for kind in CALIBRATIONS if kind != "isotonic" or label.sum() >= ISOTONIC_FROM]
-    losses = {}
-    for kind in kinds:
-        pd_ = np.empty(len(label))
-        for fit, held in folds:
-            pd_[held] = fit_calibration(kind, margin[fit], label[fit])(margin[held])
-        losses[kind] = _log_losses(pd_, label).mean()
-    return Rung(text, fit_calibration(min(losses, key=losses.__getitem__), margin, label), margin)
+def _rung(text: str, margin: Floats, label: Ints, splits: Folds) -> Rung:
+    """Calibrate on margins of rows not seen, with the kind that does best on rows it has not seen either."""
+    calibration, losses = choose_calibration(margin, label, splits)
+    return Rung(text, calibration, margin, losses)
 
 
 def _choose(rungs: Mapping[str, Rung], label: Ints, groups: Ints, seed: int) -> tuple[str, tuple[float, float, float]]:
     """LightGBM, or the scorecard where it is no worse, or the blend where its gain over both is more than chance."""
-    losses = {name: _log_losses(rung.calibration(rung.out_of_fold), label) for name, rung in rungs.items()}
+    losses = {name: log_losses(rung.calibration(rung.out_of_fold), label) for name, rung in rungs.items()}
     best = min((SCORECARD, LIGHTGBM), key=lambda name: losses[name].mean())
     gains = losses[best] - losses[BLEND]
     draws = [float((weight * gains).sum() / weight.sum()) for weight in resamples(groups, ROUNDS, seed)]
@@ -285,5 +299,6 @@ def _choose(rungs: Mapping[str, Rung], label: Ints, groups: Ints, seed: int) -> 
     return BLEND if low > 0 else best, (float(gains.mean()), low, high)
 
 
-def _log_losses(pd_: Floats, label: Ints) -> Floats:
-    return -np.log(np.where(label == 1, pd_, 1 - pd_))
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

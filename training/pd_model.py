@@ -20,7 +20,8 @@ from data.keys import is_signed, public_key
 from features import catalogue
 from features.encoding import Encoding
 from training.baseline import Baseline
-from training.calibration import Calibration
+from training.calibration import Band, Calibration
+from training.term import TermStructure
 from training.treeshap import TreeShap
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class PdModel:
         Who reasons compare a customer with; SHAP's own base where absent.
     encoding : Encoding, optional
         How a row of a table of applications becomes numbers; None where the features are the catalogue's.
+    band : Band, optional
+        How sure the PD is at each margin.
+    term : TermStructure, optional
+        When within the horizon a default comes; a constant hazard where absent.
     """
 
     text: str
@@ -73,6 +78,8 @@ class PdModel:
     about: dict[str, Any]
     baseline: Baseline | None = None
     encoding: Encoding | None = None
+    band: Band | None = None
+    term: TermStructure | None = None
 
     @cached_property
     def reference(self) -> Baseline:
@@ -113,7 +120,21 @@ class PdModel:
     def pd_12m(self, margin: Floats) -> Floats:
         """Return what `predict_pd_12m` does, from margins that are there already."""
         pd_ = self.calibration(margin)
-        return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
+        return pd_ if self.horizon_days == 365 else self._year(pd_)
+
+    def pd_within(self, margin: Floats, days: int) -> Floats:
+        """Return the PD within some days; it rises with them, and is the calibrated PD at the horizon."""
+        share = days / self.horizon_days if self.term is None else self.term.share(margin, days)
+        return _compounded(self.calibration(margin), share)
+
+    def interval_12m(self, margin: Floats) -> tuple[Floats, Floats]:
+        """Return low and high of the 95% interval of the PD over 12 months; see `Band` for what it covers."""
+        pd_ = self.calibration(margin)
+        low, high = self.band(margin, pd_) if self.band else (pd_, pd_)
+        return tuple(one if self.horizon_days == 365 else self._year(one) for one in (low, high))  # type: ignore[return-value]
+
+    def _year(self, pd_: Floats) -> Floats:
+        return 1 - (1 - pd_) ** (365 / self.horizon_days)
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
@@ -127,12 +148,20 @@ class PdModel:
         """What every row's contributions start from: the mean margin over the training rows."""
         return self.explainer.expected_value
 
+    def _calibrated(self) -> dict[str, Any]:
+        found = self.calibration.as_dict()
+        if self.band:
+            found["band"] = {"knots": self.band.knots, "low": self.band.low, "high": self.band.high}
+        if self.term:
+            found["term"] = self.term.as_dict()
+        return found
+
     def save(self, folder: Path) -> str:
         """Write the bundle and return its SHA-256, that of the manifest."""
         folder.mkdir(parents=True, exist_ok=True)
         contents = {
             "model.txt": self.text,
-            "calibration.json": _json(self.calibration.as_dict()),
+            "calibration.json": _json(self._calibrated()),
             BASELINE: _json(self.reference.as_dict()),
         }
         if self.encoding:
@@ -269,7 +298,14 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         about=manifest["about"],
         baseline=Baseline.from_dict(json.loads(contents[BASELINE])) if BASELINE in contents else None,
         encoding=Encoding.from_dict(json.loads(contents[ENCODING])) if ENCODING in contents else None,
+        band=Band(**{name: tuple(of) for name, of in calibration["band"].items()}) if "band" in calibration else None,
+        term=TermStructure.from_dict(calibration["term"]) if "term" in calibration else None,
     )
+
+
+def _compounded(pd_: Floats, share: Floats | float) -> Floats:
+    """Return ``1 - (1 - pd) ** share`` without loss where the PD is small."""
+    return np.asarray(-np.expm1(share * np.log1p(-pd_)))
 
 
 def _read(path: Path) -> bytes:

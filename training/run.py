@@ -68,7 +68,8 @@ def train(
     # 9. Keep the run and register it; promotion is a step of its own, by a named person.
     version = Registry(store).log_run(
         fit.model,
-        parameters=_flat(config.model_dump()) | {"n_trees": fit.n_trees, "calibration": fit.model.calibration.kind},
+        parameters=_flat(config.model_dump())
+        | {"chosen": fit.ladder.chosen, "calibration": fit.model.calibration.kind},
         metrics=_metrics(result),
         fingerprints={"data_sha256": data_fingerprint(ledger), "code_sha256": code_fingerprint()},
         test_rows=split.test.features.assign(label=split.test.label, customer=split.test.customers),
@@ -147,7 +148,9 @@ def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
         "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
         "rows": len(dates),
         "defaults": int(split.train.label.sum()),
-        "n_trees": fit.n_trees,
+        "chosen": fit.ladder.chosen,
+        "weights": dict(fit.ladder.weights),
+        "blend_gain_log_loss": list(fit.ladder.gain),
         "seed": config.seed,
         "train_gini": figures(fit.model.calibration(fit.out_of_fold_margin), split.train.label)["gini"],
     }

@@ -14,7 +14,7 @@ from data.errors import AsOfError, SchemaError
 from data.ledger import Ledger
 from features.build import build_features
 from training.config import TrainingConfig
-from training.labels import customers_in_default, default_events, labels
+from training.labels import customers_in_default, days_to_default, default_events
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
 
@@ -26,7 +26,7 @@ class Sample:
     Attributes
     ----------
     rows : DataFrame
-        Index ``customer_id``; columns ``as_of``, ``label`` and the features.
+        Index ``customer_id``; columns ``as_of``, ``label``, ``days_to_default`` and the features.
     """
 
     rows: pd.DataFrame
@@ -34,12 +34,17 @@ class Sample:
     @property
     def features(self) -> pd.DataFrame:
         """The feature columns, float64, in catalogue order."""
-        return self.rows.drop(columns=["as_of", "label"])
+        return self.rows.drop(columns=["as_of", "label", "days_to_default"])
 
     @property
     def label(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """1 where the customer defaulted within the horizon."""
         return self.rows["label"].to_numpy()
+
+    @property
+    def days_to_default(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Days to the first default within the horizon, NaN where there is none."""
+        return self.rows["days_to_default"].to_numpy()
 
     @property
     def customers(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -135,5 +140,5 @@ def _rows(ledger: Ledger, events: pd.DataFrame, as_of: date, config: TrainingCon
     features = features[is_active]
     if config.sample.exclude_in_default:
         features = features.drop(index=sorted(customers_in_default(known, config.default) & set(features.index)))
-    label = labels(events, features.index, as_of, config.default)
-    return features.assign(as_of=as_of, label=label)
+    days = days_to_default(events, features.index, as_of, config.default)
+    return features.assign(as_of=as_of, label=days.notna().astype(int), days_to_default=days)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from features.application import Applications, Spec
 from features.encoding import Encoding, fit_encoding
 from training.baseline import choose_baseline
 from training.evaluate import Interval, figures, with_intervals
-from training.ladder import BLEND, RATIOS, Ladder, Table, fit_ladder, folds_of
+from training.ladder import BLEND, RATIOS, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
@@ -78,8 +77,8 @@ def fit_table(data: Applications, seed: int, threads: int | None = None) -> Tabl
     """
     encoding, findings = fit_encoding(data.frame, data.spec)
     table = Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
-                  encoding.directions)  # fmt: skip
-    return TableModel(encoding, fit_ladder(table, seed, threads or _cores()), data.spec, tuple(findings))
+                  encoding.directions, None if data.dates is None else data.dates.astype(np.int64))  # fmt: skip
+    return TableModel(encoding, fit_ladder(table, seed, threads or cores()), data.spec, tuple(findings))
 
 
 def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
@@ -113,7 +112,7 @@ def evaluate_table(
     splits = [(repeat, fit, held) for repeat in range(repeats)
               for fit, held in folds_of(data.label, data.groups, folds, seed + repeat)]  # fmt: skip
     jobs = [(data.take(fit), data.take(held), seed + repeat) for repeat, fit, held in splits]
-    with ProcessPoolExecutor(min(len(jobs), _cores()), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(len(jobs), cores()), mp_context=get_context("spawn")) as pool:
         found = list(progress(pool.map(_fold, jobs), len(jobs)))
     predicted = {(repeat, name): np.empty(len(data)) for repeat in range(repeats) for name in found[0][0]}
     for (pds, _), (repeat, _, held) in zip(found, splits, strict=True):
@@ -142,10 +141,6 @@ def _fold(job: tuple[Applications, Applications, int]) -> Fold:
 def _figures(pd_: Floats, label: NDArray[np.int64]) -> dict[str, float]:
     found = figures(pd_, label)
     return {name: found[name] for name in FIGURES}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- training

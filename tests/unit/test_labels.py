@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +12,7 @@ from data.asof import known_on
 from data.errors import AsOfError
 from tests.ascii import ledger
 from training.config import DefaultDefinition, TrainingConfig
-from training.labels import customers_in_default, default_events, labels
+from training.labels import customers_in_default, days_to_default, default_events
 from training.sample import as_of_dates, build_sample, split_dates
 
 ITEMS = """
@@ -68,21 +69,22 @@ def test_in_default_uses_only_what_was_known() -> None:
 def test_the_performance_window_is_open_at_its_start() -> None:
     people = pd.Index(["ANNA", "BORIS", "DORA"])
     short = DefaultDefinition(horizon_days=30)
-    found = labels(default_events(WHOLE, short, END), people, date(2024, 4, 30), short)
-    assert found.tolist() == [0, 0, 0]
-    found = labels(default_events(WHOLE, short, END), people, date(2024, 4, 29), short)
-    assert found.tolist() == [0, 1, 0]
-    found = labels(default_events(WHOLE, short, END), people, date(2024, 3, 31), short)
-    assert found.tolist() == [0, 1, 0]  # day 30 counts
-    found = labels(default_events(WHOLE, short, END), people, date(2024, 2, 15), short)
-    assert found.tolist() == [0, 0, 1]
+    events, no = default_events(WHOLE, short, END), np.nan
+
+    def days(as_of: date) -> list[float]:
+        return days_to_default(events, people, as_of, short).tolist()
+
+    np.testing.assert_array_equal(days(date(2024, 4, 30)), [no, no, no])
+    np.testing.assert_array_equal(days(date(2024, 4, 29)), [no, 1, no])
+    np.testing.assert_array_equal(days(date(2024, 3, 31)), [no, 30, no])  # day 30 counts
+    assert np.isnan(days(date(2024, 2, 15))).tolist() == [True, True, False]
 
 
 def test_the_due_anchor_asks_about_items_due_in_the_window() -> None:
     rule = DefaultDefinition(dpd_days=30, horizon_days=90, anchor="due", materiality=0)
-    found = labels(default_events(WHOLE, rule, END), pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule)
-    assert found.tolist() == [1, 1]
-    assert labels(default_events(WHOLE, rule, END), pd.Index(["ANNA"]), date(2024, 1, 31), rule).tolist() == [0]
+    events = default_events(WHOLE, rule, END)
+    assert days_to_default(events, pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule).notna().all()
+    assert days_to_default(events, pd.Index(["ANNA"]), date(2024, 1, 31), rule).isna().all()
 
 
 def test_a_due_day_may_pass_without_any_row_to_show_it() -> None:
