@@ -18,10 +18,12 @@ from rich.table import Table
 
 import obligor_audit
 import obligor_keys
+import obligor_models
 import obligor_policy
 import obligor_portfolio
 import obligor_table
-from data.errors import ObligorError, SchemaError
+from data.errors import ObligorError
+from obligor_models import Config, MaybeMapping, SpecFile, Store, TableFile, required
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # LightGBM's idle threads must not burn the others' time
@@ -37,6 +39,8 @@ app.add_typer(obligor_policy.app, name="policy")
 app.add_typer(obligor_audit.app, name="audit")
 app.add_typer(obligor_keys.app, name="keys")
 app.add_typer(obligor_table.app, name="spec")
+app.command()(obligor_models.promote)
+app.command()(obligor_models.recalibrate)
 app.command()(obligor_portfolio.review)
 app.command()(obligor_portfolio.cash)
 app.command()(obligor_audit.doctor)
@@ -44,17 +48,6 @@ app.command()(obligor_portfolio.cases)
 out = Console()
 
 Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns; see data/samples/*.toml")]
-MaybeMapping = Annotated[Path | None, typer.Argument(help="TOML file that maps your columns; or --table")]
-TableFile = Annotated[Path | None, typer.Option("--table", help="A table of applications: CSV, Parquet or Excel")]
-SpecFile = Annotated[Path | None, typer.Option(help="TOML file that says what its columns are; inferred where absent")]
-Store = Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record")]
-Config = Annotated[Path | None, typer.Option(help="TOML file of training choices; all have defaults")]
-
-
-def _required(mapping: Path | None) -> Path:
-    if mapping is None:
-        raise SchemaError("nothing to read", where="arguments", expected="a mapping file, or --table FILE")
-    return mapping
 
 
 def _today() -> date:
@@ -134,6 +127,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Of a table's model; a ledger's is in its configuration")] = 7,
     store: Store = Path("store"),
     report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file of answers in the model card, e.g. owner = '...'")
+    ] = None,
 ) -> None:
     """Train on a ledger or a table, evaluate on later rows, and register a model as the challenger.
 
@@ -141,17 +137,20 @@ def train(
 
     Example: `obligor train --table applications.csv --spec spec.toml`
     """
+    from training.report import read_card
+
     if table is not None:
-        obligor_table.train(table, spec, store, report, seed)
+        obligor_table.train(table, spec, store, report, seed, read_card(card))
         return
-    mapping = _required(mapping)
+    mapping = required(mapping)
     from data.sources import read_ledger
     from training.config import read_config
     from training.run import train as run
 
     ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
-    trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=_watch)
-    _print_figures(trained.result.figures, trained.result.peer, len(trained.split.test.rows))
+    trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=_watch,
+                  card=read_card(card))  # fmt: skip
+    _print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
     out.print(f"version [b]{trained.version}[/b], challenger; report: {trained.report}")
     out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY"')
 
@@ -178,7 +177,7 @@ def evaluate(
     if table is not None:
         obligor_table.evaluate(table, spec, folds, repeats, seed, as_json)
         return
-    mapping = _required(mapping)
+    mapping = required(mapping)
     from data.sources import read_ledger
     from training.config import read_config
     from training.registry import Registry
@@ -196,29 +195,6 @@ def evaluate(
         print(json.dumps({"version": chosen, "rows": len(split.test.rows), "figures": plain}))
     else:
         _print_figures(ours, peer, len(split.test.rows))
-
-
-@app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="Version in the registry, or `latest`")],
-    by: Annotated[str, typer.Option(help="Who promotes")],
-    because: Annotated[str, typer.Option(help="Why")],
-    force: Annotated[bool, typer.Option(help="Promote against objections; recorded")] = False,
-    store: Store = Path("store"),
-) -> None:
-    """Make a version the champion; refused where it is worse than the champion or the constant rate.
-
-    Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
-    """
-    from data.keys import release_signer
-    from training.registry import Registry
-
-    registry = Registry(store)
-    chosen = registry.latest() if version == "latest" else version
-    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
-    promotion = registry.promote(chosen, by=by, because=because, at=datetime.now(UTC), signer=signer, force=force)
-    forced = f", forced against: {'; '.join(promotion.objections)}" if promotion.forced else ""
-    out.print(f"version {promotion.version} is the champion, by {promotion.by}: {promotion.because}{forced}")
 
 
 @app.command()
@@ -292,7 +268,9 @@ def demo(
     simulate(ledger, customers=customers, months=36, seed=7)
     out.rule("2. train, evaluate out of time, register")
     train(ledger / "mapping.toml", store=store, report=folder)
-    promote("latest", by="demo", because="first model of the demo", force=False, store=store)
+    obligor_models.promote(
+        "latest", by="demo", because="first model of the demo", force=False, second=None, store=store
+    )
     load(ledger / "mapping.toml", store=store)
     out.rule("3. serve, and ask once over HTTP")
     key = os.urandom(32).hex()  # for this run only; `obligor keys create` makes lasting ones

@@ -67,14 +67,15 @@ def _warn(found: Inferred) -> None:
         told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
 
 
-def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int) -> None:
+def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str]) -> None:
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
     from training.table import train_table
 
     data = read(table, spec)
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     with told.status(f"training on {len(data):,} applications"):
-        trained = train_table(data, store, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint)
+        trained = train_table(data, store, report, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint,
+                              card=card)  # fmt: skip
     for finding in trained.fitted.findings:
         told.print(escape(finding), highlight=False)
     shown = Table("rung", *WITH_INTERVALS, title=f"{trained.rows:,} rows it has not seen, 95% intervals")
@@ -83,14 +84,16 @@ def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int) 
         shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in WITH_INTERVALS))
     out.print(shown)
     ladder = trained.fitted.ladder
-    report.mkdir(parents=True, exist_ok=True)
     trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
     rungs = {name: {figure: vars(interval) for figure, interval in of.items()} for name, of in trained.figures.items()}
     said = {"version": trained.version, "chosen": ladder.chosen, "weights": dict(ladder.weights), "rungs": rungs}
     (report / "figures.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
     gain = ladder.gain
     out.print(f"the blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss over the best rung below it")
-    out.print(f"{report}: scorecard.csv (points), figures.json")
+    for section in trained.sections:
+        if section.verdict in ("look", "bad"):
+            out.print(f"[b]{section.verdict}[/b] {section.title}: {escape(section.says)}", highlight=False)
+    out.print(f"{report}: {trained.report.name}, scorecard.csv (points), figures.json")
     out.print(f"version [b]{trained.version}[/b], {trained.fitted.ladder.chosen}, challenger")
     out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" --store {store}')
 

@@ -104,9 +104,3 @@ def plain_lightgbm(train: Sample) -> PdModel:
         lgb.Dataset(train.features, train.label),
     )
     return PdModel(booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {})
-
-
-def feature_gain(model: PdModel) -> pd.Series[float]:
-    """Return the share of the total gain of each feature, largest first."""
-    gain = pd.Series(model.booster.feature_importance("gain"), index=list(model.features), dtype=float)
-    return (gain / max(gain.sum(), 1.0)).sort_values(ascending=False)

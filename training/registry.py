@@ -14,15 +14,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from data.errors import ModelError
 from data.keys import Signer
-from training.evaluate import difference, figures
+from training.gates import Candidate, objections
 from training.pd_model import NAME, POINTER, PROMOTIONS, SIGNATURE, PdModel, bundle_text, load_bundle
+from training.report import VERDICTS
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TEST_ROWS = "test_rows.parquet"
@@ -39,6 +42,7 @@ class Promotion:
     at: str
     forced: bool
     objections: tuple[str, ...]
+    second: str | None = None
 
 
 class Registry:
@@ -133,14 +137,22 @@ class Registry:
         return load_bundle(self._artifact(found, "bundle"), found.tags["sha256"])
 
     def promote(
-        self, version: str, *, by: str, because: str, at: datetime, signer: Signer, force: bool = False
-    ) -> Promotion:
+        self, version: str, *, by: str, because: str, at: datetime, signer: Signer, force: bool = False,
+        second: str | None = None,
+    ) -> Promotion:  # fmt: skip
         """Make a version the champion and export its bundle for the service, signed.
+
+        Parameters
+        ----------
+        force : bool
+            Against objections, which are recorded with both names.
+        second : str, optional
+            Another person, without whom nothing is forced.
 
         Raises
         ------
         ModelError
-            Where the version is worse than no model or than the champion, and `force` is not given.
+            Where a gate is missed and `force` is not given, or not by two persons.
         """
         found = self._version(version)
         objections = tuple(self.objections(version))
@@ -148,9 +160,14 @@ class Registry:
             raise ModelError(
                 "; ".join(objections),
                 where=f"version {version}",
-                expected="a model no worse than the champion and the constant rate",
-                do="train a better one, or promote with --force and say why",
+                expected="a model that passes every gate (training/gates.py)",
+                do="train a better one, or promote with --force and --second and say why",
             )
+        if objections and (second is None or _same_person(second, by)):
+            raise ModelError(
+                f"{second or 'nobody'} is no second person beside {by}", where=f"version {version}",
+                expected="two persons to promote against objections", do="name another one with --second",
+            )  # fmt: skip
         promotion = Promotion(
             version=str(found.version),
             sha256=found.tags["sha256"],
@@ -159,8 +176,9 @@ class Registry:
             at=at.isoformat(timespec="seconds"),
             forced=bool(objections),
             objections=objections,
+            second=second if objections else None,
         )
-        for name in ("by", "because", "at", "forced"):
+        for name in ("by", "because", "at", "forced", "second"):
             self.client.set_model_version_tag(NAME, found.version, f"promoted_{name}", str(getattr(promotion, name)))
         self._export(found, promotion, signer)
         self.client.set_registered_model_alias(NAME, CHAMPION, found.version)
@@ -168,27 +186,23 @@ class Registry:
 
     def objections(self, version: str) -> list[str]:
         """Say each reason against a promotion, with figures; compared on the version's own test rows."""
-        rows = pd.read_parquet(self._artifact(self._version(version), TEST_ROWS))
-        label, customers = rows["label"].to_numpy(), rows["customer"].to_numpy()
-        matrix = rows.drop(columns=["label", "customer"]).to_numpy()
-        pd_ = self.model(version).predict_pd(matrix)
-        own, found = figures(pd_, label), list[str]()
-        if own["brier"] >= own["brier_constant"]:
-            found.append(f"Brier {own['brier']:.5f} is not below the constant rate's {own['brier_constant']:.5f}")
-        if not own["gini"] > 0:  # also where there is none
-            found.append(f"Gini {own['gini']:.3f} does not rank at all")
+        found, champion = self._version(version), self.champion()
+        try:
+            verdicts = json.loads(self._artifact(found, f"report/{VERDICTS}").read_text(encoding="utf-8"))
+        except (MlflowException, OSError):
+            verdicts = {}
+        return objections(Candidate(
+            model=self.model(version), rows=pd.read_parquet(self._artifact(found, TEST_ROWS)), verdicts=verdicts,
+            champion=(champion, self.model(champion)) if champion and champion != version else None,
+        ))  # fmt: skip
+
+    def peers(self, model: PdModel, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the champion's PDs of some rows by its name; nothing where there is none with the same columns."""
         champion = self.champion()
-        if champion and champion != version:
-            old = self.model(champion)
-            if old.features != tuple(rows.columns.drop(["label", "customer"])):
-                found.append(f"the champion (version {champion}) has other columns: they cannot be compared")
-                return found
-            gap = difference(pd_, old.predict_pd(matrix), label, customers, 300, 0)
-            if gap["gini"].high < 0:
-                found.append(f"Gini is below the champion's (version {champion}) by {gap['gini']}")
-            if gap["brier"].low > 0:
-                found.append(f"Brier is above the champion's (version {champion}) by {gap['brier']}")
-        return found
+        old = self.model(champion) if champion else None
+        if old is None or old.features != model.features:
+            return {}
+        return {f"champion (version {champion})": old.predict_pd(rows)}
 
     def champion(self) -> str | None:
         """Return the champion's version, None where there is none yet."""
@@ -225,3 +239,7 @@ class Registry:
         os.replace(pointer, self.store / POINTER)
         with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
+
+
+def _same_person(one: str, other: str) -> bool:
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()

@@ -1,180 +1,130 @@
-"""The model report: figures with intervals, plots with axis names, one self-contained HTML file."""
+"""The validation report: one HTML file for a model of a ledger or of a table, printable, without any network."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from training.config import TrainingConfig
-from training.evaluate import Interval, psi
-from training.fit import Fit, feature_gain
-from training.sample import Split
+from data.errors import SchemaError
+from training.case import Case, Section
 
-SHAP_ROWS = 2000
-SCORE = "score"
-Floats = NDArray[np.float64]
-OURS, PEER, FAINT = "#1d5b8f", "#c2410c", "#9aa5b1"
+REPORT, VERDICTS = "model_report.html", "validation.json"
+NOT_RECORDED = "not recorded"
+# Our headings for what SR 26-2 and Annex IV of the EU AI Act (2024/1689) want written down; none is left blank.
+CARD: tuple[tuple[str, str], ...] = (
+    ("purpose", "Purpose and intended use"),
+    ("users", "Intended users and human oversight"),
+    ("outcome", "Outcome definition and horizon"),
+    ("data", "Training and test data, provenance"),
+    ("method", "Method, and why it was chosen"),
+    ("assumptions", "Assumptions"),
+    ("inputs", "Inputs, and what is forbidden"),
+    ("performance", "Performance and its uncertainty"),
+    ("robustness", "Robustness, stability, cybersecurity"),
+    ("fairness", "Fairness and affected persons"),
+    ("explanation", "Explanations given"),
+    ("limits", "Limits and foreseeable misuse"),
+    ("monitoring", "Monitoring and change"),
+    ("owner", "Owner, developer, validator"),
+)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything a report shows about one fitted model.
+def write_report(folder: Path, case: Case, sections: Sequence[Section], card: Mapping[str, str]) -> list[Path]:
+    """Write the report with all pictures in it, the pictures as PNG files, and the verdicts.
 
-    Attributes
+    Parameters
     ----------
-    figures, peer : dict of Interval
-        Ours and plain LightGBM's on the same out-of-time rows.
-    by_vintage : DataFrame
-        A column of figures per as-of date, with intervals as text.
-    psi : DataFrame
-        Of the score and each feature against the training rows, over all test rows and by vintage.
-    """
-
-    figures: dict[str, Interval]
-    peer: dict[str, Interval]
-    by_vintage: pd.DataFrame
-    psi: pd.DataFrame
-    test_pd: Floats = field(repr=False)
-
-
-def stability(split: Split, train_pd: Floats, test_pd: Floats) -> pd.DataFrame:
-    """Return the PSI of the score and of each feature against the training rows.
-
-    Returns
-    -------
-    DataFrame
-        Index ``score`` and the features, largest first; columns ``all`` test rows and each as-of date.
-    """
-    train, test = split.train.features, split.test.features
-    vintages = {"all": np.ones(len(test_pd), dtype=bool)}
-    vintages |= {day: (split.test.rows["as_of"] == day).to_numpy() for day in sorted(set(split.test.rows["as_of"]))}
-    columns = {}
-    for vintage, is_in in vintages.items():
-        values = {name: psi(train[name].to_numpy(), test[name].to_numpy()[is_in]) for name in train}
-        columns[vintage] = {SCORE: psi(train_pd, test_pd[is_in]), **values}
-    return pd.DataFrame(columns).sort_values("all", ascending=False)
-
-
-def write_report(folder: Path, fit: Fit, split: Split, result: Evaluation, config: TrainingConfig) -> list[Path]:
-    """Draw the plots as PNG files into `folder` and write `model_report.html` with all of them in it.
+    card : mapping
+        Answers to `CARD` by their keys; what is missing reads "not recorded".
 
     Returns
     -------
     list of Path
-        The HTML file, which needs no network and no other file, then the plots.
+        The HTML file, which needs no network and no other file, the verdicts, then the pictures.
     """
-    matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    plots: dict[str, tuple[str, Callable[[], Figure]]] = {
-        "roc": ("Discrimination: ROC curve, out of time", lambda: _roc(split, result)),
-        "calibration": ("Calibration: PD against what happened, out of time", lambda: _calibration(split, result)),
-        "scores": ("Distribution of the PD", lambda: _scores(split, result)),
-        "shap": ("What moves the PD: SHAP contributions, out of time", lambda: _shap(fit, split)),
-        "psi": ("Stability: PSI of the features", lambda: _psi(result)),
-    }
-    pictures, paths = [], [folder / "model_report.html"]
-    for name, (title, draw) in plots.items():
-        paths.append(path := folder / f"{name}.png")
-        draw().savefig(path, dpi=110, bbox_inches="tight")
-        pictures.append((title, base64.b64encode(path.read_bytes()).decode()))
+    paths, pictures = [folder / REPORT, folder / VERDICTS], dict[str, list[tuple[str, str]]]()
+    for section in sections:
+        for title, figure in section.pictures:
+            path = folder / f"{re.sub('[^a-z]+', '_', title.lower())}.png"
+            path.write_bytes(content := _png(figure))
+            paths.append(path)
+            pictures.setdefault(section.id, []).append((title, base64.b64encode(content).decode()))
+    answers = [(title, card.get(key) or NOT_RECORDED) for key, title in CARD]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
     html = environment.get_template("report.html").render(
-        fit=fit,
-        split=split,
-        result=result,
-        config=config,
-        pictures=pictures,
-        gain=feature_gain(fit.model).head(15),
-        psi_shown=[SCORE, *result.psi.index.drop(SCORE)[:15]],
+        case=case, sections=sections, pictures=pictures, card=answers, html=_html
     )
     paths[0].write_text(html, encoding="utf-8")
+    found = {section.id: {"verdict": section.verdict, "says": section.says} for section in sections}
+    paths[1].write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     return paths
 
 
-def _axes(width: float = 6.4, height: float = 4.4) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return figure, axes
+def _png(figure: Figure) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
+    return content.getvalue()
 
 
-def _roc(split: Split, result: Evaluation) -> Figure:
-    figure, axes = _axes()
-    order = np.argsort(-result.test_pd, kind="stable")
-    label = split.test.label[order]
-    axes.plot(np.cumsum(1 - label) / (1 - label).sum(), np.cumsum(label) / label.sum(), color=OURS, lw=2)
-    axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1)
-    axes.set_xlabel("share of other customers flagged")
-    axes.set_ylabel("share of defaults flagged")
-    axes.set_title(f"ROC, out of time: Gini {result.figures['gini']}")
-    return figure
+def _html(table: pd.DataFrame) -> str:
+    return table.to_html(border=0, float_format=lambda value: f"{value:.4g}")
 
 
-def _calibration(split: Split, result: Evaluation) -> Figure:
-    figure, axes = _axes()
-    frame = pd.DataFrame({"pd": result.test_pd, "label": split.test.label})
-    bins = frame.groupby(pd.qcut(frame["pd"], 10, duplicates="drop"), observed=True).mean()
-    top = 1.1 * float(bins.to_numpy().max())
-    axes.plot([0, top], [0, top], color=FAINT, ls="--", lw=1, label="perfect")
-    axes.plot(bins["pd"], bins["label"], "o-", color=OURS, label="ten equally filled bins")
-    axes.set_xlabel("mean predicted PD in the bin (probability)")
-    axes.set_ylabel("observed default rate (share)")
-    axes.set_title(f"Calibration, out of time: slope {result.figures['calibration_slope']}")
-    axes.legend(frameon=False)
-    return figure
+def card_of(
+    case: Case, sections: Sequence[Section], about: Mapping[str, Any], said: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the answers of the model card that the run itself knows, with those a person wrote in front of them."""
+    says = {section.id: section.says for section in sections}
+    model = case.model
+    known = {
+        "purpose": "A probability of default per customer or applicant, for credit decisions by the rules of "
+                   f"policy/rules; case {case.name}.",
+        "users": "Credit managers and applications; decisions above the limits of authority go to people, who may "
+                 "resolve, override within bounds, and are named in the record.",
+        "outcome": f"{about.get('default') or about.get('spec', {}).get('target') or NOT_RECORDED}; horizon "
+                   f"{model.horizon_days} days.",
+        "data": says["data_quality"] + f" Trained on {about.get('trained_on', 'rows of the table')}.",
+        "method": f"{about.get('chosen', 'LightGBM')} of a ladder (scorecard, LightGBM, blend); calibration "
+                  f"{model.calibration.kind}.",
+        "assumptions": "Customers default one by one given their features; the future resembles the rows learnt; what "
+                       "is known on a date is in the ledger with that date.",
+        "inputs": f"{len(model.features)} columns: {', '.join(model.features[:12])}"
+                  + (", ..." if len(model.features) > 12 else ""),
+        "performance": f"{says['discrimination']} {says['calibration']}",
+        "robustness": f"{says['stability']} Bundles are signed and hashed; nothing is unpickled.",
+        "fairness": says["fairness"], "explanation": says["faithfulness"], "limits": says["limits_of_use"],
+        "monitoring": "`obligor monitor`: drift of score and columns, calibration of matured decisions, the challenger "
+                      "in shadow.",
+    }  # fmt: skip
+    return {**known, **said}
 
 
-def _scores(split: Split, result: Evaluation) -> Figure:
-    figure, axes = _axes()
-    bins = np.geomspace(max(result.test_pd.min(), 1e-5), result.test_pd.max() * 1.01, 40)
-    for value, name, colour in ((0, "no default", OURS), (1, "default", PEER)):
-        axes.hist(
-            result.test_pd[split.test.label == value], bins=bins, density=True, alpha=0.55, color=colour, label=name
-        )
-    axes.set_xscale("log")
-    axes.set_xlabel("predicted PD (probability, log scale)")
-    axes.set_ylabel("density of customers")
-    axes.set_title("Predicted PD by what happened, out of time")
-    axes.legend(frameon=False)
-    return figure
+def read_card(path: Path | None) -> dict[str, str]:
+    """Read a person's answers in the model card from TOML; none without a file.
 
-
-def _shap(fit: Fit, split: Split) -> Figure:
-    import matplotlib.pyplot as plt
-    import shap  # here: it takes seconds to import and only this plot needs it
-
-    rows = split.test.features.head(SHAP_ROWS)
-    contributions, _ = fit.model.explain(rows.to_numpy())
-    base = np.full(len(rows), fit.model.base)
-    plt.figure()
-    shap.plots.beeswarm(
-        shap.Explanation(contributions, base, rows.to_numpy(), feature_names=list(rows)), max_display=15, show=False
-    )
-    figure = plt.gcf()
-    figure.axes[0].set_xlabel("contribution to the margin (log-odds; right raises the PD)")
-    plt.close(figure)
-    return figure
-
-
-def _psi(result: Evaluation) -> Figure:
-    figure, axes = _axes(6.4, 5.0)
-    top = result.psi["all"].drop(SCORE).head(15)[::-1]
-    axes.barh(list(top.index), top.to_numpy(), color=OURS)
-    for level, name in ((0.1, "stable below"), (0.25, "shifted above")):
-        axes.axvline(level, color=PEER, ls=":", lw=1)
-        axes.text(level, 0.2 if level < 0.2 else 1.2, f" {name} {level}", color=PEER, fontsize=8)
-    axes.set_xlabel("population stability index, training against test rows (no unit)")
-    axes.set_ylabel("feature")
-    axes.set_title(f"Feature stability; PSI of the PD {result.psi['all'][SCORE]:.3f}")
-    return figure
+    Raises
+    ------
+    SchemaError
+        Where the file cannot be read, or answers what is not asked.
+    """
+    if path is None:
+        return {}
+    asked = [key for key, _ in CARD]
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SchemaError(f"cannot be read: {error}", where=str(path), expected="a TOML file") from None
+    if unknown := sorted(set(found) - set(asked)):
+        raise SchemaError(f"answers {unknown}", where=str(path), expected=f"some of {asked}")
+    return {key: str(answer) for key, answer in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,30 +18,44 @@ from features.catalogue import NAMES
 from policy.decide import Facts, decide
 from policy.rulebook import in_force, read_rulebooks
 from training.baseline import Baseline, choose_baseline
+from training.case import Case, Part, Section, kept_rows
 from training.config import TrainingConfig
 from training.evaluate import Interval, figures, with_intervals
 from training.fit import Fit, fit_model, plain_lightgbm
+from training.ladder import SCORECARD
 from training.pd_model import PdModel
-from training.report import Evaluation, stability, write_report
+from training.report import card_of, write_report
 from training.sample import Progress, Sample, Split, build_sample
+from training.validation import validate
 
 SOURCES = ("data", "features", "training")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves behind."""
+    """What a training run leaves behind.
+
+    Attributes
+    ----------
+    figures, peer : dict of Interval
+        Ours and plain LightGBM's on the same out-of-time rows.
+    sections : list of Section
+        Of the validation report.
+    """
 
     version: str
     fit: Fit
     split: Split
-    result: Evaluation
+    figures: dict[str, Interval]
+    peer: dict[str, Interval]
+    sections: list[Section]
     report: Path
 
 
 def train(
-    ledger: Ledger, config: TrainingConfig, store: Path, report: Path, *, at: datetime, progress: Progress = iter
-) -> Trained:
+    ledger: Ledger, config: TrainingConfig, store: Path, report: Path, *, at: datetime, progress: Progress = iter,
+    card: Mapping[str, str] | None = None,
+) -> Trained:  # fmt: skip
     """Train, evaluate out of time, report, and register one model as the challenger.
 
     Parameters
@@ -53,6 +68,8 @@ def train(
         Folder for the HTML report and its plots.
     at : datetime
         The time the run is filed under.
+    card : mapping, optional
+        What people say in the model card, by the keys of `training.report.CARD`.
     """
     from training.registry import Registry  # here: mlflow takes seconds to import
 
@@ -62,21 +79,58 @@ def train(
     fit = fit_model(split.train, config)
     baseline = baseline_of(fit.model, split.train, config, ledger.currency)
     fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config), baseline=baseline))
-    # 8. Evaluate out of time, beside plain LightGBM on the same rows.
-    result = evaluate(fit, split, config)
-    files = write_report(report, fit, split, result, config)
+    # 8. Evaluate out of time, beside plain LightGBM and the champion on the same rows; validate and report.
+    registry = Registry(store)
+    ours, peer = evaluate_model(fit.model, split, config)
+    case = case_of(ledger, fit, split, config, registry.peers(fit.model, split.test.features.to_numpy()))
+    sections = validate(case)
+    files = write_report(report, case, sections, card_of(case, sections, fit.model.about, card or {}))
     # 9. Keep the run and register it; promotion is a step of its own, by a named person.
-    version = Registry(store).log_run(
+    version = registry.log_run(
         fit.model,
         parameters=_flat(config.model_dump())
         | {"chosen": fit.ladder.chosen, "calibration": fit.model.calibration.kind},
-        metrics=_metrics(result),
+        metrics=_metrics(ours, peer),
         fingerprints={"data_sha256": data_fingerprint(ledger), "code_sha256": code_fingerprint()},
-        test_rows=split.test.features.assign(label=split.test.label, customer=split.test.customers),
+        test_rows=kept_rows(fit.model, case.test),
         report=files,
         at=at,
     )
-    return Trained(version, fit, split, result, files[0])
+    return Trained(version, fit, split, ours, peer, sections, files[0])
+
+
+def case_of(
+    ledger: Ledger, fit: Fit, split: Split, config: TrainingConfig, peers: Mapping[str, NDArray[np.float64]]
+) -> Case:
+    """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
+    matrix, name = split.test.features.to_numpy(), fit.ladder.chosen
+    others = {"plain LightGBM": plain_lightgbm(split.train).predict_pd(matrix), **peers}
+    if name != SCORECARD:
+        others[SCORECARD] = replace(fit.model, text=fit.ladder.rungs[SCORECARD].text,
+                                    calibration=fit.ladder.rungs[SCORECARD].calibration).predict_pd(matrix)  # fmt: skip
+    return Case(
+        name="receivables ledger", model=fit.model, fit=_part(split.train),
+        fit_pd=fit.model.calibration(fit.out_of_fold_margin), test=_part(split.test), peers=others,
+        segments=_segments(ledger, split.test), forbidden=pd.DataFrame(index=range(len(matrix))),
+        scale=in_force(read_rulebooks()[0], max(split.test.rows["as_of"])), rounds=config.bootstrap_rounds,
+        seed=config.seed,
+    )  # fmt: skip
+
+
+def _part(sample: Sample) -> Part:
+    return Part(sample.features.to_numpy(), sample.label, sample.customers, sample.rows["as_of"].to_numpy())
+
+
+def _segments(ledger: Ledger, test: Sample) -> pd.DataFrame:
+    """Sector and country where the ledger has them, and thirds by what was sold and by how long customers are known."""
+    customers = ledger["customers"].set_index("customer_id").reindex(test.rows.index)
+    found = {name: customers[name].to_numpy() for name in ("sector", "country") if name in customers}
+    for name, column in (("sales of a year", "invoiced_amount_365d"), ("tenure", "days_since_first_invoice")):
+        thirds = pd.qcut(
+            test.rows[column].rank(method="first"), 3, labels=["lowest third", "middle third", "top third"]
+        )
+        found[name] = thirds.astype(str).to_numpy()
+    return pd.DataFrame(found)
 
 
 def baseline_of(model: PdModel, train: Sample, config: TrainingConfig, currency: str) -> Baseline:
@@ -107,37 +161,11 @@ def evaluate_model(
     return ours, peer
 
 
-def evaluate(fit: Fit, split: Split, config: TrainingConfig) -> Evaluation:
-    """Evaluate a fresh fit: all figures with intervals, stability, and both by vintage."""
-    test_pd = fit.model.predict_pd(split.test.features.to_numpy())
-    train_pd = fit.model.calibration(fit.out_of_fold_margin)
-    ours, peer = evaluate_model(fit.model, split, config)
-    return Evaluation(
-        figures=ours,
-        peer=peer,
-        by_vintage=_by_vintage(split.test, test_pd, config),
-        psi=stability(split, train_pd, test_pd),
-        test_pd=test_pd,
-    )
-
-
-def _by_vintage(test: Sample, pd_: NDArray[np.float64], config: TrainingConfig) -> pd.DataFrame:
-    """A column per as-of date, a row per figure; a date without any default has no figures."""
-    columns = {}
-    for as_of in sorted(set(test.rows["as_of"])):
-        is_in = (test.rows["as_of"] == as_of).to_numpy()
-        if test.label[is_in].any():
-            rows = np.arange(is_in.sum())
-            found = with_intervals(pd_[is_in], test.label[is_in], rows, config.bootstrap_rounds, config.seed)
-            columns[as_of] = {"rows": str(is_in.sum())} | {name: str(interval) for name, interval in found.items()}
-    return pd.DataFrame(columns)
-
-
-def _metrics(result: Evaluation) -> dict[str, float]:
-    metrics = {f"psi_{name}": float(value) for name, value in result.psi["all"].items()}
-    for name, interval in result.figures.items():
+def _metrics(ours: Mapping[str, Interval], peer: Mapping[str, Interval]) -> dict[str, float]:
+    metrics = dict[str, float]()
+    for name, interval in ours.items():
         metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    metrics |= {f"plain_{name}": interval.value for name, interval in result.peer.items()}
+    metrics |= {f"plain_{name}": interval.value for name, interval in peer.items()}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
@@ -150,6 +178,7 @@ def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
         "defaults": int(split.train.label.sum()),
         "chosen": fit.ladder.chosen,
         "weights": dict(fit.ladder.weights),
+        "calibration_losses": dict(fit.ladder.rungs[fit.ladder.chosen].losses),
         "blend_gain_log_loss": list(fit.ladder.gain),
         "seed": config.seed,
         "train_gini": figures(fit.model.calibration(fit.out_of_fold_margin), split.train.label)["gini"],

@@ -12,22 +12,29 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from features.application import Applications, Spec
 from features.encoding import Encoding, fit_encoding
+from policy.rulebook import read_rulebooks
 from training.baseline import choose_baseline
-from training.evaluate import Interval, figures, with_intervals
-from training.ladder import BLEND, RATIOS, Ladder, Table, cores, fit_ladder, folds_of
+from training.calibration import SMALLEST_PD, fit_band
+from training.case import Case, Part, Section, kept_rows
+from training.evaluate import Interval, figures, resamples, with_intervals
+from training.ladder import BLEND, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
+from training.report import card_of, write_report
+from training.validation import validate
 
 Floats = NDArray[np.float64]
 Fold = tuple[dict[str, NDArray[np.float64]], str]  # the PDs of every rung on the rows held back, and the choice
 Progress = Callable[[Iterable[Fold], int], Iterable[Fold]]  # watches folds go by, and how many there will be
 FIGURES = ("auc", "gini", "ks", "brier", "brier_constant", "log_loss", "ece", "calibration_slope")
-TEST_SHARE, BASELINE_ROWS, ROUNDS = 0.2, 5000, 200
+TEST_SHARE, BASELINE_ROWS, ROUNDS, BAND_ROUNDS = 0.2, 5000, 200, 60
+FEW_VALUES, MOST_SEGMENTS = 8, 4
 PROMOTED = "promoted"
 
 
@@ -153,46 +160,98 @@ class TrainedTable:
     version: str
     fitted: TableModel
     figures: Mapping[str, Mapping[str, Interval]]
+    sections: list[Section]
+    report: Path
     rows: int
 
 
-def train_table(data: Applications, store: Path, *, at: datetime, seed: int = 7, fingerprint: str = "") -> TrainedTable:
-    """Fit on the earlier rows, evaluate on the later ones, register the chosen rung as the challenger.
+def train_table(
+    data: Applications, store: Path, report: Path, *, at: datetime, seed: int = 7, fingerprint: str = "",
+    card: Mapping[str, str] | None = None,
+) -> TrainedTable:  # fmt: skip
+    """Fit on the earlier rows, evaluate on the later ones, report, register the chosen rung as the challenger.
 
     Parameters
     ----------
+    report : Path
+        Folder for the HTML report and its plots.
     fingerprint : str
         SHA-256 of the file the rows came from.
+    card : mapping, optional
+        What people say in the model card, by the keys of `training.report.CARD`.
     """
     from training.registry import Registry  # here: mlflow takes seconds to import
 
+    # 1-2. Rows to learn from and later ones to test on; every rung of the ladder.
     fit, test = split(data, seed)
     fitted = fit_table(fit, seed)
     rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
-    found = {name: with_intervals(fitted.model(name).predict_pd(rows[name]), test.label, test.groups, ROUNDS, seed)
-             for name in fitted.ladder.rungs}  # fmt: skip
-    model = _finished(fitted, fit, found, seed)
-    test_rows = pd.DataFrame(rows[fitted.ladder.chosen], columns=list(model.features))
-    test_rows = test_rows.assign(label=test.label, customer=test.groups)
+    pds = {name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs}
+    found = {name: with_intervals(pd_, test.label, test.groups, ROUNDS, seed) for name, pd_ in pds.items()}
+    # 3. The chosen one, validated beside the others and the champion.
+    model, chosen = _finished(fitted, fit, found, seed), fitted.ladder.chosen
+    registry = Registry(store)
+    peers = {SCORECARD: pds[SCORECARD]} if chosen != SCORECARD else {}
+    peers |= {"plain LightGBM": _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
+    case = _case(fitted, model, fit, test, rows[chosen], peers, seed)
+    sections = validate(case)
+    files = write_report(report, case, sections, card_of(case, sections, model.about, card or {}))
+    # 4. Kept and registered.
     metrics = {f"{name}_{figure}": interval.value for name, of in found.items() for figure, interval in of.items()}
-    metrics |= {figure: interval.value for figure, interval in found[fitted.ladder.chosen].items()}
-    version = Registry(store).log_run(
-        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": fitted.ladder.chosen},
+    metrics |= {figure: interval.value for figure, interval in found[chosen].items()}
+    version = registry.log_run(
+        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": chosen},
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
-        fingerprints={"data_sha256": fingerprint}, test_rows=test_rows, report=[], at=at,
+        fingerprints={"data_sha256": fingerprint}, test_rows=kept_rows(model, case.test), report=files, at=at,
     )  # fmt: skip
-    return TrainedTable(version, fitted, found, len(test))
+    return TrainedTable(version, fitted, found, sections, files[0], len(test))
+
+
+def _plain(fitted: TableModel, fit: Applications, test: Applications) -> Floats:
+    """LightGBM as it comes, on the same rows."""
+    encoding = fitted.encoding
+    learnt = lgb.Dataset(encoding.rows(fit.frame), fit.label, categorical_feature=list(encoding.categorical),
+                         params={"verbose": -1})  # fmt: skip
+    booster = lgb.train({"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True,
+                         "force_row_wise": True}, learnt)  # fmt: skip
+    pd_ = np.asarray(booster.predict(encoding.rows(test.frame)), dtype=np.float64)
+    return np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
+
+
+def _case(
+    fitted: TableModel, model: PdModel, fit: Applications, test: Applications, rows: Floats,
+    peers: Mapping[str, Floats], seed: int,
+) -> Case:  # fmt: skip
+    """What is validated; periods are months of applications, segments the columns of few values."""
+    ladder, encoding = fitted.ladder, fitted.encoding_of(fitted.ladder.chosen)
+    few = [name for name in test.frame if 1 < test.frame[name].nunique() <= FEW_VALUES][:MOST_SEGMENTS]
+    rulebooks, _ = read_rulebooks()
+    return Case(
+        name=fitted.spec.name, model=model, fit=Part(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
+        fit_pd=model.calibration(ladder.rungs[ladder.chosen].out_of_fold),
+        test=Part(rows, test.label, pd.factorize(test.groups)[0], _months(test)), peers=peers,
+        segments=test.frame[few].astype(str).reset_index(drop=True), forbidden=test.forbidden.reset_index(drop=True),
+        scale=rulebooks[-1], notes=fitted.findings, rounds=ROUNDS, seed=seed,
+    )  # fmt: skip
+
+
+def _months(data: Applications) -> NDArray[np.object_]:
+    if data.dates is None:
+        return np.full(len(data), "all", dtype=object)
+    return np.asarray(data.dates.astype("datetime64[M]").astype(str), dtype=object)
 
 
 def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, Mapping[str, Interval]], seed: int) -> PdModel:
-    """The chosen model with its facts, and the baseline its reasons are given against."""
+    """The chosen model with its facts, how sure its PDs are, and the baseline its reasons are given against."""
     model, ladder = fitted.model(), fitted.ladder
-    drawn = np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
+    rung, drawn = ladder.rungs[ladder.chosen], np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
     about = {
         "spec": fitted.spec.model_dump(mode="json"), "rows": len(fit), "defaults": int(fit.label.sum()), "seed": seed,
         "chosen": ladder.chosen, "weights": dict(ladder.weights), "blend_gain_log_loss": list(ladder.gain),
-        "left_out": list(fitted.findings),
+        "left_out": list(fitted.findings), "calibration_losses": dict(rung.losses),
         "figures": {name: interval.value for name, interval in found[ladder.chosen].items()},
     }  # fmt: skip
-    return replace(model, about=about, baseline=choose_baseline(
+    groups = pd.factorize(fit.groups)[0].astype(np.int64)
+    band = fit_band(rung.calibration.kind, rung.out_of_fold, fit.label, resamples(groups, BAND_ROUNDS, seed))
+    return replace(model, about=about, band=band, baseline=choose_baseline(
         fitted.encoding_of(ladder.chosen).rows(fit.frame.iloc[np.sort(drawn)]), model.explain, None))  # fmt: skip

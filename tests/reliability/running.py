@@ -30,7 +30,7 @@ def prepare(store: Path) -> None:
     config = TrainingConfig.model_validate({"bootstrap_rounds": 20, "model": {"max_trees": 60}})
     trained = train(simulation.ledger, config, store, store / "report", at=datetime.now(UTC))
     Registry(store).promote(trained.version, by="reliability", because="test", at=datetime.now(UTC),
-                            signer=release_signer(store, None, os.urandom), force=True)  # fmt: skip
+                            signer=release_signer(store, None, os.urandom), force=True, second="others")  # fmt: skip
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
 
 

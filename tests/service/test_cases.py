@@ -146,7 +146,7 @@ def test_a_case_with_a_ledger_of_its_own_is_not_asked_again(client: TestClient) 
     rows = {"currency": "EUR", "invoices": [
         {"invoice_id": "I", "issued_on": "2024-01-01", "due_on": "2024-01-31", "amount": "900.00", "currency": "EUR"},
     ]}  # fmt: skip
-    answer = client.post("/decisions", json={"customer_id": "NEW", "as_of": "2024-03-15", "ledger": rows}).json()
+    answer = client.post("/decisions", json={"customer_id": "NEW", "as_of": "2024-02-20", "ledger": rows}).json()
     assert answer["outcome"] == "refer"
     response = client.post(f"/cases/{answer['decision_id']}/reevaluate")
     assert (response.status_code, response.json()["do"]) == (422, "send a new request with the ledger as it is now")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import obligor
 
 COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
-            "cash", "cases", "doctor")  # fmt: skip
+            "cash", "cases", "doctor", "recalibrate")  # fmt: skip
 KEYS = ("create", "revoke", "list")
 AUDIT = ("verify", "replay", "erase", "rotate", "timeline", "purge", "events", "bundle", "backup", "restore")
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
@@ -75,7 +75,7 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
     assert figures["version"] == "1"
     assert figures["figures"]["gini"]["low"] <= figures["figures"]["gini"]["value"]
     assert "brier_constant" in run("evaluate", mapping, *options, "--version", "1").stdout
-    promoted = run("promote", "latest", "--by", "A", "--because", "B", "--force", "--store", store)
+    promoted = run("promote", "latest", "--by", "A", "--because", "B", "--force", "--second", "C", "--store", store)
     assert "version 1 is the champion, by A: B" in promoted.stdout
     shown = run("decide", "C0000001", "--amount", "100", "--store", store).stdout
     assert "PD, 12 months" in shown
@@ -180,7 +180,7 @@ def test_the_demo_runs_end_to_end(tmp_path: Path, ports: Iterator[int], monkeypa
     assert answer["outcome"] in ("approve", "refer", "decline")
     assert answer["explanation"]["margin"]
     assert (tmp_path / "demo" / "model_report.html").exists()
-    assert {p.name for p in (tmp_path / "demo").glob("*.png")} >= {"roc.png", "calibration.png", "shap.png"}
+    assert {p.name for p in (tmp_path / "demo").glob("*.png")} >= {"roc_curve.png", "reliability.png"}
     import httpx
 
     with pytest.raises(httpx.TransportError):  # it has stopped

@@ -94,9 +94,16 @@ def test_an_inverted_margin_is_never_calibrated_upside_down() -> None:
 
 
 def test_the_calibration_chosen_mends_a_distorted_margin() -> None:
-    chosen, losses = choose_calibration(3 * MARGIN + 2, LABEL, np.arange(4000))
-    assert set(losses) == set(KINDS)
-    assert losses[chosen.kind] == min(losses.values()) < losses["identity"]
+    label, rows = np.tile(LABEL, 4), np.arange(16000)
+    margin = np.tile(3 * MARGIN + 2, 4)
+    chosen, losses = choose_calibration(margin, label, [(rows[:8000], rows[8000:])])
+    assert set(losses) == set(KINDS)  # steps too, where there are enough defaults
+    assert (
+        losses[chosen.kind]
+        == min(losses.values())
+        < log_loss(label, fit_calibration("identity", margin, label)(margin))
+    )
+    assert set(choose_calibration(margin[:500], label[:500], [(rows[:250], rows[250:500])])[1]) == {"platt", "beta"}
     slope, intercept = calibration_line(chosen(3 * MARGIN + 2), LABEL)
     assert slope == pytest.approx(1, abs=0.1)
     assert intercept == pytest.approx(0, abs=0.2)

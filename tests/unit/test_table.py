@@ -181,8 +181,9 @@ def table_store(tmp_path_factory: pytest.TempPathFactory, data: Applications, fi
     store = tmp_path_factory.mktemp("table_store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spine, "fit_table", lambda *_: fitted)
-        trained = train_table(data, store, at=NOW, fingerprint="f" * 64)
-    Registry(store).promote(trained.version, by="tests", because="first", at=NOW, signer=SIGNER, force=True)
+        trained = train_table(data, store, store / "report", at=NOW, fingerprint="f" * 64)
+    Registry(store).promote(trained.version, by="tests", because="first", at=NOW, signer=SIGNER, force=True,
+                            second="others")  # fmt: skip
     (store / "keys").mkdir(exist_ok=True)
     (store / "keys" / "release.pem").write_bytes(SIGNER.public)
     return store

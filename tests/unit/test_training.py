@@ -24,6 +24,7 @@ from training.config import TrainingConfig, read_config
 from training.fit import fit_model
 from training.pd_model import PdModel, load_bundle
 from training.registry import Registry
+from training.report import CARD
 from training.run import Trained, data_fingerprint, evaluate_model
 from training.sample import build_sample
 
@@ -55,8 +56,8 @@ def test_the_pd_moves_only_in_the_catalogues_direction(trained: Trained, rows: n
 
 
 def test_the_model_is_better_than_no_model(trained: Trained) -> None:
-    assert trained.result.figures["brier"].value < trained.result.figures["brier_constant"].value
-    assert trained.result.figures["gini"].low > 0
+    assert trained.figures["brier"].value < trained.figures["brier_constant"].value
+    assert trained.figures["gini"].low > 0
 
 
 def test_the_same_data_and_seed_give_the_same_bundle(trained: Trained, quick: TrainingConfig, tmp_path: Path) -> None:
@@ -150,11 +151,17 @@ def test_a_model_of_other_features_is_refused(bundle: tuple[Path, str], monkeypa
 
 def test_the_report_is_self_contained(trained: Trained) -> None:
     html = trained.report.read_text()
-    assert html.count("data:image/png;base64,") == 5
+    assert html.count("data:image/png;base64,") == 7
     assert "http://" not in html
     assert "https://" not in html
-    for name in ("gini", "calibration_slope", "brier_constant", "plain LightGBM", "By vintage"):
+    for name in ("gini", "calibration_slope", "brier_constant", "plain LightGBM", "By vintage", "upper_pluto_tasche"):
         assert name in html
+    for section in trained.sections:
+        assert f'id="{section.id}"' in html
+        assert section.says
+    for _, title in CARD:
+        assert f"<th>{title}</th>" in html
+    assert "not recorded" in html  # nobody said who owns it
 
 
 def test_a_run_keeps_parameters_figures_fingerprints_and_files(
@@ -167,7 +174,7 @@ def test_a_run_keeps_parameters_figures_fingerprints_and_files(
     assert run.data.metrics["gini_low"] < run.data.metrics["gini"] < run.data.metrics["gini_high"]
     assert "plain_brier" in run.data.metrics
     files = {item.path for item in registry.client.list_artifacts(run.info.run_id, "report")}
-    assert {"report/model_report.html", "report/roc.png", "report/psi.png"} <= files
+    assert {"report/model_report.html", "report/roc_curve.png", "report/validation.json"} <= files
 
 
 def test_a_promotion_records_who_when_and_why(trained: Trained, store: Path) -> None:
@@ -199,14 +206,18 @@ def test_a_worse_model_is_refused_unless_forced(
     good = trained.fit.model
     noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%
     figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
-    one, two = (registry.log_run(model, {}, figures, {}, test_rows, [], NOW) for model in (good, noise))
+    report = [trained.report, trained.report.parent / "validation.json"]
+    one, two = (registry.log_run(model, {}, figures, {}, test_rows, report, NOW) for model in (good, noise))
     registry.promote(one, by="a", because="b", at=NOW, signer=SIGNER)
     with pytest.raises(ModelError, match=r"Brier .* is not below the constant rate.*Gini .* does not rank"):
         registry.promote(two, by="a", because="b", at=NOW, signer=SIGNER)
     assert registry.champion() == one
     assert any("champion's (version 1)" in objection for objection in registry.objections(two))
-    forced = registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True)
-    assert forced.forced
+    for second in (None, " A "):
+        with pytest.raises(ModelError, match="is no second person beside a"):
+            registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second=second)
+    forced = registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second="B")
+    assert (forced.forced, forced.second) == (True, "B")
     assert registry.champion() == two
     assert json.loads((mine / "champion.json").read_text())["objections"]
 
@@ -225,8 +236,8 @@ def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
 
 def test_evaluate_puts_plain_lightgbm_beside(trained: Trained, quick: TrainingConfig) -> None:
     ours, peer = evaluate_model(trained.fit.model, trained.split, quick)
-    assert ours["gini"] == trained.result.figures["gini"]
-    assert peer["brier"].value == trained.result.peer["brier"].value
+    assert ours["gini"] == trained.figures["gini"]
+    assert peer["brier"].value == trained.peer["brier"].value
 
 
 def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
@@ -261,13 +272,16 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
     assert read_config(None) == TrainingConfig()
 
 
-def test_vintages_cover_the_test_dates(trained: Trained) -> None:
-    dates = set(trained.split.test.rows["as_of"])
-    assert set(trained.result.by_vintage) == dates
-    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(trained.result.by_vintage.index)
-    assert set(trained.result.psi) == {"all", *dates}
-    assert set(trained.result.psi.index) == {"score", *trained.fit.model.features}
-    assert np.isfinite(trained.result.psi.to_numpy()).all()
+def test_vintages_and_stability_cover_the_test_dates(trained: Trained) -> None:
+    dates = {str(day) for day in trained.split.test.rows["as_of"]}
+    found = {section.id: dict(section.tables) for section in trained.sections}
+    vintages = found["vintages"]["By vintage"]
+    assert set(vintages) == dates
+    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(vintages.index)
+    moved = found["stability"]["PSI against the rows learnt"]
+    assert set(moved) == {"all", *dates}
+    assert moved.index[0] == "the PD"
+    assert np.isfinite(moved.to_numpy()).all()
 
 
 def test_lightgbm_explains_what_our_engine_cannot_take(caplog: pytest.LogCaptureFixture) -> None:

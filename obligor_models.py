@@ -1,0 +1,90 @@
+"""The commands on registered models: promotion, recalibration; clock and environment are here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+import obligor_table
+from data.errors import SchemaError
+
+out = Console()
+MaybeMapping = Annotated[Path | None, typer.Argument(help="TOML file that maps your columns; or --table")]
+TableFile = Annotated[Path | None, typer.Option("--table", help="A table of applications: CSV, Parquet or Excel")]
+SpecFile = Annotated[Path | None, typer.Option(help="TOML file that says what its columns are; inferred where absent")]
+Store = Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of training choices; all have defaults")]
+
+
+def required(mapping: Path | None) -> Path:
+    """Return the mapping file, or say that something to read must be named."""
+    if mapping is None:
+        raise SchemaError("nothing to read", where="arguments", expected="a mapping file, or --table FILE")
+    return mapping
+
+
+def _watch(dates: Iterable[date]) -> Iterator[date]:
+    return iter(track(list(dates), description="features by as-of date", console=out, transient=True))
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="Version in the registry, or `latest`")],
+    by: Annotated[str, typer.Option(help="Who promotes")],
+    because: Annotated[str, typer.Option(help="Why")],
+    force: Annotated[bool, typer.Option(help="Promote against objections; recorded")] = False,
+    second: Annotated[str | None, typer.Option(help="A second person, without whom nothing is forced")] = None,
+    store: Store = Path("store"),
+) -> None:
+    """Make a version the champion; refused where it misses a gate, each named with its figures.
+
+    Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
+    """
+    from data.keys import release_signer
+    from training.registry import Registry
+
+    registry = Registry(store)
+    chosen = registry.latest() if version == "latest" else version
+    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
+    promotion = registry.promote(
+        chosen, by=by, because=because, at=datetime.now(UTC), signer=signer, force=force, second=second
+    )
+    forced = f", forced with {promotion.second} against: {'; '.join(promotion.objections)}" if promotion.forced else ""
+    out.print(f"version {promotion.version} is the champion, by {promotion.by}: {promotion.because}{forced}")
+
+
+def recalibrate(
+    version: Annotated[str, typer.Argument(help="Version in the registry, or `latest`")],
+    mapping: MaybeMapping = None,
+    table: TableFile = None,
+    spec: SpecFile = None,
+    config: Config = None,
+    store: Store = Path("store"),
+    report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
+) -> None:
+    """Give a version a new calibration from rows it has not learnt from, without a refit; registered as a challenger.
+
+    Example: `obligor recalibrate 1 ledger/mapping.toml`
+    """
+    from data.sources import read_ledger
+    from training.config import read_config
+    from training.recalibrate import recalibrate as run
+    from training.recalibrate import rows_of_ledger, rows_of_table
+    from training.registry import Registry
+
+    chosen = Registry(store).latest() if version == "latest" else version
+    model = Registry(store).model(chosen)
+    if table is not None:
+        rows = rows_of_table(obligor_table.read(table, spec), model)
+    else:
+        ledger = read_ledger(required(mapping), today=datetime.now(UTC).date(), environment=os.environ).require()
+        rows = rows_of_ledger(ledger, read_config(config), model, _watch)
+    found = run(chosen, rows, f"version {chosen}, recalibrated", store, report, at=datetime.now(UTC))
+    out.print(f"{found.kind}: calibration slope {found.before} before, {found.after} after, on later rows")
+    out.print(f"version [b]{found.version}[/b], challenger; report: {report}/model_report.html")
