@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:  # scikit-learn is imported where something is fitted: applying a calibration does without
-    from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 KINDS = ("platt", "beta", "isotonic", "venn_abers")
 STEPS_FROM = 1000  # defaults; with fewer the steps of isotonic and Venn-Abers are noise
+PENALTY = 1e-6
 KNOTS = 48  # margins at which a Venn-Abers map, or a band, is worked out; between them a line
 SMALLEST_PD = 1e-5  # no customer is certain to pay; also keeps every log finite
 
@@ -76,7 +74,7 @@ class Calibration:
         return {"kind": self.kind, "parameters": list(self.parameters)}
 
 
-def fit_calibration(kind: str, margin: Floats, label: Ints) -> Calibration:
+def fit_calibration(kind: str, margin: Floats, label: Ints, weight: Floats | None = None) -> Calibration:
     """Fit one kind of calibration.
 
     Parameters
@@ -87,34 +85,68 @@ def fit_calibration(kind: str, margin: Floats, label: Ints) -> Calibration:
         Margins of rows the model was not fitted on.
     label : ndarray, shape (n,)
         0 or 1.
+    weight : ndarray, shape (n,), optional
+        How often each row counts.
     """
+    w = np.ones(len(label)) if weight is None else weight
     if kind == "identity":
         return Calibration("identity")
     if kind == "platt":
-        fit = _logistic(margin[:, None], label)
-        slope = float(fit.coef_[0, 0])
+        slope, intercept = weighted_logistic(margin[:, None], label, w).tolist()
         if slope <= 0:  # the margin says nothing: everybody has the base rate, which the fitted intercept is not
-            return Calibration("platt", (0.0, float(np.log(label.mean() / (1 - label.mean())))))
-        return Calibration("platt", (slope, float(fit.intercept_[0])))
+            rate = float((w * label).sum() / w.sum())
+            return Calibration("platt", (0.0, float(np.log(rate / (1 - rate)))))
+        return Calibration("platt", (slope, intercept))
     if kind == "beta":
         columns = np.column_stack([-np.logaddexp(0, -margin), np.logaddexp(0, margin)])
-        fit = _logistic(columns, label)
-        a, b = (float(c) for c in fit.coef_[0])
+        a, b, c = weighted_logistic(columns, label, w).tolist()
         if min(a, b) < 0:  # not monotone: Platt is beta with a = b
-            return fit_calibration("platt", margin, label)
-        return Calibration("beta", (a, b, float(fit.intercept_[0])))
+            return fit_calibration("platt", margin, label, weight)
+        return Calibration("beta", (a, b, c))
     if kind == "venn_abers":
-        return _venn_abers(margin, label)
+        return _venn_abers(margin, label, w)
     from sklearn.isotonic import IsotonicRegression
 
-    iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label)
+    iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label, w)
     return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *iso.y_thresholds_.tolist()))
 
 
-def _logistic(columns: Floats, label: Ints) -> LogisticRegression:
-    from sklearn.linear_model import LogisticRegression
+def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
+    """Return coefficients and, last, the intercept of a logistic regression, by Newton's method with halved steps.
 
-    return LogisticRegression(C=1e6, max_iter=1000).fit(columns, label)
+    Parameters
+    ----------
+    columns : ndarray, shape (n, k)
+        One or two columns; the penalty of 1e-6 only keeps what has no end finite.
+    weight : ndarray, shape (n,)
+        How often each row counts.
+
+    Examples
+    --------
+    >>> column, label = np.array([[0.0], [0.0], [0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 0, 1, 0, 1])
+    >>> weighted_logistic(column, label, np.ones(6)).round(3).tolist()     # odds 1:3 at 0, 1:1 at 1
+    [1.099, -1.099]
+    """
+    whole = np.column_stack([columns, np.ones(len(columns))])
+    rate = float(np.clip((weight * label).sum() / weight.sum(), 1e-9, 1 - 1e-9))
+    beta = np.append(np.zeros(columns.shape[1]), np.log(rate / (1 - rate)))
+    loss = _logistic_loss(whole, label, weight, beta)
+    for _ in range(60):
+        fitted = sigmoid(whole @ beta)
+        gradient = whole.T @ (weight * (label - fitted)) - PENALTY * beta
+        hessian = (whole * (weight * fitted * (1 - fitted))[:, None]).T @ whole + PENALTY * np.eye(len(beta))
+        step = np.linalg.solve(hessian, gradient)
+        while (better := _logistic_loss(whole, label, weight, beta + step)) > loss and np.abs(step).max() > 1e-9:
+            step = step / 2
+        beta, gain, loss = beta + step, loss - better, better
+        if gain < 1e-12 * abs(loss):
+            break
+    return beta
+
+
+def _logistic_loss(columns: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
+    margin = columns @ beta
+    return float((weight * (np.logaddexp(0, margin) - label * margin)).sum() + PENALTY / 2 * beta @ beta)
 
 
 def choose_calibration(
@@ -183,9 +215,8 @@ def fit_band(kind: str, margin: Floats, label: Ints, weights: Iterable[Floats]) 
     """
     knots, found = _knots(margin), list[Floats]()
     for weight in weights:
-        rows = np.repeat(np.arange(len(label)), weight.astype(np.int64))
-        if 0 < label[rows].sum() < len(rows):
-            found.append(fit_calibration(kind, margin[rows], label[rows])(knots))
+        if 0 < (weight * label).sum() < weight.sum():
+            found.append(fit_calibration(kind, margin, label, weight)(knots))
     low, high = np.quantile(found, (0.025, 0.975), axis=0)
     return Band(tuple(knots.tolist()), tuple(low.tolist()), tuple(high.tolist()))
 
@@ -194,15 +225,15 @@ def _knots(margin: Floats) -> Floats:
     return np.unique(np.quantile(margin, np.linspace(0, 1, KNOTS)))
 
 
-def _venn_abers(margin: Floats, label: Ints) -> Calibration:
+def _venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     """The probability between those of two isotonic fits: with the asked row counted as a default, and as none."""
     from sklearn.isotonic import IsotonicRegression
 
     heights, knots = [], _knots(margin)
     for knot in knots:
         p0, p1 = (
-            float(IsotonicRegression(out_of_bounds="clip").fit(np.append(margin, knot), np.append(label, as_))
-                  .predict([knot])[0])
+            float(IsotonicRegression(out_of_bounds="clip")
+                  .fit(np.append(margin, knot), np.append(label, as_), np.append(weight, 1.0)).predict([knot])[0])
             for as_ in (0, 1)
         )  # fmt: skip
         heights.append(p1 / (1 - p0 + p1))

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.calibration import weighted_logistic
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -68,30 +70,11 @@ def _counts(pd_: Floats, label: Ints, weight: Floats | None) -> tuple[Floats, Fl
 def calibration_line(pd_: Floats, label: Ints, weight: Floats | None = None) -> tuple[float, float]:
     """Return slope and intercept of label ~ sigmoid(slope * logit(pd) + intercept) (Cox 1958).
 
-    A calibrated PD has slope 1 and intercept 0. Newton's method with halved steps; weights count
-    repetitions.
+    A calibrated PD has slope 1 and intercept 0; weights count repetitions.
     """
     w = np.ones(len(label)) if weight is None else weight
-    columns = np.column_stack([np.log(pd_ / (1 - pd_)), np.ones(len(pd_))])
-    rate = np.clip((w * label).sum() / w.sum(), 1e-9, 1 - 1e-9)
-    beta = np.array([0.0, np.log(rate / (1 - rate))])
-    loss = _logistic_loss(columns, label, w, beta)
-    for _ in range(50):
-        fitted = 1 / (1 + np.exp(-np.clip(columns @ beta, -30, 30)))
-        gradient = columns.T @ (w * (label - fitted))
-        hessian = (columns * (w * fitted * (1 - fitted))[:, None]).T @ columns + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        while (better := _logistic_loss(columns, label, w, beta + step)) > loss and np.abs(step).max() > 1e-9:
-            step = step / 2
-        beta, gain, loss = beta + step, loss - better, better
-        if gain < 1e-10 * abs(loss):
-            break
-    return float(beta[0]), float(beta[1])
-
-
-def _logistic_loss(columns: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
-    margin = columns @ beta
-    return float((weight * (np.logaddexp(0, margin) - label * margin)).sum())
+    slope, intercept = weighted_logistic(np.log(pd_ / (1 - pd_))[:, None], label, w)
+    return float(slope), float(intercept)
 
 
 def ece(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:

@@ -102,7 +102,7 @@ def card_of(
         "inputs": f"{len(model.features)} columns: {', '.join(model.features[:12])}"
                   + (", ..." if len(model.features) > 12 else ""),
         "performance": f"{says['discrimination']} {says['calibration']}",
-        "robustness": f"{says['stability']} Bundles are signed and hashed; nothing is unpickled.",
+        "robustness": f"{says['stability']} Bundles are signed, hashed, and read as data.",
         "fairness": says["fairness"], "explanation": says["faithfulness"], "limits": says["limits_of_use"],
         "monitoring": "`obligor monitor`: drift of score and columns, calibration of matured decisions, the challenger "
                       "in shadow.",
