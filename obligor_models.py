@@ -88,3 +88,39 @@ def recalibrate(
     found = run(chosen, rows, f"version {chosen}, recalibrated", store, report, at=datetime.now(UTC))
     out.print(f"{found.kind}: calibration slope {found.before} before, {found.after} after, on later rows")
     out.print(f"version [b]{found.version}[/b], challenger; report: {report}/model_report.html")
+
+
+def monitor(
+    mapping: Annotated[Path, typer.Argument(help="TOML file that maps the ledger as it is known now")],
+    config: Config = None,
+    store: Store = Path("store"),
+    page: Annotated[Path, typer.Option("--out", help="The HTML page")] = Path("monitor.html"),
+) -> None:
+    """Watch the champion: drift of its decisions, PDs against matured outcomes; exit code 1 where there is an alert.
+
+    Example: `obligor monitor ledger/mapping.toml --out monitor.html`
+    """
+    import pandas as pd
+
+    from data.sources import read_ledger
+    from serving.assembly import open_record
+    from serving.champion import ChampionKeeper
+    from serving.decided import decided_rows
+    from serving.settings import Settings
+    from training.config import read_config
+    from training.monitor import monitor as look
+    from training.monitor import write_page
+    from training.registry import Registry
+
+    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
+    champion = ChampionKeeper(settings.store, settings.trusted).of_ledger()
+    record, _ = open_record(settings, os.urandom)
+    ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    found = look(pd.DataFrame(decided_rows(record, champion.sha256)), Registry(store).test_rows(champion.version),
+                 ledger, read_config(config).default)  # fmt: skip
+    write_page(page, found, f"version {champion.version}")
+    for alert in found.alerts:
+        out.print(f"[red]alert[/red] {alert}", highlight=False)
+    matured = int(found.backtest["decisions"].sum()) if len(found.backtest) else 0
+    out.print(f"{found.decisions:,} decisions, {matured:,} of them matured, {len(found.alerts)} alerts; page: {page}")
+    raise typer.Exit(1 if found.alerts else 0)

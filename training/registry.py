@@ -192,7 +192,7 @@ class Registry:
         except (MlflowException, OSError):
             verdicts = {}
         return objections(Candidate(
-            model=self.model(version), rows=pd.read_parquet(self._artifact(found, TEST_ROWS)), verdicts=verdicts,
+            model=self.model(version), rows=self.test_rows(version), verdicts=verdicts,
             champion=(champion, self.model(champion)) if champion and champion != version else None,
         ))  # fmt: skip
 
@@ -203,6 +203,10 @@ class Registry:
         if old is None or old.features != model.features:
             return {}
         return {f"champion (version {champion})": old.predict_pd(rows)}
+
+    def test_rows(self, version: str) -> pd.DataFrame:
+        """Return the rows a version was tested on, as they were kept."""
+        return pd.read_parquet(self._artifact(self._version(version), TEST_ROWS))
 
     def champion(self) -> str | None:
         """Return the champion's version, None where there is none yet."""

@@ -57,13 +57,13 @@ def write_report(folder: Path, case: Case, sections: Sequence[Section], card: Ma
     for section in sections:
         for title, figure in section.pictures:
             path = folder / f"{re.sub('[^a-z]+', '_', title.lower())}.png"
-            path.write_bytes(content := _png(figure))
+            pictures.setdefault(section.id, []).append((title, picture := embedded(figure)))
+            path.write_bytes(base64.b64decode(picture))
             paths.append(path)
-            pictures.setdefault(section.id, []).append((title, base64.b64encode(content).decode()))
     answers = [(title, card.get(key) or NOT_RECORDED) for key, title in CARD]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
     html = environment.get_template("report.html").render(
-        case=case, sections=sections, pictures=pictures, card=answers, html=_html
+        case=case, sections=sections, pictures=pictures, card=answers, html=as_html
     )
     paths[0].write_text(html, encoding="utf-8")
     found = {section.id: {"verdict": section.verdict, "says": section.says} for section in sections}
@@ -71,14 +71,16 @@ def write_report(folder: Path, case: Case, sections: Sequence[Section], card: Ma
     return paths
 
 
-def _png(figure: Figure) -> bytes:
+def embedded(figure: Figure) -> str:
+    """Return a picture as a page holds it: PNG in base64."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
-    return content.getvalue()
+    return base64.b64encode(content.getvalue()).decode()
 
 
-def _html(table: pd.DataFrame) -> str:
-    return table.to_html(border=0, float_format=lambda value: f"{value:.4g}")
+def as_html(table: pd.DataFrame) -> str:
+    """Return a table as HTML, four digits to a number."""
+    return str(table.to_html(border=0, float_format=lambda value: f"{value:.4g}"))
 
 
 def card_of(

@@ -1,0 +1,33 @@
+"""Recorded decisions as rows, for whoever looks at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from math import nan
+from typing import Any
+
+import orjson
+
+from data.errors import ErasedError
+from features.catalogue import NAMES
+from serving.record import Record
+
+
+def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
+    """Give each decision of a model with its features as they were; those of erased customers are left out.
+
+    Yields
+    ------
+    dict
+        ``customer_id, as_of, pd_12m`` and the features.
+    """
+    for entry_id in record.ids(["decision"]):
+        try:
+            answer = orjson.loads(record.body_of(entry_id))
+        except ErasedError:
+            continue
+        if answer["model"]["sha256"] == model_sha256:
+            features = {name: nan if (value := answer["features"].get(name)) is None else value for name in NAMES}
+            yield {"customer_id": answer["customer_id"], "as_of": date.fromisoformat(answer["as_of"]),
+                   "pd_12m": answer["pd_12m"], **features}  # fmt: skip

@@ -1,0 +1,163 @@
+"""What became of the decisions: drift since training, PDs against matured outcomes, alerts that ask for a size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from data.errors import SchemaError
+from data.ledger import Ledger
+from training.config import DefaultDefinition
+from training.evaluate import PSI_BINS, psi
+from training.labels import days_to_default, default_events
+from training.plots import OURS, PEER, axes_of
+from training.report import as_html, embedded
+
+SHIFTED, LEVEL, FEWEST = 0.25, 1.25, 30  # PSI beyond chance; defaults over expected; matured decisions at least
+FEWEST_PER_BIN = 20
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that moved by more than it may: what, how far, and how far it may."""
+
+    what: str
+    value: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.value:.3f} (limit {self.limit:g})"
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What `obligor monitor` shows.
+
+    Attributes
+    ----------
+    drift : DataFrame
+        A row for the PD and each feature: ``psi``, ``noise`` (what chance alone gives samples of these sizes) and
+        ``beyond`` (the first less the second, never below 0), which is what alerts ask about.
+    backtest : DataFrame
+        A row per month of matured decisions: ``decisions, expected, defaults, low, high`` (95% of a binomial).
+    """
+
+    decisions: int
+    drift: pd.DataFrame
+    backtest: pd.DataFrame
+    alerts: tuple[Alert, ...]
+
+
+def monitor(
+    decisions: pd.DataFrame, reference: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition
+) -> Monitoring:
+    """Compare decisions with the rows the model was tested on, and with what has happened since.
+
+    Parameters
+    ----------
+    decisions : DataFrame
+        ``customer_id, as_of, pd_12m`` and the features, a row per recorded decision.
+    reference : DataFrame
+        The model's test rows: ``pd`` and the features.
+    ledger : Ledger
+        With the outcomes known by now.
+
+    Raises
+    ------
+    SchemaError
+        Where no decision is recorded.
+    """
+    if decisions.empty:
+        raise SchemaError("no decision is recorded", where="record", expected="one at least", do="ask for decisions")
+    moved = drift(decisions, reference)
+    months = backtest(decisions, ledger, definition)
+    alerts = [Alert(f"drift of {name}", float(row["beyond"]), SHIFTED)
+              for name, row in moved.iterrows() if row["beyond"] > SHIFTED]  # fmt: skip
+    if len(months) and months["decisions"].sum() >= FEWEST:
+        alerts += _level(months)
+    return Monitoring(len(decisions), moved, months, tuple(alerts))
+
+
+def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Return the PSI of the PD and of each feature, with what chance alone would give.
+
+    Without any drift the PSI of samples of n and m rows over B bins is about ``(1 / n + 1 / m)`` times a chi-square of
+    B - 1 degrees: what one sample in a thousand exceeds of that is taken away, so that few decisions raise no alarm;
+    and as a PSI is a size and no significance, many raise none either. Of fewer than 200 nothing is said.
+    """
+    noise = stats.chi2.ppf(0.999, PSI_BINS - 1) * (1 / len(decisions) + 1 / len(reference))
+    if min(len(decisions), len(reference)) < FEWEST_PER_BIN * PSI_BINS:
+        noise = np.inf  # bins are empty by chance
+    pairs = {"the PD": ("pd", "pd_12m")} | {
+        name: (name, name) for name in decisions if name in reference and name not in ("pd", "label")
+    }
+    found = {title: psi(reference[old].to_numpy(float), decisions[new].to_numpy(float))
+             for title, (old, new) in pairs.items()}  # fmt: skip
+    table = pd.DataFrame({"psi": pd.Series(found, dtype=float)})
+    table["noise"], table["beyond"] = noise, (table["psi"] - noise).clip(lower=0)
+    return pd.concat([table.iloc[:1], table.iloc[1:].sort_values("beyond", ascending=False)])
+
+
+def matured(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition) -> pd.DataFrame:
+    """Return the decisions whose outcome is known by now, each customer once a month, with ``label``."""
+    last = ledger.observed_until - timedelta(days=definition.outcome_days)
+    old = decisions[decisions["as_of"] <= last].copy()
+    old["month"] = [day.strftime("%Y-%m") for day in old["as_of"]]
+    old = old.drop_duplicates(["customer_id", "month"], keep="last").reset_index(drop=True)
+    events, label = default_events(ledger, definition, ledger.observed_until), np.zeros(len(old), dtype=np.int64)
+    for as_of, places in old.groupby("as_of").indices.items():
+        customers = pd.Index(old["customer_id"].iloc[places])
+        day = as_of if isinstance(as_of, date) else pd.Timestamp(str(as_of)).date()
+        label[places] = days_to_default(events, customers, day, definition).notna().to_numpy()
+    return old.assign(label=label)
+
+
+def backtest(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition) -> pd.DataFrame:
+    """Return expected and seen defaults of matured decisions by month, with the 95% range of a binomial."""
+    old = matured(decisions, ledger, definition)
+    pd_ = 1 - (1 - old["pd_12m"]) ** (definition.horizon_days / 365)
+    by = old.assign(pd=pd_).groupby("month")
+    found = pd.DataFrame({"decisions": by.size(), "expected": by["pd"].sum(), "defaults": by["label"].sum()})
+    mean = found["expected"] / found["decisions"]
+    found["low"], found["high"] = (stats.binom.ppf(level, found["decisions"], mean) for level in (0.025, 0.975))
+    return found
+
+
+def _level(months: pd.DataFrame) -> list[Alert]:
+    """Far more defaults than expected, in all: by a size that matters, and by more than chance."""
+    seen, expected, n = (float(months[name].sum()) for name in ("defaults", "expected", "decisions"))
+    p_value = float(stats.binom.sf(seen - 1, int(n), min(expected / n, 1.0)))
+    ratio = seen / max(expected, 1e-9)
+    return [Alert("defaults over expected", ratio, LEVEL)] if ratio > LEVEL and p_value < 0.01 else []
+
+
+def backtest_plot(months: pd.DataFrame) -> Figure:
+    """Draw expected and seen defaults of matured decisions by month."""
+    figure, axes = axes_of(7.2, 4.0)
+    place = np.arange(len(months))
+    axes.fill_between(place, months["low"], months["high"], color=OURS, alpha=0.18, label="95% of a binomial")
+    axes.plot(place, months["expected"], "o-", color=OURS, label="expected")
+    axes.plot(place, months["defaults"], "s--", color=PEER, label="seen")
+    axes.set_xticks(place, list(months.index), rotation=45)
+    axes.set_xlabel("month of the decision")
+    axes.set_ylabel("defaults within the horizon (count)")
+    axes.set_title("Matured decisions: defaults expected and seen")
+    axes.legend(frameon=False)
+    return figure
+
+
+def write_page(path: Path, found: Monitoring, model: str) -> None:
+    """Write the page: alerts first, then the matured decisions and the drift; it needs no network."""
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
+    picture = embedded(backtest_plot(found.backtest)) if len(found.backtest) else None
+    html = environment.get_template("monitor.html").render(
+        found=found, model=model, picture=picture, html=as_html, shifted=SHIFTED, level=LEVEL
+    )
+    path.write_text(html, encoding="utf-8")
