@@ -128,9 +128,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of a table's model; a ledger's is in its configuration")] = 7,
     store: Store = Path("store"),
     report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
-    card: Annotated[
-        Path | None, typer.Option(help="TOML file of answers in the model card, e.g. owner = '...'")
-    ] = None,
+    card: Annotated[Path | None, typer.Option(help="TOML file of answers in the model card: owner = '...'")] = None,
+    tune: Annotated[int, typer.Option(min=0, help="Trials of a search for parameters, taken up again")] = 0,
 ) -> None:
     """Train on a ledger or a table, evaluate on later rows, and register a model as the challenger.
 
@@ -141,7 +140,7 @@ def train(
     from training.report import read_card
 
     if table is not None:
-        obligor_table.train(table, spec, store, report, seed, read_card(card))
+        obligor_table.train(table, spec, store, report, seed, read_card(card), tune)
         return
     mapping = required(mapping)
     from data.sources import read_ledger
@@ -150,7 +149,7 @@ def train(
 
     ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
     trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=_watch,
-                  card=read_card(card))  # fmt: skip
+                  card=read_card(card), trials=tune)  # fmt: skip
     _print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
     out.print(f"version [b]{trained.version}[/b], challenger; report: {trained.report}")
     out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY"')

@@ -67,7 +67,9 @@ def _warn(found: Inferred) -> None:
         told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
 
 
-def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str]) -> None:
+def train(
+    table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str], trials: int
+) -> None:
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
     from training.table import train_table
 
@@ -75,7 +77,7 @@ def train(table: Path, spec: Path | None, store: Path, report: Path, seed: int, 
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     with told.status(f"training on {len(data):,} applications"):
         trained = train_table(data, store, report, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint,
-                              card=card)  # fmt: skip
+                              card=card, trials=trials)  # fmt: skip
     for finding in trained.fitted.findings:
         told.print(escape(finding), highlight=False)
     shown = Table("rung", *WITH_INTERVALS, title=f"{trained.rows:,} rows it has not seen, 95% intervals")

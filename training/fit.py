@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.ladder import LIGHTGBM, MEMBERS, Ladder, Table, cores, fit_ladder
 from training.pd_model import PdModel
 from training.sample import Sample
 from training.term import fit_term_structure
+from training.tune import Tuning, tuned_members
 
 BAND_ROUNDS = 100
 FEWEST_CUSTOMERS = 10  # of each kind; with fewer, folds by customer lose one kind
@@ -37,7 +39,7 @@ class Fit:
         return self.ladder.rungs[self.ladder.chosen].out_of_fold
 
 
-def fit_model(train: Sample, config: TrainingConfig) -> Fit:
+def fit_model(train: Sample, config: TrainingConfig, tuning: Tuning | None = None) -> Fit:
     """Fit the ladder on folds grouped by customer, choose a rung, its calibration on later dates, its term structure.
 
     Parameters
@@ -46,6 +48,8 @@ def fit_model(train: Sample, config: TrainingConfig) -> Fit:
         Training rows; no test row may be among them.
     config : TrainingConfig
         Parameters and the seed.
+    tuning : Tuning, optional
+        A search for LightGBM's parameters, in place of the configuration's.
 
     Raises
     ------
@@ -61,8 +65,10 @@ def fit_model(train: Sample, config: TrainingConfig) -> Fit:
                 expected=f"at least {FEWEST_CUSTOMERS}",
                 do="use a longer ledger, or another definition, e.g. default.dpd_days = 30",
             )
+    table = table_of(train)
+    members = tuned_members(table, tuning, config.seed, cores()) if tuning else _members(config)
     ladder = fit_ladder(
-        table_of(train), config.seed, cores(), members=_members(config), ratios=False, n_folds=config.model.folds,
+        table, config.seed, cores(), members=members, ratios=False, n_folds=config.model.folds,
         most_trees=config.model.max_trees,
     )  # fmt: skip
     return Fit(finished(ladder, ladder.chosen, train, config), ladder)
@@ -86,7 +92,7 @@ def table_of(sample: Sample) -> Table:
     return Table(sample.features.to_numpy(), sample.label, sample.customers, catalogue.NAMES, (), directions, days)
 
 
-def _members(config: TrainingConfig) -> dict[str, dict[str, Any]]:
+def _members(config: TrainingConfig) -> dict[str, Mapping[str, Any]]:
     """The ladder's trees; LightGBM's own parameters are the configuration's."""
     choices = config.model
     own = {

@@ -175,8 +175,8 @@ def fit_trees(
     most_trees: int = MOST_TREES,
 ) -> tuple[str, Floats]:  # fmt: skip
     """Return one kind of trees, their number chosen on the folds, fitted on all rows with several seeds."""
-    parameters = _parameters(table, choices, threads)
-    rows = _dataset(table.rows, table.label, table)
+    parameters = parameters_of(table, choices, threads)
+    rows = rows_of(table.rows, table.label, table)
     tuned: dict[str, Any] = lgb.cv(
         parameters | {"seed": seed}, rows, num_boost_round=most_trees, folds=folds, return_cvbooster=True,
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
@@ -190,12 +190,12 @@ def fit_trees(
 
 def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) -> tuple[tuple[Pair, ...], str, Floats]:
     """LightGBM with columns of two beside the others; which, each fold finds out on its own rows."""
-    parameters = _parameters(table, MEMBERS[LIGHTGBM], threads) | {"seed": seed}
+    parameters = parameters_of(table, MEMBERS[LIGHTGBM], threads) | {"seed": seed}
     boosters, best, found = list[lgb.Booster](), list[int](), list[Floats]()
     for fit, held in folds:
         rows = derived(table.rows, _screened(table, fit, parameters))
         parameters["monotone_constraints"] = _padded(table, rows)
-        learnt = _dataset(rows[fit], table.label[fit], table)
+        learnt = rows_of(rows[fit], table.label[fit], table)
         booster = lgb.train(parameters, learnt, MOST_TREES, [learnt.create_valid(rows[held], table.label[held])],
                             callbacks=[lgb.early_stopping(PATIENCE, verbose=False)])  # fmt: skip
         boosters.append(booster)
@@ -207,7 +207,7 @@ def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) 
     pairs = _screened(table, np.arange(len(table.label)), parameters)
     rows = derived(table.rows, pairs)
     parameters["monotone_constraints"] = _padded(table, rows)
-    learnt = _dataset(rows, table.label, table)
+    learnt = rows_of(rows, table.label, table)
     return pairs, _bagged(parameters, learnt, n_trees, seed, bags, table.names_with(pairs)), margin
 
 
@@ -221,12 +221,13 @@ def _screened(table: Table, fit: Ints, parameters: Mapping[str, Any]) -> tuple[P
         return ()
     rows = derived(table.rows[fit], pairs)
     quick = {**parameters, "feature_fraction": 0.2, "learning_rate": 0.05, "monotone_constraints": _padded(table, rows)}
-    screen = lgb.train(quick, _dataset(rows, table.label[fit], table), SCREEN_TREES)
+    screen = lgb.train(quick, rows_of(rows, table.label[fit], table), SCREEN_TREES)
     gain = screen.feature_importance("gain")[len(table.names) :]
     return tuple(pairs[n] for n in np.argsort(-gain, kind="stable")[:MOST_PAIRS] if gain[n] > 0)
 
 
-def _dataset(rows: Floats, label: Ints, table: Table) -> lgb.Dataset:
+def rows_of(rows: Floats, label: Ints, table: Table) -> lgb.Dataset:
+    """Return rows as LightGBM learns from them, with the table's categorical columns."""
     return lgb.Dataset(rows, label, categorical_feature=list(table.categorical), free_raw_data=False,
                        params={"verbose": -1})  # fmt: skip
 
@@ -243,8 +244,8 @@ def _bagged(
     return blended([(text, 1 / bags) for text in fits], 0.0, names)
 
 
-def _parameters(table: Table, choices: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """One kind of trees and what all share; leaves grow with the number of rows, and with many so do the steps."""
+def parameters_of(table: Table, choices: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Return one kind's parameters and what all share; leaves grow with the rows, and with many so do the steps."""
     pace = 1 if len(table.label) < MANY else 2
     return {
         "objective": "binary", "metric": "binary_logloss",

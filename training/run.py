@@ -25,7 +25,8 @@ from training.fit import Fit, fit_model, plain_lightgbm
 from training.ladder import SCORECARD
 from training.pd_model import PdModel
 from training.report import card_of, write_report
-from training.sample import Progress, Sample, Split, build_sample
+from training.sample import Progress, Sample, Split, build_sample, gap_days
+from training.tune import Tuning
 from training.validation import validate
 
 SOURCES = ("data", "features", "training")
@@ -54,7 +55,7 @@ class Trained:
 
 def train(
     ledger: Ledger, config: TrainingConfig, store: Path, report: Path, *, at: datetime, progress: Progress = iter,
-    card: Mapping[str, str] | None = None,
+    card: Mapping[str, str] | None = None, trials: int = 0,
 ) -> Trained:  # fmt: skip
     """Train, evaluate out of time, report, and register one model as the challenger.
 
@@ -70,13 +71,16 @@ def train(
         The time the run is filed under.
     card : mapping, optional
         What people say in the model card, by the keys of `training.report.CARD`.
+    trials : int
+        Of a search for LightGBM's parameters; a study of the same data, definition and seed is taken up again.
     """
     from training.registry import Registry  # here: mlflow takes seconds to import
 
     # 3-5. As-of grid; per date known_on -> build_features; labels; split out of time with a gap.
     split = build_sample(ledger, config, progress)
     # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
-    fit = fit_model(split.train, config)
+    tuning = Tuning(trials, store, _study(ledger, config), gap_days(config)) if trials else None
+    fit = fit_model(split.train, config, tuning)
     baseline = baseline_of(fit.model, split.train, config, ledger.currency)
     fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config), baseline=baseline))
     # 8. Evaluate out of time, beside plain LightGBM and the champion on the same rows; validate and report.
@@ -97,6 +101,12 @@ def train(
         at=at,
     )
     return Trained(version, fit, split, ours, peer, sections, files[0])
+
+
+def _study(ledger: Ledger, config: TrainingConfig) -> str:
+    """The name of a search: what the rows and folds are made of."""
+    choices = config.model_dump_json(include={"seed", "default", "sample"})
+    return hashlib.sha256((data_fingerprint(ledger) + choices).encode()).hexdigest()[:16]
 
 
 def case_of(

@@ -24,9 +24,10 @@ from training.baseline import choose_baseline
 from training.calibration import SMALLEST_PD, fit_band
 from training.case import Case, Part, Section, kept_rows
 from training.evaluate import Interval, figures, resamples, with_intervals
-from training.ladder import BLEND, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
+from training.ladder import BLEND, MEMBERS, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
 from training.report import card_of, write_report
+from training.tune import Tuning, tuned_members
 from training.validation import validate
 
 Floats = NDArray[np.float64]
@@ -74,8 +75,8 @@ class TableModel:
         return replace(self.encoding, pairs=self.ladder.pairs) if name in (RATIOS, BLEND) else self.encoding
 
 
-def fit_table(data: Applications, seed: int, threads: int | None = None) -> TableModel:
-    """Learn the encoding and every rung of the ladder from all rows given.
+def fit_table(data: Applications, seed: int, threads: int | None = None, tuning: Tuning | None = None) -> TableModel:
+    """Learn the encoding and every rung of the ladder from all rows given; perhaps search for parameters first.
 
     Raises
     ------
@@ -85,7 +86,9 @@ def fit_table(data: Applications, seed: int, threads: int | None = None) -> Tabl
     encoding, findings = fit_encoding(data.frame, data.spec)
     table = Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
                   encoding.directions, None if data.dates is None else data.dates.astype(np.int64))  # fmt: skip
-    return TableModel(encoding, fit_ladder(table, seed, threads or cores()), data.spec, tuple(findings))
+    members = tuned_members(table, tuning, seed, threads or cores()) if tuning else MEMBERS
+    ladder = fit_ladder(table, seed, threads or cores(), members=members)
+    return TableModel(encoding, ladder, data.spec, tuple(findings))
 
 
 def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
@@ -167,7 +170,7 @@ class TrainedTable:
 
 def train_table(
     data: Applications, store: Path, report: Path, *, at: datetime, seed: int = 7, fingerprint: str = "",
-    card: Mapping[str, str] | None = None,
+    card: Mapping[str, str] | None = None, trials: int = 0,
 ) -> TrainedTable:  # fmt: skip
     """Fit on the earlier rows, evaluate on the later ones, report, register the chosen rung as the challenger.
 
@@ -179,12 +182,15 @@ def train_table(
         SHA-256 of the file the rows came from.
     card : mapping, optional
         What people say in the model card, by the keys of `training.report.CARD`.
+    trials : int
+        Of a search for LightGBM's parameters; a study of the same file and seed is taken up again.
     """
     from training.registry import Registry  # here: mlflow takes seconds to import
 
     # 1-2. Rows to learn from and later ones to test on; every rung of the ladder.
     fit, test = split(data, seed)
-    fitted = fit_table(fit, seed)
+    study = f"{data.spec.name} {fingerprint[:16]} {seed}"
+    fitted = fit_table(fit, seed, None, Tuning(trials, store, study, data.spec.target.horizon_days) if trials else None)
     rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
     pds = {name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs}
     found = {name: with_intervals(pd_, test.label, test.groups, ROUNDS, seed) for name, pd_ in pds.items()}

@@ -1,0 +1,65 @@
+"""The search for parameters: bounded, taken up again, never looking back, the same on one thread and two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from data.errors import SchemaError
+from training.fit import table_of
+from training.ladder import LIGHTGBM, MEMBERS, Table
+from training.run import Trained
+from training.tune import STUDIES, Tuning, forward_folds, tuned_members
+
+DRAW = np.random.default_rng(8)
+ROWS = DRAW.normal(size=(900, 4))
+LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=900) > 1.5).astype(np.int64)
+TABLE = Table(ROWS, LABEL, np.arange(900), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(900))
+
+
+def _study(store: Path, name: str = "made") -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{store / STUDIES}")
+
+
+def test_everything_learnt_is_older_than_everything_held_by_the_gap() -> None:
+    folds = forward_folds(TABLE, gap_days=40)
+    assert len(folds) == 3
+    for fit, held in folds:
+        assert fit.max() + 40 <= held.min()
+    assert np.concatenate([held for _, held in folds]).max() == 899
+    assert forward_folds(TABLE, gap_days=5000) == []
+
+
+def test_folds_of_a_ledger_are_a_performance_window_apart(trained: Trained) -> None:
+    table = table_of(trained.split.train)
+    for fit, held in forward_folds(table, gap_days=30):
+        assert table.times is not None
+        assert table.times[fit].max() + 30 <= table.times[held].min()
+
+
+def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
+    tuned_members(TABLE, Tuning(3, tmp_path, "made"), seed=1, threads=2)
+    assert len(_study(tmp_path).trials) == 3
+    members = tuned_members(TABLE, Tuning(6, tmp_path, "made"), seed=1, threads=2)
+    study = _study(tmp_path)
+    assert len(study.trials) == 6
+    tuned_members(TABLE, Tuning(6, tmp_path, "made"), seed=1, threads=2)
+    assert len(_study(tmp_path).trials) == 6
+    assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
+    assert members["pairs"] == MEMBERS["pairs"]
+    first = study.trials[0]
+    assert first.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]  # the defaults are tried first
+    assert study.best_value <= first.value
+
+
+def test_the_same_seed_finds_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
+    found = [tuned_members(TABLE, Tuning(5, tmp_path / str(threads), "made"), 1, threads) for threads in (1, 2)]
+    assert found[0] == found[1]
+
+
+def test_no_trials_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="0 trials"):
+        tuned_members(TABLE, Tuning(0, tmp_path, "made"), 1, 1)
