@@ -118,6 +118,35 @@ def cash(
               "coverage.csv, cash.png")  # fmt: skip
 
 
+def lgd(
+    mapping: Annotated[Path, typer.Argument(help="TOML file that maps your ledger's columns")],
+    as_of: Annotated[str, typer.Option(help="The last day whose knowledge counts")],
+    by: Annotated[str, typer.Option(help="A column of customers: sector, country")] = "sector",
+    rules: Rules = RULES,
+) -> None:
+    """Say what share of a default is lost, from the recoveries the ledger records, by segment.
+
+    Example: `obligor lgd ledger/mapping.toml --as-of 2024-12-31 --by sector`
+    """
+    from data.sources import read_ledger
+    from policy.rulebook import in_force
+    from training.config import DefaultDefinition
+    from training.lgd import lgd_table, workouts
+
+    ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    day = day_of(as_of)
+    parameters = in_force(read_rulebooks(rules)[0], day).parameters
+    found = workouts(ledger, DefaultDefinition(), day, float(parameters["cost_of_funds"]))
+    customers = ledger["customers"].set_index("customer_id")
+    segment = customers[by].dropna() if by in customers else None
+    shown = Table("segment", "defaulted items", "LGD", "95% interval", "source", title=f"known on {day}")
+    for name, row in lgd_table(found, segment, float(parameters["lgd"])).iterrows():
+        ends = "" if row["low"] != row["low"] else f"{row['low']:.1%} to {row['high']:.1%}"
+        shown.add_row(str(name), f"{row['items']:,}", f"{row['lgd']:.1%}", ends, row["source"])
+    out.print(shown)
+    out.print("the rules use one LGD for all (parameter lgd); a draft rulebook may take these")
+
+
 def _as_json(found: Review) -> dict[str, Any]:
     return {
         "provisions": _by_bucket(found).to_dict("index"),

@@ -14,7 +14,9 @@ from training.config import DefaultDefinition
 Days: TypeAlias = "pd.Series[float]"
 
 
-def default_events(ledger: Ledger, definition: DefaultDefinition, until: date) -> pd.DataFrame:
+def default_events(
+    ledger: Ledger, definition: DefaultDefinition, until: date, *, with_items: bool = False
+) -> pd.DataFrame:
     """Return each item that went into default up to a day.
 
     An item is in default from the day it is `dpd_days` past due with a material balance, or from
@@ -26,6 +28,8 @@ def default_events(ledger: Ledger, definition: DefaultDefinition, until: date) -
         What is known at the end of `until`.
     until : date
         The last day the ledger speaks of: a due day may pass without any row to show it.
+    with_items : bool
+        Whether ``invoice_id`` is among the columns.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def default_events(ledger: Ledger, definition: DefaultDefinition, until: date) -
     paid_up = settled[is_low].groupby("invoice_id")["paid_on"].min().reindex(items.index)
     items["cured_on"] = pd.concat([paid_up.where(paid_up > items["default_on"]), written_off], axis=1).min(axis=1)
     events = items.loc[items["default_on"].notna(), ["customer_id", "due_on", "default_on", "cured_on"]]
-    return events.reset_index(drop=True)
+    return events.reset_index(drop=not with_items)
 
 
 def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> set[str]:
