@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 import obligor_table
-from data.errors import SchemaError
+from data.errors import ModelError, SchemaError
 
 out = Console()
 MaybeMapping = Annotated[Path | None, typer.Argument(help="TOML file that maps your columns; or --table")]
@@ -107,20 +108,48 @@ def monitor(
     from serving.champion import ChampionKeeper
     from serving.decided import decided_rows
     from serving.settings import Settings
+    from serving.shadow import shadow_scores
     from training.config import read_config
     from training.monitor import monitor as look
     from training.monitor import write_page
+    from training.pd_model import SHADOW_POINTER
     from training.registry import Registry
 
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
     champion = ChampionKeeper(settings.store, settings.trusted).of_ledger()
     record, _ = open_record(settings, os.urandom)
     ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    shadow = {}
+    with suppress(ModelError):  # there need be none
+        challenger = ChampionKeeper(settings.store, settings.trusted, SHADOW_POINTER).of_ledger()
+        shadow = shadow_scores(record, challenger.sha256)
     found = look(pd.DataFrame(decided_rows(record, champion.sha256)), Registry(store).test_rows(champion.version),
-                 ledger, read_config(config).default)  # fmt: skip
+                 ledger, read_config(config).default, shadow)  # fmt: skip
     write_page(page, found, f"version {champion.version}")
     for alert in found.alerts:
         out.print(f"[red]alert[/red] {alert}", highlight=False)
     matured = int(found.backtest["decisions"].sum()) if len(found.backtest) else 0
+    for name, value in found.challenger.items():
+        out.print(f"challenger: {name} {value}", highlight=False)
     out.print(f"{found.decisions:,} decisions, {matured:,} of them matured, {len(found.alerts)} alerts; page: {page}")
     raise typer.Exit(1 if found.alerts else 0)
+
+
+def shadow(
+    version: Annotated[str, typer.Argument(help="Version in the registry, or `latest`")],
+    by: Annotated[str, typer.Option(help="Who lets it")],
+    because: Annotated[str, typer.Option(help="Why")],
+    store: Store = Path("store"),
+) -> None:
+    """Let a version score live decisions in the shadow, recorded and never shown; `obligor monitor` compares it.
+
+    Example: `obligor shadow latest --by "R. Modeler" --because "two more months of outcomes"`
+    """
+    from data.keys import release_signer
+    from training.registry import Registry
+
+    registry = Registry(store)
+    chosen = registry.latest() if version == "latest" else version
+    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
+    named = registry.shadow(chosen, by=by, because=because, at=datetime.now(UTC), signer=signer)
+    out.print(f"version {named.version} scores in the shadow, by {named.by}: {named.because}")

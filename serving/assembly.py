@@ -22,8 +22,10 @@ from serving.record import Record
 from serving.scoring import Engine
 from serving.seal import Seal, Shelf
 from serving.settings import Settings
+from serving.shadow import Shadow
 from serving.tokens import TokenCheck
 from serving.vault import Vault
+from training.pd_model import SHADOW_POINTER
 
 log = logging.getLogger("obligor")
 
@@ -50,6 +52,20 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
         archive=archive,
         rules=settings.rules,
     )
+
+
+def build_shadow(engine: Engine, settings: Settings) -> Shadow:
+    """Put together what a challenger does; it scores at the notary's steps."""
+    shadow = Shadow(engine.record, ChampionKeeper(settings.store, settings.trusted, SHADOW_POINTER), engine.now)
+    engine.notary.errands.append(lambda is_last: None if is_last else _in_shadow(shadow))
+    return shadow
+
+
+def _in_shadow(shadow: Shadow) -> None:
+    try:
+        shadow.step()
+    except Exception as error:  # whatever is wrong with a challenger, checkpoints must go on
+        log.error("the challenger did not score: %s", type(error).__name__)
 
 
 def keep_rulebooks(rulebooks: Sequence[Rulebook], rules: Path, archive: Path) -> None:

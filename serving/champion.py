@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,12 @@ class ChampionKeeper:
         Where `obligor promote` writes ``champion.json`` and the bundles.
     trusted : sequence of Path, optional
         Public keys, one of which must have signed a bundle before anything in it is read; default the store's own.
+    pointer : str
+        The file that names the model: the champion's, or the challenger's.
     """
 
-    def __init__(self, store: Path, trusted: Sequence[Path] | None = None) -> None:
-        self.store, self._pointer = store, str(store / POINTER)
+    def __init__(self, store: Path, trusted: Sequence[Path] | None = None, pointer: str = POINTER) -> None:
+        self.store, self._pointer, self._role = store, str(store / pointer), Path(pointer).stem
         self.trusted = [store / RELEASE_PUBLIC] if trusted is None else trusted
         self._champion: Champion | None = None
         self._lock = threading.Lock()
@@ -81,6 +84,10 @@ class ChampionKeeper:
         if self._champion is None:
             raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
         return self._champion
+
+    def since(self) -> datetime:
+        """Return when the pointer was last changed by a person."""
+        return datetime.fromisoformat(json.loads(Path(self._pointer).read_text(encoding="utf-8"))["at"])
 
     def of_ledger(self) -> Champion:
         """Return the champion where it is one of ledgers: it knows a customer's features.
@@ -127,14 +134,14 @@ class ChampionKeeper:
             return
         try:
             self._champion = self._load(is_first)
-            log.info("champion is version %s, %s", self._champion.version, self._champion.sha256)
+            log.info("%s is version %s, %s", self._role, self._champion.version, self._champion.sha256)
         except ModelError as error:
-            log.error("a new champion is refused, the last good one stays: %s", error)
+            log.error("a new %s is refused, the last good one stays: %s", self._role, error)
         self._seen = changed
 
     def _load(self, is_first: bool) -> Champion:
         try:
-            pointer = json.loads((self.store / POINTER).read_text(encoding="utf-8"))
+            pointer = json.loads(Path(self._pointer).read_text(encoding="utf-8"))
             version, sha256 = str(pointer["version"]), str(pointer["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None

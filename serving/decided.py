@@ -20,7 +20,7 @@ def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        ``customer_id, as_of, pd_12m`` and the features.
+        ``decision_id, customer_id, as_of, pd_12m`` and the features.
     """
     for entry_id in record.ids(["decision"]):
         try:
@@ -29,5 +29,7 @@ def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
             continue
         if answer["model"]["sha256"] == model_sha256:
             features = {name: nan if (value := answer["features"].get(name)) is None else value for name in NAMES}
-            yield {"customer_id": answer["customer_id"], "as_of": date.fromisoformat(answer["as_of"]),
-                   "pd_12m": answer["pd_12m"], **features}  # fmt: skip
+            yield {
+                "decision_id": entry_id, "customer_id": answer["customer_id"],
+                "as_of": date.fromisoformat(answer["as_of"]), "pd_12m": answer["pd_12m"], **features,
+            }  # fmt: skip

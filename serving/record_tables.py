@@ -93,6 +93,15 @@ API_USAGE = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("calls", sa.BigInteger, nullable=False),
 )
+# What a challenger would have said of a decision; never shown, and no part of the tree.
+SHADOW_SCORES = sa.Table(
+    "shadow_scores",
+    METADATA,
+    sa.Column("entry_id", sa.String(36), primary_key=True),
+    sa.Column("model_sha256", sa.String(64), primary_key=True),
+    sa.Column("pd_12m", sa.Float(53), nullable=False),
+    sa.Column("scored_at", sa.DateTime(timezone=True), nullable=False),
+)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -16,7 +16,7 @@ import bentoml
 
 from data.errors import ModelError
 from serving.api import create_app, use_engine
-from serving.assembly import build_engine, build_gate
+from serving.assembly import build_engine, build_gate, build_shadow
 from serving.crew import Crew
 from serving.guard import PathGuard
 from serving.settings import Settings
@@ -63,6 +63,7 @@ class ObligorService:
         crew = Crew(settings.store / "workers", WORKERS)
         crew.join(str(os.getpid()))
         app.state.metrics.watch_crew(crew)
+        build_shadow(self.engine, settings)
         self.engine.notary.start()
         sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
         gc.collect()

@@ -13,6 +13,9 @@ from pathlib import Path
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores: a thread each
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
+    os.sched_getaffinity = lambda _: {0}
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")

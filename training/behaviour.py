@@ -21,7 +21,7 @@ from training.soundness import (
     riskiest,
 )
 
-TOO_GOOD, SHOWN = 0.9, 15
+TOO_GOOD, SHOWN, DRAWN = 0.9, 15, 500
 CURVE = (0.1, 0.25, 0.5, 1.0)  # shares of the training rows that the learning curve is drawn at
 
 
@@ -83,7 +83,7 @@ def sensitivity(case: Case, pd_: Floats) -> Section:
     table = pd.DataFrame({"mean |contribution|, log-odds": weight.head(SHOWN)})
     return Section("sensitivity", "Sensitivity", "bad" if found else "good", says, (("What moves the PD", table),),
                    (("Partial dependence", plots.dependence(curves)),
-                    ("Contributions", plots.beeswarm(model, case.test.rows[:2000]))))  # fmt: skip
+                    ("Contributions", plots.beeswarm(model, case.test.rows[:DRAWN]))))  # fmt: skip
 
 
 def overfitting(case: Case, pd_: Floats) -> Section:

@@ -14,6 +14,7 @@ Ints = NDArray[np.int64]
 KINDS = ("platt", "beta", "isotonic", "venn_abers")
 STEPS_FROM = 1000  # defaults; with fewer the steps of isotonic and Venn-Abers are noise
 PENALTY = 1e-6
+TILT = 1e-8  # of a step from knot to knot
 KNOTS = 48  # margins at which a Venn-Abers map, or a band, is worked out; between them a line
 SMALLEST_PD = 1e-5  # no customer is certain to pay; also keeps every log finite
 
@@ -108,7 +109,7 @@ def fit_calibration(kind: str, margin: Floats, label: Ints, weight: Floats | Non
     from sklearn.isotonic import IsotonicRegression
 
     iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label, w)
-    return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *iso.y_thresholds_.tolist()))
+    return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *_rising(iso.y_thresholds_)))
 
 
 def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
@@ -237,4 +238,10 @@ def _venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
             for as_ in (0, 1)
         )  # fmt: skip
         heights.append(p1 / (1 - p0 + p1))
-    return Calibration("venn_abers", (*knots.tolist(), *np.maximum.accumulate(heights).tolist()))
+    return Calibration("venn_abers", (*knots.tolist(), *_rising(np.maximum.accumulate(heights))))
+
+
+def _rising(heights: Floats) -> list[float]:
+    """Heights that never stand still: a step must not take the ranking of the margin away."""
+    tilted: Floats = heights + TILT * np.arange(len(heights))
+    return tilted.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,13 +16,14 @@ from scipy import stats
 from data.errors import SchemaError
 from data.ledger import Ledger
 from training.config import DefaultDefinition
-from training.evaluate import PSI_BINS, psi
+from training.evaluate import PSI_BINS, auc, difference, psi
 from training.labels import days_to_default, default_events
 from training.plots import OURS, PEER, axes_of
 from training.report import as_html, embedded
 
 SHIFTED, LEVEL, FEWEST = 0.25, 1.25, 30  # PSI beyond chance; defaults over expected; matured decisions at least
 FEWEST_PER_BIN = 20
+ROUNDS, SEED = 200, 0
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,21 @@ class Monitoring:
         ``beyond`` (the first less the second, never below 0), which is what alerts ask about.
     backtest : DataFrame
         A row per month of matured decisions: ``decisions, expected, defaults, low, high`` (95% of a binomial).
+    challenger : dict
+        How the challenger's PDs compare on matured decisions that both scored; empty while they are too few.
     """
 
     decisions: int
     drift: pd.DataFrame
     backtest: pd.DataFrame
     alerts: tuple[Alert, ...]
+    challenger: Mapping[str, str]
 
 
 def monitor(
-    decisions: pd.DataFrame, reference: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition
-) -> Monitoring:
+    decisions: pd.DataFrame, reference: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition,
+    shadow: Mapping[str, float] | None = None,
+) -> Monitoring:  # fmt: skip
     """Compare decisions with the rows the model was tested on, and with what has happened since.
 
     Parameters
@@ -68,6 +74,8 @@ def monitor(
         The model's test rows: ``pd`` and the features.
     ledger : Ledger
         With the outcomes known by now.
+    shadow : mapping, optional
+        The challenger's PDs over 12 months by ``decision_id``.
 
     Raises
     ------
@@ -82,7 +90,8 @@ def monitor(
               for name, row in moved.iterrows() if row["beyond"] > SHIFTED]  # fmt: skip
     if len(months) and months["decisions"].sum() >= FEWEST:
         alerts += _level(months)
-    return Monitoring(len(decisions), moved, months, tuple(alerts))
+    return Monitoring(len(decisions), moved, months, tuple(alerts),
+                      compared(matured(decisions, ledger, definition), shadow or {}))  # fmt: skip
 
 
 def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +105,7 @@ def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     if min(len(decisions), len(reference)) < FEWEST_PER_BIN * PSI_BINS:
         noise = np.inf  # bins are empty by chance
     pairs = {"the PD": ("pd", "pd_12m")} | {
-        name: (name, name) for name in decisions if name in reference and name not in ("pd", "label")
+        name: (name, name) for name in decisions if name in reference and name not in ("pd", "label", "customer")
     }
     found = {title: psi(reference[old].to_numpy(float), decisions[new].to_numpy(float))
              for title, (old, new) in pairs.items()}  # fmt: skip
@@ -128,6 +137,23 @@ def backtest(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinit
     mean = found["expected"] / found["decisions"]
     found["low"], found["high"] = (stats.binom.ppf(level, found["decisions"], mean) for level in (0.025, 0.975))
     return found
+
+
+def compared(old: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str]:
+    """Return how a challenger's shadow PDs compare with the champion's on matured decisions that both scored."""
+    both = old[old["decision_id"].isin(list(shadow))] if shadow else old.iloc[:0]
+    if len(both) < FEWEST or both["label"].nunique() < 2:
+        return {}
+    label, customers = both["label"].to_numpy(), pd.factorize(both["customer_id"])[0].astype(np.int64)
+    champion = np.asarray(both["pd_12m"], dtype=np.float64)
+    challenger = np.array([shadow[name] for name in both["decision_id"]], dtype=np.float64)
+    gap = difference(challenger, champion, label, customers, ROUNDS, SEED)
+    return {
+        "matured decisions scored by both": f"{len(both):,}, {label.sum():,} defaults",
+        "AUC of the champion": f"{auc(champion, label):.4f}",
+        "AUC of the challenger": f"{auc(challenger, label):.4f}",
+        "Gini of the challenger more by": str(gap["gini"]), "Brier more by": str(gap["brier"]),
+    }  # fmt: skip
 
 
 def _level(months: pd.DataFrame) -> list[Alert]:

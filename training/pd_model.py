@@ -42,6 +42,7 @@ SIGNATURE = "signature"
 # What the registry writes and the service reads: the registered name, and the file that names the champion.
 NAME = "obligor-pd"
 POINTER = "champion.json"
+SHADOW_POINTER = "challenger.json"  # who scores in the shadow
 PROMOTIONS = "promotions.jsonl"  # every promotion, one a line
 
 

@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 from data.errors import ModelError
 from data.keys import Signer
 from training.gates import Candidate, objections
-from training.pd_model import NAME, POINTER, PROMOTIONS, SIGNATURE, PdModel, bundle_text, load_bundle
+from training.pd_model import (
+    NAME,
+    POINTER,
+    PROMOTIONS,
+    SHADOW_POINTER,
+    SIGNATURE,
+    PdModel,
+    bundle_text,
+    load_bundle,
+)
 from training.report import VERDICTS
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -180,7 +189,9 @@ class Registry:
         )
         for name in ("by", "because", "at", "forced", "second"):
             self.client.set_model_version_tag(NAME, found.version, f"promoted_{name}", str(getattr(promotion, name)))
-        self._export(found, promotion, signer)
+        self._export(promotion, signer, POINTER)
+        with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
         self.client.set_registered_model_alias(NAME, CHAMPION, found.version)
         return promotion
 
@@ -232,17 +243,28 @@ class Registry:
     def _artifact(self, version: ModelVersion, name: str) -> Path:
         return Path(self.client.download_artifacts(str(version.run_id), name))
 
-    def _export(self, version: ModelVersion, promotion: Promotion, signer: Signer) -> None:
+    def shadow(self, version: str, *, by: str, because: str, at: datetime, signer: Signer) -> Promotion:
+        """Let a version score live decisions in the shadow: exported and signed like a champion, and never shown.
+
+        Raises
+        ------
+        ModelError
+            Where there is no such version.
+        """
+        found = self._version(version)
+        named = Promotion(version, found.tags["sha256"], by, because, at.isoformat(timespec="seconds"), False, ())
+        self._export(named, signer, SHADOW_POINTER)
+        return named
+
+    def _export(self, promotion: Promotion, signer: Signer, name: str) -> None:
         """Write the bundle beside the old one, then switch the pointer in one step."""
         target = self.store / "models" / promotion.sha256
         self.model(promotion.version).save(target)
         load_bundle(target, promotion.sha256)
         (target / SIGNATURE).write_text(signer.sign(bundle_text(promotion.sha256)).hex(), encoding="ascii")
-        pointer = self.store / f".{POINTER}.new"
+        pointer = self.store / f".{name}.new"
         pointer.write_text(json.dumps(asdict(promotion), indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(pointer, self.store / POINTER)
-        with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
+        os.replace(pointer, self.store / name)
 
 
 def _same_person(one: str, other: str) -> bool:

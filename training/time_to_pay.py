@@ -287,5 +287,5 @@ def fit_late_payment(sample: InvoiceSample, days_late: int, seed: int, threads: 
     directions = tuple([0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE])
     table = Table(known.features, label, groups, NAMES, (), directions)
     folds = folds_of(label, groups, FOLDS, seed)
-    direct, _ = fit_trees(table, folds, MEMBERS["extra_trees"], seed, threads, BAGS)
+    direct, _ = fit_trees(table, folds, MEMBERS["extra_trees"], seed, threads, BAGS, MOST_TREES)
     return LatePayment(hazard, direct, days_late)

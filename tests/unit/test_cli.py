@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import obligor
 
 COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
-            "cash", "cases", "doctor", "recalibrate", "monitor", "lgd")  # fmt: skip
+            "cash", "cases", "doctor", "recalibrate", "monitor", "lgd", "shadow")  # fmt: skip
 KEYS = ("create", "revoke", "list")
 AUDIT = ("verify", "replay", "erase", "rotate", "timeline", "purge", "events", "bundle", "backup", "restore")
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")

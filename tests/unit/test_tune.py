@@ -15,9 +15,9 @@ from training.run import Trained
 from training.tune import STUDIES, Tuning, forward_folds, tuned_members
 
 DRAW = np.random.default_rng(8)
-ROWS = DRAW.normal(size=(900, 4))
-LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=900) > 1.5).astype(np.int64)
-TABLE = Table(ROWS, LABEL, np.arange(900), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(900))
+ROWS = DRAW.normal(size=(500, 4))
+LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=500) > 1.5).astype(np.int64)
+TABLE = Table(ROWS, LABEL, np.arange(500), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(500))
 
 
 def _study(store: Path, name: str = "made") -> optuna.Study:
@@ -29,7 +29,7 @@ def test_everything_learnt_is_older_than_everything_held_by_the_gap() -> None:
     assert len(folds) == 3
     for fit, held in folds:
         assert fit.max() + 40 <= held.min()
-    assert np.concatenate([held for _, held in folds]).max() == 899
+    assert np.concatenate([held for _, held in folds]).max() == 499
     assert forward_folds(TABLE, gap_days=5000) == []
 
 
@@ -41,13 +41,13 @@ def test_folds_of_a_ledger_are_a_performance_window_apart(trained: Trained) -> N
 
 
 def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
-    tuned_members(TABLE, Tuning(3, tmp_path, "made"), seed=1, threads=2)
-    assert len(_study(tmp_path).trials) == 3
-    members = tuned_members(TABLE, Tuning(6, tmp_path, "made"), seed=1, threads=2)
+    tuned_members(TABLE, Tuning(2, tmp_path, "made"), seed=1, threads=2)
+    assert len(_study(tmp_path).trials) == 2
+    members = tuned_members(TABLE, Tuning(4, tmp_path, "made"), seed=1, threads=2)
     study = _study(tmp_path)
-    assert len(study.trials) == 6
-    tuned_members(TABLE, Tuning(6, tmp_path, "made"), seed=1, threads=2)
-    assert len(_study(tmp_path).trials) == 6
+    assert len(study.trials) == 4
+    tuned_members(TABLE, Tuning(4, tmp_path, "made"), seed=1, threads=2)
+    assert len(_study(tmp_path).trials) == 4
     assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
     assert members["pairs"] == MEMBERS["pairs"]
     first = study.trials[0]
@@ -56,7 +56,7 @@ def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_finds_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
-    found = [tuned_members(TABLE, Tuning(5, tmp_path / str(threads), "made"), 1, threads) for threads in (1, 2)]
+    found = [tuned_members(TABLE, Tuning(3, tmp_path / str(threads), "made"), 1, threads) for threads in (1, 2)]
     assert found[0] == found[1]
 
 

@@ -1,0 +1,79 @@
+"""The challenger in the shadow: it scores what was decided, behind the answers; nothing of it is ever shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from math import nan
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from data.errors import ErasedError, ModelError
+from features.catalogue import NAMES
+from serving.champion import Champion, ChampionKeeper
+from serving.record import Record
+from serving.record_tables import ENTRIES, SHADOW_SCORES
+
+log = logging.getLogger("obligor")
+AT_ONCE = 50  # decisions at a step: answers must not wait for the interpreter
+
+
+class Shadow:
+    """Scores recorded decisions with the challenger and keeps its PDs in a table of their own.
+
+    A decision is scored with the features it was made from, after its answer has left: a challenger that is slow,
+    damaged or gone stops no answer and changes none.
+
+    Parameters
+    ----------
+    challengers : ChampionKeeper
+        Of the pointer that `obligor shadow` writes.
+    """
+
+    def __init__(self, record: Record, challengers: ChampionKeeper, now: Callable[[], datetime]) -> None:
+        self.record, self.challengers, self.now = record, challengers, now
+
+    def step(self, is_last: bool = False) -> int:
+        """Score what the challenger has not scored yet, some at a time; return how many. Nothing without one."""
+        try:
+            challenger = self.challengers.of_ledger()
+        except ModelError:
+            return 0
+        rows = [row for entry_id in self._unscored(challenger) if (row := self._scored(entry_id, challenger))]
+        if rows:
+            insert = (sqlite if self.record.engine.dialect.name == "sqlite" else postgresql).insert(SHADOW_SCORES)
+            with self.record.writing() as connection:  # another process may have been first
+                connection.execute(insert.on_conflict_do_nothing(), rows)
+        return len(rows)
+
+    def _unscored(self, challenger: Champion) -> list[str]:
+        """Decisions since the challenger began that it has not scored, oldest first."""
+        mine = sa.select(SHADOW_SCORES.c.entry_id).where(SHADOW_SCORES.c.model_sha256 == challenger.sha256)
+        wanted = sa.select(ENTRIES.c.entry_id).where(
+            ENTRIES.c.kind == "decision", ENTRIES.c.recorded_at >= self.challengers.since(),
+            ENTRIES.c.entry_id.not_in(mine),
+        )  # fmt: skip
+        with self.record.engine.connect() as connection:
+            return [str(row.entry_id) for row in connection.execute(wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE))]
+
+    def _scored(self, entry_id: str, challenger: Champion) -> dict[str, Any] | None:
+        try:
+            features = orjson.loads(self.record.body_of(entry_id))["features"]
+        except ErasedError:
+            return None
+        row = np.array([[nan if (value := features.get(name)) is None else value for name in NAMES]], dtype=np.float64)
+        return {"entry_id": entry_id, "model_sha256": challenger.sha256, "scored_at": self.now(),
+                "pd_12m": float(challenger.model.predict_pd_12m(row)[0])}  # fmt: skip
+
+
+def shadow_scores(record: Record, model_sha256: str) -> dict[str, float]:
+    """Return a challenger's PDs over 12 months by the decisions they are of."""
+    query = sa.select(SHADOW_SCORES.c.entry_id, SHADOW_SCORES.c.pd_12m)
+    with record.engine.connect() as connection:
+        found = connection.execute(query.where(SHADOW_SCORES.c.model_sha256 == model_sha256))
+        return {str(row.entry_id): float(row.pd_12m) for row in found}
