@@ -94,7 +94,7 @@ def test_decisions_come_from_the_record_with_their_features(engine: Engine) -> N
     sha256 = engine.champions.current().sha256
     found = pd.DataFrame(decided_rows(engine.record, sha256))
     assert found["customer_id"].tolist() == names
-    rows = found.drop(columns=["customer_id", "as_of", "pd_12m"]).to_numpy()
+    rows = found.drop(columns=["decision_id", "customer_id", "as_of", "pd_12m"]).to_numpy()
     np.testing.assert_array_equal(engine.champions.current().model.predict_pd_12m(rows), found["pd_12m"])
     assert not list(decided_rows(engine.record, "0" * 64))
 
