@@ -6,14 +6,12 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import obligor_audit
@@ -23,7 +21,7 @@ import obligor_policy
 import obligor_portfolio
 import obligor_table
 from data.errors import ObligorError
-from obligor_models import Config, MaybeMapping, SpecFile, Store, TableFile, required
+from obligor_models import Config, MaybeMapping, SpecFile, Store, TableFile, required, watch
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # LightGBM's idle threads must not burn the others' time
@@ -55,10 +53,6 @@ Mapping_ = Annotated[Path, typer.Argument(help="TOML file that maps your columns
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _watch(dates: Iterable[date]) -> Iterator[date]:
-    return iter(track(list(dates), description="features by as-of date", console=out, transient=True))
 
 
 @app.command()
@@ -150,7 +144,7 @@ def train(
     from training.run import train as run
 
     ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
-    trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=_watch,
+    trained = run(ledger, read_config(config), store, report, at=datetime.now(UTC), progress=watch,
                   card=read_card(card), trials=tune)  # fmt: skip
     _print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
     out.print(f"version [b]{trained.version}[/b], challenger; report: {trained.report}")
@@ -189,7 +183,7 @@ def evaluate(
     ledger, choices, registry = (
         read_ledger(mapping, today=_today(), environment=os.environ).require(), read_config(config), Registry(store),
     )  # fmt: skip
-    split = build_sample(ledger, choices, _watch)
+    split = build_sample(ledger, choices, watch)
     chosen = version or registry.latest()
     ours, peer = evaluate_model(registry.model(chosen), split, choices)
     if as_json:

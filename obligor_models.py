@@ -31,7 +31,8 @@ def required(mapping: Path | None) -> Path:
     return mapping
 
 
-def _watch(dates: Iterable[date]) -> Iterator[date]:
+def watch(dates: Iterable[date]) -> Iterator[date]:
+    """Show how far the as-of dates are."""
     return iter(track(list(dates), description="features by as-of date", console=out, transient=True))
 
 
@@ -85,7 +86,7 @@ def recalibrate(
         rows = rows_of_table(obligor_table.read(table, spec), model)
     else:
         ledger = read_ledger(required(mapping), today=datetime.now(UTC).date(), environment=os.environ).require()
-        rows = rows_of_ledger(ledger, read_config(config), model, _watch)
+        rows = rows_of_ledger(ledger, read_config(config), model, watch)
     found = run(chosen, rows, f"version {chosen}, recalibrated", store, report, at=datetime.now(UTC))
     out.print(f"{found.kind}: calibration slope {found.before} before, {found.after} after, on later rows")
     out.print(f"version [b]{found.version}[/b], challenger; report: {report}/model_report.html")

@@ -106,10 +106,9 @@ def cash(
         getattr(found, name).to_csv(folder / f"{name}.csv")
     cash_plot(found, ledger.currency).savefig(folder / "cash.png", dpi=110, bbox_inches="tight")
     shown = Table("week", "expected", "90% interval", "received", title=f"{ledger.currency}, invoices open on {as_of}")
-    for week, row in found.weeks.iterrows():
-        ends = (max(row["expected"] - 1.645 * row["deviation"], 0), row["expected"] + 1.645 * row["deviation"])
+    for (week, row), low, high in zip(found.weeks.iterrows(), *found.interval(), strict=True):
         came = "" if row["received"] != row["received"] else f"{row['received']:,.0f}"
-        shown.add_row(str(week), f"{row['expected']:,.0f}", f"{ends[0]:,.0f} to {ends[1]:,.0f}", came)
+        shown.add_row(str(week), f"{row['expected']:,.0f}", f"{low:,.0f} to {high:,.0f}", came)
     out.print(shown)
     held = found.coverage.loc["between"]
     out.print(f"{weeks} weeks before, payment came between its 10% and 90% day for {held['observed']:.0%} of "

@@ -119,7 +119,7 @@ class ChampionKeeper:
 
     def _verified(self, sha256: str) -> Path:
         if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
-            raise ModelError("holds no SHA-256", where=POINTER, do="run `obligor promote` again")
+            raise ModelError("holds no SHA-256", where=Path(self._pointer).name, do="run `obligor promote` again")
         require_signature(self.store / "models" / sha256, sha256, self.trusted)
         verify_bundle(self.store / "models" / sha256, sha256)
         return self.store / "models" / sha256
@@ -144,7 +144,9 @@ class ChampionKeeper:
             pointer = json.loads(Path(self._pointer).read_text(encoding="utf-8"))
             version, sha256 = str(pointer["version"]), str(pointer["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise ModelError("cannot be read", where=POINTER, do="run `obligor promote` again") from None
+            raise ModelError(
+                "cannot be read", where=Path(self._pointer).name, do="run `obligor promote` again"
+            ) from None
         folder = self._verified(sha256)
         if not is_first:
             try_bundle(folder, sha256)

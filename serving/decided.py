@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from math import nan
 from typing import Any
@@ -12,6 +12,12 @@ import orjson
 from data.errors import ErasedError
 from features.catalogue import NAMES
 from serving.record import Record
+
+
+def features_of(answer: Mapping[str, Any]) -> list[float]:
+    """Return the features a recorded answer was made from, in catalogue order; null is NaN."""
+    found = answer["features"]
+    return [nan if (value := found.get(name)) is None else value for name in NAMES]
 
 
 def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
@@ -28,8 +34,8 @@ def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
         except ErasedError:
             continue
         if answer["model"]["sha256"] == model_sha256:
-            features = {name: nan if (value := answer["features"].get(name)) is None else value for name in NAMES}
             yield {
                 "decision_id": entry_id, "customer_id": answer["customer_id"],
-                "as_of": date.fromisoformat(answer["as_of"]), "pd_12m": answer["pd_12m"], **features,
+                "as_of": date.fromisoformat(answer["as_of"]), "pd_12m": answer["pd_12m"],
+                **dict(zip(NAMES, features_of(answer), strict=True)),
             }  # fmt: skip

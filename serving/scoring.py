@@ -365,9 +365,9 @@ def _scored(model: PdModel, rows: Sequence[Floats | ObligorError]) -> list[Score
     if not good:
         return [row for row in rows if isinstance(row, ObligorError)]
     contributions, margins = model.explain(np.array(good))
-    pds = (model.pd_12m(margins), model.pd_within(margins, 91), model.pd_within(margins, 182))
+    *pds, ends = model.pds(margins)
     columns = (array.tolist() for array in (np.array(good), *pds, contributions, margins))
-    intervals = zip(*(end.tolist() for end in model.interval_12m(margins)), strict=True)
+    intervals = zip(*(end.tolist() for end in ends), strict=True)
     scored = (Scored(*row) for row in zip(*columns, intervals, strict=True))
     return [row if isinstance(row, ObligorError) else next(scored) for row in rows]
 

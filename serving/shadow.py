@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from math import nan
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from data.errors import ErasedError, ModelError
-from features.catalogue import NAMES
 from serving.champion import Champion, ChampionKeeper
+from serving.decided import features_of
 from serving.record import Record
 from serving.record_tables import ENTRIES, SHADOW_SCORES
 
 log = logging.getLogger("obligor")
 AT_ONCE = 50  # decisions at a step: answers must not wait for the interpreter
+LATE = 20  # entries that others may still commit behind the last one seen
 
 
 class Shadow:
@@ -37,6 +37,7 @@ class Shadow:
 
     def __init__(self, record: Record, challengers: ChampionKeeper, now: Callable[[], datetime]) -> None:
         self.record, self.challengers, self.now = record, challengers, now
+        self._looked = ("", 0)  # the challenger, and up to where in the record its decisions were looked at
 
     def step(self, is_last: bool = False) -> int:
         """Score what the challenger has not scored yet, some at a time; return how many. Nothing without one."""
@@ -44,29 +45,39 @@ class Shadow:
             challenger = self.challengers.of_ledger()
         except ModelError:
             return 0
+        before = self._looked
         rows = [row for entry_id in self._unscored(challenger) if (row := self._scored(entry_id, challenger))]
         if rows:
             insert = (sqlite if self.record.engine.dialect.name == "sqlite" else postgresql).insert(SHADOW_SCORES)
-            with self.record.writing() as connection:  # another process may have been first
-                connection.execute(insert.on_conflict_do_nothing(), rows)
+            try:
+                with self.record.writing() as connection:  # another process may have been first
+                    connection.execute(insert.on_conflict_do_nothing(), rows)
+            except sa.exc.SQLAlchemyError:
+                self._looked = before
+                raise
         return len(rows)
 
     def _unscored(self, challenger: Champion) -> list[str]:
-        """Decisions since the challenger began that it has not scored, oldest first."""
-        mine = sa.select(SHADOW_SCORES.c.entry_id).where(SHADOW_SCORES.c.model_sha256 == challenger.sha256)
-        wanted = sa.select(ENTRIES.c.entry_id).where(
+        """Decisions since the challenger began that it has not scored, oldest first; looked at once, or nearly."""
+        sha256, looked = self._looked
+        looked = looked if sha256 == challenger.sha256 else 0
+        mine = sa.exists().where(
+            SHADOW_SCORES.c.entry_id == ENTRIES.c.entry_id, SHADOW_SCORES.c.model_sha256 == challenger.sha256
+        )
+        wanted = sa.select(ENTRIES.c.entry_id, ENTRIES.c.seq).where(
             ENTRIES.c.kind == "decision", ENTRIES.c.recorded_at >= self.challengers.since(),
-            ENTRIES.c.entry_id.not_in(mine),
+            ENTRIES.c.seq > looked - LATE, ~mine,
         )  # fmt: skip
         with self.record.engine.connect() as connection:
-            return [str(row.entry_id) for row in connection.execute(wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE))]
+            found = connection.execute(wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE)).all()
+        self._looked = (challenger.sha256, max([looked, *(row.seq for row in found)]))
+        return [str(row.entry_id) for row in found]
 
     def _scored(self, entry_id: str, challenger: Champion) -> dict[str, Any] | None:
         try:
-            features = orjson.loads(self.record.body_of(entry_id))["features"]
+            row = np.array([features_of(orjson.loads(self.record.body_of(entry_id)))])
         except ErasedError:
             return None
-        row = np.array([[nan if (value := features.get(name)) is None else value for name in NAMES]], dtype=np.float64)
         return {"entry_id": entry_id, "model_sha256": challenger.sha256, "scored_at": self.now(),
                 "pd_12m": float(challenger.model.predict_pd_12m(row)[0])}  # fmt: skip
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from policy.rulebook import Rulebook
 from training.pd_model import PdModel
+from training.sample import Sample
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +29,11 @@ class Part:
     label: Ints
     groups: Ints
     periods: NDArray[np.object_]
+
+
+def part_of(sample: Sample) -> Part:
+    """Return a ledger's sample as it is validated: periods are its as-of dates."""
+    return Part(sample.features.to_numpy(), sample.label, sample.customers, sample.rows["as_of"].to_numpy())
 
 
 @dataclass(frozen=True)

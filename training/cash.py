@@ -50,6 +50,11 @@ class Cash:
     weeks: pd.DataFrame
     coverage: pd.DataFrame
 
+    def interval(self) -> tuple[pd.Series[float], pd.Series[float]]:
+        """Return low and high of the 90% interval of each week's cash, were invoices paid independently."""
+        spread = NINE_IN_TEN * self.weeks["deviation"]
+        return (self.weeks["expected"] - spread).clip(lower=0), self.weeks["expected"] + spread
+
 
 def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -> Cash:
     """Learn from what was known on a date, and say what the invoices open then will bring.
@@ -156,9 +161,8 @@ def cash_plot(cash: Cash, currency: str) -> Figure:
     """Draw expected cash by week with its 90% interval, and what came."""
     figure = Figure(figsize=(7.2, 4.2))
     axes = figure.subplots()
-    weeks, spread = cash.weeks.index.to_numpy(), NINE_IN_TEN * cash.weeks["deviation"]
-    low = (cash.weeks["expected"] - spread).clip(lower=0)
-    axes.fill_between(weeks, low, cash.weeks["expected"] + spread, color="#1d5b8f", alpha=0.18,
+    weeks, (low, high) = cash.weeks.index.to_numpy(), cash.interval()
+    axes.fill_between(weeks, low, high, color="#1d5b8f", alpha=0.18,
                       label="90% interval, invoices paid independently")  # fmt: skip
     axes.plot(weeks, cash.weeks["expected"], "o-", color="#1d5b8f", label="expected")
     if cash.weeks["received"].notna().any():

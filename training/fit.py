@@ -16,7 +16,7 @@ from features import catalogue
 from training.calibration import Calibration, fit_band
 from training.config import TrainingConfig
 from training.evaluate import resamples
-from training.ladder import LIGHTGBM, MEMBERS, Ladder, Table, cores, fit_ladder
+from training.ladder import LIGHTGBM, MEMBERS, PLAIN, Ladder, Table, cores, fit_ladder
 from training.pd_model import PdModel
 from training.sample import Sample
 from training.term import fit_term_structure
@@ -105,8 +105,5 @@ def _members(config: TrainingConfig) -> dict[str, Mapping[str, Any]]:
 
 def plain_lightgbm(train: Sample) -> PdModel:
     """LightGBM as it comes, on the same rows: the peer every report shows beside ours."""
-    booster = lgb.train(
-        {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True},
-        lgb.Dataset(train.features, train.label),
-    )
+    booster = lgb.train(PLAIN, lgb.Dataset(train.features, train.label))
     return PdModel(booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {})

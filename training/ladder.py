@@ -40,6 +40,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
                     "extra_trees": True},
     "pairs": {"learning_rate": 0.05, "num_leaves": 3, "feature_fraction": 0.3, "lambda_l2": 5.0},
 }  # fmt: skip
+# LightGBM as it comes: the peer every report shows beside ours.
+PLAIN = {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
 DRAW = 0.001  # how hard a blend's weights are drawn to equal ones, per row
 ROUNDS, INTERVAL = 200, [0.1, 0.9]  # a blend must win in nine of ten bootstrap samples
 
@@ -185,7 +187,7 @@ def fit_trees(
     margin = np.empty(len(table.label))
     for booster, (_, held) in zip(tuned["cvbooster"].boosters, folds, strict=True):
         margin[held] = booster.predict(table.rows[held], raw_score=True, num_iteration=n_trees, num_threads=threads)
-    return _bagged(parameters, rows, n_trees, seed, bags, table.names), margin
+    return bagged(parameters, rows, n_trees, seed, bags, table.names), margin
 
 
 def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) -> tuple[tuple[Pair, ...], str, Floats]:
@@ -208,7 +210,7 @@ def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) 
     rows = derived(table.rows, pairs)
     parameters["monotone_constraints"] = _padded(table, rows)
     learnt = rows_of(rows, table.label, table)
-    return pairs, _bagged(parameters, learnt, n_trees, seed, bags, table.names_with(pairs)), margin
+    return pairs, bagged(parameters, learnt, n_trees, seed, bags, table.names_with(pairs)), margin
 
 
 def _screened(table: Table, fit: Ints, parameters: Mapping[str, Any]) -> tuple[Pair, ...]:
@@ -236,10 +238,10 @@ def _padded(table: Table, rows: Floats) -> list[int]:
     return [*table.directions, *[0] * (rows.shape[1] - len(table.directions))]
 
 
-def _bagged(
+def bagged(
     parameters: Mapping[str, Any], rows: lgb.Dataset, n_trees: int, seed: int, bags: int, names: Sequence[str]
 ) -> str:
-    """The mean of fits over as many seeds."""
+    """Return the mean of fits over as many seeds, as one text."""
     fits = [lgb.train({**parameters, "seed": seed + bag}, rows, n_trees).model_to_string() for bag in range(bags)]
     return blended([(text, 1 / bags) for text in fits], 0.0, names)
 

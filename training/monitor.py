@@ -85,13 +85,13 @@ def monitor(
     if decisions.empty:
         raise SchemaError("no decision is recorded", where="record", expected="one at least", do="ask for decisions")
     moved = drift(decisions, reference)
-    months = backtest(decisions, ledger, definition)
+    old = matured(decisions, ledger, definition)
+    months = backtest(old, definition)
     alerts = [Alert(f"drift of {name}", float(row["beyond"]), SHIFTED)
               for name, row in moved.iterrows() if row["beyond"] > SHIFTED]  # fmt: skip
     if len(months) and months["decisions"].sum() >= FEWEST:
         alerts += _level(months)
-    return Monitoring(len(decisions), moved, months, tuple(alerts),
-                      compared(matured(decisions, ledger, definition), shadow or {}))  # fmt: skip
+    return Monitoring(len(decisions), moved, months, tuple(alerts), compared(old, shadow or {}))
 
 
 def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -128,9 +128,8 @@ def matured(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefiniti
     return old.assign(label=label)
 
 
-def backtest(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition) -> pd.DataFrame:
+def backtest(old: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFrame:
     """Return expected and seen defaults of matured decisions by month, with the 95% range of a binomial."""
-    old = matured(decisions, ledger, definition)
     pd_ = 1 - (1 - old["pd_12m"]) ** (definition.horizon_days / 365)
     by = old.assign(pd=pd_).groupby("month")
     found = pd.DataFrame({"decisions": by.size(), "expected": by["pd"].sum(), "defaults": by["label"].sum()})

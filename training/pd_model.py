@@ -120,22 +120,32 @@ class PdModel:
 
     def pd_12m(self, margin: Floats) -> Floats:
         """Return what `predict_pd_12m` does, from margins that are there already."""
-        pd_ = self.calibration(margin)
-        return pd_ if self.horizon_days == 365 else self._year(pd_)
+        return self._year(self.calibration(margin))
 
     def pd_within(self, margin: Floats, days: int) -> Floats:
         """Return the PD within some days; it rises with them, and is the calibrated PD at the horizon."""
-        share = days / self.horizon_days if self.term is None else self.term.share(margin, days)
-        return _compounded(self.calibration(margin), share)
+        return self._within(self.calibration(margin), margin, days)
 
     def interval_12m(self, margin: Floats) -> tuple[Floats, Floats]:
         """Return low and high of the 95% interval of the PD over 12 months; see `Band` for what it covers."""
+        return self._interval(self.calibration(margin), margin)
+
+    def pds(self, margin: Floats) -> tuple[Floats, Floats, Floats, tuple[Floats, Floats]]:
+        """Return the PD over 12, 3 and 6 months and the interval of the first, from one calibration of the margins."""
         pd_ = self.calibration(margin)
+        sooner = (self._within(pd_, margin, days) for days in (91, 182))
+        return self._year(pd_), *sooner, self._interval(pd_, margin)  # type: ignore[return-value]
+
+    def _within(self, pd_: Floats, margin: Floats, days: int) -> Floats:
+        share = days / self.horizon_days if self.term is None else self.term.share(margin, days)
+        return _compounded(pd_, share)
+
+    def _interval(self, pd_: Floats, margin: Floats) -> tuple[Floats, Floats]:
         low, high = self.band(margin, pd_) if self.band else (pd_, pd_)
-        return tuple(one if self.horizon_days == 365 else self._year(one) for one in (low, high))  # type: ignore[return-value]
+        return self._year(low), self._year(high)
 
     def _year(self, pd_: Floats) -> Floats:
-        return 1 - (1 - pd_) ** (365 / self.horizon_days)
+        return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).

@@ -16,7 +16,7 @@ from data.ledger import Ledger
 from features.application import Applications
 from policy.rulebook import read_rulebooks
 from training.calibration import choose_calibration, fit_band, later_split
-from training.case import Case, Part, Section, kept_rows
+from training.case import Case, Part, Section, kept_rows, part_of
 from training.config import TrainingConfig
 from training.evaluate import resamples, with_intervals
 from training.ladder import FOLDS, folds_of
@@ -102,7 +102,7 @@ def rows_of_ledger(ledger: Ledger, config: TrainingConfig, model: PdModel, progr
     if later.rows.empty:
         raise SchemaError(f"no as-of date after {last}", where="ledger", expected="outcomes later than those learnt",
                           do="use a ledger that goes on longer")  # fmt: skip
-    return Part(later.features.to_numpy(), later.label, later.customers, later.rows["as_of"].to_numpy())
+    return part_of(later)
 
 
 def rows_of_table(data: Applications, model: PdModel) -> Part:

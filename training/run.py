@@ -18,7 +18,7 @@ from features.catalogue import NAMES
 from policy.decide import Facts, decide
 from policy.rulebook import in_force, read_rulebooks
 from training.baseline import Baseline, choose_baseline
-from training.case import Case, Part, Section, kept_rows
+from training.case import Case, Section, kept_rows, part_of
 from training.config import TrainingConfig
 from training.evaluate import Interval, figures, with_intervals
 from training.fit import Fit, fit_model, plain_lightgbm
@@ -119,16 +119,12 @@ def case_of(
         others[SCORECARD] = replace(fit.model, text=fit.ladder.rungs[SCORECARD].text,
                                     calibration=fit.ladder.rungs[SCORECARD].calibration).predict_pd(matrix)  # fmt: skip
     return Case(
-        name="receivables ledger", model=fit.model, fit=_part(split.train),
-        fit_pd=fit.model.calibration(fit.out_of_fold_margin), test=_part(split.test), peers=others,
+        name="receivables ledger", model=fit.model, fit=part_of(split.train),
+        fit_pd=fit.model.calibration(fit.out_of_fold_margin), test=part_of(split.test), peers=others,
         segments=_segments(ledger, split.test), forbidden=pd.DataFrame(index=range(len(matrix))),
         scale=in_force(read_rulebooks()[0], max(split.test.rows["as_of"])), rounds=config.bootstrap_rounds,
         seed=config.seed,
     )  # fmt: skip
-
-
-def _part(sample: Sample) -> Part:
-    return Part(sample.features.to_numpy(), sample.label, sample.customers, sample.rows["as_of"].to_numpy())
 
 
 def _segments(ledger: Ledger, test: Sample) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from training.baseline import choose_baseline
 from training.calibration import SMALLEST_PD, fit_band
 from training.case import Case, Part, Section, kept_rows
 from training.evaluate import Interval, figures, resamples, with_intervals
-from training.ladder import BLEND, MEMBERS, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
+from training.ladder import BLEND, MEMBERS, PLAIN, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
 from training.report import card_of, write_report
 from training.tune import Tuning, tuned_members
@@ -218,8 +218,7 @@ def _plain(fitted: TableModel, fit: Applications, test: Applications) -> Floats:
     encoding = fitted.encoding
     learnt = lgb.Dataset(encoding.rows(fit.frame), fit.label, categorical_feature=list(encoding.categorical),
                          params={"verbose": -1})  # fmt: skip
-    booster = lgb.train({"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True,
-                         "force_row_wise": True}, learnt)  # fmt: skip
+    booster = lgb.train(PLAIN, learnt)
     pd_ = np.asarray(booster.predict(encoding.rows(test.frame)), dtype=np.float64)
     return np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
 

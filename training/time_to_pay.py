@@ -25,8 +25,7 @@ from features import catalogue
 from features.build import build_features
 from features.invoice import NAMES, OWN, items_of, open_invoices
 from training.calibration import SMALLEST_PD, sigmoid
-from training.ladder import FOLDS, MEMBERS, Table, fit_trees, folds_of
-from training.tree_text import blended
+from training.ladder import FOLDS, MEMBERS, Table, bagged, fit_trees, folds_of
 
 Floats = NDArray[np.float64]
 WEEK, WEEKS, SPAN = 7, 26, 35
@@ -193,8 +192,8 @@ def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeT
     }  # fmt: skip
     n_trees = _trees(parameters, rows, is_paid, is_last)
     learnt = lgb.Dataset(rows, is_paid, free_raw_data=False, params={"verbose": -1})
-    fits = [lgb.train({**parameters, "seed": seed + bag}, learnt, n_trees).model_to_string() for bag in range(BAGS)]
-    return TimeToPay(blended([(text, 1 / BAGS) for text in fits], 0.0, (*NAMES, *TIMES)), n_trees, *_days_paid(sample))
+    text = bagged(parameters, learnt, n_trees, seed, BAGS, (*NAMES, *TIMES))
+    return TimeToPay(text, n_trees, *_days_paid(sample))
 
 
 def _days_paid(sample: InvoiceSample) -> tuple[Floats, Floats]:

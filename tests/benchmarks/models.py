@@ -28,7 +28,7 @@ from training.calibration import SMALLEST_PD
 from training.config import read_config
 from training.evaluate import figures
 from training.fit import fit_model
-from training.ladder import folds_of
+from training.ladder import PLAIN, folds_of
 from training.run import evaluate_model
 from training.sample import build_sample
 from training.table import FIGURES, PROMOTED, evaluate_table
@@ -37,7 +37,6 @@ from training.time_to_pay import InvoiceSample, fit_late_payment, invoice_sample
 ROOT = Path(__file__).parents[2]
 DATA, SAMPLES = ROOT.parent / "shared" / "data", ROOT / "data" / "samples"
 SPECS = SAMPLES / "specs"
-PLAIN = {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
 LEDGER, DAYS_LATE, TODAY = "receivables_us_2019", 30, date(2026, 1, 1)
 STARTS = (date(2019, 5, 15), date(2019, 6, 1), date(2019, 6, 15))  # the bar is for the second
 WANTED = {"german_credit": 0.793, "heloc": 0.801, "uci_credit_card": 0.786}

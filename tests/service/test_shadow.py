@@ -21,7 +21,7 @@ from serving.scoring import Engine
 from serving.shadow import Shadow, shadow_scores
 from tests.conftest import NOW, SIGNER
 from training.calibration import Calibration
-from training.case import Part, kept_rows
+from training.case import kept_rows, part_of
 from training.monitor import compared
 from training.pd_model import SHADOW_POINTER, PdModel
 from training.registry import Registry
@@ -31,8 +31,7 @@ from training.run import Trained
 @pytest.fixture(scope="module")
 def registry(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A store of its own whose only version is the challenger."""
-    test, store = trained.split.test, tmp_path_factory.mktemp("challengers")
-    part = Part(test.features.to_numpy(), test.label, test.customers, test.rows["as_of"].to_numpy())
+    store, part = tmp_path_factory.mktemp("challengers"), part_of(trained.split.test)
     found = Registry(store)
     found.log_run(_model(trained), {}, {}, {}, kept_rows(_model(trained), part), [], NOW)
     (store / "keys").mkdir()

@@ -61,7 +61,7 @@ def decisions(trained: Trained, simulation: Simulation) -> pd.DataFrame:
 def test_only_matured_decisions_are_held_against_outcomes(decisions: pd.DataFrame, simulation: Simulation) -> None:
     found = matured(decisions, simulation.ledger, DefaultDefinition())
     assert set(found["as_of"]) == set(sorted(set(decisions["as_of"]))[:2])
-    months = backtest(decisions, simulation.ledger, DefaultDefinition())
+    months = backtest(found, DefaultDefinition())
     assert months["defaults"].sum() == found["label"].sum() > 0
     assert (months["low"] <= months["expected"]).all()
     assert (months["expected"] <= months["high"]).all()
