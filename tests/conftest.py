@@ -83,17 +83,21 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
 
 @pytest.fixture
 def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
+    return engine_of(store, tmp_path)
+
+
+def engine_of(store: Path, folder: Path) -> Engine:
     """Everything real: the trained champion, the loaded ledger, a fresh record; clock and ids are given."""
     ids = count(1)
     rulebooks = read_rulebooks(RULES)[0]
-    keep_rulebooks(rulebooks, RULES, tmp_path / "rulebooks")
-    record, seal = Record(f"sqlite:///{tmp_path}/record.db", VAULT), Seal(bytes(32))
+    keep_rulebooks(rulebooks, RULES, folder / "rulebooks")
+    record, seal = Record(f"sqlite:///{folder}/record.db", VAULT), Seal(bytes(32))
     return Engine(
         ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
         record=record,
         seal=seal,
-        notary=Notary(record, seal, Shelf([tmp_path / "checkpoints"]), lambda: NOW),
-        archive=tmp_path / "rulebooks",
+        notary=Notary(record, seal, Shelf([folder / "checkpoints"]), lambda: NOW),
+        archive=folder / "rulebooks",
         champions=ChampionKeeper(store),
         rulebooks=rulebooks,
         now=lambda: NOW,

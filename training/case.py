@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +14,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from policy.rulebook import Rulebook
+from training.evaluate import Interval, with_intervals
 from training.pd_model import PdModel
 from training.sample import Sample
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Verdict = Literal["good", "look", "bad", "none"]
+PEER = "plain LightGBM"  # shown beside ours in every report
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Case:
     def pd_(self) -> Floats:
         """PDs of the test rows."""
         return self.model.predict_pd(self.test.rows)
+
+    @cached_property
+    def figures(self) -> dict[str, Interval]:
+        """Every figure of the model on the test rows; some hundred bootstrap samples, drawn once."""
+        return with_intervals(self.pd_(), self.test.label, self.test.groups, self.rounds, self.seed)
 
     def periods(self) -> list[Any]:
         """Return the periods of the test rows in their order; none where there is one alone."""

@@ -18,7 +18,7 @@ STABLE, SHIFTED, FEWEST, SHOWN = 0.1, 0.25, 100, 15
 
 def discrimination(case: Case, pd_: Floats) -> Section:
     """How well the PD ranks, each figure with its interval."""
-    found = with_intervals(pd_, case.test.label, case.test.groups, case.rounds, case.seed)
+    found = case.figures
     shown = ("auc", "gini", "ks", "brier", "brier_constant", "log_loss", "ece", "mean_pd", "default_rate")
     table = pd.DataFrame({"value": [str(found[name]) for name in shown]}, index=list(shown))
     good = found["auc"].low > 0.5 and found["brier"].value < found["brier_constant"].value
@@ -56,7 +56,7 @@ than chance."
 
 def calibration(case: Case, pd_: Floats) -> Section:
     """Whether 4% means 4%."""
-    found = with_intervals(pd_, case.test.label, case.test.groups, case.rounds, case.seed)
+    found = case.figures
     slope, intercept = found["calibration_slope"], found["calibration_intercept"]
     statistic, p_value = hosmer_lemeshow(pd_, case.test.label)
     level = found["mean_pd"].value / max(found["default_rate"].value, 1e-9)

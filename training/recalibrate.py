@@ -72,18 +72,18 @@ def recalibrate(
     about = {**old.about, "recalibrated_from": version, "calibration_losses": losses, "calibrated_on": len(fit.label)}
     model = replace(old, calibration=calibration, band=band, about=about)
     # 3. Validated beside the old one, kept and registered.
-    before, after = old.predict_pd(test.rows), model.predict_pd(test.rows)
+    before = old.predict_pd(test.rows)
     case = Case(name=name, model=model, fit=fit, fit_pd=calibration(margin), test=test,
                 peers={f"version {version}": before}, segments=pd.DataFrame(index=range(len(before))),
                 forbidden=pd.DataFrame(index=range(len(before))), scale=read_rulebooks()[0][-1], rounds=ROUNDS,
                 seed=seed)  # fmt: skip
     sections = validate(case)
     files = write_report(report, case, sections, card_of(case, sections, about, card or {}))
-    slopes = [with_intervals(pd_, test.label, test.groups, ROUNDS, seed) for pd_ in (before, after)]
-    metrics = {name: of.value for name, of in slopes[1].items() if np.isfinite(of.value)}
+    was = with_intervals(before, test.label, test.groups, ROUNDS, seed)
+    metrics = {name: of.value for name, of in case.figures.items() if np.isfinite(of.value)}
     chosen = {"recalibrated_from": version, "calibration": calibration.kind}
     made = registry.log_run(model, chosen, metrics, {}, kept_rows(model, test), files, at)
-    said = [str(of["calibration_slope"]) for of in slopes]
+    said = [str(of["calibration_slope"]) for of in (was, case.figures)]
     return Recalibrated(made, calibration.kind, said[0], said[1], sections)
 
 

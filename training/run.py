@@ -18,7 +18,7 @@ from features.catalogue import NAMES
 from policy.decide import Facts, decide
 from policy.rulebook import in_force, read_rulebooks
 from training.baseline import Baseline, choose_baseline
-from training.case import Case, Section, kept_rows, part_of
+from training.case import PEER, Case, Section, kept_rows, part_of
 from training.config import TrainingConfig
 from training.evaluate import Interval, figures, with_intervals
 from training.fit import Fit, fit_model, plain_lightgbm
@@ -85,8 +85,9 @@ def train(
     fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config), baseline=baseline))
     # 8. Evaluate out of time, beside plain LightGBM and the champion on the same rows; validate and report.
     registry = Registry(store)
-    ours, peer = evaluate_model(fit.model, split, config)
     case = case_of(ledger, fit, split, config, registry.peers(fit.model, split.test.features.to_numpy()))
+    ours, test = case.figures, case.test
+    peer = with_intervals(case.peers[PEER], test.label, test.groups, case.rounds, case.seed)
     sections = validate(case)
     files = write_report(report, case, sections, card_of(case, sections, fit.model.about, card or {}))
     # 9. Keep the run and register it; promotion is a step of its own, by a named person.
@@ -114,7 +115,7 @@ def case_of(
 ) -> Case:
     """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
     matrix, name = split.test.features.to_numpy(), fit.ladder.chosen
-    others = {"plain LightGBM": plain_lightgbm(split.train).predict_pd(matrix), **peers}
+    others = {PEER: plain_lightgbm(split.train).predict_pd(matrix), **peers}
     if name != SCORECARD:
         others[SCORECARD] = replace(fit.model, text=fit.ladder.rungs[SCORECARD].text,
                                     calibration=fit.ladder.rungs[SCORECARD].calibration).predict_pd(matrix)  # fmt: skip

@@ -22,7 +22,7 @@ from features.encoding import Encoding, fit_encoding
 from policy.rulebook import read_rulebooks
 from training.baseline import choose_baseline
 from training.calibration import SMALLEST_PD, fit_band
-from training.case import Case, Part, Section, kept_rows
+from training.case import PEER, Case, Part, Section, kept_rows
 from training.evaluate import Interval, figures, resamples, with_intervals
 from training.ladder import BLEND, MEMBERS, PLAIN, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
@@ -198,7 +198,7 @@ def train_table(
     model, chosen = _finished(fitted, fit, found, seed), fitted.ladder.chosen
     registry = Registry(store)
     peers = {SCORECARD: pds[SCORECARD]} if chosen != SCORECARD else {}
-    peers |= {"plain LightGBM": _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
+    peers |= {PEER: _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
     case = _case(fitted, model, fit, test, rows[chosen], peers, seed)
     sections = validate(case)
     files = write_report(report, case, sections, card_of(case, sections, model.about, card or {}))

@@ -30,6 +30,7 @@ from serving.promises import promises_of
 from serving.questions import CreditRequest, DecisionRequest
 from serving.reasons import principal_reasons
 from serving.scoring import Answer, Engine
+from tests.conftest import engine_of
 from training.baseline import Baseline, choose_baseline
 from training.config import TrainingConfig
 from training.run import Trained, baseline_of
@@ -37,9 +38,12 @@ from training.run import Trained, baseline_of
 DAYS = (date(2024, 12, 31), date(2024, 6, 30))
 
 
-@pytest.fixture
-def answers(engine: Engine, simulation: Simulation) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def answers(
+    trained: Trained, store: Path, simulation: Simulation, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """The answer about every customer who had an invoice, on two days."""
+    engine = engine_of(store, tmp_path_factory.mktemp("answers"))
     return [
         orjson.loads(answer.body)
         for as_of in DAYS

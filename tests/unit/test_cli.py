@@ -31,8 +31,10 @@ def run(*words: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
+def demo(tmp_path_factory: pytest.TempPathFactory, ports: Iterator[int]) -> tuple[Path, str, int]:
+    """The folder `obligor demo` leaves, what it printed, and the port it served on."""
+    folder, port = tmp_path_factory.mktemp("cli") / "demo", next(ports)
+    return folder, run("demo", folder, "--customers", "1000", "--port", port).stdout, port
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -60,17 +62,28 @@ def test_the_help_lists_exactly_the_commands() -> None:
     assert names == set(COMMANDS)
 
 
-def test_from_a_ledger_to_a_decision(folder: Path) -> None:
-    mapping, store = folder / "ledger" / "mapping.toml", folder / "store"
+def test_the_demo_runs_end_to_end(demo: tuple[Path, str, int]) -> None:
+    folder, printed, port = demo
+    for expected in ("invoices of 1,000 customers", "loaded 1,000 customers", "plain LightGBM", "version 1, challenger",
+                     "version 1 is the champion, by demo", "PD, 12 months", "binds", "where to look next"):  # fmt: skip
+        assert expected in printed
+    answer = json.loads((folder / "decision.json").read_bytes())
+    assert answer["outcome"] in ("approve", "refer", "decline")
+    assert answer["explanation"]["margin"]
+    assert (folder / "model_report.html").stat().st_size > 50_000
+    assert {p.name for p in folder.glob("*.png")} >= {"roc_curve.png", "reliability.png"}
+    import httpx
+
+    with pytest.raises(httpx.TransportError):  # it has stopped
+        httpx.get(f"http://127.0.0.1:{port}/livez", timeout=2)
+
+
+def test_from_a_model_to_an_audit(demo: tuple[Path, str, int]) -> None:
+    folder, store = demo[0], demo[0] / "store"
+    mapping = folder / "ledger" / "mapping.toml"
     (folder / "quick.toml").write_text(QUICK)
     options = ("--config", folder / "quick.toml", "--store", store)
-    assert "invoices of 600 customers" in run("simulate", folder / "ledger", "--customers", "600", "--seed", "3").stdout
     assert run("check", mapping).stdout.strip().endswith("usable")
-    assert "loaded 600 customers" in run("load", mapping, "--store", store).stdout
-    trained = run("train", mapping, *options, "--report", folder / "report").stdout
-    assert "plain LightGBM" in trained
-    assert "version 1, challenger" in trained
-    assert (folder / "report" / "model_report.html").stat().st_size > 50_000
     figures = json.loads(run("evaluate", mapping, *options, "--json").stdout.splitlines()[-1])
     assert figures["version"] == "1"
     assert figures["figures"]["gini"]["low"] <= figures["figures"]["gini"]["value"]
@@ -88,7 +101,7 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
         "credit" in run("cases", "--reevaluate", "--store", store).stdout
         or "director" in run("cases", "--store", store).stdout
     )
-    assert "4 came out bit for bit, 0 did not" in run("audit", "replay", "--all", "--store", store).stdout
+    assert "5 came out bit for bit, 0 did not" in run("audit", "replay", "--all", "--store", store).stdout
     checkpoints = store / "checkpoints"
     from serving.assembly import build_engine
     from serving.settings import Settings
@@ -96,7 +109,7 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
 
     settings = Settings.of({"OBLIGOR_STORE": str(store)})
     build_engine(settings, now=lambda: NOW, new_id=str, random=VAULT.random).notary.step()
-    assert "4 entries, 1 checkpoints, 0 receipts: all hold" in run("audit", "verify", "--store", store).stdout
+    assert "5 entries, 2 checkpoints, 0 receipts: all hold" in run("audit", "verify", "--store", store).stdout
     assert "entries cannot be read" in run("audit", "erase", "C0000002", "--because", "asked", "--store", store).stdout
     assert "all hold" in run("audit", "verify", "--against", checkpoints, "--store", store).stdout
     assert '"because":"asked"' in run("audit", "events", "--kind", "erasure", "--store", store).stdout
@@ -105,11 +118,11 @@ def test_from_a_ledger_to_a_decision(folder: Path) -> None:
     evidence, backup, fresh = store.parent / "evidence.zip", store.parent / "backup", store.parent / "fresh"
     assert "README.txt" in run("audit", "bundle", kept, "--out", evidence, "--store", store).stdout
     assert evidence.stat().st_size > 10_000
-    assert "6 entries" in run("audit", "backup", backup, "--store", store).stdout
+    assert "7 entries" in run("audit", "backup", backup, "--store", store).stdout
     shutil.copytree(store / "keys", fresh / "keys")
     restored = run("audit", "restore", backup, "--store", fresh).stdout
     assert "restored" in restored
-    assert "6 entries, 2 checkpoints, 0 receipts: all hold" in restored
+    assert "7 entries, 3 checkpoints, 0 receipts: all hold" in restored
     looked = run("doctor", "--store", store)
     assert looked.exit_code == 1  # nobody has a key
     assert "nobody has one" in looked.stdout
@@ -169,19 +182,3 @@ def test_a_good_command_exits_0_and_an_unknown_one_2() -> None:
         done = subprocess.run([sys.executable, "-m", "obligor", *words], capture_output=True, text=True, check=False)
         assert done.returncode == code
         assert "Traceback" not in done.stderr
-
-
-def test_the_demo_runs_end_to_end(tmp_path: Path, ports: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    port = next(ports)
-    result = run("demo", "--customers", "1000", "--port", str(port))
-    assert "where to look next" in result.stdout
-    answer = json.loads((tmp_path / "demo" / "decision.json").read_bytes())
-    assert answer["outcome"] in ("approve", "refer", "decline")
-    assert answer["explanation"]["margin"]
-    assert (tmp_path / "demo" / "model_report.html").exists()
-    assert {p.name for p in (tmp_path / "demo").glob("*.png")} >= {"roc_curve.png", "reliability.png"}
-    import httpx
-
-    with pytest.raises(httpx.TransportError):  # it has stopped
-        httpx.get(f"http://127.0.0.1:{port}/livez", timeout=2)
