@@ -126,6 +126,9 @@ def train(
     report: Annotated[Path, typer.Option(help="Folder for the HTML report and its plots")] = Path("report"),
     card: Annotated[Path | None, typer.Option(help="TOML file of answers in the model card: owner = '...'")] = None,
     tune: Annotated[int, typer.Option(min=0, help="Trials of a search for parameters, taken up again")] = 0,
+    rejects: Annotated[
+        obligor_table.Rejects, typer.Option(help="How a table's refused applicants count; the report says what changes")
+    ] = "none",
 ) -> None:
     """Train on a ledger or a table, evaluate on later rows, and register a model as the challenger.
 
@@ -136,7 +139,7 @@ def train(
     from training.report import read_card
 
     if table is not None:
-        obligor_table.train(table, spec, store, report, seed, read_card(card), tune)
+        obligor_table.train(table, spec, store, report, seed, read_card(card), tune, rejects)
         return
     mapping = required(mapping)
     from data.sources import read_ledger

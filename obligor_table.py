@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.infer import Inferred
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
+Rejects = Literal["none", "augmentation", "fuzzy"]
 out, told = Console(), Console(stderr=True)
 WITH_INTERVALS = ("auc", "brier", "log_loss", "calibration_slope")
 SHOWN = ("auc", "gini", "ks", "brier", "log_loss", "ece", "calibration_slope")
@@ -68,16 +69,21 @@ def _warn(found: Inferred) -> None:
 
 
 def train(
-    table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str], trials: int
-) -> None:
+    table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str], trials: int,
+    rejects: Rejects,
+) -> None:  # fmt: skip
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
     from training.table import train_table
 
     data = read(table, spec)
+    if len(data.refused) and rejects == "none":
+        told.print(f"{len(data.refused):,} refused applicants are left out; --rejects fuzzy or augmentation lets them "
+                   "count", highlight=False)  # fmt: skip
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     with told.status(f"training on {len(data):,} applications"):
         trained = train_table(data, store, report, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint,
-                              card=card, trials=trials)  # fmt: skip
+                              card=card, trials=trials,
+                              inference=None if rejects == "none" else rejects)  # fmt: skip
     for finding in trained.fitted.findings:
         told.print(escape(finding), highlight=False)
     shown = Table("rung", *WITH_INTERVALS, title=f"{trained.rows:,} rows it has not seen, 95% intervals")

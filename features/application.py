@@ -18,13 +18,17 @@ A spec says what a table is; only the target is needed, the rest has defaults::
     type = "number"                    # or "category"; found out where it is not said
     direction = -1                     # more of it means less risk: +1, -1, or 0 where nobody knows
     special = [-9]
+    [rejects]                          # applicants who were refused: rows without an outcome, left out unless asked
+    column = "decision"
+    values = ["declined"]
+    odds = 1.5                         # of a default, over those of an accepted one with the same PD
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +75,14 @@ class ColumnSpec(_Part):
     special: tuple[float, ...] | None = None
 
 
+class Rejects(_Part):
+    """Which rows are applicants who were refused, and how much worse they are than accepted ones that look alike."""
+
+    column: str
+    values: tuple[str | float, ...]
+    odds: float = Field(1.0, ge=0.1, le=100)
+
+
 class Spec(_Part):
     """What a table is."""
 
@@ -78,6 +90,7 @@ class Spec(_Part):
     target: Target
     table: Roles = Roles()
     columns: dict[str, ColumnSpec] = {}
+    rejects: Rejects | None = None
 
 
 def read_spec(path: Path) -> Spec:
@@ -139,6 +152,10 @@ class Applications:
         When each was applied for.
     forbidden : DataFrame
         Kept for fairness figures.
+    refused : DataFrame
+        The same columns of applicants who were refused, whose outcome nobody knows.
+    refused_dates : array of datetime64, optional
+        When they applied.
     """
 
     spec: Spec
@@ -147,6 +164,8 @@ class Applications:
     groups: Ints
     dates: NDArray[np.datetime64] | None
     forbidden: pd.DataFrame
+    refused: pd.DataFrame
+    refused_dates: NDArray[np.datetime64] | None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -155,7 +174,14 @@ class Applications:
         """Return some of the rows."""
         dates = None if self.dates is None else self.dates[places]
         return Applications(self.spec, self.frame.iloc[places], self.label[places], self.groups[places], dates,
-                            self.forbidden.iloc[places])  # fmt: skip
+                            self.forbidden.iloc[places], self.refused, self.refused_dates)  # fmt: skip
+
+    def refused_before(self, day: float) -> Applications:
+        """Return the same without those refused on a day or later, in days since 1970."""
+        if self.refused_dates is None:
+            return self
+        earlier = self.refused_dates.astype(np.int64) < day
+        return replace(self, refused=self.refused[earlier], refused_dates=self.refused_dates[earlier])
 
 
 def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
@@ -169,22 +195,34 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     roles = spec.table
     if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise SchemaError(f"has {twice[:5]} twice", where=spec.name, expected="a name for each column")
-    named = [spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, *spec.columns, roles.date, roles.group]
+    decided = spec.rejects.column if spec.rejects else None
+    named = [spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, *spec.columns, roles.date, roles.group,
+             decided]  # fmt: skip
     missing = [name for name in named if name is not None and name not in frame]
     if missing:
         raise SchemaError(f"lacks {missing[:5]}", where=spec.name, expected=f"some of {list(frame)[:30]}",
                           do="correct the spec")  # fmt: skip
-    frame = frame[frame[spec.target.column].notna()].reset_index(drop=True)
+    whole, frame = frame, frame[frame[spec.target.column].notna()].reset_index(drop=True)
     label = is_bad(frame[spec.target.column], spec.target.bad)
     if not 0 < label.sum() < len(label):
         seen = frame[spec.target.column].astype(str).value_counts().head(5).to_dict()
         raise SchemaError(f"{int(label.sum())} of {len(label)} rows are bad", where=spec.target.column,
                           expected=f"both kinds; it holds {seen}", do="name the bad ones in [target] bad")  # fmt: skip
-    aside = {spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, roles.date, roles.group}
+    aside = {spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, roles.date, roles.group, decided}
     groups = np.arange(len(frame)) if roles.group is None else pd.factorize(frame[roles.group])[0]
     dates = None if roles.date is None else _dates(frame[roles.date])
     features = frame[[name for name in frame if name not in aside]]
-    return Applications(spec, features, label, groups.astype(np.int64), dates, frame[list(roles.forbidden)])
+    refused = whole[_is_refused(whole, spec)].reset_index(drop=True)
+    refused_dates = None if roles.date is None else _dates(refused[roles.date])
+    return Applications(spec, features, label, groups.astype(np.int64), dates, frame[list(roles.forbidden)],
+                        refused[list(features)], refused_dates)  # fmt: skip
+
+
+def _is_refused(frame: pd.DataFrame, spec: Spec) -> NDArray[np.bool_]:
+    if spec.rejects is None:
+        return np.zeros(len(frame), dtype=bool)
+    is_named = is_bad(frame[spec.rejects.column], spec.rejects.values).astype(bool)
+    return is_named & frame[spec.target.column].isna().to_numpy(dtype=bool)
 
 
 def is_bad(target: pd.Series[Any], bad: Sequence[str | float]) -> Ints:

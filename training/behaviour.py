@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from training import plots
-from training.case import Case, Floats, Section
+from training.case import Case, Floats, Section, Verdict
 from training.evaluate import auc
-from training.fairness import APPROVED, FOUR_FIFTHS, PROXY, approvals, groups_of, proxies
+from training.fairness import APPROVED, FEWEST, FOUR_FIFTHS, PROXY, approvals, groups_of, proxies
 from training.soundness import (
     FAITHFUL,
     additive_error,
@@ -131,10 +131,13 @@ def fairness(case: Case, pd_: Floats) -> Section:
         says = "No forbidden attribute is known, so nothing can be said about fairness; companies are scored, or the \
 attributes are not recorded."
         return Section("fairness", "Fairness", "none", says)
-    tables, low, tell = [], set[str](), []
+    tables, low, tell, few = [], set[str](), [], []
     encoding = case.model.encoding
     for name in case.forbidden:
         groups = groups_of(case.forbidden[name])
+        if groups.nunique() < 2:
+            few.append(str(name))
+            continue
         for approved in APPROVED:
             found = approvals(pd_, case.test.label, groups, approved)
             tables.append((f"{name}, {approved:.0%} of all approved", found))
@@ -143,10 +146,14 @@ attributes are not recorded."
         proxy = proxies(case.test.rows, case.model.features, encoding.categorical if encoding else (), groups)
         tell += [f"{column} ({name}, {gini:.2f})" for column, gini in proxy[proxy > PROXY].head(3).items()]
         tables.append((f"Columns that tell {name}, |Gini|", proxy.head(8).to_frame("|Gini|")))
-    says = (f"Held out: {', '.join(map(str, case.forbidden))}; read by the model: {', '.join(used) or 'none'}. "
-            + (f"Four fifths are missed for {', '.join(sorted(low))}. " if low else "Four fifths hold everywhere. ")
-            + (f"They are told by {', '.join(tell)}." if tell else "No column tells an attribute."))  # fmt: skip
-    return Section("fairness", "Fairness", "bad" if used else "look" if low or tell else "good", says, tuple(tables))
+    says = f"Held out: {', '.join(map(str, case.forbidden))}; read by the model: {', '.join(used) or 'none'}. " + (
+        f"Nothing can be said about {', '.join(few)}: no two groups of {FEWEST} test rows. " if few else ""
+    )
+    if tables:
+        says += f"Four fifths are missed for {', '.join(sorted(low))}. " if low else "Four fifths hold everywhere. "
+        says += f"They are told by {', '.join(tell)}." if tell else "No column tells an attribute."
+    verdict: Verdict = "bad" if used else "look" if low or tell or few else "good"
+    return Section("fairness", "Fairness", verdict, says.strip(), tuple(tables))
 
 
 def limits_of_use(case: Case, pd_: Floats) -> Section:

@@ -7,7 +7,7 @@ exactly by the same engine. A blend's contributions are the weighted sum of its 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -28,6 +28,7 @@ from training.tree_text import blended
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Folds = list[tuple[Ints, Ints]]
+Weigh = Callable[[Ints], Floats]  # what each of the rows learnt from counts
 FEWEST = 20  # rows of each kind
 FOLDS, PATIENCE, MOST_TREES = 5, 60, 3000
 MANY, FOLDS_OF_MANY = 50_000, 3  # so many rows need fewer folds, and no small steps
@@ -58,6 +59,10 @@ class Table:
         Rows of one group are never on both sides of a split.
     times : array of int, shape (n,), optional
         The day of each row: calibrations are then compared on the later ones.
+    inferred : int
+        So many of the last rows have no outcome of their own: they are learnt from, and never held or measured.
+    weigh : callable, optional
+        Gives the weight of each row learnt from, given their places; what is held says nothing to it.
     """
 
     rows: Floats
@@ -67,10 +72,28 @@ class Table:
     categorical: tuple[int, ...]
     directions: tuple[int, ...]
     times: Ints | None = None
+    inferred: int = 0
+    weigh: Weigh | None = None
 
     def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
         """Return the columns' names with those of pairs behind them."""
         return (*self.names, *(pair.name(self.names) for pair in pairs))
+
+    @property
+    def n_known(self) -> int:
+        """How many rows have an outcome of their own."""
+        return len(self.label) - self.inferred
+
+    def folds(self, n: int, seed: int) -> Folds:
+        """Return folds of the rows with an outcome; the others are learnt from in each."""
+        known = self.n_known
+        others = np.arange(known, len(self.label))
+        return [(np.append(fit, others), held)
+                for fit, held in folds_of(self.label[:known], self.groups[:known], n, seed)]  # fmt: skip
+
+    def weight(self, fit: Ints) -> Floats | None:
+        """Return the weight of each row learnt from; None where all count the same."""
+        return None if self.weigh is None else self.weigh(fit)
 
 
 @dataclass(frozen=True)
@@ -130,9 +153,10 @@ def fit_ladder(
     SchemaError
         Where there are too few rows of one kind.
     """
-    _require_both(table.label)
+    label, groups = table.label[: table.n_known], table.groups[: table.n_known]
+    _require_both(label)
     n_folds = n_folds or (FOLDS if len(table.label) < MANY else FOLDS_OF_MANY)
-    folds = folds_of(table.label, table.groups, n_folds, seed)
+    folds = table.folds(n_folds, seed)
     card, card_margin = _fit_card(table, folds)
     texts, margins = {SCORECARD: card.text()}, {SCORECARD: card_margin}
     bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < MANY else 1)
@@ -141,13 +165,14 @@ def fit_ladder(
     pairs: tuple[Pair, ...] = ()
     if ratios:
         pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
-    weights, constant, blend_margin = _blend(margins, table.label, folds)
+    weights, constant, blend_margin = _blend(margins, label, [(fit[fit < len(label)], held) for fit, held in folds])
     texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant,
                            table.names_with(pairs))  # fmt: skip
     margins[BLEND] = blend_margin
-    splits = (later_split(table.times, table.label) if table.times is not None else []) or folds
-    rungs = {name: _rung(texts[name], margins[name], table.label, splits) for name in texts}
-    chosen, gain = _choose(rungs, table.label, table.groups, seed)
+    splits = later_split(table.times[: len(label)], label) if table.times is not None else []
+    splits = splits or [(fit[fit < len(label)], held) for fit, held in folds]
+    rungs = {name: _rung(texts[name], margins[name], label, splits) for name in texts}
+    chosen, gain = _choose(rungs, label, groups, seed)
     return Ladder(rungs, chosen, card, weights, gain, pairs)
 
 
@@ -166,10 +191,14 @@ def _require_both(label: Ints) -> None:
 
 
 def _fit_card(table: Table, folds: Folds) -> tuple[Scorecard, Floats]:
-    shape, margin = (table.names, table.categorical, table.directions), np.empty(len(table.label))
+    def card_of(fit: Ints) -> Scorecard:
+        return fit_scorecard(table.rows[fit], table.label[fit], table.names, table.categorical, table.directions,
+                             table.weight(fit))  # fmt: skip
+
+    margin = np.empty(table.n_known)
     for fit, held in folds:
-        margin[held] = fit_scorecard(table.rows[fit], table.label[fit], *shape).margin(table.rows[held])
-    return fit_scorecard(table.rows, table.label, *shape), margin
+        margin[held] = card_of(fit).margin(table.rows[held])
+    return card_of(np.arange(len(table.label))), margin
 
 
 def fit_trees(
@@ -178,13 +207,18 @@ def fit_trees(
 ) -> tuple[str, Floats]:  # fmt: skip
     """Return one kind of trees, their number chosen on the folds, fitted on all rows with several seeds."""
     parameters = parameters_of(table, choices, threads)
-    rows = rows_of(table.rows, table.label, table)
+    rows, sides = rows_of(table, np.arange(len(table.label))), iter(folds)
+
+    def weighed(learnt: lgb.Dataset, held: lgb.Dataset, choices: Any) -> tuple[lgb.Dataset, lgb.Dataset, Any]:
+        fit, _ = next(sides)  # LightGBM goes through the folds in their order
+        return learnt.construct().set_weight(table.weight(fit)), held, choices
+
     tuned: dict[str, Any] = lgb.cv(
         parameters | {"seed": seed}, rows, num_boost_round=most_trees, folds=folds, return_cvbooster=True,
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+        fpreproc=weighed if table.weigh else None, callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )  # fmt: skip
     n_trees = max(len(tuned["valid binary_logloss-mean"]), 1)
-    margin = np.empty(len(table.label))
+    margin = np.empty(table.n_known)
     for booster, (_, held) in zip(tuned["cvbooster"].boosters, folds, strict=True):
         margin[held] = booster.predict(table.rows[held], raw_score=True, num_iteration=n_trees, num_threads=threads)
     return bagged(parameters, rows, n_trees, seed, bags, table.names), margin
@@ -197,19 +231,20 @@ def _fit_ratios(table: Table, folds: Folds, seed: int, threads: int, bags: int) 
     for fit, held in folds:
         rows = derived(table.rows, _screened(table, fit, parameters))
         parameters["monotone_constraints"] = _padded(table, rows)
-        learnt = rows_of(rows[fit], table.label[fit], table)
+        learnt = rows_of(table, fit, rows[fit])
         booster = lgb.train(parameters, learnt, MOST_TREES, [learnt.create_valid(rows[held], table.label[held])],
                             callbacks=[lgb.early_stopping(PATIENCE, verbose=False)])  # fmt: skip
         boosters.append(booster)
         best.append(booster.best_iteration)
         found.append(rows[held])
-    n_trees, margin = max(int(np.median(best)), 1), np.empty(len(table.label))
+    n_trees, margin = max(int(np.median(best)), 1), np.empty(table.n_known)
     for booster, rows, (_, held) in zip(boosters, found, folds, strict=True):
         margin[held] = booster.predict(rows, raw_score=True, num_iteration=n_trees, num_threads=threads)
-    pairs = _screened(table, np.arange(len(table.label)), parameters)
+    everything = np.arange(len(table.label))
+    pairs = _screened(table, everything, parameters)
     rows = derived(table.rows, pairs)
     parameters["monotone_constraints"] = _padded(table, rows)
-    learnt = rows_of(rows, table.label, table)
+    learnt = rows_of(table, everything, rows)
     return pairs, bagged(parameters, learnt, n_trees, seed, bags, table.names_with(pairs)), margin
 
 
@@ -223,15 +258,16 @@ def _screened(table: Table, fit: Ints, parameters: Mapping[str, Any]) -> tuple[P
         return ()
     rows = derived(table.rows[fit], pairs)
     quick = {**parameters, "feature_fraction": 0.2, "learning_rate": 0.05, "monotone_constraints": _padded(table, rows)}
-    screen = lgb.train(quick, rows_of(rows, table.label[fit], table), SCREEN_TREES)
+    screen = lgb.train(quick, rows_of(table, fit, rows), SCREEN_TREES)
     gain = screen.feature_importance("gain")[len(table.names) :]
     return tuple(pairs[n] for n in np.argsort(-gain, kind="stable")[:MOST_PAIRS] if gain[n] > 0)
 
 
-def rows_of(rows: Floats, label: Ints, table: Table) -> lgb.Dataset:
-    """Return rows as LightGBM learns from them, with the table's categorical columns."""
-    return lgb.Dataset(rows, label, categorical_feature=list(table.categorical), free_raw_data=False,
-                       params={"verbose": -1})  # fmt: skip
+def rows_of(table: Table, fit: Ints, rows: Floats | None = None) -> lgb.Dataset:
+    """Return some of a table's rows as LightGBM learns from them, or others that stand for them."""
+    chosen = table.rows[fit] if rows is None else rows
+    return lgb.Dataset(chosen, table.label[fit], weight=table.weight(fit), categorical_feature=list(table.categorical),
+                       free_raw_data=False, params={"verbose": -1})  # fmt: skip
 
 
 def _padded(table: Table, rows: Floats) -> list[int]:

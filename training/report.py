@@ -96,7 +96,8 @@ def card_of(
                  "resolve, override within bounds, and are named in the record.",
         "outcome": f"{about.get('default') or about.get('spec', {}).get('target') or NOT_RECORDED}; horizon "
                    f"{model.horizon_days} days.",
-        "data": says["data_quality"] + f" Trained on {about.get('trained_on', 'rows of the table')}.",
+        "data": says["data_quality"] + f" Trained on {about.get('trained_on', 'rows of the table')}. "
+                + says.get("rejects", "Applicants who were refused had no part in it."),
         "method": f"{about.get('chosen', 'LightGBM')} of a ladder (scorecard, LightGBM, blend); calibration "
                   f"{model.calibration.kind}.",
         "assumptions": "Customers default one by one given their features; the future resembles the rows learnt; what "

@@ -32,14 +32,14 @@ class Bins:
         The column.
     thresholds : array of float, optional
         Upper ends of the bins of a number, all but the last; None where the column is codes.
-    goods, bads : array of int
-        Training rows per bin.
+    goods, bads : array of float
+        Training rows per bin, by their weight.
     """
 
     feature: int
     thresholds: Floats | None
-    goods: Ints
-    bads: Ints
+    goods: Floats
+    bads: Floats
 
     @property
     def woe(self) -> Floats:
@@ -47,7 +47,7 @@ class Bins:
 
         Examples
         --------
-        >>> Bins(0, np.array([1.0]), np.array([900, 100, 0]), np.array([30, 70, 0])).woe.round(3).tolist()
+        >>> Bins(0, np.array([1.0]), np.array([900.0, 100, 0]), np.array([30.0, 70, 0])).woe.round(3).tolist()
         [1.079, -1.872, 0.0]
         """
         rate = self.bads.sum() / (self.goods.sum() + self.bads.sum())
@@ -96,7 +96,7 @@ class Scorecard:
         trees = []
         for bins, coefficient in zip(self.bins, self.coefficients, strict=True):
             values = (-coefficient * bins.woe).tolist()
-            counts = np.maximum(bins.goods + bins.bads, 1).tolist()  # LightGBM divides by them
+            counts = np.maximum(np.rint(bins.goods + bins.bads), 1).astype(int).tolist()  # LightGBM divides by them
             if coefficient and bins.thresholds is None:
                 trees.append(category_tree(bins.feature, values, counts))
             elif coefficient:
@@ -123,7 +123,7 @@ class Scorecard:
             for place, name in enumerate(_bin_names(bins, labels[bins.feature])):
                 n = bins.goods[place] + bins.bads[place]
                 rows.append({
-                    "feature": self.names[bins.feature], "bin": name, "rows": int(n),
+                    "feature": self.names[bins.feature], "bin": name, "rows": round(float(n)),
                     "default_rate": float(bins.bads[place] / n) if n else float("nan"),
                     "woe": float(bins.woe[place]), "iv": bins.iv,
                     "points": round(share + factor * coefficient * float(bins.woe[place])),
@@ -132,8 +132,9 @@ class Scorecard:
 
 
 def fit_scorecard(
-    rows: Floats, label: Ints, names: Sequence[str], categorical: Sequence[int], directions: Sequence[int]
-) -> Scorecard:
+    rows: Floats, label: Ints, names: Sequence[str], categorical: Sequence[int], directions: Sequence[int],
+    weight: Floats | None = None,
+) -> Scorecard:  # fmt: skip
     """Fit bins and coefficients.
 
     Parameters
@@ -142,16 +143,19 @@ def fit_scorecard(
         Encoded; codes from 0 in the categorical columns.
     directions : sequence of int
         +1 or -1 where more of a column may only raise or lower the risk, 0 elsewhere.
+    weight : array, shape (n,), optional
+        What each row counts.
 
     Notes
     -----
     The bins of a number are the leaves of one tree of LightGBM's, each with 5% of the rows at least, monotone where
     a direction is said. Coefficients are not negative: a column that would have to turn its own evidence is left out.
     """
-    found = [_bins_of(rows[:, n], label, n, n in set(categorical), directions[n]) for n in range(rows.shape[1])]
+    counts = np.ones(len(label)) if weight is None else weight
+    found = [_bins_of(rows[:, n], label, counts, n, n in set(categorical), directions[n]) for n in range(rows.shape[1])]
     bins = tuple(one for one in found if len(one.goods) > 2)  # one bin and the missing say nothing
     evidence = -_woe(bins, rows)
-    coefficients, intercept = _logistic(evidence, label)
+    coefficients, intercept = _logistic(evidence, label, counts)
     return Scorecard(bins, coefficients, intercept, tuple(names))
 
 
@@ -160,19 +164,19 @@ def _woe(bins: Sequence[Bins], rows: Floats) -> Floats:
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
-def _bins_of(column: Floats, label: Ints, feature: int, is_codes: bool, direction: int) -> Bins:
+def _bins_of(column: Floats, label: Ints, weight: Floats, feature: int, is_codes: bool, direction: int) -> Bins:
     if is_codes:
         thresholds, last = None, int(np.nanmax(column, initial=-1)) + 1
         place = np.where(np.isnan(column), last, column).astype(np.int64)
     else:
-        thresholds = _thresholds(column, label, direction)
+        thresholds = _thresholds(column, label, weight, direction)
         last = len(thresholds) + 1
         place = np.where(np.isnan(column), last, np.searchsorted(thresholds, column, side="left")).astype(np.int64)
-    counts, bads = np.bincount(place, minlength=last + 1), np.bincount(place, label, minlength=last + 1)
-    return Bins(feature, thresholds, counts - bads.astype(np.int64), bads.astype(np.int64))
+    goods, bads = (np.bincount(place, part, minlength=last + 1) for part in (weight * (1 - label), weight * label))
+    return Bins(feature, thresholds, np.asarray(goods, dtype=np.float64), np.asarray(bads, dtype=np.float64))
 
 
-def _thresholds(column: Floats, label: Ints, direction: int) -> Floats:
+def _thresholds(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
     is_there = ~np.isnan(column)
     if len(np.unique(column[is_there][:1000])) < 2 and len(np.unique(column[is_there])) < 2:
         return np.empty(0)
@@ -181,22 +185,23 @@ def _thresholds(column: Floats, label: Ints, direction: int) -> Floats:
         "min_data_in_leaf": max(20, int(SMALLEST_BIN * is_there.sum())), "monotone_constraints": [direction],
         "num_threads": 1, "deterministic": True, "force_row_wise": True, "feature_pre_filter": False,
     }  # fmt: skip
-    tree = lgb.train(parameters, lgb.Dataset(column[is_there, None], label[is_there]), 1)
+    tree = lgb.train(parameters, lgb.Dataset(column[is_there, None], label[is_there], weight=weight[is_there]), 1)
     line = next((line for line in tree.model_to_string().split("\n") if line.startswith("threshold=")), "threshold=")
     return np.unique(np.array(line.partition("=")[2].split(), dtype=np.float64))
 
 
-def _logistic(evidence: Floats, label: Ints) -> tuple[Floats, float]:
+def _logistic(evidence: Floats, label: Ints, weight: Floats) -> tuple[Floats, float]:
     """Coefficients that are not negative, and the intercept, by penalised likelihood."""
     n = evidence.shape[1]
 
     def loss(w: Floats) -> tuple[float, Floats]:
         margin = evidence @ w[:n] + w[n]
-        error = sigmoid(margin) - label
-        value = (np.logaddexp(0, margin) - label * margin).sum() + RIDGE / 2 * (w[:n] ** 2).sum()
+        error = weight * (sigmoid(margin) - label)
+        value = (weight * (np.logaddexp(0, margin) - label * margin)).sum() + RIDGE / 2 * (w[:n] ** 2).sum()
         return float(value), np.append(evidence.T @ error + RIDGE * w[:n], error.sum())
 
-    start = np.append(np.full(n, 1 / max(n, 1)), log(label.mean() / (1 - label.mean())))
+    bad = float(weight @ label)
+    start = np.append(np.full(n, 1 / max(n, 1)), log(bad / (weight.sum() - bad)))
     bounds = [(0.0, None)] * n + [(None, None)]
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500})
     return found.x[:n], float(found.x[n])

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data.errors import SchemaError
 from features.application import Applications, Spec
 from features.encoding import Encoding, fit_encoding
 from policy.rulebook import read_rulebooks
@@ -26,6 +27,7 @@ from training.case import PEER, Case, Part, Section, kept_rows
 from training.evaluate import Interval, figures, resamples, with_intervals
 from training.ladder import BLEND, MEMBERS, PLAIN, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
 from training.pd_model import PdModel
+from training.rejects import Method, acceptance_weights, effective_rows, rejects, with_rejects
 from training.report import card_of, write_report
 from training.tune import Tuning, tuned_members
 from training.validation import validate
@@ -75,8 +77,16 @@ class TableModel:
         return replace(self.encoding, pairs=self.ladder.pairs) if name in (RATIOS, BLEND) else self.encoding
 
 
-def fit_table(data: Applications, seed: int, threads: int | None = None, tuning: Tuning | None = None) -> TableModel:
+def fit_table(
+    data: Applications, seed: int, threads: int | None = None, tuning: Tuning | None = None,
+    inference: Method | None = None,
+) -> TableModel:  # fmt: skip
     """Learn the encoding and every rung of the ladder from all rows given; perhaps search for parameters first.
+
+    Parameters
+    ----------
+    inference : str, optional
+        How applicants who were refused count; see `training.rejects`. They do not by default.
 
     Raises
     ------
@@ -84,11 +94,29 @@ def fit_table(data: Applications, seed: int, threads: int | None = None, tuning:
         Where no column is left, or one kind of row is too rare.
     """
     encoding, findings = fit_encoding(data.frame, data.spec)
-    table = Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
-                  encoding.directions, None if data.dates is None else data.dates.astype(np.int64))  # fmt: skip
+    table = _table(data, encoding)
     members = tuned_members(table, tuning, seed, threads or cores()) if tuning else MEMBERS
+    if inference:
+        table = with_rejects(table, encoding.rows(_require_refused(data).refused), inference, _odds(data.spec))
     ladder = fit_ladder(table, seed, threads or cores(), members=members)
     return TableModel(encoding, ladder, data.spec, tuple(findings))
+
+
+def _table(data: Applications, encoding: Encoding) -> Table:
+    return Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
+                 encoding.directions, None if data.dates is None else data.dates.astype(np.int64))  # fmt: skip
+
+
+def _odds(spec: Spec) -> float:
+    return spec.rejects.odds if spec.rejects else 1.0
+
+
+def _require_refused(data: Applications) -> Applications:
+    if data.refused.empty:
+        raise SchemaError("no row is an applicant who was refused", where=data.spec.name,
+                          expected="rows without an outcome that [rejects] of the spec names by column and values",
+                          do="name them there, or train without --rejects")  # fmt: skip
+    return data
 
 
 def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
@@ -99,7 +127,8 @@ def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
     start = np.quantile(data.dates.astype(np.int64), 1 - TEST_SHARE)
     is_later = data.dates.astype(np.int64) >= start
     is_known = np.isin(data.groups, data.groups[is_later])  # a group's earlier rows would give its later ones away
-    return data.take(np.flatnonzero(~is_later & ~is_known)), data.take(np.flatnonzero(is_later))
+    fit, test = np.flatnonzero(~is_later & ~is_known), np.flatnonzero(is_later)
+    return data.take(fit).refused_before(start), data.take(test)
 
 
 # --- evaluation
@@ -170,7 +199,7 @@ class TrainedTable:
 
 def train_table(
     data: Applications, store: Path, report: Path, *, at: datetime, seed: int = 7, fingerprint: str = "",
-    card: Mapping[str, str] | None = None, trials: int = 0,
+    card: Mapping[str, str] | None = None, trials: int = 0, inference: Method | None = None,
 ) -> TrainedTable:  # fmt: skip
     """Fit on the earlier rows, evaluate on the later ones, report, register the chosen rung as the challenger.
 
@@ -184,13 +213,16 @@ def train_table(
         What people say in the model card, by the keys of `training.report.CARD`.
     trials : int
         Of a search for LightGBM's parameters; a study of the same file and seed is taken up again.
+    inference : str, optional
+        How applicants who were refused count; the report then says what that changes.
     """
     from training.registry import Registry  # here: mlflow takes seconds to import
 
     # 1-2. Rows to learn from and later ones to test on; every rung of the ladder.
     fit, test = split(data, seed)
     study = f"{data.spec.name} {fingerprint[:16]} {seed}"
-    fitted = fit_table(fit, seed, None, Tuning(trials, store, study, data.spec.target.horizon_days) if trials else None)
+    tuning = Tuning(trials, store, study, data.spec.target.horizon_days) if trials else None
+    fitted = fit_table(fit, seed, None, tuning, inference)
     rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
     pds = {name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs}
     found = {name: with_intervals(pd_, test.label, test.groups, ROUNDS, seed) for name, pd_ in pds.items()}
@@ -201,16 +233,33 @@ def train_table(
     peers |= {PEER: _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
     case = _case(fitted, model, fit, test, rows[chosen], peers, seed)
     sections = validate(case)
+    if inference:
+        sections.append(_rejects(case, fitted, fit_table(fit, seed, None, tuning), fit, test, inference))
     files = write_report(report, case, sections, card_of(case, sections, model.about, card or {}))
     # 4. Kept and registered.
     metrics = {f"{name}_{figure}": interval.value for name, of in found.items() for figure, interval in of.items()}
     metrics |= {figure: interval.value for figure, interval in found[chosen].items()}
     version = registry.log_run(
-        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": chosen},
+        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": chosen, "rejects": inference or "left out"},
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
         fingerprints={"data_sha256": fingerprint}, test_rows=kept_rows(model, case.test), report=files, at=at,
     )  # fmt: skip
     return TrainedTable(version, fitted, found, sections, files[0], len(test))
+
+
+def _rejects(
+    case: Case, fitted: TableModel, without: TableModel, fit: Applications, test: Applications, inference: Method
+) -> Section:
+    """What letting the refused count has changed."""
+    mine, theirs = (one.encoding_of(one.ladder.chosen) for one in (fitted, without))
+    says = f"{len(fit.refused):,} refused applicants count by {inference}"
+    if inference == "augmentation":
+        weight = acceptance_weights(_table(fit, fitted.encoding), fitted.encoding.rows(fit.refused))
+        says += f": {len(weight):,} accepted ones then say as much as {effective_rows(weight):,.0f} alike."
+    else:
+        says += f", with {_odds(fit.spec):g} times the odds of accepted ones with the same PD."
+    return rejects(case, without.model(), theirs.rows(test.frame), (mine.rows(fit.refused), theirs.rows(fit.refused)),
+                   says)  # fmt: skip
 
 
 def _plain(fitted: TableModel, fit: Applications, test: Applications) -> Floats:

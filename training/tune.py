@@ -116,7 +116,7 @@ def _asked(choices: Mapping[str, Any], table: Table) -> dict[str, Any]:
 
 
 def _loss(table: Table, choices: Mapping[str, Any], fit: Ints, held: Ints, seed: int, threads: int) -> float:
-    learnt = rows_of(table.rows[fit], table.label[fit], table)
+    learnt = rows_of(table, fit)
     booster = lgb.train(
         {**parameters_of(table, choices, threads), "learning_rate": 0.05, "seed": seed}, learnt, MOST_TREES,
         [learnt.create_valid(table.rows[held], table.label[held])],

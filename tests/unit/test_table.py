@@ -254,14 +254,19 @@ def test_a_table_model_is_compared_only_with_its_like(
 
 def test_a_table_goes_from_a_file_to_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, spec, store = tmp_path / "made.csv", tmp_path / "spec.toml", tmp_path / "store"
-    made(500).to_csv(file, index=False)
+    frame = made(500).assign(decision="accepted")
+    frame.loc[:30, ["bad", "decision"]] = None, "declined"
+    frame.to_csv(file, index=False)
     shown = run("spec", "infer", file, "--target", "bad", "--out", spec)
     assert shown.exit_code == 0
     assert "forbidden" in shown.output
+    with spec.open("a") as text:
+        text.write('\n[rejects]\ncolumn = "decision"\nvalues = ["declined"]\n')
     trained = run("train", "--table", file, "--spec", spec, "--store", store, "--report", tmp_path / "report")
     assert trained.exit_code == 0, trained.output
     assert "blend" in trained.stdout
     assert "version 1" in trained.stdout
+    assert "31 refused applicants are left out" in trained.output
     assert (tmp_path / "report" / "scorecard.csv").read_text().startswith("feature,bin,rows,default_rate,woe,iv,points")
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())
     assert figures["rungs"]["blend"]["auc"]["low"] < figures["rungs"]["blend"]["auc"]["high"]

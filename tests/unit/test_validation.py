@@ -252,6 +252,10 @@ def test_fairness_says_why_it_says_nothing_or_what_it_saw(case: Case) -> None:
     found = behaviour.fairness(replace(case, forbidden=sex), case.pd_())
     assert found.verdict == "look"
     assert "Four fifths are missed for sex" in found.says
+    rare = pd.DataFrame({"sex": ["f", "m"] * 20 + ["x"] * (len(sex) - 40)})  # one group alone is large enough
+    found = behaviour.fairness(replace(case, forbidden=rare), case.pd_())
+    assert found.verdict == "look"
+    assert "Nothing can be said about sex" in found.says
 
 
 def test_grades_are_the_rulebooks(case: Case) -> None:
