@@ -70,9 +70,12 @@ def _counts(pd_: Floats, label: Ints, weight: Floats | None) -> tuple[Floats, Fl
 def calibration_line(pd_: Floats, label: Ints, weight: Floats | None = None) -> tuple[float, float]:
     """Return slope and intercept of label ~ sigmoid(slope * logit(pd) + intercept) (Cox 1958).
 
-    A calibrated PD has slope 1 and intercept 0; weights count repetitions.
+    A calibrated PD has slope 1 and intercept 0, one that is the same for all slope 0; weights count repetitions.
     """
     w = np.ones(len(label)) if weight is None else weight
+    if np.ptp(pd_) == 0:
+        rate = np.clip(w @ label / w.sum(), SMOOTHING, 1 - SMOOTHING)
+        return 0.0, float(np.log(rate / (1 - rate)))
     slope, intercept = weighted_logistic(np.log(pd_ / (1 - pd_))[:, None], label, w)
     return float(slope), float(intercept)
 

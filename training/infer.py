@@ -23,6 +23,7 @@ _TARGETS = ("default.payment.next.month", "default_payment_next_month", "serious
             "creditability", "loan_status", "default", "is_default", "defaulted", "target", "bad", "bad_flag", "label",
             "class", "outcome", "status", "y")  # fmt: skip
 _BAD = ("bad", "default", "defaulted", "charged off", "chargeoff", "late", "yes", "y", "true", "1", "1.0", "2")
+_GOOD = re.compile(r"(^|_)(good|(re|fully_)?paid|creditworth\w*|creditability|non_?default|performing)($|_)")
 _ID = re.compile(r"(^|_)(id|no|nr|number|key|uuid|index)$|^unnamed: 0$|^id")
 _DATE = re.compile(r"date|_on$|_at$|month$|_d$|time")
 _AFTER = re.compile(r"recover|charge_?off|collection|settle|last_(pymnt|payment)|total_(pymnt|rec)|outcome|write_?off"
@@ -86,7 +87,7 @@ def infer_spec(frame: pd.DataFrame, target: str | None = None, bad: str | None =
     if not 0 < label.sum() < len(label):
         raise SchemaError(f"{found.bad} are {int(label.sum())} of {len(label)} rows", where=column,
                           expected="a value that some rows have", do="name it with --bad")  # fmt: skip
-    if not target:
+    if not (target and bad):
         found.warnings.append(f"{column} was taken for the target, {found.bad} for a default "
                               f"({label.mean():.1%} of the rows): is that right?")  # fmt: skip
     for name in (name for name in known if name != column):
@@ -175,6 +176,8 @@ def _target(frame: pd.DataFrame) -> str:
 
 def _bad_values(target: pd.Series[Any]) -> list[str | float]:
     there = target.dropna()
+    if _GOOD.search(str(target.name).lower()) and there.nunique() == 2:
+        return [_plain(there.min())]  # 0 of 1, no of yes, bad of good
     for value in _values(there):
         if str(value).strip().lower() in _BAD[:-1]:
             return [value]

@@ -51,8 +51,9 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
 def reliability(pd_: Floats, label: Ints) -> Figure:
     """Draw default rates over mean PDs in ten equally filled bins, with 95% intervals (Clopper and Pearson 1934)."""
     figure, axes = axes_of()
-    frame = pd.DataFrame({"pd": pd_, "label": label})
-    bins = frame.groupby(pd.qcut(frame["pd"], 10, duplicates="drop"), observed=True).agg(["mean", "size", "sum"])
+    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, 11)[1:-1]))
+    place = np.searchsorted(edges, pd_, side="right")  # one bin where all PDs are the same
+    bins = pd.DataFrame({"pd": pd_, "label": label}).groupby(place).agg(["mean", "size", "sum"])
     mean, n, bad = bins["pd"]["mean"], bins["label"]["size"].to_numpy(), bins["label"]["sum"].to_numpy()
     rate = bad / n
     low = np.nan_to_num(stats.beta.ppf(0.025, bad, n - bad + 1))

@@ -147,6 +147,10 @@ def test_a_first_spec_finds_words_for_bad_and_rows_there_twice() -> None:
     assert (found.target, found.bad) == ("loan_status", ["Charged Off"])
     assert any("there twice" in warning for warning in found.warnings)
     assert infer_spec(frame, target="loan_status", bad="Paid").bad == ["Paid"]
+    assert infer_spec(frame.assign(loan_status=[0, 1] * 20), target="loan_status").bad == [1.0]
+    for values, expected in (([0, 1], 0.0), (["N", "Y"], "N"), (["good", "bad"], "bad")):
+        named = infer_spec(frame.assign(is_good=values * 20), target="is_good")
+        assert (named.bad, len(named.warnings) > 0) == ([expected], True)  # 1 in a column of that name is no default
     with pytest.raises(SchemaError, match="no column looks like a target"):
         infer_spec(pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 3]}))
     with pytest.raises(SchemaError, match="no column 'z'"):

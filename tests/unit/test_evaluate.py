@@ -37,6 +37,12 @@ def test_calibration_line_equals_a_logistic_regression() -> None:
     assert slope == pytest.approx(2, abs=0.2)
 
 
+def test_a_pd_that_is_the_same_for_all_has_slope_0() -> None:
+    slope, intercept = calibration_line(np.full(len(LABEL), 0.3), LABEL)
+    assert slope == 0
+    assert 1 / (1 + np.exp(-intercept)) == pytest.approx(LABEL.mean())
+
+
 def test_calibration_line_survives_a_hopeless_pd() -> None:
     slope, intercept = calibration_line(np.clip(LABEL * 0.98, 1e-5, 0.99), LABEL)
     assert np.isfinite([slope, intercept]).all()

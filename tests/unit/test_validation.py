@@ -246,6 +246,13 @@ def test_a_better_peer_is_named(case: Case) -> None:
     assert (found.verdict, found.says) == ("look", "Worse than the truth by more than chance.")
 
 
+def test_a_pd_that_is_the_same_for_all_can_be_reported(case: Case) -> None:
+    same = np.full(len(case.test.label), 0.1)
+    for section in (performance.discrimination, performance.benchmark, performance.calibration, performance.grades,
+                    performance.stability, performance.segments, performance.vintages):  # fmt: skip
+        assert section(case, same).says
+
+
 def test_fairness_says_why_it_says_nothing_or_what_it_saw(case: Case) -> None:
     assert behaviour.fairness(case, case.pd_()).verdict == "none"
     sex = pd.DataFrame({"sex": np.where(case.pd_() > np.median(case.pd_()), "f", "m")})
