@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
-BENCHMARKS := treeshap serving policy collections record features real history models
+BENCHMARKS := treeshap serving policy collections record features real history models binning
 RELIABILITY := tamper powercut hostile drain bundles kill
 
 .PHONY: demo test lint bench reliability lock env env-dev clean

@@ -32,6 +32,7 @@ import lightgbm as lgb
 import numpy as np
 
 from data.asof import known_on
+from data.keys import release_signer
 from data.simulate import Simulation, simulate_ledger
 from data.store import LedgerStore
 from features.build import build_features
@@ -41,7 +42,7 @@ from tests.benchmarks.bars import bar, report
 from tests.benchmarks.peers.load import ADMIN_KEY
 from training.baseline import choose_baseline
 from training.calibration import Calibration
-from training.pd_model import PdModel
+from training.pd_model import SIGNATURE, PdModel, bundle_text
 
 ROOT = Path(__file__).parents[2]
 CUSTOMERS, TREES, LEAVES = 4000, 400, 31
@@ -66,6 +67,8 @@ def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]
     sha256 = model.save(store / "new")
     (store / "models").mkdir()
     (store / "new").rename(store / "models" / sha256)
+    signature = release_signer(store, None, os.urandom).sign(bundle_text(sha256)).hex()
+    (store / "models" / sha256 / SIGNATURE).write_text(signature)
     (store / "champion.json").write_text(json.dumps({"version": "1", "sha256": sha256}))
     (store / "model.txt").write_text(booster.model_to_string())
     last = frames[-1].to_numpy()[:1000]

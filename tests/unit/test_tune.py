@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 
 from data.errors import SchemaError
+from features.application import Spec, applications
 from training.fit import table_of
-from training.ladder import LIGHTGBM, MEMBERS, Table
+from training.ladder import BLEND, LIGHTGBM, MEMBERS, Table
 from training.run import Trained
+from training.table import fit_table
 from training.tune import STUDIES, Tuning, forward_folds, tuned_members
 
 DRAW = np.random.default_rng(8)
@@ -55,9 +58,14 @@ def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
     assert study.best_value <= first.value
 
 
-def test_the_same_seed_finds_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
-    found = [tuned_members(TABLE, Tuning(3, tmp_path / str(threads), "made"), 1, threads) for threads in (1, 2)]
-    assert found[0] == found[1]
+def test_a_tuned_bundle_is_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
+    frame = pd.DataFrame(ROWS[:400], columns=list("abcd")).assign(bad=LABEL[:400])
+    data, hashes = applications(frame, Spec.model_validate({"target": {"column": "bad"}})), list[str]()
+    for threads in (1, 2):
+        fitted = fit_table(data, 1, threads, Tuning(3, tmp_path / str(threads), "made"))
+        assert fitted.ladder.weights[LIGHTGBM] > 0
+        hashes.append(fitted.model(BLEND).save(tmp_path / f"bundle{threads}"))
+    assert hashes[0] == hashes[1]
 
 
 def test_no_trials_are_refused(tmp_path: Path) -> None:
