@@ -10,8 +10,8 @@ import pandas as pd
 
 from training import plots
 from training.case import Case, Floats, Ints, Section, Verdict
-from training.evaluate import Interval, auc, difference, figures, psi, with_intervals
-from training.significance import by_grade, concentration, delong, hosmer_lemeshow
+from training.evaluate import Interval, auc, difference, psi, with_intervals
+from training.significance import area, by_grade, concentration, delong, hosmer_lemeshow, rate
 
 STABLE, SHIFTED, FEWEST, SHOWN = 0.1, 0.25, 100, 15
 
@@ -172,10 +172,10 @@ def _migration(case: Case, grade: Ints) -> pd.DataFrame | None:
                        pd.Series([last[one] for one in both], name="to"), normalize="index")  # fmt: skip
 
 
-def _segment(pd_: Floats, label: Ints) -> dict[str, float]:
-    found = figures(pd_, label)
-    expected = float(pd_.sum())
-    p_value = hosmer_lemeshow(np.full(len(pd_), expected / len(pd_)), label)[1]
-    return {"rows": len(label), "defaults": int(label.sum()), "mean PD": found["mean_pd"],
-            "default rate": found["default_rate"], "defaults over expected": label.sum() / expected,
-            "p-value": p_value, "AUC": found["auc"]}  # fmt: skip
+def _segment(pd_: Floats, label: Ints) -> dict[str, Any]:
+    expected, n = float(pd_.sum()), len(label)
+    p_value = hosmer_lemeshow(np.full(n, expected / n), label)[1]
+    return {"rows": n, "defaults": int(label.sum()), "mean PD": expected / n,
+            "default rate": str(rate(int(label.sum()), n)),
+            "defaults over expected": round(float(label.sum()) / expected, 4), "p-value": round(p_value, 4),
+            "AUC": str(area(pd_, label))}  # fmt: skip

@@ -96,6 +96,7 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
     shap.plots.beeswarm(explained, max_display=15, show=False)
     figure = plt.gcf()
     figure.axes[0].set_xlabel("contribution to the margin (log-odds; right raises the PD)")
+    figure.axes[0].set_ylabel("column")
     figure.axes[0].set_title("What moves the PD")
     plt.close(figure)
     return figure

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from training.evaluate import Interval, auc
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 BINS = 10
@@ -51,6 +53,32 @@ def delong(first: Floats, second: Floats, label: Ints) -> AucTest:
     error = np.sqrt(max(variance, 0.0))
     p_value = 2 * float(stats.norm.sf(abs(gap) / error)) if error > 0 else 1.0
     return AucTest(gap, gap - 1.96 * error, gap + 1.96 * error, p_value)
+
+
+def area(score: Floats, label: Ints) -> Interval:
+    """Return the AUC with DeLong's 95% interval: its difference from that of a score that is the same for all.
+
+    Examples
+    --------
+    >>> print(area(np.array([1.0, 2, 4, 3, 5, 6]), np.array([0, 0, 0, 1, 1, 1])))
+    0.8889 [0.5809, 1.0000]
+    """
+    if min(label.sum(), len(label) - label.sum()) < 2:
+        return Interval(auc(score, label), 0.0, 1.0)
+    test = delong(score, np.zeros(len(score)), label)
+    return Interval(test.difference + 0.5, max(test.low + 0.5, 0.0), min(test.high + 0.5, 1.0))
+
+
+def rate(defaults: int, n: int) -> Interval:
+    """Return a default rate with the 95% interval of Jeffreys (Brown, Cai, DasGupta 2001).
+
+    Examples
+    --------
+    >>> print(rate(3, 100))
+    0.0300 [0.0085, 0.0779]
+    """
+    low, high = stats.beta.ppf([0.025, 0.975], defaults + 0.5, n - defaults + 0.5).tolist()
+    return Interval(defaults / n, low, high)
 
 
 def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:

@@ -236,8 +236,12 @@ def test_a_shift_is_found(case: Case) -> None:
 def test_pds_too_low_by_grade_and_segment_are_found(case: Case) -> None:
     pd_ = case.pd_() / 5
     assert "shows more defaults than its PD allows" in performance.grades(case, pd_).says
-    assert performance.segments(case, pd_).verdict == "look"
+    found = performance.segments(case, pd_)
+    assert found.verdict == "look"
     assert performance.calibration(case, pd_).verdict in ("good", "bad")
+    table = found.tables[0][1]
+    assert table["AUC"].str.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]").all()  # each with its interval
+    assert table["default rate"].str.contains("[", regex=False).all()
 
 
 def test_a_better_peer_is_named(case: Case) -> None:
