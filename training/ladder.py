@@ -55,12 +55,11 @@ class Table:
     ----------
     rows : array, shape (n, columns)
         Numbers and codes.
-    groups : array of int, shape (n,)
-        Rows of one group are never on both sides of a split.
-    times : array of int, shape (n,), optional
+    groups : array of int, shape (known,)
+        Rows of one group are never on both sides of a split. Rows behind the last of these have no outcome of their
+        own: they are learnt from, and never held or measured.
+    times : array of int, shape (known,), optional
         The day of each row: calibrations are then compared on the later ones.
-    inferred : int
-        So many of the last rows have no outcome of their own: they are learnt from, and never held or measured.
     weigh : callable, optional
         Gives the weight of each row learnt from, given their places; what is held says nothing to it.
     """
@@ -72,7 +71,6 @@ class Table:
     categorical: tuple[int, ...]
     directions: tuple[int, ...]
     times: Ints | None = None
-    inferred: int = 0
     weigh: Weigh | None = None
 
     def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
@@ -82,14 +80,12 @@ class Table:
     @property
     def n_known(self) -> int:
         """How many rows have an outcome of their own."""
-        return len(self.label) - self.inferred
+        return len(self.groups)
 
-    def folds(self, n: int, seed: int) -> Folds:
-        """Return folds of the rows with an outcome; the others are learnt from in each."""
-        known = self.n_known
-        others = np.arange(known, len(self.label))
-        return [(np.append(fit, others), held)
-                for fit, held in folds_of(self.label[:known], self.groups[:known], n, seed)]  # fmt: skip
+    def folds(self, known: Folds) -> Folds:
+        """Return folds of the rows with an outcome with the others learnt from in each."""
+        others = np.arange(self.n_known, len(self.label))
+        return [(np.append(fit, others), held) for fit, held in known]
 
     def weight(self, fit: Ints) -> Floats | None:
         """Return the weight of each row learnt from; None where all count the same."""
@@ -153,10 +149,11 @@ def fit_ladder(
     SchemaError
         Where there are too few rows of one kind.
     """
-    label, groups = table.label[: table.n_known], table.groups[: table.n_known]
+    label = table.label[: table.n_known]
     _require_both(label)
     n_folds = n_folds or (FOLDS if len(table.label) < MANY else FOLDS_OF_MANY)
-    folds = table.folds(n_folds, seed)
+    known = folds_of(label, table.groups, n_folds, seed)
+    folds = table.folds(known)
     card, card_margin = _fit_card(table, folds)
     texts, margins = {SCORECARD: card.text()}, {SCORECARD: card_margin}
     bags = bags or (3 if len(table.label) < 10_000 else 2 if len(table.label) < MANY else 1)
@@ -165,14 +162,13 @@ def fit_ladder(
     pairs: tuple[Pair, ...] = ()
     if ratios:
         pairs, texts[RATIOS], margins[RATIOS] = _fit_ratios(table, folds, seed, threads, bags)
-    weights, constant, blend_margin = _blend(margins, label, [(fit[fit < len(label)], held) for fit, held in folds])
+    weights, constant, blend_margin = _blend(margins, label, known)
     texts[BLEND] = blended([(texts[name], weight) for name, weight in weights.items()], constant,
                            table.names_with(pairs))  # fmt: skip
     margins[BLEND] = blend_margin
-    splits = later_split(table.times[: len(label)], label) if table.times is not None else []
-    splits = splits or [(fit[fit < len(label)], held) for fit, held in folds]
+    splits = (later_split(table.times, label) if table.times is not None else []) or known
     rungs = {name: _rung(texts[name], margins[name], label, splits) for name in texts}
-    chosen, gain = _choose(rungs, label, groups, seed)
+    chosen, gain = _choose(rungs, label, table.groups, seed)
     return Ladder(rungs, chosen, card, weights, gain, pairs)
 
 

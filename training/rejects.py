@@ -80,12 +80,8 @@ def _fuzzy(table: Table, refused: Floats, odds: float) -> Table:
         pd_ = sigmoid(card.margin(refused) + np.log(odds))
         return np.concatenate([np.ones(len(known)), pd_, 1 - pd_])
 
-    groups = np.arange(2 * m) + table.groups.max() + 1
-    times = None if table.times is None else np.append(table.times, np.zeros(2 * m, dtype=np.int64))
-    return replace(
-        table, rows=np.vstack([table.rows, refused, refused]), label=np.append(table.label, np.repeat([1, 0], m)),
-        groups=np.append(table.groups, groups), times=times, inferred=2 * m, weigh=weigh,
-    )  # fmt: skip
+    rows, label = np.vstack([table.rows, refused, refused]), np.append(table.label, np.repeat([1, 0], m))
+    return replace(table, rows=rows, label=label, weigh=weigh)
 
 
 def rejects(case: Case, without: PdModel, rows: Floats, refused: tuple[Floats, Floats], says: str) -> Section:

@@ -225,13 +225,15 @@ def train_table(
     fitted = fit_table(fit, seed, None, tuning, inference)
     rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
     pds = {name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs}
-    found = {name: with_intervals(pd_, test.label, test.groups, ROUNDS, seed) for name, pd_ in pds.items()}
     # 3. The chosen one, validated beside the others and the champion.
-    model, chosen = _finished(fitted, fit, found, seed), fitted.ladder.chosen
+    chosen = fitted.ladder.chosen
+    model = _finished(fitted, fit, figures(pds[chosen], test.label), seed)
     registry = Registry(store)
     peers = {SCORECARD: pds[SCORECARD]} if chosen != SCORECARD else {}
     peers |= {PEER: _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
     case = _case(fitted, model, fit, test, rows[chosen], peers, seed)
+    found = {name: case.figures if name == chosen else with_intervals(pd_, test.label, case.test.groups, ROUNDS, seed)
+             for name, pd_ in pds.items()}  # fmt: skip
     sections = validate(case)
     if inference:
         sections.append(_rejects(case, fitted, fit_table(fit, seed, None, tuning), fit, test, inference))
@@ -295,7 +297,7 @@ def _months(data: Applications) -> NDArray[np.object_]:
     return np.asarray(data.dates.astype("datetime64[M]").astype(str), dtype=object)
 
 
-def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, Mapping[str, Interval]], seed: int) -> PdModel:
+def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, float], seed: int) -> PdModel:
     """The chosen model with its facts, how sure its PDs are, and the baseline its reasons are given against."""
     model, ladder = fitted.model(), fitted.ladder
     rung, drawn = ladder.rungs[ladder.chosen], np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
@@ -303,7 +305,7 @@ def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, Mapping
         "spec": fitted.spec.model_dump(mode="json"), "rows": len(fit), "defaults": int(fit.label.sum()), "seed": seed,
         "chosen": ladder.chosen, "weights": dict(ladder.weights), "blend_gain_log_loss": list(ladder.gain),
         "left_out": list(fitted.findings), "calibration_losses": dict(rung.losses),
-        "figures": {name: interval.value for name, interval in found[ladder.chosen].items()},
+        "figures": dict(found),
     }  # fmt: skip
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
     band = fit_band(rung.calibration.kind, rung.out_of_fold, fit.label, resamples(groups, BAND_ROUNDS, seed))

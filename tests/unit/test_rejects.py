@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import obligor
 from data.errors import SchemaError
 from features.application import Applications, Spec, applications
-from training.ladder import LIGHTGBM, Table
+from training.ladder import LIGHTGBM, Table, folds_of
 from training.rejects import MOST_WEIGHT, Method, acceptance_weights, effective_rows, with_rejects
 from training.table import fit_table, split
 
@@ -76,7 +76,7 @@ def test_accepted_rows_that_resemble_the_refused_count_more(data: Applications) 
 
 def test_what_a_refused_applicant_counts_is_learnt_without_the_rows_held_back(data: Applications) -> None:
     table, refused = tables(data)
-    for fit, held in with_rejects(table, refused, "fuzzy").folds(3, 0):
+    for fit, held in with_rejects(table, refused, "fuzzy").folds(folds_of(table.label, table.groups, 3, 0)):
         label = table.label.copy()
         label[held] = 1 - label[held]
         one, other = (
