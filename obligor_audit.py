@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from serving.scoring import Engine
     from serving.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Prove, read, replay and erase what was recorded.")
+app = typer.Typer(
+    no_args_is_help=True, help="Prove, read, replay and erase what was recorded."
+)
 out = Console()
-Store = Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record")]
+Store = Annotated[
+    Path,
+    typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record"),
+]
 
 
 def _settings(store: Path) -> Settings:
@@ -34,14 +39,26 @@ def _engine(store: Path) -> Engine:
     from serving.assembly import build_engine
 
     new_id = lambda: str(uuid.uuid4())  # noqa: E731
-    return build_engine(_settings(store), now=lambda: datetime.now(UTC), new_id=new_id, random=os.urandom)
+    return build_engine(
+        _settings(store),
+        now=lambda: datetime.now(UTC),
+        new_id=new_id,
+        random=os.urandom,
+    )
 
 
 @app.command()
 def verify(
-    against: Annotated[Path | None, typer.Option(help="Folder of checkpoints kept elsewhere")] = None,
-    receipt: Annotated[list[Path] | None, typer.Option(help="File with receipts, one a line")] = None,
-    key: Annotated[Path | None, typer.Option(help="The public key; default the one beside the checkpoints")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints kept elsewhere")
+    ] = None,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="File with receipts, one a line")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The public key; default the one beside the checkpoints"),
+    ] = None,
     store: Store = Path("store"),
 ) -> None:
     """Prove the record against signed checkpoints and receipts; exit code 1 where something does not hold.
@@ -58,23 +75,43 @@ def verify(
     folders = [against] if against else list(settings.checkpoints)
     path = key or folders[0] / PUBLIC
     if not path.exists():
-        raise RecordError("no public key", where=str(path), do="name one with --key, or the folder with --against")
-    receipts = [line for file in receipt or () for line in file.read_text().splitlines() if line.strip()]
+        raise RecordError(
+            "no public key",
+            where=str(path),
+            do="name one with --key, or the folder with --against",
+        )
+    receipts = [
+        line
+        for file in receipt or ()
+        for line in file.read_text().splitlines()
+        if line.strip()
+    ]
     tree = Tree(record)
     checkpoints = list(Shelf(folders).all())
     with Status("entries proven: 0", console=out) as status:
-        found = list(verify_record(tree, checkpoints, path.read_bytes(), receipts,
-                                   lambda n: status.update(f"entries proven: {n:,}")))  # fmt: skip
+        found = list(
+            verify_record(
+                tree,
+                checkpoints,
+                path.read_bytes(),
+                receipts,
+                lambda n: status.update(f"entries proven: {n:,}"),
+            )
+        )
     for one in found:
         out.print(f"[red]does not hold[/red]  {one.where}: {one.what}", highlight=False)
-    out.print(f"{tree.size():,} entries, {len(checkpoints):,} checkpoints, {len(receipts):,} receipts: "
-              + (f"{len(found)} findings" if found else "[green]all hold[/green]"))  # fmt: skip
+    out.print(
+        f"{tree.size():,} entries, {len(checkpoints):,} checkpoints, {len(receipts):,} receipts: "
+        + (f"{len(found)} findings" if found else "[green]all hold[/green]")
+    )
     raise typer.Exit(1 if found else 0)
 
 
 @app.command()
 def replay(
-    decision_id: Annotated[str | None, typer.Argument(help="A decision or order check")] = None,
+    decision_id: Annotated[
+        str | None, typer.Argument(help="A decision or order check")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All there are")] = False,
     store: Store = Path("store"),
 ) -> None:
@@ -86,15 +123,22 @@ def replay(
     from serving.audit import replay as replay_one
 
     if (decision_id is None) == (not every):
-        raise RecordError("which decision?", where="replay", expected="its id, or --all")
+        raise RecordError(
+            "which decision?", where="replay", expected="its id, or --all"
+        )
     engine, equal, erased, different = _engine(store), 0, 0, 0
-    found = replay_all(engine) if decision_id is None else [replay_one(decision_id, engine)]
+    found = (
+        replay_all(engine) if decision_id is None else [replay_one(decision_id, engine)]
+    )
     for one in found:
         if isinstance(one, Finding):
             erased += one.what == "erased"
             different += one.what != "erased"
             if one.what != "erased":
-                out.print(f"[red]cannot be replayed[/red]  {one.where}: {one.what}", highlight=False)
+                out.print(
+                    f"[red]cannot be replayed[/red]  {one.where}: {one.what}",
+                    highlight=False,
+                )
         elif one.is_equal:
             equal += 1
         else:
@@ -102,7 +146,9 @@ def replay(
             out.print(f"[red]differs[/red]  {one.decision_id}", highlight=False)
             for difference in one.differences:
                 out.print(f"  {difference}", highlight=False, markup=False)
-    out.print(f"{equal:,} came out bit for bit, {different:,} did not, {erased:,} are erased")
+    out.print(
+        f"{equal:,} came out bit for bit, {different:,} did not, {erased:,} are erased"
+    )
     raise typer.Exit(1 if different else 0)
 
 
@@ -120,15 +166,23 @@ def erase(
     from serving.erasure import erase as erase_customer
 
     record, _ = open_record(_settings(store), os.urandom)
-    count = erase_customer(record, customer_id, because, datetime.now(UTC), str(uuid.uuid4()))
+    count = erase_customer(
+        record, customer_id, because, datetime.now(UTC), str(uuid.uuid4())
+    )
     out.print(f"{count:,} entries cannot be read any more")
 
 
 @app.command()
 def purge(
-    months: Annotated[int, typer.Option(min=1, help="Retention where the customer is a company")] = 12,
-    months_of_persons: Annotated[int, typer.Option(min=1, help="Retention where it is a person")] = 25,
-    is_trial: Annotated[bool, typer.Option("--trial", help="Only report what would go")] = False,
+    months: Annotated[
+        int, typer.Option(min=1, help="Retention where the customer is a company")
+    ] = 12,
+    months_of_persons: Annotated[
+        int, typer.Option(min=1, help="Retention where it is a person")
+    ] = 25,
+    is_trial: Annotated[
+        bool, typer.Option("--trial", help="Only report what would go")
+    ] = False,
     store: Store = Path("store"),
 ) -> None:
     """Destroy the keys of what was kept for long enough, month by month, and report it; the log still verifies.
@@ -139,17 +193,28 @@ def purge(
     from serving.erasure import purge as purge_record
 
     record, _ = open_record(_settings(store), os.urandom)
-    found = purge_record(record, datetime.now(UTC), str(uuid.uuid4()), months, months_of_persons, is_trial)
+    found = purge_record(
+        record,
+        datetime.now(UTC),
+        str(uuid.uuid4()),
+        months,
+        months_of_persons,
+        is_trial,
+    )
     table = Table("month", "customers", title="kept for long enough")
     for month, customers in found.months.items():
         table.add_row(month or "before months were kept", f"{customers:,}")
     out.print(table)
-    out.print(f"{found.entries:,} entries {'would go' if is_trial else 'cannot be read any more'}")
+    out.print(
+        f"{found.entries:,} entries {'would go' if is_trial else 'cannot be read any more'}"
+    )
 
 
 @app.command()
 def events(
-    kind: Annotated[str | None, typer.Option(help="denied, erasure or purge; default all")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="denied, erasure or purge; default all")
+    ] = None,
     store: Store = Path("store"),
 ) -> None:
     """Print what is recorded about the service itself: calls that were denied, erasures, purges.
@@ -166,7 +231,9 @@ def events(
 @app.command()
 def bundle(
     decision_id: Annotated[str, typer.Argument(help="A decision or order check")],
-    path: Annotated[Path | None, typer.Option("--out", help="The zip; default evidence-ID.zip")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="The zip; default evidence-ID.zip")
+    ] = None,
     store: Store = Path("store"),
 ) -> None:
     """Write all the evidence about a decision into one zip: answer, page, proof, replay, model, rules, verifier.
@@ -181,7 +248,10 @@ def bundle(
 
 
 @app.command()
-def backup(folder: Annotated[Path, typer.Argument(help="A new folder")], store: Store = Path("store")) -> None:
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder")],
+    store: Store = Path("store"),
+) -> None:
     """Copy the record, models, rulebooks and checkpoints while the service runs; keys are not in it.
 
     Example: `obligor audit backup backups/2026-11-22`
@@ -192,15 +262,24 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new folder")], store: 
     settings = _settings(store)
     record, _ = open_record(settings, os.urandom)
     with Status("rows copied: 0", console=out) as status:
-        rows = back_up(record, settings.store, settings.checkpoints[0], folder, datetime.now(UTC),
-                       lambda n: status.update(f"rows copied: {n:,}"))  # fmt: skip
+        rows = back_up(
+            record,
+            settings.store,
+            settings.checkpoints[0],
+            folder,
+            datetime.now(UTC),
+            lambda n: status.update(f"rows copied: {n:,}"),
+        )
     out.print(
         f"{folder}: {', '.join(f'{count:,} {name}' for name, count in rows.items())}; keep the data key elsewhere"
     )
 
 
 @app.command()
-def restore(folder: Annotated[Path, typer.Argument(help="A backup")], store: Store = Path("store")) -> None:
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A backup")],
+    store: Store = Path("store"),
+) -> None:
     """Bring a backup into an empty record, SQLite or PostgreSQL, under the data key it was made with; then prove it.
 
     Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db obligor audit restore backups/2026-11-22 --store new`
@@ -213,7 +292,9 @@ def restore(folder: Annotated[Path, typer.Argument(help="A backup")], store: Sto
     record, _ = open_record(settings, os.urandom)
     rows = restore_backup(record, settings.store, settings.checkpoints[0], folder)
     record.close()
-    out.print(f"restored {', '.join(f'{count:,} {name}' for name, count in rows.items())}")
+    out.print(
+        f"restored {', '.join(f'{count:,} {name}' for name, count in rows.items())}"
+    )
     verify(store=store, receipt=None, against=None, key=None)
 
 
@@ -231,15 +312,24 @@ def rotate(
     from serving.vault import Vault
 
     if "OBLIGOR_NEW_DATA_KEY" not in os.environ:
-        raise RecordError("is not set", where="OBLIGOR_NEW_DATA_KEY", expected="64 hexadecimal digits")
-    new = Vault(parse_key(os.environ["OBLIGOR_NEW_DATA_KEY"], "OBLIGOR_NEW_DATA_KEY"), os.urandom)
+        raise RecordError(
+            "is not set", where="OBLIGOR_NEW_DATA_KEY", expected="64 hexadecimal digits"
+        )
+    new = Vault(
+        parse_key(os.environ["OBLIGOR_NEW_DATA_KEY"], "OBLIGOR_NEW_DATA_KEY"),
+        os.urandom,
+    )
     record, _ = open_record(_settings(store), os.urandom)
-    out.print(f"{rotate_keys(record, new):,} customers' keys are wrapped anew; set OBLIGOR_DATA_KEY to the new key")
+    out.print(
+        f"{rotate_keys(record, new):,} customers' keys are wrapped anew; set OBLIGOR_DATA_KEY to the new key"
+    )
 
 
 @app.command()
 def timeline(
-    at: Annotated[str | None, typer.Option(help="What applied at a time, ISO 8601")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="What applied at a time, ISO 8601")
+    ] = None,
     store: Store = Path("store"),
 ) -> None:
     """Say which models and rulebooks applied since when, who brought them in, and why.
@@ -252,15 +342,28 @@ def timeline(
     events = timeline_of(settings.store, settings.rules)
     if at is not None:
         when = datetime.fromisoformat(at)
-        events = list(in_force_at(events, when if when.tzinfo else when.replace(tzinfo=UTC)).values())
+        events = list(
+            in_force_at(
+                events, when if when.tzinfo else when.replace(tzinfo=UTC)
+            ).values()
+        )
     table = Table("since", "what", "version", "sha256", "by", "because")
     for one in events:
-        table.add_row(one.since.isoformat(), one.what, one.version, one.sha256[:12], one.by, one.because)
+        table.add_row(
+            one.since.isoformat(),
+            one.what,
+            one.version,
+            one.sha256[:12],
+            one.by,
+            one.because,
+        )
     out.print(table)
 
 
 def doctor(
-    url: Annotated[str | None, typer.Option(help="Where the service answers, to look at it too")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where the service answers, to look at it too")
+    ] = None,
     store: Store = Path("store"),
 ) -> None:
     """Look at a deployment: keys, record, checkpoints, champion, rules, ledger, access; exit code 1 where one is bad.
@@ -269,10 +372,18 @@ def doctor(
     """
     from serving.doctor import Deployment, examine
 
-    deployment = Deployment(_settings(store), _engine(store), os.environ, datetime.now(UTC), url)
-    table, colors, bad = Table("what", "state", "found", "do"), {"good": "green", "warning": "yellow", "bad": "red"}, 0
+    deployment = Deployment(
+        _settings(store), _engine(store), os.environ, datetime.now(UTC), url
+    )
+    table, colors, bad = (
+        Table("what", "state", "found", "do"),
+        {"good": "green", "warning": "yellow", "bad": "red"},
+        0,
+    )
     for one in examine(deployment):
         bad += one.state == "bad"
-        table.add_row(one.name, f"[{colors[one.state]}]{one.state}[/]", one.said, one.do)
+        table.add_row(
+            one.name, f"[{colors[one.state]}]{one.state}[/]", one.said, one.do
+        )
     out.print(table)
     raise typer.Exit(1 if bad else 0)

@@ -26,11 +26,19 @@ from policy.rulebook import (
     release_rulebook,
 )
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Rulebooks: check, show, compare, release.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Rulebooks: check, show, compare, release.",
+)
 out = Console()
 
-Rules = Annotated[Path, typer.Option(envvar="OBLIGOR_RULES", help="Folder of dated rulebooks")]
-Version = Annotated[str, typer.Argument(help="A rulebook's version: the day from which it applies")]
+Rules = Annotated[
+    Path, typer.Option(envvar="OBLIGOR_RULES", help="Folder of dated rulebooks")
+]
+Version = Annotated[
+    str, typer.Argument(help="A rulebook's version: the day from which it applies")
+]
 Xlsx = Annotated[Path, typer.Option("--xlsx", help="The Excel file")]
 
 
@@ -44,9 +52,14 @@ def check(rules: Rules = RULES) -> None:
     for folder in folders(rules):
         try:
             rulebook = read_rulebook(folder)
-            released = read_release(folder, rulebook) if (folder / RELEASE).exists() else None
+            released = (
+                read_release(folder, rulebook) if (folder / RELEASE).exists() else None
+            )
             state = f"released by {released['released_by']}" if released else "draft"
-            out.print(f"[green]good[/green]      {folder.name}  {state}  {rulebook.sha256[:12]}", highlight=False)
+            out.print(
+                f"[green]good[/green]      {folder.name}  {state}  {rulebook.sha256[:12]}",
+                highlight=False,
+            )
         except PolicyError as error:
             doubtful += 1
             out.print("[red]doubtful[/red] ", folder.name, str(error), highlight=False)
@@ -55,7 +68,10 @@ def check(rules: Rules = RULES) -> None:
 
 @app.command()
 def show(
-    version: Annotated[str | None, typer.Argument(help="A rulebook's version; default the one in force")] = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A rulebook's version; default the one in force"),
+    ] = None,
     table: Annotated[str | None, typer.Option(help="Only this table")] = None,
     as_of: Annotated[str | None, typer.Option(help="The one in force on a day")] = None,
     rules: Rules = RULES,
@@ -70,11 +86,17 @@ def show(
     else:
         rulebook = read_rulebook(rules / version)
     if table not in (None, "parameters", *TABLES):
-        raise PolicyError(f"no table {table!r}", where="--table", expected=f"parameters or one of {', '.join(TABLES)}")
+        raise PolicyError(
+            f"no table {table!r}",
+            where="--table",
+            expected=f"parameters or one of {', '.join(TABLES)}",
+        )
     for name in ("parameters", *TABLES):
         if table in (None, name):
             out.print(_shown(name, rulebook.specs[name]))
-            out.print(f"decided by {rulebook.sources[name]}\n", highlight=False, markup=False)
+            out.print(
+                f"decided by {rulebook.sources[name]}\n", highlight=False, markup=False
+            )
 
 
 @app.command()
@@ -100,7 +122,9 @@ def export(version: Version, xlsx: Xlsx, rules: Rules = RULES) -> None:
     from policy.workbook import export_workbook
 
     export_workbook(read_rulebook(rules / version), xlsx)
-    out.print(f"wrote {xlsx}; next: edit it, then obligor policy import VERSION --xlsx {xlsx}")
+    out.print(
+        f"wrote {xlsx}; next: edit it, then obligor policy import VERSION --xlsx {xlsx}"
+    )
 
 
 @app.command(name="import")
@@ -112,7 +136,9 @@ def import_(version: Version, xlsx: Xlsx, rules: Rules = RULES) -> None:
     from policy.workbook import import_workbook
 
     rulebook = import_workbook(xlsx, rules / version)
-    out.print(f"draft {rulebook.version} is good; next: obligor policy release {version} --by NAME --because WHY")
+    out.print(
+        f"draft {rulebook.version} is good; next: obligor policy release {version} --by NAME --because WHY"
+    )
 
 
 @app.command(name="test")
@@ -121,9 +147,14 @@ def run_cases(version: Version, rules: Rules = RULES) -> None:
 
     Example: `obligor policy test 2000-01-01`
     """
-    rulebook = read_rulebook(rules / version)  # runs them all, and stops at the first that fails
+    rulebook = read_rulebook(
+        rules / version
+    )  # runs them all, and stops at the first that fails
     for name in TABLES:
-        out.print(f"{name:<17} {len(rulebook.specs[name]['cases']):>3} cases pass", highlight=False)
+        out.print(
+            f"{name:<17} {len(rulebook.specs[name]['cases']):>3} cases pass",
+            highlight=False,
+        )
 
 
 @app.command()
@@ -132,7 +163,9 @@ def release(
     by: Annotated[str, typer.Option(help="Who releases it: not who made it")],
     because: Annotated[str, typer.Option(help="Why")],
     rules: Rules = RULES,
-    store: Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of the key that signs")] = Path("store"),
+    store: Annotated[
+        Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder of the key that signs")
+    ] = Path("store"),
 ) -> None:
     """Sign a rulebook and put it in force from its date on; a second person does.
 
@@ -147,12 +180,18 @@ def release(
 
 @app.command()
 def simulate(
-    mapping: Annotated[Path, typer.Argument(help="TOML file that maps your ledger's columns")],
+    mapping: Annotated[
+        Path, typer.Argument(help="TOML file that maps your ledger's columns")
+    ],
     old: Annotated[str, typer.Option("--from", help="The rulebook to compare with")],
     new: Annotated[str, typer.Option("--to", help="The rulebook to try")],
     as_of: Annotated[str, typer.Option(help="The day whose knowledge counts")],
-    customer: Annotated[str | None, typer.Option(help="Only this customer: what if")] = None,
-    store: Annotated[Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder with the champion")] = Path("store"),
+    customer: Annotated[
+        str | None, typer.Option(help="Only this customer: what if")
+    ] = None,
+    store: Annotated[
+        Path, typer.Option(envvar="OBLIGOR_STORE", help="Folder with the champion")
+    ] = Path("store"),
     rules: Rules = RULES,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
 ) -> None:
@@ -166,7 +205,9 @@ def simulate(
     from serving.settings import Settings
 
     books = read_rulebook(rules / old), read_rulebook(rules / new)
-    ledger = read_ledger(mapping, today=datetime.now(UTC).date(), environment=os.environ).require()
+    ledger = read_ledger(
+        mapping, today=datetime.now(UTC).date(), environment=os.environ
+    ).require()
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
     model = ChampionKeeper(settings.store, settings.trusted).current().model
     portfolio = portfolio_of(*active_on(ledger_accounts(ledger), day_of(as_of)), model)
@@ -181,15 +222,33 @@ def _print_simulation(found: dict[str, Any]) -> None:
     for part, rows in found.items():
         if part == "movers":
             continue
-        names = ("approve", "refer", "decline", "limit", "expected_loss", "eva", "is_held", "to_a_person")
-        table = Table(part, "customers", "changed", *names, title=f"by {part}, before -> after")
+        names = (
+            "approve",
+            "refer",
+            "decline",
+            "limit",
+            "expected_loss",
+            "eva",
+            "is_held",
+            "to_a_person",
+        )
+        table = Table(
+            part, "customers", "changed", *names, title=f"by {part}, before -> after"
+        )
         for key, row in rows.items():
             cells = [f"{row[name][0]:,.0f} -> {row[name][1]:,.0f}" for name in names]
-            table.add_row(key, str(row["customers"]), f"{row['decisions_changed']}, {row['limits_changed']}", *cells)
+            table.add_row(
+                key,
+                str(row["customers"]),
+                f"{row['decisions_changed']}, {row['limits_changed']}",
+                *cells,
+            )
         out.print(table)
     for one in found["movers"]:
         (was, now), (before, after) = one["limit"], one["outcome"]
-        out.print(f"[b]{one['customer_id']}[/b] PD {one['pd_12m']:.2%}: {before}, {was} -> {after}, {now}")
+        out.print(
+            f"[b]{one['customer_id']}[/b] PD {one['pd_12m']:.2%}: {before}, {was} -> {after}, {now}"
+        )
         for change in one["because"]:
             out.print(f"  {change}", highlight=False, markup=False)
 
@@ -199,7 +258,9 @@ def day_of(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise PolicyError(f"{text!r} is no date", where="--as-of", expected="such as 2026-01-31") from None
+        raise PolicyError(
+            f"{text!r} is no date", where="--as-of", expected="such as 2026-01-31"
+        ) from None
 
 
 def _shown(name: str, spec: dict[str, Any]) -> Table:
@@ -210,7 +271,12 @@ def _shown(name: str, spec: dict[str, Any]) -> Table:
         return table
     table = Table("rule", "when", "then", "because", title=f"{name} ({spec['hit']})")
     for row in spec["rules"]:
-        when = ", ".join(f"{column} {cell}" for column, cell in row.get("when", {}).items()) or "-"
+        when = (
+            ", ".join(
+                f"{column} {cell}" for column, cell in row.get("when", {}).items()
+            )
+            or "-"
+        )
         then = ", ".join(f"{column} {value}" for column, value in row["then"].items())
         table.add_row(row["id"], when, then, row["because"])
     return table

@@ -29,10 +29,17 @@ SHOWN = ("auc", "gini", "ks", "brier", "log_loss", "ece", "calibration_slope")
 
 @app.command()
 def infer(
-    file: Annotated[Path, typer.Argument(help="CSV, Parquet or Excel, a row per applicant")],
-    target: Annotated[str | None, typer.Option(help="The column that says what happened")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="CSV, Parquet or Excel, a row per applicant")
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="The column that says what happened")
+    ] = None,
     bad: Annotated[str | None, typer.Option(help="Its value that is a default")] = None,
-    path: Annotated[Path | None, typer.Option("--out", help="Where the spec goes; default the screen")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the spec goes; default the screen"),
+    ] = None,
 ) -> None:
     """Write a first spec of a table, and warn of leaks, identifiers, codes and rows that are there twice.
 
@@ -47,7 +54,9 @@ def infer(
         typer.echo(found.text(file.stem), nl=False)
     else:
         path.write_text(found.text(file.stem), encoding="utf-8")
-        told.print(f"{path} is written; read it, then: obligor train --table {file} --spec {path}")
+        told.print(
+            f"{path} is written; read it, then: obligor train --table {file} --spec {path}"
+        )
 
 
 def read(table: Path, spec: Path | None) -> Applications:
@@ -60,7 +69,9 @@ def read(table: Path, spec: Path | None) -> Applications:
         return applications(frame, read_spec(spec))
     found = infer_spec(frame)
     _warn(found)
-    return applications(frame, Spec.model_validate(tomllib.loads(found.text(table.stem))))
+    return applications(
+        frame, Spec.model_validate(tomllib.loads(found.text(table.stem)))
+    )
 
 
 def _warn(found: Inferred) -> None:
@@ -69,44 +80,84 @@ def _warn(found: Inferred) -> None:
 
 
 def train(
-    table: Path, spec: Path | None, store: Path, report: Path, seed: int, card: dict[str, str], trials: int,
+    table: Path,
+    spec: Path | None,
+    store: Path,
+    report: Path,
+    seed: int,
+    card: dict[str, str],
+    trials: int,
     rejects: Rejects,
-) -> None:  # fmt: skip
+) -> None:
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
     from training.table import train_table
 
     data = read(table, spec)
     if len(data.refused) and rejects == "none":
-        told.print(f"{len(data.refused):,} refused applicants are left out; --rejects fuzzy or augmentation lets them "
-                   "count", highlight=False)  # fmt: skip
+        told.print(
+            f"{len(data.refused):,} refused applicants are left out; --rejects fuzzy or augmentation lets them "
+            "count",
+            highlight=False,
+        )
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     with told.status(f"training on {len(data):,} applications"):
-        trained = train_table(data, store, report, at=datetime.now(UTC), seed=seed, fingerprint=fingerprint,
-                              card=card, trials=trials,
-                              inference=None if rejects == "none" else rejects)  # fmt: skip
+        trained = train_table(
+            data,
+            store,
+            report,
+            at=datetime.now(UTC),
+            seed=seed,
+            fingerprint=fingerprint,
+            card=card,
+            trials=trials,
+            inference=None if rejects == "none" else rejects,
+        )
     for finding in trained.fitted.findings:
         told.print(escape(finding), highlight=False)
-    shown = Table("rung", *WITH_INTERVALS, title=f"{trained.rows:,} rows it has not seen, 95% intervals")
+    shown = Table(
+        "rung",
+        *WITH_INTERVALS,
+        title=f"{trained.rows:,} rows it has not seen, 95% intervals",
+    )
     for name, of in trained.figures.items():
         mark = "[b]" if name == trained.fitted.ladder.chosen else ""
         shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in WITH_INTERVALS))
     out.print(shown)
     ladder = trained.fitted.ladder
     trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
-    rungs = {name: {figure: vars(interval) for figure, interval in of.items()} for name, of in trained.figures.items()}
-    said = {"version": trained.version, "chosen": ladder.chosen, "weights": dict(ladder.weights), "rungs": rungs}
+    rungs = {
+        name: {figure: vars(interval) for figure, interval in of.items()}
+        for name, of in trained.figures.items()
+    }
+    said = {
+        "version": trained.version,
+        "chosen": ladder.chosen,
+        "weights": dict(ladder.weights),
+        "rungs": rungs,
+    }
     (report / "figures.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
     gain = ladder.gain
-    out.print(f"the blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss over the best rung below it")
+    out.print(
+        f"the blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss over the best rung below it"
+    )
     for section in trained.sections:
         if section.verdict in ("look", "bad"):
-            out.print(f"[b]{section.verdict}[/b] {section.title}: {escape(section.says)}", highlight=False)
+            out.print(
+                f"[b]{section.verdict}[/b] {section.title}: {escape(section.says)}",
+                highlight=False,
+            )
     out.print(f"{report}: {trained.report.name}, scorecard.csv (points), figures.json")
-    out.print(f"version [b]{trained.version}[/b], {trained.fitted.ladder.chosen}, challenger")
-    out.print(f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" --store {store}')
+    out.print(
+        f"version [b]{trained.version}[/b], {trained.fitted.ladder.chosen}, challenger"
+    )
+    out.print(
+        f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" --store {store}'
+    )
 
 
-def evaluate(table: Path, spec: Path | None, folds: int, repeats: int, seed: int, as_json: bool) -> None:
+def evaluate(
+    table: Path, spec: Path | None, folds: int, repeats: int, seed: int, as_json: bool
+) -> None:
     """Print the out-of-fold figures of every rung and of what would be promoted."""
     from training.table import evaluate_table
 
@@ -117,7 +168,11 @@ def evaluate(table: Path, spec: Path | None, folds: int, repeats: int, seed: int
     if as_json:
         print(json.dumps(found))
         return
-    shown = Table("model", *SHOWN, title=f"out of fold, {found['rows']:,} rows, {found['seconds']} s")
+    shown = Table(
+        "model",
+        *SHOWN,
+        title=f"out of fold, {found['rows']:,} rows, {found['seconds']} s",
+    )
     for name, of in found["models"].items():
         shown.add_row(name, *(f"{of[figure]:.4f}" for figure in SHOWN))
     out.print(shown)

@@ -31,12 +31,16 @@ from data.account import (
 )
 from data.asof import KnownAccount
 
-_ORDER_OF_PAYMENTS = 2  # among the events of one item and day: behind promises and disputes
+_ORDER_OF_PAYMENTS = (
+    2  # among the events of one item and day: behind promises and disputes
+)
 
 
 def open_balances(account: Account) -> Ints:
     """Return what is open of each item, in its minor units, shape (items,); 0 where nothing is."""
-    events = account.events[:, np.isin(account.events[KIND], (PAYMENT, CREDIT_NOTE, WRITE_OFF))]
+    events = account.events[
+        :, np.isin(account.events[KIND], (PAYMENT, CREDIT_NOTE, WRITE_OFF))
+    ]
     balance = account.items[AMOUNT].copy()
     np.subtract.at(balance, events[ITEM], events[VALUE])
     return np.maximum(balance, 0)  # type: ignore[no-any-return]
@@ -52,13 +56,23 @@ def with_payments(known: KnownAccount, places: Sequence[int] | Ints) -> KnownAcc
     """Return the account after the open balance of some items was paid on the as-of date."""
     account, day = known.account, day_number(known.as_of)
     items = np.asarray(places, dtype=np.int64)
-    paid = np.array(
-        [[item, day, _ORDER_OF_PAYMENTS, PAYMENT, balance, OPEN_END, day]
-         for item, balance in zip(items.tolist(), open_balances(account)[items].tolist(), strict=True)],
-        dtype=np.int64,
-    ).reshape(-1, 7).T  # fmt: skip
+    paid = (
+        np.array(
+            [
+                [item, day, _ORDER_OF_PAYMENTS, PAYMENT, balance, OPEN_END, day]
+                for item, balance in zip(
+                    items.tolist(), open_balances(account)[items].tolist(), strict=True
+                )
+            ],
+            dtype=np.int64,
+        )
+        .reshape(-1, 7)
+        .T
+    )
     events = np.concatenate([account.events, paid], axis=1)
-    events = np.ascontiguousarray(events[:, np.lexsort((events[ORDER], events[DAY], events[ITEM]))])
+    events = np.ascontiguousarray(
+        events[:, np.lexsort((events[ORDER], events[DAY], events[ITEM]))]
+    )
     return KnownAccount(replace(account, events=events), known.as_of)
 
 
@@ -79,9 +93,18 @@ def settled_promises(known: KnownAccount) -> list[tuple[date, bool]]:
 
     A promise is kept on the day by which as much as promised was paid since it was made.
     """
-    events, today, found = known.account.events, day_number(known.as_of), list[tuple[date, bool]]()
+    events, today, found = (
+        known.account.events,
+        day_number(known.as_of),
+        list[tuple[date, bool]](),
+    )
     for promise in events[:, events[KIND] == PROMISE].T.tolist():
-        item, made, value, last = promise[ITEM], promise[DAY], promise[VALUE], promise[END]
+        item, made, value, last = (
+            promise[ITEM],
+            promise[DAY],
+            promise[VALUE],
+            promise[END],
+        )
         is_paid = (events[KIND] == PAYMENT) & (events[ITEM] == item)
         paid = events[:, is_paid & (events[DAY] >= made) & (events[DAY] <= last)]
         reached = np.flatnonzero(np.cumsum(paid[VALUE]) >= value)

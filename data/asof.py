@@ -67,12 +67,17 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
         Where no invoice was known by then.
     """
     day = pd.Timestamp(as_of)
-    known = {table: ledger[table][ledger[table]["known_on"] <= day] for table in ledger.tables}
+    known = {
+        table: ledger[table][ledger[table]["known_on"] <= day]
+        for table in ledger.tables
+    }
     if known["invoices"].empty:
         raise _too_early(as_of, ledger["invoices"]["known_on"].min().date())
     for table, column in LEARNT_LATER.items():
         if table in known:
-            known[table] = known[table].assign(**{column: known[table][column].where(known[table][column] <= day)})
+            known[table] = known[table].assign(
+                **{column: known[table][column].where(known[table][column] <= day)}
+            )
     invoices = pd.Index(known["invoices"]["invoice_id"])
     for table in OF_INVOICE:
         if table in known and len(known[table]):
@@ -88,7 +93,11 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     `as_of` is an error: the question is about a time before the story began.
     """
     day = day_number(as_of)
-    if account.learnt_until is not None and account.learnt_until <= day and not account.rates:
+    if (
+        account.learnt_until is not None
+        and account.learnt_until <= day
+        and not account.rates
+    ):
         return KnownAccount(account, as_of)  # nothing was learnt later
     is_item_known = account.items[ITEM_KNOWN] <= day
     is_event_known = account.events[EVENT_KNOWN] <= day
@@ -100,7 +109,10 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
             raise _too_early(as_of, day_of(items[ITEM_KNOWN].min()))
         events = events[:, is_event_known & is_item_known[events[ITEM]]]
         events[ITEM] = (np.cumsum(is_item_known) - 1)[events[ITEM]]
-        items, invoice_ids = items[:, is_item_known], list(compress(invoice_ids, is_item_known))
+        items, invoice_ids = (
+            items[:, is_item_known],
+            list(compress(invoice_ids, is_item_known)),
+        )
     is_learnt_later = (events[KIND] == DISPUTE) & (events[END] > day)
     events[END, is_learnt_later] = OPEN_END
     known = replace(
@@ -111,12 +123,18 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         events=events,
         limits=account.limits[:, account.limits[LIMIT_KNOWN] <= day],
         statements=account.statements[:, account.statements[STATEMENT_KNOWN] <= day],
-        rates={code: rates[:, rates[RATE_KNOWN] <= day] for code, rates in account.rates.items()},
+        rates={
+            code: rates[:, rates[RATE_KNOWN] <= day]
+            for code, rates in account.rates.items()
+        },
     )
     return KnownAccount(known, as_of)
 
 
 def _too_early(as_of: date, first: date) -> AsOfError:
     return AsOfError(
-        f"no invoice was known on {as_of}", where="as_of", expected=f"a day from {first} on", do="ask for a later day"
+        f"no invoice was known on {as_of}",
+        where="as_of",
+        expected=f"a day from {first} on",
+        do="ask for a later day",
     )

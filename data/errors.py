@@ -18,7 +18,9 @@ class ObligorError(Exception):
         The next step for the reader.
     """
 
-    def __init__(self, what: str, *, where: str = "", expected: str = "", do: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", do: str = ""
+    ) -> None:
         self.what, self.where, self.expected, self.do = what, where, expected, do
         parts = [f"{where}: {what}" if where else what]
         if expected:
@@ -60,7 +62,9 @@ class RateError(InputError):
     """A caller calls too often (HTTP 429); `retry_after_s` later it may again."""
 
     def __init__(self, what: str, retry_after_s: float) -> None:
-        super().__init__(what, where="Authorization", do=f"try again in {retry_after_s:.1f} s")
+        super().__init__(
+            what, where="Authorization", do=f"try again in {retry_after_s:.1f} s"
+        )
         self.retry_after_s = retry_after_s
 
 

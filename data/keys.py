@@ -11,7 +11,10 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 
 from data.errors import KeyFileError
 
@@ -65,7 +68,9 @@ def public_key(pem: bytes, where: str) -> Ed25519PublicKey:
     except ValueError:
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise KeyFileError("is no public key", where=where, expected="an Ed25519 key as PEM")
+        raise KeyFileError(
+            "is no public key", where=where, expected="an Ed25519 key as PEM"
+        )
     return key
 
 
@@ -135,8 +140,12 @@ def release_signer(store: Path, given: str | None, random: Random) -> Signer:
         Where either is no key.
     """
     private, public = store / "keys" / "release.key", store / RELEASE_PUBLIC
-    signer = Signer(parse_key(given, "OBLIGOR_RELEASE_KEY") if given else key_file(private, random))
-    if not public.exists():  # what is there already is what the service trusts: it is not put aside silently
+    signer = Signer(
+        parse_key(given, "OBLIGOR_RELEASE_KEY") if given else key_file(private, random)
+    )
+    if (
+        not public.exists()
+    ):  # what is there already is what the service trusts: it is not put aside silently
         public.parent.mkdir(parents=True, exist_ok=True)
         public.write_bytes(signer.public)
     return signer
@@ -155,5 +164,7 @@ def parse_key(text: str, where: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) != BYTES:
-        raise KeyFileError("is no key", where=where, expected=f"{2 * BYTES} hexadecimal digits")
+        raise KeyFileError(
+            "is no key", where=where, expected=f"{2 * BYTES} hexadecimal digits"
+        )
     return key

@@ -28,7 +28,9 @@ def _day(nullable: bool = False) -> pa.Column:
 
 
 def _number(*checks: pa.Check, **options: Any) -> pa.Column:
-    return pa.Column(float, [pa.Check(_is_finite, error="a finite number"), *checks], **options)
+    return pa.Column(
+        float, [pa.Check(_is_finite, error="a finite number"), *checks], **options
+    )
 
 
 def _is_finite(values: pd.Series[float]) -> pd.Series[bool]:
@@ -121,12 +123,16 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
         {
             "customer_id": _text(),
             "period_end": _day(),
-            "turnover": _number(pa.Check.ge(0, error="a turnover of 0 or more"), nullable=True),
+            "turnover": _number(
+                pa.Check.ge(0, error="a turnover of 0 or more"), nullable=True
+            ),
             "net_income": _number(nullable=True),
             "total_assets": _number(_POSITIVE, nullable=True),
             "equity": _number(nullable=True),
             "current_assets": _number(pa.Check.ge(0, error="0 or more"), nullable=True),
-            "current_liabilities": _number(pa.Check.ge(0, error="0 or more"), nullable=True),
+            "current_liabilities": _number(
+                pa.Check.ge(0, error="0 or more"), nullable=True
+            ),
             "known_on": _day(),
         }
     ),
@@ -140,7 +146,9 @@ DEFAULTS = {"payments": {"kind": "payment"}}
 def day_columns(table: str) -> list[str]:
     """Name the date columns of a table."""
     columns = CONTRACTS[table].columns
-    return [name for name, column in columns.items() if (column.metadata or {}).get("kind")]
+    return [
+        name for name, column in columns.items() if (column.metadata or {}).get("kind")
+    ]
 
 
 def number_columns(table: str) -> list[str]:
@@ -152,7 +160,10 @@ def number_columns(table: str) -> list[str]:
 def empty_table(table: str) -> pd.DataFrame:
     """Return a table with its columns and no rows."""
     days, numbers = day_columns(table), number_columns(table)
-    kinds = {n: DAY if n in days else "float64" if n in numbers else "str" for n in CONTRACTS[table].columns}
+    kinds = {
+        n: DAY if n in days else "float64" if n in numbers else "str"
+        for n in CONTRACTS[table].columns
+    }
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
 
 
@@ -178,9 +189,13 @@ class Ledger:
     @property
     def observed_until(self) -> date:
         """The last day anything in the ledger became known."""
-        last = [self[t]["known_on"].max() for t in ("invoices", "payments") if len(self[t])]
+        last = [
+            self[t]["known_on"].max() for t in ("invoices", "payments") if len(self[t])
+        ]
         if not last:
-            raise SchemaError("the ledger has no invoices", do="load at least one invoice")
+            raise SchemaError(
+                "the ledger has no invoices", do="load at least one invoice"
+            )
         return max(last).date()
 
 
@@ -190,13 +205,19 @@ def is_among(values: pd.Series[str], ids: pd.Index) -> NDArray[np.bool_]:
     return found
 
 
-def reporting_rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series[Any]) -> NDArray[np.float64]:
+def reporting_rates(
+    ledger: Ledger, currency: pd.Series[str], on: pd.Series[Any]
+) -> NDArray[np.float64]:
     """Return the last rate into the reporting currency on each row's day; `SchemaError` where none."""
     if (currency == ledger.currency).all():
         return np.ones(len(currency))
     rates = ledger["fx_rates"].sort_values("rate_on")
-    asked = pd.DataFrame({"currency": currency, "on": on, "row": np.arange(len(currency))}).sort_values("on")
-    found = pd.merge_asof(asked, rates, left_on="on", right_on="rate_on", by="currency").sort_values("row")
+    asked = pd.DataFrame(
+        {"currency": currency, "on": on, "row": np.arange(len(currency))}
+    ).sort_values("on")
+    found = pd.merge_asof(
+        asked, rates, left_on="on", right_on="rate_on", by="currency"
+    ).sort_values("row")
     values = found["rate"].where(found["currency"] != ledger.currency, 1.0)
     if values.isna().any():
         missing = found.loc[values.isna()].iloc[0]

@@ -87,5 +87,8 @@ def to_minor(amount: Decimal, currency: str) -> int:
             expected="whole minor units",
         )
     if abs(scaled) > MOST_MINOR_UNITS:
-        raise SchemaError(f"{amount:.3E} {currency} is too large", expected=f"up to {MOST_MINOR_UNITS} minor units")
+        raise SchemaError(
+            f"{amount:.3E} {currency} is too large",
+            expected=f"up to {MOST_MINOR_UNITS} minor units",
+        )
     return int(scaled)

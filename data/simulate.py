@@ -21,11 +21,20 @@ from data.ledger import DAY, Ledger
 
 DEFAULT_DPD_DAYS = 90
 LATEST_DAYS_LATE = 75  # a customer who still pays never reaches 90 days past due
-RUN_ON_DAYS = 460  # orders are drawn beyond the end, so that the truth near the end is known too
+RUN_ON_DAYS = (
+    460  # orders are drawn beyond the end, so that the truth near the end is known too
+)
 MEAN_ANNUAL_HAZARD = 0.06
 OLDEST_DAYS = 1500  # the longest a customer was registered before day 0
 SEASON = 0.3  # amplitude of the yearly cycle in orders and in the hazard
-SECTORS = {"construction": 0.5, "retail": 0.25, "food": 0.0, "machinery": -0.1, "chemicals": -0.3, "health": -0.5}
+SECTORS = {
+    "construction": 0.5,
+    "retail": 0.25,
+    "food": 0.0,
+    "machinery": -0.1,
+    "chemicals": -0.3,
+    "health": -0.5,
+}
 USD_SHARE = 0.1
 
 Floats = NDArray[np.float64]
@@ -62,19 +71,34 @@ class Simulation:
         """
         day = (as_of - self.start).days
         due_by = day + horizon_days - DEFAULT_DPD_DAYS
-        last = self.stream[self.stream["due"] <= due_by].groupby("customer")["settled"].max()
-        state = self.hazard.assign(last=last.reindex(self.hazard.index)).fillna({"last": -1.0})
-        exposure = np.maximum(_seasonal_clock(state["last"].to_numpy()) - _seasonal_clock(np.array(day)), 0.0)
+        last = (
+            self.stream[self.stream["due"] <= due_by]
+            .groupby("customer")["settled"]
+            .max()
+        )
+        state = self.hazard.assign(last=last.reindex(self.hazard.index)).fillna(
+            {"last": -1.0}
+        )
+        exposure = np.maximum(
+            _seasonal_clock(state["last"].to_numpy()) - _seasonal_clock(np.array(day)),
+            0.0,
+        )
         pd_open = 1 - np.exp(-state["hazard"] / 365 * exposure)
         has_stopped = state["stops_on"] <= day
         defaults_soon = (state["defaults_on"] <= day + horizon_days).astype(float)
         truth = pd_open.where(~has_stopped, defaults_soon)[state["defaults_on"] > day]
-        named: pd.Series[float] = truth.set_axis(self.ledger["customers"]["customer_id"].to_numpy()[truth.index])
+        named: pd.Series[float] = truth.set_axis(
+            self.ledger["customers"]["customer_id"].to_numpy()[truth.index]
+        )
         return named
 
 
 def simulate_ledger(
-    n_customers: int = 2000, months: int = 36, *, seed: int, start: date = date(2022, 1, 1)
+    n_customers: int = 2000,
+    months: int = 36,
+    *,
+    seed: int,
+    start: date = date(2022, 1, 1),
 ) -> Simulation:
     """Draw a ledger of `n_customers` over `months` months.
 
@@ -96,24 +120,36 @@ def simulate_ledger(
     _settle(rng, people, items)
     people["defaults_on"] = _default_days(people, items)
     stream = items[["customer", "due", "settled"]].copy()
-    booked = items["issued"] <= np.minimum(people["defaults_on"].to_numpy()[items["customer"]], end)
+    booked = items["issued"] <= np.minimum(
+        people["defaults_on"].to_numpy()[items["customer"]], end
+    )
     items = items[booked].reset_index(drop=True)
     items["stops"] = people["stops_on"].to_numpy()[items["customer"]]
     items["defaults"] = people["defaults_on"].to_numpy()[items["customer"]]
     _recover(rng, items)
     tables = {
         "customers": _customer_table(people),
-        "invoices": _table(items, ["invoice_id", "customer_id", "issued_on", "due_on", "amount", "currency"]),
+        "invoices": _table(
+            items,
+            ["invoice_id", "customer_id", "issued_on", "due_on", "amount", "currency"],
+        ),
         "payments": _payments(items),
         "fx_rates": _rates(rng, end),
         "limits": _limits(people),
         "promises": _promises(rng, items),
-        "disputes": _table(items[items["disputed"] < np.inf], ["invoice_id", "opened_on", "resolved_on"]),
+        "disputes": _table(
+            items[items["disputed"] < np.inf],
+            ["invoice_id", "opened_on", "resolved_on"],
+        ),
         "write_offs": _write_offs(rng, items),
         "financials": _financials(rng, people, end),
     }
-    ledger = Ledger({name: _dated(frame, start, end) for name, frame in tables.items()}, "EUR")
-    return Simulation(ledger, people[["hazard", "stops_on", "defaults_on"]], stream, start)
+    ledger = Ledger(
+        {name: _dated(frame, start, end) for name, frame in tables.items()}, "EUR"
+    )
+    return Simulation(
+        ledger, people[["hazard", "stops_on", "defaults_on"]], stream, start
+    )
 
 
 def _seasonal_clock(day: Floats) -> Floats:
@@ -164,12 +200,18 @@ def _orders(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.Data
     count = rng.poisson(people["orders_a_day"] * (1 + SEASON) * days)
     customer = np.repeat(np.arange(len(people)), count)
     of = people.iloc[customer]
-    issued = np.floor(of["joined"].to_numpy() + rng.random(len(customer)) * days[customer])
-    is_kept = rng.random(len(customer)) < (1 + SEASON * np.sin(2 * np.pi * issued / 365)) / (1 + SEASON)
+    issued = np.floor(
+        of["joined"].to_numpy() + rng.random(len(customer)) * days[customer]
+    )
+    is_kept = rng.random(len(customer)) < (
+        1 + SEASON * np.sin(2 * np.pi * issued / 365)
+    ) / (1 + SEASON)
     customer, issued, of = customer[is_kept], issued[is_kept], of[is_kept]
     order = np.lexsort((issued, customer))
     customer, issued, of = customer[order], issued[order], of.iloc[order]
-    amount = np.maximum(np.exp(rng.normal(7.6, 0.7, len(customer)) + 0.8 * of["size"].to_numpy()), 250)
+    amount = np.maximum(
+        np.exp(rng.normal(7.6, 0.7, len(customer)) + 0.8 * of["size"].to_numpy()), 250
+    )
     return pd.DataFrame(
         {
             "invoice_id": _ids("INV", len(customer), 9),
@@ -183,12 +225,20 @@ def _orders(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.Data
     )
 
 
-def _settle(rng: np.random.Generator, people: pd.DataFrame, items: pd.DataFrame) -> None:
+def _settle(
+    rng: np.random.Generator, people: pd.DataFrame, items: pd.DataFrame
+) -> None:
     """When each item would be settled if its customer never stopped; disputes delay it."""
     n, of = len(items), people.iloc[items["customer"]]
     season = 3 * np.sin(2 * np.pi * items["issued"].to_numpy() / 365)
-    late = of["days_late"].to_numpy() + season + of["spread"].to_numpy() * (rng.gamma(2.0, 0.7, n) - 1.4)
-    settled = items["due"].to_numpy() + np.clip(late.round(), -of["terms"].to_numpy(), LATEST_DAYS_LATE)
+    late = (
+        of["days_late"].to_numpy()
+        + season
+        + of["spread"].to_numpy() * (rng.gamma(2.0, 0.7, n) - 1.4)
+    )
+    settled = items["due"].to_numpy() + np.clip(
+        late.round(), -of["terms"].to_numpy(), LATEST_DAYS_LATE
+    )
     is_disputed = rng.random(n) < 0.03
     opened = items["issued"].to_numpy() + rng.integers(5, 25, n)
     resolved = opened + rng.integers(10, 40, n)
@@ -197,11 +247,17 @@ def _settle(rng: np.random.Generator, people: pd.DataFrame, items: pd.DataFrame)
     items["disputed"] = np.where(is_disputed, opened, np.inf)
     items["resolved"] = np.where(is_disputed, resolved, np.inf)
     items["credited"] = (
-        (items["amount"] * rng.uniform(0.2, 0.5, n)).round(2).where(is_disputed & (rng.random(n) < 0.5), 0.0)
+        (items["amount"] * rng.uniform(0.2, 0.5, n))
+        .round(2)
+        .where(is_disputed & (rng.random(n) < 0.5), 0.0)
     )
     is_partial = ~is_disputed & (rng.random(n) < 0.15)
-    items["part"] = (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2).where(is_partial, 0.0)
-    items["part_on"] = np.maximum(items["settled"] - rng.integers(3, 20, n), items["issued"])
+    items["part"] = (
+        (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2).where(is_partial, 0.0)
+    )
+    items["part_on"] = np.maximum(
+        items["settled"] - rng.integers(3, 20, n), items["issued"]
+    )
 
 
 def _default_days(people: pd.DataFrame, items: pd.DataFrame) -> Floats:
@@ -213,10 +269,17 @@ def _default_days(people: pd.DataFrame, items: pd.DataFrame) -> Floats:
 
 def _recover(rng: np.random.Generator, items: pd.DataFrame) -> None:
     """A third of the defaulted customers pay a share back, 30 to 120 days after default."""
-    chance, delay, share = (rng.random(int(items["customer"].max()) + 1)[items["customer"]] for _ in range(3))
+    chance, delay, share = (
+        rng.random(int(items["customer"].max()) + 1)[items["customer"]]
+        for _ in range(3)
+    )
     items["is_lost"] = items["settled"] > items["stops"]
     part_paid = items["part"].where(items["part_on"] <= items["stops"], 0.0)
-    items["rest"] = (items["amount"] - items["credited"] - part_paid.where(items["is_lost"], items["part"])).round(2)
+    items["rest"] = (
+        items["amount"]
+        - items["credited"]
+        - part_paid.where(items["is_lost"], items["part"])
+    ).round(2)
     back = (items["rest"] * (0.1 + 0.7 * share)).round(2)
     items["recovered"] = back.where(items["is_lost"] & (chance < 0.35), 0.0)
     items["recovered_on"] = items["defaults"] + 30 + (delay * 90).round()
@@ -226,8 +289,12 @@ def _payments(items: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat(
         [
             _payment_rows(items, "rest", "settled")[~items["is_lost"]],
-            _payment_rows(items, "part", "part_on")[(items["part"] > 0) & (items["part_on"] <= items["stops"])],
-            _payment_rows(items, "credited", "resolved")[items["credited"] > 0].assign(kind="credit_note"),
+            _payment_rows(items, "part", "part_on")[
+                (items["part"] > 0) & (items["part_on"] <= items["stops"])
+            ],
+            _payment_rows(items, "credited", "resolved")[items["credited"] > 0].assign(
+                kind="credit_note"
+            ),
             _payment_rows(items, "recovered", "recovered_on")[items["recovered"] > 0],
         ],
         ignore_index=True,
@@ -237,7 +304,9 @@ def _payments(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def _payment_rows(items: pd.DataFrame, amount: str, paid: str) -> pd.DataFrame:
-    rows = items[["invoice_id", amount, paid]].set_axis(["invoice_id", "amount", "paid"], axis=1)
+    rows = items[["invoice_id", amount, paid]].set_axis(
+        ["invoice_id", "amount", "paid"], axis=1
+    )
     return rows.assign(kind="payment")
 
 
@@ -246,23 +315,31 @@ def _promises(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
     open_until = items["settled"].where(~items["is_lost"], np.inf)
     late = items[(open_until > items["due"] + 20) & (rng.random(len(items)) < 0.7)]
     promised = late["due"] + 20
-    return late[["invoice_id"]].assign(promised=promised, pay_by=promised + 10, amount=late["rest"])
+    return late[["invoice_id"]].assign(
+        promised=promised, pay_by=promised + 10, amount=late["rest"]
+    )
 
 
 def _write_offs(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
     is_given_up = rng.random(int(items["customer"].max()) + 1)[items["customer"]] < 0.6
     gone = items[items["is_lost"] & is_given_up]
     amount = (gone["rest"] - gone["recovered"]).round(2)
-    return gone[["invoice_id"]].assign(written_off=gone["defaults"] + 180, amount=amount)
+    return gone[["invoice_id"]].assign(
+        written_off=gone["defaults"] + 180, amount=amount
+    )
 
 
 def _limits(people: pd.DataFrame) -> pd.DataFrame:
     monthly = people["orders_a_day"] * 30 * np.exp(7.9 + 0.8 * people["size"])
     amount = (monthly * (1 + people["terms"] / 30) / 1000).round() * 1000 + 1000
-    return people[["customer_id", "currency"]].assign(amount=amount, known=people["joined"])
+    return people[["customer_id", "currency"]].assign(
+        amount=amount, known=people["joined"]
+    )
 
 
-def _financials(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.DataFrame:
+def _financials(
+    rng: np.random.Generator, people: pd.DataFrame, end: int
+) -> pd.DataFrame:
     """Year-end statements of 60% of the customers, published 60 to 150 days later."""
     files = people[rng.random(len(people)) < 0.6]
     years = []
@@ -276,10 +353,20 @@ def _financials(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.
                     "customer_id": files["customer_id"],
                     "period": period_end,
                     "turnover": (1.6 * assets).round(2),
-                    "net_income": (assets * (0.05 - 0.03 * files["risk"] + 0.03 * noise[1])).round(2),
+                    "net_income": (
+                        assets * (0.05 - 0.03 * files["risk"] + 0.03 * noise[1])
+                    ).round(2),
                     "total_assets": assets.round(2),
-                    "equity": (assets * np.clip(0.35 - 0.1 * files["risk"] + 0.1 * noise[2], -0.5, 0.9)).round(2),
-                    "current_assets": (short * np.clip(1.5 - 0.2 * files["risk"] + 0.3 * noise[0], 0.2, 5)).round(2),
+                    "equity": (
+                        assets
+                        * np.clip(
+                            0.35 - 0.1 * files["risk"] + 0.1 * noise[2], -0.5, 0.9
+                        )
+                    ).round(2),
+                    "current_assets": (
+                        short
+                        * np.clip(1.5 - 0.2 * files["risk"] + 0.3 * noise[0], 0.2, 5)
+                    ).round(2),
                     "current_liabilities": short.round(2),
                     "known": period_end + rng.integers(60, 150, n),
                 }
@@ -301,11 +388,29 @@ def _customer_table(people: pd.DataFrame) -> pd.DataFrame:
 
 # Simulated day -> (contract column). A row becomes known on the first day named for its table.
 _DAYS = {
-    "registered": "registered_on", "issued": "issued_on", "due": "due_on", "paid": "paid_on", "rate_on": "rate_on",
-    "promised": "promised_on", "pay_by": "pay_by", "disputed": "opened_on", "resolved": "resolved_on",
-    "written_off": "written_off_on", "period": "period_end", "known": "known_on",
-}  # fmt: skip
-_BECOMES_KNOWN = ("known", "registered", "issued", "paid", "rate_on", "promised", "disputed", "written_off")
+    "registered": "registered_on",
+    "issued": "issued_on",
+    "due": "due_on",
+    "paid": "paid_on",
+    "rate_on": "rate_on",
+    "promised": "promised_on",
+    "pay_by": "pay_by",
+    "disputed": "opened_on",
+    "resolved": "resolved_on",
+    "written_off": "written_off_on",
+    "period": "period_end",
+    "known": "known_on",
+}
+_BECOMES_KNOWN = (
+    "known",
+    "registered",
+    "issued",
+    "paid",
+    "rate_on",
+    "promised",
+    "disputed",
+    "written_off",
+)
 
 
 def _table(items: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -320,7 +425,9 @@ def _dated(frame: pd.DataFrame, start: date, end: int) -> pd.DataFrame:
     origin = np.datetime64(start, "s")
     dated = {_DAYS.get(str(c), str(c)): frame[c] for c in frame if c not in _DAYS}
     for name in frame.columns.intersection(list(_DAYS)):
-        happened = np.isfinite(frame[name]) & ((frame[name] <= end) | (name in ("due", "pay_by")))
+        happened = np.isfinite(frame[name]) & (
+            (frame[name] <= end) | (name in ("due", "pay_by"))
+        )
         seconds = np.where(happened, frame[name], 0).astype("int64") * 86_400
         days = (origin + seconds.astype("timedelta64[s]")).astype(DAY)
         dated[_DAYS[name]] = pd.Series(days, frame.index).where(happened)

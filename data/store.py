@@ -28,7 +28,9 @@ _RATES = sa.Table(
     sa.Column("currency", sa.String(3), primary_key=True),
     sa.Column("rates", sa.LargeBinary, nullable=False),
 )
-_ACCOUNT = sa.select(_ACCOUNTS.c.account).where(_ACCOUNTS.c.customer_id == sa.bindparam("key"))
+_ACCOUNT = sa.select(_ACCOUNTS.c.account).where(
+    _ACCOUNTS.c.customer_id == sa.bindparam("key")
+)
 _RATE = sa.select(_RATES.c.rates).where(_RATES.c.currency == sa.bindparam("key"))
 
 
@@ -47,18 +49,30 @@ class LedgerStore:
             sa.event.listen(self.engine, "connect", _wal)
         _METADATA.create_all(self.engine)
         # As text, since compiling a query costs ten times its run.
-        self._sql = {query: str(query.compile(dialect=self.engine.dialect)) for query in (_ACCOUNT, _RATE)}
+        self._sql = {
+            query: str(query.compile(dialect=self.engine.dialect))
+            for query in (_ACCOUNT, _RATE)
+        }
         self._is_positional = self.engine.dialect.positional
-        self._reader, self._mine = self.engine.execution_options(isolation_level="AUTOCOMMIT"), threading.local()
+        self._reader, self._mine = (
+            self.engine.execution_options(isolation_level="AUTOCOMMIT"),
+            threading.local(),
+        )
 
     def write(self, ledger: Ledger) -> None:
         """Replace what is stored in one transaction: a reader sees the old ledger or the new one."""
         with self.engine.begin() as connection:
             for table in (_ACCOUNTS, _RATES):
                 connection.execute(table.delete())
-            rows = [{"customer_id": one.customer_id, "account": one.packed()} for one in accounts_of(ledger)]
+            rows = [
+                {"customer_id": one.customer_id, "account": one.packed()}
+                for one in accounts_of(ledger)
+            ]
             connection.execute(_ACCOUNTS.insert(), rows)
-            rates = [{"currency": code, "rates": found.tobytes()} for code, found in rates_of(ledger).items()]
+            rates = [
+                {"currency": code, "rates": found.tobytes()}
+                for code, found in rates_of(ledger).items()
+            ]
             if rates:
                 connection.execute(_RATES.insert(), rates)
 
@@ -82,24 +96,42 @@ class LedgerStore:
 
     def accounts(self, customer_ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts of those customers that are known, without any rates but their own."""
-        found = {customer_id: self._read(_ACCOUNT, customer_id) for customer_id in dict.fromkeys(customer_ids)}
-        return {name: self._with_rates(unpacked(account), ()) for name, account in found.items() if account}
+        found = {
+            customer_id: self._read(_ACCOUNT, customer_id)
+            for customer_id in dict.fromkeys(customer_ids)
+        }
+        return {
+            name: self._with_rates(unpacked(account), ())
+            for name, account in found.items()
+            if account
+        }
 
     def every(self) -> Iterator[Account]:
         """Give every account, without any rates but those its currencies need."""
         rates = dict[str, Any]()
         with self.engine.connect() as connection:
-            for packed in connection.execution_options(yield_per=1000).scalars(sa.select(_ACCOUNTS.c.account)):
+            for packed in connection.execution_options(yield_per=1000).scalars(
+                sa.select(_ACCOUNTS.c.account)
+            ):
                 account = unpacked(packed)
                 for code in {*account.currencies} - {account.currency, *rates}:
                     rates |= self._with_rates(account, (code,)).rates
-                yield replace(account, rates={code: rates[code] for code in account.currencies if code in rates})
+                yield replace(
+                    account,
+                    rates={
+                        code: rates[code]
+                        for code in account.currencies
+                        if code in rates
+                    },
+                )
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""
         column = _ACCOUNTS.c.customer_id
         with self.engine.connect() as connection:
-            return list(connection.scalars(sa.select(column).order_by(column).limit(limit)))
+            return list(
+                connection.scalars(sa.select(column).order_by(column).limit(limit))
+            )
 
     def _with_rates(self, account: Account, currencies: Sequence[str]) -> Account:
         wanted = {*account.currencies, *currencies} - {account.currency}
@@ -107,7 +139,12 @@ class LedgerStore:
             return account
         rates = {code: self._read(_RATE, code) for code in sorted(wanted)}
         return replace(
-            account, rates={code: np.frombuffer(found).reshape(3, -1) for code, found in rates.items() if found}
+            account,
+            rates={
+                code: np.frombuffer(found).reshape(3, -1)
+                for code, found in rates.items()
+                if found
+            },
         )
 
     def _read(self, query: sa.Select[Any], key: str) -> bytes | None:
@@ -132,9 +169,15 @@ class LedgerStore:
     def unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
         """Return the error to raise about a customer that is not there."""
         if not self.customer_ids(1):
-            return SchemaError("no ledger is loaded", where="ledger store", do="run `obligor load`, or send a ledger")
+            return SchemaError(
+                "no ledger is loaded",
+                where="ledger store",
+                do="run `obligor load`, or send a ledger",
+            )
         return UnknownCustomerError(
-            f"no customer {customer_id!r} in the ledger", where="customer_id", do="load it or send its ledger"
+            f"no customer {customer_id!r} in the ledger",
+            where="customer_id",
+            do="load it or send its ledger",
         )
 
 

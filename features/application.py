@@ -106,9 +106,15 @@ def read_spec(path: Path) -> Spec:
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
-        raise SchemaError(first["msg"], where=where, do="correct it; `obligor spec infer FILE` writes one") from None
+        raise SchemaError(
+            first["msg"],
+            where=where,
+            do="correct it; `obligor spec infer FILE` writes one",
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(f"cannot be read: {error}", where=str(path), expected="a TOML file") from None
+        raise SchemaError(
+            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+        ) from None
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -128,11 +134,21 @@ def read_frame(path: Path) -> pd.DataFrame:
             with path.open(encoding="utf-8-sig") as file:
                 head = file.readline()
             separator = max(",;\t", key=head.count)
-            frame = pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
+            frame = pd.read_csv(
+                path, sep=separator, low_memory=False, encoding="utf-8-sig"
+            )
     except (OSError, ValueError, ImportError) as error:
-        raise SchemaError(f"cannot be read ({error})", where=str(path), expected="CSV, Parquet or Excel") from None
+        raise SchemaError(
+            f"cannot be read ({error})",
+            where=str(path),
+            expected="CSV, Parquet or Excel",
+        ) from None
     if frame.empty:
-        raise SchemaError("has no rows", where=str(path), expected="a row per applicant under a row of names")
+        raise SchemaError(
+            "has no rows",
+            where=str(path),
+            expected="a row per applicant under a row of names",
+        )
     return frame.rename(columns=str)
 
 
@@ -173,15 +189,27 @@ class Applications:
     def take(self, places: Ints) -> Applications:
         """Return some of the rows."""
         dates = None if self.dates is None else self.dates[places]
-        return Applications(self.spec, self.frame.iloc[places], self.label[places], self.groups[places], dates,
-                            self.forbidden.iloc[places], self.refused, self.refused_dates)  # fmt: skip
+        return Applications(
+            self.spec,
+            self.frame.iloc[places],
+            self.label[places],
+            self.groups[places],
+            dates,
+            self.forbidden.iloc[places],
+            self.refused,
+            self.refused_dates,
+        )
 
     def refused_before(self, day: float) -> Applications:
         """Return the same without those refused on a day or later, in days since 1970."""
         if self.refused_dates is None:
             return self
         earlier = self.refused_dates.astype(np.int64) < day
-        return replace(self, refused=self.refused[earlier], refused_dates=self.refused_dates[earlier])
+        return replace(
+            self,
+            refused=self.refused[earlier],
+            refused_dates=self.refused_dates[earlier],
+        )
 
 
 def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
@@ -194,28 +222,69 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     """
     roles = spec.table
     if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
-        raise SchemaError(f"has {twice[:5]} twice", where=spec.name, expected="a name for each column")
+        raise SchemaError(
+            f"has {twice[:5]} twice", where=spec.name, expected="a name for each column"
+        )
     decided = spec.rejects.column if spec.rejects else None
-    named = [spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, *spec.columns, roles.date, roles.group,
-             decided]  # fmt: skip
+    named = [
+        spec.target.column,
+        *roles.id,
+        *roles.forbidden,
+        *roles.leaks,
+        *spec.columns,
+        roles.date,
+        roles.group,
+        decided,
+    ]
     missing = [name for name in named if name is not None and name not in frame]
     if missing:
-        raise SchemaError(f"lacks {missing[:5]}", where=spec.name, expected=f"some of {list(frame)[:30]}",
-                          do="correct the spec")  # fmt: skip
-    whole, frame = frame, frame[frame[spec.target.column].notna()].reset_index(drop=True)
+        raise SchemaError(
+            f"lacks {missing[:5]}",
+            where=spec.name,
+            expected=f"some of {list(frame)[:30]}",
+            do="correct the spec",
+        )
+    whole, frame = (
+        frame,
+        frame[frame[spec.target.column].notna()].reset_index(drop=True),
+    )
     label = is_bad(frame[spec.target.column], spec.target.bad)
     if not 0 < label.sum() < len(label):
         seen = frame[spec.target.column].astype(str).value_counts().head(5).to_dict()
-        raise SchemaError(f"{int(label.sum())} of {len(label)} rows are bad", where=spec.target.column,
-                          expected=f"both kinds; it holds {seen}", do="name the bad ones in [target] bad")  # fmt: skip
-    aside = {spec.target.column, *roles.id, *roles.forbidden, *roles.leaks, roles.date, roles.group, decided}
-    groups = np.arange(len(frame)) if roles.group is None else pd.factorize(frame[roles.group])[0]
+        raise SchemaError(
+            f"{int(label.sum())} of {len(label)} rows are bad",
+            where=spec.target.column,
+            expected=f"both kinds; it holds {seen}",
+            do="name the bad ones in [target] bad",
+        )
+    aside = {
+        spec.target.column,
+        *roles.id,
+        *roles.forbidden,
+        *roles.leaks,
+        roles.date,
+        roles.group,
+        decided,
+    }
+    groups = (
+        np.arange(len(frame))
+        if roles.group is None
+        else pd.factorize(frame[roles.group])[0]
+    )
     dates = None if roles.date is None else _dates(frame[roles.date])
     features = frame[[name for name in frame if name not in aside]]
     refused = whole[_is_refused(whole, spec)].reset_index(drop=True)
     refused_dates = None if roles.date is None else _dates(refused[roles.date])
-    return Applications(spec, features, label, groups.astype(np.int64), dates, frame[list(roles.forbidden)],
-                        refused[list(features)], refused_dates)  # fmt: skip
+    return Applications(
+        spec,
+        features,
+        label,
+        groups.astype(np.int64),
+        dates,
+        frame[list(roles.forbidden)],
+        refused[list(features)],
+        refused_dates,
+    )
 
 
 def _is_refused(frame: pd.DataFrame, spec: Spec) -> NDArray[np.bool_]:
@@ -234,9 +303,19 @@ def is_bad(target: pd.Series[Any], bad: Sequence[str | float]) -> Ints:
     ([1, 0], [0, 1])
     """
     if pd.api.types.is_numeric_dtype(target):
-        values = {float(value) for value in bad if isinstance(value, float | int) or is_number(value)}
+        values = {
+            float(value)
+            for value in bad
+            if isinstance(value, float | int) or is_number(value)
+        }
         return target.astype(float).isin(values).to_numpy().astype(np.int64)
-    return target.astype(str).str.strip().isin({str(value) for value in bad}).to_numpy().astype(np.int64)
+    return (
+        target.astype(str)
+        .str.strip()
+        .isin({str(value) for value in bad})
+        .to_numpy()
+        .astype(np.int64)
+    )
 
 
 def is_number(text: str) -> bool:
@@ -250,5 +329,9 @@ def is_number(text: str) -> bool:
 def _dates(column: pd.Series[Any]) -> NDArray[np.datetime64]:
     found = pd.to_datetime(column, errors="coerce", format="mixed")
     if found.isna().any():
-        raise SchemaError(f"{int(found.isna().sum())} rows hold no date", where=str(column.name), expected="2024-03-31")
+        raise SchemaError(
+            f"{int(found.isna().sum())} rows hold no date",
+            where=str(column.name),
+            expected="2024-03-31",
+        )
     return found.to_numpy().astype("datetime64[D]")

@@ -56,9 +56,13 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     """
     ledger, as_of = known.ledger, day_number(known.as_of)
     customers = ledger["customers"]["customer_id"].sort_values().to_numpy()
-    invoices = ledger["invoices"].assign(customer=lambda f: pd.Index(customers).get_indexer(f["customer_id"]))
+    invoices = ledger["invoices"].assign(
+        customer=lambda f: pd.Index(customers).get_indexer(f["customer_id"])
+    )
     invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
-    firsts = np.searchsorted(invoices["customer"].to_numpy(), np.arange(len(customers) + 1))
+    firsts = np.searchsorted(
+        invoices["customer"].to_numpy(), np.arange(len(customers) + 1)
+    )
     units = _units(invoices["currency"])
     found = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
     items = (
@@ -69,8 +73,18 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
         np.searchsorted(found[ITEM], np.arange(len(invoices) + 1)),
     )
     out = np.empty((len(customers), len(NAMES)))
-    _compiled()(as_of, _standing(ledger, customers), items, _events(found), firsts, np.empty(kernel.WORK), out)
-    return pd.DataFrame(out, index=pd.Index(customers, name="customer_id"), columns=list(NAMES))
+    _compiled()(
+        as_of,
+        _standing(ledger, customers),
+        items,
+        _events(found),
+        firsts,
+        np.empty(kernel.WORK),
+        out,
+    )
+    return pd.DataFrame(
+        out, index=pd.Index(customers, name="customer_id"), columns=list(NAMES)
+    )
 
 
 def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
@@ -103,7 +117,9 @@ def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
     standing = np.array([_account_standing(account) for account in accounts])
     out = np.empty((len(accounts), len(NAMES)))
     as_of = day_number(known[0].as_of)
-    _compiled()(as_of, standing, columns, _events(events), firsts, np.empty(kernel.WORK), out)
+    _compiled()(
+        as_of, standing, columns, _events(events), firsts, np.empty(kernel.WORK), out
+    )
     return out
 
 
@@ -114,7 +130,10 @@ def _compiled() -> Callable[..., None]:
 
     for name in kernel.customer_features.__globals__:
         function = getattr(kernel, name)
-        if callable(function) and getattr(function, "__module__", "") == kernel.__name__:
+        if (
+            callable(function)
+            and getattr(function, "__module__", "") == kernel.__name__
+        ):
             numba.extending.register_jitable(function)
     return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
@@ -139,11 +158,15 @@ def item_rates(account: Account) -> NDArray[np.float64]:
     found = np.empty(len(currency))
     for code in np.unique(currency).tolist():
         name, mine = account.currencies[code], currency == code
-        found[mine] = rates_on(account, name, account.items[ISSUED, mine]) / 10.0 ** minor_digits(name)
+        found[mine] = rates_on(
+            account, name, account.items[ISSUED, mine]
+        ) / 10.0 ** minor_digits(name)
     return found
 
 
-def rates_on(account: Account, currency: str, on: NDArray[np.int64]) -> NDArray[np.float64]:
+def rates_on(
+    account: Account, currency: str, on: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Return the last rate into the reporting currency on each day; `SchemaError` where there is none."""
     if currency == account.currency:
         return np.ones(len(on))
@@ -156,17 +179,30 @@ def rates_on(account: Account, currency: str, on: NDArray[np.int64]) -> NDArray[
 
 def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
     """Registration day, limit and financial ratios per customer; NaN where not known."""
-    registered = ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
+    registered = (
+        ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
+    )
     limits = ledger["limits"]
-    limits = limits.assign(value=limits["amount"] * reporting_rates(ledger, limits["currency"], limits["known_on"]))
-    limit = limits.sort_values("known_on", kind="stable").groupby("customer_id")["value"].last().reindex(customers)
+    limits = limits.assign(
+        value=limits["amount"]
+        * reporting_rates(ledger, limits["currency"], limits["known_on"])
+    )
+    limit = (
+        limits.sort_values("known_on", kind="stable")
+        .groupby("customer_id")["value"]
+        .last()
+        .reindex(customers)
+    )
     last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
-    last = last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
+    last = (
+        last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
+    )
     columns: list[Any] = [
         days(registered).astype(float),
         limit,
         last["equity"] / last["total_assets"],
-        last["current_assets"] / last["current_liabilities"].where(last["current_liabilities"] > 0),
+        last["current_assets"]
+        / last["current_liabilities"].where(last["current_liabilities"] > 0),
         last["net_income"] / last["turnover"].where(last["turnover"] > 0),
     ]
     return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])

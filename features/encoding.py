@@ -52,7 +52,9 @@ def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
         if sign == "-":
             found[:, place] = one - two
         else:
-            found[:, place] = np.divide(one, two, out=np.full(len(rows), np.nan), where=two != 0)
+            found[:, place] = np.divide(
+                one, two, out=np.full(len(rows), np.nan), where=two != 0
+            )
     return found
 
 
@@ -95,14 +97,21 @@ class Encoding:
     def parts(self) -> tuple[tuple[Column, slice], ...]:
         """Each column, and each pair as a column of numbers, with its places among the encoded ones."""
         found, place = list[tuple[Column, slice]](), 0
-        for one in (*self.columns, *(Column(pair.name(self._base), "number") for pair in self.pairs)):
+        for one in (
+            *self.columns,
+            *(Column(pair.name(self._base), "number") for pair in self.pairs),
+        ):
             found.append((one, slice(place, place + 1 + bool(one.special))))
             place = found[-1][1].stop
         return tuple(found)
 
     @cached_property
     def _base(self) -> tuple[str, ...]:
-        return tuple(name for one in self.columns for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)])
+        return tuple(
+            name
+            for one in self.columns
+            for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)]
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -113,7 +122,11 @@ class Encoding:
     def categorical(self) -> tuple[int, ...]:
         """The places of encoded columns that are codes."""
         kinds = {one.name: one.kind for one in self.columns}
-        return tuple(n for n, name in enumerate(self._base) if kinds.get(name, "category") == "category")
+        return tuple(
+            n
+            for n, name in enumerate(self._base)
+            if kinds.get(name, "category") == "category"
+        )
 
     @cached_property
     def directions(self) -> tuple[int, ...]:
@@ -132,9 +145,13 @@ class Encoding:
                 is_special = np.isin(values, one.special)
                 parts.append(np.where(is_special, np.nan, values))
                 if one.special:
-                    places = np.searchsorted(one.special, np.where(is_special, values, one.special[0]))
+                    places = np.searchsorted(
+                        one.special, np.where(is_special, values, one.special[0])
+                    )
                     parts.append(np.where(is_special, places + 1.0, 0.0))
-        return derived(np.column_stack(parts) if parts else np.empty((len(frame), 0)), self.pairs)
+        return derived(
+            np.column_stack(parts) if parts else np.empty((len(frame), 0)), self.pairs
+        )
 
     def row(self, given: Mapping[str, Any]) -> Floats:
         """Return one encoded row, shape (1, names), from a value for each column, None where not known.
@@ -146,24 +163,51 @@ class Encoding:
         """
         wanted = [one.name for one in self.columns]
         if given.keys() != set(wanted):
-            missing, unknown = sorted(set(wanted) - given.keys())[:5], sorted(given.keys() - set(wanted))[:5]
-            raise SchemaError(f"missing {missing}, unknown {unknown}", where="features",
-                              expected=f"the {len(wanted)} columns of the model, null where not known")  # fmt: skip
+            missing, unknown = (
+                sorted(set(wanted) - given.keys())[:5],
+                sorted(given.keys() - set(wanted))[:5],
+            )
+            raise SchemaError(
+                f"missing {missing}, unknown {unknown}",
+                where="features",
+                expected=f"the {len(wanted)} columns of the model, null where not known",
+            )
         for one in self.columns:
             value = given[one.name]
-            if one.kind == "number" and isinstance(value, str) and not is_number(value.translate(_PLAIN).strip()):
-                raise SchemaError("is no number", where=f"features.{one.name}", expected="a number, or null")
-        return self.rows(pd.DataFrame({name: [given[name]] for name in wanted}, dtype=object))
+            if (
+                one.kind == "number"
+                and isinstance(value, str)
+                and not is_number(value.translate(_PLAIN).strip())
+            ):
+                raise SchemaError(
+                    "is no number",
+                    where=f"features.{one.name}",
+                    expected="a number, or null",
+                )
+        return self.rows(
+            pd.DataFrame({name: [given[name]] for name in wanted}, dtype=object)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"columns": [asdict(one) for one in self.columns], "pairs": [list(pair) for pair in self.pairs]}
+        return {
+            "columns": [asdict(one) for one in self.columns],
+            "pairs": [list(pair) for pair in self.pairs],
+        }
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Encoding:
         """Return what `as_dict` gave."""
-        columns = tuple(Column(**{**one, "levels": tuple(one["levels"]), "special": tuple(one["special"])})
-                        for one in found["columns"])  # fmt: skip
+        columns = tuple(
+            Column(
+                **{
+                    **one,
+                    "levels": tuple(one["levels"]),
+                    "special": tuple(one["special"]),
+                }
+            )
+            for one in found["columns"]
+        )
         return cls(columns, tuple(Pair(*pair) for pair in found["pairs"]))
 
 
@@ -183,14 +227,23 @@ def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
             findings.append(f"{name}: one value alone, left out")
         elif kind == "number":
             special = spec.table.special if said.special is None else said.special
-            there = tuple(sorted(set(special) & set(np.unique(numbers(values)).tolist())))
-            columns.append(Column(name, "number", special=there, direction=said.direction))
+            there = tuple(
+                sorted(set(special) & set(np.unique(numbers(values)).tolist()))
+            )
+            columns.append(
+                Column(name, "number", special=there, direction=said.direction)
+            )
         elif kind == "category":
             columns.append(Column(name, "category", levels=_levels(values)))
         else:
             findings.append(f"{name}: {kind}, left out")
     if not columns:
-        raise SchemaError("no column is left as a feature", where=spec.name, expected="one at least", do="see the spec")
+        raise SchemaError(
+            "no column is left as a feature",
+            where=spec.name,
+            expected="one at least",
+            do="see the spec",
+        )
     return Encoding(tuple(columns)), findings
 
 
@@ -207,12 +260,19 @@ def kind_of(values: pd.Series[Any]) -> str:
     if pd.api.types.is_datetime64_any_dtype(values):
         return "dates"
     there = values.dropna().iloc[:LOOKED_AT].astype(str).str.strip()
-    if len(there) and pd.to_numeric(_plain(there), errors="coerce").notna().mean() > 0.95:
+    if (
+        len(there)
+        and pd.to_numeric(_plain(there), errors="coerce").notna().mean() > 0.95
+    ):
         return "number"
     distinct = there.nunique()
     if distinct > MOST_LEVELS and there.str.fullmatch(_DATE).mean() > 0.95:
         return "dates"
-    return "texts, nearly each its own" if distinct > 100 and distinct > 0.5 * len(there) else "category"
+    return (
+        "texts, nearly each its own"
+        if distinct > 100 and distinct > 0.5 * len(there)
+        else "category"
+    )
 
 
 def numbers(values: pd.Series[Any]) -> Floats:
@@ -233,11 +293,15 @@ def _plain(texts: pd.Series[Any]) -> pd.Series[Any]:
 def _levels(values: pd.Series[Any]) -> tuple[str, ...]:
     """The levels with enough rows, in the order of their names; a missing value is one of them."""
     counts = texts(values).value_counts()
-    return tuple(sorted(counts[counts >= min(FEWEST_ROWS, counts.iloc[0])].index[:MOST_LEVELS]))
+    return tuple(
+        sorted(counts[counts >= min(FEWEST_ROWS, counts.iloc[0])].index[:MOST_LEVELS])
+    )
 
 
 def _codes(values: pd.Series[Any], levels: Sequence[str]) -> Floats:
-    codes = pd.Index(list(levels), dtype=object).get_indexer(pd.Index(texts(values), dtype=object))
+    codes = pd.Index(list(levels), dtype=object).get_indexer(
+        pd.Index(texts(values), dtype=object)
+    )
     return np.where(codes < 0, np.nan, codes)
 
 

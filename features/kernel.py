@@ -16,10 +16,28 @@ WINDOWS = (30, 90, 180, 365)
 BINS = 5  # four disjoint age bins that add up to the windows, and what is older
 
 # Sums by age bin: each takes BINS places.
-INVOICES, INVOICED, PAYMENTS, PAID, LATE, DBT, DBT_MAX, TERMS, CREDITED = 0, 5, 10, 15, 20, 25, 30, 35, 40
+INVOICES, INVOICED, PAYMENTS, PAID, LATE, DBT, DBT_MAX, TERMS, CREDITED = (
+    0,
+    5,
+    10,
+    15,
+    20,
+    25,
+    30,
+    35,
+    40,
+)
 PARTIAL, SIZE, DISPUTES, BROKEN, LOST = 45, 50, 55, 60, 65
 # Sums over the open items, and days of the first and last event.
-OPEN, OPEN_COUNT, OVERDUE, DAYS_OVERDUE, DISPUTED, LARGEST, DPD = 70, 71, 72, 73, 74, 75, 76
+OPEN, OPEN_COUNT, OVERDUE, DAYS_OVERDUE, DISPUTED, LARGEST, DPD = (
+    70,
+    71,
+    72,
+    73,
+    74,
+    75,
+    76,
+)
 AGE_1_30, AGE_31_60, AGE_61_90, AGE_OVER_90 = 77, 78, 79, 80
 FIRST_ISSUED, LAST_ISSUED, LAST_PAID = 81, 82, 83
 WORK = 84  # places the pass needs
@@ -28,7 +46,9 @@ WORK = 84  # places the pass needs
 def customer_features(
     as_of: int,
     standing: Sequence[float],
-    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    items: tuple[
+        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
+    ],
     events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
     first: int,
     last: int,
@@ -64,7 +84,9 @@ def customer_features(
     for measure in range(0, OPEN, BINS):
         for bin_ in range(1, BINS - 1):  # disjoint bins become nested windows
             if measure == DBT_MAX:
-                work[measure + bin_] = max(work[measure + bin_], work[measure + bin_ - 1])
+                work[measure + bin_] = max(
+                    work[measure + bin_], work[measure + bin_ - 1]
+                )
             else:
                 work[measure + bin_] += work[measure + bin_ - 1]
     put_windows(work, out)
@@ -75,7 +97,9 @@ def customer_features(
 def all_customers(
     as_of: int,
     standing: Sequence[Sequence[float]],
-    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    items: tuple[
+        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
+    ],
     events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
     firsts: Sequence[int],
     work: MutableSequence[float],
@@ -84,7 +108,14 @@ def all_customers(
     """Fill a row of `out` per customer; it stands here so that numba's cache sees every change of the kernel."""
     for customer in range(len(firsts) - 1):
         customer_features(
-            as_of, standing[customer], items, events, firsts[customer], firsts[customer + 1], work, out[customer]
+            as_of,
+            standing[customer],
+            items,
+            events,
+            firsts[customer],
+            firsts[customer + 1],
+            work,
+            out[customer],
         )
 
 
@@ -103,7 +134,9 @@ def age_bin(age: int) -> int:
 
 def add_item(
     as_of: int,
-    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    items: tuple[
+        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
+    ],
     item: int,
     work: MutableSequence[float],
 ) -> None:
@@ -114,7 +147,9 @@ def add_item(
     work[INVOICES + bin_] += 1.0
     work[INVOICED + bin_] += value
     work[TERMS + bin_] += value * (due[item] - issued[item])
-    if not work[FIRST_ISSUED] <= issued[item]:  # also where there is none yet: NaN compares false
+    if (
+        not work[FIRST_ISSUED] <= issued[item]
+    ):  # also where there is none yet: NaN compares false
         work[FIRST_ISSUED] = issued[item]
     if not work[LAST_ISSUED] >= issued[item]:
         work[LAST_ISSUED] = issued[item]
@@ -122,7 +157,9 @@ def add_item(
 
 def add_events(
     as_of: int,
-    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    items: tuple[
+        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
+    ],
     events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
     item: int,
     work: MutableSequence[float],
@@ -156,7 +193,9 @@ def add_events(
         add_balance(balance * rate[item], as_of - due[item], is_disputed, work)
 
 
-def add_payment(paid: float, paid_on: int, due_on: int, bin_: int, work: MutableSequence[float]) -> None:
+def add_payment(
+    paid: float, paid_on: int, due_on: int, bin_: int, work: MutableSequence[float]
+) -> None:
     """Count one payment; days beyond terms of an early one are 0."""
     dbt_days = max(paid_on - due_on, 0)
     work[PAYMENTS + bin_] += 1.0
@@ -171,7 +210,9 @@ def add_payment(paid: float, paid_on: int, due_on: int, bin_: int, work: Mutable
 
 def is_broken(
     as_of: int,
-    items: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]],
+    items: tuple[
+        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
+    ],
     events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
     item: int,
     promise: int,
@@ -185,7 +226,9 @@ def is_broken(
     return end[promise] < as_of and paid < value[promise]
 
 
-def add_balance(balance: float, dpd_days: int, is_disputed: bool, work: MutableSequence[float]) -> None:
+def add_balance(
+    balance: float, dpd_days: int, is_disputed: bool, work: MutableSequence[float]
+) -> None:
     """Count what is still open of one item, by its days past due."""
     work[OPEN] += balance
     work[OPEN_COUNT] += 1.0
@@ -220,11 +263,15 @@ def put_windows(work: Sequence[float], out: MutableSequence[float]) -> None:
         out[4 + window] = work[INVOICED + window]
         out[8 + window] = paid
         out[12 + window] = ratio(work[DBT + window], paid)
-        out[16 + window] = work[DBT_MAX + window] if work[PAYMENTS + window] > 0 else nan
+        out[16 + window] = (
+            work[DBT_MAX + window] if work[PAYMENTS + window] > 0 else nan
+        )
         out[20 + window] = ratio(work[LATE + window], paid)
 
 
-def put_balances(work: Sequence[float], standing: Sequence[float], out: MutableSequence[float]) -> None:
+def put_balances(
+    work: Sequence[float], standing: Sequence[float], out: MutableSequence[float]
+) -> None:
     """Features 24 to 37: what is open on the day."""
     out[24] = work[OPEN]
     out[25] = work[OPEN_COUNT]
@@ -242,10 +289,17 @@ def put_balances(work: Sequence[float], standing: Sequence[float], out: MutableS
     out[37] = ratio(work[OPEN], work[INVOICED + 1])
 
 
-def put_habits(as_of: int, work: Sequence[float], standing: Sequence[float], out: MutableSequence[float]) -> None:
+def put_habits(
+    as_of: int,
+    work: Sequence[float],
+    standing: Sequence[float],
+    out: MutableSequence[float],
+) -> None:
     """Features 38 to 53: trends, habits, age of the relation, financial ratios."""
     year = 3  # the place of the 365-day window
-    out[38] = ratio(work[DBT + 1], work[PAID + 1]) - ratio(work[DBT + year], work[PAID + year])
+    out[38] = ratio(work[DBT + 1], work[PAID + 1]) - ratio(
+        work[DBT + year], work[PAID + year]
+    )
     out[39] = ratio(work[INVOICED + 1] * 365, work[INVOICED + year] * 90)
     out[40] = as_of - work[LAST_PAID]
     out[41] = as_of - work[LAST_ISSUED]

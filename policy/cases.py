@@ -30,7 +30,9 @@ class Resolution:
     because: str
 
 
-def resolve(authority: Authority, earlier: Sequence[Resolution], now: Resolution) -> str:
+def resolve(
+    authority: Authority, earlier: Sequence[Resolution], now: Resolution
+) -> str:
     """Return what a resolution makes of a case: its outcome, or ``pending`` where another person must agree.
 
     One person may decline; to approve takes as many as the authority says, each with the role it says.
@@ -52,13 +54,25 @@ def resolve(authority: Authority, earlier: Sequence[Resolution], now: Resolution
     """
     least = ROLES.index(authority.approver) if authority.approver in ROLES else 0
     if ROLES.index(now.role) < least:
-        raise AuthorityError(f"{now.role} may not resolve it", where="role", expected=f"{ROLES[least]} or above")
+        raise AuthorityError(
+            f"{now.role} may not resolve it",
+            where="role",
+            expected=f"{ROLES[least]} or above",
+        )
     if _name(now.by) in {_name(maker) for maker in authority.makers}:
-        raise AuthorityError(f"{now.by} made the case", where="by", expected="another person")
+        raise AuthorityError(
+            f"{now.by} made the case", where="by", expected="another person"
+        )
     if _name(now.by) in {_name(one.by) for one in earlier}:
-        raise AuthorityError(f"{now.by} has resolved it already", where="by", expected="a second person")
+        raise AuthorityError(
+            f"{now.by} has resolved it already", where="by", expected="a second person"
+        )
     agreed = 1 + sum(one.outcome == now.outcome for one in earlier)
-    return PENDING if now.outcome == "approve" and agreed < authority.persons else now.outcome
+    return (
+        PENDING
+        if now.outcome == "approve" and agreed < authority.persons
+        else now.outcome
+    )
 
 
 def _name(person: str) -> str:

@@ -21,8 +21,15 @@ Value = Decimal | int | str | bool | None
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)\Z")
-_RANGE = re.compile(r"([\[(])\s*(-?\d+(?:\.\d+)?)\s*\.\.\s*(-?\d+(?:\.\d+)?)\s*([\])])\Z")
-_KINDS: dict[str, tuple[type, ...]] = {"text": (str,), "boolean": (bool,), "integer": (int,), "number": (Decimal, int)}
+_RANGE = re.compile(
+    r"([\[(])\s*(-?\d+(?:\.\d+)?)\s*\.\.\s*(-?\d+(?:\.\d+)?)\s*([\])])\Z"
+)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (Decimal, int),
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ class Column:
 
     def allows(self, value: Decimal | int) -> bool:
         """Whether a number lies in the column's range."""
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        return (self.low is None or value >= self.low) and (
+            self.high is None or value <= self.high
+        )
 
     def checked(self, value: Value, where: str) -> Value:
         """Return a value the column allows; `PolicyError` for any other."""
@@ -66,15 +75,31 @@ class Column:
         if value is None:
             if self.is_nullable:
                 return None
-            raise PolicyError("value is missing", where=where, expected=f"a {self.type}")
-        if not isinstance(value, _KINDS[self.type]) or (self.is_number and isinstance(value, bool)):
-            raise PolicyError(f"{value!r} has another type", where=where, expected=f"a {self.type}")
+            raise PolicyError(
+                "value is missing", where=where, expected=f"a {self.type}"
+            )
+        if not isinstance(value, _KINDS[self.type]) or (
+            self.is_number and isinstance(value, bool)
+        ):
+            raise PolicyError(
+                f"{value!r} has another type", where=where, expected=f"a {self.type}"
+            )
         if self.type == "text" and value not in self.values:
-            raise PolicyError(f"{value!r} is no such text", where=where, expected=str(self.values))
+            raise PolicyError(
+                f"{value!r} is no such text", where=where, expected=str(self.values)
+            )
         if isinstance(value, Decimal) and not value.is_finite():
             raise PolicyError("value is not finite", where=where, expected="a number")
-        if isinstance(value, Decimal | int) and self.is_number and not self.allows(value):
-            raise PolicyError(f"{value} is out of range", where=where, expected=f"{self.low} to {self.high}")
+        if (
+            isinstance(value, Decimal | int)
+            and self.is_number
+            and not self.allows(value)
+        ):
+            raise PolicyError(
+                f"{value} is out of range",
+                where=where,
+                expected=f"{self.low} to {self.high}",
+            )
         return value
 
 
@@ -88,25 +113,48 @@ def read_column(name: str, spec: Mapping[str, Any], table_id: str) -> Column:
     """
     where = f"{table_id}.{name}"
     if not _NAME.match(name) or keyword.iskeyword(name):
-        raise PolicyError(f"name {name!r}", where=where, expected="small letters, digits and _")
+        raise PolicyError(
+            f"name {name!r}", where=where, expected="small letters, digits and _"
+        )
     known_keys(spec, {"type", "unit", "low", "high", "values", "nullable"}, where)
     kind = spec.get("type")
     if kind not in _KINDS:
-        raise PolicyError(f"type {kind!r}", where=where, expected="number, integer, text or boolean")
+        raise PolicyError(
+            f"type {kind!r}", where=where, expected="number, integer, text or boolean"
+        )
     if kind in ("number", "integer") and not spec.get("unit"):
-        raise PolicyError("no unit", where=where, expected="what the number counts, e.g. unit: days")
+        raise PolicyError(
+            "no unit", where=where, expected="what the number counts, e.g. unit: days"
+        )
     if kind == "text" and not spec.get("values"):
-        raise PolicyError("no values", where=where, expected="the list of texts that can occur")
-    low, high = (None if spec.get(end) is None else Decimal(str(spec[end])) for end in ("low", "high"))
+        raise PolicyError(
+            "no values", where=where, expected="the list of texts that can occur"
+        )
+    low, high = (
+        None if spec.get(end) is None else Decimal(str(spec[end]))
+        for end in ("low", "high")
+    )
     values = tuple(spec.get("values") or ())
-    return Column(name, kind, spec.get("unit", ""), low, high, values, spec.get("nullable") is True)
+    return Column(
+        name,
+        kind,
+        spec.get("unit", ""),
+        low,
+        high,
+        values,
+        spec.get("nullable") is True,
+    )
 
 
 def known_keys(found: Mapping[str, Any], known: set[str], where: str) -> None:
     """Refuse a name nobody asked for: it is a mistyped one."""
     for name in found:
         if name not in known:
-            raise PolicyError(f"unknown column {name!r}", where=where, expected=f"one of {sorted(known)}")
+            raise PolicyError(
+                f"unknown column {name!r}",
+                where=where,
+                expected=f"one of {sorted(known)}",
+            )
 
 
 @dataclass(frozen=True)
@@ -149,12 +197,19 @@ class Cell:
         if not self.any_of:
             return True
         if self.is_negated:
-            return value is not None and not any(_is_true(one, value) for one in self.any_of)
+            return value is not None and not any(
+                _is_true(one, value) for one in self.any_of
+            )
         return any(_is_true(one, value) for one in self.any_of)
 
     def points(self) -> set[Decimal]:
         """Return the numbers at which its answer can change."""
-        ends = {end for one in self.any_of if isinstance(one, Span) for end in (one.low, one.high)}
+        ends = {
+            end
+            for one in self.any_of
+            if isinstance(one, Span)
+            for end in (one.low, one.high)
+        }
         return {end for end in ends if end.is_finite()}
 
 
@@ -178,7 +233,9 @@ def read_cell(text: str, column: Column, where: str) -> Cell:
     if text.startswith("not(") and text.endswith(")"):
         inner = read_cell(text[4:-1], column, where)
         if inner.is_negated or not inner.any_of:
-            raise PolicyError(f"cannot read {text!r}", where=where, expected="not() of a test, once")
+            raise PolicyError(
+                f"cannot read {text!r}", where=where, expected="not() of a test, once"
+            )
         return Cell(inner.any_of, is_negated=True)
     parts = [text] if _RANGE.match(text) else [part.strip() for part in text.split(",")]
     return Cell(tuple(_atom(part, column, where) for part in parts))
@@ -190,7 +247,9 @@ def _atom(text: str, column: Column, where: str) -> Span | str | bool | None:
     )
     if text == "null":
         if not column.is_nullable:
-            raise PolicyError("tests for null", where=where, expected="nullable: true on the column")
+            raise PolicyError(
+                "tests for null", where=where, expected="nullable: true on the column"
+            )
         return None
     if column.type == "boolean" and text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -207,12 +266,23 @@ def _span(text: str, where: str, expected: str) -> Span:
     if found := _COMPARISON.match(text):
         sign, number = found[1], Decimal(found[2])
         if sign[0] == "<":
-            return Span(Decimal("-Infinity"), number, has_low=True, has_high=sign == "<=")
+            return Span(
+                Decimal("-Infinity"), number, has_low=True, has_high=sign == "<="
+            )
         return Span(number, Decimal("Infinity"), has_low=sign == ">=", has_high=True)
     if found := _RANGE.match(text):
-        span = Span(Decimal(found[2]), Decimal(found[3]), has_low=found[1] == "[", has_high=found[4] == "]")
-        if span.low > span.high or (span.low == span.high and not (span.has_low and span.has_high)):
-            raise PolicyError(f"range {text} is empty", where=where, expected="the lower end first")
+        span = Span(
+            Decimal(found[2]),
+            Decimal(found[3]),
+            has_low=found[1] == "[",
+            has_high=found[4] == "]",
+        )
+        if span.low > span.high or (
+            span.low == span.high and not (span.has_low and span.has_high)
+        ):
+            raise PolicyError(
+                f"range {text} is empty", where=where, expected="the lower end first"
+            )
         return span
     raise PolicyError(f"cannot read {text!r}", where=where, expected=expected)
 
@@ -237,23 +307,38 @@ def regions(column: Column, points: Sequence[Decimal]) -> Iterator[tuple[int, Va
 
 def n_regions(column: Column, points: Sequence[Decimal]) -> int:
     """Return how many places there are, those that no value can take included; null has the last."""
-    known = {"boolean": 2, "text": len(column.values)}.get(column.type, 2 * len(points) + 2)  # and infinity
+    known = {"boolean": 2, "text": len(column.values)}.get(
+        column.type, 2 * len(points) + 2
+    )  # and infinity
     return known + column.is_nullable
 
 
 def _numbers(column: Column, points: Sequence[Decimal]) -> Iterator[tuple[int, Value]]:
     if not points:
-        yield 0, next(end for end in (column.low, column.high, Decimal(0)) if end is not None)
+        yield (
+            0,
+            next(
+                end for end in (column.low, column.high, Decimal(0)) if end is not None
+            ),
+        )
         return
-    between = [points[0] - 1, *((a + b) / 2 for a, b in itertools.pairwise(points)), points[-1] + 1]
-    for place, number in enumerate(itertools.chain(*itertools.zip_longest(between, points))):
+    between = [
+        points[0] - 1,
+        *((a + b) / 2 for a, b in itertools.pairwise(points)),
+        points[-1] + 1,
+    ]
+    for place, number in enumerate(
+        itertools.chain(*itertools.zip_longest(between, points))
+    ):
         if number is None:
             break
         if column.type == "number":
             candidates: Sequence[Decimal | int] = [number]
         else:
             candidates = [
-                whole for whole in (math.floor(number), math.ceil(number)) if place_of(whole, points) == place
+                whole
+                for whole in (math.floor(number), math.ceil(number))
+                if place_of(whole, points) == place
             ]
         for value in candidates[:1]:
             if column.allows(value):

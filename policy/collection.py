@@ -16,8 +16,37 @@ from policy.tables import Evaluation
 DEFAULT_DPD_DAYS = 90  # from then on a loss is certain, but for what is recovered
 URGENT_DAYS = 7  # before an insurer's deadline
 _NOTHING, _YEAR = Decimal(0), Decimal(365)
-EU = frozenset(("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT",
-                "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"))  # fmt: skip
+EU = frozenset(
+    (
+        "AT",
+        "BE",
+        "BG",
+        "CY",
+        "CZ",
+        "DE",
+        "DK",
+        "EE",
+        "ES",
+        "FI",
+        "FR",
+        "GR",
+        "HR",
+        "HU",
+        "IE",
+        "IT",
+        "LT",
+        "LU",
+        "LV",
+        "MT",
+        "NL",
+        "PL",
+        "PT",
+        "RO",
+        "SE",
+        "SI",
+        "SK",
+    )
+)
 _LAWS = {"CN": "cn", "GB": "gb"}
 
 
@@ -137,13 +166,19 @@ class Worklist:
 def plan_of(dpd_days: Decimal, customer_class: str, rulebook: Rulebook) -> Plan:
     """Return stage, channel and pace of an account."""
     stage = rulebook.tables["collection_stage"](dpd_days=dpd_days)
-    strategy = rulebook.tables["collection_strategy"](stage=stage.outputs["stage"], customer_class=customer_class)
+    strategy = rulebook.tables["collection_strategy"](
+        stage=stage.outputs["stage"], customer_class=customer_class
+    )
     return Plan(
-        stage=str(stage.outputs["stage"]), channel=str(strategy.outputs["channel"]),
-        calls_per_day=strategy.whole("calls_per_day"), minutes=strategy.whole("minutes"),
-        rest_days=strategy.whole("rest_days"), contact_effect=Decimal(str(strategy.outputs["contact_effect"])),
-        days_saved=strategy.whole("days_saved"), trace=(stage, strategy),
-    )  # fmt: skip
+        stage=str(stage.outputs["stage"]),
+        channel=str(strategy.outputs["channel"]),
+        calls_per_day=strategy.whole("calls_per_day"),
+        minutes=strategy.whole("minutes"),
+        rest_days=strategy.whole("rest_days"),
+        contact_effect=Decimal(str(strategy.outputs["contact_effect"])),
+        days_saved=strategy.whole("days_saved"),
+        trace=(stage, strategy),
+    )
 
 
 def p_loss(pd_12m: Decimal, dpd_days: Decimal, lgd: Decimal) -> Decimal:
@@ -158,7 +193,11 @@ def p_loss(pd_12m: Decimal, dpd_days: Decimal, lgd: Decimal) -> Decimal:
 
 
 def contact_value(
-    amount: Decimal, p_loss: Decimal, contact_effect: Decimal, cost_of_funds: Decimal, days_saved: Decimal
+    amount: Decimal,
+    p_loss: Decimal,
+    contact_effect: Decimal,
+    cost_of_funds: Decimal,
+    days_saved: Decimal,
 ) -> Decimal:
     """Return the money one contact is expected to save: loss avoided and financing saved.
 
@@ -167,7 +206,9 @@ def contact_value(
     >>> contact_value(Decimal("10000"), Decimal("0.10"), Decimal("0.15"), Decimal("0.0730"), Decimal("10"))
     Decimal('170.0000')
     """
-    return amount * p_loss * contact_effect + amount * cost_of_funds * days_saved / _YEAR
+    return (
+        amount * p_loss * contact_effect + amount * cost_of_funds * days_saved / _YEAR
+    )
 
 
 def late_interest(debt: Debt, rulebook: Rulebook) -> LateInterest:
@@ -183,19 +224,32 @@ def late_interest(debt: Debt, rulebook: Rulebook) -> LateInterest:
     """
     law = "eu" if debt.country in EU else _LAWS.get(debt.country, "other")
     found = rulebook.tables["late_interest"](country=law)
-    rate, fee = (Decimal(str(found.outputs[name])) for name in ("rate_per_year", "fee_per_item"))
+    rate, fee = (
+        Decimal(str(found.outputs[name])) for name in ("rate_per_year", "fee_per_item")
+    )
     amount = round_money(debt.amount_days * rate / _YEAR, debt.currency)
-    return LateInterest(amount, fee * debt.n_items, str(found.outputs["fee_currency"]), found.because)
+    return LateInterest(
+        amount, fee * debt.n_items, str(found.outputs["fee_currency"]), found.because
+    )
 
 
 def collection_priority(
-    amount: Decimal, dpd_days: Decimal, pd_12m: Decimal, plan: Plan, currency: str, rulebook: Rulebook
+    amount: Decimal,
+    dpd_days: Decimal,
+    pd_12m: Decimal,
+    plan: Plan,
+    currency: str,
+    rulebook: Rulebook,
 ) -> tuple[Decimal, CollectionPriority]:
     """Return what a contact is worth, and that per minute with the reason in words."""
     p = rulebook.parameters
     loss = p_loss(pd_12m, dpd_days, p["lgd"])
-    value = contact_value(amount, loss, plan.contact_effect, p["cost_of_funds"], Decimal(plan.days_saved))
-    asked, saved, lost = (round_money(one, currency) for one in (amount, value, amount * loss))
+    value = contact_value(
+        amount, loss, plan.contact_effect, p["cost_of_funds"], Decimal(plan.days_saved)
+    )
+    asked, saved, lost = (
+        round_money(one, currency) for one in (amount, value, amount * loss)
+    )
     per_minute = round_money(value / plan.minutes, currency)
     because = (
         f"{asked} {currency} is past due, the oldest item {dpd_days:.0f} days, expected loss {lost}; a {plan.channel} "
@@ -207,7 +261,9 @@ def collection_priority(
         f"{_CHANNELS_ZH[plan.channel]}可避免其中 {plan.contact_effect:.0%}，"
         f"并提前 {plan.days_saved} 天回款：价值 {saved} {currency}"
     )
-    return value, CollectionPriority(plan.stage, plan.channel, per_minute, currency, because, because_zh)
+    return value, CollectionPriority(
+        plan.stage, plan.channel, per_minute, currency, because, because_zh
+    )
 
 
 _CHANNELS_ZH = {"mail": "邮件", "call": "电话", "visit": "拜访", "lawyer": "律师跟进"}
@@ -223,38 +279,70 @@ def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Rest:
     if debt.is_insured:
         left = p["insurer_extension_days"] + p["insurer_handover_days"] - debt.dpd_days
         deadline = as_of + timedelta(days=int(left))
-    is_urgent = deadline is not None and (deadline - as_of).days <= URGENT_DAYS and debt.workable > 0
+    is_urgent = (
+        deadline is not None
+        and (deadline - as_of).days <= URGENT_DAYS
+        and debt.workable > 0
+    )
     resting = _rest(debt, plan, as_of)
     if resting and not is_urgent:
         return resting
     value, priority = collection_priority(
         debt.workable, debt.dpd_days, debt.pd_12m, plan, debt.currency, rulebook
-    )  # fmt: skip
+    )
     if priority.value_per_minute < p["collector_cost"] and not is_urgent:
-        return Rest(debt.customer_id, "not_worth_it", f"a contact is worth {priority.value_per_minute} a minute, less "
-                                                      f"than a collector costs ({p['collector_cost']})")  # fmt: skip
-    return Task(debt, plan, value, priority, late_interest(debt, rulebook), deadline, is_urgent)
+        return Rest(
+            debt.customer_id,
+            "not_worth_it",
+            f"a contact is worth {priority.value_per_minute} a minute, less "
+            f"than a collector costs ({p['collector_cost']})",
+        )
+    return Task(
+        debt, plan, value, priority, late_interest(debt, rulebook), deadline, is_urgent
+    )
 
 
 def _rest(debt: Debt, plan: Plan, as_of: date) -> Rest | None:
     name = debt.customer_id
     if debt.workable <= 0 and debt.disputed >= debt.promised:
-        return Rest(name, "disputed", f"{debt.disputed} {debt.currency} is disputed: settle that first")
+        return Rest(
+            name,
+            "disputed",
+            f"{debt.disputed} {debt.currency} is disputed: settle that first",
+        )
     if debt.workable <= 0:
-        return Rest(name, "promised", f"{debt.promised} {debt.currency} is promised: wait for the day")
+        return Rest(
+            name,
+            "promised",
+            f"{debt.promised} {debt.currency} is promised: wait for the day",
+        )
     if debt.next_contact_on and debt.next_contact_on > as_of:
-        return Rest(name, "fixed_later", f"the next contact is fixed for {debt.next_contact_on}")
+        return Rest(
+            name, "fixed_later", f"the next contact is fixed for {debt.next_contact_on}"
+        )
     if debt.contacts_today >= plan.calls_per_day:
-        return Rest(name, "enough_today", f"{debt.contacts_today} contacts today; {plan.calls_per_day} is the most")
+        return Rest(
+            name,
+            "enough_today",
+            f"{debt.contacts_today} contacts today; {plan.calls_per_day} is the most",
+        )
     return None
 
 
 def is_quiet(day: date, rulebook: Rulebook) -> bool:
     """Whether nobody is contacted on a day."""
-    return bool(rulebook.tables["quiet_days"](weekday=day.isoweekday()).outputs["is_quiet"])
+    return bool(
+        rulebook.tables["quiet_days"](weekday=day.isoweekday()).outputs["is_quiet"]
+    )
 
 
-def next_contact_on(contacted_on: date, contacts_today: int, is_reached: bool, plan: Plan, rulebook: Rulebook) -> date:
+def next_contact_on(
+    contacted_on: date,
+    contacts_today: int,
+    is_reached: bool,
+    plan: Plan,
+    rulebook: Rulebook,
+) -> date:
     """Return the next contact's day: the same day while calls are left and nobody was reached, else after the rest.
 
     Examples
@@ -292,11 +380,20 @@ def worklist(tasks: Sequence[Task], collectors: int, minutes: int) -> Worklist:
     """
     if collectors < 1 or minutes < 1:
         raise PolicyError(
-            f"{collectors} collectors with {minutes} minutes", where="capacity", expected="at least 1 of each"
+            f"{collectors} collectors with {minutes} minutes",
+            where="capacity",
+            expected="at least 1 of each",
         )
     free = [(-minutes, place) for place in range(1, collectors + 1)]
     lines, left_out = list[tuple[int, Task]](), list[Task]()
-    for task in sorted(tasks, key=lambda one: (not one.is_urgent, -one.value / one.plan.minutes, one.debt.customer_id)):
+    for task in sorted(
+        tasks,
+        key=lambda one: (
+            not one.is_urgent,
+            -one.value / one.plan.minutes,
+            one.debt.customer_id,
+        ),
+    ):
         left, place = free[0]
         if -left < task.plan.minutes:
             left_out.append(task)

@@ -34,7 +34,12 @@ class Assessment:
         >>> Assessment(4, 3, 3, 5, "A. Analyst", date(2025, 1, 1)).mean
         Decimal('3.75')
         """
-        marks = (self.market_position, self.operating_capability, self.industry_risk, self.management_quality)
+        marks = (
+            self.market_position,
+            self.operating_capability,
+            self.industry_risk,
+            self.management_quality,
+        )
         return Decimal(sum(marks)) / len(marks)
 
 
@@ -66,7 +71,9 @@ class Security:
         >>> bond.value(date(2025, 6, 30)), bond.value(date(2025, 7, 1))
         (Decimal('80000.00'), Decimal('0'))
         """
-        return self.amount * (1 - self.haircut) if as_of <= self.expires_on else _NOTHING
+        return (
+            self.amount * (1 - self.haircut) if as_of <= self.expires_on else _NOTHING
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,9 @@ def require_money(money: Iterable[tuple[str, Decimal]]) -> None:
     """
     for name, amount in money:
         if not amount.is_finite() or amount < 0:
-            raise PolicyError(f"{amount} is no amount", where=name, expected="0 or more")
+            raise PolicyError(
+                f"{amount} is no amount", where=name, expected="0 or more"
+            )
 
 
 def check_file(file: CreditFile) -> None:
@@ -156,19 +165,37 @@ def check_file(file: CreditFile) -> None:
         Naming the part: a mark outside 1 to 5, a grade outside 1 to 10, a haircut outside 0 to 1, a negative amount.
     """
     if file.assessment:
-        marks = {field.name: getattr(file.assessment, field.name) for field in fields(Assessment)[:4]}
+        marks = {
+            field.name: getattr(file.assessment, field.name)
+            for field in fields(Assessment)[:4]
+        }
         for name, mark in marks.items():
             if mark not in range(1, 6):
-                raise PolicyError(f"mark {mark}", where=f"assessment.{name}", expected="1 to 5")
+                raise PolicyError(
+                    f"mark {mark}", where=f"assessment.{name}", expected="1 to 5"
+                )
     if file.override and file.override.grade not in range(1, 11):
-        raise PolicyError(f"grade {file.override.grade}", where="override.grade", expected="1 to 10")
+        raise PolicyError(
+            f"grade {file.override.grade}", where="override.grade", expected="1 to 10"
+        )
     for security in file.securities:
         if not 0 <= security.haircut <= 1:
-            raise PolicyError(f"haircut {security.haircut}", where="securities.haircut", expected="0 to 1")
-    require_money(("securities.amount", security.amount) for security in file.securities)
+            raise PolicyError(
+                f"haircut {security.haircut}",
+                where="securities.haircut",
+                expected="0 to 1",
+            )
+    require_money(
+        ("securities.amount", security.amount) for security in file.securities
+    )
     if file.temporary_limit:
         require_money([("temporary_limit.amount", file.temporary_limit.amount)])
     for group in file.groups:
-        require_money([("groups.limit", group.limit), ("groups.exposure_of_others", group.exposure_of_others)])
+        require_money(
+            [
+                ("groups.limit", group.limit),
+                ("groups.exposure_of_others", group.exposure_of_others),
+            ]
+        )
     if file.limit_event:
         require_money([("limit_event.amount", file.limit_event.amount)])

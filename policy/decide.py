@@ -109,50 +109,117 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
         Where the PD is not a probability, or what is on file makes no sense.
     """
     if not 0 <= facts.pd_12m <= 1:
-        raise PolicyError(f"PD {facts.pd_12m} is no probability", where="pd_12m", expected="0 to 1")
+        raise PolicyError(
+            f"PD {facts.pd_12m} is no probability", where="pd_12m", expected="0 to 1"
+        )
     if facts.file is not NOTHING_ON_FILE:
         check_file(facts.file)
     tables, p = rulebook.tables, rulebook.parameters
-    position, pd_12m = position_of(facts.features, facts.currency), Decimal(str(facts.pd_12m))
+    position, pd_12m = (
+        position_of(facts.features, facts.currency),
+        Decimal(str(facts.pd_12m)),
+    )
     # 1. Rating: promises kept and broken, master scale, overlay, override, class.
     rung = rung_on(facts.promises, facts.as_of, rulebook) if facts.promises else MIDDLE
-    rating = rate(pd_12m, position.dpd_days, position.broken_promises, rung.rung, facts.file, facts.as_of, rulebook)
+    rating = rate(
+        pd_12m,
+        position.dpd_days,
+        position.broken_promises,
+        rung.rung,
+        facts.file,
+        facts.as_of,
+        rulebook,
+    )
     # 2. Hard stops: what stops whatever the score.
     stops = _hard_stops(position, rulebook)
     # 3. Terms by grade and class, moved by the ladder; a shorter request stands.
     graded = graded_by(rating.grade, rating.customer_class, rung.rung, rulebook)
     terms = _asked(graded.terms, facts.request)
     # 4. Limit: the smallest of its caps.
-    capital = Decimal(str(capital_ratio(facts.pd_12m, float(p["lgd"]), confidence=float(p["capital_confidence"]))))
+    capital = Decimal(
+        str(
+            capital_ratio(
+                facts.pd_12m, float(p["lgd"]), confidence=float(p["capital_confidence"])
+            )
+        )
+    )
     wanted = position.used + facts.request.amount if facts.request else None
     earned = tables["step_up"](relation_days=position.relation_days)
-    limit = _limit(facts, position, graded, terms, _number(earned, "share"), pd_12m, capital, wanted, rulebook)
+    limit = _limit(
+        facts,
+        position,
+        graded,
+        terms,
+        _number(earned, "share"),
+        pd_12m,
+        capital,
+        wanted,
+        rulebook,
+    )
     # 5. Authority: who may approve so much; then the outcome.
     fits = None if wanted is None else wanted <= limit.amount
     amount = limit.amount if wanted is None else wanted
-    authority = tables["authority"](amount=amount, customer_class=rating.customer_class, grade=rating.grade)
+    authority = tables["authority"](
+        amount=amount, customer_class=rating.customer_class, grade=rating.grade
+    )
     approver = authority.outputs["approver"]
     stop = stops.outputs["stop"]
-    outcome = tables["outcome"](stop=stop, grade=rating.grade, request_fits=fits, approver=approver)
+    outcome = tables["outcome"](
+        stop=stop, grade=rating.grade, request_fits=fits, approver=approver
+    )
     if outcome.outputs["outcome"] == "decline":
         limit = credit_limit({"decline": _NOTHING, **limit.caps}, facts.currency)
     # 6. What it must cost, when to look again, and whether to collect first.
     floor = None
     if facts.request:
-        floor = floor_of(facts.request.amount, position, terms, pd_12m, capital, facts.currency, rulebook)
+        floor = floor_of(
+            facts.request.amount,
+            position,
+            terms,
+            pd_12m,
+            capital,
+            facts.currency,
+            rulebook,
+        )
     review = graded.event_review if facts.file.has_event(facts.as_of) else graded.review
-    loss = round_money(expected_loss(pd_12m, p["lgd"], max(limit.amount, position.used)), facts.currency)
-    steps, set_by_grade = (step for _, step in rung.steps), (graded.offered, graded.earned, graded.caps)
+    loss = round_money(
+        expected_loss(pd_12m, p["lgd"], max(limit.amount, position.used)),
+        facts.currency,
+    )
+    steps, set_by_grade = (
+        (step for _, step in rung.steps),
+        (graded.offered, graded.earned, graded.caps),
+    )
     return Decision(
-        outcome=str(outcome.outputs["outcome"]), position=position, grade=rating.grade,
+        outcome=str(outcome.outputs["outcome"]),
+        position=position,
+        grade=rating.grade,
         score=score_of(min(max(facts.pd_12m, 1e-9), 1 - 1e-9), *rulebook.scale),
-        customer_class=rating.customer_class, limit=limit, terms=terms, capital=capital, price_floor=floor,
-        approver=str(approver), persons=authority.whole("persons"), expected_loss=loss,
+        customer_class=rating.customer_class,
+        limit=limit,
+        terms=terms,
+        capital=capital,
+        price_floor=floor,
+        approver=str(approver),
+        persons=authority.whole("persons"),
+        expected_loss=loss,
         next_review_on=_next_review(facts, review),
-        collection=_collection(position, pd_12m, rating.customer_class, facts.currency, rulebook), rung=rung,
+        collection=_collection(
+            position, pd_12m, rating.customer_class, facts.currency, rulebook
+        ),
+        rung=rung,
         reasons=_policy_reasons(stops, outcome, authority),
-        trace=(*steps, *rating.trace, stops, *set_by_grade, earned, authority, outcome, review),
-    )  # fmt: skip
+        trace=(
+            *steps,
+            *rating.trace,
+            stops,
+            *set_by_grade,
+            earned,
+            authority,
+            outcome,
+            review,
+        ),
+    )
 
 
 class Graded(NamedTuple):
@@ -175,10 +242,13 @@ def graded_by(grade: int, customer_class: str, rung: int, rulebook: Rulebook) ->
     offered = tables["terms"](grade=grade, customer_class=customer_class)
     earned = tables["ladder"](rung=rung)
     graded = Graded(
-        offered, earned, tables["exposure_caps"](grade=grade),
+        offered,
+        earned,
+        tables["exposure_caps"](grade=grade),
         tables["review"](customer_class=customer_class, has_event=False),
-        tables["review"](customer_class=customer_class, has_event=True), _terms(offered, earned),
-    )  # fmt: skip
+        tables["review"](customer_class=customer_class, has_event=True),
+        _terms(offered, earned),
+    )
     rulebook.memo[grade, customer_class, rung] = graded
     return graded
 
@@ -200,7 +270,9 @@ def _terms(offered: Evaluation, earned: Evaluation) -> Terms:
     return Terms(
         terms_days=max(days + earned.whole("days_change"), 0) if days else 0,
         is_prepaid=bool(offered.outputs["is_prepaid"]) or is_stopped,
-        deposit_share=max(_number(offered, "deposit_share"), _number(earned, "deposit_share")),
+        deposit_share=max(
+            _number(offered, "deposit_share"), _number(earned, "deposit_share")
+        ),
         discount_rate=discount and discount + _number(earned, "discount_change"),
         discount_days=offered.whole("discount_days"),
         is_stopped=is_stopped,
@@ -209,7 +281,11 @@ def _terms(offered: Evaluation, earned: Evaluation) -> Terms:
 
 def _asked(terms: Terms, request: Request | None) -> Terms:
     """The terms, or the shorter ones asked for."""
-    if request is None or request.terms_days is None or request.terms_days >= terms.terms_days:
+    if (
+        request is None
+        or request.terms_days is None
+        or request.terms_days >= terms.terms_days
+    ):
         return terms
     return replace(terms, terms_days=request.terms_days)
 
@@ -227,10 +303,17 @@ def _next_review(facts: Facts, review: Evaluation) -> date:
 
 
 def _collection(
-    position: Position, pd_12m: Decimal, customer_class: str, currency: str, rulebook: Rulebook
+    position: Position,
+    pd_12m: Decimal,
+    customer_class: str,
+    currency: str,
+    rulebook: Rulebook,
 ) -> CollectionPriority | None:
     """What a contact is worth; None where nothing is past due."""
-    overdue, dpd_days = position.overdue_amount or _NOTHING, position.dpd_days or _NOTHING
+    overdue, dpd_days = (
+        position.overdue_amount or _NOTHING,
+        position.dpd_days or _NOTHING,
+    )
     if overdue <= 0 or dpd_days <= 0:
         return None
     plan = plan_of(dpd_days, customer_class, rulebook)
@@ -238,19 +321,40 @@ def _collection(
 
 
 def _limit(
-    facts: Facts, position: Position, graded: Graded, terms: Terms, share: Decimal, pd_12m: Decimal, capital: Decimal,
-    wanted: Decimal | None, rulebook: Rulebook,
-) -> Limit:  # fmt: skip
+    facts: Facts,
+    position: Position,
+    graded: Graded,
+    terms: Terms,
+    share: Decimal,
+    pd_12m: Decimal,
+    capital: Decimal,
+    wanted: Decimal | None,
+    rulebook: Rulebook,
+) -> Limit:
     """Every cap there is, the smallest of them, and a temporary limit where one is in force."""
     p, file = rulebook.parameters, facts.file
     secured = file.secured(facts.as_of) if file.securities else _NOTHING
-    usual = need(peak_daily_sales(position.annual_sales, position.sales_90d), Decimal(terms.terms_days),
-                 position.dbt_days or _NOTHING)  # fmt: skip
+    usual = need(
+        peak_daily_sales(position.annual_sales, position.sales_90d),
+        Decimal(terms.terms_days),
+        position.dbt_days or _NOTHING,
+    )
     risk = risk_cost(pd_12m, p["lgd"], p["hurdle_rate"], capital)
     caps = {
         "need": usual if wanted is None else max(usual, wanted),
-        "economic": economic_cap(position.annual_sales * p["credit_margin"], p["cost_of_funds"], risk, secured),
-        **exposure_caps(graded.caps, number(facts.equity), number(facts.turnover), secured, p["secured_share"]),
+        "economic": economic_cap(
+            position.annual_sales * p["credit_margin"],
+            p["cost_of_funds"],
+            risk,
+            secured,
+        ),
+        **exposure_caps(
+            graded.caps,
+            number(facts.equity),
+            number(facts.turnover),
+            secured,
+            p["secured_share"],
+        ),
         **filed_caps(file, facts.customer_id, position.used),
     }
     if share < 1:
@@ -259,15 +363,28 @@ def _limit(
 
 
 def floor_of(
-    amount: Decimal, position: Position, terms: Terms, pd_12m: Decimal, capital: Decimal, currency: str,
+    amount: Decimal,
+    position: Position,
+    terms: Terms,
+    pd_12m: Decimal,
+    capital: Decimal,
+    currency: str,
     rulebook: Rulebook,
-) -> PriceFloor:  # fmt: skip
+) -> PriceFloor:
     """Return the price floor of an amount on a customer's terms, paid as late as this customer pays."""
-    days = terms.terms_days + (position.dbt_days or _NOTHING) if terms.terms_days else _NOTHING
-    return price_floor(amount, days, terms.deposit_share, pd_12m, capital, currency, rulebook)
+    days = (
+        terms.terms_days + (position.dbt_days or _NOTHING)
+        if terms.terms_days
+        else _NOTHING
+    )
+    return price_floor(
+        amount, days, terms.deposit_share, pd_12m, capital, currency, rulebook
+    )
 
 
-def _policy_reasons(stops: Evaluation, outcome: Evaluation, authority: Evaluation) -> tuple[Evaluation, ...]:
+def _policy_reasons(
+    stops: Evaluation, outcome: Evaluation, authority: Evaluation
+) -> tuple[Evaluation, ...]:
     """The rule that kept the decision from being an approval comes first, with what made it fire."""
     if outcome.outputs["outcome"] == "approve":
         return ()

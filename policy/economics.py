@@ -23,7 +23,9 @@ def expected_loss(pd_12m: Decimal, lgd: Decimal, ead: Decimal) -> Decimal:
     return pd_12m * lgd * ead
 
 
-def capital_ratio(pd_12m: float, lgd: float, maturity_years: float = 1.0, confidence: float = 0.999) -> float:
+def capital_ratio(
+    pd_12m: float, lgd: float, maturity_years: float = 1.0, confidence: float = 0.999
+) -> float:
     """Return the capital per unit of exposure by the Basel IRB formula for corporates (CRE31.5, CRE31.6).
 
     Notes
@@ -41,13 +43,20 @@ def capital_ratio(pd_12m: float, lgd: float, maturity_years: float = 1.0, confid
     weight = (1 - math.exp(-50 * pd_)) / (1 - math.exp(-50))
     correlation = 0.12 * weight + 0.24 * (1 - weight)
     stressed = _NORMAL.cdf(
-        (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _quantile(confidence)) / math.sqrt(1 - correlation)
+        (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _quantile(confidence))
+        / math.sqrt(1 - correlation)
     )
     slope = (0.11852 - 0.05478 * math.log(pd_)) ** 2
-    return (lgd * stressed - pd_ * lgd) * (1 + (maturity_years - 2.5) * slope) / (1 - 1.5 * slope)
+    return (
+        (lgd * stressed - pd_ * lgd)
+        * (1 + (maturity_years - 2.5) * slope)
+        / (1 - 1.5 * slope)
+    )
 
 
-def risk_cost(pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal) -> Decimal:
+def risk_cost(
+    pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal
+) -> Decimal:
     """Return what one unit of unsecured exposure costs in a year besides its financing: EL and return on capital.
 
     Examples
@@ -59,7 +68,11 @@ def risk_cost(pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Deci
 
 
 def eva(
-    exposure: Decimal, annual_margin: Decimal, cost_of_funds: Decimal, risk_per_unit: Decimal, secured: Decimal
+    exposure: Decimal,
+    annual_margin: Decimal,
+    cost_of_funds: Decimal,
+    risk_per_unit: Decimal,
+    secured: Decimal,
 ) -> Decimal:
     """Return the economic value added of a year: margin - financing - (EL + hurdle x capital) of what is not secured.
 
@@ -68,10 +81,19 @@ def eva(
     >>> eva(Decimal(10000), Decimal(970), Decimal("0.082"), Decimal("0.015"), Decimal(0))
     Decimal('0.000')
     """
-    return annual_margin - exposure * cost_of_funds - max(exposure - secured, Decimal(0)) * risk_per_unit
+    return (
+        annual_margin
+        - exposure * cost_of_funds
+        - max(exposure - secured, Decimal(0)) * risk_per_unit
+    )
 
 
-def economic_cap(annual_margin: Decimal, cost_of_funds: Decimal, risk_per_unit: Decimal, secured: Decimal) -> Decimal:
+def economic_cap(
+    annual_margin: Decimal,
+    cost_of_funds: Decimal,
+    risk_per_unit: Decimal,
+    secured: Decimal,
+) -> Decimal:
     """Return the largest exposure with EVA >= 0, exactly.
 
     The margin comes from what the customer buys and does not grow with the limit; the costs do. Up to what
@@ -84,11 +106,15 @@ def economic_cap(annual_margin: Decimal, cost_of_funds: Decimal, risk_per_unit: 
     >>> economic_cap(Decimal("970"), Decimal("0.082"), Decimal("0.015"), Decimal(1000))     # 985 / .097
     Decimal('10154.63917525773195876288660')
     """
-    unsecured = (annual_margin + secured * risk_per_unit) / (cost_of_funds + risk_per_unit)
+    unsecured = (annual_margin + secured * risk_per_unit) / (
+        cost_of_funds + risk_per_unit
+    )
     return unsecured if unsecured >= secured else annual_margin / cost_of_funds
 
 
-def raroc(annual_margin: Decimal, expected_loss: Decimal, financing: Decimal, capital: Decimal) -> Decimal:
+def raroc(
+    annual_margin: Decimal, expected_loss: Decimal, financing: Decimal, capital: Decimal
+) -> Decimal:
     """Return (margin - EL - financing) / capital.
 
     Examples

@@ -43,15 +43,25 @@ def line_of(customer_id: str, groups: Sequence[Group]) -> list[Group]:
         return []
     by_name = {group.name: group for group in groups}
     if len(by_name) < len(groups):
-        raise SchemaError("a name stands twice", where="groups", expected="each group once")
+        raise SchemaError(
+            "a name stands twice", where="groups", expected="each group once"
+        )
     for group in groups:
-        _line(group, by_name)  # the whole tree must hold, not only the part above the customer
+        _line(
+            group, by_name
+        )  # the whole tree must hold, not only the part above the customer
     mine = [group for group in groups if customer_id in group.members]
     if len(groups) == 1 and not groups[0].members:
         mine = list(groups)
     if len(mine) != 1:
-        said = f"is in {len(mine)} groups: {sorted(group.name for group in mine)}" if mine else "is in no group"
-        raise SchemaError(f"{customer_id} {said}", where="groups.members", expected="exactly one")
+        said = (
+            f"is in {len(mine)} groups: {sorted(group.name for group in mine)}"
+            if mine
+            else "is in no group"
+        )
+        raise SchemaError(
+            f"{customer_id} {said}", where="groups.members", expected="exactly one"
+        )
     return _line(mine[0], by_name)[::-1]
 
 
@@ -60,11 +70,15 @@ def _line(group: Group, by_name: Mapping[str, Group]) -> list[Group]:
     line = [group]
     while line[-1].parent is not None:
         if line[-1].parent not in by_name:
-            raise SchemaError(f"no group {line[-1].parent!r}", where=f"groups.{line[-1].name}.parent")
+            raise SchemaError(
+                f"no group {line[-1].parent!r}", where=f"groups.{line[-1].name}.parent"
+            )
         line.append(by_name[line[-1].parent])
         if len(line) > len(by_name):
             circle = " > ".join(one.name for one in line[:5])
-            raise SchemaError(f"runs in a circle: {circle}", where="groups", expected="a tree")
+            raise SchemaError(
+                f"runs in a circle: {circle}", where="groups", expected="a tree"
+            )
     return line
 
 
@@ -78,6 +92,9 @@ def group_cap(line: Sequence[Group]) -> tuple[str, Decimal]:
     >>> group_cap([whole, part])
     ('Acme', Decimal('20000'))
     """
-    rooms = [(group.limit - group.exposure_of_others, place, group.name) for place, group in enumerate(line)]
+    rooms = [
+        (group.limit - group.exposure_of_others, place, group.name)
+        for place, group in enumerate(line)
+    ]
     room, _, name = min(rooms)
     return name, room

@@ -68,12 +68,16 @@ def rung_on(promises: Sequence[Promise], as_of: date, rulebook: Rulebook) -> Run
 def _events(promises: Sequence[Promise], as_of: date) -> list[tuple[date, str]]:
     """What happened by a day, with an event at the end of each year in which nothing did."""
     found = list[tuple[date, str]]()
-    for day, is_kept in sorted(promise for promise in promises if promise.settled_on <= as_of):
+    for day, is_kept in sorted(
+        promise for promise in promises if promise.settled_on <= as_of
+    ):
         found += _quiet_years(found, day)
         found.append((day, "kept" if is_kept else "broken"))
     return found + _quiet_years(found, as_of + timedelta(days=1))
 
 
-def _quiet_years(found: Sequence[tuple[date, str]], until: date) -> list[tuple[date, str]]:
+def _quiet_years(
+    found: Sequence[tuple[date, str]], until: date
+) -> list[tuple[date, str]]:
     years = (until - found[-1][0] - timedelta(days=1)) // QUIET if found else 0
     return [(found[-1][0] + QUIET * year, "quiet_year") for year in range(1, years + 1)]

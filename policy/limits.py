@@ -60,10 +60,18 @@ def secured_cap(unsecured: Decimal, secured: Decimal, share: Decimal) -> Decimal
 
 
 def exposure_caps(
-    outputs: Evaluation, equity: Decimal | None, turnover: Decimal | None, secured: Decimal, secured_share: Decimal
+    outputs: Evaluation,
+    equity: Decimal | None,
+    turnover: Decimal | None,
+    secured: Decimal,
+    secured_share: Decimal,
 ) -> dict[str, Decimal]:
     """Return the caps a grade sets: ceiling, A + B x C, and shares of net worth and turnover where these are known."""
-    shares = {name: value for name, value in outputs.outputs.items() if isinstance(value, Decimal | int)}
+    shares = {
+        name: value
+        for name, value in outputs.outputs.items()
+        if isinstance(value, Decimal | int)
+    }
     caps = {"ceiling": Decimal(shares["ceiling"])}
     caps["secured"] = secured_cap(Decimal(shares["unsecured"]), secured, secured_share)
     if equity is not None:
@@ -73,14 +81,20 @@ def exposure_caps(
     return caps
 
 
-def filed_caps(file: CreditFile, customer_id: str, open_amount: Decimal) -> dict[str, Decimal]:
+def filed_caps(
+    file: CreditFile, customer_id: str, open_amount: Decimal
+) -> dict[str, Decimal]:
     """Return the caps people have put on file: the room of its groups, and a limit frozen, reduced or cancelled."""
     caps = dict[str, Decimal]()
     if file.groups:
         name, room = group_cap(line_of(customer_id, file.groups))
         caps[f"group {name}"] = room
     if file.limit_event:
-        amount = {"freeze": open_amount, "reduce": file.limit_event.amount, "cancel": _NOTHING}
+        amount = {
+            "freeze": open_amount,
+            "reduce": file.limit_event.amount,
+            "cancel": _NOTHING,
+        }
         caps[file.limit_event.kind] = amount[file.limit_event.kind]
     return caps
 
@@ -95,9 +109,14 @@ def credit_limit(caps: Mapping[str, Decimal], currency: str) -> Limit:
     (Decimal('3999.99'), 'economic', 'need')
     """
     unit = minor_unit(currency)
-    rounded = {name: max(cap, _NOTHING).quantize(unit, ROUND_DOWN) for name, cap in caps.items()}
+    rounded = {
+        name: max(cap, _NOTHING).quantize(unit, ROUND_DOWN)
+        for name, cap in caps.items()
+    }
     binding, *others = sorted(rounded, key=rounded.__getitem__)
-    return Limit(rounded[binding], currency, binding, others[0] if others else None, rounded)
+    return Limit(
+        rounded[binding], currency, binding, others[0] if others else None, rounded
+    )
 
 
 def with_temporary(limit: Limit, file: CreditFile, as_of: date) -> Limit:
@@ -113,7 +132,18 @@ def with_temporary(limit: Limit, file: CreditFile, as_of: date) -> Limit:
     (Decimal('9000.00'), Decimal('4200.00'))
     """
     temporary = file.temporary_limit
-    if temporary is None or file.limit_event or not temporary.is_in_force(as_of) or temporary.amount <= limit.amount:
+    if (
+        temporary is None
+        or file.limit_event
+        or not temporary.is_in_force(as_of)
+        or temporary.amount <= limit.amount
+    ):
         return limit
     amount = temporary.amount.quantize(minor_unit(limit.currency), ROUND_DOWN)
-    return Limit(amount, limit.currency, "temporary", limit.binding_cap, {**limit.caps, "temporary": amount})
+    return Limit(
+        amount,
+        limit.currency,
+        "temporary",
+        limit.binding_cap,
+        {**limit.caps, "temporary": amount},
+    )

@@ -47,7 +47,9 @@ class OrderCheck:
     authority: Evaluation
 
 
-def exposure_until(open_amount: Decimal, unbilled: Sequence[Order], order: Order, last: date) -> Decimal:
+def exposure_until(
+    open_amount: Decimal, unbilled: Sequence[Order], order: Order, last: date
+) -> Decimal:
     """Return what will be owed: open items, unbilled orders delivered by a day, and the order itself.
 
     Examples
@@ -56,14 +58,24 @@ def exposure_until(open_amount: Decimal, unbilled: Sequence[Order], order: Order
     >>> exposure_until(Decimal(1000), [soon, late], Order(Decimal(50), date(2025, 7, 2)), date(2025, 7, 30))
     Decimal('1350')
     """
-    due = [one.amount for one in unbilled if one.deliver_on <= last and not one.is_prepaid]
-    return open_amount + sum(due, _NOTHING) + (_NOTHING if order.is_prepaid else order.amount)
+    due = [
+        one.amount for one in unbilled if one.deliver_on <= last and not one.is_prepaid
+    ]
+    return (
+        open_amount
+        + sum(due, _NOTHING)
+        + (_NOTHING if order.is_prepaid else order.amount)
+    )
 
 
 def check_order(
-    order: Order, unbilled: Sequence[Order], decision: Decision, idle_days: Decimal | None, as_of: date,
+    order: Order,
+    unbilled: Sequence[Order],
+    decision: Decision,
+    idle_days: Decimal | None,
+    as_of: date,
     rulebook: Rulebook,
-) -> OrderCheck:  # fmt: skip
+) -> OrderCheck:
     """Check one order of a customer who has been decided about.
 
     Parameters
@@ -80,14 +92,27 @@ def check_order(
     PolicyError
         Where an amount is negative or no number.
     """
-    require_money([("order.amount", order.amount), *(("unbilled.amount", one.amount) for one in unbilled)])
+    require_money(
+        [
+            ("order.amount", order.amount),
+            *(("unbilled.amount", one.amount) for one in unbilled),
+        ]
+    )
     last = as_of + timedelta(days=int(rulebook.parameters["order_horizon_days"]))
     exposure = exposure_until(decision.position.used, unbilled, order, last)
-    room = decision.limit.amount - (exposure - (_NOTHING if order.is_prepaid else order.amount))
+    room = decision.limit.amount - (
+        exposure - (_NOTHING if order.is_prepaid else order.amount)
+    )
     blocks = _blocks(order, exposure, decision, idle_days, rulebook)
     actions = {str(block.outputs["action"]) for block in blocks}
-    outcome = "hold" if "hold" in actions else "refer" if "refer" in actions else "release"
-    releases = () if outcome == "release" else _releases(order, exposure, room, decision, idle_days, rulebook)
+    outcome = (
+        "hold" if "hold" in actions else "refer" if "refer" in actions else "release"
+    )
+    releases = (
+        ()
+        if outcome == "release"
+        else _releases(order, exposure, room, decision, idle_days, rulebook)
+    )
     fits = round_money(max(room, _NOTHING), decision.limit.currency)
     authority = rulebook.tables["authority"](
         amount=exposure, customer_class=decision.customer_class, grade=decision.grade
@@ -96,7 +121,11 @@ def check_order(
 
 
 def _blocks(
-    order: Order, exposure: Decimal, decision: Decision, idle_days: Decimal | None, rulebook: Rulebook
+    order: Order,
+    exposure: Decimal,
+    decision: Decision,
+    idle_days: Decimal | None,
+    rulebook: Rulebook,
 ) -> list[Evaluation]:
     monthly = decision.position.annual_sales / 365 * _MONTH
     return rulebook.tables["order_blocks"].all(
@@ -114,25 +143,45 @@ def _blocks(
 
 
 def _releases(
-    order: Order, exposure: Decimal, room: Decimal, decision: Decision, idle_days: Decimal | None, rulebook: Rulebook
+    order: Order,
+    exposure: Decimal,
+    room: Decimal,
+    decision: Decision,
+    idle_days: Decimal | None,
+    rulebook: Rulebook,
 ) -> tuple[Release, ...]:
     """What would release it; each is put to the block rules again, and only what passes is offered."""
     currency, found = decision.limit.currency, list[Release]()
     less = replace(order, amount=room)
-    if _NOTHING < room < order.amount and not _blocks(less, decision.limit.amount, decision, idle_days, rulebook):
+    if _NOTHING < room < order.amount and not _blocks(
+        less, decision.limit.amount, decision, idle_days, rulebook
+    ):
         found.append(
-            Release("order_less", room, f"Order for {room} {currency} or less", f"订单不超过 {room} {currency}")
+            Release(
+                "order_less",
+                room,
+                f"Order for {room} {currency} or less",
+                f"订单不超过 {room} {currency}",
+            )
         )
     over = exposure - decision.limit.amount
     if _NOTHING < over <= decision.position.used and not _blocks(
         order, decision.limit.amount, decision, idle_days, rulebook
     ):
         found.append(
-            Release("pay", over, f"Pay {over} {currency} of what is open", f"支付未清余额中的 {over} {currency}")
+            Release(
+                "pay",
+                over,
+                f"Pay {over} {currency} of what is open",
+                f"支付未清余额中的 {over} {currency}",
+            )
         )
     if not order.is_prepaid:
         prepaid = replace(order, is_prepaid=True)
         if not _blocks(prepaid, exposure - order.amount, decision, idle_days, rulebook):
-            text = f"Pay the order in advance, {order.amount} {currency}", f"预付订单金额 {order.amount} {currency}"
+            text = (
+                f"Pay the order in advance, {order.amount} {currency}",
+                f"预付订单金额 {order.amount} {currency}",
+            )
             found.append(Release("prepay", order.amount, *text))
     return tuple(found)

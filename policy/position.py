@@ -55,7 +55,9 @@ def position_of(features: Mapping[str, float], currency: str) -> Position:
     )
 
 
-@lru_cache(maxsize=100_000)  # days, counts and shares come again and again; made anew one takes ten times as long
+@lru_cache(
+    maxsize=100_000
+)  # days, counts and shares come again and again; made anew one takes ten times as long
 def number(value: float) -> Decimal | None:
     """Return the number a float shows, None for NaN.
 

@@ -62,11 +62,22 @@ def price_floor(
     >>> found.amount
     Decimal('10231.59')
     """
-    p, credit, years = rulebook.parameters, cash_price * (1 - deposit_share), days / _YEAR
+    p, credit, years = (
+        rulebook.parameters,
+        cash_price * (1 - deposit_share),
+        days / _YEAR,
+    )
     financing = round_money(credit * p["cost_of_funds"] * years, currency)
     expected = round_money(credit * p["lgd"] * pd_until(pd_12m, days), currency)
     charge = round_money(credit * capital * p["hurdle_rate"] * years, currency)
-    return PriceFloor(cash_price, financing, expected, charge, cash_price + financing + expected + charge, currency)
+    return PriceFloor(
+        cash_price,
+        financing,
+        expected,
+        charge,
+        cash_price + financing + expected + charge,
+        currency,
+    )
 
 
 @cache  # few rates and days; a Decimal power takes 20 us

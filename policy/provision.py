@@ -20,7 +20,13 @@ class Provision:
     expected_loss: Decimal
 
 
-def provision(open_amount: Decimal, dpd_days: int, pd_12m: Decimal, currency: str, rulebook: Rulebook) -> Provision:
+def provision(
+    open_amount: Decimal,
+    dpd_days: int,
+    pd_12m: Decimal,
+    currency: str,
+    rulebook: Rulebook,
+) -> Provision:
     """Return the provision of one open invoice by both methods.
 
     Parameters
@@ -56,5 +62,7 @@ def provision(open_amount: Decimal, dpd_days: int, pd_12m: Decimal, currency: st
     return Provision(
         bucket=str(row["bucket"]),
         matrix=round_money(open_amount * Decimal(str(row["loss_rate"])), currency),
-        expected_loss=round_money(open_amount * rulebook.parameters["lgd"] * p_default, currency),
+        expected_loss=round_money(
+            open_amount * rulebook.parameters["lgd"] * p_default, currency
+        ),
     )

@@ -34,20 +34,28 @@ def rate(
     tables, assessment, override = rulebook.tables, file.assessment, file.override
     scale = tables["master_scale"](pd_12m=pd_12m)
     is_valid = assessment is not None and as_of <= assessment.expires_on
-    overlay = tables["overlay"](assessment_mean=assessment.mean if assessment and is_valid else None)
+    overlay = tables["overlay"](
+        assessment_mean=assessment.mean if assessment and is_valid else None
+    )
     grade = min(max(scale.whole("grade") + overlay.whole("notches"), 1), 10)
     trace = [scale, overlay]
     if override is not None:
         applied = tables["override"](
-            has_override=True, is_expired=as_of > override.expires_on, notches_better=grade - override.grade
+            has_override=True,
+            is_expired=as_of > override.expires_on,
+            notches_better=grade - override.grade,
         )
         grade = override.grade if applied.outputs["applies"] else grade
         trace.append(applied)
-    chosen = tables["customer_class"](grade=grade, dpd_days=dpd_days, broken_promises=broken_promises, rung=rung)
+    chosen = tables["customer_class"](
+        grade=grade, dpd_days=dpd_days, broken_promises=broken_promises, rung=rung
+    )
     return Rating(grade, str(chosen.outputs["customer_class"]), (*trace, chosen))
 
 
-def score_of(pd_12m: float, base_score: float, base_odds: float, points_to_double_odds: float) -> int:
+def score_of(
+    pd_12m: float, base_score: float, base_odds: float, points_to_double_odds: float
+) -> int:
     """Return points, higher = safer: base + pdo / ln 2 * ln(odds / base odds) (Siddiqi 2006), 0 to 1000.
 
     Examples
@@ -58,5 +66,7 @@ def score_of(pd_12m: float, base_score: float, base_odds: float, points_to_doubl
     620
     """
     odds = (1 - pd_12m) / pd_12m
-    points = base_score + points_to_double_odds / math.log(2) * math.log(odds / base_odds)
+    points = base_score + points_to_double_odds / math.log(2) * math.log(
+        odds / base_odds
+    )
     return min(max(round(points), 0), 1000)

@@ -57,9 +57,15 @@ class Portfolio:
         row = {name: float(column[place]) for name, column in self.features.items()}
         standing = float(self.equity[place]), float(self.turnover[place])
         return Facts(
-            float(self.pd_12m[place]), self.currency, row, self.as_of, equity=standing[0], turnover=standing[1],
-            promises=self.promises.get(place, ()), customer_id=self.customer_ids[place],
-        )  # fmt: skip
+            float(self.pd_12m[place]),
+            self.currency,
+            row,
+            self.as_of,
+            equity=standing[0],
+            turnover=standing[1],
+            promises=self.promises.get(place, ()),
+            customer_id=self.customer_ids[place],
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,9 @@ def lookup(table: Table, n: int, **columns: Array | None) -> Array:
         Floats with NaN for null, booleans, or places in the values of a text column; None: null everywhere.
     """
     rows: Array = np.full(n, -1, dtype=np.int64)
-    for column, points, masks in zip(table.inputs, table.points, table.masks, strict=True):
+    for column, points, masks in zip(
+        table.inputs, table.points, table.masks, strict=True
+    ):
         given = columns[column.name]
         if given is None:
             rows &= masks[-1]
@@ -102,7 +110,9 @@ def lookup(table: Table, n: int, **columns: Array | None) -> Array:
             place += given.astype(place.dtype)
         rows &= np.array(masks)[place]
     rows &= (1 << len(table.rules)) - 1
-    return np.frexp((rows & -rows).astype(np.float64))[1] - 1  # the place of the lowest bit; -1 where there is none
+    return (
+        np.frexp((rows & -rows).astype(np.float64))[1] - 1
+    )  # the place of the lowest bit; -1 where there is none
 
 
 def outputs(table: Table, name: str) -> Array:
@@ -111,7 +121,9 @@ def outputs(table: Table, name: str) -> Array:
     values = [rule.outputs[name] for rule in table.rules]
     if column.type == "text":
         return np.array([column.values.index(str(value)) for value in values])
-    return np.array([float(value) if column.type == "number" else int(value) for value in values])  # type: ignore[arg-type]
+    return np.array(
+        [float(value) if column.type == "number" else int(value) for value in values]
+    )  # type: ignore[arg-type]
 
 
 def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
@@ -125,19 +137,35 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
 
     cents = 10 ** minor_digits(portfolio.currency)
     used = np.round(np.nan_to_num(f["open_amount"]) * cents) / cents
-    dpd, sales, late = f["dpd_days"], _annual_sales(f), np.nan_to_num(f["dbt_days_mean_365d"])
+    dpd, sales, late = (
+        f["dpd_days"],
+        _annual_sales(f),
+        np.nan_to_num(f["dbt_days_mean_365d"]),
+    )
     # 1. Rating: nothing is on file.
     (grade,) = answer("master_scale", "grade", pd_12m=portfolio.pd_12m)
     rung = _rungs(portfolio, rulebook)
-    (class_,) = answer("customer_class", "customer_class", grade=grade, dpd_days=dpd, rung=rung,
-                       broken_promises=f["broken_promises_365d"])  # fmt: skip
+    (class_,) = answer(
+        "customer_class",
+        "customer_class",
+        grade=grade,
+        dpd_days=dpd,
+        rung=rung,
+        broken_promises=f["broken_promises_365d"],
+    )
     # 2-3. Hard stops and terms.
     (stop,) = answer(
-        "hard_stops", "stop", has_invoices=~np.isnan(f["days_since_first_invoice"]), dpd_days=dpd,
+        "hard_stops",
+        "stop",
+        has_invoices=~np.isnan(f["days_since_first_invoice"]),
+        dpd_days=dpd,
         written_off_amount_365d=f["written_off_amount_365d"],
-        open_amount=np.where(np.isnan(f["open_amount"]), np.nan, used), disputed_share=f["disputed_share"],
-    )  # fmt: skip
-    terms, prepaid = answer("terms", "terms_days", "is_prepaid", grade=grade, customer_class=class_)
+        open_amount=np.where(np.isnan(f["open_amount"]), np.nan, used),
+        disputed_share=f["disputed_share"],
+    )
+    terms, prepaid = answer(
+        "terms", "terms_days", "is_prepaid", grade=grade, customer_class=class_
+    )
     change, stopped = answer("ladder", "days_change", "is_stopped", rung=rung)
     terms = np.where(terms > 0, np.maximum(terms + change, 0), 0)
     # 4. Limit.
@@ -145,34 +173,72 @@ def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:
         portfolio.pd_12m, p["lgd"], p["capital_confidence"]
     )
     ceiling, unsecured, worth_share, turnover_share = answer(
-        "exposure_caps", "ceiling", "unsecured", "net_worth_share", "turnover_share", grade=grade
+        "exposure_caps",
+        "ceiling",
+        "unsecured",
+        "net_worth_share",
+        "turnover_share",
+        grade=grade,
     )
     (share,) = answer("step_up", "share", relation_days=f["days_since_first_invoice"])
-    peak = np.maximum(sales / 365, np.round(np.nan_to_num(f["invoiced_amount_90d"]) * cents) / cents / 90)
+    peak = np.maximum(
+        sales / 365,
+        np.round(np.nan_to_num(f["invoiced_amount_90d"]) * cents) / cents / 90,
+    )
     margin = sales * p["credit_margin"]
-    limit = np.minimum.reduce([
-        peak * (terms + late), margin / (p["cost_of_funds"] + risk), ceiling, unsecured,
-        np.nan_to_num(np.maximum(portfolio.equity, 0) * worth_share, nan=np.inf),
-        np.nan_to_num(np.maximum(portfolio.turnover, 0) * turnover_share, nan=np.inf),
-    ])  # fmt: skip
+    limit = np.minimum.reduce(
+        [
+            peak * (terms + late),
+            margin / (p["cost_of_funds"] + risk),
+            ceiling,
+            unsecured,
+            np.nan_to_num(np.maximum(portfolio.equity, 0) * worth_share, nan=np.inf),
+            np.nan_to_num(
+                np.maximum(portfolio.turnover, 0) * turnover_share, nan=np.inf
+            ),
+        ]
+    )
     limit = np.floor(limit * share * cents + 1e-6) / cents
     # 5. Authority and outcome.
-    (approver,) = answer("authority", "approver", amount=limit, customer_class=class_, grade=grade)
-    (outcome,) = answer("outcome", "outcome", stop=stop, grade=grade, request_fits=None, approver=approver)
+    (approver,) = answer(
+        "authority", "approver", amount=limit, customer_class=class_, grade=grade
+    )
+    (outcome,) = answer(
+        "outcome",
+        "outcome",
+        stop=stop,
+        grade=grade,
+        request_fits=None,
+        approver=approver,
+    )
     limit = np.where(outcome == OUTCOMES.index("decline"), 0.0, limit)
     # 6. What it costs; and whether a usual month's order would be held.
     blocked = lookup(
-        tables["order_blocks"], n, is_prepaid=np.zeros(n, bool), is_small=sales / 12 <= p["small_order"],
-        outcome=outcome, customer_class=class_, is_over_limit=used + sales / 12 > limit,
-        pays_in_advance=(prepaid > 0) | (stopped > 0), is_stopped=stopped > 0,
-        dpd_days=dpd, order_multiple=np.where(sales > 0, 1.0, np.nan), idle_days=f["days_since_last_invoice"],
-    )  # fmt: skip
+        tables["order_blocks"],
+        n,
+        is_prepaid=np.zeros(n, bool),
+        is_small=sales / 12 <= p["small_order"],
+        outcome=outcome,
+        customer_class=class_,
+        is_over_limit=used + sales / 12 > limit,
+        pays_in_advance=(prepaid > 0) | (stopped > 0),
+        is_stopped=stopped > 0,
+        dpd_days=dpd,
+        order_multiple=np.where(sales > 0, 1.0, np.nan),
+        idle_days=f["days_since_last_invoice"],
+    )
     exposure = np.maximum(limit, used)
     return Result(
-        outcome=outcome, grade=grade, customer_class=class_, limit=limit, terms_days=terms, approver=approver,
-        is_held=blocked >= 0, expected_loss=portfolio.pd_12m * p["lgd"] * exposure,
+        outcome=outcome,
+        grade=grade,
+        customer_class=class_,
+        limit=limit,
+        terms_days=terms,
+        approver=approver,
+        is_held=blocked >= 0,
+        expected_loss=portfolio.pd_12m * p["lgd"] * exposure,
         eva=margin - exposure * (p["cost_of_funds"] + risk),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -189,10 +255,14 @@ def stressed(portfolio: Portfolio, rulebook: Rulebook, scenario: Scenario) -> Re
     """Return what a rulebook would make of the portfolio were the scenario true."""
     factor: Array = np.full(len(portfolio.customer_ids), scenario.pd_factor)
     if scenario.sector:
-        factor[portfolio.groups["sector"] == scenario.sector] *= scenario.sector_pd_factor
+        factor[portfolio.groups["sector"] == scenario.sector] *= (
+            scenario.sector_pd_factor
+        )
     lgd = min(rulebook.parameters["lgd"] + Decimal(str(scenario.lgd_add)), Decimal(1))
     worse = replace(portfolio, pd_12m=np.minimum(portfolio.pd_12m * factor, 1.0))
-    return simulate(worse, replace(rulebook, parameters={**rulebook.parameters, "lgd": lgd}))
+    return simulate(
+        worse, replace(rulebook, parameters={**rulebook.parameters, "lgd": lgd})
+    )
 
 
 def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Array:
@@ -207,8 +277,13 @@ def capital_ratios(pd_12m: Floats, lgd: float, confidence: float) -> Floats:
     pd_ = np.clip(pd_12m, PD_FLOOR, 1 - PD_FLOOR)
     weight = (1 - np.exp(-50 * pd_)) / (1 - np.exp(-50))
     correlation = 0.12 * weight + 0.24 * (1 - weight)
-    stressed = ndtr((ndtri(pd_) + np.sqrt(correlation) * ndtri(confidence)) / np.sqrt(1 - correlation))
-    found: Floats = lgd * stressed - pd_ * lgd  # the maturity adjustment of one year is 1
+    stressed = ndtr(
+        (ndtri(pd_) + np.sqrt(correlation) * ndtri(confidence))
+        / np.sqrt(1 - correlation)
+    )
+    found: Floats = (
+        lgd * stressed - pd_ * lgd
+    )  # the maturity adjustment of one year is 1
     return found
 
 
@@ -225,7 +300,10 @@ def summary(portfolio: Portfolio, old: Result, new: Result) -> dict[str, Any]:
     parts: dict[str, Iterator[tuple[str, Array]]] = {
         "all": iter([("all", every)]),
         "grade": ((str(grade), old.grade == grade) for grade in range(1, 11)),
-        "customer_class": ((name, old.customer_class == place) for place, name in enumerate(class_names)),
+        "customer_class": (
+            (name, old.customer_class == place)
+            for place, name in enumerate(class_names)
+        ),
     }
     for name, column in portfolio.groups.items():
         parts[name] = ((str(value), column == value) for value in np.unique(column))
@@ -243,21 +321,32 @@ def _figures(old: Result, new: Result, chosen: Array) -> dict[str, Any]:
         "limits_changed": int((old.limit != new.limit)[chosen].sum()),
     }
     for name, place in (("approve", 0), ("refer", 1), ("decline", 2)):
-        found[name] = [int(total(old.outcome == place)), int(total(new.outcome == place))]
+        found[name] = [
+            int(total(old.outcome == place)),
+            int(total(new.outcome == place)),
+        ]
     for name in ("limit", "expected_loss", "eva", "is_held"):
         found[name] = [total(getattr(old, name)), total(getattr(new, name))]
     found["to_a_person"] = [int(total(old.approver > 0)), int(total(new.approver > 0))]
     return found
 
 
-def movers(portfolio: Portfolio, old: Rulebook, new: Rulebook, before: Result, after: Result) -> list[dict[str, Any]]:
+def movers(
+    portfolio: Portfolio, old: Rulebook, new: Rulebook, before: Result, after: Result
+) -> list[dict[str, Any]]:
     """Return the customers whose limits move most, each decided again under both rulebooks to say why."""
     change = np.abs(after.limit - before.limit)
     order = np.argsort(-change, kind="stable")[:MOST_MOVERS]
-    return [what_if(portfolio.customer_ids[n], portfolio.facts(n), old, new) for n in order if change[n] > 0]
+    return [
+        what_if(portfolio.customer_ids[n], portfolio.facts(n), old, new)
+        for n in order
+        if change[n] > 0
+    ]
 
 
-def what_if(customer_id: str, facts: Facts, old: Rulebook, new: Rulebook) -> dict[str, Any]:
+def what_if(
+    customer_id: str, facts: Facts, old: Rulebook, new: Rulebook
+) -> dict[str, Any]:
     """Return one customer's decision under two rulebooks, and the rules and caps that differ."""
     was, now = decide(facts, old), decide(facts, new)
     return {

@@ -12,7 +12,10 @@ from policy.credit_file import CreditFile
 from policy.rulebook import Rulebook
 from policy.tables import Evaluation
 
-DORMANT_DAYS, SPIKE = 90, 3  # an order spike: three usual months in one, after so long without any
+DORMANT_DAYS, SPIKE = (
+    90,
+    3,
+)  # an order spike: three usual months in one, after so long without any
 MOST_DRIVERS = 4
 
 
@@ -41,7 +44,9 @@ class Driver:
     margin_change: float
 
 
-def early_warnings(now: Snapshot, before: Snapshot | None, rulebook: Rulebook) -> list[Evaluation]:
+def early_warnings(
+    now: Snapshot, before: Snapshot | None, rulebook: Rulebook
+) -> list[Evaluation]:
     """Return the warnings that fire, each with the values it saw.
 
     Parameters
@@ -66,20 +71,32 @@ def drivers(now: Snapshot, before: Snapshot) -> list[Driver]:
     if now.model_sha256 != before.model_sha256:
         return []
     sign = 1 if now.margin >= before.margin else -1
-    parts = {name: part - before.contributions[name] for name, part in now.contributions.items()}
-    moved = sorted((name for name in parts if sign * parts[name] > 0), key=lambda name: -sign * parts[name])
+    parts = {
+        name: part - before.contributions[name]
+        for name, part in now.contributions.items()
+    }
+    moved = sorted(
+        (name for name in parts if sign * parts[name] > 0),
+        key=lambda name: -sign * parts[name],
+    )
     return [
-        Driver(name, before.features.get(name), now.features.get(name), parts[name]) for name in moved[:MOST_DRIVERS]
+        Driver(name, before.features.get(name), now.features.get(name), parts[name])
+        for name in moved[:MOST_DRIVERS]
     ]
 
 
 def _inputs(now: Snapshot, before: Snapshot | None) -> dict[str, Value]:
-    number = {name: None if value is None else Decimal(str(value)) for name, value in now.features.items()}
+    number = {
+        name: None if value is None else Decimal(str(value))
+        for name, value in now.features.items()
+    }
     open_amount, invoiced = number["open_amount"], number["invoiced_amount_90d"]
     paid = number["paid_amount_90d"] or Decimal(0)
     days = [(security.expires_on - now.as_of).days for security in now.file.securities]
     inputs: dict[str, Value] = {
-        "utilisation": open_amount / now.limit if open_amount is not None and now.limit > 0 else None,
+        "utilisation": open_amount / now.limit
+        if open_amount is not None and now.limit > 0
+        else None,
         "dpd_change": None,
         "grade_change": None,
         "payment_ratio": paid / invoiced if invoiced else None,
@@ -92,11 +109,22 @@ def _inputs(now: Snapshot, before: Snapshot | None) -> dict[str, Value]:
     if before is None:
         return inputs
     was, dpd = before.features["dpd_days"], number["dpd_days"]
-    changed_on, idle = now.file.payment_details_changed_on, before.features["days_since_last_invoice"]
-    month, year = now.features["invoiced_amount_30d"] or 0.0, before.features["invoiced_amount_365d"] or 0.0
+    changed_on, idle = (
+        now.file.payment_details_changed_on,
+        before.features["days_since_last_invoice"],
+    )
+    month, year = (
+        now.features["invoiced_amount_30d"] or 0.0,
+        before.features["invoiced_amount_365d"] or 0.0,
+    )
     return inputs | {
-        "dpd_change": dpd - Decimal(str(was)) if dpd is not None and was is not None else None,
+        "dpd_change": dpd - Decimal(str(was))
+        if dpd is not None and was is not None
+        else None,
         "grade_change": now.grade - before.grade,
-        "has_new_payment_details": changed_on is not None and before.as_of < changed_on <= now.as_of,
-        "is_spike": idle is not None and idle > DORMANT_DAYS and month > SPIKE * year / 12,
+        "has_new_payment_details": changed_on is not None
+        and before.as_of < changed_on <= now.as_of,
+        "is_spike": idle is not None
+        and idle > DORMANT_DAYS
+        and month > SPIKE * year / 12,
     }

@@ -34,7 +34,10 @@ def export_workbook(rulebook: Rulebook, path: Path) -> None:
         sheet.append([name, entry["value"], entry["unit"], entry["reference"]])
     for name in TABLES:
         spec = rulebook.specs[name]
-        _write(book.create_sheet(name), [*_about_rows(spec), [], *_column_rows(spec), [], *_rule_rows(spec)])
+        _write(
+            book.create_sheet(name),
+            [*_about_rows(spec), [], *_column_rows(spec), [], *_rule_rows(spec)],
+        )
         _write(book.create_sheet(f"{name} cases"), _case_rows(spec))
     book.save(path)
 
@@ -52,12 +55,24 @@ def import_workbook(path: Path, folder: Path) -> Rulebook:
     try:
         book = load_workbook(path, data_only=True)
     except (OSError, BadZipFile, InvalidFileException, KeyError) as error:
-        raise PolicyError(f"cannot be read: {error}", where=str(path), expected="an .xlsx file") from None
-    missing = sorted({"parameters", *TABLES, *(f"{name} cases" for name in TABLES)} - set(book.sheetnames))
+        raise PolicyError(
+            f"cannot be read: {error}", where=str(path), expected="an .xlsx file"
+        ) from None
+    missing = sorted(
+        {"parameters", *TABLES, *(f"{name} cases" for name in TABLES)}
+        - set(book.sheetnames)
+    )
     if missing:
-        raise PolicyError(f"lacks the sheets {missing}", where=str(path), expected="those of `obligor policy export`")
+        raise PolicyError(
+            f"lacks the sheets {missing}",
+            where=str(path),
+            expected="those of `obligor policy export`",
+        )
     specs = {"parameters": _read_parameters(book["parameters"], folder.name)}
-    specs |= {name: _read_table(book[name], book[f"{name} cases"], folder.name) for name in TABLES}
+    specs |= {
+        name: _read_table(book[name], book[f"{name} cases"], folder.name)
+        for name in TABLES
+    }
     folder.mkdir(parents=True)
     try:
         for name, spec in specs.items():
@@ -91,7 +106,10 @@ def _flat(name: str, spec: Mapping[str, Any]) -> dict[str, str]:
     for place, row in enumerate(spec["rules"], start=1):
         found[f"{row['id']} place"] = str(place)
         for side in ("when", "then"):
-            found |= {f"{row['id']} {column}": str(value) for column, value in row.get(side, {}).items()}
+            found |= {
+                f"{row['id']} {column}": str(value)
+                for column, value in row.get(side, {}).items()
+            }
         found[f"{row['id']} because"] = str(row["because"])
     return found
 
@@ -116,7 +134,15 @@ def _rule_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
     rows: list[list[Any]] = [["rule", *inputs, *outputs, "because", "zh"]]
     for row in spec["rules"]:
         when = [row.get("when", {}).get(name, "-") for name in inputs]
-        rows.append([row["id"], *when, *(row["then"][name] for name in outputs), row["because"], row.get("zh")])
+        rows.append(
+            [
+                row["id"],
+                *when,
+                *(row["then"][name] for name in outputs),
+                row["because"],
+                row.get("zh"),
+            ]
+        )
     return rows
 
 
@@ -124,7 +150,10 @@ def _case_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
     names = list(dict.fromkeys(name for case in spec["cases"] for name in case["out"]))
     rows: list[list[Any]] = [[*spec["inputs"], *(f"-> {name}" for name in names)]]
     for case in spec["cases"]:
-        out = [", ".join(v) if isinstance(v := case["out"].get(name), list) else v for name in names]
+        out = [
+            ", ".join(v) if isinstance(v := case["out"].get(name), list) else v
+            for name in names
+        ]
         rows.append([*(case["in"].get(name) for name in spec["inputs"]), *out])
     return rows
 
@@ -140,51 +169,93 @@ def _write(sheet: Worksheet, rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _read_about(rows: Sequence[Sequence[Any]], version: str) -> dict[str, Any]:
-    known = {str(row[0]): row[1] for row in rows[: len(_ABOUT)] if row and row[0] in _ABOUT}
-    source = {name: _plain(known[name]) for name in ("decided_by", "decided_on", "because") if known.get(name)}
+    known = {
+        str(row[0]): row[1] for row in rows[: len(_ABOUT)] if row and row[0] in _ABOUT
+    }
+    source = {
+        name: _plain(known[name])
+        for name in ("decided_by", "decided_on", "because")
+        if known.get(name)
+    }
     about = {name: known[name] for name in ("id", "hit") if known.get(name)}
     try:
         return {**about, "effective": date.fromisoformat(version), "source": source}
     except ValueError:
         raise PolicyError(
-            f"{version!r} is no date", where="version", expected="the day from which it applies"
+            f"{version!r} is no date",
+            where="version",
+            expected="the day from which it applies",
         ) from None
 
 
 def _read_parameters(sheet: Worksheet, version: str) -> dict[str, Any]:
     rows = _rows(sheet)
     start = _header(rows, "name", sheet.title)
-    found = {str(row[0]): {"value": row[1], "unit": row[2], "reference": row[3]} for row in rows[start + 1 :] if row[0]}
+    found = {
+        str(row[0]): {"value": row[1], "unit": row[2], "reference": row[3]}
+        for row in rows[start + 1 :]
+        if row[0]
+    }
     return {**_read_about(rows, version), "parameters": found}
 
 
 def _read_table(sheet: Worksheet, cases: Worksheet, version: str) -> dict[str, Any]:
     rows = _rows(sheet)
-    columns, rules = _header(rows, "column", sheet.title), _header(rows, "rule", sheet.title)
+    columns, rules = (
+        _header(rows, "column", sheet.title),
+        _header(rows, "rule", sheet.title),
+    )
     sides: dict[str, dict[str, Any]] = {"input": {}, "output": {}}
     for row in rows[columns + 1 : rules]:
         if row[0] not in sides:
             if row[0]:
-                raise PolicyError(f"column is an {row[0]!r}", where=sheet.title, expected="input or output")
+                raise PolicyError(
+                    f"column is an {row[0]!r}",
+                    where=sheet.title,
+                    expected="input or output",
+                )
             continue
-        entry = {key: _plain(value) for key, value in zip(_COLUMN, row[2:], strict=False) if value not in (None, "")}
+        entry = {
+            key: _plain(value)
+            for key, value in zip(_COLUMN, row[2:], strict=False)
+            if value not in (None, "")
+        }
         if "values" in entry:
             entry["values"] = [text.strip() for text in str(entry["values"]).split(",")]
         sides[str(row[0])][str(row[1])] = entry
     names = [str(name) for name in rows[rules][1:] if name not in (None, "")]
     found = [_read_rule(row, names, sides) for row in rows[rules + 1 :] if row[0]]
     table = {"inputs": sides["input"], "outputs": sides["output"], "rules": found}
-    return {**_read_about(rows, version), **table, "cases": _read_cases(cases, sides["input"])}
+    return {
+        **_read_about(rows, version),
+        **table,
+        "cases": _read_cases(cases, sides["input"]),
+    }
 
 
-def _read_rule(row: Sequence[Any], names: Sequence[str], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _read_rule(
+    row: Sequence[Any], names: Sequence[str], sides: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     cells = dict(zip(names, row[1:], strict=False))
-    when = {name: _cell(cells[name]) for name in names if name in sides["input"] and _cell(cells[name]) != "-"}
+    when = {
+        name: _cell(cells[name])
+        for name in names
+        if name in sides["input"] and _cell(cells[name]) != "-"
+    }
     then = {name: _plain(cells[name]) for name in names if name in sides["output"]}
     unknown = sorted(set(names) - {*sides["input"], *sides["output"], "because", "zh"})
     if unknown:
-        raise PolicyError(f"unknown column {unknown}", where=f"row {row[0]}", expected="a column named above")
-    rule = {"id": str(row[0]), "when": when, "then": then, "because": str(cells.get("because") or "")}
+        raise PolicyError(
+            f"unknown column {unknown}",
+            where=f"row {row[0]}",
+            expected="a column named above",
+        )
+    rule = {
+        "id": str(row[0]),
+        "when": when,
+        "then": then,
+        "because": str(cells.get("because") or ""),
+    }
     return {**rule, "zh": str(cells["zh"])} if cells.get("zh") else rule
 
 
@@ -192,12 +263,29 @@ def _read_cases(sheet: Worksheet, inputs: Mapping[str, Any]) -> list[dict[str, A
     head, *rows = _rows(sheet)
     cases = []
     for row in rows:
-        given = {str(name): _plain(value) for name, value in zip(head, row, strict=True) if value is not None}
-        out = {name[3:]: value for name, value in given.items() if name.startswith("-> ")}
+        given = {
+            str(name): _plain(value)
+            for name, value in zip(head, row, strict=True)
+            if value is not None
+        }
+        out = {
+            name[3:]: value for name, value in given.items() if name.startswith("-> ")
+        }
         if "-> fired" in head:
-            out["fired"] = [text for text in str(out.get("fired") or "").replace(" ", "").split(",") if text]
+            out["fired"] = [
+                text
+                for text in str(out.get("fired") or "").replace(" ", "").split(",")
+                if text
+            ]
         if given:
-            cases.append({"in": {name: value for name, value in given.items() if name in inputs}, "out": out})
+            cases.append(
+                {
+                    "in": {
+                        name: value for name, value in given.items() if name in inputs
+                    },
+                    "out": out,
+                }
+            )
     return cases
 
 
@@ -209,7 +297,11 @@ def _header(rows: Sequence[Sequence[Any]], first: str, sheet: str) -> int:
     for place, row in enumerate(rows):
         if row and row[0] == first:
             return place
-    raise PolicyError(f"no row begins with {first!r}", where=f"sheet {sheet}", expected="the layout of the export")
+    raise PolicyError(
+        f"no row begins with {first!r}",
+        where=f"sheet {sheet}",
+        expected="the layout of the export",
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -28,7 +28,9 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/decisions"): frozenset({"application", "credit_manager", "admin"}),
     ("POST", "/decisions/batch"): frozenset({"application", "credit_manager", "admin"}),
     ("POST", "/orders/check"): frozenset({"application", "credit_manager", "admin"}),
-    ("POST", "/scores"): frozenset({"application", "modeler", "credit_manager", "admin"}),
+    ("POST", "/scores"): frozenset(
+        {"application", "modeler", "credit_manager", "admin"}
+    ),
     ("GET", "/decisions/{decision_id}"): frozenset({"application", *_PEOPLE}),
     ("GET", "/decisions/{decision_id}/proof"): frozenset({"application", *_PEOPLE}),
     ("GET", "/decisions/{decision_id}/notice"): frozenset({"application", *_PEOPLE}),
@@ -120,24 +122,40 @@ class Gate:
             self._take(caller)
             self.quota.take(caller.key_id, caller.per_day)
         except (AccessError, AuthorityError, RateError) as error:
-            status = 401 if isinstance(error, AccessError) else 403 if isinstance(error, AuthorityError) else 429
-            self.denials.note(Denied(caller.key_id if caller else "", method, path, status))
+            status = (
+                401
+                if isinstance(error, AccessError)
+                else 403
+                if isinstance(error, AuthorityError)
+                else 429
+            )
+            self.denials.note(
+                Denied(caller.key_id if caller else "", method, path, status)
+            )
             raise
         except sa.exc.SQLAlchemyError as error:
-            raise RecordError(f"keys cannot be read ({type(error).__name__})", do="check the database") from None
+            raise RecordError(
+                f"keys cannot be read ({type(error).__name__})", do="check the database"
+            ) from None
         return caller
 
     def _require_role(self, caller: Caller, method: str, path: str) -> None:
         if caller.role not in ALLOWED.get((method, path), frozenset()):
             expected = f"one of {sorted(ALLOWED.get((method, path), ()))}"
-            raise AuthorityError(f"a key of role {caller.role} may not call it", where=path, expected=expected)
+            raise AuthorityError(
+                f"a key of role {caller.role} may not call it",
+                where=path,
+                expected=expected,
+            )
 
     def _caller(self, authorization: str | None) -> Caller:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             do = "send the header Authorization: Bearer KEY; `obligor keys create` makes one"
             raise AccessError("no key", where="Authorization", do=do)
-        if self.admin_key and hmac.compare_digest(token.encode(), self.admin_key.encode()):
+        if self.admin_key and hmac.compare_digest(
+            token.encode(), self.admin_key.encode()
+        ):
             return Caller("environment", "environment", "admin", 1_000_000)
         if self.tokens and token.count(".") == 2:
             return self._of_token(self.tokens, token)
@@ -148,7 +166,11 @@ class Gate:
                 self._known.clear()
             self._known[digest] = seen = (now, find_key(self.engine, token))
         if seen[1] is None:
-            raise AccessError("the key is not known, or was revoked", where="Authorization", do="ask for a new one")
+            raise AccessError(
+                "the key is not known, or was revoked",
+                where="Authorization",
+                do="ask for a new one",
+            )
         return seen[1]
 
     def _of_token(self, tokens: TokenCheck, token: str) -> Caller:
@@ -156,10 +178,23 @@ class Gate:
         claims = tokens.claims(token)
         roles = [role for role in ROLES if role in tokens.roles(claims)]
         if not roles:
-            raise AuthorityError("the token names no role of ours", where=tokens.role_claim, expected=str(ROLES))
+            raise AuthorityError(
+                "the token names no role of ours",
+                where=tokens.role_claim,
+                expected=str(ROLES),
+            )
         subject = str(claims["sub"])
-        person = None if roles[-1] == "application" else str(claims.get("name") or subject)
-        return Caller(f"oidc {subject}"[:64], subject[:128], roles[-1], 1000, person, claims.get("obligor_authority"))
+        person = (
+            None if roles[-1] == "application" else str(claims.get("name") or subject)
+        )
+        return Caller(
+            f"oidc {subject}"[:64],
+            subject[:128],
+            roles[-1],
+            1000,
+            person,
+            claims.get("obligor_authority"),
+        )
 
     def _take(self, caller: Caller) -> None:
         """Take one of the tokens that come in at the key's rate; as many as come in a second may be saved."""
@@ -168,19 +203,38 @@ class Gate:
         bucket.tokens = min(rate, bucket.tokens + (now - bucket.at) * rate)
         bucket.at = now
         if bucket.tokens < 1:
-            raise RateError(f"more than {caller.per_second} calls a second", (1 - bucket.tokens) / rate)
+            raise RateError(
+                f"more than {caller.per_second} calls a second",
+                (1 - bucket.tokens) / rate,
+            )
         bucket.tokens -= 1
 
 
 def create_key(
-    engine: sa.Engine, name: str, role: str, at: datetime, random: Random, *, per_second: int = 1000,
-    per_day: int | None = None, person: str | None = None, authority: str | None = None,
-) -> str:  # fmt: skip
+    engine: sa.Engine,
+    name: str,
+    role: str,
+    at: datetime,
+    random: Random,
+    *,
+    per_second: int = 1000,
+    per_day: int | None = None,
+    person: str | None = None,
+    authority: str | None = None,
+) -> str:
     """Make a key and return it: it is shown this once, and only its hash is kept."""
     key_id, secret = random(6).hex(), random(32).hex()
-    row = {"key_id": key_id, "name": name, "role": role, "secret_sha256": sha256(secret.encode()).hexdigest(),
-           "per_second": per_second, "per_day": per_day, "person": person, "authority": authority,
-           "created_at": at}  # fmt: skip
+    row = {
+        "key_id": key_id,
+        "name": name,
+        "role": role,
+        "secret_sha256": sha256(secret.encode()).hexdigest(),
+        "per_second": per_second,
+        "per_day": per_day,
+        "person": person,
+        "authority": authority,
+        "created_at": at,
+    }
     with engine.begin() as connection:
         connection.execute(API_KEYS.insert().values(row))
     return f"{_PREFIX}_{key_id}_{secret}"
@@ -196,8 +250,15 @@ def revoke_key(engine: sa.Engine, key_id: str, at: datetime) -> None:
     """
     with engine.begin() as connection:
         meant = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
-        if connection.execute(API_KEYS.update().where(meant).values(revoked_at=at)).rowcount != 1:
-            raise RecordError(f"no key {key_id!r}", where="keys", do="`obligor keys list` shows them")
+        if (
+            connection.execute(
+                API_KEYS.update().where(meant).values(revoked_at=at)
+            ).rowcount
+            != 1
+        ):
+            raise RecordError(
+                f"no key {key_id!r}", where="keys", do="`obligor keys list` shows them"
+            )
 
 
 def list_keys(engine: sa.Engine) -> list[dict[str, object]]:
@@ -215,9 +276,19 @@ def find_key(engine: sa.Engine, token: str) -> Caller | None:
     if prefix != _PREFIX or not secret:
         return None
     with engine.connect() as connection:
-        query = sa.select(API_KEYS).where(API_KEYS.c.key_id == key_id, API_KEYS.c.revoked_at.is_(None))
+        query = sa.select(API_KEYS).where(
+            API_KEYS.c.key_id == key_id, API_KEYS.c.revoked_at.is_(None)
+        )
         row = connection.execute(query).first()
     given = sha256(secret.encode()).hexdigest()
     if row is None or not hmac.compare_digest(given, row.secret_sha256):
         return None
-    return Caller(row.key_id, row.name, row.role, row.per_second, row.person, row.authority, row.per_day)
+    return Caller(
+        row.key_id,
+        row.name,
+        row.role,
+        row.per_second,
+        row.person,
+        row.authority,
+        row.per_day,
+    )

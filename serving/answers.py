@@ -46,13 +46,17 @@ class Known:
 
     def reporting(self, amount: Decimal, currency: str) -> Decimal:
         """Return an amount in the reporting currency, at the last rate known."""
-        rate = rates_on(self.account.account, currency, np.array([day_number(self.account.as_of)]))[0]
+        rate = rates_on(
+            self.account.account, currency, np.array([day_number(self.account.as_of)])
+        )[0]
         return round_money(amount * Decimal(str(float(rate))), self.currency)
 
     def order(self, asked: OrderBody) -> Order:
         """Return an order in the reporting currency."""
         deliver_on = asked.deliver_on or self.account.as_of
-        return Order(self.reporting(asked.amount, asked.currency), deliver_on, asked.is_prepaid)
+        return Order(
+            self.reporting(asked.amount, asked.currency), deliver_on, asked.is_prepaid
+        )
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,20 @@ class Scored:
 
     def pds(self) -> dict[str, Any]:
         """Return what an answer says of the PD: over 12 months with its 95% interval, and earlier."""
-        return {"pd_12m": self.pd_12m, "pd_12m_interval": list(self.interval_12m), "pd_3m": self.pd_3m,
-                "pd_6m": self.pd_6m}  # fmt: skip
+        return {
+            "pd_12m": self.pd_12m,
+            "pd_12m_interval": list(self.interval_12m),
+            "pd_3m": self.pd_3m,
+            "pd_6m": self.pd_6m,
+        }
 
     def facts(self, known: Known) -> Facts:
         """Return what the rules are asked about."""
         asked, account, request = known.request.request, known.account.account, None
         if asked is not None:
-            request = Request(known.reporting(asked.amount, asked.currency), asked.terms_days)
+            request = Request(
+                known.reporting(asked.amount, asked.currency), asked.terms_days
+            )
         features, file = dict(zip(NAMES, self.values, strict=True)), known.request.file
         return Facts(
             self.pd_12m,
@@ -111,7 +121,12 @@ def entry_of(
     recorded_at: datetime,
 ) -> Entry:
     """Return the entry of a decision; its `body` is the exact text of the answer."""
-    known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
+    known, scored, decision, rulebook = (
+        one.known,
+        one.scored,
+        one.decision,
+        one.rulebook,
+    )
     as_of, currency = known.account.as_of, known.currency
     answer = {
         "decision_id": decision_id,
@@ -122,7 +137,11 @@ def entry_of(
         **scored.pds(),
         **_decided(decision),
         "reasons": principal_reasons(
-            decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
+            decision.reasons,
+            scored.values,
+            scored.contributions,
+            champion.model.reference,
+            currency,
         ),
         "counterfactuals": counterfactuals,
         "explanation": explanation(champion, scored),
@@ -132,7 +151,16 @@ def entry_of(
         "features": one.facts.features,  # NaN is written as null
         "ledger": {"source": known.source, "observed_until": known.observed_until},
     }
-    return _entry(one, "decision", decision.outcome, champion, decision_id, recorded_at, known.request, answer)
+    return _entry(
+        one,
+        "decision",
+        decision.outcome,
+        champion,
+        decision_id,
+        recorded_at,
+        known.request,
+        answer,
+    )
 
 
 def order_entry_of(
@@ -145,16 +173,33 @@ def order_entry_of(
     recorded_at: datetime,
 ) -> Entry:
     """Return the entry of an order check."""
-    known, scored, decision, rulebook = one.known, one.scored, one.decision, one.rulebook
+    known, scored, decision, rulebook = (
+        one.known,
+        one.scored,
+        one.decision,
+        one.rulebook,
+    )
     as_of, currency = known.account.as_of, known.currency
     decided = _decided(decision)
     reasons = principal_reasons(
-        decision.reasons, scored.values, scored.contributions, champion.model.reference, currency
+        decision.reasons,
+        scored.values,
+        scored.contributions,
+        champion.model.reference,
+        currency,
     )
     floor = None
     if not order.is_prepaid:
         pd_12m = Decimal(str(scored.pd_12m))
-        floor = floor_of(order.amount, decision.position, decision.terms, pd_12m, decision.capital, currency, rulebook)
+        floor = floor_of(
+            order.amount,
+            decision.position,
+            decision.terms,
+            pd_12m,
+            decision.capital,
+            currency,
+            rulebook,
+        )
     answer = {
         "decision_id": decision_id,
         "kind": "order",
@@ -166,16 +211,26 @@ def order_entry_of(
         "exposure": {"amount": check.exposure, "currency": currency},
         "room": {"amount": check.room, "currency": currency},
         "blocks": [
-            {"code": block.fired, "text": block.because, "text_zh": block.because_zh, **block.outputs}
+            {
+                "code": block.fired,
+                "text": block.because,
+                "text_zh": block.because_zh,
+                **block.outputs,
+            }
             for block in check.blocks
         ],
         "authority": check.authority.outputs,
-        "releases": [{**vars(release), "currency": currency} for release in check.releases],
+        "releases": [
+            {**vars(release), "currency": currency} for release in check.releases
+        ],
         "price_floor": floor,
         "customer": {
             "outcome": decision.outcome,
             **scored.pds(),
-            **{name: decided[name] for name in ("grade", "customer_class", "limit", "terms")},
+            **{
+                name: decided[name]
+                for name in ("grade", "customer_class", "limit", "terms")
+            },
             "reasons": reasons,
         },
         "rules": [*decision.trace, *check.blocks, check.authority],
@@ -184,7 +239,9 @@ def order_entry_of(
         "features": one.facts.features,
         "ledger": {"source": known.source, "observed_until": known.observed_until},
     }
-    return _entry(one, "order", check.outcome, champion, decision_id, recorded_at, asked, answer)
+    return _entry(
+        one, "order", check.outcome, champion, decision_id, recorded_at, asked, answer
+    )
 
 
 def _entry(
@@ -197,7 +254,11 @@ def _entry(
     request: BaseModel,
     answer: Mapping[str, Any],
 ) -> Entry:
-    asked, decision, currency = request.model_dump_json(), one.decision, one.known.currency
+    asked, decision, currency = (
+        request.model_dump_json(),
+        one.decision,
+        one.known.currency,
+    )
     return Entry(
         decision_id=decision_id,
         kind=kind,
@@ -224,11 +285,13 @@ def _entry(
 def inputs_of(known: Known) -> bytes:
     """Return what was known of the customer, as `known_of` reads it: a decision can be made again from this alone."""
     account = known.account.account
-    head = orjson.dumps({
-        "source": known.source,
-        "observed_until": known.observed_until,
-        "rates": {code: rates.tolist() for code, rates in account.rates.items()},
-    })  # fmt: skip
+    head = orjson.dumps(
+        {
+            "source": known.source,
+            "observed_until": known.observed_until,
+            "rates": {code: rates.tolist() for code, rates in account.rates.items()},
+        }
+    )
     return len(head).to_bytes(4, "big") + head + account.packed()
 
 
@@ -236,21 +299,33 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> Known:
     """Return what was known when a decision was made, from what `inputs_of` kept."""
     size = int.from_bytes(inputs[:4], "big")
     head, account = orjson.loads(inputs[4 : 4 + size]), unpacked(inputs[4 + size :])
-    rates = {code: np.array(found, dtype=np.float64).reshape(3, -1) for code, found in head["rates"].items()}
+    rates = {
+        code: np.array(found, dtype=np.float64).reshape(3, -1)
+        for code, found in head["rates"].items()
+    }
     until = head["observed_until"] and date.fromisoformat(head["observed_until"])
-    return Known(request, KnownAccount(replace(account, rates=rates), as_of), head["source"], until)
+    return Known(
+        request,
+        KnownAccount(replace(account, rates=rates), as_of),
+        head["source"],
+        until,
+    )
 
 
 def score_answer(champion: Champion, scored: Scored) -> bytes:
     """Return the answer to ready-made features as JSON."""
     baseline, encoding = champion.model.reference, champion.model.encoding
     told = scored.values, scored.contributions, baseline
-    return orjson.dumps({
-        **scored.pds(),
-        "reasons": column_reasons(*told, encoding) if encoding else principal_reasons((), *told),
-        "explanation": explanation(champion, scored),
-        "model": model_of(champion),
-    })  # fmt: skip
+    return orjson.dumps(
+        {
+            **scored.pds(),
+            "reasons": column_reasons(*told, encoding)
+            if encoding
+            else principal_reasons((), *told),
+            "explanation": explanation(champion, scored),
+            "model": model_of(champion),
+        }
+    )
 
 
 def explanation(champion: Champion, scored: Scored) -> dict[str, Any]:
@@ -258,7 +333,9 @@ def explanation(champion: Champion, scored: Scored) -> dict[str, Any]:
     baseline = champion.model.reference
     return {
         "base": champion.model.base,
-        "contributions": dict(zip(champion.model.features, scored.contributions, strict=True)),
+        "contributions": dict(
+            zip(champion.model.features, scored.contributions, strict=True)
+        ),
         "margin": scored.margin,
         "calibration": champion.calibration,
         "baseline": {"population": baseline.population, "n": baseline.n},
@@ -280,7 +357,10 @@ def _decided(decision: Decision) -> dict[str, Any]:
     collection = decision.collection and {
         "stage": decision.collection.stage,
         "channel": decision.collection.channel,
-        "value_per_minute": {"amount": decision.collection.value_per_minute, "currency": currency},
+        "value_per_minute": {
+            "amount": decision.collection.value_per_minute,
+            "currency": currency,
+        },
         "because": decision.collection.because,
         "because_zh": decision.collection.because_zh,
     }

@@ -62,7 +62,11 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         _route("/decisions/{decision_id}/proof", _get_proof, methods=["GET"]),
         _route("/decisions/{decision_id}/notice", _get_notice, methods=["GET"]),
         _route("/decisions/{decision_id}/replay", _post_replay, methods=["POST"]),
-        _route("/customers/{customer_id}/decisions", _get_customer_decisions, methods=["GET"]),
+        _route(
+            "/customers/{customer_id}/decisions",
+            _get_customer_decisions,
+            methods=["GET"],
+        ),
         _route("/customers/{customer_id}/warnings", _get_warnings, methods=["GET"]),
         _route("/cases", _get_cases, methods=["GET"]),
         _route("/cases/{case_id}", _get_case, methods=["GET"]),
@@ -74,7 +78,11 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
         _route("/policy/simulations", _post_simulation, methods=["POST"]),
         _route("/openapi.json", _get_openapi, methods=["GET"]),
         _route("/metrics", _get_metrics, methods=["GET"]),
-        Route("/{path:path}", _nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+        Route(
+            "/{path:path}",
+            _nowhere,
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        ),
     ]
     app = Starlette(
         routes=routes,
@@ -96,7 +104,11 @@ def use_engine(app: Starlette, engine: Engine, gate: Gate | None = None) -> None
     app.state.engine, app.state.desk, app.state.gate = engine, Desk(engine), gate
 
 
-def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: Sequence[str]) -> Route:
+def _route(
+    path: str,
+    endpoint: Callable[[Request], Awaitable[Response]],
+    methods: Sequence[str],
+) -> Route:
     """A route that lets in only those who may call it, before it looks at what they send."""
 
     @wraps(endpoint)
@@ -104,15 +116,21 @@ def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], method
         gate: Gate | None = request.app.state.gate
         request.state.caller = None
         if gate:
-            request.state.caller = gate.admit(request.method, path, request.headers.get("authorization"))
+            request.state.caller = gate.admit(
+                request.method, path, request.headers.get("authorization")
+            )
         return await endpoint(request)
 
     return Route(path, admitted, methods=methods)
 
 
-async def _in_thread(request: Request, work: Callable[..., Answer], *arguments: Any) -> Answer:
+async def _in_thread(
+    request: Request, work: Callable[..., Answer], *arguments: Any
+) -> Answer:
     """Run what waits for the disk, or computes for long."""
-    return await anyio.to_thread.run_sync(work, *arguments, limiter=request.app.state.limiter)
+    return await anyio.to_thread.run_sync(
+        work, *arguments, limiter=request.app.state.limiter
+    )
 
 
 async def _post_decision(request: Request) -> Response:
@@ -129,24 +147,48 @@ async def _post_batch(request: Request) -> Response:
     keys = [f"{key}/{place}" if key else None for place in range(len(asked))]
     answers = list[Recorded | ObligorError]()
     for start in range(0, len(asked), MOST_AT_ONCE):
-        answers += await _decided(request, asked[start : start + MOST_AT_ONCE], keys[start : start + MOST_AT_ONCE])
-    return _json(f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}')
+        answers += await _decided(
+            request,
+            asked[start : start + MOST_AT_ONCE],
+            keys[start : start + MOST_AT_ONCE],
+        )
+    return _json(
+        f'{{"decisions":[{",".join(_batch_item(answer) for answer in answers)}]}}'
+    )
 
 
 async def _post_score(request: Request) -> Response:
-    return _json(_engine(request).score(_parsed(questions.ScoreRequest, await _json_body(request))))
+    return _json(
+        _engine(request).score(
+            _parsed(questions.ScoreRequest, await _json_body(request))
+        )
+    )
 
 
 async def _post_order(request: Request) -> Response:
     asked = _parsed(questions.OrderRequest, await _json_body(request))
-    return _recorded(await _in_thread(request, _engine(request).check_order, asked, _key(request), _maker(request)))
+    return _recorded(
+        await _in_thread(
+            request, _engine(request).check_order, asked, _key(request), _maker(request)
+        )
+    )
 
 
 async def _decided(
-    request: Request, asked: Sequence[questions.DecisionRequest], keys: Sequence[str | None]
+    request: Request,
+    asked: Sequence[questions.DecisionRequest],
+    keys: Sequence[str | None],
 ) -> list[Recorded | ObligorError]:
-    if any(question.ledger for question in asked):  # may have thousands of rows: others must not wait for it
-        return await _in_thread(request, _engine(request).decide_all, asked, keys, [_maker(request)] * len(keys))
+    if any(
+        question.ledger for question in asked
+    ):  # may have thousands of rows: others must not wait for it
+        return await _in_thread(
+            request,
+            _engine(request).decide_all,
+            asked,
+            keys,
+            [_maker(request)] * len(keys),
+        )
     desk: Desk = request.app.state.desk
     return await desk.answers(asked, keys, _maker(request))
 
@@ -160,41 +202,73 @@ def _batch_item(answer: Recorded | ObligorError) -> str:
 
 
 async def _get_decision(request: Request) -> Response:
-    return _recorded(await _in_thread(request, _engine(request).stored, await _own(request, "decision_id")))
+    return _recorded(
+        await _in_thread(
+            request, _engine(request).stored, await _own(request, "decision_id")
+        )
+    )
 
 
 async def _get_proof(request: Request) -> Response:
-    proof = await _in_thread(request, _engine(request).notary.proof, await _own(request, "decision_id"))
+    proof = await _in_thread(
+        request, _engine(request).notary.proof, await _own(request, "decision_id")
+    )
     return _json(orjson.dumps(proof))
 
 
 async def _get_notice(request: Request) -> Response:
     asked = _parsed(questions.NoticeQuery, orjson.dumps(dict(request.query_params)))
-    kept = await _in_thread(request, _engine(request).record.kept, await _own(request, "decision_id"))
+    kept = await _in_thread(
+        request, _engine(request).record.kept, await _own(request, "decision_id")
+    )
     said = notice(kept, asked.lang, asked.kind, asked.format == "html")
     return _json(said, media="text/html" if asked.format == "html" else "text/plain")
 
 
 async def _post_replay(request: Request) -> Response:
-    found = await _in_thread(request, replay, request.path_params["decision_id"], _engine(request))
-    return _json(orjson.dumps({"decision_id": found.decision_id, "is_equal": found.is_equal,
-                               "differences": found.differences}))  # fmt: skip
+    found = await _in_thread(
+        request, replay, request.path_params["decision_id"], _engine(request)
+    )
+    return _json(
+        orjson.dumps(
+            {
+                "decision_id": found.decision_id,
+                "is_equal": found.is_equal,
+                "differences": found.differences,
+            }
+        )
+    )
 
 
 async def _get_in_force(request: Request) -> Response:
-    asked, engine = _parsed(questions.InForceQuery, orjson.dumps(dict(request.query_params))), _engine(request)
-    return _json(await _in_thread(request, in_force_answer, asked.at, engine.champions.store, engine.rules))
+    asked, engine = (
+        _parsed(questions.InForceQuery, orjson.dumps(dict(request.query_params))),
+        _engine(request),
+    )
+    return _json(
+        await _in_thread(
+            request, in_force_answer, asked.at, engine.champions.store, engine.rules
+        )
+    )
 
 
 async def _get_customer_decisions(request: Request) -> Response:
     customer_id = request.path_params["customer_id"]
-    bodies = await _in_thread(request, _engine(request).record.bodies_of_customer, customer_id)
-    return _json(f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}')
+    bodies = await _in_thread(
+        request, _engine(request).record.bodies_of_customer, customer_id
+    )
+    return _json(
+        f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}'
+    )
 
 
 async def _get_warnings(request: Request) -> Response:
     engine, customer_id = _engine(request), request.path_params["customer_id"]
-    return _json(await _in_thread(request, warnings_about, customer_id, engine.record, engine.rulebooks))
+    return _json(
+        await _in_thread(
+            request, warnings_about, customer_id, engine.record, engine.rulebooks
+        )
+    )
 
 
 async def _get_cases(request: Request) -> Response:
@@ -202,18 +276,33 @@ async def _get_cases(request: Request) -> Response:
 
 
 async def _get_case(request: Request) -> Response:
-    return _json(await _in_thread(request, case_answer, await _own(request, "case_id"), _engine(request)))
+    return _json(
+        await _in_thread(
+            request, case_answer, await _own(request, "case_id"), _engine(request)
+        )
+    )
 
 
 async def _post_resolution(request: Request) -> Response:
-    asked, case_id = _parsed(questions.ResolutionRequest, await _json_body(request)), request.path_params["case_id"]
+    asked, case_id = (
+        _parsed(questions.ResolutionRequest, await _json_body(request)),
+        request.path_params["case_id"],
+    )
     _require_person(request, asked.by, asked.role)
-    return _json(await _in_thread(request, resolve_case, case_id, asked, _engine(request), _maker(request)))
+    return _json(
+        await _in_thread(
+            request, resolve_case, case_id, asked, _engine(request), _maker(request)
+        )
+    )
 
 
 async def _post_reevaluation(request: Request) -> Response:
     case_id = request.path_params["case_id"]
-    return _json(await _in_thread(request, reevaluate_case, case_id, _engine(request), _maker(request)))
+    return _json(
+        await _in_thread(
+            request, reevaluate_case, case_id, _engine(request), _maker(request)
+        )
+    )
 
 
 async def _get_worklist(request: Request) -> Response:
@@ -224,7 +313,16 @@ async def _get_worklist(request: Request) -> Response:
 async def _post_contact(request: Request) -> Response:
     asked = _parsed(questions.ContactRequest, await _json_body(request))
     _require_person(request, asked.by)
-    return _recorded(await _in_thread(request, record_contact, asked, _key(request), _engine(request), _maker(request)))
+    return _recorded(
+        await _in_thread(
+            request,
+            record_contact,
+            asked,
+            _key(request),
+            _engine(request),
+            _maker(request),
+        )
+    )
 
 
 async def _post_simulation(request: Request) -> Response:
@@ -243,9 +341,16 @@ async def _get_metrics(request: Request) -> Response:
 async def _nowhere(request: Request) -> Response:
     """BentoML would answer an unknown path with plain text: a problem is ours to give."""
     for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
+        if (
+            isinstance(route, Route)
+            and route.matches(request.scope)[0] == Match.PARTIAL
+        ):
             allowed = ", ".join(sorted(route.methods or ()))
-            raise HTTPException(405, f"{request.method} is not allowed; expected {allowed}", {"Allow": allowed})
+            raise HTTPException(
+                405,
+                f"{request.method} is not allowed; expected {allowed}",
+                {"Allow": allowed},
+            )
     raise HTTPException(404, "no such path; /v1/openapi.json lists them")
 
 
@@ -257,7 +362,9 @@ def _engine(request: Request) -> Engine:
 async def _json_body(request: Request) -> bytes:
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media != "application/json":
-        raise HTTPException(415, f"content type {media or 'none'!r}; expected application/json")
+        raise HTTPException(
+            415, f"content type {media or 'none'!r}; expected application/json"
+        )
     return await request.body()
 
 
@@ -267,10 +374,18 @@ def _parsed(shape: type[Shape], body: bytes) -> Shape:
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        first = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )[0]
+        where = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}"
+            for part in first["loc"]
+        ).lstrip(".")
         raise SchemaError(
-            first["msg"], where=where or "body", expected="what /v1/openapi.json says", do="correct the field"
+            first["msg"],
+            where=where or "body",
+            expected="what /v1/openapi.json says",
+            do="correct the field",
         ) from None
 
 
@@ -279,7 +394,9 @@ def _require_plain(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_unique, parse_constant=_no_number)
     except RecursionError:
-        raise SchemaError("is nested too deeply", where="body", expected="what /v1/openapi.json says") from None
+        raise SchemaError(
+            "is nested too deeply", where="body", expected="what /v1/openapi.json says"
+        ) from None
     except SchemaError:
         raise
     except ValueError:
@@ -288,21 +405,33 @@ def _require_plain(body: bytes) -> None:
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise SchemaError("a name is given twice", where="body", expected="each name once in an object")
+        raise SchemaError(
+            "a name is given twice",
+            where="body",
+            expected="each name once in an object",
+        )
 
 
 def _no_number(name: str) -> None:
-    raise SchemaError("is no number in JSON", where="body", expected="a finite number or null")
+    raise SchemaError(
+        "is no number in JSON", where="body", expected="a finite number or null"
+    )
 
 
 def _key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+    if key is not None and not (
+        0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()
+    ):
         raise SchemaError(
-            "unusable key", where="Idempotency-Key", expected=f"1 to {LONGEST_KEY} printable ASCII characters"
+            "unusable key",
+            where="Idempotency-Key",
+            expected=f"1 to {LONGEST_KEY} printable ASCII characters",
         )
     caller: Caller | None = request.state.caller
-    return f"{caller.name} {key}" if caller and key else key  # keys of two callers are two keys
+    return (
+        f"{caller.name} {key}" if caller and key else key
+    )  # keys of two callers are two keys
 
 
 def _maker(request: Request) -> str | None:
@@ -318,7 +447,9 @@ async def _own(request: Request, name: str) -> str:
         row = await _in_thread(request, _engine(request).record.row, entry_id)
         if row.made_by != caller.name:
             route = request.scope["path"].replace(entry_id, f"{{{name}}}")
-            request.app.state.gate.denials.note(Denied(caller.key_id, request.method, route, 404))
+            request.app.state.gate.denials.note(
+                Denied(caller.key_id, request.method, route, 404)
+            )
             raise UnknownDecisionError(f"no decision {entry_id!r}", where=name)
     return entry_id
 
@@ -327,12 +458,22 @@ def _require_person(request: Request, by: str, role: str | None = None) -> None:
     """A key that is bound to a person speaks for that person only, with that person's authority."""
     caller: Caller | None = request.state.caller
     if caller and caller.person and caller.person != by:
-        raise AuthorityError("the key is another person's", where="by", expected="the person the key is bound to")
+        raise AuthorityError(
+            "the key is another person's",
+            where="by",
+            expected="the person the key is bound to",
+        )
     if caller and caller.person and role and caller.authority != role:
-        raise AuthorityError(f"the key's person is no {role}", where="role", expected=str(caller.authority))
+        raise AuthorityError(
+            f"the key's person is no {role}",
+            where="role",
+            expected=str(caller.authority),
+        )
 
 
-def _json(body: str | bytes, status: int = 200, media: str = "application/json") -> Response:
+def _json(
+    body: str | bytes, status: int = 200, media: str = "application/json"
+) -> Response:
     return Response(body, status_code=status, media_type=media)
 
 

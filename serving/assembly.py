@@ -30,10 +30,21 @@ from training.pd_model import SHADOW_POINTER
 log = logging.getLogger("obligor")
 
 
-def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str], random: Random) -> Engine:
+def build_engine(
+    settings: Settings,
+    now: Callable[[], datetime],
+    new_id: Callable[[], str],
+    random: Random,
+) -> Engine:
     """Put together everything a decision needs; a doubtful rulebook is told and left out."""
-    keys = [public_key(path.read_bytes(), str(path)) for path in settings.trusted if path.exists()]
-    rulebooks, refused = read_rulebooks(settings.rules, None if settings.rules == RULES else keys)
+    keys = [
+        public_key(path.read_bytes(), str(path))
+        for path in settings.trusted
+        if path.exists()
+    ]
+    rulebooks, refused = read_rulebooks(
+        settings.rules, None if settings.rules == RULES else keys
+    )
     for error in refused:
         log.error("a rulebook is refused, the last good one stays in force: %s", error)
     settings.store.mkdir(parents=True, exist_ok=True)
@@ -56,15 +67,23 @@ def build_engine(settings: Settings, now: Callable[[], datetime], new_id: Callab
 
 def build_shadow(engine: Engine, settings: Settings) -> Shadow:
     """Put together what a challenger does; it scores at the notary's steps."""
-    shadow = Shadow(engine.record, ChampionKeeper(settings.store, settings.trusted, SHADOW_POINTER), engine.now)
-    engine.notary.errands.append(lambda is_last: None if is_last else _in_shadow(shadow))
+    shadow = Shadow(
+        engine.record,
+        ChampionKeeper(settings.store, settings.trusted, SHADOW_POINTER),
+        engine.now,
+    )
+    engine.notary.errands.append(
+        lambda is_last: None if is_last else _in_shadow(shadow)
+    )
     return shadow
 
 
 def _in_shadow(shadow: Shadow) -> None:
     try:
         shadow.step()
-    except Exception as error:  # whatever is wrong with a challenger, checkpoints must go on
+    except (
+        Exception
+    ) as error:  # whatever is wrong with a challenger, checkpoints must go on
         log.error("the challenger did not score: %s", type(error).__name__)
 
 
@@ -78,8 +97,12 @@ def keep_rulebooks(rulebooks: Sequence[Rulebook], rules: Path, archive: Path) ->
 
 def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:
     """Put together who gets in; what the gate counts is put away at the notary's steps."""
-    gate = Gate(engine.record.engine, engine.now, environment.get("OBLIGOR_ADMIN_KEY"),
-                tokens=_token_check(environment, engine.now))  # fmt: skip
+    gate = Gate(
+        engine.record.engine,
+        engine.now,
+        environment.get("OBLIGOR_ADMIN_KEY"),
+        tokens=_token_check(environment, engine.now),
+    )
 
     def put_away(is_last: bool) -> None:
         gate.quota.flush()
@@ -90,9 +113,14 @@ def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:
     return gate
 
 
-def _token_check(environment: Mapping[str, str], now: Callable[[], datetime]) -> TokenCheck | None:
+def _token_check(
+    environment: Mapping[str, str], now: Callable[[], datetime]
+) -> TokenCheck | None:
     """Tokens are taken where issuer, audience and the issuer's keys are named."""
-    issuer, audience, keys = (environment.get(f"OBLIGOR_OIDC_{name}") for name in ("ISSUER", "AUDIENCE", "JWKS"))
+    issuer, audience, keys = (
+        environment.get(f"OBLIGOR_OIDC_{name}")
+        for name in ("ISSUER", "AUDIENCE", "JWKS")
+    )
     if not (issuer and audience and keys):
         return None
 
@@ -101,14 +129,28 @@ def _token_check(environment: Mapping[str, str], now: Callable[[], datetime]) ->
             return dict(httpx.get(keys, timeout=5).raise_for_status().json())
         return dict(json.loads(Path(keys).read_text(encoding="utf-8")))
 
-    return TokenCheck(issuer, audience, read_keys, now, environment.get("OBLIGOR_OIDC_ROLE_CLAIM", "obligor_role"))
+    return TokenCheck(
+        issuer,
+        audience,
+        read_keys,
+        now,
+        environment.get("OBLIGOR_OIDC_ROLE_CLAIM", "obligor_role"),
+    )
 
 
 def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
     """Return the record and the seal; keys that the environment does not give are made once, in the store."""
     keys = settings.store / "keys"
-    for name, given in (("OBLIGOR_DATA_KEY", settings.data_key), ("OBLIGOR_SIGNING_KEY", settings.signing_key)):
+    for name, given in (
+        ("OBLIGOR_DATA_KEY", settings.data_key),
+        ("OBLIGOR_SIGNING_KEY", settings.signing_key),
+    ):
         if given is None:
-            log.warning("%s is not set: a key in the store is used; set it before the record matters", name)
+            log.warning(
+                "%s is not set: a key in the store is used; set it before the record matters",
+                name,
+            )
     vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
-    return Record(settings.record_url, vault), Seal(settings.signing_key or key_file(keys / "signing.key", random))
+    return Record(settings.record_url, vault), Seal(
+        settings.signing_key or key_file(keys / "signing.key", random)
+    )

@@ -71,7 +71,10 @@ def verify(
 
 
 def _check_places(
-    tree: Tree, signed: dict[int, list[Checkpoint]], leaves: dict[str, bytes], progress: Callable[[int], None]
+    tree: Tree,
+    signed: dict[int, list[Checkpoint]],
+    leaves: dict[str, bytes],
+    progress: Callable[[int], None],
 ) -> Iterator[Finding]:
     """Work out every leaf and every signed root again; note the leaves that receipts speak of."""
     frontier, size = list[tuple[int, bytes]](), 0
@@ -87,27 +90,42 @@ def _check_places(
         _add(frontier, leaf)
         for one in signed.pop(size, ()):
             if _folded(frontier) != one.root:
-                yield Finding(f"checkpoint {size} of {one.at}", "the record up to there is not what was signed")
+                yield Finding(
+                    f"checkpoint {size} of {one.at}",
+                    "the record up to there is not what was signed",
+                )
         if size % CHUNK == 0:
             progress(size)
     for lost in sorted(signed):
-        yield Finding(f"checkpoint {lost}", f"the record ends at {size}: entries were cut off")
+        yield Finding(
+            f"checkpoint {lost}", f"the record ends at {size}: entries were cut off"
+        )
 
 
-def _check_receipts(receipts: Sequence[str], leaves: dict[str, bytes], key: Ed25519PublicKey) -> Iterator[Finding]:
+def _check_receipts(
+    receipts: Sequence[str], leaves: dict[str, bytes], key: Ed25519PublicKey
+) -> Iterator[Finding]:
     for receipt in receipts:
         version, _, rest = receipt.strip().partition(";")
         parts = rest.split(";")
         if version != "v1" or len(parts) != 4:
-            yield Finding("receipt", "cannot be read; expected v1;id;hash;key;signature")
+            yield Finding(
+                "receipt", "cannot be read; expected v1;id;hash;key;signature"
+            )
             continue
         entry_id, leaf, _, signature = parts
-        if not holds(key, bytes.fromhex(signature), receipt_text(entry_id, bytes.fromhex(leaf))):
+        if not holds(
+            key, bytes.fromhex(signature), receipt_text(entry_id, bytes.fromhex(leaf))
+        ):
             yield Finding(f"receipt of {entry_id}", "the signature does not hold")
         elif not leaves.get(entry_id):
-            yield Finding(f"receipt of {entry_id}", "the record has no such entry any more")
+            yield Finding(
+                f"receipt of {entry_id}", "the record has no such entry any more"
+            )
         elif leaves[entry_id].hex() != leaf:
-            yield Finding(f"receipt of {entry_id}", "the entry is not what was answered")
+            yield Finding(
+                f"receipt of {entry_id}", "the entry is not what was answered"
+            )
 
 
 def _add(frontier: list[tuple[int, bytes]], leaf: bytes) -> None:
@@ -153,7 +171,11 @@ def computed(entry_id: str, engine: Engine) -> Kept:
     """
     kept = engine.record.kept(entry_id)
     if kept.kind not in ("decision", "order"):
-        raise SchemaError(f"a {kept.kind} is not computed", where="decision_id", expected="a decision or order check")
+        raise SchemaError(
+            f"a {kept.kind} is not computed",
+            where="decision_id",
+            expected="a decision or order check",
+        )
     return kept
 
 
@@ -169,22 +191,35 @@ def replay(entry_id: str, engine: Engine) -> Replay:
     again = _made_again(kept, engine)
     if again == kept.body:
         return Replay(entry_id, ())
-    return Replay(entry_id, tuple(differences(orjson.loads(kept.body), orjson.loads(again))) or ("the text",))
+    return Replay(
+        entry_id,
+        tuple(differences(orjson.loads(kept.body), orjson.loads(again)))
+        or ("the text",),
+    )
 
 
 def _made_again(kept: Kept, engine: Engine) -> str:
     answer = orjson.loads(kept.body)
-    champion = engine.champions.of(answer["model"]["sha256"], answer["model"]["version"])
+    champion = engine.champions.of(
+        answer["model"]["sha256"], answer["model"]["version"]
+    )
     rulebook = engine.rulebook(answer["policy"]["sha256"])
-    as_of, at = date.fromisoformat(answer["as_of"]), datetime.fromisoformat(answer["recorded_at"])
+    as_of, at = (
+        date.fromisoformat(answer["as_of"]),
+        datetime.fromisoformat(answer["recorded_at"]),
+    )
     inputs = engine.record.inputs_of(kept.entry_id)
     if kept.kind == "decision":
         request = DecisionRequest.model_validate_json(kept.request)
-        one = engine.decided_again(known_of(request, as_of, inputs), champion.model, rulebook)
+        one = engine.decided_again(
+            known_of(request, as_of, inputs), champion.model, rulebook
+        )
         (acts,) = engine.acts([one], champion.model)
         return entry_of(one, acts, champion, kept.entry_id, at).body
     asked = OrderRequest.model_validate_json(kept.request)
-    one = engine.decided_again(known_of(asked.question(), as_of, inputs), champion.model, rulebook)
+    one = engine.decided_again(
+        known_of(asked.question(), as_of, inputs), champion.model, rulebook
+    )
     return engine.order_entry(one, asked, champion, kept.entry_id, at).body
 
 
@@ -192,7 +227,9 @@ def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
     """Give every place where two answers differ, with both values."""
     if isinstance(was, dict) and isinstance(now, dict):
         for name in [*was, *(name for name in now if name not in was)]:
-            yield from differences(was.get(name), now.get(name), f"{where}.{name}".lstrip("."))
+            yield from differences(
+                was.get(name), now.get(name), f"{where}.{name}".lstrip(".")
+            )
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for place, pair in enumerate(zip(was, now, strict=True)):
             yield from differences(*pair, f"{where}[{place}]")
@@ -200,7 +237,9 @@ def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
         yield f"{where}: {was!r} -> {now!r}"
 
 
-def replay_all(engine: Engine, progress: Callable[[int], None] = lambda n: None) -> Iterator[Replay | Finding]:
+def replay_all(
+    engine: Engine, progress: Callable[[int], None] = lambda n: None
+) -> Iterator[Replay | Finding]:
     """Replay every decision and order check; what cannot be replayed is a finding, what was erased says so."""
     for n, entry_id in enumerate(engine.record.ids(("decision", "order")), start=1):
         try:

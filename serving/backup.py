@@ -18,7 +18,14 @@ import sqlalchemy as sa
 
 from data.errors import RecordError
 from serving.record import Record
-from serving.record_tables import API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES, SECRETS
+from serving.record_tables import (
+    API_KEYS,
+    API_USAGE,
+    CUSTOMERS,
+    ENTRIES,
+    NODES,
+    SECRETS,
+)
 from serving.tree import Tree
 from training.pd_model import POINTER, PROMOTIONS
 
@@ -28,9 +35,13 @@ MANIFEST, FORMAT, CHUNK = "manifest.json", 1, 500
 
 
 def back_up(
-    record: Record, store: Path, checkpoints: Path, folder: Path, at: datetime,
+    record: Record,
+    store: Path,
+    checkpoints: Path,
+    folder: Path,
+    at: datetime,
     progress: Callable[[int], None] = lambda n: None,
-) -> dict[str, int]:  # fmt: skip
+) -> dict[str, int]:
     """Write a backup into a new folder while the service runs; return the rows of each table.
 
     Texts stay sealed and keys wrapped: it needs the same data key. Neither that nor the signing key is in it. What is
@@ -42,13 +53,19 @@ def back_up(
         Where the folder is not empty, or the database cannot be read.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise RecordError("is not empty", where=str(folder), expected="a new folder for each backup")
+        raise RecordError(
+            "is not empty", where=str(folder), expected="a new folder for each backup"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     rows = dict[str, int]()
     with _as_of_now(record.engine) as connection:
         for table in TABLES:
             query = sa.select(table).order_by(*table.primary_key.columns)
-            rows[table.name] = _dump(connection.execute(query).yield_per(CHUNK), folder / _name(table), progress)
+            rows[table.name] = _dump(
+                connection.execute(query).yield_per(CHUNK),
+                folder / _name(table),
+                progress,
+            )
     for name in (POINTER, PROMOTIONS):
         if (store / name).exists():
             shutil.copy(store / name, folder / name)
@@ -57,13 +74,19 @@ def back_up(
             shutil.copytree(store / name, folder / name)
     if checkpoints.is_dir():
         shutil.copytree(checkpoints, folder / "checkpoints")
-    hashes = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    hashes = {
+        str(path.relative_to(folder)): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     manifest = {"format": FORMAT, "at": at.isoformat(), "rows": rows, "sha256": hashes}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return rows
 
 
-def restore(record: Record, store: Path, checkpoints: Path, folder: Path) -> dict[str, int]:
+def restore(
+    record: Record, store: Path, checkpoints: Path, folder: Path
+) -> dict[str, int]:
     """Bring a backup into an empty record and store; return the rows of each table.
 
     Parameters
@@ -78,24 +101,44 @@ def restore(record: Record, store: Path, checkpoints: Path, folder: Path) -> dic
     """
     manifest = check_backup(folder)
     with gzip.open(folder / _name(SECRETS), "rb") as file:
-        for line in file:  # before anything is changed: is it the data key it was made with?
+        for (
+            line
+        ) in file:  # before anything is changed: is it the data key it was made with?
             secret = _typed(orjson.loads(line), SECRETS)
             record.vault.unwrap(secret["wrapped"], secret["name"])
     with record.writing() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)):
-            raise RecordError("is not empty", where="record", do="name a new database in OBLIGOR_RECORD_URL")
+            raise RecordError(
+                "is not empty",
+                where="record",
+                do="name a new database in OBLIGOR_RECORD_URL",
+            )
         for table in TABLES:
             if table not in (ENTRIES, NODES):  # a fresh record has made its own secret
                 connection.execute(table.delete())
             _load(connection, table, folder / _name(table))
         if record.engine.dialect.name != "sqlite":
-            last = sa.func.coalesce(sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery(), 0) + 1
-            connection.execute(sa.select(sa.func.setval(sa.func.pg_get_serial_sequence("entries", "seq"), last, False)))
+            last = (
+                sa.func.coalesce(
+                    sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery(), 0
+                )
+                + 1
+            )
+            connection.execute(
+                sa.select(
+                    sa.func.setval(
+                        sa.func.pg_get_serial_sequence("entries", "seq"), last, False
+                    )
+                )
+            )
         Tree(record).place_rest(connection)
     for name in (POINTER, PROMOTIONS):
         if (folder / name).exists():
             shutil.copy(folder / name, store / name)
-    for name, target in (*((name, store / name) for name in FOLDERS), ("checkpoints", checkpoints)):
+    for name, target in (
+        *((name, store / name) for name in FOLDERS),
+        ("checkpoints", checkpoints),
+    ):
         if (folder / name).is_dir():
             shutil.copytree(folder / name, target, dirs_exist_ok=True)
     return dict(manifest["rows"])
@@ -110,12 +153,24 @@ def check_backup(folder: Path) -> dict[str, Any]:
         Where a file is missing or was changed.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        wrong = [name for name, hash_ in manifest["sha256"].items() if _sha256(folder / name) != hash_]
+        manifest: dict[str, Any] = json.loads(
+            (folder / MANIFEST).read_text(encoding="utf-8")
+        )
+        wrong = [
+            name
+            for name, hash_ in manifest["sha256"].items()
+            if _sha256(folder / name) != hash_
+        ]
     except (OSError, ValueError, KeyError) as error:
-        raise RecordError(f"is no backup ({type(error).__name__})", where=str(folder)) from None
+        raise RecordError(
+            f"is no backup ({type(error).__name__})", where=str(folder)
+        ) from None
     if wrong or manifest.get("format") != FORMAT:
-        raise RecordError(f"was changed: {wrong[:3] or 'format'}", where=str(folder), do="take another backup")
+        raise RecordError(
+            f"was changed: {wrong[:3] or 'format'}",
+            where=str(folder),
+            do="take another backup",
+        )
     return manifest
 
 
@@ -126,16 +181,22 @@ def _as_of_now(engine: sa.Engine) -> Iterator[sa.Connection]:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")
         else:
-            connection = connection.execution_options(isolation_level="REPEATABLE READ", stream_results=True)
+            connection = connection.execution_options(
+                isolation_level="REPEATABLE READ", stream_results=True
+            )
         yield connection
         connection.rollback()
 
 
-def _dump(rows: sa.CursorResult[Any], path: Path, progress: Callable[[int], None]) -> int:
+def _dump(
+    rows: sa.CursorResult[Any], path: Path, progress: Callable[[int], None]
+) -> int:
     count = 0
     with gzip.open(path, "wb", compresslevel=1) as file:
         for row in rows:
-            file.write(orjson.dumps(row._asdict(), _text, orjson.OPT_NON_STR_KEYS) + b"\n")
+            file.write(
+                orjson.dumps(row._asdict(), _text, orjson.OPT_NON_STR_KEYS) + b"\n"
+            )
             count += 1
             if count % CHUNK == 0:
                 progress(count)

@@ -27,10 +27,19 @@ def case_answer(case_id: str, engine: Engine) -> bytes:
 
 def open_cases(engine: Engine) -> bytes:
     """Return the cases nobody has resolved, oldest first."""
-    return orjson.dumps({"cases": [_view(engine.record.case(case_id)) for case_id in engine.record.open_cases()]})
+    return orjson.dumps(
+        {
+            "cases": [
+                _view(engine.record.case(case_id))
+                for case_id in engine.record.open_cases()
+            ]
+        }
+    )
 
 
-def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine, maker: str | None = None) -> bytes:
+def resolve_case(
+    case_id: str, asked: ResolutionRequest, engine: Engine, maker: str | None = None
+) -> bytes:
     """Record what a person decided about a case and return the case; the same again changes nothing.
 
     Raises
@@ -42,16 +51,31 @@ def resolve_case(case_id: str, asked: ResolutionRequest, engine: Engine, maker: 
     if any(one.request == request for one in case.later):
         return orjson.dumps(_view(case))
     if case.closing:
-        raise ConflictError("the case is closed", where="case_id", do="ask for a new decision")
+        raise ConflictError(
+            "the case is closed", where="case_id", do="ask for a new decision"
+        )
     resolution = Resolution(**vars(asked))
     outcome = resolve(_authority(case), _resolutions(case), resolution)
     opening, now = orjson.loads(case.opening.body), engine.now()
-    body = {"case_id": case_id, "recorded_at": now, "outcome": outcome, "resolution": resolution}
+    body = {
+        "case_id": case_id,
+        "recorded_at": now,
+        "outcome": outcome,
+        "resolution": resolution,
+    }
     entry = Entry(
-        decision_id=engine.new_id(), kind="resolution", customer_id=opening["customer_id"], as_of=now.date(),
-        recorded_at=now, idempotency_key=_next_key(case_id, case), outcome=outcome,
-        request=request, body=orjson.dumps(body).decode(), about=case_id, made_by=maker,
-    )  # fmt: skip
+        decision_id=engine.new_id(),
+        kind="resolution",
+        customer_id=opening["customer_id"],
+        as_of=now.date(),
+        recorded_at=now,
+        idempotency_key=_next_key(case_id, case),
+        outcome=outcome,
+        request=request,
+        body=orjson.dumps(body).decode(),
+        about=case_id,
+        made_by=maker,
+    )
     _append(entry, engine)
     return case_answer(case_id, engine)
 
@@ -66,9 +90,19 @@ def reevaluate_case(case_id: str, engine: Engine, maker: str | None = None) -> b
     """
     case = engine.record.case(case_id)
     if case.closing:
-        raise ConflictError("the case is closed", where="case_id", do="ask for a new decision")
+        raise ConflictError(
+            "the case is closed", where="case_id", do="ask for a new decision"
+        )
     entry = engine.again(case.opening.kind, case.opening.request)
-    _append(replace(entry, about=case_id, made_by=maker, idempotency_key=_next_key(case_id, case)), engine)
+    _append(
+        replace(
+            entry,
+            about=case_id,
+            made_by=maker,
+            idempotency_key=_next_key(case_id, case),
+        ),
+        engine,
+    )
     return case_answer(case_id, engine)
 
 
@@ -77,7 +111,9 @@ def _append(entry: Entry, engine: Engine) -> None:
     try:
         engine.record.append([entry])
     except ConflictError:
-        raise ConflictError("somebody else acted on the case a moment ago", do="look at it again") from None
+        raise ConflictError(
+            "somebody else acted on the case a moment ago", do="look at it again"
+        ) from None
 
 
 def _next_key(case_id: str, case: Case) -> str:
@@ -86,13 +122,21 @@ def _next_key(case_id: str, case: Case) -> str:
 
 def _authority(case: Case) -> Authority:
     asked, answer = orjson.loads(case.opening.request), orjson.loads(case.opening.body)
-    filed = [part for part in (asked.get("file") or {}).values() if isinstance(part, dict)]
-    makers = {str(part["by"]) for part in filed if part.get("by")} | {asked.get("requested_by")}
+    filed = [
+        part for part in (asked.get("file") or {}).values() if isinstance(part, dict)
+    ]
+    makers = {str(part["by"]) for part in filed if part.get("by")} | {
+        asked.get("requested_by")
+    }
     return Authority(**answer["authority"], makers=frozenset(makers - {None}))
 
 
 def _resolutions(case: Case) -> list[Resolution]:
-    return [Resolution(**orjson.loads(one.body)["resolution"]) for one in case.later if one.kind == "resolution"]
+    return [
+        Resolution(**orjson.loads(one.body)["resolution"])
+        for one in case.later
+        if one.kind == "resolution"
+    ]
 
 
 def _view(case: Case) -> dict[str, Any]:
@@ -111,7 +155,9 @@ def _view(case: Case) -> dict[str, Any]:
         ],
         "authority": {"approver": authority.approver, "persons": authority.persons},
         "made_by": sorted(authority.makers),
-        "history": [_event(orjson.loads(one.body), one.kind, one.outcome) for one in case.later],
+        "history": [
+            _event(orjson.loads(one.body), one.kind, one.outcome) for one in case.later
+        ],
     }
 
 
@@ -119,7 +165,21 @@ def _event(body: dict[str, Any], kind: str, outcome: str) -> dict[str, Any]:
     """A resolution with its person, or a decision made again with its id."""
     if kind == "resolution":
         said = body["resolution"]
-        return {"kind": kind, "at": body["recorded_at"], **said, "said": said["outcome"], "outcome": outcome,
-                "decision_id": None}  # fmt: skip
-    return {"kind": "again", "at": body["recorded_at"], "outcome": outcome, "decision_id": body["decision_id"],
-            "by": None, "role": None, "because": None, "said": None}  # fmt: skip
+        return {
+            "kind": kind,
+            "at": body["recorded_at"],
+            **said,
+            "said": said["outcome"],
+            "outcome": outcome,
+            "decision_id": None,
+        }
+    return {
+        "kind": "again",
+        "at": body["recorded_at"],
+        "outcome": outcome,
+        "decision_id": body["decision_id"],
+        "by": None,
+        "role": None,
+        "because": None,
+        "said": None,
+    }

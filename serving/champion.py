@@ -18,7 +18,13 @@ import numpy as np
 from data.errors import ModelError
 from data.keys import RELEASE_PUBLIC
 from serving.process import try_bundle
-from training.pd_model import POINTER, PdModel, load_bundle, require_signature, verify_bundle
+from training.pd_model import (
+    POINTER,
+    PdModel,
+    load_bundle,
+    require_signature,
+    verify_bundle,
+)
 
 log = logging.getLogger("obligor")
 
@@ -53,8 +59,14 @@ class ChampionKeeper:
         The file that names the model: the champion's, or the challenger's.
     """
 
-    def __init__(self, store: Path, trusted: Sequence[Path] | None = None, pointer: str = POINTER) -> None:
-        self.store, self._pointer, self._role = store, str(store / pointer), Path(pointer).stem
+    def __init__(
+        self, store: Path, trusted: Sequence[Path] | None = None, pointer: str = POINTER
+    ) -> None:
+        self.store, self._pointer, self._role = (
+            store,
+            str(store / pointer),
+            Path(pointer).stem,
+        )
         self.trusted = [store / RELEASE_PUBLIC] if trusted is None else trusted
         self._champion: Champion | None = None
         self._lock = threading.Lock()
@@ -71,23 +83,35 @@ class ChampionKeeper:
             Where there is none.
         """
         try:
-            changed = os.stat(self._pointer).st_mtime_ns  # a Path takes ten times as long
+            changed = os.stat(
+                self._pointer
+            ).st_mtime_ns  # a Path takes ten times as long
         except OSError:
             changed = -1
         if changed not in (-1, self._seen):
             if self._champion is None:
-                with self._lock:  # requests that arrive during the first load wait for it
+                with (
+                    self._lock
+                ):  # requests that arrive during the first load wait for it
                     self._follow(changed, is_first=True)
             elif self._loading is None or not self._loading.is_alive():
-                self._loading = threading.Thread(target=self._follow, args=(changed, False), daemon=True)
+                self._loading = threading.Thread(
+                    target=self._follow, args=(changed, False), daemon=True
+                )
                 self._loading.start()
         if self._champion is None:
-            raise ModelError("no champion model", where="registry", do="run `obligor train` and `obligor promote`")
+            raise ModelError(
+                "no champion model",
+                where="registry",
+                do="run `obligor train` and `obligor promote`",
+            )
         return self._champion
 
     def since(self) -> datetime:
         """Return when the pointer was last changed by a person."""
-        return datetime.fromisoformat(json.loads(Path(self._pointer).read_text(encoding="utf-8"))["at"])
+        return datetime.fromisoformat(
+            json.loads(Path(self._pointer).read_text(encoding="utf-8"))["at"]
+        )
 
     def of_ledger(self) -> Champion:
         """Return the champion where it is one of ledgers: it knows a customer's features.
@@ -99,8 +123,11 @@ class ChampionKeeper:
         """
         champion = self.current()
         if champion.model.encoding:
-            raise ModelError("the champion scores applications, not customers of a ledger", where="registry",
-                             do="POST /v1/scores with its columns, or promote a model of the ledger")  # fmt: skip
+            raise ModelError(
+                "the champion scores applications, not customers of a ledger",
+                where="registry",
+                do="POST /v1/scores with its columns, or promote a model of the ledger",
+            )
         return champion
 
     def of(self, sha256: str, version: str) -> Champion:
@@ -111,15 +138,27 @@ class ChampionKeeper:
         ModelError
             Where the store does not have it any more, or it was changed.
         """
-        if self._champion and self._champion.sha256 == sha256 and self._champion.version == version:
+        if (
+            self._champion
+            and self._champion.sha256 == sha256
+            and self._champion.version == version
+        ):
             return self._champion
         if (sha256, version) not in self._earlier:
-            self._earlier[sha256, version] = Champion(load_bundle(self._verified(sha256), sha256), version, sha256)
+            self._earlier[sha256, version] = Champion(
+                load_bundle(self._verified(sha256), sha256), version, sha256
+            )
         return self._earlier[sha256, version]
 
     def _verified(self, sha256: str) -> Path:
-        if not (len(sha256) == 64 and sha256.isalnum()):  # it names a folder: nothing else may get through
-            raise ModelError("holds no SHA-256", where=Path(self._pointer).name, do="run `obligor promote` again")
+        if not (
+            len(sha256) == 64 and sha256.isalnum()
+        ):  # it names a folder: nothing else may get through
+            raise ModelError(
+                "holds no SHA-256",
+                where=Path(self._pointer).name,
+                do="run `obligor promote` again",
+            )
         require_signature(self.store / "models" / sha256, sha256, self.trusted)
         verify_bundle(self.store / "models" / sha256, sha256)
         return self.store / "models" / sha256
@@ -134,9 +173,16 @@ class ChampionKeeper:
             return
         try:
             self._champion = self._load(is_first)
-            log.info("%s is version %s, %s", self._role, self._champion.version, self._champion.sha256)
+            log.info(
+                "%s is version %s, %s",
+                self._role,
+                self._champion.version,
+                self._champion.sha256,
+            )
         except ModelError as error:
-            log.error("a new %s is refused, the last good one stays: %s", self._role, error)
+            log.error(
+                "a new %s is refused, the last good one stays: %s", self._role, error
+            )
         self._seen = changed
 
     def _load(self, is_first: bool) -> Champion:
@@ -145,11 +191,15 @@ class ChampionKeeper:
             version, sha256 = str(pointer["version"]), str(pointer["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             raise ModelError(
-                "cannot be read", where=Path(self._pointer).name, do="run `obligor promote` again"
+                "cannot be read",
+                where=Path(self._pointer).name,
+                do="run `obligor promote` again",
             ) from None
         folder = self._verified(sha256)
         if not is_first:
             try_bundle(folder, sha256)
         model = load_bundle(folder, sha256)
-        model.explain(np.full((1, len(model.features)), np.nan))  # fills its tables before it is asked
+        model.explain(
+            np.full((1, len(model.features)), np.nan)
+        )  # fills its tables before it is asked
         return Champion(model, version, sha256)

@@ -49,7 +49,9 @@ class _Act:
     account: KnownAccount
 
 
-def counterfactuals(refused: Sequence[Refused], score: Score) -> list[list[dict[str, Any]]]:
+def counterfactuals(
+    refused: Sequence[Refused], score: Score
+) -> list[list[dict[str, Any]]]:
     """Return up to three smallest acts for each question that flip it to an approval; none rather than a guess.
 
     Parameters
@@ -62,10 +64,15 @@ def counterfactuals(refused: Sequence[Refused], score: Score) -> list[list[dict[
     found = [_smaller_request(one) for one in refused]
     # 1. All that can be done at once: where that is not enough, nothing less is tried.
     due = [open_items(one.known.account) for one in refused]
-    all_done = [_act(of, one.known, due[of], len(due[of]), True) for of, one in enumerate(refused)]
+    all_done = [
+        _act(of, one.known, due[of], len(due[of]), True)
+        for of, one in enumerate(refused)
+    ]
     hopeful = {act.of for act, _ in _approved(all_done, refused, score)}
     # 2. Each act alone, in steps; then, between the last step that failed and the first that did not, exactly.
-    single = [act for of in sorted(hopeful) for act in _steps(of, refused[of].known, due[of])]
+    single = [
+        act for of in sorted(hopeful) for act in _steps(of, refused[of].known, due[of])
+    ]
     passed = _smallest(_approved(single, refused, score))
     closer = [
         _act(of, refused[of].known, due[of], n, is_settled)
@@ -83,7 +90,10 @@ def counterfactuals(refused: Sequence[Refused], score: Score) -> list[list[dict[
 
 def _smaller_request(one: Refused) -> list[dict[str, Any]]:
     """The request that would fit the limit, where only its size is in the way."""
-    request, open_amount = one.facts.request, one.decision.position.open_amount or Decimal(0)
+    request, open_amount = (
+        one.facts.request,
+        one.decision.position.open_amount or Decimal(0),
+    )
     room = one.decision.limit.amount - open_amount
     if request is None or not 0 < room < request.amount:
         return []
@@ -92,14 +102,26 @@ def _smaller_request(one: Refused) -> list[dict[str, Any]]:
     if decision.outcome != "approve":
         return []
     currency = one.facts.currency
-    change = {"feature": "request.amount", "from": float(request.amount), "to": float(room), "unit": currency}
+    change = {
+        "feature": "request.amount",
+        "from": float(request.amount),
+        "to": float(room),
+        "unit": currency,
+    }
     said = f"Ask for {room} {currency} or less", f"申请金额不超过 {room} {currency}"
     return [_answer("ask_less", said, [change], facts.pd_12m, decision)]
 
 
-def _act(of: int, known: KnownAccount, due: NDArray[np.int64], n_paid: int, is_settled: bool) -> _Act:
+def _act(
+    of: int, known: KnownAccount, due: NDArray[np.int64], n_paid: int, is_settled: bool
+) -> _Act:
     account = with_payments(known, due[:n_paid]) if n_paid else known
-    return _Act(of, n_paid, is_settled, with_disputes_settled(account) if is_settled else account)
+    return _Act(
+        of,
+        n_paid,
+        is_settled,
+        with_disputes_settled(account) if is_settled else account,
+    )
 
 
 def _steps(of: int, known: KnownAccount, due: NDArray[np.int64]) -> list[_Act]:
@@ -112,12 +134,18 @@ def _steps(of: int, known: KnownAccount, due: NDArray[np.int64]) -> list[_Act]:
 
 
 def _numbers(n_items: int) -> list[int]:
-    return sorted({round(n) for n in np.linspace(1, n_items, MOST_STEPS)}) if n_items else []
+    return (
+        sorted({round(n) for n in np.linspace(1, n_items, MOST_STEPS)})
+        if n_items
+        else []
+    )
 
 
 def _between(n_passed: int, n_items: int) -> range:
     """The numbers between the step before the one that passed and that one, the first of them."""
-    return range(max((n for n in _numbers(n_items) if n < n_passed), default=0) + 1, n_passed)[:MOST_CLOSER]
+    return range(
+        max((n for n in _numbers(n_items) if n < n_passed), default=0) + 1, n_passed
+    )[:MOST_CLOSER]
 
 
 def _approved(
@@ -131,7 +159,9 @@ def _approved(
     for act, row, pd_ in zip(acts, rows, pd_12m.tolist(), strict=True):
         one = refused[act.of]
         features = dict(zip(NAMES, row.tolist(), strict=True))
-        facts = replace(one.facts, pd_12m=pd_, features=features, promises=promises_of(act.account))
+        facts = replace(
+            one.facts, pd_12m=pd_, features=features, promises=promises_of(act.account)
+        )
         decision = decide(facts, one.rulebook)
         if decision.outcome == "approve":
             found.append((act, (row, pd_, decision)))
@@ -142,28 +172,42 @@ def _smallest(
     approved: Sequence[tuple[_Act, tuple[Floats, float, Decision]]],
 ) -> dict[tuple[int, bool, bool], tuple[_Act, tuple[Floats, float, Decision]]]:
     """The fewest items paid per question and kind of act (settling or not, paying or not)."""
-    found: dict[tuple[int, bool, bool], tuple[_Act, tuple[Floats, float, Decision]]] = {}
+    found: dict[
+        tuple[int, bool, bool], tuple[_Act, tuple[Floats, float, Decision]]
+    ] = {}
     for act, answer in sorted(approved, key=lambda pair: pair[0].n_paid):
         found.setdefault((act.of, act.is_settled, act.n_paid > 0), (act, answer))
     return found
 
 
-def _said(act: _Act, one: Refused, row: Floats, pd_12m: float, decision: Decision) -> dict[str, Any]:
+def _said(
+    act: _Act, one: Refused, row: Floats, pd_12m: float, decision: Decision
+) -> dict[str, Any]:
     before, currency = one.facts.features, one.facts.currency
     changes = [
-        {"feature": feature.name, "from": _known(before[feature.name]), "to": _known(float(value)),
-         "unit": currency if feature.unit == "money" else feature.unit}
+        {
+            "feature": feature.name,
+            "from": _known(before[feature.name]),
+            "to": _known(float(value)),
+            "unit": currency if feature.unit == "money" else feature.unit,
+        }
         for feature, value in zip(CATALOGUE, row, strict=True)
-        if feature.name in CHANGEABLE and _known(before[feature.name]) != _known(float(value))
-    ]  # fmt: skip
+        if feature.name in CHANGEABLE
+        and _known(before[feature.name]) != _known(float(value))
+    ]
     paid = before["open_amount"] - float(row[NAMES.index("open_amount")])
     items = "open item" if act.n_paid == 1 else f"{act.n_paid} oldest open items"
-    pay = f"pay the {items}, {paid:,.2f} {currency}", f"付清最早的 {act.n_paid} 张未清发票，{paid:,.2f} {currency}"
+    pay = (
+        f"pay the {items}, {paid:,.2f} {currency}",
+        f"付清最早的 {act.n_paid} 张未清发票，{paid:,.2f} {currency}",
+    )
     settle = "settle the open disputes", "解决未决争议"
     acts = [settle] * act.is_settled + [pay] * (act.n_paid > 0)
     said = " and ".join(text for text, _ in acts), "，并".join(text for _, text in acts)
     code = "_and_".join(["settle"] * act.is_settled + ["pay"] * (act.n_paid > 0))
-    return _answer(code, (said[0][0].upper() + said[0][1:], said[1]), changes, pd_12m, decision)
+    return _answer(
+        code, (said[0][0].upper() + said[0][1:], said[1]), changes, pd_12m, decision
+    )
 
 
 def _known(value: float) -> float | None:
@@ -171,7 +215,11 @@ def _known(value: float) -> float | None:
 
 
 def _answer(
-    code: str, said: tuple[str, str], changes: list[dict[str, Any]], pd_12m: float, decision: Decision
+    code: str,
+    said: tuple[str, str],
+    changes: list[dict[str, Any]],
+    pd_12m: float,
+    decision: Decision,
 ) -> dict[str, Any]:
     return {
         "act": code,
@@ -181,5 +229,8 @@ def _answer(
         "outcome": decision.outcome,
         "pd_12m": pd_12m,
         "grade": decision.grade,
-        "limit": {"amount": str(decision.limit.amount), "currency": decision.limit.currency},
+        "limit": {
+            "amount": str(decision.limit.amount),
+            "currency": decision.limit.currency,
+        },
     }

@@ -35,7 +35,9 @@ def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
             continue
         if answer["model"]["sha256"] == model_sha256:
             yield {
-                "decision_id": entry_id, "customer_id": answer["customer_id"],
-                "as_of": date.fromisoformat(answer["as_of"]), "pd_12m": answer["pd_12m"],
+                "decision_id": entry_id,
+                "customer_id": answer["customer_id"],
+                "as_of": date.fromisoformat(answer["as_of"]),
+                "pd_12m": answer["pd_12m"],
                 **dict(zip(NAMES, features_of(answer), strict=True)),
-            }  # fmt: skip
+            }

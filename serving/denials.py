@@ -35,14 +35,21 @@ class Denials:
     def note(self, denied: Denied) -> None:
         """Count a call."""
         with self._lock:
-            self._counts[denied if denied in self._counts or len(self._counts) < MOST else _REST] += 1
+            self._counts[
+                denied if denied in self._counts or len(self._counts) < MOST else _REST
+            ] += 1
 
     def entry(self, at: datetime, entry_id: str, is_last: bool = False) -> Entry | None:
         """Return the entry about what was denied, None where nothing was or the last one is too young."""
         with self._lock:
-            if not self._counts or not (is_last or self._last is None or at - self._last >= EVERY):
+            if not self._counts or not (
+                is_last or self._last is None or at - self._last >= EVERY
+            ):
                 return None
-            calls = [{**one._asdict(), "calls": count} for one, count in sorted(self._counts.items())]
+            calls = [
+                {**one._asdict(), "calls": count}
+                for one, count in sorted(self._counts.items())
+            ]
             self._counts.clear()
             self._last = at
         return service_entry("denied", {"calls": calls}, at, entry_id)

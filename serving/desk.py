@@ -40,7 +40,10 @@ class Desk:
         self._waiting = list[_Waiting]()
 
     async def answers(
-        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None], maker: str | None = None
+        self,
+        requests: Sequence[DecisionRequest],
+        keys: Sequence[str | None],
+        maker: str | None = None,
     ) -> Answers:
         """Return the answers once they are durable.
 
@@ -58,7 +61,9 @@ class Desk:
     def _answer_waiting(self) -> None:
         group, self._waiting = self._waiting, []
         keys = [key for one in group for key in one.keys if key is not None]
-        if len(set(keys)) < len(keys):  # the same key twice: the second is answered from the record of the first
+        if len(set(keys)) < len(
+            keys
+        ):  # the same key twice: the second is answered from the record of the first
             for one in group:
                 self._answer([one])
         else:
@@ -78,6 +83,8 @@ class Desk:
             return
         start = 0
         for one in group:
-            if not one.done.done():  # else the caller has gone; the answer is recorded all the same
+            if (
+                not one.done.done()
+            ):  # else the caller has gone; the answer is recorded all the same
                 one.done.set_result(answers[start : start + len(one.requests)])
             start += len(one.requests)

@@ -55,11 +55,24 @@ class Entry:
     is_natural_person: bool = False
 
 
-def service_entry(kind: str, said: Mapping[str, Any], at: datetime, entry_id: str) -> Entry:
+def service_entry(
+    kind: str, said: Mapping[str, Any], at: datetime, entry_id: str
+) -> Entry:
     """Return an entry about the service itself: what was denied, erased or purged."""
-    body = rfc8785.dumps({"entry_id": entry_id, "kind": kind, "recorded_at": at.isoformat(), **said}).decode()
-    return Entry(decision_id=entry_id, kind=kind, customer_id=SERVICE, as_of=at.date(), recorded_at=at,
-                 idempotency_key=None, outcome=kind, request="", body=body)  # fmt: skip
+    body = rfc8785.dumps(
+        {"entry_id": entry_id, "kind": kind, "recorded_at": at.isoformat(), **said}
+    ).decode()
+    return Entry(
+        decision_id=entry_id,
+        kind=kind,
+        customer_id=SERVICE,
+        as_of=at.date(),
+        recorded_at=at,
+        idempotency_key=None,
+        outcome=kind,
+        request="",
+        body=body,
+    )
 
 
 class Row(NamedTuple):
@@ -89,11 +102,16 @@ class Row(NamedTuple):
     def leaf(self) -> bytes:
         """Return the entry's leaf: canonical JSON (RFC 8785) with the hashes of what is sealed."""
         said: dict[str, Any] = self._asdict()
-        said |= {"as_of": self.as_of.isoformat(), "recorded_at": self.recorded_at.astimezone(UTC).isoformat()}
+        said |= {
+            "as_of": self.as_of.isoformat(),
+            "recorded_at": self.recorded_at.astimezone(UTC).isoformat(),
+        }
         said |= {name: _hash(said[name]) for name in ("request", "body", "inputs")}
         if self.made_by is None:
             del said["made_by"]  # entries from before it was noted keep their leaves
-        said["limit_minor"] = None if self.limit_minor is None else str(self.limit_minor)  # JSON's numbers end at 2**53
+        said["limit_minor"] = (
+            None if self.limit_minor is None else str(self.limit_minor)
+        )  # JSON's numbers end at 2**53
         return rfc8785.dumps(said)
 
 
@@ -135,7 +153,9 @@ def row_of(found: sa.Row[Any]) -> Row:
 class Statement:
     """A statement as text for the driver itself, with its values in the driver's order."""
 
-    def __init__(self, statement: Any, dialect: sa.Dialect, names: Iterable[str]) -> None:
+    def __init__(
+        self, statement: Any, dialect: sa.Dialect, names: Iterable[str]
+    ) -> None:
         keys = list(names) if isinstance(statement, sa.sql.dml.Insert) else None
         compiled = statement.compile(dialect=dialect, column_keys=keys)
         self.text, self._order = str(compiled), compiled.positiontup

@@ -17,7 +17,9 @@ from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS
 from serving.vault import Vault
 
 
-def erase(record: Record, customer_id: str, because: str, at: datetime, entry_id: str) -> int:
+def erase(
+    record: Record, customer_id: str, because: str, at: datetime, entry_id: str
+) -> int:
     """Destroy a customer's keys: nothing about the customer can be read again. Return the number of entries.
 
     The entries stay as they are, sealed for good, so the log still verifies. An entry of its own says what was done.
@@ -32,9 +34,13 @@ def erase(record: Record, customer_id: str, because: str, at: datetime, entry_id
     meant = CUSTOMERS.c.lookup == record.pseudonym(customer_id)
     refs = _refs(record, sa.select(CUSTOMERS.c.customer_ref).where(meant))
     if not refs:
-        raise UnknownDecisionError(f"nothing is recorded about {customer_id!r}", where="customer_id")
+        raise UnknownDecisionError(
+            f"nothing is recorded about {customer_id!r}", where="customer_id"
+        )
     said = {"references": refs, "because": because}
-    record.append([service_entry("erasure", said, at, entry_id)])  # first: what was destroyed cannot be told again
+    record.append(
+        [service_entry("erasure", said, at, entry_id)]
+    )  # first: what was destroyed cannot be told again
     return _destroy(record, refs, because, at)
 
 
@@ -47,7 +53,12 @@ class Purge:
 
 
 def purge(
-    record: Record, at: datetime, entry_id: str, months: int = 12, months_of_persons: int = 25, is_trial: bool = False
+    record: Record,
+    at: datetime,
+    entry_id: str,
+    months: int = 12,
+    months_of_persons: int = 25,
+    is_trial: bool = False,
 ) -> Purge:
     """Destroy the keys of every month whose last entry is older than the retention period.
 
@@ -59,25 +70,46 @@ def purge(
     RecordError
         Where the database cannot write.
     """
-    persons = sa.select(CUSTOMERS.c.lookup).where(CUSTOMERS.c.is_natural_person, CUSTOMERS.c.lookup.isnot(None))
+    persons = sa.select(CUSTOMERS.c.lookup).where(
+        CUSTOMERS.c.is_natural_person, CUSTOMERS.c.lookup.isnot(None)
+    )
     last = sa.func.max(ENTRIES.c.recorded_at)
-    kept = CUSTOMERS.c.lookup.isnot(None) & (CUSTOMERS.c.lookup != record.pseudonym(SERVICE))
+    kept = CUSTOMERS.c.lookup.isnot(None) & (
+        CUSTOMERS.c.lookup != record.pseudonym(SERVICE)
+    )
     query = (
         sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month)
         .join(ENTRIES, ENTRIES.c.customer_ref == CUSTOMERS.c.customer_ref)
         .where(kept)
         .group_by(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month, CUSTOMERS.c.lookup)
-        .having(last < sa.case((CUSTOMERS.c.lookup.in_(persons), _before(at, months_of_persons)),
-                               else_=_before(at, months)))
-    )  # fmt: skip
+        .having(
+            last
+            < sa.case(
+                (CUSTOMERS.c.lookup.in_(persons), _before(at, months_of_persons)),
+                else_=_before(at, months),
+            )
+        )
+    )
     with record.engine.connect() as connection:
         rows = connection.execute(query).all()
-    refs, found = [str(row.customer_ref) for row in rows], Counter(str(row.month) for row in rows)
+    refs, found = (
+        [str(row.customer_ref) for row in rows],
+        Counter(str(row.month) for row in rows),
+    )
     by_month = dict(sorted(found.items()))
     if is_trial or not refs:
         return Purge(by_month, _count(record, refs))
     because = f"kept for {months} months, {months_of_persons} where it is a person"
-    record.append([service_entry("purge", {"months": by_month, "references": refs, "because": because}, at, entry_id)])
+    record.append(
+        [
+            service_entry(
+                "purge",
+                {"months": by_month, "references": refs, "because": because},
+                at,
+                entry_id,
+            )
+        ]
+    )
     return Purge(by_month, _destroy(record, refs, because, at))
 
 
@@ -85,7 +117,9 @@ def _before(at: datetime, months: int) -> sa.BindParameter[datetime]:
     """The same day so many months ago, or the last one of that month."""
     year, month = divmod(at.year * 12 + at.month - 1 - months, 12)
     day = min(at.day, monthrange(year, month + 1)[1])
-    return sa.literal(at.replace(year=year, month=month + 1, day=day), sa.DateTime(timezone=True))
+    return sa.literal(
+        at.replace(year=year, month=month + 1, day=day), sa.DateTime(timezone=True)
+    )
 
 
 def _refs(record: Record, query: sa.Select[tuple[str]]) -> list[str]:
@@ -95,8 +129,12 @@ def _refs(record: Record, query: sa.Select[tuple[str]]) -> list[str]:
 
 def _count(record: Record, refs: Sequence[str]) -> int:
     with record.engine.connect() as connection:
-        counts = (connection.scalar(sa.select(sa.func.count()).where(ENTRIES.c.customer_ref.in_(part)))
-                  for part in _parts(refs))  # fmt: skip
+        counts = (
+            connection.scalar(
+                sa.select(sa.func.count()).where(ENTRIES.c.customer_ref.in_(part))
+            )
+            for part in _parts(refs)
+        )
         return sum(count or 0 for count in counts)
 
 
@@ -108,10 +146,21 @@ def _parts(refs: Sequence[str]) -> Iterator[Sequence[str]]:
 def _destroy(record: Record, refs: Sequence[str], because: str, at: datetime) -> int:
     try:
         with record.writing() as connection:
-            gone = {"lookup": None, "wrapped": None, "erased_at": at, "erased_because": because}
+            gone = {
+                "lookup": None,
+                "wrapped": None,
+                "erased_at": at,
+                "erased_because": because,
+            }
             for part in _parts(refs):
-                connection.execute(CUSTOMERS.update().where(CUSTOMERS.c.customer_ref.in_(part)).values(gone))
-        if record.engine.dialect.name == "sqlite":  # `secure_delete` cleared the pages; now the write-ahead log
+                connection.execute(
+                    CUSTOMERS.update()
+                    .where(CUSTOMERS.c.customer_ref.in_(part))
+                    .values(gone)
+                )
+        if (
+            record.engine.dialect.name == "sqlite"
+        ):  # `secure_delete` cleared the pages; now the write-ahead log
             with record.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     except sa.exc.SQLAlchemyError as error:
@@ -131,17 +180,34 @@ def rotate(record: Record, new: Vault) -> int:
     try:
         with record.writing() as connection:
             secret = SECRETS.c.name == INDEX_KEY
-            index = record.vault.unwrap(connection.scalar(sa.select(SECRETS.c.wrapped).where(secret)) or b"", INDEX_KEY)
-            connection.execute(SECRETS.update().where(secret).values(wrapped=new.wrap(index, INDEX_KEY)))
-            rows = connection.execute(sa.select(CUSTOMERS).where(CUSTOMERS.c.wrapped.isnot(None))).all()
+            index = record.vault.unwrap(
+                connection.scalar(sa.select(SECRETS.c.wrapped).where(secret)) or b"",
+                INDEX_KEY,
+            )
+            connection.execute(
+                SECRETS.update()
+                .where(secret)
+                .values(wrapped=new.wrap(index, INDEX_KEY))
+            )
+            rows = connection.execute(
+                sa.select(CUSTOMERS).where(CUSTOMERS.c.wrapped.isnot(None))
+            ).all()
             for row in rows:
-                wrapped = new.wrap(record.vault.unwrap(row.wrapped, row.customer_ref), row.customer_ref)
+                wrapped = new.wrap(
+                    record.vault.unwrap(row.wrapped, row.customer_ref), row.customer_ref
+                )
                 mine = CUSTOMERS.c.customer_ref == row.customer_ref
-                connection.execute(CUSTOMERS.update().where(mine).values(wrapped=wrapped))
+                connection.execute(
+                    CUSTOMERS.update().where(mine).values(wrapped=wrapped)
+                )
     except sa.exc.SQLAlchemyError as error:
         raise _failed(error) from None
     return len(rows)
 
 
 def _failed(error: Exception) -> RecordError:
-    return RecordError(f"cannot be written ({type(error).__name__})", where="record", do="check the database")
+    return RecordError(
+        f"cannot be written ({type(error).__name__})",
+        where="record",
+        do="check the database",
+    )

@@ -64,11 +64,22 @@ def evidence(entry_id: str, engine: Engine) -> bytes:
     }
     if kept.kind == "decision":
         files["notice.txt"] = notice(kept, "en", "reasons", as_html=False).encode()
-    files |= dict(_model_files(engine.champions.store / "models" / answer["model"]["sha256"]))
+    files |= dict(
+        _model_files(engine.champions.store / "models" / answer["model"]["sha256"])
+    )
     rules = engine.folder_of(answer["policy"]["sha256"])
-    files |= {f"rules/{path.name}": path.read_bytes() for path in sorted(rules.iterdir()) if path.is_file()}
-    manifest = rfc8785.dumps({name: sha256(content).hexdigest() for name, content in sorted(files.items())})
-    files |= {"manifest.json": manifest, "manifest.sig": engine.seal.sign(manifest).hex().encode()}
+    files |= {
+        f"rules/{path.name}": path.read_bytes()
+        for path in sorted(rules.iterdir())
+        if path.is_file()
+    }
+    manifest = rfc8785.dumps(
+        {name: sha256(content).hexdigest() for name, content in sorted(files.items())}
+    )
+    files |= {
+        "manifest.json": manifest,
+        "manifest.sig": engine.seal.sign(manifest).hex().encode(),
+    }
     return _zipped(files, datetime.fromisoformat(answer["recorded_at"]))
 
 
@@ -76,35 +87,79 @@ def _model_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for name in (MANIFEST, SIGNATURE, *FILES):
         if (folder / name).exists():
             yield f"model/{name}", (folder / name).read_bytes()
-    yield "model/model_card.md", model_card(orjson.loads((folder / MANIFEST).read_bytes())).encode()
+    yield (
+        "model/model_card.md",
+        model_card(orjson.loads((folder / MANIFEST).read_bytes())).encode(),
+    )
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Return what a bundle's manifest says about its model, for people; what it does not say is said to be missing."""
     about = dict(manifest["about"])
-    lines = ["# Model card", "", f"- horizon of the PD: {manifest['horizon_days']} days"]
+    lines = [
+        "# Model card",
+        "",
+        f"- horizon of the PD: {manifest['horizon_days']} days",
+    ]
     lines += [f"- {name}: {_plain(value)}" for name, value in sorted(about.items())]
     lines += ["", "## Features", "", *(f"- {name}" for name in manifest["features"])]
-    lines += ["", "## Files", "", *(f"- {name}: SHA-256 {hash_}" for name, hash_ in manifest["files"].items())]
-    lines += ["", "Not in this bundle: validation figures beyond those above; see the report of the training run."]
+    lines += [
+        "",
+        "## Files",
+        "",
+        *(f"- {name}: SHA-256 {hash_}" for name, hash_ in manifest["files"].items()),
+    ]
+    lines += [
+        "",
+        "Not in this bundle: validation figures beyond those above; see the report of the training run.",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def page(answer: Mapping[str, Any]) -> str:
     """Return an answer as a page that can be printed, without scripts."""
-    contributions = answer.get("explanation", {}).get("contributions", {})  # an order check has none
+    contributions = answer.get("explanation", {}).get(
+        "contributions", {}
+    )  # an order check has none
     pushes = sorted(contributions.items(), key=lambda one: -abs(one[1]))[:15]
     reasons = answer.get("reasons") or answer.get("blocks") or ()
     parts = [
-        _table("Decision", [(name, _plain(answer[name])) for name in
-                            ("decision_id", "customer_id", "as_of", "recorded_at", "outcome", "pd_12m", "grade",
-                             "limit", "terms", "authority") if name in answer]),
+        _table(
+            "Decision",
+            [
+                (name, _plain(answer[name]))
+                for name in (
+                    "decision_id",
+                    "customer_id",
+                    "as_of",
+                    "recorded_at",
+                    "outcome",
+                    "pd_12m",
+                    "grade",
+                    "limit",
+                    "terms",
+                    "authority",
+                )
+                if name in answer
+            ],
+        ),
         _table("Reasons", [(one["code"], one["text"]) for one in reasons]),
-        _table("What moved the score most (log-odds)", [(name, f"{push:+.4f}") for name, push in pushes]),
-        _table("Rules that fired", [(one["table"], f"{one['fired']}: {_plain(one['inputs'])}")
-                                    for one in answer.get("rules", ())]),
-        _table("Model and rules", [("model", _plain(answer["model"])), ("rules", _plain(answer["policy"]))]),
-    ]  # fmt: skip
+        _table(
+            "What moved the score most (log-odds)",
+            [(name, f"{push:+.4f}") for name, push in pushes],
+        ),
+        _table(
+            "Rules that fired",
+            [
+                (one["table"], f"{one['fired']}: {_plain(one['inputs'])}")
+                for one in answer.get("rules", ())
+            ],
+        ),
+        _table(
+            "Model and rules",
+            [("model", _plain(answer["model"])), ("rules", _plain(answer["policy"]))],
+        ),
+    ]
     style = "body{font:14px sans-serif;max-width:60em;margin:2em}td{padding:.2em 1em .2em 0;vertical-align:top}"
     title = f"Decision {escape(str(answer['decision_id']))}"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
@@ -112,7 +167,10 @@ def page(answer: Mapping[str, Any]) -> str:
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in rows)
+    cells = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>"
+        for name, text in rows
+    )
     return f"<h2>{escape(title)}</h2><table>{cells or '<tr><td>none</td></tr>'}</table>"
 
 
@@ -148,7 +206,9 @@ def write_evidence(entry_id: str, engine: Engine, path: Path) -> int:
         Where the file is there already.
     """
     if path.exists():
-        raise RecordError("is there already", where=str(path), do="name another file with --out")
+        raise RecordError(
+            "is there already", where=str(path), do="name another file with --out"
+        )
     content = evidence(entry_id, engine)
     path.write_bytes(content)
     return len(content)

@@ -44,13 +44,17 @@ class PathGuard:
         if path == "/" and scope["method"] in ("GET", "HEAD"):
             await HTMLResponse(_PAGE)(scope, receive, send)
         elif not (path in PATHS or (path.startswith(PREFIX) and path.isprintable())):
-            await _problem(404, "Not Found", "no such path; /v1/openapi.json lists them")(scope, receive, send)
+            await _problem(
+                404, "Not Found", "no such path; /v1/openapi.json lists them"
+            )(scope, receive, send)
         elif _length(scope) > cap:
             await _too_large(cap)(scope, receive, send)
         else:
             await self._capped(scope, receive, send, cap)
 
-    async def _capped(self, scope: Scope, receive: Receive, send: Send, cap: int) -> None:
+    async def _capped(
+        self, scope: Scope, receive: Receive, send: Send, cap: int
+    ) -> None:
         """Pass a request on whose body may come in pieces of unknown size."""
         seen, has_answered, is_refused = 0, False, False
 
@@ -84,7 +88,10 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message.get("headers", ())}
-            message["headers"] = [*message.get("headers", ()), *(one for one in _HEADERS if one[0] not in there)]
+            message["headers"] = [
+                *message.get("headers", ()),
+                *(one for one in _HEADERS if one[0] not in there),
+            ]
         await send(message)
 
     return sending
@@ -92,9 +99,23 @@ def _with_headers(send: Send) -> Send:
 
 def _too_large(cap: int) -> Response:
     headers = {"Connection": "close"}
-    return _problem(413, "Content Too Large", f"the body is larger than {cap:,} bytes; send less at a time", headers)
+    return _problem(
+        413,
+        "Content Too Large",
+        f"the body is larger than {cap:,} bytes; send less at a time",
+        headers,
+    )
 
 
-def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(orjson.dumps(problem), status, headers, media_type="application/problem+json")
+def _problem(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    return Response(
+        orjson.dumps(problem), status, headers, media_type="application/problem+json"
+    )

@@ -33,19 +33,36 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
         Naming table, row and field of the first thing that would change the result.
     """
     rows = {
-        table: [_row(table, place, row.model_dump(), today) for place, row in enumerate(getattr(ledger, table))]
+        table: [
+            _row(table, place, row.model_dump(), today)
+            for place, row in enumerate(getattr(ledger, table))
+        ]
         for table in _HAPPENED
     }
     _require_unique(rows["invoices"], "invoices", "invoice_id")
-    _require_unique([row for row in rows["payments"] if row["payment_id"]], "payments", "payment_id")
+    _require_unique(
+        [row for row in rows["payments"] if row["payment_id"]], "payments", "payment_id"
+    )
     known = {row["invoice_id"] for row in rows["invoices"]}
     for table in OF_INVOICE:
         for place, row in enumerate(rows[table]):
             if row["invoice_id"] not in known:
-                raise _error(table, place, "invoice_id", f"{row['invoice_id']!r} is unknown", "an invoice sent along")
+                raise _error(
+                    table,
+                    place,
+                    "invoice_id",
+                    f"{row['invoice_id']!r} is unknown",
+                    "an invoice sent along",
+                )
     for place, row in enumerate(rows["invoices"]):
         if row["due_on"] < row["issued_on"]:
-            raise _error("invoices", place, "due_on", "due before it was issued", "a day on or after issued_on")
+            raise _error(
+                "invoices",
+                place,
+                "due_on",
+                "due before it was issued",
+                "a day on or after issued_on",
+            )
     return account_of_rows(customer_id, ledger.currency, rows)
 
 
@@ -54,7 +71,13 @@ def _row(table: str, place: int, row: dict[str, Any], today: date) -> dict[str, 
     row["known_on"] = max(row["known_on"] or happened, happened)
     for name in (_HAPPENED[table], "known_on", "resolved_on"):
         if row.get(name) is not None and row[name] > today:
-            raise _error(table, place, name, f"{row[name]} lies in the future", f"a day up to {today}")
+            raise _error(
+                table,
+                place,
+                name,
+                f"{row[name]} lies in the future",
+                f"a day up to {today}",
+            )
     return row
 
 
@@ -67,4 +90,9 @@ def _require_unique(rows: list[dict[str, Any]], table: str, key: str) -> None:
 
 
 def _error(table: str, row: int, field: str, what: str, expected: str) -> SchemaError:
-    return SchemaError(what, where=f"ledger.{table}[{row}].{field}", expected=expected, do="correct the row")
+    return SchemaError(
+        what,
+        where=f"ledger.{table}[{row}].{field}",
+        expected=expected,
+        do="correct the row",
+    )

@@ -84,7 +84,9 @@ def consistency_proof(old: int, new: int, subtree: Subtree) -> list[bytes]:
     return _grown(old, 0, new, True, subtree) if old < new else []
 
 
-def root_of_path(leaf: bytes, place: int, size: int, path: Sequence[bytes]) -> bytes | None:
+def root_of_path(
+    leaf: bytes, place: int, size: int, path: Sequence[bytes]
+) -> bytes | None:
     """Return the root a leaf and its path lead to, None where the path has the wrong length (RFC 9162 2.1.3.2)."""
     at, last, found = place, size - 1, leaf
     if not 0 <= place < size:
@@ -102,7 +104,9 @@ def root_of_path(leaf: bytes, place: int, size: int, path: Sequence[bytes]) -> b
     return found if last == 0 else None
 
 
-def is_grown(old: int, new: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> bool:
+def is_grown(
+    old: int, new: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
+) -> bool:
     """Whether a consistency proof holds between two roots (RFC 9162 2.1.4.2)."""
     if old == new:
         return old_root == new_root and not path
@@ -138,14 +142,28 @@ def _path(place: int, start: int, size: int, subtree: Subtree) -> list[bytes]:
         return []
     left = split(size)
     if place < left:
-        return [*_path(place, start, left, subtree), _hash(start + left, size - left, subtree)]
-    return [*_path(place - left, start + left, size - left, subtree), subtree(start, left)]
+        return [
+            *_path(place, start, left, subtree),
+            _hash(start + left, size - left, subtree),
+        ]
+    return [
+        *_path(place - left, start + left, size - left, subtree),
+        subtree(start, left),
+    ]
 
 
-def _grown(old: int, start: int, size: int, is_whole: bool, subtree: Subtree) -> list[bytes]:
+def _grown(
+    old: int, start: int, size: int, is_whole: bool, subtree: Subtree
+) -> list[bytes]:
     if old == size:
         return [] if is_whole else [_hash(start, size, subtree)]
     left = split(size)
     if old <= left:
-        return [*_grown(old, start, left, is_whole, subtree), _hash(start + left, size - left, subtree)]
-    return [*_grown(old - left, start + left, size - left, False, subtree), subtree(start, left)]
+        return [
+            *_grown(old, start, left, is_whole, subtree),
+            _hash(start + left, size - left, subtree),
+        ]
+    return [
+        *_grown(old - left, start + left, size - left, False, subtree),
+        subtree(start, left),
+    ]

@@ -26,10 +26,20 @@ class Notary:
         The time, with its zone.
     """
 
-    def __init__(self, record: Record, seal: Seal, shelf: Shelf, now: Callable[[], datetime]) -> None:
-        self.record, self.tree, self.seal, self.shelf, self.now = record, Tree(record), seal, shelf, now
+    def __init__(
+        self, record: Record, seal: Seal, shelf: Shelf, now: Callable[[], datetime]
+    ) -> None:
+        self.record, self.tree, self.seal, self.shelf, self.now = (
+            record,
+            Tree(record),
+            seal,
+            shelf,
+            now,
+        )
         self.last: Checkpoint | None = None
-        self.errands: list[Callable[[bool], None]] = []  # what else is done at each step; True for the last time
+        self.errands: list[
+            Callable[[bool], None]
+        ] = []  # what else is done at each step; True for the last time
         self._stop, self._lock = threading.Event(), threading.Lock()
 
     def step(self) -> Checkpoint | None:
@@ -93,7 +103,10 @@ class Notary:
             "place": found.place,
             "path": [hash_.hex() for hash_ in found.path],
             "checkpoint": {
-                "size": checkpoint.size, "root": checkpoint.root.hex(), "at": checkpoint.at,
-                "key_id": checkpoint.key_id, "signature": checkpoint.signature.hex(),
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "at": checkpoint.at,
+                "key_id": checkpoint.key_id,
+                "signature": checkpoint.signature.hex(),
             },
-        }  # fmt: skip
+        }

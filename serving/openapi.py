@@ -12,50 +12,167 @@ from serving import questions, schemas, work_schemas
 
 LONGEST_KEY = 200
 SHAPES: tuple[type[BaseModel], ...] = (
-    questions.DecisionRequest, schemas.DecisionAnswer, questions.BatchRequest, schemas.BatchAnswer,
-    schemas.DecisionList, questions.OrderRequest, schemas.OrderAnswer, questions.ScoreRequest, schemas.ScoreAnswer,
-    schemas.Problem, schemas.WarningsAnswer, work_schemas.CaseAnswer, work_schemas.CaseList,
-    questions.ResolutionRequest, work_schemas.WorklistAnswer, questions.ContactRequest, work_schemas.ContactAnswer,
-    questions.SimulationRequest, work_schemas.SimulationAnswer, work_schemas.ProofAnswer, work_schemas.ReplayAnswer,
+    questions.DecisionRequest,
+    schemas.DecisionAnswer,
+    questions.BatchRequest,
+    schemas.BatchAnswer,
+    schemas.DecisionList,
+    questions.OrderRequest,
+    schemas.OrderAnswer,
+    questions.ScoreRequest,
+    schemas.ScoreAnswer,
+    schemas.Problem,
+    schemas.WarningsAnswer,
+    work_schemas.CaseAnswer,
+    work_schemas.CaseList,
+    questions.ResolutionRequest,
+    work_schemas.WorklistAnswer,
+    questions.ContactRequest,
+    work_schemas.ContactAnswer,
+    questions.SimulationRequest,
+    work_schemas.SimulationAnswer,
+    work_schemas.ProofAnswer,
+    work_schemas.ReplayAnswer,
     work_schemas.InForceAnswer,
-)  # fmt: skip
+)
 _KEY = {
-    "name": "Idempotency-Key", "in": "header", "required": False,
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
     "description": "A repeated request with the same key gets the stored answer",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
-}  # fmt: skip
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_KEY,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
+}
 _BODY = ("415", "422", "503")
 # path, method, name, body, answer, errors; {names} in the path are parameters
 OPERATIONS = (
-    ("/decisions", "post", "decide", "DecisionRequest", "DecisionAnswer", ("404", "409", *_BODY)),
-    ("/decisions/batch", "post", "decideBatch", "BatchRequest", "BatchAnswer", ("409", *_BODY)),
-    ("/decisions/{decision_id}", "get", "getDecision", None, "DecisionAnswer", ("404", "410", "503")),
-    ("/decisions/{decision_id}/proof", "get", "getProof", None, "ProofAnswer", ("404", "503")),
-    ("/decisions/{decision_id}/notice", "get", "getNotice", None, "", ("404", "410", "422", "503")),
-    ("/decisions/{decision_id}/replay", "post", "replay", None, "ReplayAnswer", ("404", "410", "422", "503")),
-    ("/orders/check", "post", "checkOrder", "OrderRequest", "OrderAnswer", ("404", "409", *_BODY)),
+    (
+        "/decisions",
+        "post",
+        "decide",
+        "DecisionRequest",
+        "DecisionAnswer",
+        ("404", "409", *_BODY),
+    ),
+    (
+        "/decisions/batch",
+        "post",
+        "decideBatch",
+        "BatchRequest",
+        "BatchAnswer",
+        ("409", *_BODY),
+    ),
+    (
+        "/decisions/{decision_id}",
+        "get",
+        "getDecision",
+        None,
+        "DecisionAnswer",
+        ("404", "410", "503"),
+    ),
+    (
+        "/decisions/{decision_id}/proof",
+        "get",
+        "getProof",
+        None,
+        "ProofAnswer",
+        ("404", "503"),
+    ),
+    (
+        "/decisions/{decision_id}/notice",
+        "get",
+        "getNotice",
+        None,
+        "",
+        ("404", "410", "422", "503"),
+    ),
+    (
+        "/decisions/{decision_id}/replay",
+        "post",
+        "replay",
+        None,
+        "ReplayAnswer",
+        ("404", "410", "422", "503"),
+    ),
+    (
+        "/orders/check",
+        "post",
+        "checkOrder",
+        "OrderRequest",
+        "OrderAnswer",
+        ("404", "409", *_BODY),
+    ),
     ("/scores", "post", "score", "ScoreRequest", "ScoreAnswer", _BODY),
-    ("/customers/{customer_id}/decisions", "get", "getCustomerDecisions", None, "DecisionList", ("404", "503")),
-    ("/customers/{customer_id}/warnings", "get", "getWarnings", None, "WarningsAnswer", ("404", "503")),
+    (
+        "/customers/{customer_id}/decisions",
+        "get",
+        "getCustomerDecisions",
+        None,
+        "DecisionList",
+        ("404", "503"),
+    ),
+    (
+        "/customers/{customer_id}/warnings",
+        "get",
+        "getWarnings",
+        None,
+        "WarningsAnswer",
+        ("404", "503"),
+    ),
     ("/cases", "get", "getCases", None, "CaseList", ("503",)),
     ("/cases/{case_id}", "get", "getCase", None, "CaseAnswer", ("404", "410", "503")),
-    ("/cases/{case_id}/resolve", "post", "resolveCase", "ResolutionRequest", "CaseAnswer",
-     ("403", "404", "409", "410", *_BODY)),
-    ("/cases/{case_id}/reevaluate", "post", "reevaluateCase", None, "CaseAnswer", ("404", "409", "410", "422", "503")),
+    (
+        "/cases/{case_id}/resolve",
+        "post",
+        "resolveCase",
+        "ResolutionRequest",
+        "CaseAnswer",
+        ("403", "404", "409", "410", *_BODY),
+    ),
+    (
+        "/cases/{case_id}/reevaluate",
+        "post",
+        "reevaluateCase",
+        None,
+        "CaseAnswer",
+        ("404", "409", "410", "422", "503"),
+    ),
     ("/worklist", "get", "getWorklist", None, "WorklistAnswer", ("422", "503")),
-    ("/contacts", "post", "recordContact", "ContactRequest", "ContactAnswer", ("404", "409", *_BODY)),
+    (
+        "/contacts",
+        "post",
+        "recordContact",
+        "ContactRequest",
+        "ContactAnswer",
+        ("404", "409", *_BODY),
+    ),
     ("/audit/in-force", "get", "getInForce", None, "InForceAnswer", ("422", "503")),
-    ("/policy/simulations", "post", "simulatePolicy", "SimulationRequest", "SimulationAnswer", ("404", *_BODY)),
-)  # fmt: skip
+    (
+        "/policy/simulations",
+        "post",
+        "simulatePolicy",
+        "SimulationRequest",
+        "SimulationAnswer",
+        ("404", *_BODY),
+    ),
+)
 _QUERIES: dict[str, type[BaseModel]] = {
     "getWorklist": questions.WorklistQuery,
     "getInForce": questions.InForceQuery,
     "getNotice": questions.NoticeQuery,
 }
-_NOTICE = {media: {"schema": {"type": "string"}} for media in ("text/html", "text/plain")}
+_NOTICE = {
+    media: {"schema": {"type": "string"}} for media in ("text/html", "text/plain")
+}
 _PROBLEM = {
     "description": "A problem (RFC 9457)",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "content": {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+    },
 }
 _KEYED = ("decide", "decideBatch", "checkOrder", "recordContact")
 
@@ -64,43 +181,87 @@ _KEYED = ("decide", "decideBatch", "checkOrder", "recordContact")
 def openapi() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the service."""
     inputs: list[Any] = [
-        (shape, "validation" if issubclass(shape, questions.Body) else "serialization") for shape in SHAPES
+        (shape, "validation" if issubclass(shape, questions.Body) else "serialization")
+        for shape in SHAPES
     ]
-    _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
+    _, definitions = models_json_schema(
+        inputs, ref_template="#/components/schemas/{model}"
+    )
     paths: dict[str, Any] = {
-        "/v1/metrics": {"get": {"operationId": "metrics", "security": [{"key": []}], "responses": {
-            "200": {"description": "Counts and times by route", "content": {"text/plain": {}}},
-            **dict.fromkeys(("401", "403", "429"), _PROBLEM)}}},
-        "/livez": {"get": {"operationId": "livez", "responses": {"200": {"description": "The process lives"}}}},
-        "/readyz": {"get": {"operationId": "readyz", "responses": {
-            "200": {"description": "A champion is loaded"}, "503": {"description": "Not ready"}}}},
-    }  # fmt: skip
+        "/v1/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "security": [{"key": []}],
+                "responses": {
+                    "200": {
+                        "description": "Counts and times by route",
+                        "content": {"text/plain": {}},
+                    },
+                    **dict.fromkeys(("401", "403", "429"), _PROBLEM),
+                },
+            }
+        },
+        "/livez": {
+            "get": {
+                "operationId": "livez",
+                "responses": {"200": {"description": "The process lives"}},
+            }
+        },
+        "/readyz": {
+            "get": {
+                "operationId": "readyz",
+                "responses": {
+                    "200": {"description": "A champion is loaded"},
+                    "503": {"description": "Not ready"},
+                },
+            }
+        },
+    }
     for path, method, *operation in OPERATIONS:
         paths.setdefault(f"/v1{path}", {})[method] = _operation(path, *operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Obligor", "version": "1", "description": "Explained and recorded credit decisions"},
+        "info": {
+            "title": "Obligor",
+            "version": "1",
+            "description": "Explained and recorded credit decisions",
+        },
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`obligor keys create`"}},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`obligor keys create`",
+                }
+            },
         },
     }
 
 
-def _operation(path: str, name: str, body: str | None, answer: str, errors: tuple[str, ...]) -> dict[str, Any]:
+def _operation(
+    path: str, name: str, body: str | None, answer: str, errors: tuple[str, ...]
+) -> dict[str, Any]:
     def content(shape: str) -> dict[str, Any]:
-        return {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+        return {
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}
+        }
 
     problem = _PROBLEM
-    parameters = [_in_path(part[1:-1]) for part in path.split("/") if part.startswith("{")]
+    parameters = [
+        _in_path(part[1:-1]) for part in path.split("/") if part.startswith("{")
+    ]
     parameters += [_KEY] if name in _KEYED else []
     parameters += _in_query(_QUERIES[name]) if name in _QUERIES else []
     operation: dict[str, Any] = {
         "operationId": name,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "OK", "content": content(answer) if answer else _NOTICE},
+            "200": {
+                "description": "OK",
+                "content": content(answer) if answer else _NOTICE,
+            },
             **dict.fromkeys(sorted({*errors, "401", "403", "413", "429"}), problem),
         },
         "security": [{"key": []}],
@@ -120,6 +281,11 @@ def _in_query(shape: type[BaseModel]) -> list[dict[str, Any]]:
     document, found = shape.model_json_schema(), []
     needed = document.get("required", ())
     for name, schema in document["properties"].items():
-        plain = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
-        found.append({"name": name, "in": "query", "required": name in needed, "schema": plain})
+        plain = next(
+            (one for one in schema.get("anyOf", ()) if one.get("type") != "null"),
+            schema,
+        )
+        found.append(
+            {"name": name, "in": "query", "required": name in needed, "schema": plain}
+        )
     return found

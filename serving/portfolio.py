@@ -28,10 +28,15 @@ from training.pd_model import PdModel
 MOST_SIMULATED = 50_000  # customers, in one request
 
 
-def portfolio_of(people: Sequence[KnownAccount], rows: NDArray[np.float64], model: PdModel) -> Portfolio:
+def portfolio_of(
+    people: Sequence[KnownAccount], rows: NDArray[np.float64], model: PdModel
+) -> Portfolio:
     """Return the customers of `active_on` with PD, features and the last statement."""
     standing = np.array([one.account.last_statement() for one in people])
-    groups = {name: np.array([getattr(one.account, name) for one in people]) for name in ("sector", "country")}
+    groups = {
+        name: np.array([getattr(one.account, name) for one in people])
+        for name in ("sector", "country")
+    }
     promises = ((place, promises_of(one)) for place, one in enumerate(people))
     return Portfolio(
         customer_ids=[one.account.customer_id for one in people],
@@ -54,7 +59,9 @@ def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
         yield replace(account, rates=foreign) if foreign else account
 
 
-def active_on(accounts: Iterable[Account], as_of: date) -> tuple[list[KnownAccount], NDArray[np.float64]]:
+def active_on(
+    accounts: Iterable[Account], as_of: date
+) -> tuple[list[KnownAccount], NDArray[np.float64]]:
     """Return what was known of each account that had an invoice by a day, and the features, shape (n, features).
 
     Raises
@@ -63,13 +70,21 @@ def active_on(accounts: Iterable[Account], as_of: date) -> tuple[list[KnownAccou
         Where none had.
     """
     day = day_number(as_of)
-    known = [known_account(one, as_of) for one in accounts if (one.items[ITEM_KNOWN] <= day).any()]
+    known = [
+        known_account(one, as_of)
+        for one in accounts
+        if (one.items[ITEM_KNOWN] <= day).any()
+    ]
     if not known:
-        raise AsOfError(f"no invoice was known on {as_of}", where="as_of", do="ask for a later day")
+        raise AsOfError(
+            f"no invoice was known on {as_of}", where="as_of", do="ask for a later day"
+        )
     return known, account_features(known)
 
 
-def simulation(portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None) -> dict[str, Any]:
+def simulation(
+    portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None
+) -> dict[str, Any]:
     """Return what changes from one rulebook to another: by groups with the largest movers, or for one customer.
 
     Raises
@@ -80,11 +95,16 @@ def simulation(portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: 
     if customer_id is not None:
         if customer_id not in portfolio.customer_ids:
             said = f"no customer {customer_id!r} on {portfolio.as_of}"
-            raise UnknownCustomerError(said, where="customer_id", do="ask about one of the ledger")
+            raise UnknownCustomerError(
+                said, where="customer_id", do="ask about one of the ledger"
+            )
         facts = portfolio.facts(list(portfolio.customer_ids).index(customer_id))
         return {"movers": [what_if(customer_id, facts, old, new)]}
     before, after = simulate(portfolio, old), simulate(portfolio, new)
-    return {**summary(portfolio, before, after), "movers": movers(portfolio, old, new, before, after)}
+    return {
+        **summary(portfolio, before, after),
+        "movers": movers(portfolio, old, new, before, after),
+    }
 
 
 def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
@@ -96,14 +116,27 @@ def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
         Where day, rulebook or customer are not there, or the ledger is too large for one request.
     """
     as_of = engine.day(asked.as_of)
-    books = [_rulebook(engine.rules, version, where) for version, where in ((asked.from_, "from"), (asked.to, "to"))]
+    books = [
+        _rulebook(engine.rules, version, where)
+        for version, where in ((asked.from_, "from"), (asked.to, "to"))
+    ]
     if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
         do = "run `obligor policy simulate`"
-        raise SchemaError(f"more than {MOST_SIMULATED} customers", where="ledger store", do=do)
-    portfolio = portfolio_of(*active_on(engine.ledger.every(), as_of), engine.champions.of_ledger().model)
+        raise SchemaError(
+            f"more than {MOST_SIMULATED} customers", where="ledger store", do=do
+        )
+    portfolio = portfolio_of(
+        *active_on(engine.ledger.every(), as_of), engine.champions.of_ledger().model
+    )
     found = simulation(portfolio, books[0], books[1], asked.customer_id)
-    answer = {"from": asked.from_, "to": asked.to, "as_of": as_of, "currency": portfolio.currency,
-              "movers": found.pop("movers"), "by": found}  # fmt: skip
+    answer = {
+        "from": asked.from_,
+        "to": asked.to,
+        "as_of": as_of,
+        "currency": portfolio.currency,
+        "movers": found.pop("movers"),
+        "by": found,
+    }
     return orjson.dumps(answer, default=str)
 
 
@@ -111,5 +144,7 @@ def _rulebook(rules: Path, version: str, where: str) -> Rulebook:
     """A rulebook of the folder, drafts too; the version is looked up, never put into a path."""
     found = {folder.name: folder for folder in folders(rules)}
     if version not in found:
-        raise SchemaError(f"no rulebook {version!r}", where=where, expected=f"one of {sorted(found)}")
+        raise SchemaError(
+            f"no rulebook {version!r}", where=where, expected=f"one of {sorted(found)}"
+        )
     return read_rulebook(found[version])

@@ -78,7 +78,12 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer what Starlette refuses."""
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
+    problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": error.status_code,
+        "detail": error.detail,
+    }
     response = _answer(problem)
     response.headers.update(error.headers or {})
     return response
@@ -92,9 +97,16 @@ async def on_gone(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """Answer that it was our fault, without a word of what was sent."""
     log.error("bug: %s on %s", type(error).__name__, request.method)
-    problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "a bug; please report"}
+    problem = {
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "a bug; please report",
+    }
     return _answer(problem)
 
 
 def _answer(problem: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(problem), problem["status"], media_type="application/problem+json")
+    return Response(
+        orjson.dumps(problem), problem["status"], media_type="application/problem+json"
+    )

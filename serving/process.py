@@ -22,13 +22,24 @@ ROOT = Path(__file__).parent.parent
 def serve_command(host: str, port: int) -> list[str]:
     """Return the command that runs the service in the foreground."""
     return [
-        sys.executable, "-m", "bentoml", "serve", SERVICE,
-        "--host", host, "--port", str(port), "--working-dir", str(ROOT),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        SERVICE,
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--working-dir",
+        str(ROOT),
+    ]
 
 
 @contextmanager
-def running_service(environment: Mapping[str, str], port: int, log: Path, patience_s: float = 90) -> Iterator[str]:
+def running_service(
+    environment: Mapping[str, str], port: int, log: Path, patience_s: float = 90
+) -> Iterator[str]:
     """Run the service until the block ends; gives its base URL once it answers /livez.
 
     Parameters
@@ -69,12 +80,27 @@ def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
     """
     command = [sys.executable, "-c", _TRIAL, str(folder), sha256]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience_s, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=patience_s,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"trial took more than {patience_s:.0f} s", where=folder.name, do="export it again") from None
+        raise ModelError(
+            f"trial took more than {patience_s:.0f} s",
+            where=folder.name,
+            do="export it again",
+        ) from None
     if done.returncode:
         last = done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
-        raise ModelError(f"did not come through its trial: {last}", where=folder.name, do="export it again")
+        raise ModelError(
+            f"did not come through its trial: {last}",
+            where=folder.name,
+            do="export it again",
+        )
 
 
 _TRIAL = """
@@ -97,7 +123,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float) -> None:
+def wait(
+    url: str, process: subprocess.Popen[bytes], log: Path, patience_s: float
+) -> None:
     """Wait until the process answers; raises as `running_service`."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline and process.poll() is None:
@@ -108,4 +136,8 @@ def wait(url: str, process: subprocess.Popen[bytes], log: Path, patience_s: floa
             time.sleep(0.2)
     lines = log.read_text(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    raise ObligorError(f"the service did not start; its last word: {last}", where=str(log), do="read the log")
+    raise ObligorError(
+        f"the service did not start; its last word: {last}",
+        where=str(log),
+        do="read the log",
+    )

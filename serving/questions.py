@@ -34,10 +34,19 @@ def _known_currency(code: str) -> str:
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 Currency = Annotated[
-    str, Field(json_schema_extra={"enum": sorted(MINOR_DIGITS)}, max_length=3), AfterValidator(_known_currency)
+    str,
+    Field(json_schema_extra={"enum": sorted(MINOR_DIGITS)}, max_length=3),
+    AfterValidator(_known_currency),
 ]
-Amount = Annotated[Decimal, Field(gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False)]
-AmountOrZero = Annotated[Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)]
+Amount = Annotated[
+    Decimal,
+    Field(
+        gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False
+    ),
+]
+AmountOrZero = Annotated[
+    Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)
+]
 Text = Annotated[str, Field(max_length=500)]
 Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
 
@@ -161,7 +170,9 @@ class CreditRequest(Body):
 Mark = Annotated[int, Field(ge=1, le=5)]
 Person = Annotated[str, Field(min_length=1, max_length=128)]
 Because = Annotated[str, Field(min_length=1, max_length=500)]
-Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8, allow_inf_nan=False)]
+Share = Annotated[
+    Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8, allow_inf_nan=False)
+]
 
 
 class AssessmentBody(Body):
@@ -208,10 +219,13 @@ class GroupBody(Body):
 
     name: Id
     limit: AmountOrZero
-    exposure_of_others: AmountOrZero = Field(description="What its other members owe, groups below it included")
+    exposure_of_others: AmountOrZero = Field(
+        description="What its other members owe, groups below it included"
+    )
     parent: Id | None = None
     members: Annotated[list[Id], Field(max_length=1000)] = Field(
-        default=[], description="Customers that belong to it directly; may be left out where there is one group only"
+        default=[],
+        description="Customers that belong to it directly; may be left out where there is one group only",
     )
 
 
@@ -231,19 +245,32 @@ class CreditFileBody(Body):
     override: OverrideBody | None = None
     securities: Annotated[list[SecurityBody], Field(max_length=100)] = []
     temporary_limit: TemporaryLimitBody | None = None
-    groups: Annotated[list[GroupBody], Field(max_length=100)] = Field(default=[], description="A tree by `parent`")
+    groups: Annotated[list[GroupBody], Field(max_length=100)] = Field(
+        default=[], description="A tree by `parent`"
+    )
     limit_event: LimitEventBody | None = None
-    payment_details_changed_on: date | None = Field(None, description="Bank account or method of payment")
+    payment_details_changed_on: date | None = Field(
+        None, description="Bank account or method of payment"
+    )
 
     def credit_file(self) -> CreditFile:
         """Return it as the rules take it."""
         return CreditFile(
             assessment=Assessment(**vars(self.assessment)) if self.assessment else None,
             override=Override(**vars(self.override)) if self.override else None,
-            securities=tuple(Security(**vars(security)) for security in self.securities),
-            temporary_limit=TemporaryLimit(**vars(self.temporary_limit)) if self.temporary_limit else None,
-            groups=tuple(Group(**vars(group) | {"members": tuple(group.members)}) for group in self.groups),
-            limit_event=LimitEvent(**vars(self.limit_event)) if self.limit_event else None,
+            securities=tuple(
+                Security(**vars(security)) for security in self.securities
+            ),
+            temporary_limit=TemporaryLimit(**vars(self.temporary_limit))
+            if self.temporary_limit
+            else None,
+            groups=tuple(
+                Group(**vars(group) | {"members": tuple(group.members)})
+                for group in self.groups
+            ),
+            limit_event=LimitEvent(**vars(self.limit_event))
+            if self.limit_event
+            else None,
             payment_details_changed_on=self.payment_details_changed_on,
         )
 
@@ -252,11 +279,19 @@ class DecisionRequest(Body):
     """A question about one customer."""
 
     customer_id: Id
-    as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
+    as_of: date | None = Field(
+        None, description="Known through the end of that day; default the ledger's last"
+    )
     request: CreditRequest | None = None
-    requested_by: Person | None = Field(None, description="Who asks: this person may not resolve the case")
-    is_natural_person: bool = Field(False, description="A person or sole trader: other rights, longer retention")
-    file: CreditFileBody | None = Field(None, description="What people have put on file")
+    requested_by: Person | None = Field(
+        None, description="Who asks: this person may not resolve the case"
+    )
+    is_natural_person: bool = Field(
+        False, description="A person or sole trader: other rights, longer retention"
+    )
+    file: CreditFileBody | None = Field(
+        None, description="What people have put on file"
+    )
     ledger: InlineLedger | None = None
 
 
@@ -273,18 +308,29 @@ class OrderRequest(Body):
     """May this order go out?"""
 
     customer_id: Id
-    as_of: date | None = Field(None, description="Known through the end of that day; default the ledger's last")
+    as_of: date | None = Field(
+        None, description="Known through the end of that day; default the ledger's last"
+    )
     order: OrderBody
     unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(
         default=[], description="Orders accepted before and not invoiced yet"
     )
-    requested_by: Person | None = Field(None, description="Who asks: this person may not resolve the case")
-    file: CreditFileBody | None = Field(None, description="What people have put on file")
+    requested_by: Person | None = Field(
+        None, description="Who asks: this person may not resolve the case"
+    )
+    file: CreditFileBody | None = Field(
+        None, description="What people have put on file"
+    )
     ledger: InlineLedger | None = None
 
     def question(self) -> DecisionRequest:
         """Return the question about the customer that comes first."""
-        return DecisionRequest(customer_id=self.customer_id, as_of=self.as_of, file=self.file, ledger=self.ledger)
+        return DecisionRequest(
+            customer_id=self.customer_id,
+            as_of=self.as_of,
+            file=self.file,
+            ledger=self.ledger,
+        )
 
 
 class ResolutionRequest(Body):
@@ -311,15 +357,21 @@ class ContactRequest(Body):
     contacted_on: date | None = Field(None, description="Default today")
     by: Person
     channel: Literal["mail", "call", "visit", "lawyer"]
-    outcome: Literal["reached", "no_answer", "promise", "dispute", "refused", "handed_over"]
-    promise: PromiseBody | None = Field(None, description="With outcome `promise`, and only then")
+    outcome: Literal[
+        "reached", "no_answer", "promise", "dispute", "refused", "handed_over"
+    ]
+    promise: PromiseBody | None = Field(
+        None, description="With outcome `promise`, and only then"
+    )
     next_contact_on: date | None = Field(None, description="Default what the rules say")
     note: Because | None = None
 
     @model_validator(mode="after")
     def _promises_go_together(self) -> ContactRequest:
         if (self.outcome == "promise") != (self.promise is not None):
-            raise ValueError("outcome `promise` and the promise go together: give both or neither")
+            raise ValueError(
+                "outcome `promise` and the promise go together: give both or neither"
+            )
         return self
 
 
@@ -344,7 +396,14 @@ class NoticeQuery(Body):
 class InForceQuery(Body):
     """A time to ask about."""
 
-    at: Annotated[str, Field(min_length=10, max_length=40, description="ISO 8601; UTC where it names no zone")]
+    at: Annotated[
+        str,
+        Field(
+            min_length=10,
+            max_length=40,
+            description="ISO 8601; UTC where it names no zone",
+        ),
+    ]
 
 
 class SimulationRequest(Body):
@@ -361,7 +420,9 @@ class SimulationRequest(Body):
 class BatchRequest(Body):
     """Up to 1,000 questions, answered in order; one that fails does not stop the others."""
 
-    decisions: Annotated[list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)]
+    decisions: Annotated[
+        list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)
+    ]
 
 
 class ScoreRequest(Body):

@@ -40,11 +40,19 @@ class Quota:
         place = (key_id, now.date())
         with self._lock:
             if place not in self._total:
-                self._total = {**{old: n for old, n in self._total.items() if old[1] == place[1]},
-                               place: self._counted(*place)}  # fmt: skip
-            if per_day is not None and self._total[place] + self._fresh.get(place, 0) >= per_day:
+                self._total = {
+                    **{old: n for old, n in self._total.items() if old[1] == place[1]},
+                    place: self._counted(*place),
+                }
+            if (
+                per_day is not None
+                and self._total[place] + self._fresh.get(place, 0) >= per_day
+            ):
                 midnight = datetime.combine(place[1] + timedelta(days=1), time(), UTC)
-                raise RateError(f"more than {per_day:,} calls a day", (midnight - now).total_seconds())
+                raise RateError(
+                    f"more than {per_day:,} calls a day",
+                    (midnight - now).total_seconds(),
+                )
             self._fresh[place] = self._fresh.get(place, 0) + 1
 
     def flush(self) -> None:
@@ -61,14 +69,23 @@ class Quota:
             try:
                 for place in list(self._fresh):
                     with self.engine.begin() as connection:
-                        connection.execute(_adding(self.engine.dialect.name, *place, self._fresh[place]))
+                        connection.execute(
+                            _adding(
+                                self.engine.dialect.name, *place, self._fresh[place]
+                            )
+                        )
                     del self._fresh[place]
             except sa.exc.SQLAlchemyError as error:
-                raise RecordError(f"calls cannot be counted ({type(error).__name__})", where="api_usage") from None
+                raise RecordError(
+                    f"calls cannot be counted ({type(error).__name__})",
+                    where="api_usage",
+                ) from None
             self._total = {place: self._counted(*place) for place in self._total}
 
     def _counted(self, key_id: str, day: date) -> int:
-        query = sa.select(API_USAGE.c.calls).where(API_USAGE.c.key_id == key_id, API_USAGE.c.day == day)
+        query = sa.select(API_USAGE.c.calls).where(
+            API_USAGE.c.key_id == key_id, API_USAGE.c.day == day
+        )
         with self.engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 

@@ -15,12 +15,16 @@ from training.baseline import Baseline
 MOST_REASONS = 4
 SMALLEST_SHARE = 0.02
 _FAMILIES: dict[str, tuple[int, ...]] = {
-    family: tuple(place for place, feature in enumerate(CATALOGUE) if feature.family == family)
+    family: tuple(
+        place for place, feature in enumerate(CATALOGUE) if feature.family == family
+    )
     for family in dict.fromkeys(feature.family for feature in CATALOGUE)
 }
 
 _PICK = {
-    family: itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
+    family: itemgetter(*places)
+    if len(places) > 1
+    else itemgetter(slice(places[0], places[0] + 1))
     for family, places in _FAMILIES.items()
 }
 
@@ -58,28 +62,41 @@ def principal_reasons(
     raising = [(total, family) for total, family in totals if total > 0]
     least = SMALLEST_SHARE * sum(total for total, _ in raising)
     # A stable order: families of equal push stay as the catalogue has them.
-    for total, family in sorted(raising, key=lambda pair: -pair[0])[: MOST_REASONS - len(found)]:
+    for total, family in sorted(raising, key=lambda pair: -pair[0])[
+        : MOST_REASONS - len(found)
+    ]:
         if total > least:
-            found.append(_feature_reason(family, total, push, values, baseline, currency))
+            found.append(
+                _feature_reason(family, total, push, values, baseline, currency)
+            )
     return found
 
 
 def column_reasons(
-    values: Sequence[float], contributions: Sequence[float], baseline: Baseline, encoding: Encoding
+    values: Sequence[float],
+    contributions: Sequence[float],
+    baseline: Baseline,
+    encoding: Encoding,
 ) -> list[dict[str, Any]]:
     """Return at most four reasons of an application: the columns that raised its PD most against the baseline.
 
     A column's push is that of its value and of its special codes together.
     """
     push = list(map(sub, contributions, baseline.contributions))
-    found = [(sum(push[part]), number, one, values[part], baseline.values[part.start])
-             for number, (one, part) in enumerate(encoding.parts, start=1)]  # fmt: skip
-    raising = sorted((row for row in found if row[0] > 0), key=lambda row: (-row[0], row[1]))
+    found = [
+        (sum(push[part]), number, one, values[part], baseline.values[part.start])
+        for number, (one, part) in enumerate(encoding.parts, start=1)
+    ]
+    raising = sorted(
+        (row for row in found if row[0] > 0), key=lambda row: (-row[0], row[1])
+    )
     least = SMALLEST_SHARE * sum(row[0] for row in raising)
     return [_column_reason(*row) for row in raising[:MOST_REASONS] if row[0] > least]
 
 
-def _column_reason(total: float, number: int, one: Column, values: Sequence[float], typical: float) -> dict[str, Any]:
+def _column_reason(
+    total: float, number: int, one: Column, values: Sequence[float], typical: float
+) -> dict[str, Any]:
     is_number = one.kind == "number"
     said, usual = one.said(values), one.said((typical, 0.0))
     return {
@@ -97,16 +114,27 @@ def _column_reason(total: float, number: int, one: Column, values: Sequence[floa
 
 
 def _feature_reason(
-    family: str, total: float, push: Sequence[float], values: Sequence[float], baseline: Baseline, currency: str
+    family: str,
+    total: float,
+    push: Sequence[float],
+    values: Sequence[float],
+    baseline: Baseline,
+    currency: str,
 ) -> dict[str, Any]:
     strongest = max(_FAMILIES[family], key=push.__getitem__)
-    feature, value, typical = CATALOGUE[strongest], values[strongest], baseline.values[strongest]
+    feature, value, typical = (
+        CATALOGUE[strongest],
+        values[strongest],
+        baseline.values[strongest],
+    )
     return {
         "code": f"F{strongest + 1:02d}",
         "text": feature.reason(value, "en", currency),
         "text_zh": feature.reason(value, "zh", currency),
         "family": family,
-        "features": [CATALOGUE[place].name for place in _FAMILIES[family] if push[place] > 0],
+        "features": [
+            CATALOGUE[place].name for place in _FAMILIES[family] if push[place] > 0
+        ],
         "feature": feature.name,
         "value": None if math.isnan(value) else value,
         "baseline": None if math.isnan(typical) else typical,

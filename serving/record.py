@@ -19,7 +19,17 @@ import sqlalchemy as sa
 
 from data.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
 from data.store import CONNECTIONS
-from serving.entries import CLOSING, COLUMNS, OPENING, Case, Entry, Kept, Row, Statement, row_of
+from serving.entries import (
+    CLOSING,
+    COLUMNS,
+    OPENING,
+    Case,
+    Entry,
+    Kept,
+    Row,
+    Statement,
+    row_of,
+)
 from serving.merkle import leaf_hash
 from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS, migrate
 from serving.vault import Vault, pseudonym, seal, unseal
@@ -31,7 +41,17 @@ INDEX_KEY = "index key"
 _SEALED = sa.select(
     *(
         ENTRIES.c[name]
-        for name in ("entry_id", "kind", "about", "customer_ref", "outcome", "request", "body", "leaf_hash", "made_by")
+        for name in (
+            "entry_id",
+            "kind",
+            "about",
+            "customer_ref",
+            "outcome",
+            "request",
+            "body",
+            "leaf_hash",
+            "made_by",
+        )
     ),
     CUSTOMERS.c.wrapped,
 ).join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
@@ -66,15 +86,25 @@ class Record:
             raise _unwritten(error) from None
         # As text, on a connection of its own: SQLAlchemy's way around one INSERT costs ten times its run.
         insert = _dialect_insert(self.engine.dialect.name)
-        self._insert = Statement(insert(ENTRIES), self.engine.dialect, (*Row._fields, "leaf_hash"))
+        self._insert = Statement(
+            insert(ENTRIES), self.engine.dialect, (*Row._fields, "leaf_hash")
+        )
         fresh = insert(CUSTOMERS).on_conflict_do_nothing()
         columns = ("customer_ref", "lookup", "month", "wrapped", "is_natural_person")
         self._new_customer = Statement(fresh, self.engine.dialect, columns)
-        known = sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.wrapped, CUSTOMERS.c.is_natural_person)
-        is_meant = (CUSTOMERS.c.lookup == sa.bindparam("lookup")) & (CUSTOMERS.c.month == sa.bindparam("month"))
-        self._customer = Statement(known.where(is_meant), self.engine.dialect, ("lookup", "month"))
+        known = sa.select(
+            CUSTOMERS.c.customer_ref, CUSTOMERS.c.wrapped, CUSTOMERS.c.is_natural_person
+        )
+        is_meant = (CUSTOMERS.c.lookup == sa.bindparam("lookup")) & (
+            CUSTOMERS.c.month == sa.bindparam("month")
+        )
+        self._customer = Statement(
+            known.where(is_meant), self.engine.dialect, ("lookup", "month")
+        )
         person = (
-            CUSTOMERS.update().where(CUSTOMERS.c.customer_ref == sa.bindparam("ref")).values(is_natural_person=True)
+            CUSTOMERS.update()
+            .where(CUSTOMERS.c.customer_ref == sa.bindparam("ref"))
+            .values(is_natural_person=True)
         )
         self._person = Statement(person, self.engine.dialect, ("ref",))
 
@@ -93,7 +123,9 @@ class Record:
             wrapped = connection.scalar(query)
             if wrapped is None:
                 wrapped = self.vault.wrap(self.vault.new_key(), INDEX_KEY)
-                connection.execute(SECRETS.insert().values(name=INDEX_KEY, wrapped=wrapped))
+                connection.execute(
+                    SECRETS.insert().values(name=INDEX_KEY, wrapped=wrapped)
+                )
         return self.vault.unwrap(wrapped, INDEX_KEY)
 
     def append(self, entries: Sequence[Entry]) -> list[bytes]:
@@ -113,7 +145,9 @@ class Record:
             with self._lock, self.turn():
                 return self._write(entries)
         except driver.IntegrityError:
-            raise ConflictError("the idempotency key was used a moment ago", do="answer what is stored") from None
+            raise ConflictError(
+                "the idempotency key was used a moment ago", do="answer what is stored"
+            ) from None
         except (driver.Error, sa.exc.SQLAlchemyError) as error:
             raise _unwritten(error) from None
 
@@ -125,11 +159,20 @@ class Record:
             cursor = self._writer.cursor()
             if self._is_sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
-            keys = {whose: self._key_of(cursor, *whose) for whose in dict.fromkeys(map(_whose, entries))}
+            keys = {
+                whose: self._key_of(cursor, *whose)
+                for whose in dict.fromkeys(map(_whose, entries))
+            }
             rows = [self._sealed(entry, *keys[_whose(entry)]) for entry in entries]
             hashes = [leaf_hash(row.leaf()) for row in rows]
-            plain = (row._asdict() | {"leaf_hash": hash_} for row, hash_ in zip(rows, hashes, strict=True))
-            cursor.executemany(self._insert.text, [self._insert.values(row, self._is_sqlite) for row in plain])
+            plain = (
+                row._asdict() | {"leaf_hash": hash_}
+                for row, hash_ in zip(rows, hashes, strict=True)
+            )
+            cursor.executemany(
+                self._insert.text,
+                [self._insert.values(row, self._is_sqlite) for row in plain],
+            )
             self._writer.commit()
         except BaseException as error:
             writer, self._writer = self._writer, None
@@ -137,23 +180,41 @@ class Record:
             raise
         return hashes
 
-    def _key_of(self, cursor: Any, customer_id: str, month: str, is_person: bool) -> tuple[str, bytes]:
+    def _key_of(
+        self, cursor: Any, customer_id: str, month: str, is_person: bool
+    ) -> tuple[str, bytes]:
         """The customer's reference and key of a month, made with the first entry; read anew, as it may be erased."""
         asked = {"lookup": pseudonym(self._index_key, customer_id), "month": month}
         for _ in range(2):
-            cursor.execute(self._customer.text, self._customer.values(asked, self._is_sqlite))
+            cursor.execute(
+                self._customer.text, self._customer.values(asked, self._is_sqlite)
+            )
             if found := cursor.fetchone():
                 ref = str(found[0])
                 if is_person and not found[2]:
                     cursor.execute(
-                        self._person.text, self._person.values({"ref": ref, "is_natural_person": True}, self._is_sqlite)
+                        self._person.text,
+                        self._person.values(
+                            {"ref": ref, "is_natural_person": True}, self._is_sqlite
+                        ),
                     )
                 return ref, self._unwrapped(bytes(found[1]), ref)
             ref = self.vault.random(16).hex()
             wrapped = self.vault.wrap(self.vault.new_key(), ref)
-            row = {**asked, "customer_ref": ref, "wrapped": wrapped, "is_natural_person": is_person}
-            cursor.execute(self._new_customer.text, self._new_customer.values(row, self._is_sqlite))
-        raise RecordError("a customer's key cannot be made", where="record", do="send the same request again")
+            row = {
+                **asked,
+                "customer_ref": ref,
+                "wrapped": wrapped,
+                "is_natural_person": is_person,
+            }
+            cursor.execute(
+                self._new_customer.text, self._new_customer.values(row, self._is_sqlite)
+            )
+        raise RecordError(
+            "a customer's key cannot be made",
+            where="record",
+            do="send the same request again",
+        )
 
     def _sealed(self, entry: Entry, ref: str, key: bytes) -> Row:
         def sealed(name: str, text: bytes) -> bytes:
@@ -161,14 +222,27 @@ class Record:
 
         told = entry.idempotency_key
         return Row(
-            entry_id=entry.decision_id, kind=entry.kind, about=entry.about, customer_ref=ref, as_of=entry.as_of,
-            recorded_at=entry.recorded_at, key_ref=None if told is None else pseudonym(self._index_key, told),
-            request_ref=pseudonym(self._index_key, entry.request), outcome=entry.outcome, pd_12m=entry.pd_12m,
-            grade=entry.grade, limit_minor=entry.limit_minor, currency=entry.currency,
-            model_sha256=entry.model_sha256, policy_sha256=entry.policy_sha256, is_filed=entry.is_filed,
-            request=sealed("request", entry.request.encode()), body=sealed("body", entry.body.encode()),
-            inputs=None if entry.inputs is None else sealed("inputs", entry.inputs), made_by=entry.made_by,
-        )  # fmt: skip
+            entry_id=entry.decision_id,
+            kind=entry.kind,
+            about=entry.about,
+            customer_ref=ref,
+            as_of=entry.as_of,
+            recorded_at=entry.recorded_at,
+            key_ref=None if told is None else pseudonym(self._index_key, told),
+            request_ref=pseudonym(self._index_key, entry.request),
+            outcome=entry.outcome,
+            pd_12m=entry.pd_12m,
+            grade=entry.grade,
+            limit_minor=entry.limit_minor,
+            currency=entry.currency,
+            model_sha256=entry.model_sha256,
+            policy_sha256=entry.policy_sha256,
+            is_filed=entry.is_filed,
+            request=sealed("request", entry.request.encode()),
+            body=sealed("body", entry.body.encode()),
+            inputs=None if entry.inputs is None else sealed("inputs", entry.inputs),
+            made_by=entry.made_by,
+        )
 
     def pseudonym(self, text: str) -> str:
         """Return what stands for a customer's id, or for a request, in the tables."""
@@ -233,8 +307,13 @@ class Record:
     def last_of_customer(self, customer_id: str, limit: int) -> list[tuple[str, str]]:
         """Return request and answer of the last decisions about a customer, newest first."""
         lookup = pseudonym(self._index_key, customer_id)
-        query = _SEALED.where(CUSTOMERS.c.lookup == lookup, ENTRIES.c.kind == "decision")
-        found = (self._opened(row) for row in self._rows(query.order_by(ENTRIES.c.seq.desc()).limit(limit)))
+        query = _SEALED.where(
+            CUSTOMERS.c.lookup == lookup, ENTRIES.c.kind == "decision"
+        )
+        found = (
+            self._opened(row)
+            for row in self._rows(query.order_by(ENTRIES.c.seq.desc()).limit(limit))
+        )
         return [(one.request, one.body) for one in found]
 
     def case(self, case_id: str) -> Case:
@@ -250,27 +329,40 @@ class Record:
         is_meant = sa.or_(ENTRIES.c.entry_id == case_id, ENTRIES.c.about == case_id)
         rows = self._rows(_SEALED.where(is_meant).order_by(ENTRIES.c.seq))
         if not rows or rows[0].entry_id != case_id or not _is_case(rows[0]):
-            raise UnknownDecisionError(f"no case {case_id!r}", where="case_id", do="GET /v1/cases lists the open ones")
+            raise UnknownDecisionError(
+                f"no case {case_id!r}",
+                where="case_id",
+                do="GET /v1/cases lists the open ones",
+            )
         opening, *later = (self._opened(row) for row in rows)
         return Case(opening, tuple(later))
 
     def open_cases(self, limit: int = 200) -> list[str]:
         """Return the ids of the oldest cases nobody has resolved."""
         later = ENTRIES.alias()
-        is_closed = sa.exists().where(later.c.about == ENTRIES.c.entry_id, later.c.outcome.in_(CLOSING))
+        is_closed = sa.exists().where(
+            later.c.about == ENTRIES.c.entry_id, later.c.outcome.in_(CLOSING)
+        )
         query = (
             sa.select(ENTRIES.c.entry_id)
             .join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
-            .where(ENTRIES.c.kind.in_(("decision", "order")), ENTRIES.c.outcome.in_(OPENING),
-                   ENTRIES.c.about.is_(None), CUSTOMERS.c.wrapped.isnot(None), ~is_closed)
+            .where(
+                ENTRIES.c.kind.in_(("decision", "order")),
+                ENTRIES.c.outcome.in_(OPENING),
+                ENTRIES.c.about.is_(None),
+                CUSTOMERS.c.wrapped.isnot(None),
+                ~is_closed,
+            )
             .order_by(ENTRIES.c.seq)
             .limit(limit)
-        )  # fmt: skip
+        )
         return [str(row.entry_id) for row in self._rows(query)]
 
     def contacts(self, first: date, last: date) -> list[str]:
         """Return the contacts made on days from the first to the last, in the order recorded."""
-        query = _SEALED.where(ENTRIES.c.kind == "contact", ENTRIES.c.as_of.between(first, last))
+        query = _SEALED.where(
+            ENTRIES.c.kind == "contact", ENTRIES.c.as_of.between(first, last)
+        )
         query = query.where(CUSTOMERS.c.wrapped.isnot(None)).order_by(ENTRIES.c.seq)
         return [self._opened(row).body for row in self._rows(query)]
 
@@ -282,7 +374,9 @@ class Record:
             .where(ENTRIES.c.kind == "decision", ENTRIES.c.as_of <= as_of)
             .group_by(CUSTOMERS.c.lookup)
         )
-        query = _SEALED.where(ENTRIES.c.seq.in_(last), ENTRIES.c.is_filed, CUSTOMERS.c.wrapped.isnot(None))
+        query = _SEALED.where(
+            ENTRIES.c.seq.in_(last), ENTRIES.c.is_filed, CUSTOMERS.c.wrapped.isnot(None)
+        )
         return [self._opened(row).request for row in self._rows(query)]
 
     def answered(self, idempotency_key: str, request: str) -> Kept | None:
@@ -294,7 +388,11 @@ class Record:
             Where the key came with another request before.
         """
         query = _SEALED.add_columns(ENTRIES.c.request_ref)
-        found = self._rows(query.where(ENTRIES.c.key_ref == pseudonym(self._index_key, idempotency_key)))
+        found = self._rows(
+            query.where(
+                ENTRIES.c.key_ref == pseudonym(self._index_key, idempotency_key)
+            )
+        )
         if not found:
             return None
         if found[0].request_ref != pseudonym(self._index_key, request):
@@ -315,24 +413,42 @@ class Record:
 
     def ids(self, kinds: Sequence[str]) -> list[str]:
         """Return the ids of the entries of some kinds, in the order recorded."""
-        query = sa.select(ENTRIES.c.entry_id).where(ENTRIES.c.kind.in_(kinds)).order_by(ENTRIES.c.seq)
+        query = (
+            sa.select(ENTRIES.c.entry_id)
+            .where(ENTRIES.c.kind.in_(kinds))
+            .order_by(ENTRIES.c.seq)
+        )
         return [str(row.entry_id) for row in self._rows(query)]
 
     def inputs_of(self, entry_id: str) -> bytes:
         """Return what a decision was made from; raises as `kept`."""
-        query = sa.select(ENTRIES.c.customer_ref, ENTRIES.c.inputs, CUSTOMERS.c.wrapped).join(
-            CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref
-        )
+        query = sa.select(
+            ENTRIES.c.customer_ref, ENTRIES.c.inputs, CUSTOMERS.c.wrapped
+        ).join(CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref)
         found = self._rows(query.where(ENTRIES.c.entry_id == entry_id))
         if not found or found[0].inputs is None:
-            raise UnknownDecisionError(f"no inputs of {entry_id!r}", where="decision_id")
-        return unseal(self._key(found[0], entry_id), found[0].inputs, f"inputs of {entry_id}")
+            raise UnknownDecisionError(
+                f"no inputs of {entry_id!r}", where="decision_id"
+            )
+        return unseal(
+            self._key(found[0], entry_id), found[0].inputs, f"inputs of {entry_id}"
+        )
 
     def _opened(self, row: sa.Row[Any]) -> Kept:
         key = self._key(row, row.entry_id)
-        request, body = (unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
-                         for name in ("request", "body"))  # fmt: skip
-        return Kept(row.entry_id, row.kind, row.outcome, request, body, row.leaf_hash, row.made_by)
+        request, body = (
+            unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
+            for name in ("request", "body")
+        )
+        return Kept(
+            row.entry_id,
+            row.kind,
+            row.outcome,
+            request,
+            body,
+            row.leaf_hash,
+            row.made_by,
+        )
 
     def _key(self, row: sa.Row[Any], entry_id: str) -> bytes:
         if row.wrapped is None:
@@ -345,7 +461,10 @@ class Record:
             with self.engine.connect() as connection:
                 return connection.execute(query).all()
         except sa.exc.SQLAlchemyError as error:
-            raise RecordError(f"the record cannot be read ({type(error).__name__})", do="check the database") from None
+            raise RecordError(
+                f"the record cannot be read ({type(error).__name__})",
+                do="check the database",
+            ) from None
 
 
 _MIGRATING = 0x0B11604
@@ -359,11 +478,19 @@ def _dialect_insert(name: str) -> Any:
 
 def _whose(entry: Entry) -> tuple[str, str, bool]:
     """Whose key seals an entry, and of which month: what is old enough is forgotten month by month."""
-    return entry.customer_id, entry.recorded_at.strftime("%Y-%m"), entry.is_natural_person
+    return (
+        entry.customer_id,
+        entry.recorded_at.strftime("%Y-%m"),
+        entry.is_natural_person,
+    )
 
 
 def _is_case(row: sa.Row[Any]) -> bool:
-    return row.about is None and row.kind in ("decision", "order") and row.outcome in OPENING
+    return (
+        row.about is None
+        and row.kind in ("decision", "order")
+        and row.outcome in OPENING
+    )
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -375,7 +502,12 @@ def _opened(path: Path) -> BinaryIO:
 
 def _durable(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `append` says
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "secure_delete=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=5000",
+        "secure_delete=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

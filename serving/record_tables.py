@@ -13,7 +13,12 @@ METADATA = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",
     METADATA,
-    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column(
+        "seq",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
     # The transaction that wrote it: on PostgreSQL the order of `seq` is not that of the commits.
     sa.Column("xid", sa.BigInteger, nullable=False, server_default="0"),
     # From here on the fields of `serving.record.Row`, in their order.
@@ -50,7 +55,9 @@ CUSTOMERS = sa.Table(
     sa.Column("customer_ref", sa.String(32), primary_key=True),
     sa.Column("lookup", sa.String(64), nullable=True),
     sa.Column("wrapped", sa.LargeBinary, nullable=True),
-    sa.Column("is_natural_person", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column(
+        "is_natural_person", sa.Boolean, nullable=False, server_default=sa.false()
+    ),
     sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
     sa.Column("erased_because", sa.String(500), nullable=True),
     sa.Column("month", sa.String(7), nullable=False, server_default=""),

@@ -14,7 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.account import AMOUNT, CREDIT_NOTE, DAY, DUE, ISSUED, ITEM, KIND, PAYMENT, VALUE, Account, day_number, day_of
+from data.account import (
+    AMOUNT,
+    CREDIT_NOTE,
+    DAY,
+    DUE,
+    ISSUED,
+    ITEM,
+    KIND,
+    PAYMENT,
+    VALUE,
+    Account,
+    day_number,
+    day_of,
+)
 from data.acts import open_balances
 from data.asof import KnownAccount
 from data.errors import SchemaError
@@ -57,7 +70,12 @@ def month_ends(as_of: date, months: int) -> list[date]:
     return days[::-1]
 
 
-def month_of(accounts: Iterable[Account], as_of: date, model: PdModel, rulebooks: Sequence[Rulebook]) -> Month:
+def month_of(
+    accounts: Iterable[Account],
+    as_of: date,
+    model: PdModel,
+    rulebooks: Sequence[Rulebook],
+) -> Month:
     """Return the portfolio as it was known on a day, under the rules of that day.
 
     Raises
@@ -70,13 +88,24 @@ def month_of(accounts: Iterable[Account], as_of: date, model: PdModel, rulebooks
     found = simulate(portfolio, in_force(rulebooks, as_of))
     ids = pd.Index(portfolio.customer_ids)
     in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
-    grade = pd.Series(np.where(in_default, "default", found.grade.astype("int64").astype(str)), index=ids)
-    return Month(portfolio, grade, _stacked([_open_items(*one) for one in zip(known, portfolio.pd_12m, strict=True)]))
+    grade = pd.Series(
+        np.where(in_default, "default", found.grade.astype("int64").astype(str)),
+        index=ids,
+    )
+    return Month(
+        portfolio,
+        grade,
+        _stacked(
+            [_open_items(*one) for one in zip(known, portfolio.pd_12m, strict=True)]
+        ),
+    )
 
 
 def _stacked(parts: Sequence[dict[Any, Any]]) -> pd.DataFrame:
     """One frame of many short tables: a frame for each would take a millisecond."""
-    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return pd.DataFrame(
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    )
 
 
 def _open_items(known: KnownAccount, pd_12m: float) -> dict[Any, Any]:
@@ -84,11 +113,14 @@ def _open_items(known: KnownAccount, pd_12m: float) -> dict[Any, Any]:
     balance = open_balances(account)
     place = np.flatnonzero(balance > 0)
     return {
-        "invoice_id": np.array([account.invoice_ids[n] for n in place.tolist()], dtype=object),
+        "invoice_id": np.array(
+            [account.invoice_ids[n] for n in place.tolist()], dtype=object
+        ),
         "customer_id": [account.customer_id] * len(place),
         "pd_12m": np.full(len(place), pd_12m),
-        "open_amount": balance[place] * item_rates(account)[place], "dpd_days": today - account.items[DUE, place],
-    }  # fmt: skip
+        "open_amount": balance[place] * item_rates(account)[place],
+        "dpd_days": today - account.items[DUE, place],
+    }
 
 
 def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
@@ -96,7 +128,13 @@ def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
     currency, rows = month.portfolio.currency, list[dict[str, Any]]()
     for item in month.items.to_dict("records"):
         amount = round_money(Decimal(str(item["open_amount"])), currency)
-        found = provision(amount, int(item["dpd_days"]), Decimal(str(item["pd_12m"])), currency, rulebook)
+        found = provision(
+            amount,
+            int(item["dpd_days"]),
+            Decimal(str(item["pd_12m"])),
+            currency,
+            rulebook,
+        )
         rows.append(
             {
                 **{str(name): value for name, value in item.items()},
@@ -106,14 +144,18 @@ def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    return frame.sort_values("expected_loss", ascending=False, kind="stable", ignore_index=True)
+    return frame.sort_values(
+        "expected_loss", ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def migration(before: Month, after: Month) -> pd.DataFrame:
     """Return how many customers of each grade (rows) went to which grade, into default, or are gone."""
     now = after.grade.reindex(before.grade.index).fillna("gone")
     rows, columns = [*GRADES, "default"], [*GRADES, "default", "gone"]
-    return pd.crosstab(before.grade, now).reindex(index=rows, columns=columns, fill_value=0)
+    return pd.crosstab(before.grade, now).reindex(
+        index=rows, columns=columns, fill_value=0
+    )
 
 
 def roll_rates(before: Month, after: Month) -> pd.DataFrame:
@@ -122,15 +164,28 @@ def roll_rates(before: Month, after: Month) -> pd.DataFrame:
     Settled is what was paid, credited or written off.
     """
     then, now = (month.items.set_index("invoice_id") for month in (before, after))
-    left = now["open_amount"].reindex(then.index).fillna(0.0).clip(upper=then["open_amount"])
-    moved = pd.DataFrame({
-        "from": bucket_of(then["dpd_days"]), "to": bucket_of(now["dpd_days"].reindex(then.index).fillna(0)),
-        "left": left, "settled": then["open_amount"] - left,
-    })  # fmt: skip
-    table = moved.pivot_table(index="from", columns="to", values="left", aggfunc="sum", observed=False)
+    left = (
+        now["open_amount"]
+        .reindex(then.index)
+        .fillna(0.0)
+        .clip(upper=then["open_amount"])
+    )
+    moved = pd.DataFrame(
+        {
+            "from": bucket_of(then["dpd_days"]),
+            "to": bucket_of(now["dpd_days"].reindex(then.index).fillna(0)),
+            "left": left,
+            "settled": then["open_amount"] - left,
+        }
+    )
+    table = moved.pivot_table(
+        index="from", columns="to", values="left", aggfunc="sum", observed=False
+    )
     settled = moved.groupby("from", observed=False)["settled"].sum()
     return (
-        table.reindex(index=BUCKETS, columns=BUCKETS).fillna(0.0).assign(settled=settled.reindex(BUCKETS).fillna(0.0))
+        table.reindex(index=BUCKETS, columns=BUCKETS)
+        .fillna(0.0)
+        .assign(settled=settled.reindex(BUCKETS).fillna(0.0))
     )
 
 
@@ -162,8 +217,13 @@ def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float]:
     shares = rolls.div(rolls.sum(axis=1).replace(0.0, 1.0), axis=0)
     open_ = list(BUCKETS[:-1])
     inside = shares.loc[open_, open_].to_numpy()
-    worst = np.linalg.solve(np.eye(len(open_)) - inside, shares.loc[open_, "90+"].to_numpy())
-    return {**dict(zip(open_, (worst * lgd).round(12).tolist(), strict=True)), "90+": lgd}
+    worst = np.linalg.solve(
+        np.eye(len(open_)) - inside, shares.loc[open_, "90+"].to_numpy()
+    )
+    return {
+        **dict(zip(open_, (worst * lgd).round(12).tolist(), strict=True)),
+        "90+": lgd,
+    }
 
 
 def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
@@ -189,7 +249,10 @@ def _unpaid(known: KnownAccount) -> dict[Any, Any]:
     account, today = known.account, day_number(known.as_of)
     rates, due = item_rates(account), account.items[DUE]
     settling = account.events[:, np.isin(account.events[KIND], (PAYMENT, CREDIT_NOTE))]
-    columns: dict[Any, Any] = {"issued": account.items[ISSUED], "amount": account.items[AMOUNT] * rates}
+    columns: dict[Any, Any] = {
+        "issued": account.items[ISSUED],
+        "amount": account.items[AMOUNT] * rates,
+    }
     for days in HORIZONS:
         paid = np.zeros(len(due))
         in_time = settling[:, settling[DAY] <= due[settling[ITEM]] + days]
@@ -199,7 +262,9 @@ def _unpaid(known: KnownAccount) -> dict[Any, Any]:
     return columns
 
 
-def stress(portfolio: Portfolio, rulebook: Rulebook, sector: str | None = None) -> dict[str, dict[str, Any]]:
+def stress(
+    portfolio: Portfolio, rulebook: Rulebook, sector: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the figures of the whole portfolio, before and after, under each scenario of the rules.
 
     Parameters
@@ -217,7 +282,11 @@ def stress(portfolio: Portfolio, rulebook: Rulebook, sector: str | None = None) 
         sector = str(pd.Series(base.limit).groupby(sectors).sum().idxmax())
     if sector is not None and (sectors is None or sector not in sectors):
         known = sorted(set(sectors.tolist())) if sectors is not None else []
-        raise SchemaError(f"no customer is of sector {sector!r}", where="sector", expected=f"one of {known}")
+        raise SchemaError(
+            f"no customer is of sector {sector!r}",
+            where="sector",
+            expected=f"one of {known}",
+        )
     found = dict[str, dict[str, Any]]()
     for rule in rulebook.tables["stress"].rules:
         name = next(str(value) for value in rule.cells[0].any_of)
@@ -225,8 +294,13 @@ def stress(portfolio: Portfolio, rulebook: Rulebook, sector: str | None = None) 
             continue
         given = {key: float(value) for key, value in rule.outputs.items()}  # type: ignore[arg-type]
         scenario = Scenario(sector=sector or "" if name == "sector" else "", **given)
-        figures = summary(portfolio, base, stressed(portfolio, rulebook, scenario))["all"]["all"]
-        found[name if name != "sector" else f"sector {sector}"] = {"scenario": vars(scenario), **figures}
+        figures = summary(portfolio, base, stressed(portfolio, rulebook, scenario))[
+            "all"
+        ]["all"]
+        found[name if name != "sector" else f"sector {sector}"] = {
+            "scenario": vars(scenario),
+            **figures,
+        }
     return found
 
 
@@ -279,10 +353,23 @@ def draw_vintages(found: pd.DataFrame, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for days, colour in zip(HORIZONS, plt.get_cmap("viridis")(np.linspace(0, 0.9, len(HORIZONS))), strict=True):
-        axes.plot(found.index, found[days], color=colour, marker=".", label=f"{days} days past due")
-    axes.set(title="Unpaid share of invoices by month of issue", xlabel="month of issue",
-             ylabel="unpaid share of the amount invoiced")  # fmt: skip
+    for days, colour in zip(
+        HORIZONS,
+        plt.get_cmap("viridis")(np.linspace(0, 0.9, len(HORIZONS))),
+        strict=True,
+    ):
+        axes.plot(
+            found.index,
+            found[days],
+            color=colour,
+            marker=".",
+            label=f"{days} days past due",
+        )
+    axes.set(
+        title="Unpaid share of invoices by month of issue",
+        xlabel="month of issue",
+        ylabel="unpaid share of the amount invoiced",
+    )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=1))
     axes.tick_params(axis="x", rotation=60)

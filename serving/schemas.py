@@ -19,7 +19,9 @@ class LimitAnswer(Money):
     """The credit limit, every cap considered, and the one that binds."""
 
     binding_cap: str
-    next_cap: str | None = Field(description="The cap that would bind if the binding one went")
+    next_cap: str | None = Field(
+        description="The cap that would bind if the binding one went"
+    )
     caps: dict[str, str]
 
 
@@ -57,12 +59,20 @@ class Reason(BaseModel):
     text: str
     text_zh: str
     family: str | None = Field(description="The features that speak together here")
-    features: list[str] = Field(description="Those of the family that raised the PD against the baseline")
-    feature: str | None = Field(description="The strongest of them; the text is about it")
+    features: list[str] = Field(
+        description="Those of the family that raised the PD against the baseline"
+    )
+    feature: str | None = Field(
+        description="The strongest of them; the text is about it"
+    )
     value: float | None
-    baseline: float | None = Field(description="The feature's median over the baseline population")
+    baseline: float | None = Field(
+        description="The feature's median over the baseline population"
+    )
     unit: str | None
-    contribution: float | None = Field(description="Log-odds the family adds to the baseline's mean")
+    contribution: float | None = Field(
+        description="Log-odds the family adds to the baseline's mean"
+    )
 
 
 class Change(BaseModel):
@@ -117,7 +127,9 @@ class PdAnswer(BaseModel):
     """The probability of default: over 12 months with its 95% interval over resampled customers, and earlier."""
 
     pd_12m: float
-    pd_12m_interval: list[float] = Field(description="Low and high: of the default rate at such a margin")
+    pd_12m_interval: list[float] = Field(
+        description="Low and high: of the default rate at such a margin"
+    )
     pd_3m: float
     pd_6m: float
 
@@ -229,7 +241,9 @@ class OrderAnswer(BaseModel):
     recorded_at: datetime
     outcome: Literal["release", "hold", "refer"]
     order: Money
-    exposure: Money = Field(description="Open items, unbilled orders in the horizon, and the order")
+    exposure: Money = Field(
+        description="Open items, unbilled orders in the horizon, and the order"
+    )
     room: Money = Field(description="What fits the limit")
     blocks: list[Block]
     authority: Authority = Field(description="Who may release it against its blocks")
@@ -292,7 +306,9 @@ class WarningsAnswer(BaseModel):
     decision_id: str
     as_of: date
     warnings: list[EarlyWarning]
-    review_on: date = Field(description="At once where a warning asks to act, else as the decision said")
+    review_on: date = Field(
+        description="At once where a warning asks to act, else as the decision said"
+    )
     since: Since | None
 
 

@@ -24,7 +24,14 @@ from features.catalogue import NAMES
 from policy.decide import decide
 from policy.orders import check_order
 from policy.rulebook import RULES, Rulebook, digest_of, in_force, read_rulebook
-from serving.answers import Decided, Known, Scored, entry_of, order_entry_of, score_answer
+from serving.answers import (
+    Decided,
+    Known,
+    Scored,
+    entry_of,
+    order_entry_of,
+    score_answer,
+)
 from serving.champion import Champion, ChampionKeeper
 from serving.counterfactuals import Refused, counterfactuals
 from serving.entries import Entry
@@ -95,8 +102,10 @@ class Engine:
     def recorded(self, entries: Sequence[Entry]) -> list[Answer]:
         """Make entries durable and return the answers with their receipts; raises as `Record.append`."""
         hashes = self.record.append(entries)
-        return [Answer(entry.body, self.seal.receipt(entry.decision_id, hash_))
-                for entry, hash_ in zip(entries, hashes, strict=True)]  # fmt: skip
+        return [
+            Answer(entry.body, self.seal.receipt(entry.decision_id, hash_))
+            for entry, hash_ in zip(entries, hashes, strict=True)
+        ]
 
     def stored(self, entry_id: str) -> Answer:
         """Return the answer of an entry as it was given; raises as `Record.kept`."""
@@ -134,15 +143,25 @@ class Engine:
             Where no answer at all can be given.
         """
         # 1-2. What was answered before is not asked again, and needs no model.
-        done: list[Answer | ObligorError | None] = [self.answered(*pair) for pair in zip(requests, keys, strict=True)]
+        done: list[Answer | ObligorError | None] = [
+            self.answered(*pair) for pair in zip(requests, keys, strict=True)
+        ]
         asked = [place for place, answer in enumerate(done) if answer is None]
-        entries = self._entries([requests[place] for place in asked], [keys[place] for place in asked])
+        entries = self._entries(
+            [requests[place] for place in asked], [keys[place] for place in asked]
+        )
         if makers:
-            entries = [replace(entry, made_by=makers[place]) if isinstance(entry, Entry) else entry
-                       for place, entry in zip(asked, entries, strict=True)]  # fmt: skip
+            entries = [
+                replace(entry, made_by=makers[place])
+                if isinstance(entry, Entry)
+                else entry
+                for place, entry in zip(asked, entries, strict=True)
+            ]
         # 9. Durable before any answer leaves.
         try:
-            answers = iter(self.recorded([entry for entry in entries if isinstance(entry, Entry)]))
+            answers = iter(
+                self.recorded([entry for entry in entries if isinstance(entry, Entry)])
+            )
         except ConflictError:
             # Another request with one of these keys was recorded meanwhile: its answer is the answer.
             return self.decide_all(requests, keys, makers)
@@ -150,7 +169,9 @@ class Engine:
             done[place] = next(answers) if isinstance(entry, Entry) else entry
         return [answer for answer in done if answer is not None]
 
-    def _entries(self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]) -> list[Entry | ObligorError]:
+    def _entries(
+        self, requests: Sequence[DecisionRequest], keys: Sequence[str | None]
+    ) -> list[Entry | ObligorError]:
         """Answer new questions, each with an entry or the error that stops it."""
         if not requests:
             return []
@@ -164,7 +185,13 @@ class Engine:
         decided = _each(self._decided, known, keys, scored)
         acts = self.acts(decided, champion.model)
         # 8. Reasons and the answer.
-        return _each(lambda one, offered: entry_of(one, offered, champion, self.new_id(), self.now()), decided, acts)
+        return _each(
+            lambda one, offered: entry_of(
+                one, offered, champion, self.new_id(), self.now()
+            ),
+            decided,
+            acts,
+        )
 
     def score(self, request: ScoreRequest) -> bytes:
         """Return the PD of ready-made features with its explanation, as JSON; nothing is recorded.
@@ -182,7 +209,9 @@ class Engine:
         (scored,) = _scored(champion.model, [row])
         return score_answer(champion, _or_raise(scored))
 
-    def check_order(self, request: OrderRequest, key: str | None = None, maker: str | None = None) -> Answer:
+    def check_order(
+        self, request: OrderRequest, key: str | None = None, maker: str | None = None
+    ) -> Answer:
         """Return the recorded answer to an order; a repeated key gets the stored one.
 
         Raises
@@ -216,7 +245,9 @@ class Engine:
             return self._order_entry(asked, None)
         return _or_raise(self._entries([asked], [None])[0])
 
-    def look(self, question: DecisionRequest, currencies: Sequence[str] = ()) -> Decided:
+    def look(
+        self, question: DecisionRequest, currencies: Sequence[str] = ()
+    ) -> Decided:
         """Decide on one customer without recording it: what orders and contacts are measured by."""
         known = self._known_one(question, None, currencies)
         (scored,) = _scored(self.champions.of_ledger().model, _features([known]))
@@ -224,20 +255,40 @@ class Engine:
 
     def _order_entry(self, request: OrderRequest, key: str | None) -> Entry:
         orders = [request.order, *request.unbilled]
-        one = replace(self.look(request.question(), [order.currency for order in orders]), key=key)
-        return self.order_entry(one, request, self.champions.of_ledger(), self.new_id(), self.now())
+        one = replace(
+            self.look(request.question(), [order.currency for order in orders]), key=key
+        )
+        return self.order_entry(
+            one, request, self.champions.of_ledger(), self.new_id(), self.now()
+        )
 
     def order_entry(
-        self, one: Decided, request: OrderRequest, champion: Champion, entry_id: str, at: datetime
+        self,
+        one: Decided,
+        request: OrderRequest,
+        champion: Champion,
+        entry_id: str,
+        at: datetime,
     ) -> Entry:
         """Return the entry of an order check, from the decision about its customer."""
-        order, *unbilled = (one.known.order(order) for order in (request.order, *request.unbilled))
+        order, *unbilled = (
+            one.known.order(order) for order in (request.order, *request.unbilled)
+        )
         idle = one.facts.features["days_since_last_invoice"]
         idle_days = None if isnan(idle) else Decimal(str(idle))
-        check = check_order(order, unbilled, one.decision, idle_days, one.known.account.as_of, one.rulebook)
+        check = check_order(
+            order,
+            unbilled,
+            one.decision,
+            idle_days,
+            one.known.account.as_of,
+            one.rulebook,
+        )
         return order_entry_of(one, request, order, check, champion, entry_id, at)
 
-    def answered(self, request: BaseModel, key: str | None) -> Answer | ObligorError | None:
+    def answered(
+        self, request: BaseModel, key: str | None
+    ) -> Answer | ObligorError | None:
         """Return the stored answer to a key, or that the key is taken; None where the question is new."""
         if key is None:
             return None
@@ -245,7 +296,9 @@ class Engine:
             kept = self.record.answered(key, request.model_dump_json())
         except ConflictError as error:
             return error
-        return kept and Answer(kept.body, self.seal.receipt(kept.entry_id, kept.leaf_hash))
+        return kept and Answer(
+            kept.body, self.seal.receipt(kept.entry_id, kept.leaf_hash)
+        )
 
     def _known(self, requests: Sequence[DecisionRequest]) -> list[Known | ObligorError]:
         """What was known of each customer on the as-of date, or why that cannot be said."""
@@ -254,7 +307,10 @@ class Engine:
         return _each(lambda request: self._known_one(request, accounts), requests)
 
     def _known_one(
-        self, request: DecisionRequest, accounts: Mapping[str, Account] | None, currencies: Sequence[str] = ()
+        self,
+        request: DecisionRequest,
+        accounts: Mapping[str, Account] | None,
+        currencies: Sequence[str] = (),
     ) -> Known:
         today, asked = self.now().date(), request.request
         wanted = [*currencies, asked.currency] if asked else currencies
@@ -268,19 +324,34 @@ class Engine:
         last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
         require_past(as_of, today, "as_of")
-        return Known(request, known_account(account, as_of), "request" if last is None else "store", last)
+        return Known(
+            request,
+            known_account(account, as_of),
+            "request" if last is None else "store",
+            last,
+        )
 
-    def _decided(self, known: Known, key: str | None, scored: Scored, rulebook: Rulebook | None = None) -> Decided:
+    def _decided(
+        self,
+        known: Known,
+        key: str | None,
+        scored: Scored,
+        rulebook: Rulebook | None = None,
+    ) -> Decided:
         rulebook = rulebook or in_force(self.rulebooks, known.account.as_of)
         facts = scored.facts(known)
         return Decided(known, key, scored, facts, decide(facts, rulebook), rulebook)
 
-    def decided_again(self, known: Known, model: PdModel, rulebook: Rulebook) -> Decided:
+    def decided_again(
+        self, known: Known, model: PdModel, rulebook: Rulebook
+    ) -> Decided:
         """Decide as on an earlier day, with the model and the rules of that day."""
         (scored,) = _scored(model, _features([known]))
         return self._decided(known, None, _or_raise(scored), rulebook)
 
-    def acts(self, decided: Sequence[Decided | ObligorError], model: PdModel) -> list[list[dict[str, Any]]]:
+    def acts(
+        self, decided: Sequence[Decided | ObligorError], model: PdModel
+    ) -> list[list[dict[str, Any]]]:
         """Return what is offered to each question: nothing to those approved."""
         return _counterfactuals(decided, model)
 
@@ -299,16 +370,24 @@ class Engine:
 
     def folder_of(self, sha256: str) -> Path:
         """Return where a rulebook that was ever in force is kept; raises as `rulebook`."""
-        for folder in sorted((self.archive / sha256).glob("*")) if sha256.isalnum() else ():
+        for folder in (
+            sorted((self.archive / sha256).glob("*")) if sha256.isalnum() else ()
+        ):
             if digest_of(folder) == sha256:  # before anything in it is parsed
                 return folder
-        raise PolicyError(f"no rulebook {sha256}", where="rulebooks", do="put it back into the store's rulebooks")
+        raise PolicyError(
+            f"no rulebook {sha256}",
+            where="rulebooks",
+            do="put it back into the store's rulebooks",
+        )
 
 
 def require_past(day: date, today: date, where: str) -> None:
     """Refuse a day that lies in the future with an `AsOfError`."""
     if day > today:
-        raise AsOfError(f"{day} lies in the future", where=where, expected=f"a day up to {today}")
+        raise AsOfError(
+            f"{day} lies in the future", where=where, expected=f"a day up to {today}"
+        )
 
 
 def _or_raise(result: Result | ObligorError) -> Result:
@@ -317,7 +396,9 @@ def _or_raise(result: Result | ObligorError) -> Result:
     return result
 
 
-def _each(work: Callable[..., Result], *columns: Sequence[Any]) -> list[Result | ObligorError]:
+def _each(
+    work: Callable[..., Result], *columns: Sequence[Any]
+) -> list[Result | ObligorError]:
     """Do the work for each row of the columns; an error, met or made, takes the place of the result."""
     found = list[Result | ObligorError]()
     for row in zip(*columns, strict=True):
@@ -331,13 +412,22 @@ def _each(work: Callable[..., Result], *columns: Sequence[Any]) -> list[Result |
 
 def _catalogue_row(given: Mapping[str, float | str | None]) -> Floats:
     if given.keys() != set(NAMES):
-        missing, unknown = sorted(set(NAMES) - given.keys())[:5], sorted(given.keys() - set(NAMES))[:5]
+        missing, unknown = (
+            sorted(set(NAMES) - given.keys())[:5],
+            sorted(given.keys() - set(NAMES))[:5],
+        )
         expected = f"the {len(NAMES)} names of the catalogue, null where not known"
-        raise SchemaError(f"missing {missing}, unknown {unknown}", where="features", expected=expected)
+        raise SchemaError(
+            f"missing {missing}, unknown {unknown}", where="features", expected=expected
+        )
     for name in NAMES:
         if isinstance(given[name], str):
-            raise SchemaError("is no number", where=f"features.{name}", expected="a number, or null")
-    return np.array([given[name] for name in NAMES], dtype=np.float64)  # null becomes NaN
+            raise SchemaError(
+                "is no number", where=f"features.{name}", expected="a number, or null"
+            )
+    return np.array(
+        [given[name] for name in NAMES], dtype=np.float64
+    )  # null becomes NaN
 
 
 def _features(known: Sequence[Known | ObligorError]) -> list[Floats | ObligorError]:
@@ -359,23 +449,31 @@ def _features(known: Sequence[Known | ObligorError]) -> list[Floats | ObligorErr
     return found
 
 
-def _scored(model: PdModel, rows: Sequence[Floats | ObligorError]) -> list[Scored | ObligorError]:
+def _scored(
+    model: PdModel, rows: Sequence[Floats | ObligorError]
+) -> list[Scored | ObligorError]:
     """The PD over 12 months and the contributions of each row, by one prediction."""
     good = [row for row in rows if not isinstance(row, ObligorError)]
     if not good:
         return [row for row in rows if isinstance(row, ObligorError)]
     contributions, margins = model.explain(np.array(good))
     *pds, ends = model.pds(margins)
-    columns = (array.tolist() for array in (np.array(good), *pds, contributions, margins))
+    columns = (
+        array.tolist() for array in (np.array(good), *pds, contributions, margins)
+    )
     intervals = zip(*(end.tolist() for end in ends), strict=True)
     scored = (Scored(*row) for row in zip(*columns, intervals, strict=True))
     return [row if isinstance(row, ObligorError) else next(scored) for row in rows]
 
 
-def _counterfactuals(decided: Sequence[Decided | ObligorError], model: PdModel) -> list[list[dict[str, Any]]]:
+def _counterfactuals(
+    decided: Sequence[Decided | ObligorError], model: PdModel
+) -> list[list[dict[str, Any]]]:
     """What is offered to each question: nothing to those approved."""
     places = [
-        place for place, one in enumerate(decided) if isinstance(one, Decided) and one.decision.outcome != "approve"
+        place
+        for place, one in enumerate(decided)
+        if isinstance(one, Decided) and one.decision.outcome != "approve"
     ]
     refused = [
         Refused(one.known.account, one.facts, one.decision, one.rulebook)
@@ -386,7 +484,11 @@ def _counterfactuals(decided: Sequence[Decided | ObligorError], model: PdModel) 
     def score(accounts: Sequence[KnownAccount]) -> tuple[Floats, Floats]:
         rows = np.empty((len(accounts), len(NAMES)))
         for as_of in {account.as_of for account in accounts}:
-            on_day = [place for place, account in enumerate(accounts) if account.as_of == as_of]
+            on_day = [
+                place
+                for place, account in enumerate(accounts)
+                if account.as_of == as_of
+            ]
             rows[on_day] = account_features([accounts[place] for place in on_day])
         return rows, model.predict_pd_12m(rows)
 

@@ -32,8 +32,15 @@ class Checkpoint:
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""
-        return json.dumps({"size": self.size, "root": self.root.hex(), "at": self.at, "key_id": self.key_id,
-                           "signature": self.signature.hex()})  # fmt: skip
+        return json.dumps(
+            {
+                "size": self.size,
+                "root": self.root.hex(),
+                "at": self.at,
+                "key_id": self.key_id,
+                "signature": self.signature.hex(),
+            }
+        )
 
     @classmethod
     def of(cls, line: str, where: str) -> Checkpoint:
@@ -46,10 +53,19 @@ class Checkpoint:
         """
         try:
             found = json.loads(line)
-            return cls(int(found["size"]), bytes.fromhex(found["root"]), str(found["at"]), str(found["key_id"]),
-                       bytes.fromhex(found["signature"]))  # fmt: skip
+            return cls(
+                int(found["size"]),
+                bytes.fromhex(found["root"]),
+                str(found["at"]),
+                str(found["key_id"]),
+                bytes.fromhex(found["signature"]),
+            )
         except (ValueError, KeyError, TypeError):
-            raise RecordError("is no checkpoint", where=where, expected="size, root, at, key_id, signature") from None
+            raise RecordError(
+                "is no checkpoint",
+                where=where,
+                expected="size, root, at, key_id, signature",
+            ) from None
 
 
 def checkpoint_text(size: int, root: bytes, at: str) -> bytes:
@@ -73,7 +89,9 @@ class Seal(Signer):
     def checkpoint(self, size: int, root: bytes, at: datetime) -> Checkpoint:
         """Return a signed checkpoint."""
         when = at.isoformat()
-        return Checkpoint(size, root, when, self.key_id, self.sign(checkpoint_text(size, root, when)))
+        return Checkpoint(
+            size, root, when, self.key_id, self.sign(checkpoint_text(size, root, when))
+        )
 
 
 @dataclass(frozen=True)
@@ -96,14 +114,22 @@ class Shelf:
                 day.mkdir(parents=True, exist_ok=True)
                 if not (folder / PUBLIC).exists():
                     _write(folder / PUBLIC, public)
-                _write(day / f"{checkpoint.size:012d}.json", checkpoint.as_json().encode())
+                _write(
+                    day / f"{checkpoint.size:012d}.json", checkpoint.as_json().encode()
+                )
             except OSError as error:
-                raise RecordError(f"cannot keep a checkpoint ({type(error).__name__})", where=str(folder)) from None
+                raise RecordError(
+                    f"cannot keep a checkpoint ({type(error).__name__})",
+                    where=str(folder),
+                ) from None
 
     def all(self) -> Iterator[Checkpoint]:
         """Give every checkpoint of every folder, by size."""
-        found = (Checkpoint.of(path.read_text(), str(path)) for folder in self.folders
-                 for path in folder.glob("*/*.json"))  # fmt: skip
+        found = (
+            Checkpoint.of(path.read_text(), str(path))
+            for folder in self.folders
+            for path in folder.glob("*/*.json")
+        )
         yield from sorted(found, key=lambda one: (one.size, one.at))
 
 

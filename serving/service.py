@@ -10,7 +10,9 @@ import uuid
 from datetime import UTC, datetime
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row on many threads took 7.7 ms under load instead of 0.06
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # one row on many threads took 7.7 ms under load instead of 0.06
 
 import bentoml
 
@@ -23,7 +25,9 @@ from serving.settings import Settings
 from serving.wire import drain_before_exit, draining, guard_connections
 
 WORKERS = int(os.environ.get("OBLIGOR_WORKERS", "1"))
-DRAIN_S = float(os.environ.get("OBLIGOR_DRAIN_S", "6"))  # longer than uvicorn keeps an idle connection
+DRAIN_S = float(
+    os.environ.get("OBLIGOR_DRAIN_S", "6")
+)  # longer than uvicorn keeps an idle connection
 guard_connections()
 drain_before_exit(DRAIN_S)
 YOUNGEST = 50_000  # objects that may be made before the collector looks at them
@@ -32,7 +36,9 @@ YOUNGEST = 50_000  # objects that may be made before the collector looks at them
 def log_to_stdout(level: str) -> None:
     """Write our own lines, the access log among them; BentoML shows warnings only."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    )
     ours = logging.getLogger("obligor")
     ours.handlers, ours.propagate = [handler], False
     ours.setLevel(level)
@@ -57,7 +63,10 @@ class ObligorService:
         settings = Settings.of(os.environ)
         log_to_stdout(os.environ.get("OBLIGOR_LOG", "INFO"))
         self.engine = build_engine(
-            settings, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()), random=os.urandom
+            settings,
+            now=lambda: datetime.now(UTC),
+            new_id=lambda: str(uuid.uuid4()),
+            random=os.urandom,
         )
         use_engine(app, self.engine, build_gate(self.engine, os.environ))
         crew = Crew(settings.store / "workers", WORKERS)
@@ -65,10 +74,14 @@ class ObligorService:
         app.state.metrics.watch_crew(crew)
         build_shadow(self.engine, settings)
         self.engine.notary.start()
-        sys.setswitchinterval(0.0005)  # a model that loads in a thread of its own must not hold up requests
+        sys.setswitchinterval(
+            0.0005
+        )  # a model that loads in a thread of its own must not hold up requests
         gc.collect()
         gc.freeze()  # what is loaded now stays: full collections need not walk it
-        gc.set_threshold(YOUNGEST)  # a decision makes thousands of objects, of which none is in a cycle
+        gc.set_threshold(
+            YOUNGEST
+        )  # a decision makes thousands of objects, of which none is in a cycle
 
     @bentoml.on_shutdown
     def last_checkpoint(self) -> None:

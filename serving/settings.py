@@ -47,11 +47,19 @@ class Settings:
         shipped = Path(__file__).parent.parent / "policy" / "rules"
         return cls(
             store=store,
-            ledger_url=environment.get("OBLIGOR_LEDGER_URL", f"sqlite:///{store}/ledger.db"),
-            record_url=environment.get("OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"),
+            ledger_url=environment.get(
+                "OBLIGOR_LEDGER_URL", f"sqlite:///{store}/ledger.db"
+            ),
+            record_url=environment.get(
+                "OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"
+            ),
             rules=Path(environment.get("OBLIGOR_RULES", shipped)),
-            checkpoints=_paths(environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints")),
-            trusted=_paths(environment.get("OBLIGOR_TRUSTED_KEYS", str(store / RELEASE_PUBLIC))),
+            checkpoints=_paths(
+                environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints")
+            ),
+            trusted=_paths(
+                environment.get("OBLIGOR_TRUSTED_KEYS", str(store / RELEASE_PUBLIC))
+            ),
             data_key=_key(environment, "OBLIGOR_DATA_KEY"),
             signing_key=_key(environment, "OBLIGOR_SIGNING_KEY"),
         )

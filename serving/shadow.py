@@ -35,9 +35,14 @@ class Shadow:
         Of the pointer that `obligor shadow` writes.
     """
 
-    def __init__(self, record: Record, challengers: ChampionKeeper, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, record: Record, challengers: ChampionKeeper, now: Callable[[], datetime]
+    ) -> None:
         self.record, self.challengers, self.now = record, challengers, now
-        self._looked = ("", 0)  # the challenger, and up to where in the record its decisions were looked at
+        self._looked = (
+            "",
+            0,
+        )  # the challenger, and up to where in the record its decisions were looked at
 
     def step(self, is_last: bool = False) -> int:
         """Score what the challenger has not scored yet, some at a time; return how many. Nothing without one."""
@@ -46,11 +51,19 @@ class Shadow:
         except ModelError:
             return 0
         before = self._looked
-        rows = [row for entry_id in self._unscored(challenger) if (row := self._scored(entry_id, challenger))]
+        rows = [
+            row
+            for entry_id in self._unscored(challenger)
+            if (row := self._scored(entry_id, challenger))
+        ]
         if rows:
-            insert = (sqlite if self.record.engine.dialect.name == "sqlite" else postgresql).insert(SHADOW_SCORES)
+            insert = (
+                sqlite if self.record.engine.dialect.name == "sqlite" else postgresql
+            ).insert(SHADOW_SCORES)
             try:
-                with self.record.writing() as connection:  # another process may have been first
+                with (
+                    self.record.writing() as connection
+                ):  # another process may have been first
                     connection.execute(insert.on_conflict_do_nothing(), rows)
             except sa.exc.SQLAlchemyError:
                 self._looked = before
@@ -62,14 +75,19 @@ class Shadow:
         sha256, looked = self._looked
         looked = looked if sha256 == challenger.sha256 else 0
         mine = sa.exists().where(
-            SHADOW_SCORES.c.entry_id == ENTRIES.c.entry_id, SHADOW_SCORES.c.model_sha256 == challenger.sha256
+            SHADOW_SCORES.c.entry_id == ENTRIES.c.entry_id,
+            SHADOW_SCORES.c.model_sha256 == challenger.sha256,
         )
         wanted = sa.select(ENTRIES.c.entry_id, ENTRIES.c.seq).where(
-            ENTRIES.c.kind == "decision", ENTRIES.c.recorded_at >= self.challengers.since(),
-            ENTRIES.c.seq > looked - LATE, ~mine,
-        )  # fmt: skip
+            ENTRIES.c.kind == "decision",
+            ENTRIES.c.recorded_at >= self.challengers.since(),
+            ENTRIES.c.seq > looked - LATE,
+            ~mine,
+        )
         with self.record.engine.connect() as connection:
-            found = connection.execute(wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE)).all()
+            found = connection.execute(
+                wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE)
+            ).all()
         self._looked = (challenger.sha256, max([looked, *(row.seq for row in found)]))
         return [str(row.entry_id) for row in found]
 
@@ -78,13 +96,19 @@ class Shadow:
             row = np.array([features_of(orjson.loads(self.record.body_of(entry_id)))])
         except ErasedError:
             return None
-        return {"entry_id": entry_id, "model_sha256": challenger.sha256, "scored_at": self.now(),
-                "pd_12m": float(challenger.model.predict_pd_12m(row)[0])}  # fmt: skip
+        return {
+            "entry_id": entry_id,
+            "model_sha256": challenger.sha256,
+            "scored_at": self.now(),
+            "pd_12m": float(challenger.model.predict_pd_12m(row)[0]),
+        }
 
 
 def shadow_scores(record: Record, model_sha256: str) -> dict[str, float]:
     """Return a challenger's PDs over 12 months by the decisions they are of."""
     query = sa.select(SHADOW_SCORES.c.entry_id, SHADOW_SCORES.c.pd_12m)
     with record.engine.connect() as connection:
-        found = connection.execute(query.where(SHADOW_SCORES.c.model_sha256 == model_sha256))
+        found = connection.execute(
+            query.where(SHADOW_SCORES.c.model_sha256 == model_sha256)
+        )
         return {str(row.entry_id): float(row.pd_12m) for row in found}

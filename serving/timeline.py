@@ -63,10 +63,15 @@ def in_force_answer(at: str, store: Path, rules: Path) -> bytes:
     try:
         when = datetime.fromisoformat(at)
     except ValueError:
-        raise AsOfError("is no time", where="at", expected="such as 2026-03-01T12:00:00+00:00") from None
+        raise AsOfError(
+            "is no time", where="at", expected="such as 2026-03-01T12:00:00+00:00"
+        ) from None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     found = in_force_at(timeline_of(store, rules), when)
-    parts = {name: found[name]._asdict() if name in found else None for name in ("model", "rulebook")}
+    parts = {
+        name: found[name]._asdict() if name in found else None
+        for name in ("model", "rulebook")
+    }
     return orjson.dumps({"at": when, **parts})
 
 
@@ -77,9 +82,20 @@ def _models(path: Path) -> list[InForce]:
         try:
             one = json.loads(line)
             since = datetime.fromisoformat(one["at"])
-            found.append(InForce(since, "model", one["version"], one["sha256"], one["by"], one["because"]))
+            found.append(
+                InForce(
+                    since,
+                    "model",
+                    one["version"],
+                    one["sha256"],
+                    one["by"],
+                    one["because"],
+                )
+            )
         except (ValueError, KeyError, TypeError):
-            raise RecordError("cannot be read", where=f"{path.name} line {number}", do="restore it") from None
+            raise RecordError(
+                "cannot be read", where=f"{path.name} line {number}", do="restore it"
+            ) from None
     return found
 
 
@@ -91,8 +107,16 @@ def _rulebooks(rules: Path) -> list[InForce]:
             release = read_release(folder, rulebook)
             released = datetime.fromisoformat(release["released_at"])
             since = max(released, _start(rulebook.effective))
-            found.append(InForce(since, "rulebook", rulebook.version, rulebook.sha256, release["released_by"],
-                                 release["because"]))  # fmt: skip
+            found.append(
+                InForce(
+                    since,
+                    "rulebook",
+                    rulebook.version,
+                    rulebook.sha256,
+                    release["released_by"],
+                    release["because"],
+                )
+            )
     return found
 
 

@@ -14,7 +14,19 @@ from joserfc.jwk import KeySet
 from data.errors import AccessError
 
 # Signatures by a private key alone: with a shared secret, or with none, anybody who checks could also sign.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+ALGORITHMS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+)
 LEEWAY_S = 30
 RETRY_S = 60.0  # so often at most the issuer is asked for keys we do not have
 
@@ -52,15 +64,23 @@ class TokenCheck:
             Where it is not the issuer's, not for us, too old or not yet valid.
         """
         at = self.now().timestamp()
-        named = {"iss": {"essential": True, "value": self.issuer}, "aud": {"essential": True, "value": self.audience}}
+        named = {
+            "iss": {"essential": True, "value": self.issuer},
+            "aud": {"essential": True, "value": self.audience},
+        }
         required = {**named, "exp": {"essential": True}, "sub": {"essential": True}}
         try:
             found = self._decoded(token, at)
-            jwt.JWTClaimsRegistry(now=lambda: int(at), leeway=LEEWAY_S, **required).validate(found)  # type: ignore[arg-type]
+            jwt.JWTClaimsRegistry(
+                now=lambda: int(at), leeway=LEEWAY_S, **required
+            ).validate(found)  # type: ignore[arg-type]
         except (JoseError, ValueError, TypeError, KeyError) as error:
             # The class only: the token is a secret.
-            raise AccessError(f"the token does not hold ({type(error).__name__})", where="Authorization",
-                              do="log in again; issuer, audience and time must be right") from None  # fmt: skip
+            raise AccessError(
+                f"the token does not hold ({type(error).__name__})",
+                where="Authorization",
+                do="log in again; issuer, audience and time must be right",
+            ) from None
         return found
 
     def _decoded(self, token: str, at: float) -> dict[str, Any]:
@@ -81,4 +101,10 @@ class TokenCheck:
     def roles(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the roles a token names."""
         said = claims.get(self.role_claim)
-        return tuple(map(str, said)) if isinstance(said, list) else (str(said),) if said else ()
+        return (
+            tuple(map(str, said))
+            if isinstance(said, list)
+            else (str(said),)
+            if said
+            else ()
+        )

@@ -60,22 +60,36 @@ class Tree:
                 pass
             return self.size()
         except sa.exc.SQLAlchemyError as error:
-            raise RecordError(f"the tree cannot grow ({type(error).__name__})", do="check the database") from None
+            raise RecordError(
+                f"the tree cannot grow ({type(error).__name__})",
+                do="check the database",
+            ) from None
 
     def _advance_once(self) -> int:
         with self.record.writing() as connection:
             if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TREE_LOCK)))
             last = connection.execute(
-                sa.select(NODES.c.place, NODES.c.xid, NODES.c.seq).where(NODES.c.level == 0)
-                .order_by(NODES.c.place.desc()).limit(1)
-            ).first()  # fmt: skip
-            size, xid, seq = (last.place + 1, last.xid, last.seq) if last else (0, -1, -1)
+                sa.select(NODES.c.place, NODES.c.xid, NODES.c.seq)
+                .where(NODES.c.level == 0)
+                .order_by(NODES.c.place.desc())
+                .limit(1)
+            ).first()
+            size, xid, seq = (
+                (last.place + 1, last.xid, last.seq) if last else (0, -1, -1)
+            )
             order = sa.tuple_(ENTRIES.c.xid, ENTRIES.c.seq)
-            query = sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(order > sa.tuple_(xid, seq))
+            query = sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(
+                order > sa.tuple_(xid, seq)
+            )
             if not self._is_sqlite:
-                query = query.where(ENTRIES.c.xid < sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
-            rows = connection.execute(query.order_by(ENTRIES.c.xid, ENTRIES.c.seq).limit(MOST_AT_ONCE)).all()
+                query = query.where(
+                    ENTRIES.c.xid
+                    < sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+                )
+            rows = connection.execute(
+                query.order_by(ENTRIES.c.xid, ENTRIES.c.seq).limit(MOST_AT_ONCE)
+            ).all()
             if rows:
                 connection.execute(NODES.insert(), _leaves(size, rows))
                 self._close_blocks(connection, size, size + len(rows))
@@ -84,9 +98,13 @@ class Tree:
     def place_rest(self, connection: sa.Connection) -> None:
         """Give a place to entries that have none, in a database nobody else writes to: one that is being restored."""
         query = (
-            sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(_has_no_place()).order_by(ENTRIES.c.seq)
+            sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash)
+            .where(_has_no_place())
+            .order_by(ENTRIES.c.seq)
         )
-        size = connection.scalar(sa.select(sa.func.count()).where(NODES.c.level == 0)) or 0
+        size = (
+            connection.scalar(sa.select(sa.func.count()).where(NODES.c.level == 0)) or 0
+        )
         rows = connection.execute(query.order_by(ENTRIES.c.seq)).all()
         if rows:
             connection.execute(NODES.insert(), _leaves(size, rows))
@@ -100,14 +118,27 @@ class Tree:
             nodes = []
             for place in range(first, last):
                 hashes = _hashes(connection, level - 1, place * WIDTH, WIDTH)
-                nodes.append({"level": level, "place": place, "hash": _folded(hashes), "seq": None, "xid": None})
+                nodes.append(
+                    {
+                        "level": level,
+                        "place": place,
+                        "hash": _folded(hashes),
+                        "seq": None,
+                        "xid": None,
+                    }
+                )
             if nodes:
                 connection.execute(NODES.insert(), nodes)
             old, new = first, last
 
     def size(self) -> int:
         """Return how many entries have their place."""
-        query = sa.select(NODES.c.place).where(NODES.c.level == 0).order_by(NODES.c.place.desc()).limit(1)
+        query = (
+            sa.select(NODES.c.place)
+            .where(NODES.c.level == 0)
+            .order_by(NODES.c.place.desc())
+            .limit(1)
+        )
         with self.engine.connect() as connection:
             last = connection.scalar(query)
         return 0 if last is None else last + 1
@@ -127,16 +158,22 @@ class Tree:
         """
         query = sa.select(NODES.c.place).join(ENTRIES, ENTRIES.c.seq == NODES.c.seq)
         with self.engine.connect() as connection:
-            place = connection.scalar(query.where(ENTRIES.c.entry_id == entry_id, NODES.c.level == 0))
+            place = connection.scalar(
+                query.where(ENTRIES.c.entry_id == entry_id, NODES.c.level == 0)
+            )
             size = self.size() if size is None else size
             if place is None or place >= size:
                 do = "ask again in a second: entries get their place behind the answers"
-                raise UnknownDecisionError(f"{entry_id!r} has no place in the tree", where="decision_id", do=do)
+                raise UnknownDecisionError(
+                    f"{entry_id!r} has no place in the tree", where="decision_id", do=do
+                )
             subtree = self._subtrees(connection, size)
             path = merkle.inclusion_proof(place, size, subtree)
             found = merkle.root_of_path(subtree(place, 1), place, size, path)
         if found is None:
-            raise RecordError("the tree is damaged", where="nodes", do="run `obligor audit verify`")
+            raise RecordError(
+                "the tree is damaged", where="nodes", do="run `obligor audit verify`"
+            )
         return Proof(place, size, path, found)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
@@ -147,9 +184,15 @@ class Tree:
     def placed(self, chunk: int) -> Iterator[tuple[int, Row, bytes, bytes]]:
         """Give every entry that has a place: place, row, the hash kept with it, the hash in the tree."""
         node = [NODES.c.place, NODES.c.hash]
-        query = sa.select(*COLUMNS, *node).join(NODES, NODES.c.seq == ENTRIES.c.seq).where(NODES.c.level == 0)
+        query = (
+            sa.select(*COLUMNS, *node)
+            .join(NODES, NODES.c.seq == ENTRIES.c.seq)
+            .where(NODES.c.level == 0)
+        )
         last = -1
-        while rows := self._rows(query.where(NODES.c.place > last).order_by(NODES.c.place).limit(chunk)):
+        while rows := self._rows(
+            query.where(NODES.c.place > last).order_by(NODES.c.place).limit(chunk)
+        ):
             for row in rows:
                 yield row.place, row_of(row), bytes(row.leaf_hash), bytes(row.hash)
             last = rows[-1].place
@@ -165,7 +208,11 @@ class Tree:
             with self.engine.connect() as connection:
                 return connection.execute(query).all()
         except sa.exc.SQLAlchemyError as error:
-            raise RecordError(f"cannot be read ({type(error).__name__})", where="record", do="it was damaged") from None
+            raise RecordError(
+                f"cannot be read ({type(error).__name__})",
+                where="record",
+                do="it was damaged",
+            ) from None
 
     def _subtrees(self, connection: sa.Connection, size: int) -> merkle.Subtree:
         """The hash over a whole subtree among the first `size` leaves, from the kept hashes of the level below it."""
@@ -181,7 +228,9 @@ class Tree:
             elif (level, block) in growing:
                 found = growing[level, block]
             else:
-                found = growing[level, block] = _hashes(connection, level, block * WIDTH, WIDTH)
+                found = growing[level, block] = _hashes(
+                    connection, level, block * WIDTH, WIDTH
+                )
             return _folded(found[offset : offset + count // WIDTH**level])
 
         return subtree
@@ -196,17 +245,31 @@ def _has_no_place() -> sa.ColumnElement[bool]:
 
 
 def _leaves(size: int, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [{"level": 0, "place": size + n, "hash": row.leaf_hash, "seq": row.seq, "xid": row.xid}
-            for n, row in enumerate(rows)]  # fmt: skip
+    return [
+        {
+            "level": 0,
+            "place": size + n,
+            "hash": row.leaf_hash,
+            "seq": row.seq,
+            "xid": row.xid,
+        }
+        for n, row in enumerate(rows)
+    ]
 
 
-def _hashes(connection: sa.Connection, level: int, first: int, count: int) -> list[bytes]:
-    query = sa.select(NODES.c.hash).where(NODES.c.level == level, NODES.c.place >= first, NODES.c.place < first + count)
+def _hashes(
+    connection: sa.Connection, level: int, first: int, count: int
+) -> list[bytes]:
+    query = sa.select(NODES.c.hash).where(
+        NODES.c.level == level, NODES.c.place >= first, NODES.c.place < first + count
+    )
     return [bytes(hash_) for hash_ in connection.scalars(query.order_by(NODES.c.place))]
 
 
 def _folded(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of hashes."""
     while len(hashes) > 1:
-        hashes = [merkle.node_hash(*hashes[n : n + 2]) for n in range(0, len(hashes), 2)]
+        hashes = [
+            merkle.node_hash(*hashes[n : n + 2]) for n in range(0, len(hashes), 2)
+        ]
     return hashes[0]

@@ -33,7 +33,11 @@ class Vault:
 
     def __post_init__(self) -> None:
         if len(self.data_key) != BYTES:
-            raise RecordError(f"{len(self.data_key)} bytes", where="data key", expected=f"{BYTES} bytes")
+            raise RecordError(
+                f"{len(self.data_key)} bytes",
+                where="data key",
+                expected=f"{BYTES} bytes",
+            )
 
     @property
     def key_id(self) -> str:

@@ -65,18 +65,34 @@ def check_proof(proof: dict, key: bytes) -> str:  # type: ignore[type-arg]
 def check_receipt(receipt: str, proof: dict, key: bytes) -> str:  # type: ignore[type-arg]
     """Check a receipt, and that it is about the proof's leaf; ValueError where anything does not hold."""
     version, entry_id, leaf_hash, _, signature = receipt.strip().split(";")
-    if version != "v1" or sha256(b"\0" + proof["leaf"].encode()).hexdigest() != leaf_hash:
-        raise ValueError("the receipt is about another leaf: the entry was changed after the answer was given")
-    check_signature(key, f"obligor receipt v1\n{entry_id}\n{leaf_hash}\n".encode(), signature)
+    if (
+        version != "v1"
+        or sha256(b"\0" + proof["leaf"].encode()).hexdigest() != leaf_hash
+    ):
+        raise ValueError(
+            "the receipt is about another leaf: the entry was changed after the answer was given"
+        )
+    check_signature(
+        key, f"obligor receipt v1\n{entry_id}\n{leaf_hash}\n".encode(), signature
+    )
     return f"the receipt of {entry_id} holds"
 
 
 def main() -> int:
     """Check what the command line names; 0 where all holds, 1 where something does not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--key", required=True, help="the public key, public.pem beside the checkpoints")
-    parser.add_argument("--proof", required=True, help="the answer of GET /v1/decisions/{id}/proof")
-    parser.add_argument("--receipt", help="the text of the header Obligor-Receipt that came with the answer")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--key", required=True, help="the public key, public.pem beside the checkpoints"
+    )
+    parser.add_argument(
+        "--proof", required=True, help="the answer of GET /v1/decisions/{id}/proof"
+    )
+    parser.add_argument(
+        "--receipt",
+        help="the text of the header Obligor-Receipt that came with the answer",
+    )
     options = parser.parse_args()
     try:
         with open(options.key, "rb") as file:

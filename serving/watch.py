@@ -6,7 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,16 +33,30 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         labels = ("route", "method", "status")
-        self.requests = Counter("obligor_requests", "Requests answered", labels, registry=self.registry)
+        self.requests = Counter(
+            "obligor_requests", "Requests answered", labels, registry=self.registry
+        )
         self.seconds = Histogram(
-            "obligor_request_seconds", "Time to the answer", ("route",), buckets=BUCKETS, registry=self.registry
+            "obligor_request_seconds",
+            "Time to the answer",
+            ("route",),
+            buckets=BUCKETS,
+            registry=self.registry,
         )
 
     def watch_crew(self, crew: Crew) -> None:
         """Say how many processes of the service are alive, and how many there should be."""
-        alive = Gauge("obligor_workers", "Processes of the service that are alive", registry=self.registry)
+        alive = Gauge(
+            "obligor_workers",
+            "Processes of the service that are alive",
+            registry=self.registry,
+        )
         alive.set_function(crew.alive)
-        wanted = Gauge("obligor_workers_wanted", "Processes there should be", registry=self.registry)
+        wanted = Gauge(
+            "obligor_workers_wanted",
+            "Processes there should be",
+            registry=self.registry,
+        )
         wanted.set(crew.wanted)
 
     def text(self) -> bytes:
@@ -59,9 +79,19 @@ class Watch:
         A fresh request id; it is in the log and in the answer's ``X-Request-Id``.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], metrics: Metrics, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Sequence[BaseRoute],
+        metrics: Metrics,
+        new_id: Callable[[], str],
+    ) -> None:
         self.app, self.metrics, self.new_id = app, metrics, new_id
-        named = [route for route in routes if isinstance(route, Route) and "{path:path}" not in route.path]
+        named = [
+            route
+            for route in routes
+            if isinstance(route, Route) and "{path:path}" not in route.path
+        ]
         self.paths = {route.endpoint: route.path for route in named}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,15 +105,25 @@ class Watch:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         try:
             await self.app(scope, receive, noting)
         finally:
             # The router leaves what answered in the scope; the path itself may name a customer.
-            route, method = self.paths.get(scope.get("endpoint", _nobody), OTHER), scope["method"]
+            route, method = (
+                self.paths.get(scope.get("endpoint", _nobody), OTHER),
+                scope["method"],
+            )
             taken = time.perf_counter() - start
-            self.metrics.requests.labels(route, method if method in ("GET", "POST") else OTHER, status).inc()
+            self.metrics.requests.labels(
+                route, method if method in ("GET", "POST") else OTHER, status
+            ).inc()
             self.metrics.seconds.labels(route).observe(taken)
-            access.info("%s %s %s %.1f ms %s", request_id, method, route, taken * 1000, status)
+            access.info(
+                "%s %s %s %.1f ms %s", request_id, method, route, taken * 1000, status
+            )

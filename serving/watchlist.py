@@ -17,7 +17,9 @@ from serving.questions import DecisionRequest
 from serving.record import Record
 
 
-def warnings_about(customer_id: str, record: Record, rulebooks: Sequence[Rulebook]) -> bytes:
+def warnings_about(
+    customer_id: str, record: Record, rulebooks: Sequence[Rulebook]
+) -> bytes:
     """Return the warnings as JSON, with what changed since the decision before.
 
     Raises
@@ -25,18 +27,32 @@ def warnings_about(customer_id: str, record: Record, rulebooks: Sequence[Ruleboo
     UnknownDecisionError
         Where nothing was decided about the customer yet.
     """
-    pairs = [(orjson.loads(body), asked) for asked, body in record.last_of_customer(customer_id, 2)]
+    pairs = [
+        (orjson.loads(body), asked)
+        for asked, body in record.last_of_customer(customer_id, 2)
+    ]
     if not pairs:
-        raise UnknownDecisionError(f"no decision about {customer_id!r}", where="customer_id", do="ask for one first")
+        raise UnknownDecisionError(
+            f"no decision about {customer_id!r}",
+            where="customer_id",
+            do="ask for one first",
+        )
     (answer, asked), *earlier = pairs
     now = _snapshot(answer, asked)
     before = _snapshot(*earlier[0]) if earlier else None
     fired = early_warnings(now, before, in_force(rulebooks, now.as_of))
     warnings = [
-        {"code": one.fired, "severity": one.outputs["severity"], "text": one.because, "text_zh": one.because_zh,
-         "evidence": {name: value for name, value in one.inputs.items() if value is not None}}
+        {
+            "code": one.fired,
+            "severity": one.outputs["severity"],
+            "text": one.because,
+            "text_zh": one.because_zh,
+            "evidence": {
+                name: value for name, value in one.inputs.items() if value is not None
+            },
+        }
         for one in fired
-    ]  # fmt: skip
+    ]
     found = {
         "customer_id": customer_id,
         "decision_id": answer["decision_id"],

@@ -18,7 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_S, BODY_S = 5.0, 15.0
 MOST_CONNECTIONS, MOST_HEAD_BYTES = 1000, 64 * 1024
 draining = threading.Event()
-_PROBLEM = '{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}'
+_PROBLEM = (
+    '{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}'
+)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -46,7 +48,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431, "Request Header Fields Too Large", f"the head is larger than {MOST_HEAD_BYTES:,} bytes")
+            self._refuse(
+                431,
+                "Request Header Fields Too Large",
+                f"the head is larger than {MOST_HEAD_BYTES:,} bytes",
+            )
 
     def on_headers_complete(self) -> None:
         """Begin to answer; from now on the body is waited for, whose size the guard in front of the app caps."""
@@ -95,7 +101,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._forget()
         body = _PROBLEM.format(title=title, status=status, detail=detail).encode()
         head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.write(
+            f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        )
         self.transport.close()
 
 
@@ -114,7 +122,9 @@ def drain_before_exit(seconds: float) -> None:
     def handle_exit(self: Server, sig: int, frame: FrameType | None) -> None:
         if sig != signal.SIGTERM or seconds <= 0:
             stop(self, sig, frame)
-        elif not draining.is_set():  # the group and the parent both send it: the second is no reason to hurry
+        elif (
+            not draining.is_set()
+        ):  # the group and the parent both send it: the second is no reason to hurry
             draining.set()
             timer = threading.Timer(seconds, stop, (self, sig, None))
             timer.daemon = True

@@ -38,7 +38,9 @@ class WorklistLine(BaseModel):
     value_per_minute: Money
     late_interest: LateInterestAnswer
     hand_over: Literal["insurer", "lawyer"] | None
-    deadline: date | None = Field(description="The insurer's, where the debt is insured")
+    deadline: date | None = Field(
+        description="The insurer's, where the debt is insured"
+    )
     promise_broken_on: date | None
     because: str
     because_zh: str
@@ -108,7 +110,9 @@ class CaseEvent(BaseModel):
     by: str | None
     role: str | None
     because: str | None
-    said: Literal["approve", "decline"] | None = Field(description="What this person decided")
+    said: Literal["approve", "decline"] | None = Field(
+        description="What this person decided"
+    )
     decision_id: str | None = Field(description="Of the decision made again")
 
 
@@ -153,7 +157,9 @@ class SimulationAnswer(BaseModel):
     as_of: date
     currency: str
     movers: list[Mover]
-    by: dict[str, dict[str, dict[str, Any]]] = Field(description="In all, by grade, class, sector and country")
+    by: dict[str, dict[str, dict[str, Any]]] = Field(
+        description="In all, by grade, class, sector and country"
+    )
 
 
 class CheckpointAnswer(BaseModel):

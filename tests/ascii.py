@@ -10,7 +10,9 @@ from data.ledger import CONTRACTS, DAY, Ledger, day_columns, empty_table, number
 
 def table(name: str, text: str) -> pd.DataFrame:
     """Read ``a | b`` lines into a table of the ledger; a dash is 'not known'; `known_on` is filled in."""
-    lines = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    lines = [
+        [cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()
+    ]
     frame = pd.DataFrame(lines[1:], columns=lines[0], dtype="str")
     frame = frame.where(frame != "-")
     if not len(frame):
@@ -60,7 +62,10 @@ def rows(whole: Ledger, customer_id: str) -> dict[str, list[dict[str, object]]]:
             frame = frame[frame["customer_id"] == customer_id]
         elif "invoice_id" in frame:
             frame = frame[frame["invoice_id"].isin(mine)]
-        found[name] = [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+        found[name] = [
+            {str(key): _plain(value) for key, value in row.items()}
+            for row in frame.to_dict("records")
+        ]
     return found
 
 

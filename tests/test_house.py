@@ -19,7 +19,10 @@ from tests.ascii import ledger
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "features", "policy", "training", "serving")
-FILES = [ROOT / "obligor.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
+FILES = [
+    ROOT / "obligor.py",
+    *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))),
+]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 RIM = {"obligor.py", "service.py"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
@@ -27,19 +30,31 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     tree = ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
-@pytest.mark.parametrize("path", [*FILES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*FILES, *TESTS], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_files_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
     for function in functions(path):
-        assert (function.end_lineno or 0) - function.lineno < LONGEST_FUNCTION, function.name
+        assert (function.end_lineno or 0) - function.lineno < LONGEST_FUNCTION, (
+            function.name
+        )
 
 
 def test_most_functions_are_shorter_than_30_lines() -> None:
-    lengths = sorted((f.end_lineno or 0) - f.lineno + 1 for path in FILES for f in functions(path))
-    assert lengths[int(0.9 * len(lengths))] < 33, "the 90th percentile of the code this house learnt from"
+    lengths = sorted(
+        (f.end_lineno or 0) - f.lineno + 1 for path in FILES for f in functions(path)
+    )
+    assert lengths[int(0.9 * len(lengths))] < 33, (
+        "the 90th percentile of the code this house learnt from"
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -47,8 +62,12 @@ def test_public_names_have_docstrings(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "module"
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-            is_nested = not any(node in ast.iter_child_nodes(p) for p in (tree, *_classes(tree)))
+        if isinstance(
+            node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and not node.name.startswith("_"):
+            is_nested = not any(
+                node in ast.iter_child_nodes(p) for p in (tree, *_classes(tree))
+            )
             assert is_nested or ast.get_docstring(node), node.name
 
 
@@ -61,18 +80,38 @@ def test_clock_environment_and_chance_live_at_the_rim(path: Path) -> None:
     if path.name in RIM:
         return
     text = path.read_text()
-    for banned in ("date.today", "datetime.now", "time.time(", "os.environ", "os.getenv", "uuid4", "np.random.seed"):
+    for banned in (
+        "date.today",
+        "datetime.now",
+        "time.time(",
+        "os.environ",
+        "os.getenv",
+        "uuid4",
+        "np.random.seed",
+    ):
         assert banned not in text, banned
 
 
 def test_no_file_is_named_for_nothing() -> None:
-    assert not [p for p in [*FILES, *TESTS] if re.fullmatch(r"(utils?|helpers?|common|misc)\.py", p.name)]
+    assert not [
+        p
+        for p in [*FILES, *TESTS]
+        if re.fullmatch(r"(utils?|helpers?|common|misc)\.py", p.name)
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_unpickled_and_nothing_is_unfinished(path: Path) -> None:
     text = path.read_text()
-    for banned in ("pickle", "joblib", "pyfunc", "TODO", "FIXME", "NotImplementedError", "pragma: no cover"):
+    for banned in (
+        "pickle",
+        "joblib",
+        "pyfunc",
+        "TODO",
+        "FIXME",
+        "NotImplementedError",
+        "pragma: no cover",
+    ):
         assert banned not in text, banned
 
 
@@ -96,18 +135,28 @@ def test_the_catalogue_is_whole() -> None:
 
 
 def test_reasons_say_their_value_in_both_languages() -> None:
-    said = [feature.reason(0.5, language) for feature in CATALOGUE for language in ("en", "zh")]
+    said = [
+        feature.reason(0.5, language)
+        for feature in CATALOGUE
+        for language in ("en", "zh")
+    ]
     assert all("{" not in text for text in said)
 
 
 def test_a_feature_that_can_be_unknown_says_why() -> None:
     people = "customer_id | registered_on\n A | 2024-01-01\n B | 2024-01-01"
     items = "invoice_id | customer_id | issued_on | due_on | amount\n I | B | 2024-01-01 | 2024-02-01 | 5"
-    built = build_features(known_on(ledger(customers=people, invoices=items), date(2024, 3, 1)))
+    built = build_features(
+        known_on(ledger(customers=people, invoices=items), date(2024, 3, 1))
+    )
     unknown = {str(name) for name in built.columns[built.loc["A"].isna()]}
-    assert unknown == {feature.name for feature in CATALOGUE if feature.unknown != "never"}
+    assert unknown == {
+        feature.name for feature in CATALOGUE if feature.unknown != "never"
+    }
     for feature in CATALOGUE:
-        assert set(feature.reason(float("nan"))) != set(feature.reason(float("nan"), "zh"))
+        assert set(feature.reason(float("nan"))) != set(
+            feature.reason(float("nan"), "zh")
+        )
         assert "{" not in feature.reason(float("nan"))
 
 
@@ -118,7 +167,11 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_readmes_commands_exist_with_their_options() -> None:
-    commands = re.findall(r"^(?:\$ )?obligor ((?:policy|audit|keys|spec) \w+|\w+)(.*)$", README, re.MULTILINE)
+    commands = re.findall(
+        r"^(?:\$ )?obligor ((?:policy|audit|keys|spec) \w+|\w+)(.*)$",
+        README,
+        re.MULTILINE,
+    )
     assert {name for name, _ in commands} >= {
         "simulate",
         "check",
@@ -132,7 +185,11 @@ def test_the_readmes_commands_exist_with_their_options() -> None:
         "policy release",
     }
     for name, rest in commands:
-        text = CliRunner().invoke(obligor.app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout
+        text = (
+            CliRunner()
+            .invoke(obligor.app, [*name.split(), "--help"], env={"COLUMNS": "200"})
+            .stdout
+        )
         for option in re.findall(r"(--[a-z-]+)", rest):
             assert option in text, f"obligor {name} {option}"
 
@@ -143,7 +200,10 @@ def test_the_readmes_make_targets_and_files_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for name in re.findall(r"\]\(([\w./-]+)\)", README):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"`((?:data|features|policy|training|serving|tests|notebooks)/[\w./-]*)`", README):
+    for name in re.findall(
+        r"`((?:data|features|policy|training|serving|tests|notebooks)/[\w./-]*)`",
+        README,
+    ):
         assert (ROOT / name).exists(), name
 
 
@@ -153,9 +213,16 @@ def test_the_gate_calls_the_readmes_test_command() -> None:
 
 
 def test_nothing_names_a_machine_or_a_registry() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     for name in listed:
         if not name.endswith((".png", ".csv")) and (ROOT / name).exists():
             text = (ROOT / name).read_text(encoding="utf-8")
-            for banned in ("/work/" + "main", "/root" + "/", "pypi" + ".org", "files.python" + "hosted"):
+            for banned in (
+                "/work/" + "main",
+                "/root" + "/",
+                "pypi" + ".org",
+                "files.python" + "hosted",
+            ):
                 assert banned not in text, name

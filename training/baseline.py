@@ -55,7 +55,12 @@ class Baseline:
             float(np.median(column[known])) if known.mean() >= 0.5 else nan
             for column, known in zip(rows.T, is_known.T, strict=True)
         ]
-        return cls(population, len(rows), tuple(medians), tuple(contributions.mean(axis=0).tolist()))
+        return cls(
+            population,
+            len(rows),
+            tuple(medians),
+            tuple(contributions.mean(axis=0).tolist()),
+        )
 
     @classmethod
     def none(cls, n_features: int) -> Baseline:
@@ -65,17 +70,28 @@ class Baseline:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; NaN becomes null."""
         values = [None if value != value else value for value in self.values]
-        return {"population": self.population, "n": self.n, "values": values, "contributions": self.contributions}
+        return {
+            "population": self.population,
+            "n": self.n,
+            "values": values,
+            "contributions": self.contributions,
+        }
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Baseline:
         """Return what `as_dict` gave."""
-        values = tuple(nan if value is None else float(value) for value in found["values"])
-        return cls(found["population"], found["n"], values, tuple(found["contributions"]))
+        values = tuple(
+            nan if value is None else float(value) for value in found["values"]
+        )
+        return cls(
+            found["population"], found["n"], values, tuple(found["contributions"])
+        )
 
 
 def choose_baseline(
-    rows: Floats, explain: Callable[[Floats], tuple[Floats, Floats]], is_approved: Bools | None
+    rows: Floats,
+    explain: Callable[[Floats], tuple[Floats, Floats]],
+    is_approved: Bools | None,
 ) -> Baseline:
     """Return the baseline of the approved rows, or of all where `is_approved` is None or nobody is.
 
@@ -92,8 +108,13 @@ def choose_baseline(
         Where there are no rows.
     """
     if not len(rows):
-        raise ModelError("no rows to compare with", where="baseline", expected="the training rows")
+        raise ModelError(
+            "no rows to compare with", where="baseline", expected="the training rows"
+        )
     population = "all customers of the training sample"
     if is_approved is not None and is_approved.any():
-        rows, population = rows[is_approved], "approved customers of the training sample"
+        rows, population = (
+            rows[is_approved],
+            "approved customers of the training sample",
+        )
     return Baseline.of(population, rows, explain(rows)[0])

@@ -64,18 +64,24 @@ class Calibration:
             pd_ = sigmoid(p[0] * margin + p[1])
         elif self.kind == "beta":
             # ln p = -ln(1+e^-m) and ln(1-p) = -ln(1+e^m), both without overflow
-            pd_ = sigmoid(-p[0] * np.logaddexp(0, -margin) + p[1] * np.logaddexp(0, margin) + p[2])
+            pd_ = sigmoid(
+                -p[0] * np.logaddexp(0, -margin) + p[1] * np.logaddexp(0, margin) + p[2]
+            )
         else:
             knots, heights = np.split(np.asarray(p), 2)
             pd_ = np.interp(margin, knots, heights)
-        return np.minimum(np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD)  # np.clip takes three times as long
+        return np.minimum(
+            np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD
+        )  # np.clip takes three times as long
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `calibration.json` holds."""
         return {"kind": self.kind, "parameters": list(self.parameters)}
 
 
-def fit_calibration(kind: str, margin: Floats, label: Ints, weight: Floats | None = None) -> Calibration:
+def fit_calibration(
+    kind: str, margin: Floats, label: Ints, weight: Floats | None = None
+) -> Calibration:
     """Fit one kind of calibration.
 
     Parameters
@@ -94,7 +100,9 @@ def fit_calibration(kind: str, margin: Floats, label: Ints, weight: Floats | Non
         return Calibration("identity")
     if kind == "platt":
         slope, intercept = weighted_logistic(margin[:, None], label, w).tolist()
-        if slope <= 0:  # the margin says nothing: everybody has the base rate, which the fitted intercept is not
+        if (
+            slope <= 0
+        ):  # the margin says nothing: everybody has the base rate, which the fitted intercept is not
             rate = float((w * label).sum() / w.sum())
             return Calibration("platt", (0.0, float(np.log(rate / (1 - rate)))))
         return Calibration("platt", (slope, intercept))
@@ -109,7 +117,9 @@ def fit_calibration(kind: str, margin: Floats, label: Ints, weight: Floats | Non
     from sklearn.isotonic import IsotonicRegression
 
     iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label, w)
-    return Calibration("isotonic", (*iso.X_thresholds_.tolist(), *_rising(iso.y_thresholds_)))
+    return Calibration(
+        "isotonic", (*iso.X_thresholds_.tolist(), *_rising(iso.y_thresholds_))
+    )
 
 
 def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
@@ -135,9 +145,13 @@ def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
     for _ in range(60):
         fitted = sigmoid(whole @ beta)
         gradient = whole.T @ (weight * (label - fitted)) - PENALTY * beta
-        hessian = (whole * (weight * fitted * (1 - fitted))[:, None]).T @ whole + PENALTY * np.eye(len(beta))
+        hessian = (
+            whole * (weight * fitted * (1 - fitted))[:, None]
+        ).T @ whole + PENALTY * np.eye(len(beta))
         step = np.linalg.solve(hessian, gradient)
-        while (better := _logistic_loss(whole, label, weight, beta + step)) > loss and np.abs(step).max() > 1e-9:
+        while (
+            better := _logistic_loss(whole, label, weight, beta + step)
+        ) > loss and np.abs(step).max() > 1e-9:
             step = step / 2
         beta, gain, loss = beta + step, loss - better, better
         if gain < 1e-12 * abs(loss):
@@ -147,7 +161,10 @@ def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
 
 def _logistic_loss(columns: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
     margin = columns @ beta
-    return float((weight * (np.logaddexp(0, margin) - label * margin)).sum() + PENALTY / 2 * beta @ beta)
+    return float(
+        (weight * (np.logaddexp(0, margin) - label * margin)).sum()
+        + PENALTY / 2 * beta @ beta
+    )
 
 
 def choose_calibration(
@@ -169,8 +186,13 @@ def choose_calibration(
     """
     losses = {}
     for kind in KINDS if label.sum() >= STEPS_FROM else ("platt", "beta"):
-        found = [log_losses(fit_calibration(kind, margin[fit], label[fit])(margin[held]), label[held])
-                 for fit, held in splits]  # fmt: skip
+        found = [
+            log_losses(
+                fit_calibration(kind, margin[fit], label[fit])(margin[held]),
+                label[held],
+            )
+            for fit, held in splits
+        ]
         losses[kind] = float(np.concatenate(found).mean())
     return fit_calibration(min(losses, key=losses.__getitem__), margin, label), losses
 
@@ -202,7 +224,9 @@ class Band:
 
     def __call__(self, margin: Floats, pd_: Floats) -> tuple[Floats, Floats]:
         """Return low and high at each margin; the PD itself is always between them."""
-        low, high = (np.interp(margin, self.knots, heights) for heights in (self.low, self.high))
+        low, high = (
+            np.interp(margin, self.knots, heights) for heights in (self.low, self.high)
+        )
         return np.minimum(low, pd_), np.maximum(high, pd_)
 
 
@@ -233,12 +257,21 @@ def _venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     heights, knots = [], _knots(margin)
     for knot in knots:
         p0, p1 = (
-            float(IsotonicRegression(out_of_bounds="clip")
-                  .fit(np.append(margin, knot), np.append(label, as_), np.append(weight, 1.0)).predict([knot])[0])
+            float(
+                IsotonicRegression(out_of_bounds="clip")
+                .fit(
+                    np.append(margin, knot),
+                    np.append(label, as_),
+                    np.append(weight, 1.0),
+                )
+                .predict([knot])[0]
+            )
             for as_ in (0, 1)
-        )  # fmt: skip
+        )
         heights.append(p1 / (1 - p0 + p1))
-    return Calibration("venn_abers", (*knots.tolist(), *_rising(np.maximum.accumulate(heights))))
+    return Calibration(
+        "venn_abers", (*knots.tolist(), *_rising(np.maximum.accumulate(heights)))
+    )
 
 
 def _rising(heights: Floats) -> list[float]:

@@ -36,7 +36,12 @@ class Part:
 
 def part_of(sample: Sample) -> Part:
     """Return a ledger's sample as it is validated: periods are its as-of dates."""
-    return Part(sample.features.to_numpy(), sample.label, sample.customers, sample.rows["as_of"].to_numpy())
+    return Part(
+        sample.features.to_numpy(),
+        sample.label,
+        sample.customers,
+        sample.rows["as_of"].to_numpy(),
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ class Case:
     @cached_property
     def figures(self) -> dict[str, Interval]:
         """Every figure of the model on the test rows; some hundred bootstrap samples, drawn once."""
-        return with_intervals(self.pd_(), self.test.label, self.test.groups, self.rounds, self.seed)
+        return with_intervals(
+            self.pd_(), self.test.label, self.test.groups, self.rounds, self.seed
+        )
 
     def periods(self) -> list[Any]:
         """Return the periods of the test rows in their order; none where there is one alone."""
@@ -91,7 +98,12 @@ class Case:
         pd_12m = 1 - (1 - pd_) ** (365 / self.model.horizon_days)
         scale = self.scale.tables["master_scale"]
         values, place = np.unique(np.round(pd_12m, 6), return_inverse=True)
-        found = np.array([scale(pd_12m=Decimal(repr(value))).whole("grade") for value in values.tolist()])
+        found = np.array(
+            [
+                scale(pd_12m=Decimal(repr(value))).whole("grade")
+                for value in values.tolist()
+            ]
+        )
         return found[place].astype(np.int64)
 
 
@@ -110,5 +122,9 @@ class Section:
 def kept_rows(model: PdModel, test: Part) -> pd.DataFrame:
     """Return the test rows as the registry keeps them: columns, label, customer, period, and the PD to replay."""
     found = pd.DataFrame(test.rows, columns=list(model.features))
-    return found.assign(label=test.label, customer=test.groups, period=[str(period) for period in test.periods],
-                        pd=model.predict_pd(test.rows))  # fmt: skip
+    return found.assign(
+        label=test.label,
+        customer=test.groups,
+        period=[str(period) for period in test.periods],
+        pd=model.predict_pd(test.rows),
+    )

@@ -53,7 +53,9 @@ class Cash:
     def interval(self) -> tuple[pd.Series[float], pd.Series[float]]:
         """Return low and high of the 90% interval of each week's cash, were invoices paid independently."""
         spread = NINE_IN_TEN * self.weeks["deviation"]
-        return (self.weeks["expected"] - spread).clip(lower=0), self.weeks["expected"] + spread
+        return (self.weeks["expected"] - spread).clip(lower=0), self.weeks[
+            "expected"
+        ] + spread
 
 
 def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -> Cash:
@@ -81,7 +83,12 @@ def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -
     now = invoice_sample(ledger, [as_of], ledger.observed_until)
     survival = late.hazard.survival(now.features)
     expected = cash_by_week(now.rows["balance"].to_numpy(), survival, weeks)
-    return Cash(as_of, forecast(now, survival, late), expected.assign(received=cash_received(now, weeks)), held)
+    return Cash(
+        as_of,
+        forecast(now, survival, late),
+        expected.assign(received=cash_received(now, weeks)),
+        held,
+    )
 
 
 def learning_sample(ledger: Ledger, until: date) -> InvoiceSample:
@@ -102,14 +109,22 @@ def coverage(sample: InvoiceSample, survival: Floats) -> pd.DataFrame:
         Columns ``observed``, ``expected`` (shares) and ``invoices``; a row per quantile and one ``between``.
     """
     days, watched = sample.days_to_payment, sample.days_watched
-    low, high = (days_quantile(survival, level) for level in (QUANTILES[0], QUANTILES[-1]))
+    low, high = (
+        days_quantile(survival, level) for level in (QUANTILES[0], QUANTILES[-1])
+    )
     found = {}
     for level in QUANTILES:
         end = days_quantile(survival, level)
         is_known = end <= watched
-        found[f"by p{level * 100:.0f}"] = _shares(is_known, days <= end, 1 - open_after(survival, _finite(end)))
-    expected = open_after(survival, _finite(low) - 1) - open_after(survival, _finite(high))
-    found["between"] = _shares(high <= watched, (days >= low) & (days <= high), expected)
+        found[f"by p{level * 100:.0f}"] = _shares(
+            is_known, days <= end, 1 - open_after(survival, _finite(end))
+        )
+    expected = open_after(survival, _finite(low) - 1) - open_after(
+        survival, _finite(high)
+    )
+    found["between"] = _shares(
+        high <= watched, (days >= low) & (days <= high), expected
+    )
     return pd.DataFrame(found).T
 
 
@@ -117,11 +132,16 @@ def _finite(days: Floats) -> Floats:
     return np.nan_to_num(days, nan=float(WEEK * WEEKS))
 
 
-def _shares(is_known: NDArray[np.bool_], happened: NDArray[np.bool_], expected: Floats) -> dict[str, float]:
+def _shares(
+    is_known: NDArray[np.bool_], happened: NDArray[np.bool_], expected: Floats
+) -> dict[str, float]:
     if not is_known.any():
         return {"observed": float("nan"), "expected": float("nan"), "invoices": 0}
-    return {"observed": float(happened[is_known].mean()), "expected": float(expected[is_known].mean()),
-            "invoices": int(is_known.sum())}  # fmt: skip
+    return {
+        "observed": float(happened[is_known].mean()),
+        "expected": float(expected[is_known].mean()),
+        "invoices": int(is_known.sum()),
+    }
 
 
 def cash_by_week(balance: Floats, survival: Floats, weeks: int) -> pd.DataFrame:
@@ -135,7 +155,10 @@ def cash_by_week(balance: Floats, survival: Floats, weeks: int) -> pd.DataFrame:
     p_paid = -np.diff(survival[:, : WEEK * weeks + 1 : WEEK], axis=1)
     variance = (balance[:, None] ** 2 * p_paid * (1 - p_paid)).sum(axis=0)
     expected = (balance[:, None] * p_paid).sum(axis=0)
-    return pd.DataFrame({"expected": expected, "deviation": np.sqrt(variance)}, index=pd.RangeIndex(1, weeks + 1))
+    return pd.DataFrame(
+        {"expected": expected, "deviation": np.sqrt(variance)},
+        index=pd.RangeIndex(1, weeks + 1),
+    )
 
 
 def cash_received(sample: InvoiceSample, weeks: int) -> pd.Series[float]:
@@ -143,11 +166,15 @@ def cash_received(sample: InvoiceSample, weeks: int) -> pd.Series[float]:
     week = np.ceil(sample.days_to_payment / WEEK)
     balance = sample.rows["balance"].to_numpy()
     last = int(sample.days_watched.min() // WEEK) if len(sample.rows) else 0
-    received = [balance[week == n].sum() if n <= last else np.nan for n in range(1, weeks + 1)]
+    received = [
+        balance[week == n].sum() if n <= last else np.nan for n in range(1, weeks + 1)
+    ]
     return pd.Series(received, index=pd.RangeIndex(1, weeks + 1), dtype=float)
 
 
-def forecast(sample: InvoiceSample, survival: Floats, late: LatePayment) -> pd.DataFrame:
+def forecast(
+    sample: InvoiceSample, survival: Floats, late: LatePayment
+) -> pd.DataFrame:
     """Return per invoice the days to payment at each quantile (NaN beyond 26 weeks) and the chance of being paid."""
     found = sample.rows[["customer_id", "due_on", "balance"]].copy()
     found["p_paid_within_30d"] = 1 - open_after(survival, np.full(len(found), 30.0))
@@ -162,11 +189,19 @@ def cash_plot(cash: Cash, currency: str) -> Figure:
     figure = Figure(figsize=(7.2, 4.2))
     axes = figure.subplots()
     weeks, (low, high) = cash.weeks.index.to_numpy(), cash.interval()
-    axes.fill_between(weeks, low, high, color="#1d5b8f", alpha=0.18,
-                      label="90% interval, invoices paid independently")  # fmt: skip
+    axes.fill_between(
+        weeks,
+        low,
+        high,
+        color="#1d5b8f",
+        alpha=0.18,
+        label="90% interval, invoices paid independently",
+    )
     axes.plot(weeks, cash.weeks["expected"], "o-", color="#1d5b8f", label="expected")
     if cash.weeks["received"].notna().any():
-        axes.plot(weeks, cash.weeks["received"], "s--", color="#c2410c", label="received")
+        axes.plot(
+            weeks, cash.weeks["received"], "s--", color="#c2410c", label="received"
+        )
     axes.set_xlabel(f"week after {cash.as_of}")
     axes.set_ylabel(f"cash from invoices open on {cash.as_of} ({currency})")
     axes.set_title("Expected cash by week")

@@ -124,10 +124,16 @@ def read_config(path: Path | None) -> TrainingConfig:
     if path is None:
         return TrainingConfig()
     try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return TrainingConfig.model_validate(
+            tomllib.loads(path.read_text(encoding="utf-8"))
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(str(part) for part in first['loc'])}"
-        raise SchemaError(first["msg"], where=where, do="correct the configuration") from None
+        raise SchemaError(
+            first["msg"], where=where, do="correct the configuration"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(f"cannot be read: {error}", where=str(path), expected="a TOML file") from None
+        raise SchemaError(
+            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+        ) from None

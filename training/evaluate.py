@@ -14,7 +14,9 @@ from training.calibration import weighted_logistic
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SMOOTHING = 1e-4  # the share an empty bin is given, the only smoothing constant in the project
+SMOOTHING = (
+    1e-4  # the share an empty bin is given, the only smoothing constant in the project
+)
 PSI_BINS = 10
 ECE_BINS = 10
 
@@ -56,18 +58,25 @@ def ks(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
     bad, good = _counts(pd_, label, weight)
     if not bad.sum() or not good.sum():
         return float("nan")
-    return float(np.abs(np.cumsum(bad) / bad.sum() - np.cumsum(good) / good.sum()).max())
+    return float(
+        np.abs(np.cumsum(bad) / bad.sum() - np.cumsum(good) / good.sum()).max()
+    )
 
 
 def _counts(pd_: Floats, label: Ints, weight: Floats | None) -> tuple[Floats, Floats]:
     """Weight of the defaults and of the others at each distinct PD, lowest first."""
     w = np.ones(len(label)) if weight is None else weight
     _, place = np.unique(pd_, return_inverse=True)
-    bad, good = (np.asarray(np.bincount(place, part), dtype=np.float64) for part in (w * label, w * (1 - label)))
+    bad, good = (
+        np.asarray(np.bincount(place, part), dtype=np.float64)
+        for part in (w * label, w * (1 - label))
+    )
     return bad, good
 
 
-def calibration_line(pd_: Floats, label: Ints, weight: Floats | None = None) -> tuple[float, float]:
+def calibration_line(
+    pd_: Floats, label: Ints, weight: Floats | None = None
+) -> tuple[float, float]:
     """Return slope and intercept of label ~ sigmoid(slope * logit(pd) + intercept) (Cox 1958).
 
     A calibrated PD has slope 1 and intercept 0, one that is the same for all slope 0; weights count repetitions.
@@ -111,10 +120,18 @@ def psi(expected: Floats, actual: Floats) -> float:
     0.2747
     """
     known = expected[~np.isnan(expected)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, PSI_BINS + 1)[1:-1])) if len(known) else np.array([])
+    edges = (
+        np.unique(np.quantile(known, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
+        if len(known)
+        else np.array([])
+    )
     shares = []
     for values in (expected, actual):
-        place = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
+        place = np.where(
+            np.isnan(values),
+            len(edges) + 1,
+            np.searchsorted(edges, values, side="right"),
+        )
         count = np.bincount(place, minlength=len(edges) + 2)
         shares.append(np.maximum(count / max(len(values), 1), SMOOTHING))
     return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
@@ -152,14 +169,23 @@ def resamples(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
 
 
 def with_intervals(
-    pd_: Floats, label: Ints, customers: Ints, rounds: int, seed: int,
+    pd_: Floats,
+    label: Ints,
+    customers: Ints,
+    rounds: int,
+    seed: int,
     measure: Callable[[Floats, Ints, Floats], dict[str, float]] = figures,
-) -> dict[str, Interval]:  # fmt: skip
+) -> dict[str, Interval]:
     """Return every figure with the 2.5% and 97.5% percentiles over resampled customers."""
     point = measure(pd_, label, np.ones(len(label)))
-    draws = pd.DataFrame([measure(pd_, label, weight) for weight in resamples(customers, rounds, seed)])
+    draws = pd.DataFrame(
+        [measure(pd_, label, weight) for weight in resamples(customers, rounds, seed)]
+    )
     low, high = draws.quantile(0.025), draws.quantile(0.975)
-    return {name: Interval(value, float(low[name]), float(high[name])) for name, value in point.items()}
+    return {
+        name: Interval(value, float(low[name]), float(high[name]))
+        for name, value in point.items()
+    }
 
 
 def difference(
@@ -176,4 +202,7 @@ def difference(
 
 def _quick(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
     area = auc(pd_, label, weight)
-    return {"gini": 2 * area - 1, "brier": float((weight * (pd_ - label) ** 2).sum() / weight.sum())}
+    return {
+        "gini": 2 * area - 1,
+        "brier": float((weight * (pd_ - label) ** 2).sum() / weight.sum()),
+    }

@@ -12,7 +12,10 @@ from training.evaluate import auc
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-FEWEST, PARTS = 50, 4  # rows of a group that is shown; parts of an attribute that is a number
+FEWEST, PARTS = (
+    50,
+    4,
+)  # rows of a group that is shown; parts of an attribute that is a number
 FOUR_FIFTHS = 0.8
 PROXY = 0.3  # |Gini| from which on a column tells an attribute
 APPROVED = (0.5, 0.7, 0.9)  # shares approved at which groups are compared
@@ -33,7 +36,9 @@ def groups_of(attribute: pd.Series[Any]) -> pd.Series[str]:
     return named.where(named.isin(counts[counts >= FEWEST].index))
 
 
-def approvals(pd_: Floats, label: Ints, groups: pd.Series[str], approved: float) -> pd.DataFrame:
+def approvals(
+    pd_: Floats, label: Ints, groups: pd.Series[str], approved: float
+) -> pd.DataFrame:
     """Return per group what is approved where a share of all rows, those with the lowest PDs, is.
 
     Returns
@@ -51,30 +56,52 @@ def approvals(pd_: Floats, label: Ints, groups: pd.Series[str], approved: float)
     ([1.0, 0.5], [1.0, 1.0])
     """
     is_approved = pd_ <= np.quantile(pd_, approved, method="lower")
-    frame = pd.DataFrame({"group": groups.to_numpy(), "pd": pd_, "label": label, "approved": is_approved})
+    frame = pd.DataFrame(
+        {"group": groups.to_numpy(), "pd": pd_, "label": label, "approved": is_approved}
+    )
     frame = frame.dropna(subset=["group"])
     of = frame.groupby("group")
-    found = pd.DataFrame({"rows": of.size(), "default_rate": of["label"].mean(), "mean_pd": of["pd"].mean(),
-                          "approved": of["approved"].mean()})  # fmt: skip
+    found = pd.DataFrame(
+        {
+            "rows": of.size(),
+            "default_rate": of["label"].mean(),
+            "mean_pd": of["pd"].mean(),
+            "approved": of["approved"].mean(),
+        }
+    )
     found["four_fifths"] = found["approved"] / found["approved"].max()
-    found["approved_good"] = frame[frame["label"] == 0].groupby("group")["approved"].mean().reindex(found.index)
+    found["approved_good"] = (
+        frame[frame["label"] == 0]
+        .groupby("group")["approved"]
+        .mean()
+        .reindex(found.index)
+    )
     return found
 
 
 def proxies(
-    rows: Floats, names: tuple[str, ...], categorical: tuple[int, ...], groups: pd.Series[str]
+    rows: Floats,
+    names: tuple[str, ...],
+    categorical: tuple[int, ...],
+    groups: pd.Series[str],
 ) -> pd.Series[float]:
     """Return how well each column tells the largest group from the others: |Gini|, the highest first.
 
     Codes are taken by the share of the group that each holds.
     """
     known = groups.notna().to_numpy()
-    is_largest = (groups[known] == groups.value_counts().index[0]).to_numpy().astype(np.int64)
+    is_largest = (
+        (groups[known] == groups.value_counts().index[0]).to_numpy().astype(np.int64)
+    )
     found = {}
     for place, name in enumerate(names):
         column = rows[known, place]
         if place in categorical:
-            share = pd.Series(is_largest).groupby(np.nan_to_num(column, nan=-1.0)).transform("mean")
+            share = (
+                pd.Series(is_largest)
+                .groupby(np.nan_to_num(column, nan=-1.0))
+                .transform("mean")
+            )
             column = share.to_numpy()
         there = ~np.isnan(column)
         if 0 < is_largest[there].sum() < there.sum():

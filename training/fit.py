@@ -39,7 +39,9 @@ class Fit:
         return self.ladder.rungs[self.ladder.chosen].out_of_fold
 
 
-def fit_model(train: Sample, config: TrainingConfig, tuning: Tuning | None = None) -> Fit:
+def fit_model(
+    train: Sample, config: TrainingConfig, tuning: Tuning | None = None
+) -> Fit:
     """Fit the ladder on folds grouped by customer, choose a rung, its calibration on later dates, its term structure.
 
     Parameters
@@ -66,44 +68,77 @@ def fit_model(train: Sample, config: TrainingConfig, tuning: Tuning | None = Non
                 do="use a longer ledger, or another definition, e.g. default.dpd_days = 30",
             )
     table = table_of(train)
-    members = tuned_members(table, tuning, config.seed, cores()) if tuning else _members(config)
+    members = (
+        tuned_members(table, tuning, config.seed, cores())
+        if tuning
+        else _members(config)
+    )
     ladder = fit_ladder(
-        table, config.seed, cores(), members=members, ratios=False, n_folds=config.model.folds,
+        table,
+        config.seed,
+        cores(),
+        members=members,
+        ratios=False,
+        n_folds=config.model.folds,
         most_trees=config.model.max_trees,
-    )  # fmt: skip
+    )
     return Fit(finished(ladder, ladder.chosen, train, config), ladder)
 
 
-def finished(ladder: Ladder, name: str, train: Sample, config: TrainingConfig) -> PdModel:
+def finished(
+    ladder: Ladder, name: str, train: Sample, config: TrainingConfig
+) -> PdModel:
     """Return a rung as a model, with how sure its PD is and when its defaults come."""
     rung, horizon = ladder.rungs[name], config.default.horizon_days
     weights = resamples(train.customers, BAND_ROUNDS, config.seed)
     return PdModel(
-        rung.text, rung.calibration, catalogue.NAMES, horizon, {},
+        rung.text,
+        rung.calibration,
+        catalogue.NAMES,
+        horizon,
+        {},
         band=fit_band(rung.calibration.kind, rung.out_of_fold, train.label, weights),
         term=fit_term_structure(rung.out_of_fold, train.days_to_default, horizon),
-    )  # fmt: skip
+    )
 
 
 def table_of(sample: Sample) -> Table:
     """Return a sample's rows as the ladder takes them: the catalogue's columns and directions, grouped by customer."""
     directions = tuple(feature.direction for feature in catalogue.CATALOGUE)
-    days = pd.to_datetime(sample.rows["as_of"]).to_numpy().astype("datetime64[D]").astype(np.int64)
-    return Table(sample.features.to_numpy(), sample.label, sample.customers, catalogue.NAMES, (), directions, days)
+    days = (
+        pd.to_datetime(sample.rows["as_of"])
+        .to_numpy()
+        .astype("datetime64[D]")
+        .astype(np.int64)
+    )
+    return Table(
+        sample.features.to_numpy(),
+        sample.label,
+        sample.customers,
+        catalogue.NAMES,
+        (),
+        directions,
+        days,
+    )
 
 
 def _members(config: TrainingConfig) -> dict[str, Mapping[str, Any]]:
     """The ladder's trees; LightGBM's own parameters are the configuration's."""
     choices = config.model
     own = {
-        "learning_rate": choices.learning_rate, "num_leaves": choices.num_leaves, "lambda_l2": choices.l2,
-        "min_data_in_leaf": choices.min_rows_in_leaf, "feature_fraction": choices.feature_fraction,
+        "learning_rate": choices.learning_rate,
+        "num_leaves": choices.num_leaves,
+        "lambda_l2": choices.l2,
+        "min_data_in_leaf": choices.min_rows_in_leaf,
+        "feature_fraction": choices.feature_fraction,
         "bagging_fraction": choices.bagging_fraction,
-    }  # fmt: skip
+    }
     return {**MEMBERS, LIGHTGBM: own}
 
 
 def plain_lightgbm(train: Sample) -> PdModel:
     """LightGBM as it comes, on the same rows: the peer every report shows beside ours."""
     booster = lgb.train(PLAIN, lgb.Dataset(train.features, train.label))
-    return PdModel(booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {})
+    return PdModel(
+        booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {}
+    )

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from training.evaluate import calibration_line, difference, figures, with_intervals
 from training.pd_model import PdModel
-from training.soundness import FAITHFUL, additive_error, faithful_share, forbidden_used, monotone_violations, riskiest
+from training.soundness import (
+    FAITHFUL,
+    additive_error,
+    faithful_share,
+    forbidden_used,
+    monotone_violations,
+    riskiest,
+)
 from training.validation import IDS
 
 Floats = NDArray[np.float64]
@@ -43,7 +50,9 @@ class Candidate:
     @property
     def matrix(self) -> Floats:
         """The rows as the model takes them."""
-        return self.rows.drop(columns=list(KEPT), errors="ignore").to_numpy(dtype=np.float64)
+        return self.rows.drop(columns=list(KEPT), errors="ignore").to_numpy(
+            dtype=np.float64
+        )
 
     @property
     def label(self) -> Ints:
@@ -60,9 +69,15 @@ def objections(candidate: Candidate) -> list[str]:
     """Return each reason against a promotion, with its figures."""
     pd_ = candidate.model.predict_pd(candidate.matrix)
     gates = (
-        _figures(candidate, pd_), _calibration(candidate, pd_), _monotone(candidate), _explained(candidate),
-        _repeatable(candidate, pd_), _allowed(candidate), _reported(candidate), _champion(candidate, pd_),
-    )  # fmt: skip
+        _figures(candidate, pd_),
+        _calibration(candidate, pd_),
+        _monotone(candidate),
+        _explained(candidate),
+        _repeatable(candidate, pd_),
+        _allowed(candidate),
+        _reported(candidate),
+        _champion(candidate, pd_),
+    )
     return [objection for gate in gates for objection in gate]
 
 
@@ -78,7 +93,9 @@ def _calibration(candidate: Candidate, pd_: Floats) -> Iterator[str]:
     def slope(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
         return {"slope": calibration_line(pd_, label, weight)[0]}
 
-    found = with_intervals(pd_, candidate.label, candidate.customers, ROUNDS, SEED, slope)["slope"]
+    found = with_intervals(
+        pd_, candidate.label, candidate.customers, ROUNDS, SEED, slope
+    )["slope"]
     if not found.low <= 1 <= found.high:
         yield f"the calibration slope is {found}, without 1: `obligor recalibrate` mends it without a refit"
 
@@ -97,14 +114,18 @@ def _explained(candidate: Candidate) -> Iterator[str]:
 
 
 def _repeatable(candidate: Candidate, pd_: Floats) -> Iterator[str]:
-    if "pd" in candidate.rows and not np.array_equal(candidate.rows["pd"].to_numpy(), pd_):
+    if "pd" in candidate.rows and not np.array_equal(
+        candidate.rows["pd"].to_numpy(), pd_
+    ):
         gap = float(np.abs(candidate.rows["pd"].to_numpy() - pd_).max())
         yield f"the PDs of its test rows do not come out again: they differ by up to {gap:.3g}"
 
 
 def _allowed(candidate: Candidate) -> Iterator[str]:
     spec = candidate.model.about.get("spec", {})
-    if used := forbidden_used(candidate.model, spec.get("table", {}).get("forbidden", ())):
+    if used := forbidden_used(
+        candidate.model, spec.get("table", {}).get("forbidden", ())
+    ):
         yield f"it reads {', '.join(used)}, which the spec forbids"
 
 
@@ -120,7 +141,14 @@ def _champion(candidate: Candidate, pd_: Floats) -> Iterator[str]:
     if old.features != candidate.model.features:
         yield f"the champion (version {version}) has other columns: they cannot be compared"
         return
-    gap = difference(pd_, old.predict_pd(candidate.matrix), candidate.label, candidate.customers, ROUNDS, SEED)
+    gap = difference(
+        pd_,
+        old.predict_pd(candidate.matrix),
+        candidate.label,
+        candidate.customers,
+        ROUNDS,
+        SEED,
+    )
     if gap["gini"].high < 0:
         yield f"Gini is below the champion's (version {version}) by {gap['gini']}"
     if gap["brier"].low > 0:

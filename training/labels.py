@@ -15,7 +15,11 @@ Days: TypeAlias = "pd.Series[float]"
 
 
 def default_events(
-    ledger: Ledger, definition: DefaultDefinition, until: date, *, with_items: bool = False
+    ledger: Ledger,
+    definition: DefaultDefinition,
+    until: date,
+    *,
+    with_items: bool = False,
 ) -> pd.DataFrame:
     """Return each item that went into default up to a day.
 
@@ -42,31 +46,61 @@ def default_events(
     items["reaches_on"] = items["due_on"] + pd.Timedelta(days=definition.dpd_days)
     settled = ledger["payments"].sort_values(["invoice_id", "paid_on"], kind="stable")
     settled = settled[["invoice_id", "paid_on", "amount"]].join(
-        items[["amount", "rate", "reaches_on"]].rename(columns={"amount": "owed"}), on="invoice_id", how="inner"
+        items[["amount", "rate", "reaches_on"]].rename(columns={"amount": "owed"}),
+        on="invoice_id",
+        how="inner",
     )
     settled = settled.reset_index(drop=True)
-    in_time = settled[settled["paid_on"] <= settled["reaches_on"]].groupby("invoice_id")["amount"].sum()
-    balance = (items["amount"] - in_time.reindex(items.index, fill_value=0.0)).round(6) * items["rate"]
-    written_off = ledger["write_offs"].groupby("invoice_id")["written_off_on"].min().reindex(items.index)
+    in_time = (
+        settled[settled["paid_on"] <= settled["reaches_on"]]
+        .groupby("invoice_id")["amount"]
+        .sum()
+    )
+    balance = (items["amount"] - in_time.reindex(items.index, fill_value=0.0)).round(
+        6
+    ) * items["rate"]
+    written_off = (
+        ledger["write_offs"]
+        .groupby("invoice_id")["written_off_on"]
+        .min()
+        .reindex(items.index)
+    )
     is_material = (balance > 0) & (balance >= definition.materiality)
-    reached = items["reaches_on"].where(is_material & (items["reaches_on"] <= pd.Timestamp(until)))
+    reached = items["reaches_on"].where(
+        is_material & (items["reaches_on"] <= pd.Timestamp(until))
+    )
     items["default_on"] = pd.concat([reached, written_off], axis=1).min(axis=1)
-    settled["left"] = (settled["owed"] - settled.groupby("invoice_id")["amount"].cumsum()).round(6) * settled["rate"]
+    settled["left"] = (
+        settled["owed"] - settled.groupby("invoice_id")["amount"].cumsum()
+    ).round(6) * settled["rate"]
     is_low = (settled["left"] <= 0) | (settled["left"] < definition.materiality)
-    paid_up = settled[is_low].groupby("invoice_id")["paid_on"].min().reindex(items.index)
-    items["cured_on"] = pd.concat([paid_up.where(paid_up > items["default_on"]), written_off], axis=1).min(axis=1)
-    events = items.loc[items["default_on"].notna(), ["customer_id", "due_on", "default_on", "cured_on"]]
+    paid_up = (
+        settled[is_low].groupby("invoice_id")["paid_on"].min().reindex(items.index)
+    )
+    items["cured_on"] = pd.concat(
+        [paid_up.where(paid_up > items["default_on"]), written_off], axis=1
+    ).min(axis=1)
+    events = items.loc[
+        items["default_on"].notna(), ["customer_id", "due_on", "default_on", "cured_on"]
+    ]
     return events.reset_index(drop=not with_items)
 
 
 def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> set[str]:
     """Return who is in default on the as-of date, or was until less than `cure_days` before."""
     events = default_events(known.ledger, definition, known.as_of)
-    is_cured = events["cured_on"] < pd.Timestamp(known.as_of - timedelta(days=definition.cure_days))
+    is_cured = events["cured_on"] < pd.Timestamp(
+        known.as_of - timedelta(days=definition.cure_days)
+    )
     return set(events.loc[~is_cured, "customer_id"])
 
 
-def days_to_default(events: pd.DataFrame, customers: pd.Index, as_of: date, definition: DefaultDefinition) -> Days:
+def days_to_default(
+    events: pd.DataFrame,
+    customers: pd.Index,
+    as_of: date,
+    definition: DefaultDefinition,
+) -> Days:
     """Return the days from the as-of date to each customer's first default in (as_of, as_of + horizon], else NaN.
 
     Parameters

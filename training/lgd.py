@@ -17,7 +17,9 @@ WORKOUT_DAYS, FEWEST, ROUNDS, SEED = 365, 30, 300, 0
 OBSERVED, STATED = "recoveries of this ledger", "stated in the rules"
 
 
-def workouts(ledger: Ledger, definition: DefaultDefinition, until: date, discount_rate: float) -> pd.DataFrame:
+def workouts(
+    ledger: Ledger, definition: DefaultDefinition, until: date, discount_rate: float
+) -> pd.DataFrame:
     """Return every defaulted item whose recovery has had a year, with what came of it.
 
     Parameters
@@ -35,23 +37,44 @@ def workouts(ledger: Ledger, definition: DefaultDefinition, until: date, discoun
         may still come.
     """
     known = known_on(ledger, until).ledger
-    events = default_events(known, definition, until, with_items=True).set_index("invoice_id")
-    events = events[events["default_on"] <= pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)]
+    events = default_events(known, definition, until, with_items=True).set_index(
+        "invoice_id"
+    )
+    events = events[
+        events["default_on"] <= pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)
+    ]
     items = known["invoices"].set_index("invoice_id").reindex(events.index)
-    rate = pd.Series(reporting_rates(known, items["currency"], items["issued_on"]), index=items.index)
+    rate = pd.Series(
+        reporting_rates(known, items["currency"], items["issued_on"]), index=items.index
+    )
     cash = known["payments"].join(events["default_on"], on="invoice_id", how="inner")
     days = (cash["paid_on"] - cash["default_on"]).dt.days
-    before = cash[days <= 0].groupby("invoice_id")["amount"].sum().reindex(events.index, fill_value=0.0)
+    before = (
+        cash[days <= 0]
+        .groupby("invoice_id")["amount"]
+        .sum()
+        .reindex(events.index, fill_value=0.0)
+    )
     after = cash[(days > 0) & (days <= WORKOUT_DAYS) & (cash["kind"] == "payment")]
     worth = after["amount"] / (1 + discount_rate) ** (days[after.index] / 365)
-    recovered = worth.groupby(after["invoice_id"]).sum().reindex(events.index, fill_value=0.0)
-    found = pd.DataFrame({"customer_id": events["customer_id"], "default_on": events["default_on"],
-                          "ead": (items["amount"] - before) * rate, "recovered": recovered * rate})  # fmt: skip
+    recovered = (
+        worth.groupby(after["invoice_id"]).sum().reindex(events.index, fill_value=0.0)
+    )
+    found = pd.DataFrame(
+        {
+            "customer_id": events["customer_id"],
+            "default_on": events["default_on"],
+            "ead": (items["amount"] - before) * rate,
+            "recovered": recovered * rate,
+        }
+    )
     found = found[found["ead"] > 0]
     return found.assign(lgd=(1 - found["recovered"] / found["ead"]).clip(0, 1))
 
 
-def lgd_table(found: pd.DataFrame, segment: pd.Series[str] | None, stated: float) -> pd.DataFrame:
+def lgd_table(
+    found: pd.DataFrame, segment: pd.Series[str] | None, stated: float
+) -> pd.DataFrame:
     """Return the LGD, weighted by exposure, with its 95% interval over resampled customers; in all and by segment.
 
     Parameters
@@ -71,16 +94,34 @@ def lgd_table(found: pd.DataFrame, segment: pd.Series[str] | None, stated: float
     rows = {"all": _row(found, stated)}
     if segment is not None:
         of = found["customer_id"].map(segment)
-        rows |= {str(value): _row(found[of == value], stated) for value in sorted(of.dropna().unique())}
+        rows |= {
+            str(value): _row(found[of == value], stated)
+            for value in sorted(of.dropna().unique())
+        }
     return pd.DataFrame(rows).T
 
 
 def _row(found: pd.DataFrame, stated: float) -> dict[str, object]:
     if len(found) < FEWEST:
-        return {"items": len(found), "lgd": stated, "low": np.nan, "high": np.nan, "source": STATED}
+        return {
+            "items": len(found),
+            "lgd": stated,
+            "low": np.nan,
+            "high": np.nan,
+            "source": STATED,
+        }
     ead, recovered = found["ead"].to_numpy(float), found["recovered"].to_numpy(float)
     customers = pd.factorize(found["customer_id"])[0].astype(np.int64)
-    draws = [1 - (weight * recovered).sum() / (weight * ead).sum() for weight in resamples(customers, ROUNDS, SEED)]
+    draws = [
+        1 - (weight * recovered).sum() / (weight * ead).sum()
+        for weight in resamples(customers, ROUNDS, SEED)
+    ]
     low, high = np.clip(np.quantile(draws, (0.025, 0.975)), 0, 1)
     value = float(np.clip(1 - recovered.sum() / ead.sum(), 0, 1))
-    return {"items": len(found), "lgd": value, "low": float(low), "high": float(high), "source": OBSERVED}
+    return {
+        "items": len(found),
+        "lgd": value,
+        "low": float(low),
+        "high": float(high),
+        "source": OBSERVED,
+    }

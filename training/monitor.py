@@ -21,7 +21,11 @@ from training.labels import days_to_default, default_events
 from training.plots import OURS, PEER, axes_of
 from training.report import as_html, embedded
 
-SHIFTED, LEVEL, FEWEST = 0.25, 1.25, 30  # PSI beyond chance; defaults over expected; matured decisions at least
+SHIFTED, LEVEL, FEWEST = (
+    0.25,
+    1.25,
+    30,
+)  # PSI beyond chance; defaults over expected; matured decisions at least
 FEWEST_PER_BIN = 20
 ROUNDS, SEED = 200, 0
 
@@ -61,9 +65,12 @@ class Monitoring:
 
 
 def monitor(
-    decisions: pd.DataFrame, reference: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition,
+    decisions: pd.DataFrame,
+    reference: pd.DataFrame,
+    ledger: Ledger,
+    definition: DefaultDefinition,
     shadow: Mapping[str, float] | None = None,
-) -> Monitoring:  # fmt: skip
+) -> Monitoring:
     """Compare decisions with the rows the model was tested on, and with what has happened since.
 
     Parameters
@@ -83,15 +90,25 @@ def monitor(
         Where no decision is recorded.
     """
     if decisions.empty:
-        raise SchemaError("no decision is recorded", where="record", expected="one at least", do="ask for decisions")
+        raise SchemaError(
+            "no decision is recorded",
+            where="record",
+            expected="one at least",
+            do="ask for decisions",
+        )
     moved = drift(decisions, reference)
     old = matured(decisions, ledger, definition)
     months = backtest(old, definition)
-    alerts = [Alert(f"drift of {name}", float(row["beyond"]), SHIFTED)
-              for name, row in moved.iterrows() if row["beyond"] > SHIFTED]  # fmt: skip
+    alerts = [
+        Alert(f"drift of {name}", float(row["beyond"]), SHIFTED)
+        for name, row in moved.iterrows()
+        if row["beyond"] > SHIFTED
+    ]
     if len(months) and months["decisions"].sum() >= FEWEST:
         alerts += _level(months)
-    return Monitoring(len(decisions), moved, months, tuple(alerts), compared(old, shadow or {}))
+    return Monitoring(
+        len(decisions), moved, months, tuple(alerts), compared(old, shadow or {})
+    )
 
 
 def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -101,30 +118,47 @@ def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     B - 1 degrees: what one sample in a thousand exceeds of that is taken away, so that few decisions raise no alarm;
     and as a PSI is a size and no significance, many raise none either. Of fewer than 200 nothing is said.
     """
-    noise = stats.chi2.ppf(0.999, PSI_BINS - 1) * (1 / len(decisions) + 1 / len(reference))
+    noise = stats.chi2.ppf(0.999, PSI_BINS - 1) * (
+        1 / len(decisions) + 1 / len(reference)
+    )
     if min(len(decisions), len(reference)) < FEWEST_PER_BIN * PSI_BINS:
         noise = np.inf  # bins are empty by chance
     pairs = {"the PD": ("pd", "pd_12m")} | {
-        name: (name, name) for name in decisions if name in reference and name not in ("pd", "label", "customer")
+        name: (name, name)
+        for name in decisions
+        if name in reference and name not in ("pd", "label", "customer")
     }
-    found = {title: psi(reference[old].to_numpy(float), decisions[new].to_numpy(float))
-             for title, (old, new) in pairs.items()}  # fmt: skip
+    found = {
+        title: psi(reference[old].to_numpy(float), decisions[new].to_numpy(float))
+        for title, (old, new) in pairs.items()
+    }
     table = pd.DataFrame({"psi": pd.Series(found, dtype=float)})
     table["noise"], table["beyond"] = noise, (table["psi"] - noise).clip(lower=0)
-    return pd.concat([table.iloc[:1], table.iloc[1:].sort_values("beyond", ascending=False)])
+    return pd.concat(
+        [table.iloc[:1], table.iloc[1:].sort_values("beyond", ascending=False)]
+    )
 
 
-def matured(decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition) -> pd.DataFrame:
+def matured(
+    decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition
+) -> pd.DataFrame:
     """Return the decisions whose outcome is known by now, each customer once a month, with ``label``."""
     last = ledger.observed_until - timedelta(days=definition.outcome_days)
     old = decisions[decisions["as_of"] <= last].copy()
     old["month"] = [day.strftime("%Y-%m") for day in old["as_of"]]
-    old = old.drop_duplicates(["customer_id", "month"], keep="last").reset_index(drop=True)
-    events, label = default_events(ledger, definition, ledger.observed_until), np.zeros(len(old), dtype=np.int64)
+    old = old.drop_duplicates(["customer_id", "month"], keep="last").reset_index(
+        drop=True
+    )
+    events, label = (
+        default_events(ledger, definition, ledger.observed_until),
+        np.zeros(len(old), dtype=np.int64),
+    )
     for as_of, places in old.groupby("as_of").indices.items():
         customers = pd.Index(old["customer_id"].iloc[places])
         day = as_of if isinstance(as_of, date) else pd.Timestamp(str(as_of)).date()
-        label[places] = days_to_default(events, customers, day, definition).notna().to_numpy()
+        label[places] = (
+            days_to_default(events, customers, day, definition).notna().to_numpy()
+        )
     return old.assign(label=label)
 
 
@@ -132,9 +166,17 @@ def backtest(old: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFrame:
     """Return expected and seen defaults of matured decisions by month, with the 95% range of a binomial."""
     pd_ = 1 - (1 - old["pd_12m"]) ** (definition.horizon_days / 365)
     by = old.assign(pd=pd_).groupby("month")
-    found = pd.DataFrame({"decisions": by.size(), "expected": by["pd"].sum(), "defaults": by["label"].sum()})
+    found = pd.DataFrame(
+        {
+            "decisions": by.size(),
+            "expected": by["pd"].sum(),
+            "defaults": by["label"].sum(),
+        }
+    )
     mean = found["expected"] / found["decisions"]
-    found["low"], found["high"] = (stats.binom.ppf(level, found["decisions"], mean) for level in (0.025, 0.975))
+    found["low"], found["high"] = (
+        stats.binom.ppf(level, found["decisions"], mean) for level in (0.025, 0.975)
+    )
     return found
 
 
@@ -143,31 +185,50 @@ def compared(old: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str]:
     both = old[old["decision_id"].isin(list(shadow))] if shadow else old.iloc[:0]
     if len(both) < FEWEST or both["label"].nunique() < 2:
         return {}
-    label, customers = both["label"].to_numpy(), pd.factorize(both["customer_id"])[0].astype(np.int64)
+    label, customers = (
+        both["label"].to_numpy(),
+        pd.factorize(both["customer_id"])[0].astype(np.int64),
+    )
     champion = np.asarray(both["pd_12m"], dtype=np.float64)
-    challenger = np.array([shadow[name] for name in both["decision_id"]], dtype=np.float64)
+    challenger = np.array(
+        [shadow[name] for name in both["decision_id"]], dtype=np.float64
+    )
     gap = difference(challenger, champion, label, customers, ROUNDS, SEED)
     return {
         "matured decisions scored by both": f"{len(both):,}, {label.sum():,} defaults",
         "AUC of the champion": f"{auc(champion, label):.4f}",
         "AUC of the challenger": f"{auc(challenger, label):.4f}",
-        "Gini of the challenger more by": str(gap["gini"]), "Brier more by": str(gap["brier"]),
-    }  # fmt: skip
+        "Gini of the challenger more by": str(gap["gini"]),
+        "Brier more by": str(gap["brier"]),
+    }
 
 
 def _level(months: pd.DataFrame) -> list[Alert]:
     """Far more defaults than expected, in all: by a size that matters, and by more than chance."""
-    seen, expected, n = (float(months[name].sum()) for name in ("defaults", "expected", "decisions"))
+    seen, expected, n = (
+        float(months[name].sum()) for name in ("defaults", "expected", "decisions")
+    )
     p_value = float(stats.binom.sf(seen - 1, int(n), min(expected / n, 1.0)))
     ratio = seen / max(expected, 1e-9)
-    return [Alert("defaults over expected", ratio, LEVEL)] if ratio > LEVEL and p_value < 0.01 else []
+    return (
+        [Alert("defaults over expected", ratio, LEVEL)]
+        if ratio > LEVEL and p_value < 0.01
+        else []
+    )
 
 
 def backtest_plot(months: pd.DataFrame) -> Figure:
     """Draw expected and seen defaults of matured decisions by month."""
     figure, axes = axes_of(7.2, 4.0)
     place = np.arange(len(months))
-    axes.fill_between(place, months["low"], months["high"], color=OURS, alpha=0.18, label="95% of a binomial")
+    axes.fill_between(
+        place,
+        months["low"],
+        months["high"],
+        color=OURS,
+        alpha=0.18,
+        label="95% of a binomial",
+    )
     axes.plot(place, months["expected"], "o-", color=OURS, label="expected")
     axes.plot(place, months["defaults"], "s--", color=PEER, label="seen")
     axes.set_xticks(place, list(months.index), rotation=45)
@@ -180,9 +241,16 @@ def backtest_plot(months: pd.DataFrame) -> Figure:
 
 def write_page(path: Path, found: Monitoring, model: str) -> None:
     """Write the page: alerts first, then the matured decisions and the drift; it needs no network."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training"), autoescape=True
+    )
     picture = embedded(backtest_plot(found.backtest)) if len(found.backtest) else None
     html = environment.get_template("monitor.html").render(
-        found=found, model=model, picture=picture, html=as_html, shifted=SHIFTED, level=LEVEL
+        found=found,
+        model=model,
+        picture=picture,
+        html=as_html,
+        shifted=SHIFTED,
+        level=LEVEL,
     )
     path.write_text(html, encoding="utf-8")

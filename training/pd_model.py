@@ -93,7 +93,9 @@ class PdModel:
         try:
             return TreeShap(self.text)
         except ModelError as reason:
-            log.warning("LightGBM explains this model itself, some 60 times slower: %s", reason)
+            log.warning(
+                "LightGBM explains this model itself, some 60 times slower: %s", reason
+            )
             return LightGbmShap(self.booster)
 
     @cached_property
@@ -130,14 +132,20 @@ class PdModel:
         """Return low and high of the 95% interval of the PD over 12 months; see `Band` for what it covers."""
         return self._interval(self.calibration(margin), margin)
 
-    def pds(self, margin: Floats) -> tuple[Floats, Floats, Floats, tuple[Floats, Floats]]:
+    def pds(
+        self, margin: Floats
+    ) -> tuple[Floats, Floats, Floats, tuple[Floats, Floats]]:
         """Return the PD over 12, 3 and 6 months and the interval of the first, from one calibration of the margins."""
         pd_ = self.calibration(margin)
         sooner = (self._within(pd_, margin, days) for days in (91, 182))
         return self._year(pd_), *sooner, self._interval(pd_, margin)  # type: ignore[return-value]
 
     def _within(self, pd_: Floats, margin: Floats, days: int) -> Floats:
-        share = days / self.horizon_days if self.term is None else self.term.share(margin, days)
+        share = (
+            days / self.horizon_days
+            if self.term is None
+            else self.term.share(margin, days)
+        )
         return _compounded(pd_, share)
 
     def _interval(self, pd_: Floats, margin: Floats) -> tuple[Floats, Floats]:
@@ -145,7 +153,11 @@ class PdModel:
         return self._year(low), self._year(high)
 
     def _year(self, pd_: Floats) -> Floats:
-        return pd_ if self.horizon_days == 365 else 1 - (1 - pd_) ** (365 / self.horizon_days)
+        return (
+            pd_
+            if self.horizon_days == 365
+            else 1 - (1 - pd_) ** (365 / self.horizon_days)
+        )
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
@@ -162,7 +174,11 @@ class PdModel:
     def _calibrated(self) -> dict[str, Any]:
         found = self.calibration.as_dict()
         if self.band:
-            found["band"] = {"knots": self.band.knots, "low": self.band.low, "high": self.band.high}
+            found["band"] = {
+                "knots": self.band.knots,
+                "low": self.band.low,
+                "high": self.band.high,
+            }
         if self.term:
             found["term"] = self.term.as_dict()
         return found
@@ -178,7 +194,10 @@ class PdModel:
         if self.encoding:
             contents[ENCODING] = _json(self.encoding.as_dict())
         else:
-            entries = [one.__dict__ | {"low": str(one.low), "high": str(one.high)} for one in catalogue.CATALOGUE]
+            entries = [
+                one.__dict__ | {"low": str(one.low), "high": str(one.high)}
+                for one in catalogue.CATALOGUE
+            ]
             contents["catalogue.json"] = _json(entries)
         for name, text in contents.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -205,7 +224,9 @@ class LightGbmShap:
 
     def __init__(self, booster: lgb.Booster) -> None:
         self.booster = booster
-        self.expected_value = float(self.explained(np.zeros((1, booster.num_feature())))[0, -1])
+        self.expected_value = float(
+            self.explained(np.zeros((1, booster.num_feature())))[0, -1]
+        )
 
     def explained(self, rows: Floats) -> Floats:
         """Return contributions and, behind them, the base of each row (of each class, where there are several).
@@ -218,9 +239,15 @@ class LightGbmShap:
         import lightgbm as lgb
 
         try:
-            return np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+            return np.asarray(
+                self.booster.predict(rows, pred_contrib=True, num_threads=1)
+            )
         except lgb.basic.LightGBMError as error:
-            raise ModelError(f"cannot be explained: {error}", where="model", do="train without linear_tree") from None
+            raise ModelError(
+                f"cannot be explained: {error}",
+                where="model",
+                do="train without linear_tree",
+            ) from None
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return contributions, shape (n, features), and margins, shape (n,)."""
@@ -241,8 +268,16 @@ def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, 
     """
     manifest_bytes = _read(folder / MANIFEST)
     _require_hash(folder / MANIFEST, manifest_bytes, sha256)
-    if extra := {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE, *FILES}:
-        raise ModelError(f"holds {sorted(extra)} besides", where=folder.name, expected="a bundle's own files alone")
+    if extra := {path.name for path in folder.iterdir()} - {
+        MANIFEST,
+        SIGNATURE,
+        *FILES,
+    }:
+        raise ModelError(
+            f"holds {sorted(extra)} besides",
+            where=folder.name,
+            expected="a bundle's own files alone",
+        )
     manifest = json.loads(manifest_bytes)
     contents = {}
     for name in FILES:
@@ -272,9 +307,15 @@ def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> Non
         Where the signature is missing or is another's.
     """
     do = "run `obligor promote` again, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
-    keys = [public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()]
+    keys = [
+        public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()
+    ]
     if not is_signed(_read(folder / SIGNATURE), bundle_text(sha256), keys):
-        raise ModelError(f"is not signed by any of {len(keys)} trusted keys", where=folder.name, do=do)
+        raise ModelError(
+            f"is not signed by any of {len(keys)} trusted keys",
+            where=folder.name,
+            do=do,
+        )
 
 
 def load_bundle(folder: Path, sha256: str) -> PdModel:
@@ -293,7 +334,10 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         Where a file is missing, was changed, or speaks of other features than this version's.
     """
     manifest, contents = verify_bundle(folder, sha256)
-    if ENCODING not in contents and manifest["catalogue_sha256"] != catalogue.fingerprint():
+    if (
+        ENCODING not in contents
+        and manifest["catalogue_sha256"] != catalogue.fingerprint()
+    ):
         raise ModelError(
             "its features mean something else in this version",
             where=str(folder),
@@ -307,10 +351,18 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
-        baseline=Baseline.from_dict(json.loads(contents[BASELINE])) if BASELINE in contents else None,
-        encoding=Encoding.from_dict(json.loads(contents[ENCODING])) if ENCODING in contents else None,
-        band=Band(**{name: tuple(of) for name, of in calibration["band"].items()}) if "band" in calibration else None,
-        term=TermStructure.from_dict(calibration["term"]) if "term" in calibration else None,
+        baseline=Baseline.from_dict(json.loads(contents[BASELINE]))
+        if BASELINE in contents
+        else None,
+        encoding=Encoding.from_dict(json.loads(contents[ENCODING]))
+        if ENCODING in contents
+        else None,
+        band=Band(**{name: tuple(of) for name, of in calibration["band"].items()})
+        if "band" in calibration
+        else None,
+        term=TermStructure.from_dict(calibration["term"])
+        if "term" in calibration
+        else None,
     )
 
 
@@ -323,13 +375,21 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        raise ModelError("file is missing", where=path.name, expected="a complete bundle", do="export again") from None
+        raise ModelError(
+            "file is missing",
+            where=path.name,
+            expected="a complete bundle",
+            do="export again",
+        ) from None
 
 
 def _require_hash(path: Path, content: bytes, sha256: str) -> None:
     if not hmac.compare_digest(_sha256(content), sha256):
         raise ModelError(
-            "file was changed after it was made", where=path.name, expected=f"SHA-256 {sha256}", do="export again"
+            "file was changed after it was made",
+            where=path.name,
+            expected=f"SHA-256 {sha256}",
+            do="export again",
         )
 
 

@@ -41,9 +41,16 @@ class Recalibrated:
 
 
 def recalibrate(
-    version: str, rows: Part, name: str, store: Path, report: Path, *, at: datetime, seed: int = 7,
+    version: str,
+    rows: Part,
+    name: str,
+    store: Path,
+    report: Path,
+    *,
+    at: datetime,
+    seed: int = 7,
     card: Mapping[str, str] | None = None,
-) -> Recalibrated:  # fmt: skip
+) -> Recalibrated:
     """Fit a new calibration on the earlier two thirds of the rows, test it on the later, register it as a challenger.
 
     Parameters
@@ -65,29 +72,55 @@ def recalibrate(
     # 2. The kind with the least loss on rows it has not seen, fitted on all of the earlier ones.
     margin = old.margin(fit.rows)
     days = _days(fit)
-    splits = (later_split(days, fit.label) if days is not None else []) or folds_of(fit.label, fit.groups, FOLDS, seed)
+    splits = (later_split(days, fit.label) if days is not None else []) or folds_of(
+        fit.label, fit.groups, FOLDS, seed
+    )
     calibration, losses = choose_calibration(margin, fit.label, splits)
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
-    band = fit_band(calibration.kind, margin, fit.label, resamples(groups, ROUNDS, seed))
-    about = {**old.about, "recalibrated_from": version, "calibration_losses": losses, "calibrated_on": len(fit.label)}
+    band = fit_band(
+        calibration.kind, margin, fit.label, resamples(groups, ROUNDS, seed)
+    )
+    about = {
+        **old.about,
+        "recalibrated_from": version,
+        "calibration_losses": losses,
+        "calibrated_on": len(fit.label),
+    }
     model = replace(old, calibration=calibration, band=band, about=about)
     # 3. Validated beside the old one, kept and registered.
     before = old.predict_pd(test.rows)
-    case = Case(name=name, model=model, fit=fit, fit_pd=calibration(margin), test=test,
-                peers={f"version {version}": before}, segments=pd.DataFrame(index=range(len(before))),
-                forbidden=pd.DataFrame(index=range(len(before))), scale=read_rulebooks()[0][-1], rounds=ROUNDS,
-                seed=seed)  # fmt: skip
+    case = Case(
+        name=name,
+        model=model,
+        fit=fit,
+        fit_pd=calibration(margin),
+        test=test,
+        peers={f"version {version}": before},
+        segments=pd.DataFrame(index=range(len(before))),
+        forbidden=pd.DataFrame(index=range(len(before))),
+        scale=read_rulebooks()[0][-1],
+        rounds=ROUNDS,
+        seed=seed,
+    )
     sections = validate(case)
-    files = write_report(report, case, sections, card_of(case, sections, about, card or {}))
+    files = write_report(
+        report, case, sections, card_of(case, sections, about, card or {})
+    )
     was = with_intervals(before, test.label, test.groups, ROUNDS, seed)
-    metrics = {name: of.value for name, of in case.figures.items() if np.isfinite(of.value)}
+    metrics = {
+        name: of.value for name, of in case.figures.items() if np.isfinite(of.value)
+    }
     chosen = {"recalibrated_from": version, "calibration": calibration.kind}
-    made = registry.log_run(model, chosen, metrics, {}, kept_rows(model, test), files, at)
+    made = registry.log_run(
+        model, chosen, metrics, {}, kept_rows(model, test), files, at
+    )
     said = [str(of["calibration_slope"]) for of in (was, case.figures)]
     return Recalibrated(made, calibration.kind, said[0], said[1], sections)
 
 
-def rows_of_ledger(ledger: Ledger, config: TrainingConfig, model: PdModel, progress: Progress = iter) -> Part:
+def rows_of_ledger(
+    ledger: Ledger, config: TrainingConfig, model: PdModel, progress: Progress = iter
+) -> Part:
     """Return the rows of as-of dates after those the model learnt from, a performance window later.
 
     Raises
@@ -96,12 +129,18 @@ def rows_of_ledger(ledger: Ledger, config: TrainingConfig, model: PdModel, progr
         Where the ledger has no such dates.
     """
     split = build_sample(ledger, config, progress)
-    last = date.fromisoformat(model.about["trained_on"][1]) + timedelta(days=gap_days(config))
+    last = date.fromisoformat(model.about["trained_on"][1]) + timedelta(
+        days=gap_days(config)
+    )
     rows = pd.concat([split.train.rows, split.test.rows])
     later = Sample(rows[rows["as_of"] >= last])
     if later.rows.empty:
-        raise SchemaError(f"no as-of date after {last}", where="ledger", expected="outcomes later than those learnt",
-                          do="use a ledger that goes on longer")  # fmt: skip
+        raise SchemaError(
+            f"no as-of date after {last}",
+            where="ledger",
+            expected="outcomes later than those learnt",
+            do="use a ledger that goes on longer",
+        )
     return part_of(later)
 
 
@@ -114,8 +153,14 @@ def rows_of_table(data: Applications, model: PdModel) -> Part:
         Where the model is not one of a table.
     """
     if model.encoding is None:
-        raise SchemaError("the model is of a ledger", where="--table", expected="a mapping file")
-    periods = np.full(len(data), "all", dtype=object) if data.dates is None else data.dates.astype(str).astype(object)
+        raise SchemaError(
+            "the model is of a ledger", where="--table", expected="a mapping file"
+        )
+    periods = (
+        np.full(len(data), "all", dtype=object)
+        if data.dates is None
+        else data.dates.astype(str).astype(object)
+    )
     return Part(model.encoding.rows(data.frame), data.label, data.groups, periods)
 
 
@@ -129,9 +174,12 @@ def _sides(rows: Part, seed: int) -> tuple[Part, Part]:
     found = tuple(_taken(rows, places) for places in sides)
     for side, name in zip(found, ("calibrate on", "test on"), strict=True):
         if min(side.label.sum(), len(side.label) - side.label.sum()) < FEWEST:
-            raise SchemaError(f"only {int(side.label.sum())} defaults in {len(side.label)} rows to {name}",
-                              where="recalibration", expected=f"{FEWEST} at least, and as many others",
-                              do="use more, or longer observed, rows")  # fmt: skip
+            raise SchemaError(
+                f"only {int(side.label.sum())} defaults in {len(side.label)} rows to {name}",
+                where="recalibration",
+                expected=f"{FEWEST} at least, and as many others",
+                do="use more, or longer observed, rows",
+            )
     return found[0], found[1]
 
 
@@ -142,4 +190,8 @@ def _taken(rows: Part, places: Ints) -> Part:
 
 def _days(rows: Part) -> Ints | None:
     days = pd.to_datetime(pd.Series(rows.periods), errors="coerce")
-    return None if days.isna().any() else days.to_numpy().astype("datetime64[D]").astype(np.int64)
+    return (
+        None
+        if days.isna().any()
+        else days.to_numpy().astype("datetime64[D]").astype(np.int64)
+    )

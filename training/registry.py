@@ -71,7 +71,9 @@ class Registry:
         self.experiment_id = (
             found.experiment_id
             if found
-            else self.client.create_experiment(NAME, artifact_location=(self.store / "artifacts").as_uri())
+            else self.client.create_experiment(
+                NAME, artifact_location=(self.store / "artifacts").as_uri()
+            )
         )
 
     def log_run(
@@ -99,11 +101,16 @@ class Registry:
             The version in the registry.
         """
         at_ms = int(at.timestamp() * 1000)
-        run_id = self.client.create_run(self.experiment_id, start_time=at_ms).info.run_id
+        run_id = self.client.create_run(
+            self.experiment_id, start_time=at_ms
+        ).info.run_id
         self.client.log_batch(
             run_id,
             metrics=[Metric(name, value, at_ms, 0) for name, value in metrics.items()],
-            params=[Param(name, str(value)) for name, value in (*parameters.items(), *fingerprints.items())],
+            params=[
+                Param(name, str(value))
+                for name, value in (*parameters.items(), *fingerprints.items())
+            ],
         )
         with TemporaryDirectory() as folder:
             sha256 = model.save(Path(folder) / "bundle")
@@ -120,7 +127,9 @@ class Registry:
         with suppress(MlflowException):  # it is there from an earlier run
             self.client.create_registered_model(NAME)
         source = self.client.get_run(run_id).info.artifact_uri + "/bundle"
-        version = self.client.create_model_version(NAME, source, run_id=run_id, tags={"sha256": sha256})
+        version = self.client.create_model_version(
+            NAME, source, run_id=run_id, tags={"sha256": sha256}
+        )
         return str(version.version)
 
     def versions(self) -> list[dict[str, str]]:
@@ -131,7 +140,9 @@ class Registry:
             rows.append(
                 {
                     "version": str(version.version),
-                    "aliases": ", ".join(self.client.get_model_version(NAME, version.version).aliases),
+                    "aliases": ", ".join(
+                        self.client.get_model_version(NAME, version.version).aliases
+                    ),
                     "gini": f"{metrics.get('gini', nan):.4f}",
                     "brier": f"{metrics.get('brier', nan):.5f}",
                     "brier_constant": f"{metrics.get('brier_constant', nan):.5f}",
@@ -146,9 +157,16 @@ class Registry:
         return load_bundle(self._artifact(found, "bundle"), found.tags["sha256"])
 
     def promote(
-        self, version: str, *, by: str, because: str, at: datetime, signer: Signer, force: bool = False,
+        self,
+        version: str,
+        *,
+        by: str,
+        because: str,
+        at: datetime,
+        signer: Signer,
+        force: bool = False,
         second: str | None = None,
-    ) -> Promotion:  # fmt: skip
+    ) -> Promotion:
         """Make a version the champion and export its bundle for the service, signed.
 
         Parameters
@@ -174,9 +192,11 @@ class Registry:
             )
         if objections and (second is None or _same_person(second, by)):
             raise ModelError(
-                f"{second or 'nobody'} is no second person beside {by}", where=f"version {version}",
-                expected="two persons to promote against objections", do="name another one with --second",
-            )  # fmt: skip
+                f"{second or 'nobody'} is no second person beside {by}",
+                where=f"version {version}",
+                expected="two persons to promote against objections",
+                do="name another one with --second",
+            )
         promotion = Promotion(
             version=str(found.version),
             sha256=found.tags["sha256"],
@@ -188,7 +208,9 @@ class Registry:
             second=second if objections else None,
         )
         for name in ("by", "because", "at", "forced", "second"):
-            self.client.set_model_version_tag(NAME, found.version, f"promoted_{name}", str(getattr(promotion, name)))
+            self.client.set_model_version_tag(
+                NAME, found.version, f"promoted_{name}", str(getattr(promotion, name))
+            )
         self._export(promotion, signer, POINTER)
         with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
@@ -199,15 +221,25 @@ class Registry:
         """Say each reason against a promotion, with figures; compared on the version's own test rows."""
         found, champion = self._version(version), self.champion()
         try:
-            verdicts = json.loads(self._artifact(found, f"report/{VERDICTS}").read_text(encoding="utf-8"))
+            verdicts = json.loads(
+                self._artifact(found, f"report/{VERDICTS}").read_text(encoding="utf-8")
+            )
         except (MlflowException, OSError):
             verdicts = {}
-        return objections(Candidate(
-            model=self.model(version), rows=self.test_rows(version), verdicts=verdicts,
-            champion=(champion, self.model(champion)) if champion and champion != version else None,
-        ))  # fmt: skip
+        return objections(
+            Candidate(
+                model=self.model(version),
+                rows=self.test_rows(version),
+                verdicts=verdicts,
+                champion=(champion, self.model(champion))
+                if champion and champion != version
+                else None,
+            )
+        )
 
-    def peers(self, model: PdModel, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def peers(
+        self, model: PdModel, rows: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
         """Return the champion's PDs of some rows by its name; nothing where there is none with the same columns."""
         champion = self.champion()
         old = self.model(champion) if champion else None
@@ -230,7 +262,11 @@ class Registry:
         """Return the newest version."""
         versions = self.versions()
         if not versions:
-            raise ModelError("no model has been trained", where=str(self.store), do="run `obligor train` first")
+            raise ModelError(
+                "no model has been trained",
+                where=str(self.store),
+                do="run `obligor train` first",
+            )
         return versions[0]["version"]
 
     def _version(self, version: str) -> ModelVersion:
@@ -238,12 +274,16 @@ class Registry:
             return self.client.get_model_version(NAME, version)
         except MlflowException:
             known = [row["version"] for row in self.versions()]
-            raise ModelError(f"no version {version}", where=NAME, expected=f"one of {known}") from None
+            raise ModelError(
+                f"no version {version}", where=NAME, expected=f"one of {known}"
+            ) from None
 
     def _artifact(self, version: ModelVersion, name: str) -> Path:
         return Path(self.client.download_artifacts(str(version.run_id), name))
 
-    def shadow(self, version: str, *, by: str, because: str, at: datetime, signer: Signer) -> Promotion:
+    def shadow(
+        self, version: str, *, by: str, because: str, at: datetime, signer: Signer
+    ) -> Promotion:
         """Let a version score live decisions in the shadow: exported and signed like a champion, and never shown.
 
         Raises
@@ -252,7 +292,15 @@ class Registry:
             Where there is no such version.
         """
         found = self._version(version)
-        named = Promotion(version, found.tags["sha256"], by, because, at.isoformat(timespec="seconds"), False, ())
+        named = Promotion(
+            version,
+            found.tags["sha256"],
+            by,
+            because,
+            at.isoformat(timespec="seconds"),
+            False,
+            (),
+        )
         self._export(named, signer, SHADOW_POINTER)
         return named
 
@@ -261,9 +309,14 @@ class Registry:
         target = self.store / "models" / promotion.sha256
         self.model(promotion.version).save(target)
         load_bundle(target, promotion.sha256)
-        (target / SIGNATURE).write_text(signer.sign(bundle_text(promotion.sha256)).hex(), encoding="ascii")
+        (target / SIGNATURE).write_text(
+            signer.sign(bundle_text(promotion.sha256)).hex(), encoding="ascii"
+        )
         pointer = self.store / f".{name}.new"
-        pointer.write_text(json.dumps(asdict(promotion), indent=1, ensure_ascii=False), encoding="utf-8")
+        pointer.write_text(
+            json.dumps(asdict(promotion), indent=1, ensure_ascii=False),
+            encoding="utf-8",
+        )
         os.replace(pointer, self.store / name)
 
 

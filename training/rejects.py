@@ -27,7 +27,9 @@ Method = Literal["augmentation", "fuzzy"]
 MOST_WEIGHT = 10.0  # no accepted applicant stands for more than so many
 
 
-def with_rejects(table: Table, refused: Floats, method: Method, odds: float = 1.0) -> Table:
+def with_rejects(
+    table: Table, refused: Floats, method: Method, odds: float = 1.0
+) -> Table:
     """Return a table in which refused applicants count.
 
     Parameters
@@ -37,12 +39,19 @@ def with_rejects(table: Table, refused: Floats, method: Method, odds: float = 1.
     odds : float
         The odds of a default of a refused one over those of an accepted one with the same PD; fuzzy alone uses them.
     """
-    return _augmented(table, refused) if method == "augmentation" else _fuzzy(table, refused, odds)
+    return (
+        _augmented(table, refused)
+        if method == "augmentation"
+        else _fuzzy(table, refused, odds)
+    )
 
 
 def acceptance_weights(table: Table, refused: Floats) -> Floats:
     """Return one over each accepted row's chance of having been accepted, at most `MOST_WEIGHT`, 1 in the mean."""
-    rows, is_refused = np.vstack([table.rows, refused]), np.repeat([0, 1], [len(table.rows), len(refused)])
+    rows, is_refused = (
+        np.vstack([table.rows, refused]),
+        np.repeat([0, 1], [len(table.rows), len(refused)]),
+    )
     free = [0] * len(table.names)
     card = fit_scorecard(rows, is_refused, table.names, table.categorical, free)
     weight = np.minimum(1 / sigmoid(-card.margin(table.rows)), MOST_WEIGHT)
@@ -76,15 +85,30 @@ def _fuzzy(table: Table, refused: Floats, odds: float) -> Table:
         return found[key]
 
     def fresh(known: Ints) -> Floats:
-        card = fit_scorecard(table.rows[known], table.label[known], table.names, table.categorical, table.directions)
+        card = fit_scorecard(
+            table.rows[known],
+            table.label[known],
+            table.names,
+            table.categorical,
+            table.directions,
+        )
         pd_ = sigmoid(card.margin(refused) + np.log(odds))
         return np.concatenate([np.ones(len(known)), pd_, 1 - pd_])
 
-    rows, label = np.vstack([table.rows, refused, refused]), np.append(table.label, np.repeat([1, 0], m))
+    rows, label = (
+        np.vstack([table.rows, refused, refused]),
+        np.append(table.label, np.repeat([1, 0], m)),
+    )
     return replace(table, rows=rows, label=label, weigh=weigh)
 
 
-def rejects(case: Case, without: PdModel, rows: Floats, refused: tuple[Floats, Floats], says: str) -> Section:
+def rejects(
+    case: Case,
+    without: PdModel,
+    rows: Floats,
+    refused: tuple[Floats, Floats],
+    says: str,
+) -> Section:
     """Say how much letting refused applicants count changes a model.
 
     Parameters
@@ -104,14 +128,30 @@ def rejects(case: Case, without: PdModel, rows: Floats, refused: tuple[Floats, F
     theirs = case.model.predict_pd(refused[0]), without.predict_pd(refused[1])
     gap = difference(*pds, label, case.test.groups, case.rounds, case.seed)
     table = pd.DataFrame(
-        {name: [f"{auc(test, label):.4f}", f"{((test - label) ** 2).mean():.5f}", f"{test.mean():.4f}",
-                f"{of_refused.mean():.4f}"]
-         for name, test, of_refused in zip(("they count", "they do not"), pds, theirs, strict=True)},
+        {
+            name: [
+                f"{auc(test, label):.4f}",
+                f"{((test - label) ** 2).mean():.5f}",
+                f"{test.mean():.4f}",
+                f"{of_refused.mean():.4f}",
+            ]
+            for name, test, of_refused in zip(
+                ("they count", "they do not"), pds, theirs, strict=True
+            )
+        },
         index=["AUC", "Brier", "mean PD of the test rows", "mean PD of the refused"],
-    )  # fmt: skip
+    )
     moved = float((case.grades(pds[0]) != case.grades(pds[1])).mean())
-    found = (f"{says} It moves the mean PD of the test rows from {pds[1].mean():.4f} to {pds[0].mean():.4f}, that of "
-             f"the refused from {theirs[1].mean():.4f} to {theirs[0].mean():.4f}, {moved:.0%} of the test rows to "
-             f"another grade, and the Gini on known outcomes by {gap['gini']}. What the refused would have done nobody "
-             "saw: no figure here says which model is right about them.")  # fmt: skip
-    return Section("rejects", "Refused applicants", "look", found, (("With and without the refused", table),))
+    found = (
+        f"{says} It moves the mean PD of the test rows from {pds[1].mean():.4f} to {pds[0].mean():.4f}, that of "
+        f"the refused from {theirs[1].mean():.4f} to {theirs[0].mean():.4f}, {moved:.0%} of the test rows to "
+        f"another grade, and the Gini on known outcomes by {gap['gini']}. What the refused would have done nobody "
+        "saw: no figure here says which model is right about them."
+    )
+    return Section(
+        "rejects",
+        "Refused applicants",
+        "look",
+        found,
+        (("With and without the refused", table),),
+    )

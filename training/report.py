@@ -39,7 +39,9 @@ CARD: tuple[tuple[str, str], ...] = (
 )
 
 
-def write_report(folder: Path, case: Case, sections: Sequence[Section], card: Mapping[str, str]) -> list[Path]:
+def write_report(
+    folder: Path, case: Case, sections: Sequence[Section], card: Mapping[str, str]
+) -> list[Path]:
     """Write the report with all pictures in it, the pictures as PNG files, and the verdicts.
 
     Parameters
@@ -53,21 +55,33 @@ def write_report(folder: Path, case: Case, sections: Sequence[Section], card: Ma
         The HTML file, which needs no network and no other file, the verdicts, then the pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths, pictures = [folder / REPORT, folder / VERDICTS], dict[str, list[tuple[str, str]]]()
+    paths, pictures = (
+        [folder / REPORT, folder / VERDICTS],
+        dict[str, list[tuple[str, str]]](),
+    )
     for section in sections:
         for title, figure in section.pictures:
             path = folder / f"{re.sub('[^a-z]+', '_', title.lower())}.png"
-            pictures.setdefault(section.id, []).append((title, picture := embedded(figure)))
+            pictures.setdefault(section.id, []).append(
+                (title, picture := embedded(figure))
+            )
             path.write_bytes(base64.b64decode(picture))
             paths.append(path)
     answers = [(title, card.get(key) or NOT_RECORDED) for key, title in CARD]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("training"), autoescape=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training"), autoescape=True
+    )
     html = environment.get_template("report.html").render(
         case=case, sections=sections, pictures=pictures, card=answers, html=as_html
     )
     paths[0].write_text(html, encoding="utf-8")
-    found = {section.id: {"verdict": section.verdict, "says": section.says} for section in sections}
-    paths[1].write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    found = {
+        section.id: {"verdict": section.verdict, "says": section.says}
+        for section in sections
+    }
+    paths[1].write_text(
+        json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
     return paths
 
 
@@ -84,32 +98,38 @@ def as_html(table: pd.DataFrame) -> str:
 
 
 def card_of(
-    case: Case, sections: Sequence[Section], about: Mapping[str, Any], said: Mapping[str, str]
+    case: Case,
+    sections: Sequence[Section],
+    about: Mapping[str, Any],
+    said: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the answers of the model card that the run itself knows, with those a person wrote in front of them."""
     says = {section.id: section.says for section in sections}
     model = case.model
     known = {
         "purpose": "A probability of default per customer or applicant, for credit decisions by the rules of "
-                   f"policy/rules; case {case.name}.",
+        f"policy/rules; case {case.name}.",
         "users": "Credit managers and applications; decisions above the limits of authority go to people, who may "
-                 "resolve, override within bounds, and are named in the record.",
+        "resolve, override within bounds, and are named in the record.",
         "outcome": f"{about.get('default') or about.get('spec', {}).get('target') or NOT_RECORDED}; horizon "
-                   f"{model.horizon_days} days.",
-        "data": says["data_quality"] + f" Trained on {about.get('trained_on', 'rows of the table')}. "
-                + says.get("rejects", "Applicants who were refused had no part in it."),
+        f"{model.horizon_days} days.",
+        "data": says["data_quality"]
+        + f" Trained on {about.get('trained_on', 'rows of the table')}. "
+        + says.get("rejects", "Applicants who were refused had no part in it."),
         "method": f"{about.get('chosen', 'LightGBM')} of a ladder (scorecard, LightGBM, blend); calibration "
-                  f"{model.calibration.kind}.",
+        f"{model.calibration.kind}.",
         "assumptions": "Customers default one by one given their features; the future resembles the rows learnt; what "
-                       "is known on a date is in the ledger with that date.",
+        "is known on a date is in the ledger with that date.",
         "inputs": f"{len(model.features)} columns: {', '.join(model.features[:12])}"
-                  + (", ..." if len(model.features) > 12 else ""),
+        + (", ..." if len(model.features) > 12 else ""),
         "performance": f"{says['discrimination']} {says['calibration']}",
         "robustness": f"{says['stability']} Bundles are signed, hashed, and read as data.",
-        "fairness": says["fairness"], "explanation": says["faithfulness"], "limits": says["limits_of_use"],
+        "fairness": says["fairness"],
+        "explanation": says["faithfulness"],
+        "limits": says["limits_of_use"],
         "monitoring": "`obligor monitor`: drift of score and columns, calibration of matured decisions, the challenger "
-                      "in shadow.",
-    }  # fmt: skip
+        "in shadow.",
+    }
     return {**known, **said}
 
 
@@ -127,7 +147,11 @@ def read_card(path: Path | None) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(f"cannot be read: {error}", where=str(path), expected="a TOML file") from None
+        raise SchemaError(
+            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+        ) from None
     if unknown := sorted(set(found) - set(asked)):
-        raise SchemaError(f"answers {unknown}", where=str(path), expected=f"some of {asked}")
+        raise SchemaError(
+            f"answers {unknown}", where=str(path), expected=f"some of {asked}"
+        )
     return {key: str(answer) for key, answer in found.items()}

@@ -54,9 +54,16 @@ class Trained:
 
 
 def train(
-    ledger: Ledger, config: TrainingConfig, store: Path, report: Path, *, at: datetime, progress: Progress = iter,
-    card: Mapping[str, str] | None = None, trials: int = 0,
-) -> Trained:  # fmt: skip
+    ledger: Ledger,
+    config: TrainingConfig,
+    store: Path,
+    report: Path,
+    *,
+    at: datetime,
+    progress: Progress = iter,
+    card: Mapping[str, str] | None = None,
+    trials: int = 0,
+) -> Trained:
     """Train, evaluate out of time, report, and register one model as the challenger.
 
     Parameters
@@ -79,24 +86,44 @@ def train(
     # 3-5. As-of grid; per date known_on -> build_features; labels; split out of time with a gap.
     split = build_sample(ledger, config, progress)
     # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
-    tuning = Tuning(trials, store, _study(ledger, config), gap_days(config)) if trials else None
+    tuning = (
+        Tuning(trials, store, _study(ledger, config), gap_days(config))
+        if trials
+        else None
+    )
     fit = fit_model(split.train, config, tuning)
     baseline = baseline_of(fit.model, split.train, config, ledger.currency)
-    fit = replace(fit, model=replace(fit.model, about=_about(split, fit, config), baseline=baseline))
+    fit = replace(
+        fit,
+        model=replace(fit.model, about=_about(split, fit, config), baseline=baseline),
+    )
     # 8. Evaluate out of time, beside plain LightGBM and the champion on the same rows; validate and report.
     registry = Registry(store)
-    case = case_of(ledger, fit, split, config, registry.peers(fit.model, split.test.features.to_numpy()))
+    case = case_of(
+        ledger,
+        fit,
+        split,
+        config,
+        registry.peers(fit.model, split.test.features.to_numpy()),
+    )
     ours, test = case.figures, case.test
-    peer = with_intervals(case.peers[PEER], test.label, test.groups, case.rounds, case.seed)
+    peer = with_intervals(
+        case.peers[PEER], test.label, test.groups, case.rounds, case.seed
+    )
     sections = validate(case)
-    files = write_report(report, case, sections, card_of(case, sections, fit.model.about, card or {}))
+    files = write_report(
+        report, case, sections, card_of(case, sections, fit.model.about, card or {})
+    )
     # 9. Keep the run and register it; promotion is a step of its own, by a named person.
     version = registry.log_run(
         fit.model,
         parameters=_flat(config.model_dump())
         | {"chosen": fit.ladder.chosen, "calibration": fit.model.calibration.kind},
         metrics=_metrics(ours, peer),
-        fingerprints={"data_sha256": data_fingerprint(ledger), "code_sha256": code_fingerprint()},
+        fingerprints={
+            "data_sha256": data_fingerprint(ledger),
+            "code_sha256": code_fingerprint(),
+        },
         test_rows=kept_rows(fit.model, case.test),
         report=files,
         at=at,
@@ -107,52 +134,85 @@ def train(
 def _study(ledger: Ledger, config: TrainingConfig) -> str:
     """The name of a search: what the rows and folds are made of."""
     choices = config.model_dump_json(include={"seed", "default", "sample"})
-    return hashlib.sha256((data_fingerprint(ledger) + choices).encode()).hexdigest()[:16]
+    return hashlib.sha256((data_fingerprint(ledger) + choices).encode()).hexdigest()[
+        :16
+    ]
 
 
 def case_of(
-    ledger: Ledger, fit: Fit, split: Split, config: TrainingConfig, peers: Mapping[str, NDArray[np.float64]]
+    ledger: Ledger,
+    fit: Fit,
+    split: Split,
+    config: TrainingConfig,
+    peers: Mapping[str, NDArray[np.float64]],
 ) -> Case:
     """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
     matrix, name = split.test.features.to_numpy(), fit.ladder.chosen
     others = {PEER: plain_lightgbm(split.train).predict_pd(matrix), **peers}
     if name != SCORECARD:
-        others[SCORECARD] = replace(fit.model, text=fit.ladder.rungs[SCORECARD].text,
-                                    calibration=fit.ladder.rungs[SCORECARD].calibration).predict_pd(matrix)  # fmt: skip
+        others[SCORECARD] = replace(
+            fit.model,
+            text=fit.ladder.rungs[SCORECARD].text,
+            calibration=fit.ladder.rungs[SCORECARD].calibration,
+        ).predict_pd(matrix)
     return Case(
-        name="receivables ledger", model=fit.model, fit=part_of(split.train),
-        fit_pd=fit.model.calibration(fit.out_of_fold_margin), test=part_of(split.test), peers=others,
-        segments=_segments(ledger, split.test), forbidden=pd.DataFrame(index=range(len(matrix))),
-        scale=in_force(read_rulebooks()[0], max(split.test.rows["as_of"])), rounds=config.bootstrap_rounds,
+        name="receivables ledger",
+        model=fit.model,
+        fit=part_of(split.train),
+        fit_pd=fit.model.calibration(fit.out_of_fold_margin),
+        test=part_of(split.test),
+        peers=others,
+        segments=_segments(ledger, split.test),
+        forbidden=pd.DataFrame(index=range(len(matrix))),
+        scale=in_force(read_rulebooks()[0], max(split.test.rows["as_of"])),
+        rounds=config.bootstrap_rounds,
         seed=config.seed,
-    )  # fmt: skip
+    )
 
 
 def _segments(ledger: Ledger, test: Sample) -> pd.DataFrame:
     """Sector and country where the ledger has them, and thirds by what was sold and by how long customers are known."""
     customers = ledger["customers"].set_index("customer_id").reindex(test.rows.index)
-    found = {name: customers[name].to_numpy() for name in ("sector", "country") if name in customers}
-    for name, column in (("sales of a year", "invoiced_amount_365d"), ("tenure", "days_since_first_invoice")):
+    found = {
+        name: customers[name].to_numpy()
+        for name in ("sector", "country")
+        if name in customers
+    }
+    for name, column in (
+        ("sales of a year", "invoiced_amount_365d"),
+        ("tenure", "days_since_first_invoice"),
+    ):
         thirds = pd.qcut(
-            test.rows[column].rank(method="first"), 3, labels=["lowest third", "middle third", "top third"]
+            test.rows[column].rank(method="first"),
+            3,
+            labels=["lowest third", "middle third", "top third"],
         )
         found[name] = thirds.astype(str).to_numpy()
     return pd.DataFrame(found)
 
 
-def baseline_of(model: PdModel, train: Sample, config: TrainingConfig, currency: str) -> Baseline:
+def baseline_of(
+    model: PdModel, train: Sample, config: TrainingConfig, currency: str
+) -> Baseline:
     """Return the baseline that the model's reasons are given against: approved as the rules of each date decide."""
     choices, drawn = config.baseline, np.random.default_rng(config.seed)
-    places = np.sort(drawn.choice(len(train.rows), min(choices.rows, len(train.rows)), replace=False))
+    places = np.sort(
+        drawn.choice(len(train.rows), min(choices.rows, len(train.rows)), replace=False)
+    )
     rows = train.features.to_numpy()[places]
     if choices.population == "all":
         return choose_baseline(rows, model.explain, None)
     rulebooks, _ = read_rulebooks()
     dates = train.rows["as_of"].iloc[places]
     is_approved = [
-        decide(Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True)), as_of), in_force(rulebooks, as_of)).outcome
+        decide(
+            Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True)), as_of),
+            in_force(rulebooks, as_of),
+        ).outcome
         == "approve"
-        for row, pd_12m, as_of in zip(rows.tolist(), model.predict_pd_12m(rows).tolist(), dates, strict=True)
+        for row, pd_12m, as_of in zip(
+            rows.tolist(), model.predict_pd_12m(rows).tolist(), dates, strict=True
+        )
     ]
     return choose_baseline(rows, model.explain, np.array(is_approved))
 
@@ -163,15 +223,29 @@ def evaluate_model(
     """Return all figures of a model on the out-of-time rows, and those of plain LightGBM beside it."""
     matrix, test = split.test.features.to_numpy(), split.test
     rounds, seed = config.bootstrap_rounds, config.seed
-    ours = with_intervals(model.predict_pd(matrix), test.label, test.customers, rounds, seed)
-    peer = with_intervals(plain_lightgbm(split.train).predict_pd(matrix), test.label, test.customers, rounds, seed)
+    ours = with_intervals(
+        model.predict_pd(matrix), test.label, test.customers, rounds, seed
+    )
+    peer = with_intervals(
+        plain_lightgbm(split.train).predict_pd(matrix),
+        test.label,
+        test.customers,
+        rounds,
+        seed,
+    )
     return ours, peer
 
 
-def _metrics(ours: Mapping[str, Interval], peer: Mapping[str, Interval]) -> dict[str, float]:
+def _metrics(
+    ours: Mapping[str, Interval], peer: Mapping[str, Interval]
+) -> dict[str, float]:
     metrics = dict[str, float]()
     for name, interval in ours.items():
-        metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        metrics |= {
+            name: interval.value,
+            f"{name}_low": interval.low,
+            f"{name}_high": interval.high,
+        }
     metrics |= {f"plain_{name}": interval.value for name, interval in peer.items()}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
@@ -188,14 +262,20 @@ def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
         "calibration_losses": dict(fit.ladder.rungs[fit.ladder.chosen].losses),
         "blend_gain_log_loss": list(fit.ladder.gain),
         "seed": config.seed,
-        "train_gini": figures(fit.model.calibration(fit.out_of_fold_margin), split.train.label)["gini"],
+        "train_gini": figures(
+            fit.model.calibration(fit.out_of_fold_margin), split.train.label
+        )["gini"],
     }
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in nested.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= (
+            _flat(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {prefix + name: value}
+        )
     return flat
 
 
@@ -204,7 +284,10 @@ def data_fingerprint(ledger: Ledger) -> str:
     digest = hashlib.sha256(ledger.currency.encode())
     for table in sorted(ledger.tables):
         frame = ledger[table].sort_index(axis=1)
-        digest.update(table.encode() + pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        digest.update(
+            table.encode()
+            + pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
+        )
     return digest.hexdigest()
 
 
@@ -212,6 +295,8 @@ def code_fingerprint() -> str:
     """SHA-256 over the sources that make a model."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
-    for path in sorted(path for folder in SOURCES for path in (root / folder).glob("*.py")):
+    for path in sorted(
+        path for folder in SOURCES for path in (root / folder).glob("*.py")
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

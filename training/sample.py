@@ -72,13 +72,23 @@ def as_of_dates(ledger: Ledger, config: TrainingConfig) -> list[date]:
     AsOfError
         Where the ledger is too short for one training and one test date with the gap between.
     """
-    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(days=config.sample.min_history_days)
-    last = pd.Timestamp(ledger.observed_until - timedelta(days=config.default.outcome_days))
-    grid = pd.date_range(first, last, freq="ME" if config.sample.grid == "month" else "W")
+    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(
+        days=config.sample.min_history_days
+    )
+    last = pd.Timestamp(
+        ledger.observed_until - timedelta(days=config.default.outcome_days)
+    )
+    grid = pd.date_range(
+        first, last, freq="ME" if config.sample.grid == "month" else "W"
+    )
     dates = [day.date() for day in grid]
     train, test = split_dates(dates, config)
     if not train or not test:
-        days = config.sample.min_history_days + config.default.outcome_days + gap_days(config)
+        days = (
+            config.sample.min_history_days
+            + config.default.outcome_days
+            + gap_days(config)
+        )
         raise AsOfError(
             f"the ledger is too short: it runs to {ledger.observed_until}",
             where="as-of grid",
@@ -90,17 +100,29 @@ def as_of_dates(ledger: Ledger, config: TrainingConfig) -> list[date]:
 
 def gap_days(config: TrainingConfig) -> int:
     """Days between the last training and the first test date: no label windows overlap."""
-    return config.default.horizon_days if config.sample.gap_days is None else config.sample.gap_days
+    return (
+        config.default.horizon_days
+        if config.sample.gap_days is None
+        else config.sample.gap_days
+    )
 
 
-def split_dates(dates: list[date], config: TrainingConfig) -> tuple[list[date], list[date]]:
+def split_dates(
+    dates: list[date], config: TrainingConfig
+) -> tuple[list[date], list[date]]:
     """Return the training dates and the test dates, `gap_days` apart."""
     test = dates[-config.sample.test_dates :]
-    train = [day for day in dates if test and day <= test[0] - timedelta(days=gap_days(config))]
+    train = [
+        day
+        for day in dates
+        if test and day <= test[0] - timedelta(days=gap_days(config))
+    ]
     return train, test
 
 
-def build_sample(ledger: Ledger, config: TrainingConfig, progress: Progress = iter) -> Split:
+def build_sample(
+    ledger: Ledger, config: TrainingConfig, progress: Progress = iter
+) -> Split:
     """Build features and labels on every as-of date and split them out of time.
 
     Parameters
@@ -133,12 +155,22 @@ def build_sample(ledger: Ledger, config: TrainingConfig, progress: Progress = it
     return split
 
 
-def _rows(ledger: Ledger, events: pd.DataFrame, as_of: date, config: TrainingConfig) -> pd.DataFrame:
+def _rows(
+    ledger: Ledger, events: pd.DataFrame, as_of: date, config: TrainingConfig
+) -> pd.DataFrame:
     known = known_on(ledger, as_of)
     features = build_features(known)
-    is_active = (features["open_count"] > 0) | (features["days_since_last_invoice"] <= config.sample.max_idle_days)
+    is_active = (features["open_count"] > 0) | (
+        features["days_since_last_invoice"] <= config.sample.max_idle_days
+    )
     features = features[is_active]
     if config.sample.exclude_in_default:
-        features = features.drop(index=sorted(customers_in_default(known, config.default) & set(features.index)))
+        features = features.drop(
+            index=sorted(
+                customers_in_default(known, config.default) & set(features.index)
+            )
+        )
     days = days_to_default(events, features.index, as_of, config.default)
-    return features.assign(as_of=as_of, label=days.notna().astype(int), days_to_default=days)
+    return features.assign(
+        as_of=as_of, label=days.notna().astype(int), days_to_default=days
+    )

@@ -51,7 +51,9 @@ class Bins:
         [1.079, -1.872, 0.0]
         """
         rate = self.bads.sum() / (self.goods.sum() + self.bads.sum())
-        drawn = (self.bads + PSEUDO_ROWS * rate) / (self.goods + self.bads + PSEUDO_ROWS)
+        drawn = (self.bads + PSEUDO_ROWS * rate) / (
+            self.goods + self.bads + PSEUDO_ROWS
+        )
         woe: Floats = np.log((1 - drawn) / drawn) - log((1 - rate) / rate)
         return woe
 
@@ -96,15 +98,27 @@ class Scorecard:
         trees = []
         for bins, coefficient in zip(self.bins, self.coefficients, strict=True):
             values = (-coefficient * bins.woe).tolist()
-            counts = np.maximum(np.rint(bins.goods + bins.bads), 1).astype(int).tolist()  # LightGBM divides by them
+            counts = (
+                np.maximum(np.rint(bins.goods + bins.bads), 1).astype(int).tolist()
+            )  # LightGBM divides by them
             if coefficient and bins.thresholds is None:
                 trees.append(category_tree(bins.feature, values, counts))
             elif coefficient:
-                trees.append(number_tree(bins.feature, bins.thresholds.tolist(), values, counts))  # type: ignore[union-attr]
-        return blended([(written(trees, self.names), 1.0)] if trees else [], self.intercept, self.names)
+                trees.append(
+                    number_tree(bins.feature, bins.thresholds.tolist(), values, counts)
+                )  # type: ignore[union-attr]
+        return blended(
+            [(written(trees, self.names), 1.0)] if trees else [],
+            self.intercept,
+            self.names,
+        )
 
     def points(
-        self, labels: Sequence[Sequence[str]], base_score: float = 600, base_odds: float = 50, pdo: float = 20
+        self,
+        labels: Sequence[Sequence[str]],
+        base_score: float = 600,
+        base_odds: float = 50,
+        pdo: float = 20,
     ) -> pd.DataFrame:
         """Return the printed scorecard: a row per bin with counts, default rate, WoE and points.
 
@@ -116,25 +130,47 @@ class Scorecard:
             The levels of each encoded column that is codes, empty for numbers.
         """
         factor = pdo / log(2)
-        used = [pair for pair in zip(self.bins, self.coefficients, strict=True) if pair[1] > 0]
-        share = (base_score - factor * (self.intercept + log(base_odds))) / max(len(used), 1)
+        used = [
+            pair
+            for pair in zip(self.bins, self.coefficients, strict=True)
+            if pair[1] > 0
+        ]
+        share = (base_score - factor * (self.intercept + log(base_odds))) / max(
+            len(used), 1
+        )
         rows = []
         for bins, coefficient in used:
             for place, name in enumerate(_bin_names(bins, labels[bins.feature])):
                 n = bins.goods[place] + bins.bads[place]
-                rows.append({
-                    "feature": self.names[bins.feature], "bin": name, "rows": round(float(n)),
-                    "default_rate": float(bins.bads[place] / n) if n else float("nan"),
-                    "woe": float(bins.woe[place]), "iv": bins.iv,
-                    "points": round(share + factor * coefficient * float(bins.woe[place])),
-                })  # fmt: skip
-        return pd.DataFrame(rows, columns=["feature", "bin", "rows", "default_rate", "woe", "iv", "points"])
+                rows.append(
+                    {
+                        "feature": self.names[bins.feature],
+                        "bin": name,
+                        "rows": round(float(n)),
+                        "default_rate": float(bins.bads[place] / n)
+                        if n
+                        else float("nan"),
+                        "woe": float(bins.woe[place]),
+                        "iv": bins.iv,
+                        "points": round(
+                            share + factor * coefficient * float(bins.woe[place])
+                        ),
+                    }
+                )
+        return pd.DataFrame(
+            rows,
+            columns=["feature", "bin", "rows", "default_rate", "woe", "iv", "points"],
+        )
 
 
 def fit_scorecard(
-    rows: Floats, label: Ints, names: Sequence[str], categorical: Sequence[int], directions: Sequence[int],
+    rows: Floats,
+    label: Ints,
+    names: Sequence[str],
+    categorical: Sequence[int],
+    directions: Sequence[int],
     weight: Floats | None = None,
-) -> Scorecard:  # fmt: skip
+) -> Scorecard:
     """Fit bins and coefficients.
 
     Parameters
@@ -152,8 +188,13 @@ def fit_scorecard(
     a direction is said. Coefficients are not negative: a column that would have to turn its own evidence is left out.
     """
     counts = np.ones(len(label)) if weight is None else weight
-    found = [_bins_of(rows[:, n], label, counts, n, n in set(categorical), directions[n]) for n in range(rows.shape[1])]
-    bins = tuple(one for one in found if len(one.goods) > 2)  # one bin and the missing say nothing
+    found = [
+        _bins_of(rows[:, n], label, counts, n, n in set(categorical), directions[n])
+        for n in range(rows.shape[1])
+    ]
+    bins = tuple(
+        one for one in found if len(one.goods) > 2
+    )  # one bin and the missing say nothing
     evidence = -_woe(bins, rows)
     coefficients, intercept = _logistic(evidence, label, counts)
     return Scorecard(bins, coefficients, intercept, tuple(names))
@@ -164,29 +205,68 @@ def _woe(bins: Sequence[Bins], rows: Floats) -> Floats:
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
-def _bins_of(column: Floats, label: Ints, weight: Floats, feature: int, is_codes: bool, direction: int) -> Bins:
+def _bins_of(
+    column: Floats,
+    label: Ints,
+    weight: Floats,
+    feature: int,
+    is_codes: bool,
+    direction: int,
+) -> Bins:
     if is_codes:
         thresholds, last = None, int(np.nanmax(column, initial=-1)) + 1
         place = np.where(np.isnan(column), last, column).astype(np.int64)
     else:
         thresholds = _thresholds(column, label, weight, direction)
         last = len(thresholds) + 1
-        place = np.where(np.isnan(column), last, np.searchsorted(thresholds, column, side="left")).astype(np.int64)
-    goods, bads = (np.bincount(place, part, minlength=last + 1) for part in (weight * (1 - label), weight * label))
-    return Bins(feature, thresholds, np.asarray(goods, dtype=np.float64), np.asarray(bads, dtype=np.float64))
+        place = np.where(
+            np.isnan(column), last, np.searchsorted(thresholds, column, side="left")
+        ).astype(np.int64)
+    goods, bads = (
+        np.bincount(place, part, minlength=last + 1)
+        for part in (weight * (1 - label), weight * label)
+    )
+    return Bins(
+        feature,
+        thresholds,
+        np.asarray(goods, dtype=np.float64),
+        np.asarray(bads, dtype=np.float64),
+    )
 
 
 def _thresholds(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
     is_there = ~np.isnan(column)
-    if len(np.unique(column[is_there][:1000])) < 2 and len(np.unique(column[is_there])) < 2:
+    if (
+        len(np.unique(column[is_there][:1000])) < 2
+        and len(np.unique(column[is_there])) < 2
+    ):
         return np.empty(0)
     parameters = {
-        "objective": "binary", "num_leaves": MOST_BINS, "learning_rate": 1.0, "min_gain_to_split": 1.0, "verbose": -1,
-        "min_data_in_leaf": max(20, int(SMALLEST_BIN * is_there.sum())), "monotone_constraints": [direction],
-        "num_threads": 1, "deterministic": True, "force_row_wise": True, "feature_pre_filter": False,
-    }  # fmt: skip
-    tree = lgb.train(parameters, lgb.Dataset(column[is_there, None], label[is_there], weight=weight[is_there]), 1)
-    line = next((line for line in tree.model_to_string().split("\n") if line.startswith("threshold=")), "threshold=")
+        "objective": "binary",
+        "num_leaves": MOST_BINS,
+        "learning_rate": 1.0,
+        "min_gain_to_split": 1.0,
+        "verbose": -1,
+        "min_data_in_leaf": max(20, int(SMALLEST_BIN * is_there.sum())),
+        "monotone_constraints": [direction],
+        "num_threads": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "feature_pre_filter": False,
+    }
+    tree = lgb.train(
+        parameters,
+        lgb.Dataset(column[is_there, None], label[is_there], weight=weight[is_there]),
+        1,
+    )
+    line = next(
+        (
+            line
+            for line in tree.model_to_string().split("\n")
+            if line.startswith("threshold=")
+        ),
+        "threshold=",
+    )
     return np.unique(np.array(line.partition("=")[2].split(), dtype=np.float64))
 
 
@@ -197,19 +277,37 @@ def _logistic(evidence: Floats, label: Ints, weight: Floats) -> tuple[Floats, fl
     def loss(w: Floats) -> tuple[float, Floats]:
         margin = evidence @ w[:n] + w[n]
         error = weight * (sigmoid(margin) - label)
-        value = (weight * (np.logaddexp(0, margin) - label * margin)).sum() + RIDGE / 2 * (w[:n] ** 2).sum()
+        value = (
+            weight * (np.logaddexp(0, margin) - label * margin)
+        ).sum() + RIDGE / 2 * (w[:n] ** 2).sum()
         return float(value), np.append(evidence.T @ error + RIDGE * w[:n], error.sum())
 
     bad = float(weight @ label)
     start = np.append(np.full(n, 1 / max(n, 1)), log(bad / (weight.sum() - bad)))
     bounds = [(0.0, None)] * n + [(None, None)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500})
+    found = minimize(
+        loss,
+        start,
+        jac=True,
+        bounds=bounds,
+        method="L-BFGS-B",
+        options={"maxiter": 500},
+    )
     return found.x[:n], float(found.x[n])
 
 
 def _bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
     if bins.thresholds is None:
-        return [*(levels[n] if n < len(levels) else str(n) for n in range(len(bins.goods) - 1)), "another"]
+        return [
+            *(
+                levels[n] if n < len(levels) else str(n)
+                for n in range(len(bins.goods) - 1)
+            ),
+            "another",
+        ]
     ends = [f"{end:g}" for end in bins.thresholds]
     pairs = zip(["", *ends], [*ends, ""], strict=True)
-    return [*(f"{low or '-inf'} < x <= {high or 'inf'}" for low, high in pairs), "missing"]
+    return [
+        *(f"{low or '-inf'} < x <= {high or 'inf'}" for low, high in pairs),
+        "missing",
+    ]

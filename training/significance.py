@@ -43,7 +43,9 @@ def delong(first: Floats, second: Floats, label: Ints) -> AucTest:
     m, n = int(bad.sum()), int(good.sum())
     areas, of_bad, of_good = [], [], []
     for score in (first, second):
-        together, inside_bad, inside_good = (stats.rankdata(part) for part in (score, score[bad], score[good]))
+        together, inside_bad, inside_good = (
+            stats.rankdata(part) for part in (score, score[bad], score[good])
+        )
         of_bad.append((together[bad] - inside_bad) / n)
         of_good.append(1 - (together[good] - inside_good) / m)
         areas.append(of_bad[-1].mean())
@@ -66,7 +68,9 @@ def area(score: Floats, label: Ints) -> Interval:
     if min(label.sum(), len(label) - label.sum()) < 2:
         return Interval(auc(score, label), 0.0, 1.0)
     test = delong(score, np.zeros(len(score)), label)
-    return Interval(test.difference + 0.5, max(test.low + 0.5, 0.0), min(test.high + 0.5, 1.0))
+    return Interval(
+        test.difference + 0.5, max(test.low + 0.5, 0.0), min(test.high + 0.5, 1.0)
+    )
 
 
 def rate(defaults: int, n: int) -> Interval:
@@ -77,7 +81,9 @@ def rate(defaults: int, n: int) -> Interval:
     >>> print(rate(3, 100))
     0.0300 [0.0085, 0.0779]
     """
-    low, high = stats.beta.ppf([0.025, 0.975], defaults + 0.5, n - defaults + 0.5).tolist()
+    low, high = stats.beta.ppf(
+        [0.025, 0.975], defaults + 0.5, n - defaults + 0.5
+    ).tolist()
     return Interval(defaults / n, low, high)
 
 
@@ -93,7 +99,9 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
     """
     edges = np.unique(np.quantile(pd_, np.linspace(0, 1, BINS + 1)[1:-1]))
     place = np.searchsorted(edges, pd_, side="left")
-    n, bads, expected = (np.bincount(place, weight) for weight in (np.ones(len(pd_)), label, pd_))
+    n, bads, expected = (
+        np.bincount(place, weight) for weight in (np.ones(len(pd_)), label, pd_)
+    )
     used = n > 0
     n, bads, expected = n[used], bads[used], expected[used]
     statistic = float(((bads - expected) ** 2 / (expected * (1 - expected / n))).sum())
@@ -118,8 +126,15 @@ def by_grade(grade: Ints, pd_: Floats, label: Ints) -> pd.DataFrame:
     [0.034, 0.1]
     """
     frame = pd.DataFrame({"grade": grade, "pd": pd_, "label": label}).groupby("grade")
-    found = pd.DataFrame({"rows": frame.size(), "share": frame.size() / len(label), "mean_pd": frame["pd"].mean(),
-                          "defaults": frame["label"].sum(), "default_rate": frame["label"].mean()})  # fmt: skip
+    found = pd.DataFrame(
+        {
+            "rows": frame.size(),
+            "share": frame.size() / len(label),
+            "mean_pd": frame["pd"].mean(),
+            "defaults": frame["label"].sum(),
+            "default_rate": frame["label"].mean(),
+        }
+    )
     n, d = found["rows"].to_numpy(), found["defaults"].to_numpy()
     worse_n, worse_d = n[::-1].cumsum()[::-1], d[::-1].cumsum()[::-1]
     found["p_value"] = stats.binom.sf(d - 1, n, found["mean_pd"])

@@ -41,18 +41,31 @@ def monotone_violations(model: PdModel, rows: Floats) -> list[Violation]:
     rows : ndarray, shape (n, columns)
         Of which some are moved, through quantiles of all, the lowest and the highest.
     """
-    found, some = list[Violation](), rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)]
+    found, some = (
+        list[Violation](),
+        rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)],
+    )
     for place, direction in enumerate(directions_of(model)):
         there = rows[~np.isnan(rows[:, place]), place]
-        grid = np.unique(np.quantile(there, np.linspace(0, 1, GRID))) if direction and len(there) else np.empty(0)
+        grid = (
+            np.unique(np.quantile(there, np.linspace(0, 1, GRID)))
+            if direction and len(there)
+            else np.empty(0)
+        )
         if len(grid) < 2:
             continue
         moved = np.repeat(some, len(grid), axis=0)
         moved[:, place] = np.tile(grid, len(some))
-        against = -direction * np.diff(model.margin(moved).reshape(len(some), len(grid)), axis=1)
+        against = -direction * np.diff(
+            model.margin(moved).reshape(len(some), len(grid)), axis=1
+        )
         if (against > 1e-9).any():
             found.append(
-                Violation(model.features[place], float((against > 1e-9).any(axis=1).mean()), float(against.max()))
+                Violation(
+                    model.features[place],
+                    float((against > 1e-9).any(axis=1).mean()),
+                    float(against.max()),
+                )
             )
     return found
 
@@ -61,7 +74,9 @@ def additive_error(model: PdModel, rows: Floats) -> float:
     """Return the largest gap between base + contributions and the margin, over the margins' size."""
     contributions, margins = model.explain(rows)
     size = np.abs(contributions).sum(axis=1) + np.abs(margins) + 1e-12
-    return float((np.abs(model.base + contributions.sum(axis=1) - margins) / size).max())
+    return float(
+        (np.abs(model.base + contributions.sum(axis=1) - margins) / size).max()
+    )
 
 
 def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
@@ -70,8 +85,18 @@ def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
     The features that push a row most above the baseline are set to the baseline's medians (the rows' where it has
     none), beside the mean of `DRAWS` draws of as many others.
     """
-    draw, contributions = np.random.default_rng(seed), model.explain(rows)[0] - model.reference.contributions
-    own = np.array([np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else np.nan for column in rows.T])
+    draw, contributions = (
+        np.random.default_rng(seed),
+        model.explain(rows)[0] - model.reference.contributions,
+    )
+    own = np.array(
+        [
+            np.median(column[~np.isnan(column)])
+            if (~np.isnan(column)).any()
+            else np.nan
+            for column in rows.T
+        ]
+    )
     typical = np.where(np.isnan(model.reference.values), own, model.reference.values)
     order = np.argsort(-contributions, axis=1)
     named, before = order[:, :TOP], model.margin(rows)
@@ -96,7 +121,11 @@ def riskiest(model: PdModel, rows: Floats, n: int = ROWS) -> Floats:
 
 def forbidden_used(model: PdModel, forbidden: Sequence[str]) -> list[str]:
     """Return the forbidden columns that the model reads, alone or in a pair."""
-    names = {one.name for one in model.encoding.columns} if model.encoding else set(model.features)
+    names = (
+        {one.name for one in model.encoding.columns}
+        if model.encoding
+        else set(model.features)
+    )
     return sorted(names & set(forbidden))
 
 
@@ -108,11 +137,19 @@ def partial_dependence(model: PdModel, rows: Floats, place: int) -> pd.Series[fl
     some = rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)]
     there = rows[~np.isnan(rows[:, place]), place]
     is_codes = model.encoding is not None and place in model.encoding.categorical
-    points = there if is_codes or not len(there) else np.quantile(there, np.linspace(0.01, 0.99, GRID))
+    points = (
+        there
+        if is_codes or not len(there)
+        else np.quantile(there, np.linspace(0.01, 0.99, GRID))
+    )
     grid = np.unique(points)
     moved = np.repeat(some, len(grid), axis=0)
     moved[:, place] = np.tile(grid, len(some))
-    pds = model.predict_pd(moved).reshape(len(some), len(grid)) if len(grid) else np.empty((len(some), 0))
+    pds = (
+        model.predict_pd(moved).reshape(len(some), len(grid))
+        if len(grid)
+        else np.empty((len(some), 0))
+    )
     index = [_said(model, place, code) for code in grid.tolist()] if is_codes else grid
     return pd.Series(pds.mean(axis=0), index=index, dtype=float)
 

@@ -76,13 +76,18 @@ class Subtree:
 def links_of(f: Forest) -> Links:
     """Return what leads to each node and leaf."""
     nodes, leaves = len(f.feature), len(f.leaf_value)
-    up, share = np.full((nodes + leaves, 3), -1, dtype=np.int64), np.ones(nodes + leaves)
+    up, share = (
+        np.full((nodes + leaves, 3), -1, dtype=np.int64),
+        np.ones(nodes + leaves),
+    )
     covers = np.concatenate([f.cover, f.leaf_cover])
     sides = []
     for side, children in ((1, f.left), (0, f.right)):
         child = np.where(children >= 0, children, nodes + ~children)
         up[child, 0], up[child, 1], up[child, 2] = np.arange(nodes), side, f.feature
-        share[child] = np.divide(covers[child], f.cover, out=np.zeros(nodes), where=f.cover > 0)
+        share[child] = np.divide(
+            covers[child], f.cover, out=np.zeros(nodes), where=f.cover > 0
+        )
         sides.append(child.tolist())
     return Links(up, share, *sides)
 
@@ -105,7 +110,9 @@ class Cutter:
         self.first_leaf = [0] * n + list(range(total - n))
         features = [1 << name for name in f.feature.tolist()]
         for node in range(n):
-            self.above[links.left[node]] = self.above[links.right[node]] = self.above[node] | features[node]
+            self.above[links.left[node]] = self.above[links.right[node]] = (
+                self.above[node] | features[node]
+            )
         for node in range(n - 1, -1, -1):
             left, right = links.left[node], links.right[node]
             self.below[node] = features[node] | self.below[left] | self.below[right]
@@ -128,24 +135,37 @@ class Cutter:
             np.array([bits.bit_count() for bits in found])
             for found in (
                 self.above,
-                [above | below for above, below in zip(self.above, self.below, strict=True)],
+                [
+                    above | below
+                    for above, below in zip(self.above, self.below, strict=True)
+                ],
                 [self._upper(place) for place in range(len(self.above))],
             )
         )
         bits, lower = paths + np.array(self.splits), columns - upper
         sizes = np.diff(self.f.first_node)
-        fits = np.repeat(sizes <= MOST_NODES, sizes), np.repeat(sizes <= MOST_NODES, np.diff(self.f.first_leaf))
+        fits = (
+            np.repeat(sizes <= MOST_NODES, sizes),
+            np.repeat(sizes <= MOST_NODES, np.diff(self.f.first_leaf)),
+        )
         in_word = np.concatenate(fits) & (columns > 0)
         self.paths, self.is_any = paths, columns > 0
         self.whole_ns = np.where(
-            in_word & (bits <= MOST_BITS), LOOKUP + PER_PATH * paths + PER_COLUMN * columns, math.inf
+            in_word & (bits <= MOST_BITS),
+            LOOKUP + PER_PATH * paths + PER_COLUMN * columns,
+            math.inf,
         )
         self.whole_size = np.exp2(np.minimum(bits, 64)) * columns
         chunks = (columns + 2 * LANES - 1) // (2 * LANES)
         is_pair = in_word & (np.maximum(bits - upper, upper) <= MOST_BITS) & (upper > 0)
-        self.pair_ns = np.where(is_pair, PAIR + PER_PATH * paths + PER_TERM * chunks * columns, math.inf)
+        self.pair_ns = np.where(
+            is_pair, PAIR + PER_PATH * paths + PER_TERM * chunks * columns, math.inf
+        )
         rows = np.exp2(np.minimum(bits - upper, 64)), np.exp2(np.minimum(upper, 64))
-        self.pair_size, self.chunks = LANES * chunks * (rows[0] * (lower + 1) + rows[1] * (upper + 1)), chunks
+        self.pair_size, self.chunks = (
+            LANES * chunks * (rows[0] * (lower + 1) + rows[1] * (upper + 1)),
+            chunks,
+        )
 
     def cut(self, most_bytes: float) -> tuple[list[Subtree], list[int]]:
         """Return the subtrees whose tables take at most so many bytes, and the leaves that are walked."""
@@ -162,22 +182,32 @@ class Cutter:
                 price = middle
             else:
                 dear, (chosen, walked, size) = middle, found
-        is_pair = (self.pair_ns + dear * 8 * self.pair_size < self.whole_ns + dear * 8 * self.whole_size).tolist()
+        is_pair = (
+            self.pair_ns + dear * 8 * self.pair_size
+            < self.whole_ns + dear * 8 * self.whole_size
+        ).tolist()
         return [self._subtree(place, is_pair[place]) for place in chosen], walked
 
     def _cut_at(self, price: float) -> tuple[list[int], list[int], float]:
         """Subtrees, walked leaves and bytes where a byte costs `price` nanoseconds."""
         links, n = self.links, len(self.f.feature)
-        whole, pair = self.whole_ns + price * 8 * self.whole_size, self.pair_ns + price * 8 * self.pair_size
+        whole, pair = (
+            self.whole_ns + price * 8 * self.whole_size,
+            self.pair_ns + price * 8 * self.pair_size,
+        )
         size = 8 * np.where(pair < whole, self.pair_size, self.whole_size)
         alone = np.minimum(whole, pair).tolist()
         cost = np.minimum(alone, np.maximum(PER_EDGE * self.paths, 1.0)).tolist()
         for node in range(n - 1, -1, -1):
-            cost[node] = min(alone[node], cost[links.left[node]] + cost[links.right[node]])
+            cost[node] = min(
+                alone[node], cost[links.left[node]] + cost[links.right[node]]
+            )
         is_open = (links.up[:, 0] < 0).tolist()
         chosen, walked = list[int](), list[int]()
         for place, is_here in enumerate(is_open):
-            if not is_here or not self.is_any[place]:  # a tree of one leaf contributes nothing
+            if (
+                not is_here or not self.is_any[place]
+            ):  # a tree of one leaf contributes nothing
                 continue
             if alone[place] <= cost[place]:
                 chosen.append(place)
@@ -192,7 +222,10 @@ class Cutter:
         upper = self._upper(place) if is_pair else 0
         return Subtree(
             root=place,
-            leaves=(self.first_leaf[place], self.first_leaf[place] + self.splits[place] + 1),
+            leaves=(
+                self.first_leaf[place],
+                self.first_leaf[place] + self.splits[place] + 1,
+            ),
             bits=self.splits[place],
             paths=_places(above & ~upper),
             columns=_places((above | below) & ~upper),
@@ -205,8 +238,18 @@ def _places(bits: int) -> list[int]:
     return [place for place in range(bits.bit_length()) if bits >> place & 1]
 
 
-def fill_table(root: Any, leaves: Any, bits: Any, paths: Any, columns: Any, up: Any, share: Any,
-               values: Any, quadrature: Any, table: Any) -> None:  # fmt: skip
+def fill_table(
+    root: Any,
+    leaves: Any,
+    bits: Any,
+    paths: Any,
+    columns: Any,
+    up: Any,
+    share: Any,
+    values: Any,
+    quadrature: Any,
+    table: Any,
+) -> None:
     """Fill one table, shape (patterns, nodes, 1 + columns): the leaves below its root, at each quadrature node.
 
     `up` and `share` have a row per node, then per leaf (after all nodes): parent, is_left, the parent's
@@ -215,7 +258,11 @@ def fill_table(root: Any, leaves: Any, bits: Any, paths: Any, columns: Any, up: 
     """
     n_nodes = len(up) - len(values)
     feature, wanted = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64)
-    mask, place, z = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64), np.empty(64)
+    mask, place, z = (
+        np.empty(64, dtype=np.int64),
+        np.empty(64, dtype=np.int64),
+        np.empty(64),
+    )
     for leaf in range(leaves[0], leaves[1]):
         depth, child = 0, n_nodes + leaf
         while up[child, 0] >= 0:
@@ -226,10 +273,20 @@ def fill_table(root: Any, leaves: Any, bits: Any, paths: Any, columns: Any, up: 
                 while found < depth and feature[found] != name:
                     found += 1
                 if found == depth:
-                    feature[found], z[found], wanted[found], mask[found], place[found] = name, 1.0, 0, 0, column
+                    (
+                        feature[found],
+                        z[found],
+                        wanted[found],
+                        mask[found],
+                        place[found],
+                    ) = name, 1.0, 0, 0, column
                     depth += 1
                 z[found] *= share[child]
-                bit, met = (parent - root, up[child, 1]) if parent >= root else (bits + np.searchsorted(paths, name), 1)
+                bit, met = (
+                    (parent - root, up[child, 1])
+                    if parent >= root
+                    else (bits + np.searchsorted(paths, name), 1)
+                )
                 mask[found] |= 1 << bit
                 wanted[found] |= met << bit
             child = parent

@@ -25,17 +25,47 @@ from training.baseline import choose_baseline
 from training.calibration import SMALLEST_PD, fit_band
 from training.case import PEER, Case, Part, Section, kept_rows
 from training.evaluate import Interval, figures, resamples, with_intervals
-from training.ladder import BLEND, MEMBERS, PLAIN, RATIOS, SCORECARD, Ladder, Table, cores, fit_ladder, folds_of
+from training.ladder import (
+    BLEND,
+    MEMBERS,
+    PLAIN,
+    RATIOS,
+    SCORECARD,
+    Ladder,
+    Table,
+    cores,
+    fit_ladder,
+    folds_of,
+)
 from training.pd_model import PdModel
-from training.rejects import Method, acceptance_weights, effective_rows, rejects, with_rejects
+from training.rejects import (
+    Method,
+    acceptance_weights,
+    effective_rows,
+    rejects,
+    with_rejects,
+)
 from training.report import card_of, write_report
 from training.tune import Tuning, tuned_members
 from training.validation import validate
 
 Floats = NDArray[np.float64]
-Fold = tuple[dict[str, NDArray[np.float64]], str]  # the PDs of every rung on the rows held back, and the choice
-Progress = Callable[[Iterable[Fold], int], Iterable[Fold]]  # watches folds go by, and how many there will be
-FIGURES = ("auc", "gini", "ks", "brier", "brier_constant", "log_loss", "ece", "calibration_slope")
+Fold = tuple[
+    dict[str, NDArray[np.float64]], str
+]  # the PDs of every rung on the rows held back, and the choice
+Progress = Callable[
+    [Iterable[Fold], int], Iterable[Fold]
+]  # watches folds go by, and how many there will be
+FIGURES = (
+    "auc",
+    "gini",
+    "ks",
+    "brier",
+    "brier_constant",
+    "log_loss",
+    "ece",
+    "calibration_slope",
+)
 TEST_SHARE, BASELINE_ROWS, ROUNDS, BAND_ROUNDS = 0.2, 5000, 200, 60
 FEW_VALUES, MOST_SEGMENTS = 8, 4
 PROMOTED = "promoted"
@@ -61,7 +91,9 @@ class TableModel:
         name = name or self.ladder.chosen
         rung, horizon = self.ladder.rungs[name], self.spec.target.horizon_days
         encoding = self.encoding_of(name)
-        return PdModel(rung.text, rung.calibration, encoding.names, horizon, {}, encoding=encoding)
+        return PdModel(
+            rung.text, rung.calibration, encoding.names, horizon, {}, encoding=encoding
+        )
 
     def points(self) -> pd.DataFrame:
         """Return the printed scorecard, a row per bin; see `Scorecard.points`."""
@@ -69,18 +101,27 @@ class TableModel:
         for one, _ in self.encoding.parts:
             labels.append(one.levels)
             if one.special:
-                labels.append(("an ordinary number", *(f"{code:g}" for code in one.special)))
+                labels.append(
+                    ("an ordinary number", *(f"{code:g}" for code in one.special))
+                )
         return self.ladder.scorecard.points(labels)
 
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a rung: two of them read pairs of columns too."""
-        return replace(self.encoding, pairs=self.ladder.pairs) if name in (RATIOS, BLEND) else self.encoding
+        return (
+            replace(self.encoding, pairs=self.ladder.pairs)
+            if name in (RATIOS, BLEND)
+            else self.encoding
+        )
 
 
 def fit_table(
-    data: Applications, seed: int, threads: int | None = None, tuning: Tuning | None = None,
+    data: Applications,
+    seed: int,
+    threads: int | None = None,
+    tuning: Tuning | None = None,
     inference: Method | None = None,
-) -> TableModel:  # fmt: skip
+) -> TableModel:
     """Learn the encoding and every rung of the ladder from all rows given; perhaps search for parameters first.
 
     Parameters
@@ -95,16 +136,30 @@ def fit_table(
     """
     encoding, findings = fit_encoding(data.frame, data.spec)
     table = _table(data, encoding)
-    members = tuned_members(table, tuning, seed, threads or cores()) if tuning else MEMBERS
+    members = (
+        tuned_members(table, tuning, seed, threads or cores()) if tuning else MEMBERS
+    )
     if inference:
-        table = with_rejects(table, encoding.rows(_require_refused(data).refused), inference, _odds(data.spec))
+        table = with_rejects(
+            table,
+            encoding.rows(_require_refused(data).refused),
+            inference,
+            _odds(data.spec),
+        )
     ladder = fit_ladder(table, seed, threads or cores(), members=members)
     return TableModel(encoding, ladder, data.spec, tuple(findings))
 
 
 def _table(data: Applications, encoding: Encoding) -> Table:
-    return Table(encoding.rows(data.frame), data.label, data.groups, encoding.names, encoding.categorical,
-                 encoding.directions, None if data.dates is None else data.dates.astype(np.int64))  # fmt: skip
+    return Table(
+        encoding.rows(data.frame),
+        data.label,
+        data.groups,
+        encoding.names,
+        encoding.categorical,
+        encoding.directions,
+        None if data.dates is None else data.dates.astype(np.int64),
+    )
 
 
 def _odds(spec: Spec) -> float:
@@ -113,9 +168,12 @@ def _odds(spec: Spec) -> float:
 
 def _require_refused(data: Applications) -> Applications:
     if data.refused.empty:
-        raise SchemaError("no row is an applicant who was refused", where=data.spec.name,
-                          expected="rows without an outcome that [rejects] of the spec names by column and values",
-                          do="name them there, or train without --rejects")  # fmt: skip
+        raise SchemaError(
+            "no row is an applicant who was refused",
+            where=data.spec.name,
+            expected="rows without an outcome that [rejects] of the spec names by column and values",
+            do="name them there, or train without --rejects",
+        )
     return data
 
 
@@ -126,7 +184,9 @@ def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
         return data.take(fit), data.take(test)
     start = np.quantile(data.dates.astype(np.int64), 1 - TEST_SHARE)
     is_later = data.dates.astype(np.int64) >= start
-    is_known = np.isin(data.groups, data.groups[is_later])  # a group's earlier rows would give its later ones away
+    is_known = np.isin(
+        data.groups, data.groups[is_later]
+    )  # a group's earlier rows would give its later ones away
     fit, test = np.flatnonzero(~is_later & ~is_known), np.flatnonzero(is_later)
     return data.take(fit).refused_before(start), data.take(test)
 
@@ -135,7 +195,11 @@ def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
 
 
 def evaluate_table(
-    data: Applications, folds: int = 5, repeats: int = 1, seed: int = 0, progress: Progress = lambda folds, n: folds
+    data: Applications,
+    folds: int = 5,
+    repeats: int = 1,
+    seed: int = 0,
+    progress: Progress = lambda folds, n: folds,
 ) -> dict[str, Any]:
     """Return the out-of-fold figures of every rung, and of what would be promoted.
 
@@ -148,23 +212,48 @@ def evaluate_table(
         ``models``: per rung and for ``promoted`` the mean over the repeats of each of `FIGURES`; ``seconds`` of all.
     """
     started = time.perf_counter()
-    splits = [(repeat, fit, held) for repeat in range(repeats)
-              for fit, held in folds_of(data.label, data.groups, folds, seed + repeat)]  # fmt: skip
-    jobs = [(data.take(fit), data.take(held), seed + repeat) for repeat, fit, held in splits]
-    with ProcessPoolExecutor(min(len(jobs), cores()), mp_context=get_context("spawn")) as pool:
+    splits = [
+        (repeat, fit, held)
+        for repeat in range(repeats)
+        for fit, held in folds_of(data.label, data.groups, folds, seed + repeat)
+    ]
+    jobs = [
+        (data.take(fit), data.take(held), seed + repeat) for repeat, fit, held in splits
+    ]
+    with ProcessPoolExecutor(
+        min(len(jobs), cores()), mp_context=get_context("spawn")
+    ) as pool:
         found = list(progress(pool.map(_fold, jobs), len(jobs)))
-    predicted = {(repeat, name): np.empty(len(data)) for repeat in range(repeats) for name in found[0][0]}
+    predicted = {
+        (repeat, name): np.empty(len(data))
+        for repeat in range(repeats)
+        for name in found[0][0]
+    }
     for (pds, _), (repeat, _, held) in zip(found, splits, strict=True):
         for name, pd_ in pds.items():
             predicted[repeat, name][held] = pd_
     of_each = {place: _figures(pd_, data.label) for place, pd_ in predicted.items()}
-    models = {name: {figure: float(np.mean([of_each[repeat, name][figure] for repeat in range(repeats)]))
-                     for figure in FIGURES} for name in found[0][0]}  # fmt: skip
+    models = {
+        name: {
+            figure: float(
+                np.mean([of_each[repeat, name][figure] for repeat in range(repeats)])
+            )
+            for figure in FIGURES
+        }
+        for name in found[0][0]
+    }
     return {
-        "name": data.spec.name, "rows": len(data), "default_rate": float(data.label.mean()), "folds": folds,
-        "repeats": repeats, "seed": seed, "models": models, PROMOTED: models[PROMOTED],
-        "chosen": dict(Counter(choice for _, choice in found)), "seconds": round(time.perf_counter() - started, 1),
-    }  # fmt: skip
+        "name": data.spec.name,
+        "rows": len(data),
+        "default_rate": float(data.label.mean()),
+        "folds": folds,
+        "repeats": repeats,
+        "seed": seed,
+        "models": models,
+        PROMOTED: models[PROMOTED],
+        "chosen": dict(Counter(choice for _, choice in found)),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
 
 
 def _fold(job: tuple[Applications, Applications, int]) -> Fold:
@@ -172,7 +261,8 @@ def _fold(job: tuple[Applications, Applications, int]) -> Fold:
     fit, held, seed = job
     fitted = fit_table(fit, seed, threads=1)
     pds = {
-        name: fitted.model(name).predict_pd(fitted.encoding_of(name).rows(held.frame)) for name in fitted.ladder.rungs
+        name: fitted.model(name).predict_pd(fitted.encoding_of(name).rows(held.frame))
+        for name in fitted.ladder.rungs
     }
     return {**pds, PROMOTED: pds[fitted.ladder.chosen]}, fitted.ladder.chosen
 
@@ -198,9 +288,17 @@ class TrainedTable:
 
 
 def train_table(
-    data: Applications, store: Path, report: Path, *, at: datetime, seed: int = 7, fingerprint: str = "",
-    card: Mapping[str, str] | None = None, trials: int = 0, inference: Method | None = None,
-) -> TrainedTable:  # fmt: skip
+    data: Applications,
+    store: Path,
+    report: Path,
+    *,
+    at: datetime,
+    seed: int = 7,
+    fingerprint: str = "",
+    card: Mapping[str, str] | None = None,
+    trials: int = 0,
+    inference: Method | None = None,
+) -> TrainedTable:
     """Fit on the earlier rows, evaluate on the later ones, report, register the chosen rung as the challenger.
 
     Parameters
@@ -221,10 +319,16 @@ def train_table(
     # 1-2. Rows to learn from and later ones to test on; every rung of the ladder.
     fit, test = split(data, seed)
     study = f"{data.spec.name} {fingerprint[:16]} {seed}"
-    tuning = Tuning(trials, store, study, data.spec.target.horizon_days) if trials else None
+    tuning = (
+        Tuning(trials, store, study, data.spec.target.horizon_days) if trials else None
+    )
     fitted = fit_table(fit, seed, None, tuning, inference)
-    rows = {name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs}
-    pds = {name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs}
+    rows = {
+        name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs
+    }
+    pds = {
+        name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs
+    }
     # 3. The chosen one, validated beside the others and the champion.
     chosen = fitted.ladder.chosen
     model = _finished(fitted, fit, figures(pds[chosen], test.label), seed)
@@ -232,63 +336,116 @@ def train_table(
     peers = {SCORECARD: pds[SCORECARD]} if chosen != SCORECARD else {}
     peers |= {PEER: _plain(fitted, fit, test), **registry.peers(model, rows[chosen])}
     case = _case(fitted, model, fit, test, rows[chosen], peers, seed)
-    found = {name: case.figures if name == chosen else with_intervals(pd_, test.label, case.test.groups, ROUNDS, seed)
-             for name, pd_ in pds.items()}  # fmt: skip
+    found = {
+        name: case.figures
+        if name == chosen
+        else with_intervals(pd_, test.label, case.test.groups, ROUNDS, seed)
+        for name, pd_ in pds.items()
+    }
     sections = validate(case)
     if inference:
-        sections.append(_rejects(case, fitted, fit_table(fit, seed, None, tuning), fit, test, inference))
-    files = write_report(report, case, sections, card_of(case, sections, model.about, card or {}))
+        sections.append(
+            _rejects(
+                case, fitted, fit_table(fit, seed, None, tuning), fit, test, inference
+            )
+        )
+    files = write_report(
+        report, case, sections, card_of(case, sections, model.about, card or {})
+    )
     # 4. Kept and registered.
-    metrics = {f"{name}_{figure}": interval.value for name, of in found.items() for figure, interval in of.items()}
+    metrics = {
+        f"{name}_{figure}": interval.value
+        for name, of in found.items()
+        for figure, interval in of.items()
+    }
     metrics |= {figure: interval.value for figure, interval in found[chosen].items()}
     version = registry.log_run(
-        model, parameters={"seed": seed, "spec": data.spec.name, "chosen": chosen, "rejects": inference or "left out"},
+        model,
+        parameters={
+            "seed": seed,
+            "spec": data.spec.name,
+            "chosen": chosen,
+            "rejects": inference or "left out",
+        },
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
-        fingerprints={"data_sha256": fingerprint}, test_rows=kept_rows(model, case.test), report=files, at=at,
-    )  # fmt: skip
+        fingerprints={"data_sha256": fingerprint},
+        test_rows=kept_rows(model, case.test),
+        report=files,
+        at=at,
+    )
     return TrainedTable(version, fitted, found, sections, files[0], len(test))
 
 
 def _rejects(
-    case: Case, fitted: TableModel, without: TableModel, fit: Applications, test: Applications, inference: Method
+    case: Case,
+    fitted: TableModel,
+    without: TableModel,
+    fit: Applications,
+    test: Applications,
+    inference: Method,
 ) -> Section:
     """What letting the refused count has changed."""
     mine, theirs = (one.encoding_of(one.ladder.chosen) for one in (fitted, without))
     says = f"{len(fit.refused):,} refused applicants count by {inference}"
     if inference == "augmentation":
-        weight = acceptance_weights(_table(fit, fitted.encoding), fitted.encoding.rows(fit.refused))
+        weight = acceptance_weights(
+            _table(fit, fitted.encoding), fitted.encoding.rows(fit.refused)
+        )
         says += f": {len(weight):,} accepted ones then say as much as {effective_rows(weight):,.0f} alike."
     else:
         says += f", with {_odds(fit.spec):g} times the odds of accepted ones with the same PD."
-    return rejects(case, without.model(), theirs.rows(test.frame), (mine.rows(fit.refused), theirs.rows(fit.refused)),
-                   says)  # fmt: skip
+    return rejects(
+        case,
+        without.model(),
+        theirs.rows(test.frame),
+        (mine.rows(fit.refused), theirs.rows(fit.refused)),
+        says,
+    )
 
 
 def _plain(fitted: TableModel, fit: Applications, test: Applications) -> Floats:
     """LightGBM as it comes, on the same rows."""
     encoding = fitted.encoding
-    learnt = lgb.Dataset(encoding.rows(fit.frame), fit.label, categorical_feature=list(encoding.categorical),
-                         params={"verbose": -1})  # fmt: skip
+    learnt = lgb.Dataset(
+        encoding.rows(fit.frame),
+        fit.label,
+        categorical_feature=list(encoding.categorical),
+        params={"verbose": -1},
+    )
     booster = lgb.train(PLAIN, learnt)
     pd_ = np.asarray(booster.predict(encoding.rows(test.frame)), dtype=np.float64)
     return np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
 
 
 def _case(
-    fitted: TableModel, model: PdModel, fit: Applications, test: Applications, rows: Floats,
-    peers: Mapping[str, Floats], seed: int,
-) -> Case:  # fmt: skip
+    fitted: TableModel,
+    model: PdModel,
+    fit: Applications,
+    test: Applications,
+    rows: Floats,
+    peers: Mapping[str, Floats],
+    seed: int,
+) -> Case:
     """What is validated; periods are months of applications, segments the columns of few values."""
     ladder, encoding = fitted.ladder, fitted.encoding_of(fitted.ladder.chosen)
-    few = [name for name in test.frame if 1 < test.frame[name].nunique() <= FEW_VALUES][:MOST_SEGMENTS]
+    few = [name for name in test.frame if 1 < test.frame[name].nunique() <= FEW_VALUES][
+        :MOST_SEGMENTS
+    ]
     rulebooks, _ = read_rulebooks()
     return Case(
-        name=fitted.spec.name, model=model, fit=Part(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
+        name=fitted.spec.name,
+        model=model,
+        fit=Part(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
         fit_pd=model.calibration(ladder.rungs[ladder.chosen].out_of_fold),
-        test=Part(rows, test.label, pd.factorize(test.groups)[0], _months(test)), peers=peers,
-        segments=test.frame[few].astype(str).reset_index(drop=True), forbidden=test.forbidden.reset_index(drop=True),
-        scale=rulebooks[-1], notes=fitted.findings, rounds=ROUNDS, seed=seed,
-    )  # fmt: skip
+        test=Part(rows, test.label, pd.factorize(test.groups)[0], _months(test)),
+        peers=peers,
+        segments=test.frame[few].astype(str).reset_index(drop=True),
+        forbidden=test.forbidden.reset_index(drop=True),
+        scale=rulebooks[-1],
+        notes=fitted.findings,
+        rounds=ROUNDS,
+        seed=seed,
+    )
 
 
 def _months(data: Applications) -> NDArray[np.object_]:
@@ -297,17 +454,41 @@ def _months(data: Applications) -> NDArray[np.object_]:
     return np.asarray(data.dates.astype("datetime64[M]").astype(str), dtype=object)
 
 
-def _finished(fitted: TableModel, fit: Applications, found: Mapping[str, float], seed: int) -> PdModel:
+def _finished(
+    fitted: TableModel, fit: Applications, found: Mapping[str, float], seed: int
+) -> PdModel:
     """The chosen model with its facts, how sure its PDs are, and the baseline its reasons are given against."""
     model, ladder = fitted.model(), fitted.ladder
-    rung, drawn = ladder.rungs[ladder.chosen], np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
+    rung, drawn = (
+        ladder.rungs[ladder.chosen],
+        np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS],
+    )
     about = {
-        "spec": fitted.spec.model_dump(mode="json"), "rows": len(fit), "defaults": int(fit.label.sum()), "seed": seed,
-        "chosen": ladder.chosen, "weights": dict(ladder.weights), "blend_gain_log_loss": list(ladder.gain),
-        "left_out": list(fitted.findings), "calibration_losses": dict(rung.losses),
+        "spec": fitted.spec.model_dump(mode="json"),
+        "rows": len(fit),
+        "defaults": int(fit.label.sum()),
+        "seed": seed,
+        "chosen": ladder.chosen,
+        "weights": dict(ladder.weights),
+        "blend_gain_log_loss": list(ladder.gain),
+        "left_out": list(fitted.findings),
+        "calibration_losses": dict(rung.losses),
         "figures": dict(found),
-    }  # fmt: skip
+    }
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
-    band = fit_band(rung.calibration.kind, rung.out_of_fold, fit.label, resamples(groups, BAND_ROUNDS, seed))
-    return replace(model, about=about, band=band, baseline=choose_baseline(
-        fitted.encoding_of(ladder.chosen).rows(fit.frame.iloc[np.sort(drawn)]), model.explain, None))  # fmt: skip
+    band = fit_band(
+        rung.calibration.kind,
+        rung.out_of_fold,
+        fit.label,
+        resamples(groups, BAND_ROUNDS, seed),
+    )
+    return replace(
+        model,
+        about=about,
+        band=band,
+        baseline=choose_baseline(
+            fitted.encoding_of(ladder.chosen).rows(fit.frame.iloc[np.sort(drawn)]),
+            model.explain,
+            None,
+        ),
+    )

@@ -43,22 +43,36 @@ class TermStructure:
         >>> flat.share(np.array([0.0]), 365).tolist(), flat.share(np.array([0.0]), 730).tolist()
         ([1.0], [2.0])
         """
-        starts, hazard = (0, *self.ends[:-1]), np.logaddexp(0, np.outer(margin, self.slopes) + self.intercepts)
-        reached = [min(max(days - start, 0) / (end - start), 1.0) for start, end in zip(starts, self.ends, strict=True)]
+        starts, hazard = (
+            (0, *self.ends[:-1]),
+            np.logaddexp(0, np.outer(margin, self.slopes) + self.intercepts),
+        )
+        reached = [
+            min(max(days - start, 0) / (end - start), 1.0)
+            for start, end in zip(starts, self.ends, strict=True)
+        ]
         share: Floats = hazard @ np.array(reached) / hazard.sum(axis=1)
         return share * max(days / self.ends[-1], 1.0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"ends": list(self.ends), "intercepts": list(self.intercepts), "slopes": list(self.slopes)}
+        return {
+            "ends": list(self.ends),
+            "intercepts": list(self.intercepts),
+            "slopes": list(self.slopes),
+        }
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> TermStructure:
         """Return what `as_dict` gave."""
-        return cls(tuple(found["ends"]), tuple(found["intercepts"]), tuple(found["slopes"]))
+        return cls(
+            tuple(found["ends"]), tuple(found["intercepts"]), tuple(found["slopes"])
+        )
 
 
-def fit_term_structure(margin: Floats, days_to_default: Floats, horizon_days: int) -> TermStructure | None:
+def fit_term_structure(
+    margin: Floats, days_to_default: Floats, horizon_days: int
+) -> TermStructure | None:
     """Fit the hazards on margins of rows the model had not seen; None where defaults are too few to tell when.
 
     Parameters
@@ -75,7 +89,9 @@ def fit_term_structure(margin: Floats, days_to_default: Floats, horizon_days: in
         comes = (days_to_default <= end)[is_at_risk]
         if not FEWEST <= comes.sum() < len(comes):
             return None
-        fit = LogisticRegression(C=1.0, max_iter=1000).fit(margin[is_at_risk, None], comes)
+        fit = LogisticRegression(C=1.0, max_iter=1000).fit(
+            margin[is_at_risk, None], comes
+        )
         intercepts.append(float(fit.intercept_[0]))
         slopes.append(float(fit.coef_[0, 0]))
         start = end

@@ -29,10 +29,16 @@ from training.ladder import FOLDS, MEMBERS, Table, bagged, fit_trees, folds_of
 
 Floats = NDArray[np.float64]
 WEEK, WEEKS, SPAN = 7, 26, 35
-TIMES = ("week", "days_late_at_week_end")  # what a row of a week has beside the invoice's features
+TIMES = (
+    "week",
+    "days_late_at_week_end",
+)  # what a row of a week has beside the invoice's features
 QUANTILES = (0.1, 0.5, 0.9)
 BAGS, MOST_TREES, PATIENCE, LAST_DAYS = 2, 2000, 50, 28
-MOST_ROWS, MOST_ASKED = 300_000, 20_000  # of weeks, and of whole outcomes; of more, invoices are drawn
+MOST_ROWS, MOST_ASKED = (
+    300_000,
+    20_000,
+)  # of weeks, and of whole outcomes; of more, invoices are drawn
 MOST_DATES = 52  # how people paid longer ago teaches little
 FEWEST_PAID, FEWEST_LATE = 100, 50
 
@@ -61,16 +67,23 @@ class InvoiceSample:
     @property
     def days_to_payment(self) -> Floats:
         """Days from the as-of date to settlement; NaN while the invoice is open."""
-        return np.asarray((self.rows["settled_on"] - self.rows["as_of"]).dt.days, dtype=np.float64)
+        return np.asarray(
+            (self.rows["settled_on"] - self.rows["as_of"]).dt.days, dtype=np.float64
+        )
 
     @property
     def days_watched(self) -> Floats:
         """Days from the as-of date to `until`."""
-        return np.asarray((pd.Timestamp(self.until) - self.rows["as_of"]).dt.days, dtype=np.float64)
+        return np.asarray(
+            (pd.Timestamp(self.until) - self.rows["as_of"]).dt.days, dtype=np.float64
+        )
 
     def days_late(self, days: int) -> NDArray[np.int64]:
         """Return 1 where an invoice was paid more than so many days after its due date, or not at all."""
-        late = self.rows["settled_on"].fillna(pd.Timestamp.max.floor("s")) - self.rows["due_on"]
+        late = (
+            self.rows["settled_on"].fillna(pd.Timestamp.max.floor("s"))
+            - self.rows["due_on"]
+        )
         return np.asarray(late.dt.days > days, dtype=np.int64)
 
     def where(self, which: NDArray[np.bool_] | pd.Series[bool]) -> InvoiceSample:
@@ -78,7 +91,9 @@ class InvoiceSample:
         return InvoiceSample(self.rows[np.asarray(which)], self.until)
 
 
-def invoice_sample(ledger: Ledger, dates: Iterable[date], until: date, *, only_new: bool = False) -> InvoiceSample:
+def invoice_sample(
+    ledger: Ledger, dates: Iterable[date], until: date, *, only_new: bool = False
+) -> InvoiceSample:
     """Return the invoices open on each date with their features then, and their settlement as known on `until`.
 
     Parameters
@@ -132,17 +147,25 @@ class TimeToPay:
         still = np.ones((len(features), WEEK * WEEKS + 1))
         for week in range(WEEKS):
             start = WEEK * week
-            p_paid = still[:, start] * np.asarray(self.booster.predict(_timed(features, week)))
+            p_paid = still[:, start] * np.asarray(
+                self.booster.predict(_timed(features, week))
+            )
             by_day = np.cumsum(self._days_of(features, start), axis=1)
-            still[:, start + 1 : start + WEEK + 1] = still[:, [start]] - p_paid[:, None] * by_day
+            still[:, start + 1 : start + WEEK + 1] = (
+                still[:, [start]] - p_paid[:, None] * by_day
+            )
         return still
 
     def _days_of(self, features: Floats, start: int) -> Floats:
         """The share of a week's payments that each of its days has, shape (n, 7)."""
-        days_late = start + np.arange(1, WEEK + 1) - features[:, [NAMES.index("days_to_due")]]
+        days_late = (
+            start + np.arange(1, WEEK + 1) - features[:, [NAMES.index("days_to_due")]]
+        )
         weekday = (features[:, [NAMES.index("due_weekday")]] + days_late) % WEEK
         place = np.clip(days_late, -SPAN, SPAN).astype(np.int64) + SPAN
-        share: Floats = self.by_lateness[place] * self.by_weekday[weekday.astype(np.int64)]
+        share: Floats = (
+            self.by_lateness[place] * self.by_weekday[weekday.astype(np.int64)]
+        )
 
         return np.asarray(share / share.sum(axis=1, keepdims=True), dtype=np.float64)
 
@@ -168,7 +191,9 @@ def days_quantile(survival: Floats, level: float) -> Floats:
     [2.0, nan]
     """
     is_past = survival <= 1 - level
-    return np.asarray(np.where(is_past.any(axis=1), is_past.argmax(axis=1), np.nan), dtype=np.float64)
+    return np.asarray(
+        np.where(is_past.any(axis=1), is_past.argmax(axis=1), np.nan), dtype=np.float64
+    )
 
 
 def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeToPay:
@@ -181,15 +206,31 @@ def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeT
     """
     n_paid = int(np.isfinite(sample.days_to_payment).sum())
     if n_paid < FEWEST_PAID:
-        raise SchemaError(f"only {n_paid} payments of open invoices", where="time to pay", expected=f"{FEWEST_PAID} "
-                          "at least", do="use a longer ledger, or a later as-of date")  # fmt: skip
+        raise SchemaError(
+            f"only {n_paid} payments of open invoices",
+            where="time to pay",
+            expected=f"{FEWEST_PAID} at least",
+            do="use a longer ledger, or a later as-of date",
+        )
     rows, is_paid, ends = _weeks_of(_drawn(sample, seed))
-    is_last = ends > pd.Timestamp(sample.until).to_numpy() - np.timedelta64(LAST_DAYS, "D")
+    is_last = ends > pd.Timestamp(sample.until).to_numpy() - np.timedelta64(
+        LAST_DAYS, "D"
+    )
     parameters = {
-        "objective": "binary", "learning_rate": 0.08, "num_leaves": 31, "min_data_in_leaf": 40, "lambda_l2": 10.0,
-        "feature_fraction": 0.3, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": seed, "deterministic": True,
-        "force_row_wise": True, "num_threads": threads, "verbose": -1,
-    }  # fmt: skip
+        "objective": "binary",
+        "learning_rate": 0.08,
+        "num_leaves": 31,
+        "min_data_in_leaf": 40,
+        "lambda_l2": 10.0,
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbose": -1,
+    }
     n_trees = _trees(parameters, rows, is_paid, is_last)
     learnt = lgb.Dataset(rows, is_paid, free_raw_data=False, params={"verbose": -1})
     text = bagged(parameters, learnt, n_trees, seed, BAGS, (*NAMES, *TIMES))
@@ -202,29 +243,57 @@ def _days_paid(sample: InvoiceSample) -> tuple[Floats, Floats]:
     paid = paid[~paid.index.duplicated()]
     late = np.asarray((paid["settled_on"] - paid["due_on"]).dt.days)
     around_due = np.bincount(np.clip(late, -SPAN, SPAN) + SPAN, minlength=2 * SPAN + 1)
-    weekdays = np.bincount(np.asarray(paid["settled_on"].dt.day_of_week), minlength=WEEK)
-    return np.asarray(around_due + 1.0, dtype=np.float64), np.asarray(weekdays + 1.0, dtype=np.float64)
+    weekdays = np.bincount(
+        np.asarray(paid["settled_on"].dt.day_of_week), minlength=WEEK
+    )
+    return np.asarray(around_due + 1.0, dtype=np.float64), np.asarray(
+        weekdays + 1.0, dtype=np.float64
+    )
 
 
-def _trees(parameters: dict[str, Any], rows: Floats, is_paid: NDArray[np.int64], is_last: NDArray[np.bool_]) -> int:
+def _trees(
+    parameters: dict[str, Any],
+    rows: Floats,
+    is_paid: NDArray[np.int64],
+    is_last: NDArray[np.bool_],
+) -> int:
     earlier = lgb.Dataset(rows[~is_last], is_paid[~is_last], params={"verbose": -1})
     later = earlier.create_valid(rows[is_last], is_paid[is_last])
     stopper = lgb.early_stopping(PATIENCE, verbose=False)
-    return max(int(lgb.train(parameters, earlier, MOST_TREES, [later], callbacks=[stopper]).best_iteration), 20)
+    return max(
+        int(
+            lgb.train(
+                parameters, earlier, MOST_TREES, [later], callbacks=[stopper]
+            ).best_iteration
+        ),
+        20,
+    )
 
 
-def _weeks_of(sample: InvoiceSample) -> tuple[Floats, NDArray[np.int64], NDArray[np.datetime64]]:
+def _weeks_of(
+    sample: InvoiceSample,
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.datetime64]]:
     """A row per invoice and week it was open in and watched to the end, or paid in; whether paid; the week's end."""
-    days, watched, features = sample.days_to_payment, sample.days_watched, sample.features
+    days, watched, features = (
+        sample.days_to_payment,
+        sample.days_watched,
+        sample.features,
+    )
     as_of = sample.rows["as_of"].to_numpy().astype("datetime64[D]")
-    rows, is_paid, ends = list[Floats](), list[NDArray[np.int64]](), list[NDArray[np.datetime64]]()
+    rows, is_paid, ends = (
+        list[Floats](),
+        list[NDArray[np.int64]](),
+        list[NDArray[np.datetime64]](),
+    )
     for week in range(WEEKS):
         start, end = WEEK * week, WEEK * (week + 1)
         paid = (days > start) & (days <= end)
         seen = paid | (~(days <= end) & (watched >= end))
         rows.append(_timed(features[seen], week))
         is_paid.append(paid[seen].astype(np.int64))
-        ends.append(np.asarray(as_of[seen] + np.timedelta64(end, "D"), dtype="datetime64[D]"))
+        ends.append(
+            np.asarray(as_of[seen] + np.timedelta64(end, "D"), dtype="datetime64[D]")
+        )
     return np.concatenate(rows), np.concatenate(is_paid), np.concatenate(ends)
 
 
@@ -240,7 +309,11 @@ def _drawn(sample: InvoiceSample, seed: int) -> InvoiceSample:
 
 
 def _thinned(sample: InvoiceSample, share: float, seed: int) -> InvoiceSample:
-    return sample if share >= 1 else sample.where(np.random.default_rng(seed).random(len(sample.rows)) < share)
+    return (
+        sample
+        if share >= 1
+        else sample.where(np.random.default_rng(seed).random(len(sample.rows)) < share)
+    )
 
 
 # --- paid late
@@ -264,11 +337,15 @@ class LatePayment:
         by_hazard = np.clip(open_after(survival, until), SMALLEST_PD, 1 - SMALLEST_PD)
         if self.direct is None:
             return by_hazard
-        by_trees = np.asarray(lgb.Booster(model_str=self.direct).predict(features, raw_score=True))
+        by_trees = np.asarray(
+            lgb.Booster(model_str=self.direct).predict(features, raw_score=True)
+        )
         return sigmoid((np.log(by_hazard / (1 - by_hazard)) + by_trees) / 2)
 
 
-def fit_late_payment(sample: InvoiceSample, days_late: int, seed: int, threads: int) -> LatePayment:
+def fit_late_payment(
+    sample: InvoiceSample, days_late: int, seed: int, threads: int
+) -> LatePayment:
     """Fit both halves on what was known on `sample.until`; the trees on invoices whose outcome was known by then.
 
     Raises
@@ -280,11 +357,18 @@ def fit_late_payment(sample: InvoiceSample, days_late: int, seed: int, threads: 
     known = sample.where(due < pd.Timestamp(sample.until))
     known = _thinned(known, MOST_ASKED / max(len(known.rows), 1), seed)
     hazard = fit_time_to_pay(sample, seed, threads)
-    label, groups = known.days_late(days_late), pd.factorize(known.rows["customer_id"])[0].astype(np.int64)
+    label, groups = (
+        known.days_late(days_late),
+        pd.factorize(known.rows["customer_id"])[0].astype(np.int64),
+    )
     if label.sum() < FEWEST_LATE:
         return LatePayment(hazard, None, days_late)
-    directions = tuple([0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE])
+    directions = tuple(
+        [0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE]
+    )
     table = Table(known.features, label, groups, NAMES, (), directions)
     folds = folds_of(label, groups, FOLDS, seed)
-    direct, _ = fit_trees(table, folds, MEMBERS["extra_trees"], seed, threads, BAGS, MOST_TREES)
+    direct, _ = fit_trees(
+        table, folds, MEMBERS["extra_trees"], seed, threads, BAGS, MOST_TREES
+    )
     return LatePayment(hazard, direct, days_late)

@@ -68,20 +68,31 @@ def read_forest(model_text: str) -> Forest:
     head, *blocks = model_text.partition("\nend of trees")[0].split("\nTree=")
     about = _fields(head)
     if about.get("num_tree_per_iteration") != "1":
-        raise ModelError("has several outputs", where="model", expected="one: a binary model")
+        raise ModelError(
+            "has several outputs", where="model", expected="one: a binary model"
+        )
     trees = [_fields(block) for block in blocks]
     if any(tree.get("is_linear") == "1" for tree in trees):
-        raise ModelError("has linear models in its leaves", where="model", expected="constants")
+        raise ModelError(
+            "has linear models in its leaves", where="model", expected="constants"
+        )
     if not trees:
         raise ModelError("has no tree", where="model", expected="at least one")
-    parts: dict[str, Any] = {name: [] for name in Forest.__dataclass_fields__ if name not in _OF_MODEL}
+    parts: dict[str, Any] = {
+        name: [] for name in Forest.__dataclass_fields__ if name not in _OF_MODEL
+    }
     nodes = leaves = words = 0
     for tree in trees:
         for name, values in _tree(tree, nodes, leaves, words).items():
             parts[name].append(values)
-        nodes, leaves = nodes + len(parts["feature"][-1]), leaves + len(parts["leaf_value"][-1])
+        nodes, leaves = (
+            nodes + len(parts["feature"][-1]),
+            leaves + len(parts["leaf_value"][-1]),
+        )
         words += len(parts["bitsets"][-1])
-    sizes = ([0, *(len(part) for part in parts[name])] for name in ("feature", "leaf_value"))
+    sizes = (
+        [0, *(len(part) for part in parts[name])] for name in ("feature", "leaf_value")
+    )
     first_node, first_leaf = (np.cumsum(size) for size in sizes)
     return Forest(
         n_features=int(about["max_feature_idx"]) + 1,
@@ -95,10 +106,15 @@ _OF_MODEL = ("n_features", "first_node", "first_leaf")
 
 
 def _fields(block: str) -> dict[str, str]:
-    return {name: value for name, _, value in (line.partition("=") for line in block.split("\n"))}
+    return {
+        name: value
+        for name, _, value in (line.partition("=") for line in block.split("\n"))
+    }
 
 
-def _tree(tree: dict[str, str], nodes: int, leaves: int, words: int) -> dict[str, NDArray[Any]]:
+def _tree(
+    tree: dict[str, str], nodes: int, leaves: int, words: int
+) -> dict[str, NDArray[Any]]:
     """One tree's arrays; `nodes`, `leaves` and `words` of other trees come before."""
 
     def ints(name: str) -> NDArray[np.int64]:
@@ -112,16 +128,29 @@ def _tree(tree: dict[str, str], nodes: int, leaves: int, words: int) -> dict[str
     left, right = ints("left_child")[:n], ints("right_child")[:n]
     order, leaf_order = _pre_order(left.tolist(), right.tolist())
     place, leaf_place = np.empty(n, dtype=np.int64), np.empty(n + 1, dtype=np.int64)
-    place[order], leaf_place[leaf_order] = np.arange(n) + nodes, np.arange(n + 1) + leaves
+    place[order], leaf_place[leaf_order] = (
+        np.arange(n) + nodes,
+        np.arange(n + 1) + leaves,
+    )
 
     def children(old: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.where(old >= 0, place[np.maximum(old, 0)], ~leaf_place[~np.minimum(old, -1)]) if n else old
+        return (
+            np.where(
+                old >= 0, place[np.maximum(old, 0)], ~leaf_place[~np.minimum(old, -1)]
+            )
+            if n
+            else old
+        )
 
     decision, threshold = ints("decision_type")[order], reals("threshold")[order]
     is_categorical = (decision & 1) == 1
     bounds = ints("cat_boundaries")
     which = np.where(is_categorical, threshold, 0).astype(np.int64)
-    spans = np.stack([bounds[which], bounds[which + 1]], axis=1) if len(bounds) else np.zeros((n, 2), dtype=np.int64)
+    spans = (
+        np.stack([bounds[which], bounds[which + 1]], axis=1)
+        if len(bounds)
+        else np.zeros((n, 2), dtype=np.int64)
+    )
     return {
         "feature": ints("split_feature")[order],
         "kind": np.where(is_categorical, CATEGORICAL, (decision >> 2) & 3),
@@ -137,7 +166,9 @@ def _tree(tree: dict[str, str], nodes: int, leaves: int, words: int) -> dict[str
     }
 
 
-def _pre_order(left: Sequence[int], right: Sequence[int]) -> tuple[list[int], list[int]]:
+def _pre_order(
+    left: Sequence[int], right: Sequence[int]
+) -> tuple[list[int], list[int]]:
     """Nodes and leaves in the order of a walk that goes left first."""
     nodes, leaves, ahead = list[int](), list[int](), [0 if left else -1]
     while ahead:

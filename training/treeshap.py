@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 
 from data.errors import ModelError
 from training import treeshap_kernel as kernel
-from training.subtrees import MOST_NODES, Cutter, Links, Subtree, fill_table, leaf_table, links_of
+from training.subtrees import (
+    MOST_NODES,
+    Cutter,
+    Links,
+    Subtree,
+    fill_table,
+    leaf_table,
+    links_of,
+)
 from training.trees import CATEGORICAL, Forest, read_forest
 
 Floats = NDArray[np.float64]
@@ -76,12 +84,22 @@ class TreeShap:
 
     def __init__(self, model: HasModelText | str, memory_mb: float = 64) -> None:
         started = time.perf_counter()
-        forest = read_forest(model if isinstance(model, str) else model.model_to_string())
+        forest = read_forest(
+            model if isinstance(model, str) else model.model_to_string()
+        )
         plan = _planned(forest, memory_mb * 1e6)
-        self.expected_value, self.n_features = _expected_value(forest), forest.n_features
+        self.expected_value, self.n_features = (
+            _expected_value(forest),
+            forest.n_features,
+        )
         self._plan, self._reals, self.table_bytes = plan
-        self.n_tables, self.n_pairs = int(self._plan[kernel.N_TABLES]), int(self._plan[kernel.N_PAIRS])
-        self.n_walked = int(self._plan[self._plan[kernel.FIRST_EDGE] + self._plan[kernel.N_TREES]])
+        self.n_tables, self.n_pairs = (
+            int(self._plan[kernel.N_TABLES]),
+            int(self._plan[kernel.N_PAIRS]),
+        )
+        self.n_walked = int(
+            self._plan[self._plan[kernel.FIRST_EDGE] + self._plan[kernel.N_TREES]]
+        )
         self.build_s = time.perf_counter() - started
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
@@ -106,7 +124,11 @@ class TreeShap:
 
     def _checked(self, rows: Floats) -> Floats:
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
-            raise ModelError(f"rows have shape {rows.shape}", where="TreeShap", expected=f"(n, {self.n_features})")
+            raise ModelError(
+                f"rows have shape {rows.shape}",
+                where="TreeShap",
+                expected=f"(n, {self.n_features})",
+            )
         return np.ascontiguousarray(rows, dtype=np.float64)
 
     def _explained(self, rows: Floats, has_margin: bool) -> Floats:
@@ -129,13 +151,17 @@ class TreeShap:
 
         values = self.shap_values(rows)
         base = np.full(len(values), self.expected_value)
-        return shap.Explanation(values, base, np.asarray(rows), feature_names=feature_names)
+        return shap.Explanation(
+            values, base, np.asarray(rows), feature_names=feature_names
+        )
 
 
 def _padded(rows: Floats) -> Floats:
     """Rows up to a multiple of `LANES_OF_ROWS`: those beyond one are taken one by one, and took three times as long."""
     missing = -len(rows) % LANES_OF_ROWS
-    return np.concatenate([rows, rows[-1:].repeat(missing, axis=0)]) if missing else rows
+    return (
+        np.concatenate([rows, rows[-1:].repeat(missing, axis=0)]) if missing else rows
+    )
 
 
 @dataclass(frozen=True)
@@ -156,12 +182,27 @@ def _compiled() -> _Compiled:
     mains = {"explain_row", "explain_rows", "score_rows", "fetch_ahead"}
     for name, function in vars(kernel).items():
         if getattr(function, "__module__", "") == kernel.__name__ and name not in mains:
-            options = {} if name == "add_walks" else {"_nrt": False}  # no counting of references
-            numba.extending.register_jitable(forceinline=True, error_model="numpy", **options)(function)
+            options = (
+                {} if name == "add_walks" else {"_nrt": False}
+            )  # no counting of references
+            numba.extending.register_jitable(
+                forceinline=True, error_model="numpy", **options
+            )(function)
     numba.extending.register_jitable(forceinline=True, error_model="numpy")(leaf_table)
     _overload_fetch()
-    functions = kernel.explain_row, kernel.explain_rows, kernel.score_rows, fill_table, leaf_table
-    return _Compiled(*(numba.njit(cache=True, error_model="numpy")(function) for function in functions))
+    functions = (
+        kernel.explain_row,
+        kernel.explain_rows,
+        kernel.score_rows,
+        fill_table,
+        leaf_table,
+    )
+    return _Compiled(
+        *(
+            numba.njit(cache=True, error_model="numpy")(function)
+            for function in functions
+        )
+    )
 
 
 def _overload_fetch() -> None:
@@ -173,17 +214,27 @@ def _overload_fetch() -> None:
     @numba.extending.intrinsic  # type: ignore[untyped-decorator]
     def prefetch(_: Any, array: Any, index: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            data = context.make_array(signature.args[0])(
+                context, builder, arguments[0]
+            ).data
             whole = ir.IntType(32)
-            place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.PointerType(ir.IntType(8)))
+            place = builder.bitcast(
+                builder.gep(data, [arguments[1]]), ir.PointerType(ir.IntType(8))
+            )
             kind = ir.FunctionType(ir.VoidType(), [place.type, whole, whole, whole])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-            builder.call(function, [place, whole(0), whole(3), whole(1)])  # to read, keep in every cache, data
+            function = cgutils.get_or_insert_function(
+                builder.module, kind, "llvm.prefetch.p0i8"
+            )
+            builder.call(
+                function, [place, whole(0), whole(3), whole(1)]
+            )  # to read, keep in every cache, data
             return context.get_dummy_value()
 
         return numba.types.void(array, index), code
 
-    overload = numba.extending.overload(kernel.fetch_ahead, jit_options={"forceinline": True, "_nrt": False})
+    overload = numba.extending.overload(
+        kernel.fetch_ahead, jit_options={"forceinline": True, "_nrt": False}
+    )
     overload(lambda reals, at: lambda reals, at: prefetch(reals, at))
 
 
@@ -208,8 +259,12 @@ class _Tables:
         """Fill the table of a subtree, in which the integral is taken already, or its pair of tables."""
         features = len(subtree.columns) + len(subtree.upper)
         if not subtree.chunks:
-            filled = self._filled(subtree, _gauss_legendre((features + 1) // 2)).sum(axis=1)[:, 1:]
-            self.tables.append(self._row(subtree, subtree.paths, subtree.columns, filled))
+            filled = self._filled(subtree, _gauss_legendre((features + 1) // 2)).sum(
+                axis=1
+            )[:, 1:]
+            self.tables.append(
+                self._row(subtree, subtree.paths, subtree.columns, filled)
+            )
             return
         quadrature = _gauss_legendre(subtree.chunks * kernel.LANES)
         z = dict.fromkeys(subtree.upper, 1.0)
@@ -229,16 +284,29 @@ class _Tables:
         )
 
     def _filled(self, subtree: Subtree, quadrature: Floats) -> Floats:
-        shape = 1 << (subtree.bits + len(subtree.paths)), quadrature.shape[1], len(subtree.columns) + 1
+        shape = (
+            1 << (subtree.bits + len(subtree.paths)),
+            quadrature.shape[1],
+            len(subtree.columns) + 1,
+        )
         filled = np.zeros(shape)
         _compiled().fill_table(
-            subtree.root, np.array(subtree.leaves), subtree.bits, np.array(subtree.paths, dtype=np.int64),
-            np.array(subtree.columns, dtype=np.int64), self.links.up, self.links.share, self.f.leaf_value,
-            quadrature, filled,
-        )  # fmt: skip
+            subtree.root,
+            np.array(subtree.leaves),
+            subtree.bits,
+            np.array(subtree.paths, dtype=np.int64),
+            np.array(subtree.columns, dtype=np.int64),
+            self.links.up,
+            self.links.share,
+            self.f.leaf_value,
+            quadrature,
+            filled,
+        )
         return filled
 
-    def _row(self, subtree: Subtree, paths: list[int], columns: list[int], values: Floats) -> tuple[int, ...]:
+    def _row(
+        self, subtree: Subtree, paths: list[int], columns: list[int], values: Floats
+    ) -> tuple[int, ...]:
         """Keep a table; returns what the kernel needs to look it up."""
         tree = self._tree(subtree.root)
         first = int(self.f.first_node[tree])
@@ -253,7 +321,15 @@ class _Tables:
         self.values.append(values.reshape(-1))
         self.size += values.size
         shift = subtree.root - first if subtree.bits else 0
-        return shift, (1 << subtree.bits) - 1, subtree.bits, len(paths), len(columns), *start, tree
+        return (
+            shift,
+            (1 << subtree.bits) - 1,
+            subtree.bits,
+            len(paths),
+            len(columns),
+            *start,
+            tree,
+        )
 
     def _tree(self, place: int) -> int:
         n = len(self.f.feature)
@@ -281,9 +357,13 @@ class _Walks:
                 place = up[place]
         values = f.leaf_value.tolist()
         self.first, self.depths = [0], list[int]()
-        for root, last in zip(f.first_node[:-1].tolist(), f.first_node[1:].tolist(), strict=True):
+        for root, last in zip(
+            f.first_node[:-1].tolist(), f.first_node[1:].tolist(), strict=True
+        ):
             base, deepest = len(self.edges), 1
-            ahead: list[tuple[int, int, dict[int, tuple[int, float]]]] = [(root, 0, {})] if root < last else []
+            ahead: list[tuple[int, int, dict[int, tuple[int, float]]]] = (
+                [(root, 0, {})] if root < last else []
+            )
             while ahead:
                 node, edge, state = ahead.pop()
                 name = int(f.feature[node])
@@ -293,7 +373,9 @@ class _Walks:
                         continue
                     share = before_share * float(links.share[child])
                     self.edges.append((edge, before, node - root, is_left, name))
-                    self.reals.append((before_share, share, values[child - n] if child >= n else 0.0))
+                    self.reals.append(
+                        (before_share, share, values[child - n] if child >= n else 0.0)
+                    )
                     here = len(self.edges) - base
                     below = {**state, name: (here, share)}
                     deepest = max(deepest, len(below))
@@ -308,59 +390,98 @@ def _planned(f: Forest, most_bytes: float) -> tuple[Ints, Floats, float]:
     links = links_of(f)
     subtrees, walked = Cutter(f, links).cut(most_bytes)
     # Neighbours of one shape: the processor foresees how often each loop turns.
-    subtrees.sort(key=lambda s: (s.chunks, len(s.paths), len(s.columns), len(s.upper), s.root))
+    subtrees.sort(
+        key=lambda s: (s.chunks, len(s.paths), len(s.columns), len(s.upper), s.root)
+    )
     tables, walks = _Tables(f, links), _Walks(f, links, walked)
     for subtree in subtrees:
         tables.add(subtree)
     nodes = [(depth + 1) // 2 for depth in walks.depths]
     quadratures = {n: _gauss_legendre(n).reshape(-1) for n in sorted(set(nodes))}
-    nodes_at = dict(zip(quadratures, np.cumsum([0, *map(len, quadratures.values())]).tolist(), strict=False))
+    nodes_at = dict(
+        zip(
+            quadratures,
+            np.cumsum([0, *map(len, quadratures.values())]).tolist(),
+            strict=False,
+        )
+    )
     ints, reals = _decisions(f)
     ints |= {
-        kernel.TABLES: tables.tables, kernel.PAIRS: tables.pairs, kernel.PATHS: tables.paths,
-        kernel.COLUMNS: tables.columns, kernel.FIRST_EDGE: walks.first, kernel.EDGES: walks.edges,
+        kernel.TABLES: tables.tables,
+        kernel.PAIRS: tables.pairs,
+        kernel.PATHS: tables.paths,
+        kernel.COLUMNS: tables.columns,
+        kernel.FIRST_EDGE: walks.first,
+        kernel.EDGES: walks.edges,
         kernel.QUADRATURES: [(n, nodes_at[n]) for n in nodes],
-    }  # fmt: skip
+    }
     counts = {
-        kernel.N_FEATURES: f.n_features, kernel.N_TREES: len(nodes), kernel.N_SLOTS: len(ints[kernel.SLOTS]),
-        kernel.N_TABLES: len(tables.tables), kernel.N_PAIRS: len(tables.pairs),
+        kernel.N_FEATURES: f.n_features,
+        kernel.N_TREES: len(nodes),
+        kernel.N_SLOTS: len(ints[kernel.SLOTS]),
+        kernel.N_TABLES: len(tables.tables),
+        kernel.N_PAIRS: len(tables.pairs),
         kernel.N_NODES: int(np.diff(f.first_node).max(initial=0)),
-        kernel.N_EDGES: int(np.diff(walks.first).max(initial=0)), kernel.N_QUADRATURE: max(nodes, default=1),
-    }  # fmt: skip
+        kernel.N_EDGES: int(np.diff(walks.first).max(initial=0)),
+        kernel.N_QUADRATURE: max(nodes, default=1),
+    }
     reals[kernel.EDGE_REALS] = walks.reals
-    return *_packed(ints, reals, counts, [*quadratures.values()], tables), 8 * tables.size
+    return *_packed(
+        ints, reals, counts, [*quadratures.values()], tables
+    ), 8 * tables.size
 
 
 def _packed(
-    ints: Mapping[int, Any], reals: Mapping[int, Any], counts: Mapping[int, int], first: list[Floats], tables: _Tables
+    ints: Mapping[int, Any],
+    reals: Mapping[int, Any],
+    counts: Mapping[int, int],
+    first: list[Floats],
+    tables: _Tables,
 ) -> tuple[Ints, Floats]:
     """One array of whole numbers, one of reals; what points into them is moved to where its section begins."""
     header = np.zeros(kernel.HEADER, dtype=np.int64)
-    sections = {key: np.asarray(values, dtype=np.int64).reshape(-1) for key, values in ints.items()}
+    sections = {
+        key: np.asarray(values, dtype=np.int64).reshape(-1)
+        for key, values in ints.items()
+    }
     parts = [np.zeros(0), *first]
     for key, values in reals.items():
         header[key] = sum(map(len, parts))
         parts.append(np.asarray(values, dtype=np.float64).reshape(-1))
     parts.append(np.zeros(-sum(map(len, parts)) % 8))  # tables begin on a cache line
     header[list(counts)] = list(counts.values())
-    header[list(sections)] = kernel.HEADER + np.cumsum([0, *map(len, sections.values())])[:-1]
+    header[list(sections)] = (
+        kernel.HEADER + np.cumsum([0, *map(len, sections.values())])[:-1]
+    )
     moved = header[kernel.PATHS], header[kernel.COLUMNS], sum(map(len, parts))
-    for key, width, tables_at in ((kernel.TABLES, kernel.TABLE_WIDTH, (0,)),
-                                  (kernel.PAIRS, kernel.PAIR_WIDTH, (0, kernel.TABLE_WIDTH))):  # fmt: skip
+    for key, width, tables_at in (
+        (kernel.TABLES, kernel.TABLE_WIDTH, (0,)),
+        (kernel.PAIRS, kernel.PAIR_WIDTH, (0, kernel.TABLE_WIDTH)),
+    ):
         for at in tables_at:
             sections[key].reshape(-1, width)[:, at + 5 : at + 8] += moved
-    return np.concatenate([header, *sections.values()]), np.concatenate([*parts, *tables.values])
+    return np.concatenate([header, *sections.values()]), np.concatenate(
+        [*parts, *tables.values]
+    )
 
 
 def _decisions(f: Forest) -> tuple[dict[int, Any], dict[int, Any]]:
     """What the kernel needs to send rows down the trees."""
     is_categorical = f.kind == CATEGORICAL
-    keys = np.stack([f.feature, f.kind, np.where(is_categorical, 0, f.is_default_left)], axis=1)
-    slots, node_slots = np.unique(keys, axis=0, return_inverse=True) if len(keys) else (keys, f.feature)
+    keys = np.stack(
+        [f.feature, f.kind, np.where(is_categorical, 0, f.is_default_left)], axis=1
+    )
+    slots, node_slots = (
+        np.unique(keys, axis=0, return_inverse=True) if len(keys) else (keys, f.feature)
+    )
     node_slots = node_slots.reshape(-1)
     tree = np.searchsorted(f.first_node, np.arange(len(f.feature)), "right") - 1
     has_word = np.diff(f.first_node) <= MOST_NODES
-    ranked = np.flatnonzero(~is_categorical & has_word[tree]) if len(tree) else np.zeros(0, dtype=np.int64)
+    ranked = (
+        np.flatnonzero(~is_categorical & has_word[tree])
+        if len(tree)
+        else np.zeros(0, dtype=np.int64)
+    )
     ranked = ranked[np.lexsort((f.threshold[ranked], node_slots[ranked]))]
     bits = 1 << (ranked - f.first_node[tree[ranked]]) if len(ranked) else ranked
     first_rank = np.searchsorted(node_slots[ranked], np.arange(len(slots) + 1))
@@ -370,23 +491,33 @@ def _decisions(f: Forest) -> tuple[dict[int, Any], dict[int, Any]]:
         np.bitwise_or.at(middle, tree[ranked[goes_left]], bits[goes_left])
     categorical = np.flatnonzero(is_categorical)
     ints = {
-        kernel.SLOTS: slots, kernel.FIRST_RANK: first_rank, kernel.RANKED: np.stack([tree[ranked], bits], axis=1),
-        kernel.MIDDLE: middle, kernel.FIRST_NODE: f.first_node, kernel.NODE_SLOTS: node_slots,
-        kernel.CHILDREN: np.stack([f.right, f.left], axis=1), kernel.CATEGORIES: f.categories,
-        kernel.BITSETS: f.bitsets, kernel.FIRST_CATEGORICAL: np.searchsorted(categorical, f.first_node),
-        kernel.CATEGORICAL_NODES: categorical, kernel.HAS_WORD: has_word,
-    }  # fmt: skip
+        kernel.SLOTS: slots,
+        kernel.FIRST_RANK: first_rank,
+        kernel.RANKED: np.stack([tree[ranked], bits], axis=1),
+        kernel.MIDDLE: middle,
+        kernel.FIRST_NODE: f.first_node,
+        kernel.NODE_SLOTS: node_slots,
+        kernel.CHILDREN: np.stack([f.right, f.left], axis=1),
+        kernel.CATEGORIES: f.categories,
+        kernel.BITSETS: f.bitsets,
+        kernel.FIRST_CATEGORICAL: np.searchsorted(categorical, f.first_node),
+        kernel.CATEGORICAL_NODES: categorical,
+        kernel.HAS_WORD: has_word,
+    }
     reals = {
-        kernel.RANKED_THRESHOLDS: f.threshold[ranked], kernel.THRESHOLDS: f.threshold,
+        kernel.RANKED_THRESHOLDS: f.threshold[ranked],
+        kernel.THRESHOLDS: f.threshold,
         kernel.LEAF_VALUES: f.leaf_value,
-    }  # fmt: skip
+    }
     return ints, reals
 
 
 def _by_chunk(table: Floats) -> Floats:
     """Shape (patterns, nodes, columns) as (patterns, chunks, columns, lanes)."""
     patterns, nodes, columns = table.shape
-    return table.reshape(patterns, nodes // kernel.LANES, kernel.LANES, columns).swapaxes(2, 3)
+    return table.reshape(
+        patterns, nodes // kernel.LANES, kernel.LANES, columns
+    ).swapaxes(2, 3)
 
 
 @cache

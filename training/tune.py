@@ -13,12 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import SchemaError
-from training.ladder import FOLDS, LIGHTGBM, MEMBERS, PATIENCE, Folds, Table, folds_of, parameters_of, rows_of
+from training.ladder import (
+    FOLDS,
+    LIGHTGBM,
+    MEMBERS,
+    PATIENCE,
+    Folds,
+    Table,
+    folds_of,
+    parameters_of,
+    rows_of,
+)
 
 Ints = NDArray[np.int64]
 STUDIES = "tuning.db"  # in the store, beside MLflow's own tables
-FEWEST, STARTUP = 10, 5  # defaults on each side of a fold; trials before the first may be pruned
-MOST_TREES = 600  # small steps matter for the last fit, not for telling parameters apart
+FEWEST, STARTUP = (
+    10,
+    5,
+)  # defaults on each side of a fold; trials before the first may be pruned
+MOST_TREES = (
+    600  # small steps matter for the last fit, not for telling parameters apart
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,9 @@ class Tuning:
     gap_days: int = 0
 
 
-def tuned_members(table: Table, tuning: Tuning, seed: int, threads: int) -> dict[str, Mapping[str, Any]]:
+def tuned_members(
+    table: Table, tuning: Tuning, seed: int, threads: int
+) -> dict[str, Mapping[str, Any]]:
     """Return the ladder's members with LightGBM's parameters from the study, the defaults where they are no better.
 
     Raises
@@ -54,16 +71,23 @@ def tuned_members(table: Table, tuning: Tuning, seed: int, threads: int) -> dict
     import optuna  # here: only who tunes waits for it
 
     if tuning.trials < 1:
-        raise SchemaError(f"{tuning.trials} trials", where="--tune", expected="1 at least")
+        raise SchemaError(
+            f"{tuning.trials} trials", where="--tune", expected="1 at least"
+        )
     logging.getLogger("optuna").setLevel(logging.WARNING)
     tuning.store.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        study_name=tuning.name, storage=f"sqlite:///{tuning.store.resolve() / STUDIES}", load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed), pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
-    )  # fmt: skip
+        study_name=tuning.name,
+        storage=f"sqlite:///{tuning.store.resolve() / STUDIES}",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+    )
     if not study.trials:
         study.enqueue_trial(_asked(MEMBERS[LIGHTGBM], table))
-    folds = forward_folds(table, tuning.gap_days) or folds_of(table.label, table.groups, FOLDS, seed)
+    folds = forward_folds(table, tuning.gap_days) or folds_of(
+        table.label, table.groups, FOLDS, seed
+    )
 
     def loss(trial: optuna.Trial) -> float:
         choices, losses = _suggested(trial), []
@@ -76,7 +100,13 @@ def tuned_members(table: Table, tuning: Tuning, seed: int, threads: int) -> dict
 
     done = sum(trial.state.is_finished() for trial in study.trials)
     study.optimize(loss, n_trials=max(tuning.trials - done, 0))
-    return {**MEMBERS, LIGHTGBM: {"learning_rate": MEMBERS[LIGHTGBM]["learning_rate"], **study.best_params}}
+    return {
+        **MEMBERS,
+        LIGHTGBM: {
+            "learning_rate": MEMBERS[LIGHTGBM]["learning_rate"],
+            **study.best_params,
+        },
+    }
 
 
 def forward_folds(table: Table, gap_days: int, n: int = 3) -> Folds:
@@ -86,12 +116,18 @@ def forward_folds(table: Table, gap_days: int, n: int = 3) -> Folds:
     """
     if table.times is None:
         return []
-    edges, folds = np.quantile(table.times, np.linspace(0, 1, n + 2)[1:-1], method="lower"), list[tuple[Ints, Ints]]()
+    edges, folds = (
+        np.quantile(table.times, np.linspace(0, 1, n + 2)[1:-1], method="lower"),
+        list[tuple[Ints, Ints]](),
+    )
     for start, end in zip(edges, [*edges[1:], table.times.max()], strict=True):
         fit = np.flatnonzero(table.times <= start - gap_days)
         held = np.flatnonzero((table.times > start) & (table.times <= end))
         for side in (fit, held):
-            if min(table.label[side].sum(), len(side) - table.label[side].sum()) < FEWEST:
+            if (
+                min(table.label[side].sum(), len(side) - table.label[side].sum())
+                < FEWEST
+            ):
                 return []
         folds.append((fit, held))
     return folds
@@ -111,15 +147,30 @@ def _suggested(trial: Any) -> dict[str, Any]:
 def _asked(choices: Mapping[str, Any], table: Table) -> dict[str, Any]:
     """The defaults as a first trial: what is found is no worse on the folds."""
     shared = parameters_of(table, choices, 1)
-    names = ("num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction", "lambda_l2")
+    names = (
+        "num_leaves",
+        "min_data_in_leaf",
+        "feature_fraction",
+        "bagging_fraction",
+        "lambda_l2",
+    )
     return {name: shared[name] for name in names}
 
 
-def _loss(table: Table, choices: Mapping[str, Any], fit: Ints, held: Ints, seed: int, threads: int) -> float:
+def _loss(
+    table: Table,
+    choices: Mapping[str, Any],
+    fit: Ints,
+    held: Ints,
+    seed: int,
+    threads: int,
+) -> float:
     learnt = rows_of(table, fit)
     booster = lgb.train(
-        {**parameters_of(table, choices, threads), "learning_rate": 0.05, "seed": seed}, learnt, MOST_TREES,
+        {**parameters_of(table, choices, threads), "learning_rate": 0.05, "seed": seed},
+        learnt,
+        MOST_TREES,
         [learnt.create_valid(table.rows[held], table.label[held])],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-    )  # fmt: skip
+    )
     return float(booster.best_score["valid_0"]["binary_logloss"])

@@ -6,10 +6,21 @@ from training import behaviour, performance
 from training.case import Case, Section
 
 SECTIONS = (
-    behaviour.data_quality, behaviour.leakage, performance.discrimination, performance.benchmark,
-    performance.calibration, performance.grades, performance.stability, performance.segments, performance.vintages,
-    behaviour.sensitivity, behaviour.overfitting, behaviour.faithfulness, behaviour.fairness, behaviour.limits_of_use,
-)  # fmt: skip
+    behaviour.data_quality,
+    behaviour.leakage,
+    performance.discrimination,
+    performance.benchmark,
+    performance.calibration,
+    performance.grades,
+    performance.stability,
+    performance.segments,
+    performance.vintages,
+    behaviour.sensitivity,
+    behaviour.overfitting,
+    behaviour.faithfulness,
+    behaviour.fairness,
+    behaviour.limits_of_use,
+)
 IDS = tuple(section.__name__ for section in SECTIONS)
 
 

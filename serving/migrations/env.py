@@ -6,5 +6,7 @@ from alembic import context
 
 from serving.record_tables import METADATA
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=METADATA
+)
 context.run_migrations()

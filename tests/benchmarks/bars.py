@@ -8,7 +8,12 @@ from typing import Any
 
 def bar(name: str, value: float, limit: float, holds: bool) -> dict[str, Any]:
     """Return one bar."""
-    return {"name": name, "value": round(float(value), 6), "bar": round(float(limit), 6), "holds": bool(holds)}
+    return {
+        "name": name,
+        "value": round(float(value), 6),
+        "bar": round(float(limit), 6),
+        "holds": bool(holds),
+    }
 
 
 def report(bars: list[dict[str, Any]], as_json: bool) -> None:
@@ -17,4 +22,6 @@ def report(bars: list[dict[str, Any]], as_json: bool) -> None:
         print(json.dumps({"bars": bars}))
         return
     for entry in bars:
-        print(f"{'holds' if entry['holds'] else 'FAILS'}  {entry['name']:<44} {entry['value']:>12} bar {entry['bar']}")
+        print(
+            f"{'holds' if entry['holds'] else 'FAILS'}  {entry['name']:<44} {entry['value']:>12} bar {entry['bar']}"
+        )

@@ -45,7 +45,11 @@ def theirs(column: Floats, label: Ints, weight: Floats, direction: int) -> Float
     if len(np.unique(column[there])) < 2:
         return np.empty(0)
     trend = {1: "ascending", -1: "descending"}.get(direction, "auto_asc_desc")
-    binning = OptimalBinning(monotonic_trend=trend, max_n_bins=scorecard.MOST_BINS, min_bin_size=scorecard.SMALLEST_BIN)
+    binning = OptimalBinning(
+        monotonic_trend=trend,
+        max_n_bins=scorecard.MOST_BINS,
+        min_bin_size=scorecard.SMALLEST_BIN,
+    )
     found = binning.fit(column[there], label[there]).splits
     return np.nextafter(
         np.asarray(found, dtype=np.float64), -np.inf
@@ -58,8 +62,13 @@ def out_of_fold(data: Applications, cut: Any) -> tuple[dict[str, float], float]:
     scorecard._thresholds = cut
     for fit, held in folds_of(data.label, data.groups, 5, 0):
         encoding, _ = fit_encoding(data.frame.iloc[fit], data.spec)
-        card = scorecard.fit_scorecard(encoding.rows(data.frame.iloc[fit]), data.label[fit], encoding.names,
-                                       encoding.categorical, encoding.directions)  # fmt: skip
+        card = scorecard.fit_scorecard(
+            encoding.rows(data.frame.iloc[fit]),
+            data.label[fit],
+            encoding.names,
+            encoding.categorical,
+            encoding.directions,
+        )
         pd_[held] = sigmoid(card.margin(encoding.rows(data.frame.iloc[held])))
     scorecard._thresholds = OURS
     return figures(pd_, data.label), time.perf_counter() - started
@@ -67,23 +76,39 @@ def out_of_fold(data: Applications, cut: Any) -> tuple[dict[str, float], float]:
 
 def main() -> None:
     """Compare both on every table that is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     options, bars = parser.parse_args(), []
     warnings.filterwarnings("ignore")
-    ways = {"ours": OURS} | ({"optbinning": theirs} if importlib.util.find_spec("optbinning") else {})
+    ways = {"ours": OURS} | (
+        {"optbinning": theirs} if importlib.util.find_spec("optbinning") else {}
+    )
     for name in TABLES:
         if not (DATA / f"{name}.csv").exists():
             continue
-        data = applications(read_frame(DATA / f"{name}.csv"), read_spec(SPECS / f"{name}.toml"))
+        data = applications(
+            read_frame(DATA / f"{name}.csv"), read_spec(SPECS / f"{name}.toml")
+        )
         areas = dict[str, float]()
         for who, cut in ways.items():
             of, took = out_of_fold(data, cut)
-            shown = "  ".join(f"{figure} {of[figure]:.4f}" for figure in ("auc", "brier", "log_loss", "ece"))
+            shown = "  ".join(
+                f"{figure} {of[figure]:.4f}"
+                for figure in ("auc", "brier", "log_loss", "ece")
+            )
             print(f"{name:<16} {who:<11} {shown}  {took:.1f} s")
             areas[who] = of["auc"]
         if gap := [areas["ours"] - areas[who] for who in areas if who != "ours"]:
-            bars.append(bar(f"{name}: scorecard's AUC less that with optbinning's bins", gap[0], 0, gap[0] >= -0.0005))
+            bars.append(
+                bar(
+                    f"{name}: scorecard's AUC less that with optbinning's bins",
+                    gap[0],
+                    0,
+                    gap[0] >= -0.0005,
+                )
+            )
     report(bars, options.json)
 
 

@@ -47,27 +47,37 @@ def main() -> None:
         gate.append(seconds(lambda: known_on(ledger, AS_OF)))
         ours.append(seconds(lambda: build_features(known)))
         theirs.append(seconds(lambda: oracle(ledger, AS_OF)))
-    batch, sql = statistics.median(ours) + statistics.median(gate), statistics.median(theirs)
+    batch, sql = (
+        statistics.median(ours) + statistics.median(gate),
+        statistics.median(theirs),
+    )
     print(
         f"batch, {len(ledger['invoices']):,} invoices, {len(NAMES)} features: gate {statistics.median(gate):.2f} s and "
         f"features {statistics.median(ours):.2f} s; the same in DuckDB SQL, tables loaded, {sql:.2f} s: "
         f"{sql / batch:.2f} times as long"
     )
     accounts = [
-        known_account(ascii.account(ledger, customer), AS_OF) for customer in ledger["customers"]["customer_id"][:100]
+        known_account(ascii.account(ledger, customer), AS_OF)
+        for customer in ledger["customers"]["customer_id"][:100]
     ]
-    single = statistics.median(seconds(lambda a=a: account_features([a])) for _ in range(5) for a in accounts)  # type: ignore[misc]
+    single = statistics.median(
+        seconds(lambda a=a: account_features([a])) for _ in range(5) for a in accounts
+    )  # type: ignore[misc]
     print(f"one account: median {single * 1000:.3f} ms")
     million = seconds(lambda: simulate_ledger(21_500, 36, seed=1))
     rows = len(simulate_ledger(21_500, 36, seed=1).ledger["invoices"])
     print(f"simulator: {rows:,} invoices in {million:.1f} s")
     report(
         [
-            bar("simulate_seconds_per_million_invoices", million / rows * 1e6, MOST_SECONDS_FOR_A_MILLION,
-                million / rows * 1e6 < MOST_SECONDS_FOR_A_MILLION),
+            bar(
+                "simulate_seconds_per_million_invoices",
+                million / rows * 1e6,
+                MOST_SECONDS_FOR_A_MILLION,
+                million / rows * 1e6 < MOST_SECONDS_FOR_A_MILLION,
+            ),
         ],
         options.json,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ CONFIG = {"bootstrap_rounds": 200, "sample": {"test_dates": 1, "min_history_days
 
 def measure(simulation: Simulation, months: int, seed: int) -> dict[str, Any]:
     """Train on a ledger that begins `months` before the last training date, test a year after that."""
-    start = simulation.start + timedelta(days=round((max(HISTORIES) - months) * 365 / 12))
+    start = simulation.start + timedelta(
+        days=round((max(HISTORIES) - months) * 365 / 12)
+    )
     config = TrainingConfig.model_validate(CONFIG)
     split = build_sample(begun(simulation.ledger, start), config)
     fit = fit_model(split.train, config)
@@ -46,7 +48,9 @@ def measure(simulation: Simulation, months: int, seed: int) -> dict[str, Any]:
     test = Sample(split.test.rows[split.test.rows.index.isin(truth_of.index)])
     truth = truth_of.reindex(test.rows.index).to_numpy()
     pd_ = fit.model.predict_pd(test.features.to_numpy())
-    found = with_intervals(pd_, test.label, test.customers, config.bootstrap_rounds, seed)
+    found = with_intervals(
+        pd_, test.label, test.customers, config.bootstrap_rounds, seed
+    )
     return {
         "months": months,
         "rows": len(split.train.rows),
@@ -64,7 +68,9 @@ def measure(simulation: Simulation, months: int, seed: int) -> dict[str, Any]:
 def begun(ledger: Ledger, start: date) -> Ledger:
     """A ledger whose items begin on a day, as after a change of system."""
     tables = dict(ledger.tables)
-    tables["invoices"] = tables["invoices"][tables["invoices"]["issued_on"] >= pd.Timestamp(start)]
+    tables["invoices"] = tables["invoices"][
+        tables["invoices"]["issued_on"] >= pd.Timestamp(start)
+    ]
     invoices = pd.Index(tables["invoices"]["invoice_id"])
     for name in OF_INVOICE:
         tables[name] = tables[name][is_among(tables[name]["invoice_id"], invoices)]
@@ -76,11 +82,39 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
     months = [r["months"] for r in results]
-    error = np.array([[r["gini"].value - r["gini"].low, r["gini"].high - r["gini"].value] for r in results]).T
-    axes.plot(months, [r["ceiling"] for r in results], "k--", label="ceiling: Gini of the true PD")
-    axes.plot(months, [r["expected_ceiling"] for r in results], "k:", label="ceiling, expected")
-    axes.errorbar(months, [r["gini"].value for r in results], error, marker="o", capsize=4, label="this model, 95%")
-    axes.plot(months, [r["expected_gini"] for r in results], "s:", color="tab:orange", label="this model, expected")
+    error = np.array(
+        [
+            [r["gini"].value - r["gini"].low, r["gini"].high - r["gini"].value]
+            for r in results
+        ]
+    ).T
+    axes.plot(
+        months,
+        [r["ceiling"] for r in results],
+        "k--",
+        label="ceiling: Gini of the true PD",
+    )
+    axes.plot(
+        months,
+        [r["expected_ceiling"] for r in results],
+        "k:",
+        label="ceiling, expected",
+    )
+    axes.errorbar(
+        months,
+        [r["gini"].value for r in results],
+        error,
+        marker="o",
+        capsize=4,
+        label="this model, 95%",
+    )
+    axes.plot(
+        months,
+        [r["expected_gini"] for r in results],
+        "s:",
+        color="tab:orange",
+        label="this model, expected",
+    )
     axes.set_xticks(months)
     axes.set_xlabel("history before the last training date (months)")
     axes.set_ylabel("Gini, out of time (no unit)")
@@ -98,7 +132,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    simulation = simulate_ledger(options.customers, max(HISTORIES) + 24, seed=options.seed)
+    simulation = simulate_ledger(
+        options.customers, max(HISTORIES) + 24, seed=options.seed
+    )
     results, bars = [], []
     for months in HISTORIES:
         results.append(found := measure(simulation, months, options.seed))
@@ -109,12 +145,21 @@ def main() -> None:
             flush=True,
         )
         slope = found["slope"]
-        bars.append(bar(f"slope_{months}m_interval_holds_1", slope.value, 1.0, slope.low <= 1 <= slope.high))
+        bars.append(
+            bar(
+                f"slope_{months}m_interval_holds_1",
+                slope.value,
+                1.0,
+                slope.low <= 1 <= slope.high,
+            )
+        )
         off = abs(found["mean_pd"] / found["mean_true"] - 1)
         bars.append(bar(f"mean_pd_{months}m_off_truth", off, 0.10, off <= 0.10))
     gaps = [(r["months"], r["expected_ceiling"] - r["expected_gini"]) for r in results]
     for (_, before), (months, after) in itertools.pairwise(gaps):
-        bars.append(bar(f"gini_gap_{months}m_below_shorter", after, before, after < before))
+        bars.append(
+            bar(f"gini_gap_{months}m_below_shorter", after, before, after < before)
+        )
     if options.plot:
         draw(results, options.plot)
     report(bars, options.json)

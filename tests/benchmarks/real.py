@@ -35,23 +35,45 @@ def main() -> None:
             print(f"{name}: skipped, the file is not beside the project")
             continue
         config = read_config(SAMPLES / f"{name}_config.toml")
-        split = build_sample(read_ledger(SAMPLES / f"{name}.toml", today=TODAY).require(), config)
+        split = build_sample(
+            read_ledger(SAMPLES / f"{name}.toml", today=TODAY).require(), config
+        )
         model = fit_model(split.train, config).model
         ours, plain = evaluate_model(model, split, config)
         train, test = split.train, split.test
-        print(f"{name}: {len(train.rows)} training rows ({train.label.sum()} bad), {len(test.rows)} test rows "
-              f"({test.label.sum()} bad)")  # fmt: skip
+        print(
+            f"{name}: {len(train.rows)} training rows ({train.label.sum()} bad), {len(test.rows)} test rows "
+            f"({test.label.sum()} bad)"
+        )
         for figure, value in ours.items():
             print(f"  {figure:<22} {value!s:<28} plain LightGBM {plain[figure]}")
         matrix = test.features.to_numpy()
         pds = (model.predict_pd(matrix), plain_lightgbm(train).predict_pd(matrix))
-        gap = difference(*pds, test.label, test.customers, config.bootstrap_rounds, config.seed)
+        gap = difference(
+            *pds, test.label, test.customers, config.bootstrap_rounds, config.seed
+        )
         print(f"  ours less plain: Gini {gap['gini']}, Brier {gap['brier']}")
         brier, constant = ours["brier"].value, ours["brier_constant"].value
-        bars.append(bar(f"{name}_brier_below_constant", brier, constant, brier < constant))
-        bars.append(bar(f"{name}_brier_below_plain", brier, plain["brier"].value, brier < plain["brier"].value))
+        bars.append(
+            bar(f"{name}_brier_below_constant", brier, constant, brier < constant)
+        )
+        bars.append(
+            bar(
+                f"{name}_brier_below_plain",
+                brier,
+                plain["brier"].value,
+                brier < plain["brier"].value,
+            )
+        )
         lost = gap["gini"].high < 0
-        bars.append(bar(f"{name}_auc_not_lost_to_plain", ours["auc"].value, plain["auc"].value, not lost))
+        bars.append(
+            bar(
+                f"{name}_auc_not_lost_to_plain",
+                ours["auc"].value,
+                plain["auc"].value,
+                not lost,
+            )
+        )
     report(bars, options.json)
 
 

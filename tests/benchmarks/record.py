@@ -34,7 +34,18 @@ from tests.benchmarks.bars import bar, report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VAULT, SEAL = Vault(bytes(32), os.urandom), Seal(bytes(32))
-ENTRY = Entry("d", "decision", "C", date(2025, 1, 1), NOW, None, "approve", "{}" * 150, "x" * 9000, inputs=b"y" * 7000)
+ENTRY = Entry(
+    "d",
+    "decision",
+    "C",
+    date(2025, 1, 1),
+    NOW,
+    None,
+    "approve",
+    "{}" * 150,
+    "x" * 9000,
+    inputs=b"y" * 7000,
+)
 WRITERS, SECONDS = 16, 10.0  # clients of each of two processes
 
 
@@ -44,18 +55,36 @@ def large_tree(folder: Path, entries: int) -> tuple[Tree, list[bytes]]:
     record.append([replace(ENTRY, decision_id="first")])
     tree = Tree(record)
     tree.advance()
-    leaves = [*(hash_ for _, _, hash_, _ in tree.placed(10)), *(os.urandom(32) for _ in range(entries - 1))]
+    leaves = [
+        *(hash_ for _, _, hash_, _ in tree.placed(10)),
+        *(os.urandom(32) for _ in range(entries - 1)),
+    ]
     level, hashes = 0, leaves
     with record.engine.begin() as connection:
-        rows = [{"level": 0, "place": n, "hash": hash_, "seq": n + 1, "xid": 0} for n, hash_ in enumerate(leaves)][1:]
+        rows = [
+            {"level": 0, "place": n, "hash": hash_, "seq": n + 1, "xid": 0}
+            for n, hash_ in enumerate(leaves)
+        ][1:]
         connection.execute(NODES.insert(), rows)
         while len(hashes) >= WIDTH:
             level += 1
             hashes = [
-                merkle.root(WIDTH, _plain(hashes[n : n + WIDTH])) for n in range(0, len(hashes) - WIDTH + 1, WIDTH)
+                merkle.root(WIDTH, _plain(hashes[n : n + WIDTH]))
+                for n in range(0, len(hashes) - WIDTH + 1, WIDTH)
             ]
-            connection.execute(NODES.insert(), [{"level": level, "place": n, "hash": hash_, "seq": None, "xid": None}
-                                                for n, hash_ in enumerate(hashes)])  # fmt: skip
+            connection.execute(
+                NODES.insert(),
+                [
+                    {
+                        "level": level,
+                        "place": n,
+                        "hash": hash_,
+                        "seq": None,
+                        "xid": None,
+                    }
+                    for n, hash_ in enumerate(hashes)
+                ],
+            )
     return tree, leaves
 
 
@@ -63,7 +92,9 @@ def _plain(leaves: list[bytes]) -> merkle.Subtree:
     def subtree(start: int, size: int) -> bytes:
         found = leaves[start : start + size]
         while len(found) > 1:
-            found = [merkle.node_hash(*found[n : n + 2]) for n in range(0, len(found), 2)]
+            found = [
+                merkle.node_hash(*found[n : n + 2]) for n in range(0, len(found), 2)
+            ]
         return found[0]
 
     return subtree
@@ -106,7 +137,16 @@ def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type:
             start, done = time.perf_counter(), loop.create_future()
             if not waiting:
                 loop.call_soon(commit)
-            waiting.append((replace(ENTRY, decision_id=f"{worker}-{number}-{n}", customer_id=f"C{n % 500}"), done))
+            waiting.append(
+                (
+                    replace(
+                        ENTRY,
+                        decision_id=f"{worker}-{number}-{n}",
+                        customer_id=f"C{n % 500}",
+                    ),
+                    done,
+                )
+            )
             await done
             found.append((time.perf_counter() - start) * 1000)
             n += 1
@@ -123,7 +163,10 @@ def appends(folder: Path) -> tuple[list[float], list[str], list[float]]:
     """Times of all appends (ms), errors, and the lag of each checkpoint behind the record (s)."""
     url = f"sqlite:///{folder}/record.db"
     record, context = Record(url, VAULT), multiprocessing.get_context("spawn")
-    notary, times = Notary(record, SEAL, Shelf([folder / "shelf"]), lambda: NOW), context.Queue()
+    notary, times = (
+        Notary(record, SEAL, Shelf([folder / "shelf"]), lambda: NOW),
+        context.Queue(),
+    )
     workers = [context.Process(target=write, args=(url, n, times)) for n in range(2)]
     for worker in workers:
         worker.start()
@@ -132,12 +175,18 @@ def appends(folder: Path) -> tuple[list[float], list[str], list[float]]:
         time.sleep(0.5)
         notary.step()
         now = time.perf_counter()
-        lags.append(now - last)  # an entry that just missed a step waits until the end of the next
+        lags.append(
+            now - last
+        )  # an entry that just missed a step waits until the end of the next
         last = now
     found = [times.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return [one for times_, _ in found for one in times_], [one for _, wrong in found for one in wrong], lags
+    return (
+        [one for times_, _ in found for one in times_],
+        [one for _, wrong in found for one in wrong],
+        lags,
+    )
 
 
 def main() -> None:
@@ -152,12 +201,20 @@ def main() -> None:
         proof = {"path": [os.urandom(32).hex() for _ in range(path_bytes // 32)]}
         found, wrong, lags = appends(Path(name))
     found.sort()
-    p99, slowest, lag = found[int(len(found) * 0.99)], found[-1], sorted(lags)[int(len(lags) * 0.99)]
-    print(f"proof out of {len(leaves):,}: {ours:.2f} ms ({whole / ours:,.0f} times as fast as from the leaves), "
-          f"{path_bytes} bytes of hashes, {len(json.dumps(proof))} as JSON")  # fmt: skip
-    print(f"{len(found):,} entries of 16 kB in {SECONDS:.0f} s by 2 processes with {WRITERS} clients each: "
-          f"median {statistics.median(found):.1f} ms, p99 {p99:.1f}, slowest {slowest:.1f}; {len(wrong)} errors; "
-          f"checkpoint lag p99 {lag:.2f} s")  # fmt: skip
+    p99, slowest, lag = (
+        found[int(len(found) * 0.99)],
+        found[-1],
+        sorted(lags)[int(len(lags) * 0.99)],
+    )
+    print(
+        f"proof out of {len(leaves):,}: {ours:.2f} ms ({whole / ours:,.0f} times as fast as from the leaves), "
+        f"{path_bytes} bytes of hashes, {len(json.dumps(proof))} as JSON"
+    )
+    print(
+        f"{len(found):,} entries of 16 kB in {SECONDS:.0f} s by 2 processes with {WRITERS} clients each: "
+        f"median {statistics.median(found):.1f} ms, p99 {p99:.1f}, slowest {slowest:.1f}; {len(wrong)} errors; "
+        f"checkpoint lag p99 {lag:.2f} s"
+    )
     report(
         [
             bar("ms of a proof", ours, 5, ours <= 5),

@@ -53,10 +53,18 @@ def fitted(trees: int, leaves: int) -> tuple[lgb.Booster, Floats]:
     rows = np.exp(0.5 * (common + draw.normal(size=(ROWS, FEATURES))))
     rows[:, ::5], rows[:, 1::8] = np.floor(rows[:, ::5]), rows[:, 1::8] > 1
     rows[draw.random(rows.shape) < 0.05] = np.nan
-    weights = np.sort(draw.exponential(size=FEATURES))[::-1] * draw.choice([-1, 1], FEATURES)
+    weights = np.sort(draw.exponential(size=FEATURES))[::-1] * draw.choice(
+        [-1, 1], FEATURES
+    )
     margin = np.log1p(np.nan_to_num(rows)) @ weights * 0.4
     label = draw.random(ROWS) < 1 / (1 + np.exp(-(margin - margin.mean() - 2)))
-    choices = {"objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "verbose": -1, "num_threads": 2}
+    choices = {
+        "objective": "binary",
+        "num_leaves": leaves,
+        "learning_rate": 0.05,
+        "verbose": -1,
+        "num_threads": 2,
+    }
     return lgb.train(choices, lgb.Dataset(rows, label), trees), rows
 
 
@@ -68,7 +76,9 @@ def seconds(work: Callable[[], Any], times: int) -> float:
     return (time.thread_time() - start) / times
 
 
-def compare(booster: lgb.Booster, rows: Floats) -> tuple[TreeShap, dict[str, dict[str, float]]]:
+def compare(
+    booster: lgb.Booster, rows: Floats
+) -> tuple[TreeShap, dict[str, dict[str, float]]]:
     """Microseconds per row of each engine and size, medians of interleaved rounds."""
     ours, theirs = TreeShap(booster), shap.TreeExplainer(booster)
     singles = [rows[n : n + 1].copy() for n in range(1000)]
@@ -85,20 +95,30 @@ def compare(booster: lgb.Booster, rows: Floats) -> tuple[TreeShap, dict[str, dic
     def lightgbm(part: Floats) -> Any:
         return booster.predict(part, pred_contrib=True, num_threads=1)
 
-    engines: dict[str, Callable[[Floats], Any]] = {"ours": ours.shap_values, "LightGBM": lightgbm}
+    engines: dict[str, Callable[[Floats], Any]] = {
+        "ours": ours.shap_values,
+        "LightGBM": lightgbm,
+    }
     engines["shap"] = theirs.shap_values
-    taken: dict[str, dict[str, list[float]]] = {size: {name: [] for name in engines} for size in BARS}
+    taken: dict[str, dict[str, list[float]]] = {
+        size: {name: [] for name in engines} for size in BARS
+    }
     ours.shap_values(rows[:10])
     for _ in range(ROUNDS):
         for name, explain in engines.items():
             n = 1000 if name == "ours" else 60
             taken["one row"][name].append(seconds(one_by_one(explain, n), 1) / n)
             part = rows[: 1000 if name == "ours" else 150]
-            taken["1,000 rows"][name].append(seconds(partial(explain, part), 1) / len(part))
+            taken["1,000 rows"][name].append(
+                seconds(partial(explain, part), 1) / len(part)
+            )
             part = rows[: 10_000 if name == "ours" else 150]
-            taken["10,000 rows"][name].append(seconds(partial(explain, part), 1) / len(part))
+            taken["10,000 rows"][name].append(
+                seconds(partial(explain, part), 1) / len(part)
+            )
     return ours, {
-        size: {name: 1e6 * statistics.median(times) for name, times in found.items()} for size, found in taken.items()
+        size: {name: 1e6 * statistics.median(times) for name, times in found.items()}
+        for size, found in taken.items()
     }
 
 
@@ -107,15 +127,25 @@ def start(text: str) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.txt"
         path.write_text(text)
-        kept = {"NUMBA_CACHE_DIR": folder, "PYTHONPYCACHEPREFIX": folder, "PYTHONPATH": str(ROOT)}
+        kept = {
+            "NUMBA_CACHE_DIR": folder,
+            "PYTHONPYCACHEPREFIX": folder,
+            "PYTHONPATH": str(ROOT),
+        }
         environment = {**os.environ, **kept}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         runs = []
         for _ in range(4):
             command = [sys.executable, "-c", START, str(path)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            )
             runs.append([float(word) for word in done.stdout.split()])
-        return runs[0][0], statistics.median(run[0] for run in runs[1:]), statistics.median(run[1] for run in runs[1:])
+        return (
+            runs[0][0],
+            statistics.median(run[0] for run in runs[1:]),
+            statistics.median(run[1] for run in runs[1:]),
+        )
 
 
 def main() -> None:
@@ -127,19 +157,47 @@ def main() -> None:
         booster, rows = fitted(trees, leaves)
         ours, taken = compare(booster, rows)
         wanted = np.asarray(booster.predict(rows[:2000], pred_contrib=True))
-        error = np.abs(ours.shap_values(rows[:2000]) - wanted[:, :-1]).max() / np.abs(wanted).sum(axis=1).max()
-        print(f"{trees} trees x {leaves} leaves x {FEATURES} features: {ours.n_tables} tables, {ours.n_pairs} pairs,")
-        print(f"  {ours.n_walked} edges walked, {ours.table_bytes / 1e6:.1f} MB; largest relative error {error:.1e}")
+        error = (
+            np.abs(ours.shap_values(rows[:2000]) - wanted[:, :-1]).max()
+            / np.abs(wanted).sum(axis=1).max()
+        )
+        print(
+            f"{trees} trees x {leaves} leaves x {FEATURES} features: {ours.n_tables} tables, {ours.n_pairs} pairs,"
+        )
+        print(
+            f"  {ours.n_walked} edges walked, {ours.table_bytes / 1e6:.1f} MB; largest relative error {error:.1e}"
+        )
         for size, found in taken.items():
-            ratios = ", ".join(f"{found[name] / found['ours']:.1f} x {name}" for name in ("LightGBM", "shap"))
+            ratios = ", ".join(
+                f"{found[name] / found['ours']:.1f} x {name}"
+                for name in ("LightGBM", "shap")
+            )
             print(f"  {size}: {found['ours']:.1f} us a row; {ratios}")
             ratio = found["LightGBM"] / found["ours"]
-            bars.append(bar(f"{trees}x{leaves} {size} over pred_contrib", ratio, BARS[size], ratio >= BARS[size]))
-        bars.append(bar(f"{trees}x{leaves} relative error", error, 1e-12, error <= 1e-12))
+            bars.append(
+                bar(
+                    f"{trees}x{leaves} {size} over pred_contrib",
+                    ratio,
+                    BARS[size],
+                    ratio >= BARS[size],
+                )
+            )
+        bars.append(
+            bar(f"{trees}x{leaves} relative error", error, 1e-12, error <= 1e-12)
+        )
         cold, warm, build = start(booster.model_to_string())
-        print(f"  start: {cold:.1f} s with everything to compile, {warm:.2f} s compiled before (build {build:.2f} s)")
+        print(
+            f"  start: {cold:.1f} s with everything to compile, {warm:.2f} s compiled before (build {build:.2f} s)"
+        )
         bars.append(bar(f"{trees}x{leaves} warm start s", warm, 1.5, warm <= 1.5))
-        bars.append(bar(f"{trees}x{leaves} table MB", ours.table_bytes / 1e6, 64, ours.table_bytes <= 64e6))
+        bars.append(
+            bar(
+                f"{trees}x{leaves} table MB",
+                ours.table_bytes / 1e6,
+                64,
+                ours.table_bytes <= 64e6,
+            )
+        )
     report(bars, options.json)
 
 

@@ -26,11 +26,14 @@ def oracle(ledger: Ledger, as_of: date) -> pd.DataFrame:
         connection.register("frame", frame)
         days = [c for c in frame if str(frame[c].dtype).startswith("datetime")]
         casts = ", ".join(f"cast({c} as date) as {c}" for c in days)
-        connection.execute(f"create table {table} as select * {f'replace ({casts})' if days else ''} from frame")
+        connection.execute(
+            f"create table {table} as select * {f'replace ({casts})' if days else ''} from frame"
+        )
         connection.unregister("frame")
     given = {"as_of": as_of, "reporting": ledger.currency}
     windows, standing = (
-        connection.execute((HERE / f"{name}.sql").read_text(), given).df() for name in ("windows", "standing")
+        connection.execute((HERE / f"{name}.sql").read_text(), given).df()
+        for name in ("windows", "standing")
     )
     wide = windows.pivot(index="customer_id", columns="n")
     wide.columns = [f"{name}_{n}d" for name, n in wide.columns]
@@ -40,12 +43,18 @@ def oracle(ledger: Ledger, as_of: date) -> pd.DataFrame:
     return wide.join(standing.set_index("customer_id"))[list(NAMES)].astype(float)
 
 
-@pytest.mark.parametrize("as_of", [date(2022, 2, 15), date(2023, 1, 31), date(2024, 12, 31)])
-def test_every_feature_equals_its_sql_definition(simulation: Simulation, as_of: date) -> None:
+@pytest.mark.parametrize(
+    "as_of", [date(2022, 2, 15), date(2023, 1, 31), date(2024, 12, 31)]
+)
+def test_every_feature_equals_its_sql_definition(
+    simulation: Simulation, as_of: date
+) -> None:
     ours = build_features(known_on(simulation.ledger, as_of))
     theirs = oracle(simulation.ledger, as_of).reindex(ours.index)
     for name in NAMES:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            ours[name], theirs[name], rtol=1e-9, atol=1e-6, err_msg=name
+        )
 
 
 def test_every_feature_takes_many_values(simulation: Simulation) -> None:

@@ -17,27 +17,74 @@ from training import subtrees, treeshap_kernel
 from training.treeshap import TreeShap
 
 Floats = NDArray[np.float64]
-ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, 1.0000000180025095e-35, 2e-35, 1e300, 1.7e308)
-ODD_CATEGORIES = (np.nan, -1.0, -0.5, 0.9, 3.7, 31.0, 32.0, 500.0, 2147483647.0, 2147483648.0, 1e18, np.inf, -np.inf)
+ODD = (
+    np.nan,
+    np.inf,
+    -np.inf,
+    0.0,
+    -0.0,
+    1e-36,
+    -1e-36,
+    1e-35,
+    1.0000000180025095e-35,
+    2e-35,
+    1e300,
+    1.7e308,
+)
+ODD_CATEGORIES = (
+    np.nan,
+    -1.0,
+    -0.5,
+    0.9,
+    3.7,
+    31.0,
+    32.0,
+    500.0,
+    2147483647.0,
+    2147483648.0,
+    1e18,
+    np.inf,
+    -np.inf,
+)
 
 
-def dataset(seed: int, n: int = 600, features: int = 8, categorical: int = 2) -> tuple[Floats, NDArray[np.int64]]:
+def dataset(
+    seed: int, n: int = 600, features: int = 8, categorical: int = 2
+) -> tuple[Floats, NDArray[np.int64]]:
     """Rows with missing values, zeros and (in the first columns) categories, and an outcome they bear upon."""
     draw = np.random.default_rng(seed)
     rows = draw.normal(size=(n, features))
     rows[:, :categorical] = draw.integers(0, 40, (n, categorical))
     rows[draw.random(rows.shape) < 0.1] = np.nan
     rows[draw.random(rows.shape) < 0.1] = 0.0
-    signal = np.nan_to_num(rows[:, -1] * rows[:, -2]) + np.nan_to_num(rows[:, -3]) + (rows[:, 0] % 3 == 1)
+    signal = (
+        np.nan_to_num(rows[:, -1] * rows[:, -2])
+        + np.nan_to_num(rows[:, -3])
+        + (rows[:, 0] % 3 == 1)
+    )
     return rows, (signal + draw.normal(size=n) > 0.5).astype(np.int64)
 
 
-def booster(seed: int, trees: int = 6, categorical: int = 2, features: int = 8, **parameters: Any) -> lgb.Booster:
+def booster(
+    seed: int,
+    trees: int = 6,
+    categorical: int = 2,
+    features: int = 8,
+    **parameters: Any,
+) -> lgb.Booster:
     """A model of `dataset`; parameters as LightGBM names them."""
     rows, label = dataset(seed, features=features, categorical=categorical)
-    choices = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 3, "seed": seed}
+    choices = {
+        "objective": "binary",
+        "verbose": -1,
+        "num_threads": 1,
+        "min_data_in_leaf": 3,
+        "seed": seed,
+    }
     return lgb.train(
-        {**choices, **parameters}, lgb.Dataset(rows, label, categorical_feature=list(range(categorical))), trees
+        {**choices, **parameters},
+        lgb.Dataset(rows, label, categorical_feature=list(range(categorical))),
+        trees,
     )
 
 
@@ -61,7 +108,10 @@ def assert_equal(model: lgb.Booster, rows: Floats, memory_mb: float = 64) -> Tre
     size = max(np.abs(wanted).sum(axis=1).max(), 1e-300)
     assert np.abs(contributions - wanted[:, :-1]).max() <= 1e-12 * size
     assert abs(ours.expected_value - wanted[0, -1]) <= 1e-12 * size
-    assert np.abs(contributions.sum(axis=1) + ours.expected_value - margins).max() <= 1e-12 * size
+    assert (
+        np.abs(contributions.sum(axis=1) + ours.expected_value - margins).max()
+        <= 1e-12 * size
+    )
     np.testing.assert_array_equal(given_margins, margins)
     np.testing.assert_array_equal(ours.margin(rows), margins)
     return ours
@@ -90,7 +140,9 @@ def test_it_equals_lightgbm_on_any_binary_model(
 
 @pytest.mark.parametrize("leaves", [65, 300])
 def test_a_tree_of_more_than_64_leaves_is_walked(leaves: int) -> None:
-    model = booster(1, trees=3, num_leaves=leaves, min_data_in_leaf=1, min_sum_hessian_in_leaf=0)
+    model = booster(
+        1, trees=3, num_leaves=leaves, min_data_in_leaf=1, min_sum_hessian_in_leaf=0
+    )
     ours = assert_equal(model, odd_rows(1))
     assert ours.n_walked > 0
 
@@ -103,17 +155,29 @@ def test_long_paths_of_distinct_features_take_pairs_of_tables() -> None:
 
 
 def test_features_repeat_on_a_path() -> None:
-    assert_equal(booster(3, features=3, categorical=0, num_leaves=31), odd_rows(3, features=3, categorical=0))
+    assert_equal(
+        booster(3, features=3, categorical=0, num_leaves=31),
+        odd_rows(3, features=3, categorical=0),
+    )
 
 
 def test_constant_and_one_leaf_trees() -> None:
     rows, label = dataset(4)
-    constant = lgb.train({"objective": "binary", "verbose": -1, "min_data_in_leaf": 1000}, lgb.Dataset(rows, label), 3)
+    constant = lgb.train(
+        {"objective": "binary", "verbose": -1, "min_data_in_leaf": 1000},
+        lgb.Dataset(rows, label),
+        3,
+    )
     assert_equal(constant, rows[:5])
     text = booster(4, trees=3).model_to_string()
     stump = re.search(r"Tree=0\n.*?\n\n\n", constant.model_to_string(), re.S)
     assert stump
-    mixed = re.sub(r"Tree=1\n.*?\n\n\n", lambda _: stump[0].replace("Tree=0", "Tree=1"), text, flags=re.S)
+    mixed = re.sub(
+        r"Tree=1\n.*?\n\n\n",
+        lambda _: stump[0].replace("Tree=0", "Tree=1"),
+        text,
+        flags=re.S,
+    )
     mixed = re.sub(r"tree_sizes=.*\n", "", mixed)
     assert_equal(lgb.Booster(model_str=mixed), odd_rows(4))
 
@@ -130,15 +194,26 @@ def test_zero_cover_counts_as_no_share() -> None:
     """LightGBM divides 0 by 0 there and returns NaN; ours still sums to the margin."""
     text = booster(6, categorical=0, trees=1, num_leaves=4).model_to_string()
     text = re.sub(r"tree_sizes=.*\n", "", text)
-    empty = re.sub(r"leaf_count=.*", "leaf_count=0 0 0 0", re.sub(r"internal_count=.*", "internal_count=0 0 0", text))
+    empty = re.sub(
+        r"leaf_count=.*",
+        "leaf_count=0 0 0 0",
+        re.sub(r"internal_count=.*", "internal_count=0 0 0", text),
+    )
     ours, rows = TreeShap(empty), odd_rows(6, categorical=0)
     contributions, margins = ours.explain(rows)
-    np.testing.assert_allclose(contributions.sum(axis=1) + ours.expected_value, margins, atol=1e-12)
-    np.testing.assert_array_equal(margins, lgb.Booster(model_str=empty).predict(rows, raw_score=True))
+    np.testing.assert_allclose(
+        contributions.sum(axis=1) + ours.expected_value, margins, atol=1e-12
+    )
+    np.testing.assert_array_equal(
+        margins, lgb.Booster(model_str=empty).predict(rows, raw_score=True)
+    )
 
 
 def test_an_answer_does_not_depend_on_the_rows_beside_it() -> None:
-    model, rows = booster(7, trees=30, num_leaves=48, features=20), odd_rows(7, n=700, features=20)
+    model, rows = (
+        booster(7, trees=30, num_leaves=48, features=20),
+        odd_rows(7, n=700, features=20),
+    )
     ours = TreeShap(model, memory_mb=3)
     together, margins = ours.explain(rows)
     for n in (0, 1, 255, 256, 257, 699):
@@ -152,8 +227,18 @@ def test_an_answer_does_not_depend_on_the_rows_beside_it() -> None:
 
 def test_the_plain_loops_are_the_compiled_ones() -> None:
     """The kernel run by the interpreter gives the same bits: tables, pairs and walks."""
-    model, rows = booster(8, trees=2, num_leaves=30, features=18), odd_rows(8, n=5, features=18)
-    deep = booster(8, trees=1, num_leaves=70, features=18, min_data_in_leaf=1, min_sum_hessian_in_leaf=0)
+    model, rows = (
+        booster(8, trees=2, num_leaves=30, features=18),
+        odd_rows(8, n=5, features=18),
+    )
+    deep = booster(
+        8,
+        trees=1,
+        num_leaves=70,
+        features=18,
+        min_data_in_leaf=1,
+        min_sum_hessian_in_leaf=0,
+    )
     for given_model, memory_mb in ((model, 1), (model, 0.02), (deep, 1)):
         ours = TreeShap(given_model, memory_mb)
         wanted, margins = ours.explain(rows)
@@ -173,17 +258,25 @@ def test_one_leaf_by_hand() -> None:
     f({}) = 8/2/4 = 1, f({0}) = 8/4 = 2, f({1}) = 8/2 = 4, f({0, 1}) = 8: phi_0 = (1 + 4)/2, phi_1 = (3 + 6)/2.
     """
     nodes, weights = np.polynomial.legendre.leggauss(1)
-    table = subtrees.leaf_table(8.0, np.array([0.5, 0.25]), np.stack([(nodes + 1) / 2, weights / 2]))
+    table = subtrees.leaf_table(
+        8.0, np.array([0.5, 0.25]), np.stack([(nodes + 1) / 2, weights / 2])
+    )
     np.testing.assert_allclose(table[3, :, 1:].sum(axis=0), [2.5, 4.5])
 
 
 def test_models_it_cannot_take_are_refused_with_the_reason() -> None:
     rows, label = dataset(9)
-    linear = lgb.train({"objective": "binary", "verbose": -1, "linear_tree": True}, lgb.Dataset(rows, label), 2)
+    linear = lgb.train(
+        {"objective": "binary", "verbose": -1, "linear_tree": True},
+        lgb.Dataset(rows, label),
+        2,
+    )
     with pytest.raises(ModelError, match="linear models in its leaves"):
         TreeShap(linear)
     several = lgb.train(
-        {"objective": "multiclass", "num_class": 3, "verbose": -1}, lgb.Dataset(rows, label + (rows[:, 3] > 1)), 2
+        {"objective": "multiclass", "num_class": 3, "verbose": -1},
+        lgb.Dataset(rows, label + (rows[:, 3] > 1)),
+        2,
     )
     with pytest.raises(ModelError, match="several outputs"):
         TreeShap(several)

@@ -29,12 +29,26 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.openapi import OPERATIONS
 from tests.benchmarks.bars import bar, report
-from tests.reliability.running import HEADERS, KEY, environment_of, prepare, running, workers
+from tests.reliability.running import (
+    HEADERS,
+    KEY,
+    environment_of,
+    prepare,
+    running,
+    workers,
+)
 
 PORT, CASES, CANARY = 24_960, 2500, "CANARY-7f3a"
 URL = f"http://127.0.0.1:{PORT}"
-MEDIA = ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "multipart/form-data",
-         "application/octet-stream", "application/vnd.bentoml+pickle", "")  # fmt: skip
+MEDIA = (
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "multipart/form-data; boundary=x",
+    "multipart/form-data",
+    "application/octet-stream",
+    "application/vnd.bentoml+pickle",
+    "",
+)
 Bars = list[dict[str, Any]]
 
 
@@ -49,12 +63,20 @@ def send_500_mb(is_chunked: bool) -> tuple[int, float]:
     connection.putrequest("POST", "/v1/decisions")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Authorization", f"Bearer {KEY}")
-    connection.putheader(*(("Transfer-Encoding", "chunked") if is_chunked else ("Content-Length", "500000000")))
+    connection.putheader(
+        *(
+            ("Transfer-Encoding", "chunked")
+            if is_chunked
+            else ("Content-Length", "500000000")
+        )
+    )
     connection.endheaders()
     piece, started = b"x" * 1_000_000, time.monotonic()
     try:
         for _ in range(500):
-            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece)
+            connection.send(
+                b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece
+            )
     except (BrokenPipeError, ConnectionResetError):
         pass
     try:
@@ -67,17 +89,29 @@ def send_500_mb(is_chunked: bool) -> tuple[int, float]:
 
 def large_bodies(process: subprocess.Popen[bytes]) -> Bars:
     """Refused at once, at no cost."""
-    before, found = memory(process), [send_500_mb(is_chunked) for is_chunked in (False, True) for _ in range(3)]
+    before, found = (
+        memory(process),
+        [send_500_mb(is_chunked) for is_chunked in (False, True) for _ in range(3)],
+    )
     grown = memory(process) - before
     refused = sum(status in (413, 0) for status, _ in found)
     print(f"500 MB: {found}", file=sys.stderr)
     return [
         bar("500 MB bodies refused, of 6", refused, 6, refused == 6),
-        bar("  of them answered with 413", sum(status == 413 for status, _ in found), 3,
-            sum(status == 413 for status, _ in found) >= 3),
-        bar("  seconds to the slowest refusal", max(took for _, took in found), 1, max(took for _, took in found) <= 1),
+        bar(
+            "  of them answered with 413",
+            sum(status == 413 for status, _ in found),
+            3,
+            sum(status == 413 for status, _ in found) >= 3,
+        ),
+        bar(
+            "  seconds to the slowest refusal",
+            max(took for _, took in found),
+            1,
+            max(took for _, took in found) <= 1,
+        ),
         bar("  memory grown, MB", grown, 20, grown <= 20),
-    ]  # fmt: skip
+    ]
 
 
 def slow_connections() -> Bars:
@@ -102,8 +136,10 @@ def slow_connections() -> Bars:
                     continue  # it was dropped
     for one in slow:
         one.close()
-    return [bar("/livez not answered among 2,500 slow connections", failed, 0, failed == 0),
-            bar("  seconds to its slowest answer", slowest, 1, slowest <= 1)]  # fmt: skip
+    return [
+        bar("/livez not answered among 2,500 slow connections", failed, 0, failed == 0),
+        bar("  seconds to its slowest answer", slowest, 1, slowest <= 1),
+    ]
 
 
 def unknown_paths(client: httpx.Client) -> Bars:
@@ -111,7 +147,11 @@ def unknown_paths(client: httpx.Client) -> Bars:
 
     def series() -> set[str]:
         lines = client.get("/v1/metrics").text.splitlines()
-        return {line.rsplit(" ", 1)[0] for line in lines if line.startswith("obligor_requests_total")}
+        return {
+            line.rsplit(" ", 1)[0]
+            for line in lines
+            if line.startswith("obligor_requests_total")
+        }
 
     before = series()
     for n in range(10_000):
@@ -122,10 +162,32 @@ def unknown_paths(client: httpx.Client) -> Bars:
 
 def forged_lines(client: httpx.Client, log: Path) -> Bars:
     """Line feeds in paths, queries and headers."""
-    for text in ("%0aINFO FORGED", "%0d%0aINFO FORGED", "%e2%80%a8FORGED", "%1b[2JFORGED"):
-        for path in (f"/v1/decisions/{text}", f"/{text}", f"/v1/cases?x={text}", f"/v1/customers/{text}/decisions"):
-            client.get(path, headers={"User-Agent": "FORGED", "X-Request-Id": "FORGED", "Idempotency-Key": "FORGED"})
-    for head in (b"X: a\r\n FORGED", b"X: a\rFORGED", b"X: a\nFORGED: b", b"FORGED\x00: x"):
+    for text in (
+        "%0aINFO FORGED",
+        "%0d%0aINFO FORGED",
+        "%e2%80%a8FORGED",
+        "%1b[2JFORGED",
+    ):
+        for path in (
+            f"/v1/decisions/{text}",
+            f"/{text}",
+            f"/v1/cases?x={text}",
+            f"/v1/customers/{text}/decisions",
+        ):
+            client.get(
+                path,
+                headers={
+                    "User-Agent": "FORGED",
+                    "X-Request-Id": "FORGED",
+                    "Idempotency-Key": "FORGED",
+                },
+            )
+    for head in (
+        b"X: a\r\n FORGED",
+        b"X: a\rFORGED",
+        b"X: a\nFORGED: b",
+        b"FORGED\x00: x",
+    ):
         with socket.create_connection(("127.0.0.1", PORT), timeout=20) as raw:
             raw.sendall(b"GET /v1/cases HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
             raw.recv(1000)
@@ -135,9 +197,20 @@ def forged_lines(client: httpx.Client, log: Path) -> Bars:
 
 def wrong_media(client: httpx.Client) -> Bars:
     """Only JSON is taken, on every route."""
-    asked = [(path, media) for path, method, _, body, *_ in OPERATIONS if method == "post" and body for media in MEDIA]
-    status = [client.post(f"/v1{path.replace('{case_id}', 'x').replace('{decision_id}', 'x')}", content=b"{}",
-                          headers={"Content-Type": media}).status_code for path, media in asked]  # fmt: skip
+    asked = [
+        (path, media)
+        for path, method, _, body, *_ in OPERATIONS
+        if method == "post" and body
+        for media in MEDIA
+    ]
+    status = [
+        client.post(
+            f"/v1{path.replace('{case_id}', 'x').replace('{decision_id}', 'x')}",
+            content=b"{}",
+            headers={"Content-Type": media},
+        ).status_code
+        for path, media in asked
+    ]
     wrong = sum(one != 415 for one in status)
     return [bar(f"wrong media types of {len(asked)} not refused", wrong, 0, wrong == 0)]
 
@@ -149,14 +222,22 @@ def generated(client: httpx.Client) -> Bars:
     calls, failures = 0, list[str]()
     for operation in operations:
 
-        @settings(max_examples=CASES // len(operations) + 1, deadline=None, database=None,
-                  suppress_health_check=list(HealthCheck))  # fmt: skip
+        @settings(
+            max_examples=CASES // len(operations) + 1,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=operation.as_strategy())
         def send(case: schemathesis.Case) -> None:
             nonlocal calls
             calls += 1
             # A document cannot say that a due date follows its issue: 422 is a right answer to JSON of the right shape.
-            case.call_and_validate(base_url=URL, headers=HEADERS, excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(
+                base_url=URL,
+                headers=HEADERS,
+                excluded_checks=[positive_data_acceptance],
+            )
 
         try:
             while calls < CASES * (operations.index(operation) + 1) // len(operations):
@@ -167,34 +248,61 @@ def generated(client: httpx.Client) -> Bars:
         except Exception as error:
             failures.append(f"{operation.label}: {type(error).__name__}: {error}"[:500])
     print(*failures, sep="\n", file=sys.stderr)
-    return [bar("generated requests", calls, CASES, calls >= CASES),
-            bar("  operations that failed a check", len(failures), 0, not failures)]  # fmt: skip
+    return [
+        bar("generated requests", calls, CASES, calls >= CASES),
+        bar("  operations that failed a check", len(failures), 0, not failures),
+    ]
 
 
 def canary(client: httpx.Client, log: Path) -> Bars:
     """A word in every field a person may be named in."""
-    note = {"customer_id": CANARY, "by": CANARY, "channel": "mail", "outcome": "reached", "note": CANARY}
+    note = {
+        "customer_id": CANARY,
+        "by": CANARY,
+        "channel": "mail",
+        "outcome": "reached",
+        "note": CANARY,
+    }
     bodies: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("/decisions", {"customer_id": CANARY}), ("/decisions", {"customer_id": "C0000001", "requested_by": CANARY}),
-        ("/decisions", {"customer_id": "C0000001", CANARY: CANARY}), ("/contacts", note),
-        ("/contacts", note | {"customer_id": "C0000001"}), ("/scores", {"features": {CANARY: 1}}),
-        ("/cases/x/resolve", {"by": CANARY, "role": CANARY, "outcome": "approve", "because": CANARY}),
+        ("/decisions", {"customer_id": CANARY}),
+        ("/decisions", {"customer_id": "C0000001", "requested_by": CANARY}),
+        ("/decisions", {"customer_id": "C0000001", CANARY: CANARY}),
+        ("/contacts", note),
+        ("/contacts", note | {"customer_id": "C0000001"}),
+        ("/scores", {"features": {CANARY: 1}}),
+        (
+            "/cases/x/resolve",
+            {"by": CANARY, "role": CANARY, "outcome": "approve", "because": CANARY},
+        ),
         ("/decisions/batch", {"decisions": [{"customer_id": CANARY}]}),
-        ("/orders/check", {"customer_id": CANARY, "order": {"amount": CANARY, "currency": "EUR"}}),
+        (
+            "/orders/check",
+            {"customer_id": CANARY, "order": {"amount": CANARY, "currency": "EUR"}},
+        ),
         ("/policy/simulations", {"from": CANARY, "to": CANARY, "customer_id": CANARY}),
-    )  # fmt: skip
+    )
     for path, body in bodies:
         client.post(f"/v1{path}", json=body, headers={"Idempotency-Key": CANARY})
     for path in ("/decisions/", "/customers/", "/cases/"):
-        client.get(f"/v1{path}{CANARY}?{CANARY}={CANARY}", headers={"Authorization": f"Bearer {CANARY}"})
-        client.get(f"/v1{path}{CANARY}/decisions", headers={"Cookie": CANARY, "User-Agent": CANARY})
+        client.get(
+            f"/v1{path}{CANARY}?{CANARY}={CANARY}",
+            headers={"Authorization": f"Bearer {CANARY}"},
+        )
+        client.get(
+            f"/v1{path}{CANARY}/decisions",
+            headers={"Cookie": CANARY, "User-Agent": CANARY},
+        )
     found = log.read_text().count(CANARY)
     return [bar("canaries in the log", found, 0, found == 0)]
 
 
-def steps(process: subprocess.Popen[bytes], client: httpx.Client, log: Path) -> Iterator[Bars]:
+def steps(
+    process: subprocess.Popen[bytes], client: httpx.Client, log: Path
+) -> Iterator[Bars]:
     """One after the other, on one process."""
-    client.post("/v1/decisions", json={"customer_id": "C0000001"}).raise_for_status()  # everything is loaded now
+    client.post(
+        "/v1/decisions", json={"customer_id": "C0000001"}
+    ).raise_for_status()  # everything is loaded now
     yield large_bodies(process)
     yield slow_connections()
     yield unknown_paths(client)
@@ -206,7 +314,9 @@ def steps(process: subprocess.Popen[bytes], client: httpx.Client, log: Path) -> 
 
 def main() -> None:
     """Start the service and be hostile to it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hostile") as name:
@@ -223,7 +333,9 @@ def main() -> None:
                 print(*found, sep="\n", file=sys.stderr)
             died = len(before - {one.pid for one in workers(process)})
         bars.append(bar("workers that died", died, 0, died == 0))
-        bugs = log.read_text().count("ERROR obligor bug") + log.read_text().count("Traceback")
+        bugs = log.read_text().count("ERROR obligor bug") + log.read_text().count(
+            "Traceback"
+        )
         bars.append(bar("bugs and tracebacks in the log", bugs, 0, bugs == 0))
     report(bars, options.json)
 

@@ -35,26 +35,43 @@ from serving.notary import Notary
 from serving.seal import Shelf
 from serving.settings import Settings
 from tests.benchmarks.bars import bar, report
-from tests.reliability.running import CUSTOMERS, HEADERS, environment_of, prepare, running, workers
+from tests.reliability.running import (
+    CUSTOMERS,
+    HEADERS,
+    environment_of,
+    prepare,
+    running,
+    workers,
+)
 
 PORT, CLIENTS, BATCH = 24_900, 16, 8
 Acked = dict[str, tuple[str, str]]  # idempotency key -> text, receipt
 
 
-async def ask(client: httpx.AsyncClient, name: str, acked: Acked, stop: asyncio.Event) -> None:
+async def ask(
+    client: httpx.AsyncClient, name: str, acked: Acked, stop: asyncio.Event
+) -> None:
     """Ask one question after the other, one or a batch at a time, each until it is answered."""
     n = 0
     while not stop.is_set():
         key = f"{name}-{n}"
-        asked = [{"customer_id": f"C{(n * BATCH + place) % CUSTOMERS:07d}"} for place in range(BATCH)]
+        asked = [
+            {"customer_id": f"C{(n * BATCH + place) % CUSTOMERS:07d}"}
+            for place in range(BATCH)
+        ]
         while not stop.is_set():
             try:
                 headers = {"Idempotency-Key": key, **HEADERS}
-                response = await client.post("/v1/decisions/batch", json={"decisions": asked}, headers=headers)
+                response = await client.post(
+                    "/v1/decisions/batch", json={"decisions": asked}, headers=headers
+                )
                 if response.status_code == 200:
                     for place, one in enumerate(json.loads(response.text)["decisions"]):
                         if one["status"] == 200:
-                            acked[f"{key}/{place}"] = one["decision"]["decision_id"], one["receipt"]
+                            acked[f"{key}/{place}"] = (
+                                one["decision"]["decision_id"],
+                                one["receipt"],
+                            )
                     break
                 await asyncio.sleep(0.1)
             except httpx.TransportError:
@@ -62,12 +79,19 @@ async def ask(client: httpx.AsyncClient, name: str, acked: Acked, stop: asyncio.
         n += 1
 
 
-async def storm(kills: list[Callable[[], None]], wanted: int) -> tuple[Acked, list[float]]:
+async def storm(
+    kills: list[Callable[[], None]], wanted: int
+) -> tuple[Acked, list[float]]:
     """Load and kills, until enough is acknowledged; returns that, and how long each return took."""
     acked, stop, random, back = Acked(), asyncio.Event(), Random(0), list[float]()
     limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=20, limits=limits) as client:
-        clients = [asyncio.create_task(ask(client, f"c{n}", acked, stop)) for n in range(CLIENTS)]
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{PORT}", timeout=20, limits=limits
+    ) as client:
+        clients = [
+            asyncio.create_task(ask(client, f"c{n}", acked, stop))
+            for n in range(CLIENTS)
+        ]
         for number, kill in enumerate(kills, start=1):
             while len(acked) < wanted * number // len(kills):
                 await asyncio.sleep(0.05)
@@ -77,7 +101,10 @@ async def storm(kills: list[Callable[[], None]], wanted: int) -> tuple[Acked, li
             while len(acked) == before:
                 await asyncio.sleep(0.05)
             back.append(time.monotonic() - killed)
-            print(f"kill {number}: back after {back[-1]:.1f} s, {len(acked):,} acknowledged", file=sys.stderr)
+            print(
+                f"kill {number}: back after {back[-1]:.1f} s, {len(acked):,} acknowledged",
+                file=sys.stderr,
+            )
         while len(acked) < wanted:
             await asyncio.sleep(0.05)
         stop.set()
@@ -100,13 +127,21 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     command = shlex.split((folder / "postmaster.opts").read_text())
 
     def kill() -> None:
-        parent = psutil.Process(int((folder / "postmaster.pid").read_text().splitlines()[0]))
+        parent = psutil.Process(
+            int((folder / "postmaster.pid").read_text().splitlines()[0])
+        )
         family = [parent, *parent.children(recursive=True)]
         for one in family:
             one.kill()
         psutil.wait_procs(family, timeout=10)
         with (folder / "again.log").open("ab") as log:
-            subprocess.Popen(command, user=server.system_user, stdout=log, stderr=log, start_new_session=True)
+            subprocess.Popen(
+                command,
+                user=server.system_user,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     try:
         yield url, kill
@@ -116,13 +151,18 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 def main() -> None:
     """Kill, then compare the record with what was acknowledged."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--acked", type=int, default=25_000)
     parser.add_argument("--postgres", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kill") as name, tempfile.TemporaryDirectory(prefix="pg") as database:
+    with (
+        tempfile.TemporaryDirectory(prefix="kill") as name,
+        tempfile.TemporaryDirectory(prefix="pg") as database,
+    ):
         store = Path(name)
         prepare(store)
         if options.postgres:
@@ -132,11 +172,18 @@ def main() -> None:
             run(store, options, None)
 
 
-def run(store: Path, options: argparse.Namespace, kill_database: Callable[[], None] | None, **more: str) -> None:
+def run(
+    store: Path,
+    options: argparse.Namespace,
+    kill_database: Callable[[], None] | None,
+    **more: str,
+) -> None:
     """One storm, and its bars."""
     environment, random = environment_of(store, OBLIGOR_WORKERS="2", **more), Random(0)
     with running(environment, PORT, store / "log") as process:
-        kills: list[Callable[[], None]] = [lambda: kill_a_worker(process, random)] * options.kills
+        kills: list[Callable[[], None]] = [
+            lambda: kill_a_worker(process, random)
+        ] * options.kills
         if kill_database:
             kills[::2] = [kill_database] * len(kills[::2])
         acked, back = asyncio.run(storm(kills, options.acked))
@@ -150,20 +197,37 @@ def run(store: Path, options: argparse.Namespace, kill_database: Callable[[], No
     lost = sum("no such entry" in one.what for one in findings)
     given = [entry_id for entry_id, _ in acked.values()]
     doubled = (
-        len(given) - len(set(given)) + sum(receipt.split(";")[1] != entry_id for entry_id, receipt in acked.values())
+        len(given)
+        - len(set(given))
+        + sum(receipt.split(";")[1] != entry_id for entry_id, receipt in acked.values())
     )
     late = len(record.ids(["decision"])) - len(given)
     record.close()
     where = "PostgreSQL" if kill_database else "SQLite"
-    print(f"{where}: {options.kills} kills, {len(acked):,} acknowledged, {lost} lost, {doubled} doubled, {late} kept "
-          f"with the answer on its way, {len(findings)} findings; back after {max(back):.1f} s at most")  # fmt: skip
-    report([
-        bar(f"{where}: acknowledged and lost", lost, 0, lost == 0),
-        bar(f"{where}: doubled", doubled, 0, doubled == 0),
-        bar(f"{where}: findings of verify", len(findings), 0, not findings),
-        bar(f"{where}: kept, and not acknowledged", late, CLIENTS * BATCH, 0 <= late <= CLIENTS * BATCH),
-        bar(f"{where}: acknowledged", len(acked), options.acked, len(acked) >= options.acked),
-    ], options.json)  # fmt: skip
+    print(
+        f"{where}: {options.kills} kills, {len(acked):,} acknowledged, {lost} lost, {doubled} doubled, {late} kept "
+        f"with the answer on its way, {len(findings)} findings; back after {max(back):.1f} s at most"
+    )
+    report(
+        [
+            bar(f"{where}: acknowledged and lost", lost, 0, lost == 0),
+            bar(f"{where}: doubled", doubled, 0, doubled == 0),
+            bar(f"{where}: findings of verify", len(findings), 0, not findings),
+            bar(
+                f"{where}: kept, and not acknowledged",
+                late,
+                CLIENTS * BATCH,
+                0 <= late <= CLIENTS * BATCH,
+            ),
+            bar(
+                f"{where}: acknowledged",
+                len(acked),
+                options.acked,
+                len(acked) >= options.acked,
+            ),
+        ],
+        options.json,
+    )
 
 
 if __name__ == "__main__":

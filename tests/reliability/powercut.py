@@ -41,17 +41,32 @@ class Vfs(Structure):
     """sqlite3_vfs, version 3."""
 
 
-Vfs._fields_ = [("version", c_int), ("size", c_int), ("longest", c_int), ("next", c_void_p), ("name", c_char_p),
-                ("data", c_void_p), ("open", OPEN), ("delete", DELETE),
-                *((f"rest_{n}", c_void_p) for n in range(14))]  # fmt: skip
+Vfs._fields_ = [
+    ("version", c_int),
+    ("size", c_int),
+    ("longest", c_int),
+    ("next", c_void_p),
+    ("name", c_char_p),
+    ("data", c_void_p),
+    ("open", OPEN),
+    ("delete", DELETE),
+    *((f"rest_{n}", c_void_p) for n in range(14)),
+]
 
 
 class Methods(Structure):
     """sqlite3_io_methods, version 3."""
 
 
-Methods._fields_ = [("version", c_int), ("close", c_void_p), ("read", c_void_p), ("write", WRITE),
-                    ("truncate", TRUNCATE), ("sync", SYNC), *((f"rest_{n}", c_void_p) for n in range(13))]  # fmt: skip
+Methods._fields_ = [
+    ("version", c_int),
+    ("close", c_void_p),
+    ("read", c_void_p),
+    ("write", WRITE),
+    ("truncate", TRUNCATE),
+    ("sync", SYNC),
+    *((f"rest_{n}", c_void_p) for n in range(13)),
+]
 
 
 class Disk:
@@ -59,14 +74,21 @@ class Disk:
 
     def __init__(self, library: ctypes.CDLL, shadow: Path) -> None:
         self.shadow = shadow
-        self._paths, self._unsynced = dict[int, Path](), dict[Path, list[tuple[int, bytes | None]]]()
+        self._paths, self._unsynced = (
+            dict[int, Path](),
+            dict[Path, list[tuple[int, bytes | None]]](),
+        )
         self._kept = list[object]()  # what C points to must not go
         library.sqlite3_vfs_find.restype = POINTER(Vfs)
         library.sqlite3_vfs_find.argtypes = [c_char_p]
         library.sqlite3_vfs_register.argtypes = [POINTER(Vfs), c_int]
         real = library.sqlite3_vfs_find(None)
         mine = Vfs.from_buffer_copy(real.contents)
-        mine.name, mine.open, mine.delete = b"forgetful", OPEN(self._opener(real)), DELETE(self._deleter(real))
+        mine.name, mine.open, mine.delete = (
+            b"forgetful",
+            OPEN(self._opener(real)),
+            DELETE(self._deleter(real)),
+        )
         self._kept += [mine, real]
         library.sqlite3_vfs_register(ctypes.byref(mine), 1)
 
@@ -97,7 +119,9 @@ class Disk:
         mine = Methods.from_buffer_copy(real)
 
         def write(f: int, data: int, amount: int, offset: int) -> int:
-            self._unsynced.setdefault(self._paths[f], []).append((offset, ctypes.string_at(data, amount)))
+            self._unsynced.setdefault(self._paths[f], []).append(
+                (offset, ctypes.string_at(data, amount))
+            )
             return int(real.write(f, data, amount, offset))
 
         def truncate(f: int, size: int) -> int:
@@ -109,7 +133,11 @@ class Disk:
             self._keep(self._paths[f])
             return done
 
-        mine.write, mine.truncate, mine.sync = WRITE(write), TRUNCATE(truncate), SYNC(sync)
+        mine.write, mine.truncate, mine.sync = (
+            WRITE(write),
+            TRUNCATE(truncate),
+            SYNC(sync),
+        )
         self._kept += [mine, real]
         held[0] = ctypes.pointer(mine)
 
@@ -131,13 +159,28 @@ def child(folder: Path, shadow: Path, mode: str) -> None:
 
     import sqlalchemy as sa
 
-    disk = Disk(ctypes.CDLL(_sqlite3.__file__), shadow)  # C points into it: it must live as long as we do
+    disk = Disk(
+        ctypes.CDLL(_sqlite3.__file__), shadow
+    )  # C points into it: it must live as long as we do
     record = Record(f"sqlite:///{folder}/record.db", VAULT)
     if mode == "NORMAL":
         record.close()
-        sa.event.listen(record.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"))
+        sa.event.listen(
+            record.engine,
+            "connect",
+            lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"),
+        )
     for n in range(1_000_000 if disk else 0):
-        record.append([replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n % 50}", body="x" * 500)])
+        record.append(
+            [
+                replace(
+                    ENTRY,
+                    decision_id=f"d-{n}",
+                    customer_id=f"C{n % 50}",
+                    body="x" * 500,
+                )
+            ]
+        )
         print(n, flush=True)
 
 
@@ -170,7 +213,9 @@ def lost(mode: str, random: Random) -> tuple[int, int]:
 
 def main() -> None:
     """Cut the power so many times with either setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=3)
     options = parser.parse_args()
@@ -182,7 +227,9 @@ def main() -> None:
         acked, gone = (sum(column) for column in zip(*found, strict=True))
         print(f"{mode}: {ROUNDS} power cuts, {acked:,} acknowledged, {gone:,} lost")
         holds = gone == 0 if mode == "FULL" else gone > 0
-        bars.append(bar(f"lost on {mode} of {acked:,}", gone, 0 if mode == "FULL" else 1, holds))
+        bars.append(
+            bar(f"lost on {mode} of {acked:,}", gone, 0 if mode == "FULL" else 1, holds)
+        )
     report(bars, options.json)
 
 

@@ -27,13 +27,25 @@ from tests.service.test_audit import ATTACKS, filled, findings, tamper
 
 SIGNED, BEHIND, PLACES, PROOFS = 400, 40, 100, 10_000
 # With the hashes redone an entry put in behind the last checkpoint is an entry like any other.
-TRIED = [("edit", False), ("edit", True), ("delete", False), ("delete", True), ("swap", False), ("swap", True),
-         ("insert", False), ("truncate", False), ("truncate", True)]  # fmt: skip
+TRIED = [
+    ("edit", False),
+    ("edit", True),
+    ("delete", False),
+    ("delete", True),
+    ("swap", False),
+    ("swap", True),
+    ("insert", False),
+    ("truncate", False),
+    ("truncate", True),
+]
 
 
 def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
     """How many of the places were found."""
-    record, shelf = Record(f"sqlite:///{folder}/record.db", VAULT), Shelf([folder / "shelf"])
+    record, shelf = (
+        Record(f"sqlite:///{folder}/record.db", VAULT),
+        Shelf([folder / "shelf"]),
+    )
     _, receipts = filled(record, shelf, SIGNED, behind=BEHIND)
     record.close()
     path, size, found = folder / "record.db", SIGNED + BEHIND, 0
@@ -65,7 +77,9 @@ def forged(folder: Path, random: Random) -> int:
             case 0:
                 leaf = leaves[(place + random.randrange(1, SIGNED)) % SIGNED]
             case 1:
-                path[at] = bytes([path[at][0] ^ 1 << random.randrange(8)]) + path[at][1:]
+                path[at] = (
+                    bytes([path[at][0] ^ 1 << random.randrange(8)]) + path[at][1:]
+                )
             case 2:
                 del path[at]
             case 3:
@@ -81,18 +95,31 @@ def forged(folder: Path, random: Random) -> int:
 
 def main() -> None:
     """Run every attack at every place."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     bars = []
     for attack, is_redone in TRIED:
         with tempfile.TemporaryDirectory() as name:
-            found = caught(attack, is_redone, Path(name), Random(f"{attack} {is_redone}"))
-        bars.append(bar(f"{attack}, hashes {'redone' if is_redone else 'left'}", found, PLACES, found == PLACES))
+            found = caught(
+                attack, is_redone, Path(name), Random(f"{attack} {is_redone}")
+            )
+        bars.append(
+            bar(
+                f"{attack}, hashes {'redone' if is_redone else 'left'}",
+                found,
+                PLACES,
+                found == PLACES,
+            )
+        )
         print(bars[-1], file=sys.stderr)
     with tempfile.TemporaryDirectory() as name:
         accepted = forged(Path(name), Random(1))
-    bars.append(bar(f"forged proofs of {PROOFS:,} that hold", accepted, 0, accepted == 0))
+    bars.append(
+        bar(f"forged proofs of {PROOFS:,} that hold", accepted, 0, accepted == 0)
+    )
     report(bars, options.json)
 
 

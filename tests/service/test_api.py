@@ -32,45 +32,77 @@ INLINE: dict[str, Any] = {
         for n in range(17)
     ],
     "payments": [
-        {"invoice_id": f"I{n}", "paid_on": str(date(2024, 2, 10) + timedelta(days=20 * n)), "amount": 1000}
+        {
+            "invoice_id": f"I{n}",
+            "paid_on": str(date(2024, 2, 10) + timedelta(days=20 * n)),
+            "amount": 1000,
+        }
         for n in range(15)
     ],
 }
 
 
-def post(client: TestClient, body: Any = None, key: str | None = None, **more: Any) -> Any:
+def post(
+    client: TestClient, body: Any = None, key: str | None = None, **more: Any
+) -> Any:
     headers = {"Idempotency-Key": key} if key else {}
     return client.post(
-        "/decisions", json={"customer_id": "C0000001", **more} if body is None else body, headers=headers
+        "/decisions",
+        json={"customer_id": "C0000001", **more} if body is None else body,
+        headers=headers,
     )
 
 
 def inline(**changes: Any) -> dict[str, Any]:
-    return {"customer_id": "NEW", "as_of": "2024-12-31", "ledger": {**INLINE, **changes}}
+    return {
+        "customer_id": "NEW",
+        "as_of": "2024-12-31",
+        "ledger": {**INLINE, **changes},
+    }
 
 
 def test_a_decision_is_complete_and_explained(client: TestClient) -> None:
-    response = post(client, request={"amount": "2500.00", "currency": "EUR", "terms_days": 30})
+    response = post(
+        client, request={"amount": "2500.00", "currency": "EUR", "terms_days": 30}
+    )
     assert response.status_code == 200, response.text
     answer = response.json()
     DecisionAnswer.model_validate(answer)
     assert (answer["customer_id"], answer["as_of"]) == ("C0000001", "2024-12-31")
     explained = answer["explanation"]
-    assert math.isclose(explained["base"] + sum(explained["contributions"].values()), explained["margin"], abs_tol=1e-9)
+    assert math.isclose(
+        explained["base"] + sum(explained["contributions"].values()),
+        explained["margin"],
+        abs_tol=1e-9,
+    )
     assert list(explained["contributions"]) == list(NAMES) == list(answer["features"])
     assert 0 < answer["pd_12m"] < 1
     assert set(answer["limit"]["caps"]) >= {"need", "economic"}
-    assert answer["limit"]["amount"] == answer["limit"]["caps"][answer["limit"]["binding_cap"]]
+    assert (
+        answer["limit"]["amount"]
+        == answer["limit"]["caps"][answer["limit"]["binding_cap"]]
+    )
     assert [rule["table"] for rule in answer["rules"]] == [
-        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "ladder", "exposure_caps", "step_up",
-        "authority", "outcome", "review",
-    ]  # fmt: skip
+        "master_scale",
+        "overlay",
+        "customer_class",
+        "hard_stops",
+        "terms",
+        "ladder",
+        "exposure_caps",
+        "step_up",
+        "authority",
+        "outcome",
+        "review",
+    ]
     assert answer["model"]["version"] == "1"
     assert len(answer["model"]["sha256"]) == len(answer["policy"]["sha256"]) == 64
     assert answer["ledger"] == {"source": "store", "observed_until": "2024-12-31"}
 
 
-def test_reasons_are_at_most_four_ordered_true_and_one_per_family(client: TestClient, simulation: Simulation) -> None:
+def test_reasons_are_at_most_four_ordered_true_and_one_per_family(
+    client: TestClient, simulation: Simulation
+) -> None:
     families = {feature.name: feature.family for feature in CATALOGUE}
     seen = 0
     for customer in simulation.ledger["customers"]["customer_id"][:40]:
@@ -104,12 +136,18 @@ def test_the_stored_answer_is_the_given_answer(client: TestClient) -> None:
 
 
 def test_a_repeated_key_returns_the_stored_answer(client: TestClient) -> None:
-    first, again, other = post(client, key="k1"), post(client, key="k1"), post(client, key="k2")
+    first, again, other = (
+        post(client, key="k1"),
+        post(client, key="k1"),
+        post(client, key="k2"),
+    )
     assert first.content == again.content
     assert other.json()["decision_id"] != first.json()["decision_id"]
     text = '{ "as_of": null, "customer_id": "C0000001" }'  # the same request, written otherwise
     reordered = client.post(
-        "/decisions", content=text, headers={"Content-Type": "application/json", "Idempotency-Key": "k1"}
+        "/decisions",
+        content=text,
+        headers={"Content-Type": "application/json", "Idempotency-Key": "k1"},
     )
     assert reordered.content == first.content
 
@@ -130,25 +168,44 @@ def test_an_inline_ledger_needs_no_stored_customer(client: TestClient) -> None:
     assert answer["features"]["open_amount"] == 2000
 
 
-def test_an_inline_ledger_gives_the_answer_of_the_stored_one(client: TestClient, simulation: Simulation) -> None:
+def test_an_inline_ledger_gives_the_answer_of_the_stored_one(
+    client: TestClient, simulation: Simulation
+) -> None:
     from tests import ascii
 
     customer = "C0000003"
     found = ascii.rows(simulation.ledger, customer)
     rows: dict[str, list[dict[str, Any]]] = {}
     for table in found:
-        drop = {"customer_id", "sector", "country"} | ({"payment_id"} if table != "payments" else set())
+        drop = {"customer_id", "sector", "country"} | (
+            {"payment_id"} if table != "payments" else set()
+        )
         rows[table] = [
-            {k: str(v) if isinstance(v, date) else v for k, v in row.items() if k not in drop} for row in found[table]
+            {
+                k: str(v) if isinstance(v, date) else v
+                for k, v in row.items()
+                if k not in drop
+            }
+            for row in found[table]
         ]
-    sent = post(client, {"customer_id": customer, "as_of": "2024-06-30", "ledger": {"currency": "EUR", **rows}}).json()
+    sent = post(
+        client,
+        {
+            "customer_id": customer,
+            "as_of": "2024-06-30",
+            "ledger": {"currency": "EUR", **rows},
+        },
+    ).json()
     stored = post(client, customer_id=customer, as_of="2024-06-30").json()
     for part in ("features", "pd_12m", "explanation", "limit", "outcome", "rules"):
         assert sent[part] == stored[part], part
 
 
 def test_the_past_is_answered_as_it_was_known(client: TestClient) -> None:
-    later, now = post(client, inline()).json(), post(client, {**inline(), "as_of": "2024-03-01"}).json()
+    later, now = (
+        post(client, inline()).json(),
+        post(client, {**inline(), "as_of": "2024-03-01"}).json(),
+    )
     assert now["features"]["invoice_count_365d"] == 3
     assert now["features"]["open_amount"] == 1000  # I1 was paid on that day
     assert later["features"] != now["features"]
@@ -163,10 +220,14 @@ def test_a_thin_file_is_referred_and_says_so(client: TestClient) -> None:
 
 def test_ten_thousand_invoices_of_one_customer(client: TestClient) -> None:
     many = [
-        {**INLINE["invoices"][0], "invoice_id": f"I{n}", "issued_on": str(date(2024, 1, 2) + timedelta(days=n % 300)),
-         "due_on": str(date(2024, 12, 1))}
+        {
+            **INLINE["invoices"][0],
+            "invoice_id": f"I{n}",
+            "issued_on": str(date(2024, 1, 2) + timedelta(days=n % 300)),
+            "due_on": str(date(2024, 12, 1)),
+        }
         for n in range(10_000)
-    ]  # fmt: skip
+    ]
     answer = post(client, inline(invoices=many, payments=[])).json()
     assert answer["features"]["invoice_count_365d"] == 10_000
     assert answer["features"]["overdue_amount"] == 10_000_000
@@ -180,10 +241,15 @@ def test_an_overdue_customer_gets_a_collection_priority(client: TestClient) -> N
 
 def test_a_request_in_another_currency_is_converted(client: TestClient) -> None:
     rate = [{"currency": "USD", "rate_on": "2024-01-01", "rate": 0.9}]
-    asked = {**inline(fx_rates=rate), "request": {"amount": "100000.00", "currency": "USD"}}
+    asked = {
+        **inline(fx_rates=rate),
+        "request": {"amount": "100000.00", "currency": "USD"},
+    }
     # need = open 2,000 + 100,000 x 0.9
     assert post(client, asked).json()["limit"]["caps"]["need"] == "92000.00"
-    missing = post(client, {**inline(), "request": {"amount": "1.00", "currency": "USD"}})
+    missing = post(
+        client, {**inline(), "request": {"amount": "1.00", "currency": "USD"}}
+    )
     assert (missing.status_code, missing.json()["where"]) == (422, "fx_rates")
 
 
@@ -201,32 +267,93 @@ def changed(table: str, row: int = 0, **fields: Any) -> dict[str, Any]:
         ({"customer_id": 5}, "customer_id", "valid string"),
         ({"customer_id": "C", "as_off": "2024-01-01"}, "as_off", "not permitted"),
         ({"customer_id": "C", "as_of": "31.12.2024"}, "as_of", "valid date"),
-        ({"customer_id": "C0000001", "as_of": "2030-01-01"}, "as_of", "lies in the future"),
-        ({"customer_id": "C0000001", "as_of": "2015-01-01"}, "as_of", "no invoice was known on 2015-01-01"),
-        ({"customer_id": "C", "request": {"amount": "-5", "currency": "EUR"}}, "request.amount", "greater than 0"),
-        ({"customer_id": "C", "request": {"amount": "NaN", "currency": "EUR"}}, "request.amount", "finite"),
-        ({"customer_id": "C", "request": {"amount": True, "currency": "EUR"}}, "request.amount", "ecimal"),
-        ({"customer_id": "C", "request": {"amount": 5, "currency": "XXZ"}}, "request.currency", "unknown currency"),
         (
-            {"customer_id": "C", "request": {"amount": 5, "currency": "EUR", "terms_days": 1.5}},
+            {"customer_id": "C0000001", "as_of": "2030-01-01"},
+            "as_of",
+            "lies in the future",
+        ),
+        (
+            {"customer_id": "C0000001", "as_of": "2015-01-01"},
+            "as_of",
+            "no invoice was known on 2015-01-01",
+        ),
+        (
+            {"customer_id": "C", "request": {"amount": "-5", "currency": "EUR"}},
+            "request.amount",
+            "greater than 0",
+        ),
+        (
+            {"customer_id": "C", "request": {"amount": "NaN", "currency": "EUR"}},
+            "request.amount",
+            "finite",
+        ),
+        (
+            {"customer_id": "C", "request": {"amount": True, "currency": "EUR"}},
+            "request.amount",
+            "ecimal",
+        ),
+        (
+            {"customer_id": "C", "request": {"amount": 5, "currency": "XXZ"}},
+            "request.currency",
+            "unknown currency",
+        ),
+        (
+            {
+                "customer_id": "C",
+                "request": {"amount": 5, "currency": "EUR", "terms_days": 1.5},
+            },
             "request.terms_days",
             "integer",
         ),
         (changed("invoices", amount=-1), "ledger.invoices[0].amount", "greater than 0"),
-        (changed("invoices", amount="0"), "ledger.invoices[0].amount", "greater than 0"),
-        (changed("invoices", currency="EURO"), "ledger.invoices[0].currency", "at most 3 characters"),
-        (changed("invoices", issued_on="2025-06-01", due_on="2025-07-01"), "ledger.invoices[0].issued_on", "future"),
-        (changed("invoices", due_on="2024-01-01"), "ledger.invoices[0].due_on", "due before it was issued"),
-        (changed("invoices", 1, invoice_id="I0"), "ledger.invoices[1].invoice_id", "'I0' again"),
+        (
+            changed("invoices", amount="0"),
+            "ledger.invoices[0].amount",
+            "greater than 0",
+        ),
+        (
+            changed("invoices", currency="EURO"),
+            "ledger.invoices[0].currency",
+            "at most 3 characters",
+        ),
+        (
+            changed("invoices", issued_on="2025-06-01", due_on="2025-07-01"),
+            "ledger.invoices[0].issued_on",
+            "future",
+        ),
+        (
+            changed("invoices", due_on="2024-01-01"),
+            "ledger.invoices[0].due_on",
+            "due before it was issued",
+        ),
+        (
+            changed("invoices", 1, invoice_id="I0"),
+            "ledger.invoices[1].invoice_id",
+            "'I0' again",
+        ),
         (changed("invoices", currency="USD"), "fx_rates", "no rate from USD to EUR"),
-        (changed("payments", invoice_id="I99"), "ledger.payments[0].invoice_id", "'I99' is unknown"),
-        (changed("payments", paid_on="2025-02-02"), "ledger.payments[0].paid_on", "lies in the future"),
+        (
+            changed("payments", invoice_id="I99"),
+            "ledger.payments[0].invoice_id",
+            "'I99' is unknown",
+        ),
+        (
+            changed("payments", paid_on="2025-02-02"),
+            "ledger.payments[0].paid_on",
+            "lies in the future",
+        ),
         (changed("payments", kind="gift"), "ledger.payments[0].kind", "payment"),
-        (changed("payments", payment_id="P") | {"as_of": "2023-01-01"}, "as_of", "no invoice was known"),
+        (
+            changed("payments", payment_id="P") | {"as_of": "2023-01-01"},
+            "as_of",
+            "no invoice was known",
+        ),
         ([], "body", "an object"),
     ],
 )
-def test_bad_input_is_422_and_names_the_field(client: TestClient, body: Any, where: str, told: str) -> None:
+def test_bad_input_is_422_and_names_the_field(
+    client: TestClient, body: Any, where: str, told: str
+) -> None:
     response = post(client, body)
     problem = response.json()
     assert response.status_code == 422, problem
@@ -250,44 +377,61 @@ def test_an_unknown_customer_is_404(client: TestClient) -> None:
 def test_an_unknown_decision_or_route_is_404(client: TestClient) -> None:
     assert client.get("/decisions/nothing").status_code == 404
     assert client.get("/nowhere").json()["status"] == 404
-    assert client.get("/customers/NOBODY/decisions").json() == {"customer_id": "NOBODY", "decisions": []}
+    assert client.get("/customers/NOBODY/decisions").json() == {
+        "customer_id": "NOBODY",
+        "decisions": [],
+    }
     assert client.put("/decisions").status_code == 405
 
 
-@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", None])
+@pytest.mark.parametrize(
+    "media", ["text/plain", "application/x-www-form-urlencoded", None]
+)
 def test_only_json_is_taken(client: TestClient, media: str | None) -> None:
     headers = {"Content-Type": media} if media else {}
     assert client.post("/decisions", content=b"{}", headers=headers).status_code == 415
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"customer_id": NaN}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b'{"customer_id": NaN}', b"[" * 100_000]
+)
 def test_broken_json_is_422(client: TestClient, content: bytes) -> None:
-    response = client.post("/decisions", content=content, headers={"Content-Type": "application/json"})
+    response = client.post(
+        "/decisions", content=content, headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 422
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201, "k\u00e9".encode()])
 def test_an_unusable_key_is_422(client: TestClient, key: str | bytes) -> None:
-    response = client.post("/decisions", json={"customer_id": "C0000001"}, headers={"Idempotency-Key": key})
+    response = client.post(
+        "/decisions", json={"customer_id": "C0000001"}, headers={"Idempotency-Key": key}
+    )
     assert response.status_code == 422
 
 
 def test_a_batch_answers_each_in_order_and_lets_one_fail(client: TestClient) -> None:
     asked = [{"customer_id": "C0000001"}, {"customer_id": "NOBODY"}, inline()]
-    body = client.post("/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}).json()
+    body = client.post(
+        "/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}
+    ).json()
     assert [item["status"] for item in body["decisions"]] == [200, 404, 200]
     assert body["decisions"][1]["problem"]["where"] == "customer_id"
     single = post(client).json()
     first = body["decisions"][0]["decision"]
     for part in ("features", "pd_12m", "explanation", "reasons", "limit", "rules"):
         assert first[part] == single[part]
-    again = client.post("/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}).json()
+    again = client.post(
+        "/decisions/batch", json={"decisions": asked}, headers={"Idempotency-Key": "b"}
+    ).json()
     assert again == body
     assert client.get(f"/decisions/{first['decision_id']}").json() == first
 
 
 def test_a_batch_takes_a_thousand_and_no_more(client: TestClient) -> None:
-    asked = [{"customer_id": f"C{n % 700:07d}", "as_of": "2024-12-31"} for n in range(1001)]
+    asked = [
+        {"customer_id": f"C{n % 700:07d}", "as_of": "2024-12-31"} for n in range(1001)
+    ]
     assert client.post("/decisions/batch", json={"decisions": asked}).status_code == 422
     assert client.post("/decisions/batch", json={"decisions": []}).status_code == 422
     body = client.post("/decisions/batch", json={"decisions": asked[:1000]}).json()
@@ -302,11 +446,15 @@ def test_requests_with_one_key_at_one_time_get_one_answer(client: TestClient) ->
     assert len(client.get("/customers/C0000001/decisions").json()["decisions"]) == 1
 
 
-def test_the_openapi_document_is_served_and_names_every_route(client: TestClient) -> None:
+def test_the_openapi_document_is_served_and_names_every_route(
+    client: TestClient,
+) -> None:
     served = client.get("/openapi.json").json()
     assert served == json.loads(json.dumps(openapi()))
     routes = {
-        f"/v1{route.path}" for route in create_app().routes if "json" not in route.path and "path:" not in route.path
+        f"/v1{route.path}"
+        for route in create_app().routes
+        if "json" not in route.path and "path:" not in route.path
     }  # type: ignore[attr-defined]
     assert routes | {"/livez", "/readyz"} == set(served["paths"])
 
@@ -320,12 +468,17 @@ def test_ready_made_features_get_the_score_of_the_decision(client: TestClient) -
         assert answer[part] == decision[part], part
     assert [reason["code"] for reason in answer["reasons"]]
     assert all(reason["code"].startswith("F") for reason in answer["reasons"])
-    assert client.get("/customers/C0000005/decisions").json()["decisions"] == [decision]  # no record of a score
+    assert client.get("/customers/C0000005/decisions").json()["decisions"] == [
+        decision
+    ]  # no record of a score
 
 
 def test_a_score_needs_every_feature_and_no_other(client: TestClient) -> None:
     features = post(client, customer_id="C0000005").json()["features"]
-    for changed in ({**features, "moon_phase": 1.0}, {k: v for k, v in features.items() if k != "dpd_days"}):
+    for changed in (
+        {**features, "moon_phase": 1.0},
+        {k: v for k, v in features.items() if k != "dpd_days"},
+    ):
         response = client.post("/scores", json={"features": changed})
         assert response.status_code == 422
         assert ("moon_phase" in response.text) == ("moon_phase" in changed)
@@ -339,14 +492,31 @@ def test_metrics_have_one_series_per_route_whatever_is_sent(client: TestClient) 
         client.get(f"/nowhere/{n}")
         client.request(f"VERB{n}", "/scores")
     text = client.get("/metrics").text
-    assert 'obligor_requests_total{method="POST",route="/decisions",status="200"} 1.0' in text
-    assert 'obligor_requests_total{method="GET",route="/decisions/{decision_id}",status="404"} 20.0' in text
+    assert (
+        'obligor_requests_total{method="POST",route="/decisions",status="200"} 1.0'
+        in text
+    )
+    assert (
+        'obligor_requests_total{method="GET",route="/decisions/{decision_id}",status="404"} 20.0'
+        in text
+    )
     assert "unknown-1" not in text
     assert "VERB" not in text
-    assert len({line for line in text.splitlines() if line.startswith("obligor_requests_total")}) < 8
+    assert (
+        len(
+            {
+                line
+                for line in text.splitlines()
+                if line.startswith("obligor_requests_total")
+            }
+        )
+        < 8
+    )
 
 
-def test_the_access_log_holds_ids_and_no_customer(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_holds_ids_and_no_customer(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, logger="obligor.access"):
         response = client.get("/customers/C0000005/decisions")
     line = caplog.records[-1].getMessage()
@@ -359,13 +529,27 @@ def test_the_access_log_holds_ids_and_no_customer(client: TestClient, caplog: py
 def test_what_is_on_file_moves_the_decision_and_is_recorded(client: TestClient) -> None:
     plain = post(client, customer_id="C0000002").json()
     file = {
-        "override": {"grade": 9, "by": "C. Manager", "because": "insolvency rumours", "expires_on": "2025-12-31"},
-        "groups": [{"name": "Acme", "limit": "5000.00", "exposure_of_others": "4999.00"}],
+        "override": {
+            "grade": 9,
+            "by": "C. Manager",
+            "because": "insolvency rumours",
+            "expires_on": "2025-12-31",
+        },
+        "groups": [
+            {"name": "Acme", "limit": "5000.00", "exposure_of_others": "4999.00"}
+        ],
     }
     filed = post(client, customer_id="C0000002", file=file).json()
     assert (filed["grade"], filed["pd_12m"]) == (9, plain["pd_12m"])
     assert filed["limit"]["caps"]["group Acme"] == "1.00"
     assert filed["authority"]["approver"] in ("system", "credit_analyst")
-    assert next(rule for rule in filed["rules"] if rule["table"] == "override")["fired"] == "V3"
-    wrong = post(client, customer_id="C0000002", file={"override": {**file["override"], "grade": 11}})
+    assert (
+        next(rule for rule in filed["rules"] if rule["table"] == "override")["fired"]
+        == "V3"
+    )
+    wrong = post(
+        client,
+        customer_id="C0000002",
+        file={"override": {**file["override"], "grade": 11}},
+    )
     assert (wrong.status_code, wrong.json()["where"]) == (422, "file.override.grade")

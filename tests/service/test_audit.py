@@ -37,8 +37,16 @@ from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 
 # The leaves and roots of certificate-transparency's reference tree for RFC 6962.
-DATA = [b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", b"\x40\x41\x42\x43", bytes(range(0x50, 0x58)),
-        bytes(range(0x60, 0x70))]  # fmt: skip
+DATA = [
+    b"",
+    b"\x00",
+    b"\x10",
+    b"\x20\x21",
+    b"\x30\x31",
+    b"\x40\x41\x42\x43",
+    bytes(range(0x50, 0x58)),
+    bytes(range(0x60, 0x70)),
+]
 ROOTS = (
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -57,7 +65,9 @@ def plain(leaves: list[bytes]) -> merkle.Subtree:
     def subtree(start: int, size: int) -> bytes:
         if size == 1:
             return leaves[start]
-        return merkle.node_hash(subtree(start, size // 2), subtree(start + size // 2, size // 2))
+        return merkle.node_hash(
+            subtree(start, size // 2), subtree(start + size // 2, size // 2)
+        )
 
     return subtree
 
@@ -68,9 +78,13 @@ def test_the_reference_tree_of_rfc_6962() -> None:
     assert merkle.root(0, plain([])) == sha256(b"").digest()
     path = merkle.inclusion_proof(5, 8, plain(leaves))
     assert [hash_.hex()[:8] for hash_ in path] == ["bc1a0643", "ca854ea1", "d37ee418"]
-    assert [hash_.hex()[:8] for hash_ in merkle.consistency_proof(6, 8, plain(leaves))] == [
-        "0ebc5d34", "ca854ea1", "d37ee418",
-    ]  # fmt: skip
+    assert [
+        hash_.hex()[:8] for hash_ in merkle.consistency_proof(6, 8, plain(leaves))
+    ] == [
+        "0ebc5d34",
+        "ca854ea1",
+        "d37ee418",
+    ]
 
 
 @given(st.integers(1, 300), st.data())
@@ -78,7 +92,10 @@ def test_every_proof_holds_and_no_other(size: int, data: st.DataObject) -> None:
     leaves = [merkle.leaf_hash(n.to_bytes(2, "big")) for n in range(size)]
     place, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
     whole, start = merkle.root(size, plain(leaves)), merkle.root(old, plain(leaves))
-    path, grown = merkle.inclusion_proof(place, size, plain(leaves)), merkle.consistency_proof(old, size, plain(leaves))
+    path, grown = (
+        merkle.inclusion_proof(place, size, plain(leaves)),
+        merkle.consistency_proof(old, size, plain(leaves)),
+    )
     assert merkle.root_of_path(leaves[place], place, size, path) == whole
     assert merkle.is_grown(old, size, start, whole, grown)
     forged = [*path]
@@ -87,7 +104,9 @@ def test_every_proof_holds_and_no_other(size: int, data: st.DataObject) -> None:
         forged[at] = bytes([forged[at][0] ^ 1]) + forged[at][1:]
         assert merkle.root_of_path(leaves[place], place, size, forged) != whole
         assert merkle.root_of_path(leaves[place], place, size, path[:-1]) != whole
-        assert merkle.root_of_path(leaves[place], place, size, [*path, path[0]]) != whole
+        assert (
+            merkle.root_of_path(leaves[place], place, size, [*path, path[0]]) != whole
+        )
     assert merkle.root_of_path(merkle.leaf_hash(b"other"), place, size, path) != whole
     if old < size:
         assert not merkle.is_grown(old, size, whole, whole, grown)
@@ -104,12 +123,16 @@ def record(tmp_path: Path) -> Iterator[Record]:
 SEAL = Seal(bytes(32))
 
 
-def filled(record: Record, shelf: Shelf, n: int, behind: int = 0) -> tuple[Notary, list[str]]:
+def filled(
+    record: Record, shelf: Shelf, n: int, behind: int = 0
+) -> tuple[Notary, list[str]]:
     """n entries with signed checkpoints on the way, and some more behind the last one; and all receipts."""
     notary, receipts = Notary(record, SEAL, shelf, lambda: NOW), list[str]()
     for place in range(n + behind):
         entry = replace(ENTRY, decision_id=f"d-{place}", customer_id=f"C{place % 7}")
-        receipts += [SEAL.receipt(entry.decision_id, hash_) for hash_ in record.append([entry])]
+        receipts += [
+            SEAL.receipt(entry.decision_id, hash_) for hash_ in record.append([entry])
+        ]
         if place < n and (place % 100 == 99 or place == n - 1):
             notary.step()
     return notary, receipts
@@ -126,17 +149,26 @@ def test_an_untouched_record_verifies_and_the_kept_hashes_are_those_of_the_leave
     shelf = Shelf([tmp_path / "a", tmp_path / "b"])
     notary, receipts = filled(record, shelf, 700, behind=3)
     assert findings(record, shelf, receipts) == []
-    assert (tmp_path / "a" / "public.pem").read_bytes() == (tmp_path / "b" / "public.pem").read_bytes() == SEAL.public
+    assert (
+        (tmp_path / "a" / "public.pem").read_bytes()
+        == (tmp_path / "b" / "public.pem").read_bytes()
+        == SEAL.public
+    )
     leaves = [hash_ for _, _, hash_, _ in notary.tree.placed(1000)]
     assert len(leaves) == 700
     for size in (1, 255, 256, 257, 511, 512, 513, 700):
         assert notary.tree.root(size) == merkle.root(size, plain(leaves))
     for old, new in ((1, 700), (256, 700), (512, 513), (300, 600)):
         path = notary.tree.consistency(old, new)
-        assert merkle.is_grown(old, new, notary.tree.root(old), notary.tree.root(new), path)
+        assert merkle.is_grown(
+            old, new, notary.tree.root(old), notary.tree.root(new), path
+        )
     for place in (0, 255, 256, 699):
         proof = notary.tree.proof(f"d-{place}")
-        assert merkle.root_of_path(leaves[place], place, proof.size, proof.path) == proof.root
+        assert (
+            merkle.root_of_path(leaves[place], place, proof.size, proof.path)
+            == proof.root
+        )
     with pytest.raises(UnknownDecisionError, match="has no place"):
         notary.tree.proof("d-702", 700)
     assert notary.tree.advance() == 703
@@ -146,25 +178,32 @@ def test_an_untouched_record_verifies_and_the_kept_hashes_are_those_of_the_leave
 ATTACKS = {
     "edit": "UPDATE entries SET outcome = 'decline', grade = 9 WHERE seq = {n}",
     "edit sealed": "UPDATE entries SET body = CAST(substr(body, 1, 20) || CASE substr(body, 21, 1) "
-                   "WHEN x'00' THEN x'01' ELSE x'00' END || substr(body, 22) AS BLOB) WHERE seq = {n}",
+    "WHEN x'00' THEN x'01' ELSE x'00' END || substr(body, 22) AS BLOB) WHERE seq = {n}",
     "delete": "DELETE FROM entries WHERE seq = {n}",
     "swap": "CREATE TEMP TABLE two AS SELECT seq, outcome, body, leaf_hash FROM entries WHERE seq IN ({n}, {m}); "
-            "UPDATE entries SET (outcome, body, leaf_hash) = (SELECT outcome, body, leaf_hash FROM two "
-            "WHERE two.seq <> entries.seq) WHERE seq IN ({n}, {m})",
+    "UPDATE entries SET (outcome, body, leaf_hash) = (SELECT outcome, body, leaf_hash FROM two "
+    "WHERE two.seq <> entries.seq) WHERE seq IN ({n}, {m})",
     "reorder": "UPDATE entries SET seq = CASE seq WHEN {n} THEN -1 WHEN {m} THEN {n} END WHERE seq IN ({n}, {m}); "
-               "UPDATE entries SET seq = {m} WHERE seq = -1",
+    "UPDATE entries SET seq = {m} WHERE seq = -1",
     "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, "
-              "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, "
-              "policy_sha256, is_filed, request, body, inputs, leaf_hash, made_by FROM entries WHERE seq = {n}",
+    "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, "
+    "policy_sha256, is_filed, request, body, inputs, leaf_hash, made_by FROM entries WHERE seq = {n}",
     "truncate": "DELETE FROM entries WHERE seq >= {n}",
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("is_redone", [False, True], ids=["hashes left", "hashes redone"])
+@pytest.mark.parametrize(
+    "is_redone", [False, True], ids=["hashes left", "hashes redone"]
+)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_tampering_is_found_wherever_it_is(attack: str, is_redone: bool, tmp_path: Path) -> None:
+def test_tampering_is_found_wherever_it_is(
+    attack: str, is_redone: bool, tmp_path: Path
+) -> None:
     random, missed = Random(attack), []
-    record, shelf = Record(f"sqlite:///{tmp_path}/record.db", VAULT), Shelf([tmp_path / "shelf"])
+    record, shelf = (
+        Record(f"sqlite:///{tmp_path}/record.db", VAULT),
+        Shelf([tmp_path / "shelf"]),
+    )
     _, receipts = filled(record, shelf, 120, behind=20)
     record.close()
     clean = (tmp_path / "record.db").read_bytes()
@@ -173,46 +212,76 @@ def test_tampering_is_found_wherever_it_is(attack: str, is_redone: bool, tmp_pat
         (tmp_path / "record.db").write_bytes(clean)
         for log in tmp_path.glob("record.db-*"):
             log.unlink()
-        tamper(tmp_path / "record.db", ATTACKS[attack].format(n=n, m=n % 139 + 1, end=140), is_redone)
+        tamper(
+            tmp_path / "record.db",
+            ATTACKS[attack].format(n=n, m=n % 139 + 1, end=140),
+            is_redone,
+        )
         touched = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
         if not findings(touched, shelf, receipts):
             missed.append(n)
         touched.close()
     # Behind the last checkpoint an order of entries, or one nobody was ever answered with, is in nobody's hands yet.
-    assert [n for n in missed if attack not in ("reorder", "insert") or (attack == "reorder" and n < 120)] == []
+    assert [
+        n
+        for n in missed
+        if attack not in ("reorder", "insert") or (attack == "reorder" and n < 120)
+    ] == []
     assert not (attack == "insert" and missed and not is_redone)
 
 
 def tamper(path: Path, sql: str, is_redone: bool) -> None:
     """Change a record behind its back, its triggers gone; redo every hash in it where that is asked for."""
     with closing(sqlite3.connect(path)) as raw:
-        for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        for (name,) in raw.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
             raw.execute(f"DROP TRIGGER {name}")
         raw.executescript(sql)
         raw.commit()
     if is_redone:
         record = Record(f"sqlite:///{path}", VAULT)
         tree = Tree(record)
-        hashes = [(merkle.leaf_hash(row.leaf()), row.entry_id) for _, row, _, _ in tree.placed(1000)]
-        hashes += [(merkle.leaf_hash(row.leaf()), row.entry_id) for row, _ in tree.unplaced()]
+        hashes = [
+            (merkle.leaf_hash(row.leaf()), row.entry_id)
+            for _, row, _, _ in tree.placed(1000)
+        ]
+        hashes += [
+            (merkle.leaf_hash(row.leaf()), row.entry_id) for row, _ in tree.unplaced()
+        ]
         record.close()
         with closing(sqlite3.connect(path)) as raw:
-            raw.executemany("UPDATE entries SET leaf_hash = ? WHERE entry_id = ?", hashes)
+            raw.executemany(
+                "UPDATE entries SET leaf_hash = ? WHERE entry_id = ?", hashes
+            )
             raw.execute("DELETE FROM nodes")
-            rows = raw.execute("SELECT seq, xid, leaf_hash FROM entries ORDER BY seq").fetchall()
-            leaves = [(place, leaf, seq, xid) for place, (seq, xid, leaf) in enumerate(rows)]
+            rows = raw.execute(
+                "SELECT seq, xid, leaf_hash FROM entries ORDER BY seq"
+            ).fetchall()
+            leaves = [
+                (place, leaf, seq, xid) for place, (seq, xid, leaf) in enumerate(rows)
+            ]
             raw.executemany("INSERT INTO nodes VALUES (0, ?, ?, ?, ?)", leaves)
             raw.commit()
 
 
-def test_a_proof_and_a_receipt_are_checked_without_us(client: TestClient, engine: Engine, tmp_path: Path) -> None:
+def test_a_proof_and_a_receipt_are_checked_without_us(
+    client: TestClient, engine: Engine, tmp_path: Path
+) -> None:
     response = client.post("/decisions", json={"customer_id": "C0000002"})
-    decision_id, receipt = response.json()["decision_id"], response.headers["obligor-receipt"]
+    decision_id, receipt = (
+        response.json()["decision_id"],
+        response.headers["obligor-receipt"],
+    )
     assert client.get(f"/decisions/{decision_id}").headers["obligor-receipt"] == receipt
     proof = client.get(f"/decisions/{decision_id}/proof").json()
     ProofAnswer.model_validate(proof)
     assert "C0000002" not in json.dumps(proof)
-    files = {"public.pem": engine.seal.public, "proof.json": json.dumps(proof).encode(), "receipt": receipt.encode()}
+    files = {
+        "public.pem": engine.seal.public,
+        "proof.json": json.dumps(proof).encode(),
+        "receipt": receipt.encode(),
+    }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     verifier = Path(merkle.__file__).with_name("verifier.py")
@@ -220,13 +289,17 @@ def test_a_proof_and_a_receipt_are_checked_without_us(client: TestClient, engine
 
     def run() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", str(verifier), *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
 
     done = run()
     assert done.returncode == 0, done.stderr
     assert f"entry {decision_id} is number 0 of 1" in done.stdout
     assert f"the receipt of {decision_id} holds" in done.stdout
-    (tmp_path / "proof.json").write_text(json.dumps(proof).replace("approve", "decline"))
+    (tmp_path / "proof.json").write_text(
+        json.dumps(proof).replace("approve", "decline")
+    )
     assert "does NOT hold" in run().stderr
     assert client.get("/decisions/nothing/proof").status_code == 404
 
@@ -240,21 +313,33 @@ def test_ten_thousand_forged_proofs_are_refused(record: Record, tmp_path: Path) 
         check_receipt(receipts[122], proof, SEAL.public)
     for _ in range(10_000):
         forged = json.loads(json.dumps(proof))
-        kind = random.choice(["leaf", "place", "path", "drop", "size", "root", "signature", "at"])
+        kind = random.choice(
+            ["leaf", "place", "path", "drop", "size", "root", "signature", "at"]
+        )
         if kind == "leaf":
             at = random.randrange(len(forged["leaf"]))
-            forged["leaf"] = forged["leaf"][:at] + chr(33 + random.randrange(90)) + forged["leaf"][at + 1 :]
+            forged["leaf"] = (
+                forged["leaf"][:at]
+                + chr(33 + random.randrange(90))
+                + forged["leaf"][at + 1 :]
+            )
         elif kind == "place":
-            forged["place"] = random.choice([n for n in range(-1, 302) if n != proof["place"]])
+            forged["place"] = random.choice(
+                [n for n in range(-1, 302) if n != proof["place"]]
+            )
         elif kind in ("path", "drop"):
             at = random.randrange(len(forged["path"]))
-            forged["path"][at : at + 1] = [random.randbytes(32).hex()] if kind == "path" else []
+            forged["path"][at : at + 1] = (
+                [random.randbytes(32).hex()] if kind == "path" else []
+            )
         elif kind == "size":
             forged["checkpoint"]["size"] += random.choice([-1, 1, 7])
         elif kind == "at":
             forged["checkpoint"]["at"] += "0"
         else:
-            forged["checkpoint"][kind] = random.randbytes(32 if kind == "root" else 64).hex()
+            forged["checkpoint"][kind] = random.randbytes(
+                32 if kind == "root" else 64
+            ).hex()
         if forged == proof:
             continue
         try:
@@ -265,21 +350,38 @@ def test_ten_thousand_forged_proofs_are_refused(record: Record, tmp_path: Path) 
     assert accepted == 0
 
 
-def test_a_decision_is_made_again_bit_for_bit(client: TestClient, engine: Engine) -> None:
-    asked = {"customer_id": "C0000007", "request": {"amount": "90000000.00", "currency": "USD"}, "as_of": "2024-05-31"}
+def test_a_decision_is_made_again_bit_for_bit(
+    client: TestClient, engine: Engine
+) -> None:
+    asked = {
+        "customer_id": "C0000007",
+        "request": {"amount": "90000000.00", "currency": "USD"},
+        "as_of": "2024-05-31",
+    }
     ids = [client.post("/decisions", json=asked).json()["decision_id"]]
-    ids += [client.post("/decisions", json={"customer_id": f"C{n:07d}"}).json()["decision_id"] for n in range(20, 60)]
+    ids += [
+        client.post("/decisions", json={"customer_id": f"C{n:07d}"}).json()[
+            "decision_id"
+        ]
+        for n in range(20, 60)
+    ]
     order = {"customer_id": "C0000002", "order": {"amount": "90.00", "currency": "USD"}}
     ids.append(client.post("/orders/check", json=order).json()["decision_id"])
-    assert [client.post(f"/decisions/{one}/replay").json()["is_equal"] for one in ids] == [True] * len(ids)
+    assert [
+        client.post(f"/decisions/{one}/replay").json()["is_equal"] for one in ids
+    ] == [True] * len(ids)
     # It does not look at the ledger of today, nor at the rulebooks of today.
     alone = replace(engine, ledger=None, rulebooks=[])  # type: ignore[arg-type]
     assert all(replay(one, alone).is_equal for one in ids)
-    assert len([one for one in replay_all(alone) if getattr(one, "is_equal", False)]) == len(ids)
+    assert len(
+        [one for one in replay_all(alone) if getattr(one, "is_equal", False)]
+    ) == len(ids)
 
 
 def test_a_replay_that_differs_says_where(client: TestClient, engine: Engine) -> None:
-    decision_id = client.post("/decisions", json={"customer_id": "C0000002"}).json()["decision_id"]
+    decision_id = client.post("/decisions", json={"customer_id": "C0000002"}).json()[
+        "decision_id"
+    ]
     book = engine.rulebooks[0]
     richer = {**book.parameters, "credit_margin": book.parameters["credit_margin"] * 2}
     other = replace(engine, rulebooks=[replace(book, parameters=richer)])
@@ -289,18 +391,39 @@ def test_a_replay_that_differs_says_where(client: TestClient, engine: Engine) ->
 
 
 def test_what_a_person_did_is_not_replayed(client: TestClient) -> None:
-    contact = {"customer_id": "C0000002", "by": "C", "channel": "mail", "outcome": "reached"}
-    response = client.post(f"/decisions/{client.post('/contacts', json=contact).json()['contact_id']}/replay")
+    contact = {
+        "customer_id": "C0000002",
+        "by": "C",
+        "channel": "mail",
+        "outcome": "reached",
+    }
+    response = client.post(
+        f"/decisions/{client.post('/contacts', json=contact).json()['contact_id']}/replay"
+    )
     assert response.status_code == 422
 
 
 # --- erasing
 
 
-def test_an_erased_customer_is_gone_and_the_log_verifies(client: TestClient, engine: Engine, tmp_path: Path) -> None:
-    mine = [client.post("/decisions", json={"customer_id": "C0000002"}, headers={"Idempotency-Key": "k"})]
+def test_an_erased_customer_is_gone_and_the_log_verifies(
+    client: TestClient, engine: Engine, tmp_path: Path
+) -> None:
+    mine = [
+        client.post(
+            "/decisions",
+            json={"customer_id": "C0000002"},
+            headers={"Idempotency-Key": "k"},
+        )
+    ]
     mine.append(
-        client.post("/decisions", json={"customer_id": "C0000002", "request": {"amount": "9.00", "currency": "EUR"}})
+        client.post(
+            "/decisions",
+            json={
+                "customer_id": "C0000002",
+                "request": {"amount": "9.00", "currency": "EUR"},
+            },
+        )
     )
     other = client.post("/decisions", json={"customer_id": "C0000003"})
     with engine.record.engine.connect() as connection:
@@ -308,28 +431,49 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(client: TestClient, eng
     assert erase(engine.record, "C0000002", "asked by letter", NOW, "e-1") == 2
     engine.notary.step()
     assert (
-        findings(engine.record, engine.notary.shelf, [one.headers["obligor-receipt"] for one in (*mine, other)]) == []
+        findings(
+            engine.record,
+            engine.notary.shelf,
+            [one.headers["obligor-receipt"] for one in (*mine, other)],
+        )
+        == []
     )
-    for path in (f"/decisions/{mine[0].json()['decision_id']}", f"/cases/{mine[0].json()['decision_id']}"):
+    for path in (
+        f"/decisions/{mine[0].json()['decision_id']}",
+        f"/cases/{mine[0].json()['decision_id']}",
+    ):
         assert client.get(path).status_code in (404, 410)
     gone = client.post(f"/decisions/{mine[0].json()['decision_id']}/replay")
     assert gone.status_code == 410
     assert "the customer was erased" in gone.json()["detail"]
-    assert client.get(f"/decisions/{other.json()['decision_id']}").content == other.content
+    assert (
+        client.get(f"/decisions/{other.json()['decision_id']}").content == other.content
+    )
     assert client.get("/customers/C0000002/decisions").json()["decisions"] == []
     engine.record.close()
     left = b"".join(path.read_bytes() for path in tmp_path.glob("record.db*"))
-    assert sum(bytes(row[0]) in left for row in rows) == 1  # only the other customer's key is still there
+    assert (
+        sum(bytes(row[0]) in left for row in rows) == 1
+    )  # only the other customer's key is still there
     assert b"C0000002" not in left
     with pytest.raises(UnknownDecisionError, match="nothing is recorded"):
         erase(engine.record, "C0000002", "again", NOW, "e-2")
     fresh = client.post("/decisions", json={"customer_id": "C0000002"})
     assert fresh.status_code == 200
-    assert client.get(f"/decisions/{fresh.json()['decision_id']}").content == fresh.content
+    assert (
+        client.get(f"/decisions/{fresh.json()['decision_id']}").content == fresh.content
+    )
 
 
-def test_a_rotated_key_opens_everything_and_the_old_one_nothing(record: Record, tmp_path: Path) -> None:
-    record.append([replace(ENTRY, idempotency_key="k"), replace(ENTRY, decision_id="d-2", customer_id="BORIS")])
+def test_a_rotated_key_opens_everything_and_the_old_one_nothing(
+    record: Record, tmp_path: Path
+) -> None:
+    record.append(
+        [
+            replace(ENTRY, idempotency_key="k"),
+            replace(ENTRY, decision_id="d-2", customer_id="BORIS"),
+        ]
+    )
     new = Vault(bytes(reversed(range(32))), VAULT.random)
     assert rotate(record, new) == 2
     record.close()
@@ -341,17 +485,32 @@ def test_a_rotated_key_opens_everything_and_the_old_one_nothing(record: Record, 
         Record(f"sqlite:///{tmp_path}/record.db", VAULT)
 
 
-def test_nothing_of_a_customer_lies_in_the_file_as_it_is(record: Record, tmp_path: Path) -> None:
+def test_nothing_of_a_customer_lies_in_the_file_as_it_is(
+    record: Record, tmp_path: Path
+) -> None:
     canary = "CANARY-4711"
     body = orjson.dumps({"customer_id": canary}).decode()
     record.append(
-        [replace(ENTRY, customer_id=canary, request=body, body=body, idempotency_key=canary, inputs=canary.encode())]
+        [
+            replace(
+                ENTRY,
+                customer_id=canary,
+                request=body,
+                body=body,
+                idempotency_key=canary,
+                inputs=canary.encode(),
+            )
+        ]
     )
     record.close()
-    assert canary.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("record.db*"))
+    assert canary.encode() not in b"".join(
+        path.read_bytes() for path in tmp_path.glob("record.db*")
+    )
 
 
-def test_sealed_text_moved_to_another_entry_does_not_open(record: Record, tmp_path: Path) -> None:
+def test_sealed_text_moved_to_another_entry_does_not_open(
+    record: Record, tmp_path: Path
+) -> None:
     record.append([ENTRY, replace(ENTRY, decision_id="d-2", body="other")])
     record.close()
     tamper(
@@ -363,13 +522,17 @@ def test_sealed_text_moved_to_another_entry_does_not_open(record: Record, tmp_pa
         record.body_of("d-1")
 
 
-def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(tmp_path: Path) -> None:
+def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "keys" / "data.key"
     first, second = (key_file(path, VAULT.random) for _ in range(2))
     assert first == second
     assert path.stat().st_mode & 0o077 == 0
     for wrong in ("secret!", "ab" * 31, ""):
-        with pytest.raises(KeyFileError, match="expected 64 hexadecimal digits") as error:
+        with pytest.raises(
+            KeyFileError, match="expected 64 hexadecimal digits"
+        ) as error:
             parse_key(wrong, "OBLIGOR_DATA_KEY")
         assert "secret" not in str(error.value)
     with pytest.raises(RecordError, match="31 bytes"):
@@ -385,7 +548,9 @@ def test_a_checkpoint_is_read_back_and_a_damaged_one_is_an_error() -> None:
 
 
 def test_two_notaries_of_one_record_agree(record: Record, tmp_path: Path) -> None:
-    notaries = [Notary(record, SEAL, Shelf([tmp_path / "shelf"]), lambda: NOW) for _ in range(2)]
+    notaries = [
+        Notary(record, SEAL, Shelf([tmp_path / "shelf"]), lambda: NOW) for _ in range(2)
+    ]
     for place in range(30):
         record.append([replace(ENTRY, decision_id=f"d-{place}")])
         notaries[place % 2].step()

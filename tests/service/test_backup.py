@@ -27,17 +27,34 @@ SEAL = Seal(bytes(32))
 def filled(tmp_path: Path) -> Iterator[Record]:
     """600 entries, of which the last 20 have no place in the tree yet."""
     record = Record(f"sqlite:///{tmp_path}/old.db", VAULT)
-    notary = Notary(record, SEAL, Shelf([tmp_path / "old" / "checkpoints"]), lambda: NOW)
+    notary = Notary(
+        record, SEAL, Shelf([tmp_path / "old" / "checkpoints"]), lambda: NOW
+    )
     for start in range(0, 600, 20):
         if start == 580:
             notary.step()
-        record.append([replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n % 7}", idempotency_key=f"k-{n}")
-                       for n in range(start, start + 20)])  # fmt: skip
+        record.append(
+            [
+                replace(
+                    ENTRY,
+                    decision_id=f"d-{n}",
+                    customer_id=f"C{n % 7}",
+                    idempotency_key=f"k-{n}",
+                )
+                for n in range(start, start + 20)
+            ]
+        )
     create_key(record.engine, "shop", "application", NOW, VAULT.random)
     (tmp_path / "old" / "models" / "abc").mkdir(parents=True)
     (tmp_path / "old" / "models" / "abc" / "model.txt").write_text("trees")
     (tmp_path / "old" / "champion.json").write_text("{}")
-    back_up(record, tmp_path / "old", tmp_path / "old" / "checkpoints", tmp_path / "backup", NOW)
+    back_up(
+        record,
+        tmp_path / "old",
+        tmp_path / "old" / "checkpoints",
+        tmp_path / "backup",
+        NOW,
+    )
     yield record
     record.close()
 
@@ -52,7 +69,9 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Record]:
     record.close()
 
 
-def test_a_restored_record_is_the_same_and_goes_on(filled: Record, fresh: Record, tmp_path: Path) -> None:
+def test_a_restored_record_is_the_same_and_goes_on(
+    filled: Record, fresh: Record, tmp_path: Path
+) -> None:
     target = tmp_path / "new"
     target.mkdir()
     rows = restore(fresh, target, target / "checkpoints", tmp_path / "backup")
@@ -65,7 +84,12 @@ def test_a_restored_record_is_the_same_and_goes_on(filled: Record, fresh: Record
         assert list_keys(again.engine)[0]["name"] == "shop"
         notary = Notary(again, SEAL, Shelf([target / "checkpoints"]), lambda: NOW)
         notary.step()
-        again.append([replace(ENTRY, decision_id=f"new-{n}", idempotency_key=None) for n in range(5)])
+        again.append(
+            [
+                replace(ENTRY, decision_id=f"new-{n}", idempotency_key=None)
+                for n in range(5)
+            ]
+        )
         last = notary.step()
         assert last is not None
         assert last.size == 605
@@ -77,7 +101,9 @@ def test_a_restored_record_is_the_same_and_goes_on(filled: Record, fresh: Record
     assert (target / "champion.json").exists()
 
 
-def test_nothing_is_restored_over_something_or_from_something_damaged(filled: Record, tmp_path: Path) -> None:
+def test_nothing_is_restored_over_something_or_from_something_damaged(
+    filled: Record, tmp_path: Path
+) -> None:
     folder, target = tmp_path / "backup", tmp_path / "new"
     target.mkdir()
     with pytest.raises(RecordError, match="is not empty"):
@@ -85,7 +111,10 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(filled: Re
     with pytest.raises(RecordError, match="expected a new folder"):
         back_up(filled, target, target, folder, NOW)
     fresh = Record(f"sqlite:///{tmp_path}/new.db", VAULT)
-    other = Record(f"sqlite:///{tmp_path}/other.db", Vault(bytes(reversed(range(32))), VAULT.random))
+    other = Record(
+        f"sqlite:///{tmp_path}/other.db",
+        Vault(bytes(reversed(range(32))), VAULT.random),
+    )
     with pytest.raises(RecordError, match="data key it was written under"):
         restore(other, target, target, folder)
     whole = (folder / "entries.jsonl.gz").read_bytes()

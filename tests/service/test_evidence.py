@@ -28,11 +28,16 @@ from tests.service.test_audit import ATTACKS, tamper
 
 @pytest.fixture
 def entry_id(client: TestClient) -> str:
-    large = {"customer_id": "C0000002", "request": {"amount": "90000000.00", "currency": "EUR"}}
+    large = {
+        "customer_id": "C0000002",
+        "request": {"amount": "90000000.00", "currency": "EUR"},
+    }
     return str(client.post("/decisions", json=large).json()["decision_id"])
 
 
-def test_the_evidence_holds_together_and_is_checked_without_us(engine: Engine, entry_id: str, tmp_path: Path) -> None:
+def test_the_evidence_holds_together_and_is_checked_without_us(
+    engine: Engine, entry_id: str, tmp_path: Path
+) -> None:
     archive = zipfile.ZipFile(io.BytesIO(evidence(entry_id, engine)))
     archive.extractall(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_bytes())
@@ -40,16 +45,36 @@ def test_the_evidence_holds_together_and_is_checked_without_us(engine: Engine, e
     for name, hash_ in manifest.items():
         assert sha256((tmp_path / name).read_bytes()).hexdigest() == hash_, name
     signature = bytes.fromhex((tmp_path / "manifest.sig").read_text())
-    assert holds(public_key(engine.seal.public, "seal"), signature, (tmp_path / "manifest.json").read_bytes())
+    assert holds(
+        public_key(engine.seal.public, "seal"),
+        signature,
+        (tmp_path / "manifest.json").read_bytes(),
+    )
     assert (tmp_path / "decision.json").read_text() == engine.stored(entry_id).body
     assert json.loads((tmp_path / "replay.json").read_bytes())["is_equal"] is True
-    command = [sys.executable, "-I", "verifier.py", "--key", "public.pem", "--proof", "proof.json",
-               "--receipt", "receipt.txt"]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-I",
+        "verifier.py",
+        "--key",
+        "public.pem",
+        "--proof",
+        "proof.json",
+        "--receipt",
+        "receipt.txt",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "the receipt of" in done.stdout
     model = json.loads((tmp_path / "decision.json").read_bytes())["model"]["sha256"]
-    assert sha256((tmp_path / "model" / "manifest.json").read_bytes()).hexdigest() == model
-    assert "horizon of the PD: 365 days" in (tmp_path / "model" / "model_card.md").read_text()
+    assert (
+        sha256((tmp_path / "model" / "manifest.json").read_bytes()).hexdigest() == model
+    )
+    assert (
+        "horizon of the PD: 365 days"
+        in (tmp_path / "model" / "model_card.md").read_text()
+    )
     assert (tmp_path / "rules" / "hard_stops.yaml").exists()
     page = (tmp_path / "decision.html").read_text()
     assert "<script" not in page
@@ -57,7 +82,9 @@ def test_the_evidence_holds_together_and_is_checked_without_us(engine: Engine, e
         assert said in page
 
 
-def test_the_same_decision_gives_the_same_evidence(engine: Engine, entry_id: str) -> None:
+def test_the_same_decision_gives_the_same_evidence(
+    engine: Engine, entry_id: str
+) -> None:
     assert evidence(entry_id, engine) == evidence(entry_id, engine)
 
 
@@ -69,11 +96,18 @@ def test_an_order_check_has_evidence_too(client: TestClient, engine: Engine) -> 
     assert "notice.txt" not in names
 
 
-def test_what_has_no_evidence_says_why(client: TestClient, engine: Engine, entry_id: str, tmp_path: Path) -> None:
+def test_what_has_no_evidence_says_why(
+    client: TestClient, engine: Engine, entry_id: str, tmp_path: Path
+) -> None:
     write_evidence(entry_id, engine, tmp_path / "e.zip")
     with pytest.raises(RecordError, match="is there already"):
         write_evidence(entry_id, engine, tmp_path / "e.zip")
-    contact = {"customer_id": "C0000002", "by": "C", "channel": "mail", "outcome": "reached"}
+    contact = {
+        "customer_id": "C0000002",
+        "by": "C",
+        "channel": "mail",
+        "outcome": "reached",
+    }
     with pytest.raises(SchemaError, match="a contact is not computed"):
         evidence(client.post("/contacts", json=contact).json()["contact_id"], engine)
     erase(engine.record, "C0000002", "asked", NOW, "e-1")
@@ -84,8 +118,14 @@ def test_what_has_no_evidence_says_why(client: TestClient, engine: Engine, entry
 # --- the doctor
 
 
-def deployment(engine: Engine, store: Path, tmp_path: Path, **environment: str) -> Deployment:
-    said = {"OBLIGOR_STORE": str(store), "OBLIGOR_CHECKPOINTS": str(tmp_path / "checkpoints"), **environment}
+def deployment(
+    engine: Engine, store: Path, tmp_path: Path, **environment: str
+) -> Deployment:
+    said = {
+        "OBLIGOR_STORE": str(store),
+        "OBLIGOR_CHECKPOINTS": str(tmp_path / "checkpoints"),
+        **environment,
+    }
     return Deployment(Settings.of(said), engine, said, NOW)
 
 
@@ -93,22 +133,40 @@ def states(found: Deployment) -> dict[str, str]:
     worst = {"good": 0, "warning": 1, "bad": 2}
     states = dict[str, str]()
     for one in examine(found):
-        states[one.name] = max(states.get(one.name, "good"), one.state, key=worst.__getitem__)
+        states[one.name] = max(
+            states.get(one.name, "good"), one.state, key=worst.__getitem__
+        )
     return states
 
 
-def test_a_good_deployment_is_found_good(engine: Engine, entry_id: str, store: Path, tmp_path: Path) -> None:
+def test_a_good_deployment_is_found_good(
+    engine: Engine, entry_id: str, store: Path, tmp_path: Path
+) -> None:
     engine.notary.step()
-    found = states(deployment(engine, store, tmp_path, OBLIGOR_DATA_KEY="0" * 64, OBLIGOR_SIGNING_KEY="0" * 64,
-                              OBLIGOR_ADMIN_KEY="k" * 40))  # fmt: skip
+    found = states(
+        deployment(
+            engine,
+            store,
+            tmp_path,
+            OBLIGOR_DATA_KEY="0" * 64,
+            OBLIGOR_SIGNING_KEY="0" * 64,
+            OBLIGOR_ADMIN_KEY="k" * 40,
+        )
+    )
     assert found.pop("checkpoints") in ("good", "warning")  # tests have one disk
     assert set(found.values()) == {"good"}
-    assert {"record", "champion", "rules", "ledger", "replay", "keys", "disk"} < set(found)
+    assert {"record", "champion", "rules", "ledger", "replay", "keys", "disk"} < set(
+        found
+    )
 
 
-def test_what_is_wrong_with_a_deployment_is_found(engine: Engine, entry_id: str, store: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_deployment_is_found(
+    engine: Engine, entry_id: str, store: Path, tmp_path: Path
+) -> None:
     engine.notary.step()
-    bad = deployment(engine, store, tmp_path, OBLIGOR_ADMIN_KEY="short", BENTOML_CONTAINERIZED="true")
+    bad = deployment(
+        engine, store, tmp_path, OBLIGOR_ADMIN_KEY="short", BENTOML_CONTAINERIZED="true"
+    )
     found = states(replace(bad, now=NOW + timedelta(days=30)))
     assert {found[name] for name in ("admin key", "environment")} == {"bad"}
     assert {found[name] for name in ("OBLIGOR_DATA_KEY", "ledger")} == {"warning"}
@@ -123,10 +181,20 @@ def test_what_is_wrong_with_a_deployment_is_found(engine: Engine, entry_id: str,
     assert states(bad)["checkpoints"] == "bad"
 
 
-def test_no_ledger_and_no_model_are_findings_of_their_own(engine: Engine, tmp_path: Path) -> None:
+def test_no_ledger_and_no_model_are_findings_of_their_own(
+    engine: Engine, tmp_path: Path
+) -> None:
     from data.store import LedgerStore
     from serving.champion import ChampionKeeper
 
-    empty = replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"), champions=ChampionKeeper(tmp_path))
+    empty = replace(
+        engine,
+        ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"),
+        champions=ChampionKeeper(tmp_path),
+    )
     found = states(deployment(empty, tmp_path, tmp_path))
-    assert (found["ledger"], found["champion"], found["rules"]) == ("bad", "bad", "good")
+    assert (found["ledger"], found["champion"], found["rules"]) == (
+        "bad",
+        "bad",
+        "good",
+    )

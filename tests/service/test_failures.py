@@ -24,10 +24,15 @@ from training.pd_model import bundle_text
 from training.run import Trained
 
 
-def test_without_a_champion_it_is_503(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+def test_without_a_champion_it_is_503(
+    engine: Engine, client: TestClient, tmp_path: Path
+) -> None:
     use_engine(client.app, replace(engine, champions=ChampionKeeper(tmp_path)))  # type: ignore[arg-type]
     response = post(client)
-    assert (response.status_code, response.json()["title"]) == (503, "Service Unavailable")
+    assert (response.status_code, response.json()["title"]) == (
+        503,
+        "Service Unavailable",
+    )
     assert "no champion" in response.json()["detail"]
 
 
@@ -44,14 +49,18 @@ def test_absurd_amounts_meet_the_ceiling_of_the_grade(client: TestClient) -> Non
     dates = {"issued_on": "2024-12-20", "due_on": "2025-01-20"}
     huge = [{**INLINE["invoices"][0], **dates, "currency": "USD", "amount": 10**12}]
     asked = {"request": {"amount": 10**12, "currency": "USD"}}
-    response = post(client, {**inline(invoices=huge, payments=[], fx_rates=rate), **asked})
+    response = post(
+        client, {**inline(invoices=huge, payments=[], fx_rates=rate), **asked}
+    )
     assert response.status_code == 200
     limit = response.json()["limit"]
     assert float(limit["caps"]["need"]) > 1e20
     assert float(limit["amount"]) <= float(limit["caps"]["ceiling"]) <= 20_000_000
 
 
-def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: TestClient) -> None:
+def test_a_full_disk_is_503_and_nothing_is_answered(
+    engine: Engine, client: TestClient
+) -> None:
     assert post(client, key="before").status_code == 200
     fill_up(engine.record)
     while (response := post(client)).status_code == 200:
@@ -59,14 +68,31 @@ def test_a_full_disk_is_503_and_nothing_is_answered(engine: Engine, client: Test
     assert response.status_code == 503
     assert "not given" in response.json()["detail"]
     assert "pd_12m" not in response.text
-    assert post(client, key="before").status_code == 200  # what was acknowledged is still there
+    assert (
+        post(client, key="before").status_code == 200
+    )  # what was acknowledged is still there
 
 
 @pytest.mark.parametrize(
-    "damage", ["model.txt", "manifest.json", "pointer", "path", "gone", "unsigned", "another's", "extra"]
+    "damage",
+    [
+        "model.txt",
+        "manifest.json",
+        "pointer",
+        "path",
+        "gone",
+        "unsigned",
+        "another's",
+        "extra",
+    ],
 )
 def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
-    engine: Engine, client: TestClient, store: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    engine: Engine,
+    client: TestClient,
+    store: Path,
+    tmp_path: Path,
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
@@ -81,12 +107,18 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     if damage == "unsigned":
         (bundle / "signature").unlink()
     elif damage == "another's":
-        (bundle / "signature").write_text(Signer(bytes(32)).sign(bundle_text(pointer["sha256"])).hex())
+        (bundle / "signature").write_text(
+            Signer(bytes(32)).sign(bundle_text(pointer["sha256"])).hex()
+        )
     elif damage == "extra":
         (bundle / "MLmodel").write_text("loader_module: os")
     pointer["version"] = "2"
-    pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(damage, pointer["sha256"])
-    (mine / "champion.json").write_text("{" if damage == "pointer" else json.dumps(pointer))
+    pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(
+        damage, pointer["sha256"]
+    )
+    (mine / "champion.json").write_text(
+        "{" if damage == "pointer" else json.dumps(pointer)
+    )
     with caplog.at_level(logging.ERROR, logger="obligor"):
         post(client)
         keeper.settle()
@@ -107,35 +139,53 @@ def test_a_new_champion_is_taken_without_a_restart(
     use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     assert post(client).json()["model"]["version"] == "1"
     (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
-    assert post(client).json()["model"]["version"] in ("1", "7")  # nobody waits for the newcomer
+    assert post(client).json()["model"]["version"] in (
+        "1",
+        "7",
+    )  # nobody waits for the newcomer
     keeper.settle()
     assert post(client).json()["model"]["version"] == "7"
 
 
-def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(trained: Trained, tmp_path: Path) -> None:
+def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(
+    trained: Trained, tmp_path: Path
+) -> None:
     """Every hash is right, and the model text is nonsense."""
-    sha256 = replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n").save(tmp_path)
+    sha256 = replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n").save(
+        tmp_path
+    )
     with pytest.raises(ModelError, match="trial"):
         try_bundle(tmp_path, sha256)
 
 
-def test_rules_are_those_in_force_on_the_day(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+def test_rules_are_those_in_force_on_the_day(
+    engine: Engine, client: TestClient, tmp_path: Path
+) -> None:
     shutil.copytree(RULES / "2000-01-01", tmp_path / "2024-07-01")
     for path in (tmp_path / "2024-07-01").glob("*.yaml"):
-        path.write_text(path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01"))
+        path.write_text(
+            path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01")
+        )
     rulebooks = [*engine.rulebooks, read_rulebook(tmp_path / "2024-07-01")]
     use_engine(client.app, replace(engine, rulebooks=rulebooks))  # type: ignore[arg-type]
     assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2000-01-01"
     assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
 
 
-def test_a_bug_is_a_problem_without_a_traceback(engine: Engine, client: TestClient) -> None:
+def test_a_bug_is_a_problem_without_a_traceback(
+    engine: Engine, client: TestClient
+) -> None:
     use_engine(client.app, None)  # type: ignore[arg-type]
     response = post(client)
-    assert (response.status_code, response.json()["detail"]) == (500, "a bug; please report")
+    assert (response.status_code, response.json()["detail"]) == (
+        500,
+        "a bug; please report",
+    )
 
 
-def test_logs_hold_no_customer_data(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_hold_no_customer_data(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, logger="obligor"):
         post(client, customer_id="CANARY-NOBODY")
         post(client, {"customer_id": "CANARY", "as_of": "CANARY"})
@@ -143,9 +193,16 @@ def test_logs_hold_no_customer_data(client: TestClient, caplog: pytest.LogCaptur
     assert "CANARY" not in caplog.text
 
 
-def test_nothing_loaded_says_what_to_run(engine: Engine, client: TestClient, tmp_path: Path) -> None:
+def test_nothing_loaded_says_what_to_run(
+    engine: Engine, client: TestClient, tmp_path: Path
+) -> None:
     from data.store import LedgerStore
 
-    use_engine(client.app, replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db")))  # type: ignore[arg-type]
+    use_engine(
+        client.app, replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))
+    )  # type: ignore[arg-type]
     response = post(client)
-    assert (response.status_code, "obligor load" in response.json()["detail"]) == (422, True)
+    assert (response.status_code, "obligor load" in response.json()["detail"]) == (
+        422,
+        True,
+    )

@@ -25,10 +25,14 @@ def test_an_adverse_notice_names_the_reasons_the_method_and_the_rights(
     answer = decided(client, request=LARGE)
     assert answer["outcome"] == "refer"
     path = f"/decisions/{answer['decision_id']}/notice"
-    page, plain = (client.get(path, params={"lang": lang, "format": form}) for form in ("html", "text"))
+    page, plain = (
+        client.get(path, params={"lang": lang, "format": form})
+        for form in ("html", "text")
+    )
     assert (page.headers["content-type"], plain.headers["content-type"]) == (
-        "text/html; charset=utf-8", "text/plain; charset=utf-8",
-    )  # fmt: skip
+        "text/html; charset=utf-8",
+        "text/plain; charset=utf-8",
+    )
     places = [plain.text.index(reason[text]) for reason in answer["reasons"]]
     assert places == sorted(places)
     for part in (answer["decision_id"], "SHAP", "12", answer["limit"]["amount"]):
@@ -42,7 +46,9 @@ def test_a_person_has_other_rights_than_a_company(client: TestClient) -> None:
     said = {}
     for is_person in (True, False):
         answer = decided(client, request=LARGE, is_natural_person=is_person)
-        said[is_person] = client.get(f"/decisions/{answer['decision_id']}/notice", params={"format": "text"}).text
+        said[is_person] = client.get(
+            f"/decisions/{answer['decision_id']}/notice", params={"format": "text"}
+        ).text
     assert "contest" in said[True]
     assert "25 months" in said[True]
     assert "12 months" in said[False]
@@ -54,7 +60,10 @@ def test_an_approval_has_reasons_but_nothing_adverse(client: TestClient) -> None
     assert answer["outcome"] == "approve"
     path = f"/decisions/{answer['decision_id']}/notice"
     assert client.get(path).json()["where"] == "kind"
-    assert client.get(path, params={"kind": "reasons", "format": "text"}).status_code == 200
+    assert (
+        client.get(path, params={"kind": "reasons", "format": "text"}).status_code
+        == 200
+    )
     assert client.get(path, params={"lang": "fr"}).status_code == 422
     assert client.get("/decisions/none/notice").status_code == 404
 
@@ -64,6 +73,11 @@ def test_no_reason_of_ours_is_vague() -> None:
         assert vague(feature.reason_en) is None
         assert vague(feature.reason_zh) is None
     tables = read_rulebook(RULES / "2000-01-01").tables
-    texts = [text for name in REASONED for rule in tables[name].rules for text in (rule.because, rule.because_zh)]
+    texts = [
+        text
+        for name in REASONED
+        for rule in tables[name].rules
+        for text in (rule.because, rule.because_zh)
+    ]
     assert [text for text in texts if vague(text)] == []
     assert vague("您的评分过低")

@@ -34,8 +34,14 @@ def record(postgres: str) -> Iterator[Record]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_migrations_go_up_down_and_up_again(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    url = f"sqlite:///{tmp_path}/record.db" if kind == "sqlite" else request.getfixturevalue("postgres")
+def test_migrations_go_up_down_and_up_again(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = (
+        f"sqlite:///{tmp_path}/record.db"
+        if kind == "sqlite"
+        else request.getfixturevalue("postgres")
+    )
     engine = sa.create_engine(url)
     for to, tables in (("head", True), ("base", False), ("head", True)):
         with engine.begin() as connection:
@@ -56,9 +62,15 @@ def test_migrations_go_up_down_and_up_again(kind: str, tmp_path: Path, request: 
 def test_what_was_recorded_before_a_migration_still_verifies(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = f"sqlite:///{tmp_path}/record.db" if kind == "sqlite" else request.getfixturevalue("postgres")
+    url = (
+        f"sqlite:///{tmp_path}/record.db"
+        if kind == "sqlite"
+        else request.getfixturevalue("postgres")
+    )
     record, shelf = Record(url, VAULT), Shelf([tmp_path / "shelf"])
-    record.append([replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n}") for n in range(5)])
+    record.append(
+        [replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n}") for n in range(5)]
+    )
     Notary(record, SEAL, shelf, lambda: NOW).step()
     for to in ("0002", "head"):
         with record.writing() as connection:
@@ -66,7 +78,9 @@ def test_what_was_recorded_before_a_migration_still_verifies(
     record.close()
     again = Record(url, VAULT)
     assert list(verify(Tree(again), shelf.all(), SEAL.public)) == []
-    again.append([replace(ENTRY, decision_id="new", customer_id="C1")])  # a month of its own from now on
+    again.append(
+        [replace(ENTRY, decision_id="new", customer_id="C1")]
+    )  # a month of its own from now on
     assert len(again.bodies_of_customer("C1")) == 2
     again.close()
 
@@ -84,35 +98,54 @@ def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
         record.body_of("d-2")
 
 
-@pytest.mark.parametrize("statement", ["update entries set outcome = 'x'", "delete from entries", "truncate entries"])
+@pytest.mark.parametrize(
+    "statement",
+    ["update entries set outcome = 'x'", "delete from entries", "truncate entries"],
+)
 def test_it_is_append_only(record: Record, statement: str) -> None:
     record.append([ENTRY])
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"), record.engine.begin() as connection:
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only"),
+        record.engine.begin() as connection,
+    ):
         connection.execute(sa.text(statement))
     assert record.body_of("d-1") == ENTRY.body
 
 
-def test_no_entry_is_missed_when_commits_come_out_of_order(record: Record, tmp_path: Path) -> None:
+def test_no_entry_is_missed_when_commits_come_out_of_order(
+    record: Record, tmp_path: Path
+) -> None:
     """A writer that holds back its commit has a lower number than those who commit before it."""
     late = record.engine.raw_connection()
     cursor = late.cursor()
     key = record._key_of(cursor, "ANNA", "2025-01", False)
     row = record._sealed(replace(ENTRY, decision_id="late"), *key)
     cursor.execute(record._insert.text, {**row._asdict(), "leaf_hash": b"\0" * 32})
-    tree, others = Tree(record), [replace(ENTRY, decision_id=f"d-{n}", customer_id="BORIS") for n in range(5)]
+    tree, others = (
+        Tree(record),
+        [replace(ENTRY, decision_id=f"d-{n}", customer_id="BORIS") for n in range(5)],
+    )
     record.append(others)
-    assert tree.advance() == 0  # nothing may have its place while a lower number can still come
+    assert (
+        tree.advance() == 0
+    )  # nothing may have its place while a lower number can still come
     naive = newer_than(record, 0)
     assert len(naive) == 5
     late.commit()
     late.close()
     assert tree.advance() == 6
-    assert newer_than(record, max(naive)) == []  # "id > last" would never see the late one
+    assert (
+        newer_than(record, max(naive)) == []
+    )  # "id > last" would never see the late one
 
 
 def newer_than(record: Record, last: int) -> list[int]:
     with record.engine.connect() as connection:
-        return list(connection.scalars(sa.text("SELECT seq FROM entries WHERE seq > :last"), {"last": last}))
+        return list(
+            connection.scalars(
+                sa.text("SELECT seq FROM entries WHERE seq > :last"), {"last": last}
+            )
+        )
 
 
 def test_many_writers_lose_and_double_nothing(postgres: str, tmp_path: Path) -> None:
@@ -122,7 +155,9 @@ def test_many_writers_lose_and_double_nothing(postgres: str, tmp_path: Path) -> 
 
     def write(writer: int) -> None:
         for n in range(60):
-            records[writer].append([replace(ENTRY, decision_id=f"d-{writer}-{n}", customer_id=f"C{n % 9}")])
+            records[writer].append(
+                [replace(ENTRY, decision_id=f"d-{writer}-{n}", customer_id=f"C{n % 9}")]
+            )
             if writer < 2 and n % 10 == 9:
                 notaries[writer].step()
 

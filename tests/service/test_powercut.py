@@ -13,8 +13,12 @@ from tests.reliability.powercut import lost
 
 @pytest.fixture(autouse=True)
 def _shared_library() -> None:
-    if not hasattr(ctypes.CDLL(getattr(_sqlite3, "__file__", None)), "sqlite3_vfs_find"):
-        pytest.skip("this Python hides SQLite's own functions, so its file layer cannot be put aside")
+    if not hasattr(
+        ctypes.CDLL(getattr(_sqlite3, "__file__", None)), "sqlite3_vfs_find"
+    ):
+        pytest.skip(
+            "this Python hides SQLite's own functions, so its file layer cannot be put aside"
+        )
 
 
 def test_what_was_acknowledged_outlives_a_power_cut() -> None:

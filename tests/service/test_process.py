@@ -23,26 +23,44 @@ KEY = {"Authorization": "Bearer the-admin-key"}
 
 
 @pytest.fixture(scope="module")
-def environment(trained: Trained, store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(
+    trained: Trained, store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     record = tmp_path_factory.mktemp("record")
     url = f"sqlite:///{record}/record.db"
-    return {**os.environ, "OBLIGOR_STORE": str(store), "OBLIGOR_RECORD_URL": url, "OBLIGOR_ADMIN_KEY": "the-admin-key",
-            "OBLIGOR_CHECKPOINTS": str(record / "checkpoints")}  # fmt: skip
+    return {
+        **os.environ,
+        "OBLIGOR_STORE": str(store),
+        "OBLIGOR_RECORD_URL": url,
+        "OBLIGOR_ADMIN_KEY": "the-admin-key",
+        "OBLIGOR_CHECKPOINTS": str(record / "checkpoints"),
+    }
 
 
 @pytest.fixture(scope="module")
-def url(environment: dict[str, str], ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_service(environment, next(ports), tmp_path_factory.mktemp("log") / "service.log") as url:
+def url(
+    environment: dict[str, str],
+    ports: Iterator[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    with running_service(
+        environment, next(ports), tmp_path_factory.mktemp("log") / "service.log"
+    ) as url:
         yield url
 
 
 def test_it_lives_is_ready_and_decides(url: str) -> None:
     assert httpx.get(f"{url}/livez").status_code == 200
     assert httpx.get(f"{url}/readyz").status_code == 200
-    response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, headers=KEY, timeout=20)
+    response = httpx.post(
+        f"{url}/v1/decisions", json={"customer_id": "C0000001"}, headers=KEY, timeout=20
+    )
     assert response.status_code == 200
     answer = response.json()
-    assert httpx.get(f"{url}/v1/decisions/{answer['decision_id']}", headers=KEY).json() == answer
+    assert (
+        httpx.get(f"{url}/v1/decisions/{answer['decision_id']}", headers=KEY).json()
+        == answer
+    )
     assert answer["recorded_at"].endswith("+00:00")
 
 
@@ -68,38 +86,57 @@ def test_the_process_imports_nothing_that_only_training_needs(trained: Trained) 
 
     unwanted = ("mlflow", "shap", "lightgbm", "sklearn", "matplotlib")
     code = f"import sys, serving.service; print([m for m in {unwanted} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 
 def test_every_answer_is_one_the_document_names(url: str) -> None:
     """schemathesis: generated requests, valid and not, against the served document."""
-    schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v1/openapi.json", headers=KEY).json())
+    schema = schemathesis.openapi.from_dict(
+        httpx.get(f"{url}/v1/openapi.json", headers=KEY).json()
+    )
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) == 21
     calls = 0
     for operation in operations:
 
-        @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=12,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=operation.as_strategy())
         def send(case: schemathesis.Case) -> None:
             nonlocal calls
             calls += 1
             # A document cannot say that an item's due date follows its issue: 422 is a right answer to valid JSON.
-            case.call_and_validate(base_url=url, headers=KEY, excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(
+                base_url=url, headers=KEY, excluded_checks=[positive_data_acceptance]
+            )
 
         send()
     assert calls > 100
 
 
-def test_the_record_outlives_the_process(environment: dict[str, str], ports: Iterator[int], tmp_path: Path) -> None:
+def test_the_record_outlives_the_process(
+    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
+) -> None:
     record = {"OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
     bodies = []
     for n in range(2):
-        with running_service({**environment, **record}, next(ports), tmp_path / f"{n}.log") as url:
+        with running_service(
+            {**environment, **record}, next(ports), tmp_path / f"{n}.log"
+        ) as url:
             headers = {"Idempotency-Key": "one", **KEY}
             asked = {"customer_id": "C0000002"}
-            bodies.append(httpx.post(f"{url}/v1/decisions", json=asked, headers=headers, timeout=20).content)
+            bodies.append(
+                httpx.post(
+                    f"{url}/v1/decisions", json=asked, headers=headers, timeout=20
+                ).content
+            )
     assert bodies[0] == bodies[1]
     assert json.loads(bodies[0])["customer_id"] == "C0000002"
 
@@ -107,10 +144,20 @@ def test_the_record_outlives_the_process(environment: dict[str, str], ports: Ite
 def test_without_a_champion_it_lives_but_is_not_ready(
     environment: dict[str, str], ports: Iterator[int], tmp_path: Path
 ) -> None:
-    empty = {"OBLIGOR_STORE": str(tmp_path), "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
-    with running_service({**environment, **empty}, next(ports), tmp_path / "log") as url:
+    empty = {
+        "OBLIGOR_STORE": str(tmp_path),
+        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db",
+    }
+    with running_service(
+        {**environment, **empty}, next(ports), tmp_path / "log"
+    ) as url:
         assert httpx.get(f"{url}/readyz").status_code == 503
-        response = httpx.post(f"{url}/v1/decisions", json={"customer_id": "C0000001"}, headers=KEY, timeout=20)
+        response = httpx.post(
+            f"{url}/v1/decisions",
+            json={"customer_id": "C0000001"},
+            headers=KEY,
+            timeout=20,
+        )
         assert response.status_code == 503
         assert response.json()["where"] == "registry"
 
@@ -126,9 +173,14 @@ def test_no_request_fails_while_the_model_is_swapped(
     shutil.copy(store / "keys" / "release.pem", mine / "keys" / "release.pem")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
-    settings = {"OBLIGOR_STORE": str(mine), "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
+    settings = {
+        "OBLIGOR_STORE": str(mine),
+        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db",
+    }
     with (
-        running_service({**environment, **settings}, next(ports), tmp_path / "log") as url,
+        running_service(
+            {**environment, **settings}, next(ports), tmp_path / "log"
+        ) as url,
         httpx.Client(base_url=url, headers=KEY, timeout=20) as client,
     ):
         given = list[str]()
@@ -137,14 +189,18 @@ def test_no_request_fails_while_the_model_is_swapped(
             written.write_text(json.dumps(pointer | {"version": version}))
             written.rename(mine / "champion.json")
             for n in range(3000):
-                response = client.post("/v1/decisions", json={"customer_id": f"C{n % 100:07d}"})
+                response = client.post(
+                    "/v1/decisions", json={"customer_id": f"C{n % 100:07d}"}
+                )
                 assert response.status_code == 200, response.text
                 given.append(response.json()["model"]["version"])
                 if given[-1] == version:
                     break
         assert list(dict.fromkeys(given)) == ["1", "2", "3"]
         assert given == sorted(given)  # never back to an older one
-        assert given.count("1") + given.count("2") > 3  # the old one answered while the new one was loaded
+        assert (
+            given.count("1") + given.count("2") > 3
+        )  # the old one answered while the new one was loaded
     log = (tmp_path / "log").read_text()
     assert "champion is version 3" in log
     assert log.count("POST /decisions ") == len(given)
@@ -154,7 +210,10 @@ def test_no_request_fails_while_the_model_is_swapped(
 def test_a_service_that_cannot_start_says_where_to_look(
     environment: dict[str, str], ports: Iterator[int], tmp_path: Path
 ) -> None:
-    broken = {**environment, "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/no/where/record.db"}
+    broken = {
+        **environment,
+        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/no/where/record.db",
+    }
     with (
         pytest.raises(ObligorError, match=r"service\.log: the service did not start"),
         running_service(broken, next(ports), tmp_path / "service.log", patience_s=12),
@@ -162,7 +221,9 @@ def test_a_service_that_cannot_start_says_where_to_look(
         pass
 
 
-def test_a_port_in_use_is_the_last_word(environment: dict[str, str], ports: Iterator[int], tmp_path: Path) -> None:
+def test_a_port_in_use_is_the_last_word(
+    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", next(ports)))
         taken.listen()

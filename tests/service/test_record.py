@@ -48,7 +48,9 @@ def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
     record.append([ENTRY])
     assert record.body_of("d-1") == ENTRY.body
     with record.engine.connect() as connection:
-        row = connection.execute(sa.text("select limit_minor, currency, pd_12m from entries")).one()
+        row = connection.execute(
+            sa.text("select limit_minor, currency, pd_12m from entries")
+        ).one()
     assert tuple(row) == (2**60 + 1, "EUR", 0.01)  # cents past 2**53 are kept
 
 
@@ -69,10 +71,15 @@ def test_a_customers_decisions_come_newest_first(record: Record) -> None:
     assert record.bodies_of_customer("BORIS") == []
 
 
-@pytest.mark.parametrize("statement", ["update entries set outcome = 'decline'", "delete from entries"])
+@pytest.mark.parametrize(
+    "statement", ["update entries set outcome = 'decline'", "delete from entries"]
+)
 def test_the_record_is_append_only(record: Record, statement: str) -> None:
     record.append([ENTRY])
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"), record.engine.begin() as connection:
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only"),
+        record.engine.begin() as connection,
+    ):
         connection.execute(sa.text(statement))
     assert record.body_of("d-1") == ENTRY.body
 
@@ -91,7 +98,9 @@ def test_a_batch_is_kept_whole_or_not_at_all(record: Record) -> None:
         record.body_of("d-1")
 
 
-def test_a_key_gives_the_stored_answer_and_refuses_another_request(record: Record) -> None:
+def test_a_key_gives_the_stored_answer_and_refuses_another_request(
+    record: Record,
+) -> None:
     record.append([replace(ENTRY, idempotency_key="k")])
     assert record.answered("k", ENTRY.request).body == ENTRY.body
     assert record.answered("other", ENTRY.request) is None
@@ -121,7 +130,10 @@ def test_a_full_disk_is_a_record_error_and_keeps_what_was_there(record: Record) 
     record.append([ENTRY])
     fill_up(record)
     big = replace(ENTRY, decision_id="d-2", body="x" * 1_000_000)
-    with pytest.raises(RecordError, match=r"could not be recorded, so it is not given \(OperationalError\)"):
+    with pytest.raises(
+        RecordError,
+        match=r"could not be recorded, so it is not given \(OperationalError\)",
+    ):
         record.append([big])
     assert record.body_of("d-1") == ENTRY.body
     with pytest.raises(UnknownDecisionError):
@@ -157,7 +169,9 @@ def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_a_record_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "record.db"
     with sqlite3.connect(path) as old:
-        old.execute("CREATE TABLE decisions (seq INTEGER PRIMARY KEY, decision_id TEXT)")
+        old.execute(
+            "CREATE TABLE decisions (seq INTEGER PRIMARY KEY, decision_id TEXT)"
+        )
     with pytest.raises(RecordError, match="is of an earlier version"):
         Record(f"sqlite:///{path}", VAULT)
     assert path.exists()

@@ -25,7 +25,12 @@ KEPT = (
     ("d-2", "COMPANY", (2023, 12, 30), False),
     ("d-3", "COMPANY", (2024, 6, 1), False),
     ("d-4", "PERSON", (2022, 11, 30), True),
-    ("d-5", "PERSON", (2022, 12, 2), False),  # a contact says nothing of it: who was a person once is one
+    (
+        "d-5",
+        "PERSON",
+        (2022, 12, 2),
+        False,
+    ),  # a contact says nothing of it: who was a person once is one
     ("d-6", "PERSON", (2023, 10, 31), True),
 )
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -36,8 +41,18 @@ def record(tmp_path: Path) -> Iterator[Record]:
     record = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
     for entry_id, customer, day, is_person in KEPT:
         at = datetime(*day, tzinfo=UTC)
-        record.append([replace(ENTRY, decision_id=entry_id, customer_id=customer, recorded_at=at,
-                               idempotency_key=None, is_natural_person=is_person)])  # fmt: skip
+        record.append(
+            [
+                replace(
+                    ENTRY,
+                    decision_id=entry_id,
+                    customer_id=customer,
+                    recorded_at=at,
+                    idempotency_key=None,
+                    is_natural_person=is_person,
+                )
+            ]
+        )
     yield record
     record.close()
 
@@ -53,7 +68,9 @@ def readable(record: Record) -> list[str]:
     return found
 
 
-def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(record: Record, tmp_path: Path) -> None:
+def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(
+    record: Record, tmp_path: Path
+) -> None:
     notary = Notary(record, Seal(bytes(32)), Shelf([tmp_path / "shelf"]), lambda: NOW)
     notary.step()
     expected = Purge({"2022-11": 1, "2023-10": 1, "2023-12": 1}, 3)
@@ -67,10 +84,14 @@ def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(record: Rec
     said = json.loads(record.body_of("p-1"))
     assert said["months"] == expected.months
     assert "12 months, 25 where it is a person" in said["because"]
-    assert record.ids(("purge",)) == ["p-1"]  # neither a trial nor a purge of nothing is one
+    assert record.ids(("purge",)) == [
+        "p-1"
+    ]  # neither a trial nor a purge of nothing is one
 
 
-def test_periods_are_the_houses_own_and_what_the_service_says_of_itself_stays(record: Record) -> None:
+def test_periods_are_the_houses_own_and_what_the_service_says_of_itself_stays(
+    record: Record,
+) -> None:
     assert purge(record, NOW, "p-1", months=120, months_of_persons=120).entries == 0
     assert purge(record, NOW, "p-2", months=1, months_of_persons=1).entries == 6
     later = NOW.replace(year=2030)

@@ -33,24 +33,39 @@ def registry(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Regi
     """A store of its own whose only version is the challenger."""
     store, part = tmp_path_factory.mktemp("challengers"), part_of(trained.split.test)
     found = Registry(store)
-    found.log_run(_model(trained), {}, {}, {}, kept_rows(_model(trained), part), [], NOW)
+    found.log_run(
+        _model(trained), {}, {}, {}, kept_rows(_model(trained), part), [], NOW
+    )
     (store / "keys").mkdir()
     (store / "keys" / "release.pem").write_bytes(SIGNER.public)
     return found
 
 
 def _model(trained: Trained) -> PdModel:
-    return replace(trained.fit.model, calibration=Calibration("platt", (0.5, -2.0)), band=None, term=None)
+    return replace(
+        trained.fit.model,
+        calibration=Calibration("platt", (0.5, -2.0)),
+        band=None,
+        term=None,
+    )
 
 
 def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionKeeper:
-    registry.shadow("1", by="R. Modeler", because="more outcomes", at=NOW + at, signer=SIGNER)
+    registry.shadow(
+        "1", by="R. Modeler", because="more outcomes", at=NOW + at, signer=SIGNER
+    )
     return ChampionKeeper(registry.store, pointer=SHADOW_POINTER)
 
 
 def _decide(engine: Engine, n: int) -> list[str]:
-    requests = [DecisionRequest(customer_id=name) for name in engine.ledger.customer_ids(n)]
-    return [answer.body for answer in engine.decide_all(requests, [None] * n) if hasattr(answer, "body")]
+    requests = [
+        DecisionRequest(customer_id=name) for name in engine.ledger.customer_ids(n)
+    ]
+    return [
+        answer.body
+        for answer in engine.decide_all(requests, [None] * n)
+        if hasattr(answer, "body")
+    ]
 
 
 def test_it_scores_what_was_decided_once_and_nothing_of_it_is_shown(
@@ -62,20 +77,28 @@ def test_it_scores_what_was_decided_once_and_nothing_of_it_is_shown(
     assert (shadow.step(), shadow.step()) == (4, 0)
     sha256 = keeper.current().sha256
     found = pd.DataFrame(decided_rows(engine.record, engine.champions.current().sha256))
-    features = found.drop(columns=["decision_id", "customer_id", "as_of", "pd_12m"]).to_numpy()
+    features = found.drop(
+        columns=["decision_id", "customer_id", "as_of", "pd_12m"]
+    ).to_numpy()
     scores = shadow_scores(engine.record, sha256)
-    np.testing.assert_array_equal(found["decision_id"].map(scores), _model(trained).predict_pd_12m(features))
+    np.testing.assert_array_equal(
+        found["decision_id"].map(scores), _model(trained).predict_pd_12m(features)
+    )
     assert not any(sha256 in body for body in bodies)
     assert all(sha256 not in engine.record.body_of(entry_id) for entry_id in scores)
 
 
-def test_what_was_decided_before_it_began_is_left_alone(engine: Engine, registry: Registry) -> None:
+def test_what_was_decided_before_it_began_is_left_alone(
+    engine: Engine, registry: Registry
+) -> None:
     keeper = _shadowed(registry, at=timedelta(hours=1))
     _decide(engine, 2)
     assert Shadow(engine.record, keeper, engine.now).step() == 0
 
 
-def test_two_processes_keep_one_score_of_each(engine: Engine, registry: Registry) -> None:
+def test_two_processes_keep_one_score_of_each(
+    engine: Engine, registry: Registry
+) -> None:
     keeper = _shadowed(registry)
     one = Shadow(engine.record, keeper, engine.now)
     _decide(engine, 2)
@@ -85,13 +108,23 @@ def test_two_processes_keep_one_score_of_each(engine: Engine, registry: Registry
     late._unscored = lambda _: before  # type: ignore[method-assign]  # it looked before the other was done
     late.step()
     with engine.record.engine.connect() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(SHADOW_SCORES)).scalar() == 2
+        assert (
+            connection.execute(
+                sa.select(sa.func.count()).select_from(SHADOW_SCORES)
+            ).scalar()
+            == 2
+        )
 
 
 def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
     engine: Engine, registry: Registry, tmp_path: Path
 ) -> None:
-    assert Shadow(engine.record, ChampionKeeper(tmp_path, pointer=SHADOW_POINTER), engine.now).step() == 0
+    assert (
+        Shadow(
+            engine.record, ChampionKeeper(tmp_path, pointer=SHADOW_POINTER), engine.now
+        ).step()
+        == 0
+    )
     _shadowed(registry)
     copy = shutil.copytree(registry.store, tmp_path / "copy")
     keeper = ChampionKeeper(copy, pointer=SHADOW_POINTER)
@@ -106,11 +139,19 @@ def test_a_better_challenger_is_seen_on_matured_decisions() -> None:
     draw = np.random.default_rng(0)
     label = (draw.random(800) < 0.2).astype(np.int64)
     pd_12m = np.clip(0.2 + 0.02 * label + draw.normal(0, 0.05, 800), 0.01, 0.9)
-    old = pd.DataFrame({"decision_id": [f"d{n}" for n in range(800)], "customer_id": [f"C{n}" for n in range(800)]})
+    old = pd.DataFrame(
+        {
+            "decision_id": [f"d{n}" for n in range(800)],
+            "customer_id": [f"C{n}" for n in range(800)],
+        }
+    )
     old = old.assign(pd_12m=pd_12m, label=label)
     better = np.clip(0.1 + 0.3 * label + draw.normal(0, 0.1, 800), 0.01, 0.9)
     shadow = dict(zip(old["decision_id"], better, strict=True))
     found = compared(old, shadow)
-    assert float(found["AUC of the challenger"]) > float(found["AUC of the champion"]) + 0.1
+    assert (
+        float(found["AUC of the challenger"])
+        > float(found["AUC of the champion"]) + 0.1
+    )
     assert compared(old, {"d1": 0.5}) == {}
     assert compared(old, {}) == {}

@@ -57,13 +57,22 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(
-    trained: Trained, store: Path, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory
+    trained: Trained,
+    store: Path,
+    ports: Iterator[int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     folder, port = tmp_path_factory.mktemp("wire"), next(ports)
     log = folder / "service.log"
-    environment = {**os.environ, "OBLIGOR_STORE": str(store), "OBLIGOR_RECORD_URL": f"sqlite:///{folder}/record.db",
-                   "OBLIGOR_CHECKPOINTS": str(folder / "checkpoints"), "OBLIGOR_ADMIN_KEY": "the-admin-key",
-                   "OBLIGOR_WORKERS": "2", "OBLIGOR_DRAIN_S": "2"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "OBLIGOR_STORE": str(store),
+        "OBLIGOR_RECORD_URL": f"sqlite:///{folder}/record.db",
+        "OBLIGOR_CHECKPOINTS": str(folder / "checkpoints"),
+        "OBLIGOR_ADMIN_KEY": "the-admin-key",
+        "OBLIGOR_WORKERS": "2",
+        "OBLIGOR_DRAIN_S": "2",
+    }
     with log.open("wb") as output:
         command = [
             sys.executable,
@@ -75,7 +84,13 @@ def running(
             "--store",
             store,
         ]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     running = Running(port, process, log)
     try:
         wait(running.url, process, log, 90)
@@ -85,7 +100,12 @@ def running(
 
 
 def test_who_does_not_finish_a_request_in_time_is_dropped(running: Running) -> None:
-    beginnings = (b"", b"GET /livez HT", b"\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    beginnings = (
+        b"",
+        b"GET /livez HT",
+        b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    )
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(running.sent(data))) for data in beginnings]
         for connection in slow:
@@ -104,7 +124,9 @@ def test_drops_that_keep_coming_do_not_keep_a_connection(running: Running) -> No
             raise AssertionError("it was kept")
 
 
-def test_more_connections_than_there_may_be_push_out_the_slowest(running: Running) -> None:
+def test_more_connections_than_there_may_be_push_out_the_slowest(
+    running: Running,
+) -> None:
     with ExitStack() as stack:
         for _ in range(2 * MOST_CONNECTIONS + 200):  # two workers
             stack.enter_context(closing(running.sent(b"GET /livez HTTP/1.1\r\n")))
@@ -131,7 +153,9 @@ def test_a_body_above_its_cap_is_refused_while_it_comes(running: Running) -> Non
             yield b"x" * 65_536
 
     headers = {**KEY, "Content-Type": "application/json"}
-    response = httpx.post(f"{running.url}/v1/decisions", content=endless(), headers=headers, timeout=20)
+    response = httpx.post(
+        f"{running.url}/v1/decisions", content=endless(), headers=headers, timeout=20
+    )
     assert response.status_code == 413
 
 
@@ -140,8 +164,12 @@ def test_forged_lines_and_unknown_paths_leave_no_trace(running: Running) -> None
     for n in range(50):
         httpx.get(f"{running.url}/v1/nowhere-{n}", headers=KEY)
         httpx.get(f"{running.url}/v1/decisions/x%0d%0aINFO%20forged-{n}", headers=KEY)
-        httpx.get(f"{running.url}/forged-{n}%0aINFO", headers={**KEY, "User-Agent": "forged"})
-    assert len(running.metrics().splitlines()) - len(before.splitlines()) < 40  # of one series with its buckets
+        httpx.get(
+            f"{running.url}/forged-{n}%0aINFO", headers={**KEY, "User-Agent": "forged"}
+        )
+    assert (
+        len(running.metrics().splitlines()) - len(before.splitlines()) < 40
+    )  # of one series with its buckets
     log = running.log.read_text()
     assert "forged" not in log
     assert "nowhere" not in log
@@ -149,7 +177,11 @@ def test_forged_lines_and_unknown_paths_leave_no_trace(running: Running) -> None
 
 def test_a_lost_worker_is_seen_and_replaced(running: Running) -> None:
     def alive() -> str:
-        return next(line for line in running.metrics().splitlines() if line.startswith("obligor_workers "))
+        return next(
+            line
+            for line in running.metrics().splitlines()
+            if line.startswith("obligor_workers ")
+        )
 
     def until(expected: str) -> None:
         for _ in range(300):
@@ -162,8 +194,12 @@ def test_a_lost_worker_is_seen_and_replaced(running: Running) -> None:
     assert "obligor_workers_wanted 2.0" in running.metrics()
     import psutil
 
-    one, *_ = (child for child in psutil.Process(running.process.pid).children(recursive=True)
-               if "--worker-id" in child.cmdline() or "service-name" in " ".join(child.cmdline()))  # fmt: skip
+    one, *_ = (
+        child
+        for child in psutil.Process(running.process.pid).children(recursive=True)
+        if "--worker-id" in child.cmdline()
+        or "service-name" in " ".join(child.cmdline())
+    )
     one.kill()
     until("obligor_workers 1.0")
     until("obligor_workers 2.0")
@@ -177,7 +213,9 @@ def test_told_to_end_it_is_unready_first_and_fails_nobody(running: Running) -> N
         with httpx.Client(base_url=running.url, headers=KEY, timeout=20) as client:
             while not told.is_set():
                 try:
-                    response = client.post("/v1/decisions", json={"customer_id": f"C{n:07d}"})
+                    response = client.post(
+                        "/v1/decisions", json={"customer_id": f"C{n:07d}"}
+                    )
                 except httpx.TransportError as error:
                     failed.append(error)
                     return

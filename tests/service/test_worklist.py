@@ -28,8 +28,14 @@ def listed(client: TestClient, **asked: Any) -> Any:
 
 
 def contact(client: TestClient, customer: str, **more: Any) -> Any:
-    body = {"customer_id": customer, "contacted_on": DAY.isoformat(), "by": "C. Collector", "channel": "call",
-            "outcome": "no_answer", **more}  # fmt: skip
+    body = {
+        "customer_id": customer,
+        "contacted_on": DAY.isoformat(),
+        "by": "C. Collector",
+        "channel": "call",
+        "outcome": "no_answer",
+        **more,
+    }
     response = client.post("/contacts", json=body)
     assert response.status_code == 200, response.text
     ContactAnswer.model_validate(response.json())
@@ -43,11 +49,21 @@ def customers(found: Any) -> list[str]:
 def test_the_worklist_is_the_best_value_within_the_time(client: TestClient) -> None:
     found = listed(client, collectors=2, minutes=120)
     assert (found["as_of"], found["is_quiet"]) == ("2024-12-30", False)
-    worth = [float(line["value"]["amount"]) / line["minutes"] for line in found["lines"]]
+    worth = [
+        float(line["value"]["amount"]) / line["minutes"] for line in found["lines"]
+    ]
     assert worth == sorted(worth, reverse=True)
     for place in (1, 2):
-        assert 100 < sum(line["minutes"] for line in found["lines"] if line["collector"] == place) <= 120
-    assert [line["rank"] for line in found["lines"]] == list(range(1, len(found["lines"]) + 1))
+        assert (
+            100
+            < sum(
+                line["minutes"] for line in found["lines"] if line["collector"] == place
+            )
+            <= 120
+        )
+    assert [line["rank"] for line in found["lines"]] == list(
+        range(1, len(found["lines"]) + 1)
+    )
     assert all(line["because"] and line["because_zh"] for line in found["lines"])
     assert found["left_out"]["n"] > 0
     more = listed(client, collectors=20, minutes=480)
@@ -55,20 +71,26 @@ def test_the_worklist_is_the_best_value_within_the_time(client: TestClient) -> N
     assert sum(more["resting"].values()) > 0
 
 
-def test_its_amounts_are_those_of_the_features(client: TestClient, engine: Engine, simulation: Simulation) -> None:
+def test_its_amounts_are_those_of_the_features(
+    client: TestClient, engine: Engine, simulation: Simulation
+) -> None:
     features = build_features(known_on(simulation.ledger, DAY))
     overdue = features[features["dpd_days"] > 0]
     debts = {debt.customer_id: debt for debt in debts_on(engine, DAY)}
     assert sorted(debts) == sorted(overdue.index)
     for name, debt in debts.items():
-        assert float(debt.overdue) == pytest.approx(overdue.loc[name, "overdue_amount"], abs=0.006)
+        assert float(debt.overdue) == pytest.approx(
+            overdue.loc[name, "overdue_amount"], abs=0.006
+        )
         assert debt.dpd_days == overdue.loc[name, "dpd_days"]
         assert 0 <= debt.disputed <= debt.overdue
         assert debt.amount_days <= debt.overdue * debt.dpd_days + 1
         assert debt.country in ("DE", "US")
     assert any(debt.disputed for debt in debts.values())
     assert any(debt.promised for debt in debts.values())
-    account = engine.ledger.account(next(name for name, debt in debts.items() if debt.promised))
+    account = engine.ledger.account(
+        next(name for name, debt in debts.items() if debt.promised)
+    )
     ends = known_account(account, DAY).account.events[5]
     assert (ends >= day_number(DAY)).any()
 
@@ -79,21 +101,37 @@ def test_a_weekend_is_quiet(client: TestClient) -> None:
     assert found["left_out"]["n"] > 0
 
 
-def test_a_contact_fixes_the_next_and_takes_the_customer_off_the_list(client: TestClient) -> None:
+def test_a_contact_fixes_the_next_and_takes_the_customer_off_the_list(
+    client: TestClient,
+) -> None:
     lines = listed(client, collectors=9, minutes=480)["lines"]
-    one_call = next(line for line in lines if line["channel"] == "call" and line["calls_left_today"] == 1)
+    one_call = next(
+        line
+        for line in lines
+        if line["channel"] == "call" and line["calls_left_today"] == 1
+    )
     more_calls = next(line for line in lines if line["calls_left_today"] >= 2)
     promised = next(line for line in lines if line not in (one_call, more_calls))
     first = contact(client, one_call["customer_id"])
     assert first["next_contact_on"] > DAY.isoformat()
     again = contact(client, more_calls["customer_id"])
     assert (again["next_contact_on"], again["contacts_today"]) == (DAY.isoformat(), 1)
-    promise = {"amount": promised["amount"]["amount"], "currency": "EUR", "pay_by": "2025-01-10"}
+    promise = {
+        "amount": promised["amount"]["amount"],
+        "currency": "EUR",
+        "pay_by": "2025-01-10",
+    }
     told = contact(client, promised["customer_id"], outcome="promise", promise=promise)
     assert told["next_contact_on"] == "2025-01-13"  # the Monday after
     after = listed(client, collectors=9, minutes=480)
-    assert {one_call["customer_id"], promised["customer_id"]}.isdisjoint(customers(after))
-    left = next(line for line in after["lines"] if line["customer_id"] == more_calls["customer_id"])
+    assert {one_call["customer_id"], promised["customer_id"]}.isdisjoint(
+        customers(after)
+    )
+    left = next(
+        line
+        for line in after["lines"]
+        if line["customer_id"] == more_calls["customer_id"]
+    )
     assert left["calls_left_today"] == more_calls["calls_left_today"] - 1
     assert after["resting"]["promised"] >= 1
 
@@ -101,8 +139,18 @@ def test_a_contact_fixes_the_next_and_takes_the_customer_off_the_list(client: Te
 def test_a_promise_that_was_broken_is_said(client: TestClient) -> None:
     line = listed(client)["lines"][0]
     promise = {"amount": "100000.00", "currency": "EUR", "pay_by": "2024-12-29"}
-    contact(client, line["customer_id"], contacted_on="2024-12-23", outcome="promise", promise=promise)
-    found = next(one for one in listed(client)["lines"] if one["customer_id"] == line["customer_id"])
+    contact(
+        client,
+        line["customer_id"],
+        contacted_on="2024-12-23",
+        outcome="promise",
+        promise=promise,
+    )
+    found = next(
+        one
+        for one in listed(client)["lines"]
+        if one["customer_id"] == line["customer_id"]
+    )
     assert found["promise_broken_on"] == "2024-12-30"
     assert "a promise was broken on 2024-12-30" in found["because"]
 
@@ -114,11 +162,21 @@ def test_a_day_sees_no_contact_of_a_later_one(client: TestClient) -> None:
 
 
 def test_a_repeated_contact_is_one(client: TestClient) -> None:
-    body = {"customer_id": "C0000002", "by": "C. Collector", "channel": "mail", "outcome": "reached"}
-    first, second = (client.post("/contacts", json=body, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    body = {
+        "customer_id": "C0000002",
+        "by": "C. Collector",
+        "channel": "mail",
+        "outcome": "reached",
+    }
+    first, second = (
+        client.post("/contacts", json=body, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    )
     assert first.content == second.content
     assert first.json()["contacted_on"] == "2025-01-02"
-    other = client.post("/contacts", json={**body, "channel": "call"}, headers={"Idempotency-Key": "k"})
+    other = client.post(
+        "/contacts", json={**body, "channel": "call"}, headers={"Idempotency-Key": "k"}
+    )
     assert other.status_code == 409
 
 
@@ -129,19 +187,50 @@ def test_a_repeated_contact_is_one(client: TestClient) -> None:
         ({"contacted_on": "2030-01-01"}, 422, "contacted_on"),
         ({"next_contact_on": "2024-12-29"}, 422, "next_contact_on"),
         ({"outcome": "promise"}, 422, "body"),
-        ({"promise": {"amount": "1.00", "currency": "EUR", "pay_by": "2025-01-10"}}, 422, "body"),
-        ({"outcome": "promise", "promise": {"amount": "1.00", "currency": "EUR", "pay_by": "2024-01-10"}}, 422,
-         "promise.pay_by"),
-        ({"outcome": "promise", "promise": {"amount": "1.00", "currency": "KRW", "pay_by": "2025-01-10"}}, 422, None),
+        (
+            {"promise": {"amount": "1.00", "currency": "EUR", "pay_by": "2025-01-10"}},
+            422,
+            "body",
+        ),
+        (
+            {
+                "outcome": "promise",
+                "promise": {
+                    "amount": "1.00",
+                    "currency": "EUR",
+                    "pay_by": "2024-01-10",
+                },
+            },
+            422,
+            "promise.pay_by",
+        ),
+        (
+            {
+                "outcome": "promise",
+                "promise": {
+                    "amount": "1.00",
+                    "currency": "KRW",
+                    "pay_by": "2025-01-10",
+                },
+            },
+            422,
+            None,
+        ),
         ({"channel": "pigeon"}, 422, "channel"),
         ({"by": ""}, 422, "by"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_contact_is_a_problem_with_its_place(
     client: TestClient, more: Any, status: int, where: str | None
 ) -> None:
-    body = {"customer_id": "C0000002", "contacted_on": DAY.isoformat(), "by": "C", "channel": "call",
-            "outcome": "no_answer", **more}  # fmt: skip
+    body = {
+        "customer_id": "C0000002",
+        "contacted_on": DAY.isoformat(),
+        "by": "C",
+        "channel": "call",
+        "outcome": "no_answer",
+        **more,
+    }
     response = client.post("/contacts", json=body)
     assert response.status_code == status
     assert where is None or response.json()["where"] == where
@@ -149,10 +238,18 @@ def test_a_bad_contact_is_a_problem_with_its_place(
 
 @pytest.mark.parametrize(
     ("asked", "where"),
-    [({"collectors": 0}, "collectors"), ({"minutes": 0}, "minutes"), ({"as_of": "2030-01-01"}, "as_of"),
-     ({"as_of": "1999-01-01"}, "as_of"), ({"as_of": "soon"}, "as_of"), ({"minute": 5}, "minute")],
-)  # fmt: skip
-def test_a_worklist_without_time_or_day_is_a_problem(client: TestClient, asked: Any, where: str) -> None:
+    [
+        ({"collectors": 0}, "collectors"),
+        ({"minutes": 0}, "minutes"),
+        ({"as_of": "2030-01-01"}, "as_of"),
+        ({"as_of": "1999-01-01"}, "as_of"),
+        ({"as_of": "soon"}, "as_of"),
+        ({"minute": 5}, "minute"),
+    ],
+)
+def test_a_worklist_without_time_or_day_is_a_problem(
+    client: TestClient, asked: Any, where: str
+) -> None:
     response = client.get("/worklist", params=asked)
     assert (response.status_code, response.json()["where"]) == (422, where)
 
@@ -161,10 +258,14 @@ def test_a_worklist_without_time_or_day_is_a_problem(client: TestClient, asked: 
 
 
 def simulated(client: TestClient, **asked: Any) -> Any:
-    return client.post("/policy/simulations", json={"from": "2000-01-01", "to": "2000-01-01", **asked})
+    return client.post(
+        "/policy/simulations", json={"from": "2000-01-01", "to": "2000-01-01", **asked}
+    )
 
 
-def test_a_simulation_on_the_loaded_ledger(client: TestClient, simulation: Simulation) -> None:
+def test_a_simulation_on_the_loaded_ledger(
+    client: TestClient, simulation: Simulation
+) -> None:
     response = simulated(client)
     assert response.status_code == 200, response.text
     answer = response.json()
@@ -183,11 +284,15 @@ def test_a_simulation_on_the_loaded_ledger(client: TestClient, simulation: Simul
 @pytest.mark.parametrize(
     ("asked", "status", "where"),
     [
-        ({"to": "2001-01-01"}, 422, "to"), ({"from": "../../etc"}, 422, "from"),
+        ({"to": "2001-01-01"}, 422, "to"),
+        ({"from": "../../etc"}, 422, "from"),
         ({"as_of": "2030-01-01"}, 422, "as_of"),
-        ({"as_of": "1999-01-01"}, 422, "as_of"), ({"customer_id": "NOBODY"}, 404, "customer_id"),
+        ({"as_of": "1999-01-01"}, 422, "as_of"),
+        ({"customer_id": "NOBODY"}, 404, "customer_id"),
     ],
-)  # fmt: skip
-def test_a_bad_simulation_is_a_problem(client: TestClient, asked: Any, status: int, where: str) -> None:
+)
+def test_a_bad_simulation_is_a_problem(
+    client: TestClient, asked: Any, status: int, where: str
+) -> None:
     response = simulated(client, **asked)
     assert (response.status_code, response.json()["where"]) == (status, where)

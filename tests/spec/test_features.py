@@ -39,15 +39,30 @@ def test_days_beyond_terms_are_weighted_by_amount_and_early_counts_as_0() -> Non
 def test_a_window_is_open_at_its_start_and_closed_at_its_end() -> None:
     found = features("2024-03-30", invoices=ITEMS, payments=PAYMENTS)
     assert found["invoice_count_30d"] == 1  # A2 is 29 days old
-    assert features("2024-03-31", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"] == 0  # 30 days old
-    assert features("2024-03-01", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"] == 1  # today counts
+    assert (
+        features("2024-03-31", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"]
+        == 0
+    )  # 30 days old
+    assert (
+        features("2024-03-01", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"]
+        == 1
+    )  # today counts
 
 
 def test_an_item_is_past_due_from_the_day_after_its_due_date() -> None:
     assert features("2024-05-31", invoices=ITEMS, payments=PAYMENTS)["dpd_days"] == 0
     found = features("2024-06-01", invoices=ITEMS, payments=PAYMENTS)
-    assert (found["dpd_days"], found["overdue_amount"], found["overdue_1_30_amount"]) == (1, 300, 300)
-    assert features("2024-09-15", invoices=ITEMS, payments=PAYMENTS)["overdue_over_90_amount"] == 300
+    assert (
+        found["dpd_days"],
+        found["overdue_amount"],
+        found["overdue_1_30_amount"],
+    ) == (1, 300, 300)
+    assert (
+        features("2024-09-15", invoices=ITEMS, payments=PAYMENTS)[
+            "overdue_over_90_amount"
+        ]
+        == 300
+    )
 
 
 def test_a_payment_learnt_later_does_not_exist_yet() -> None:
@@ -57,9 +72,15 @@ def test_a_payment_learnt_later_does_not_exist_yet() -> None:
 
 
 def test_a_credit_note_closes_an_item_but_is_no_payment() -> None:
-    notes = "invoice_id | paid_on | amount | kind\n A1 | 2024-02-10 | 1000.00 | credit_note"
+    notes = (
+        "invoice_id | paid_on | amount | kind\n A1 | 2024-02-10 | 1000.00 | credit_note"
+    )
     found = features("2024-02-20", invoices=ITEMS, payments=notes)
-    assert (found["open_amount"], found["paid_amount_365d"], found["credit_note_share_365d"]) == (0, 0, 1)
+    assert (
+        found["open_amount"],
+        found["paid_amount_365d"],
+        found["credit_note_share_365d"],
+    ) == (0, 0, 1)
     assert isnan(found["dbt_days_mean_365d"])
 
 
@@ -70,7 +91,9 @@ def test_a_promise_is_broken_when_less_came_in_time() -> None:
         A2         | 2024-03-20  | 2024-03-31 |  500.00
     """
     on = {"invoices": ITEMS, "payments": PAYMENTS, "promises": promises}
-    assert features("2024-02-15", **on)["broken_promises_365d"] == 0  # its day is not over
+    assert (
+        features("2024-02-15", **on)["broken_promises_365d"] == 0
+    )  # its day is not over
     assert features("2024-02-16", **on)["broken_promises_365d"] == 1  # 400 of 1000 came
     assert features("2024-05-01", **on)["broken_promises_365d"] == 1  # A2 was kept
 
@@ -84,9 +107,7 @@ def test_a_dispute_counts_while_it_is_open_and_its_end_is_learnt_later() -> None
 
 
 def test_utilisation_takes_the_limit_known_on_the_day() -> None:
-    limits = (
-        "customer_id | amount | currency | known_on\n ANNA | 1000 | EUR | 2024-01-01\n ANNA | 6000 | EUR | 2024-03-10"
-    )
+    limits = "customer_id | amount | currency | known_on\n ANNA | 1000 | EUR | 2024-01-01\n ANNA | 6000 | EUR | 2024-03-10"
     on = {"invoices": ITEMS, "payments": PAYMENTS, "limits": limits}
     assert features("2024-03-05", **on)["utilisation"] == 0.5
     assert features("2024-03-20", **on)["utilisation"] == 500 / 6000
@@ -124,6 +145,10 @@ def test_ratios_come_from_the_last_statement_known() -> None:
 def test_a_customer_without_items_has_counts_of_0_and_nothing_else() -> None:
     people = "customer_id | registered_on\n ANNA | 2023-01-01\n BORIS | 2024-01-01"
     found = features("2024-02-01", "BORIS", customers=people, invoices=ITEMS)
-    assert (found["invoice_count_365d"], found["open_amount"], found["tenure_days"]) == (0, 0, 31)
+    assert (
+        found["invoice_count_365d"],
+        found["open_amount"],
+        found["tenure_days"],
+    ) == (0, 0, 31)
     assert isnan(found["days_since_first_invoice"])
     assert isnan(found["dbt_days_mean_365d"])

@@ -14,10 +14,38 @@ from typer.testing import CliRunner, Result
 
 import obligor
 
-COMMANDS = ("simulate", "check", "load", "train", "evaluate", "promote", "serve", "decide", "demo", "review",
-            "cash", "cases", "doctor", "recalibrate", "monitor", "lgd", "shadow")  # fmt: skip
+COMMANDS = (
+    "simulate",
+    "check",
+    "load",
+    "train",
+    "evaluate",
+    "promote",
+    "serve",
+    "decide",
+    "demo",
+    "review",
+    "cash",
+    "cases",
+    "doctor",
+    "recalibrate",
+    "monitor",
+    "lgd",
+    "shadow",
+)
 KEYS = ("create", "revoke", "list")
-AUDIT = ("verify", "replay", "erase", "rotate", "timeline", "purge", "events", "bundle", "backup", "restore")
+AUDIT = (
+    "verify",
+    "replay",
+    "erase",
+    "rotate",
+    "timeline",
+    "purge",
+    "events",
+    "bundle",
+    "backup",
+    "restore",
+)
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
@@ -31,10 +59,16 @@ def run(*words: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, ports: Iterator[int]) -> tuple[Path, str, int]:
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, ports: Iterator[int]
+) -> tuple[Path, str, int]:
     """The folder `obligor demo` leaves, what it printed, and the port it served on."""
     folder, port = tmp_path_factory.mktemp("cli") / "demo", next(ports)
-    return folder, run("demo", folder, "--customers", "1000", "--port", port).stdout, port
+    return (
+        folder,
+        run("demo", folder, "--customers", "1000", "--port", port).stdout,
+        port,
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -52,26 +86,44 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ("spec", "infer"),
     ],
 )
-def test_every_command_of_a_group_has_help_with_an_example(group: str, command: str) -> None:
+def test_every_command_of_a_group_has_help_with_an_example(
+    group: str, command: str
+) -> None:
     text = run(group, command, "--help").stdout
-    assert f"obligor {group} {command}" in " ".join(text.split("Example:")[1].replace("│", " ").split())
+    assert f"obligor {group} {command}" in " ".join(
+        text.split("Example:")[1].replace("│", " ").split()
+    )
 
 
 def test_the_help_lists_exactly_the_commands() -> None:
-    names = {command.name or command.callback.__name__ for command in obligor.app.registered_commands}  # type: ignore[union-attr]
+    names = {
+        command.name or command.callback.__name__
+        for command in obligor.app.registered_commands
+    }  # type: ignore[union-attr]
     assert names == set(COMMANDS)
 
 
 def test_the_demo_runs_end_to_end(demo: tuple[Path, str, int]) -> None:
     folder, printed, port = demo
-    for expected in ("invoices of 1,000 customers", "loaded 1,000 customers", "plain LightGBM", "version 1, challenger",
-                     "version 1 is the champion, by demo", "PD, 12 months", "binds", "where to look next"):  # fmt: skip
+    for expected in (
+        "invoices of 1,000 customers",
+        "loaded 1,000 customers",
+        "plain LightGBM",
+        "version 1, challenger",
+        "version 1 is the champion, by demo",
+        "PD, 12 months",
+        "binds",
+        "where to look next",
+    ):
         assert expected in printed
     answer = json.loads((folder / "decision.json").read_bytes())
     assert answer["outcome"] in ("approve", "refer", "decline")
     assert answer["explanation"]["margin"]
     assert (folder / "model_report.html").stat().st_size > 50_000
-    assert {p.name for p in folder.glob("*.png")} >= {"roc_curve.png", "reliability.png"}
+    assert {p.name for p in folder.glob("*.png")} >= {
+        "roc_curve.png",
+        "reliability.png",
+    }
     import httpx
 
     with pytest.raises(httpx.TransportError):  # it has stopped
@@ -84,16 +136,36 @@ def test_from_a_model_to_an_audit(demo: tuple[Path, str, int]) -> None:
     (folder / "quick.toml").write_text(QUICK)
     options = ("--config", folder / "quick.toml", "--store", store)
     assert run("check", mapping).stdout.strip().endswith("usable")
-    figures = json.loads(run("evaluate", mapping, *options, "--json").stdout.splitlines()[-1])
+    figures = json.loads(
+        run("evaluate", mapping, *options, "--json").stdout.splitlines()[-1]
+    )
     assert figures["version"] == "1"
     assert figures["figures"]["gini"]["low"] <= figures["figures"]["gini"]["value"]
-    assert "brier_constant" in run("evaluate", mapping, *options, "--version", "1").stdout
-    promoted = run("promote", "latest", "--by", "A", "--because", "B", "--force", "--second", "C", "--store", store)
+    assert (
+        "brier_constant" in run("evaluate", mapping, *options, "--version", "1").stdout
+    )
+    promoted = run(
+        "promote",
+        "latest",
+        "--by",
+        "A",
+        "--because",
+        "B",
+        "--force",
+        "--second",
+        "C",
+        "--store",
+        store,
+    )
     assert "version 1 is the champion, by A: B" in promoted.stdout
     shown = run("decide", "C0000001", "--amount", "100", "--store", store).stdout
     assert "PD, 12 months" in shown
     assert "binds" in shown
-    answer = json.loads(run("decide", "C0000001", "--as-of", "2024-06-30", "--json", "--store", store).stdout)
+    answer = json.loads(
+        run(
+            "decide", "C0000001", "--as-of", "2024-06-30", "--json", "--store", store
+        ).stdout
+    )
     assert answer["as_of"] == "2024-06-30"
     # What was recorded is proven, replayed, resolved, erased.
     run("decide", "C0000002", "--amount", "90000000", "--store", store)
@@ -101,22 +173,53 @@ def test_from_a_model_to_an_audit(demo: tuple[Path, str, int]) -> None:
         "credit" in run("cases", "--reevaluate", "--store", store).stdout
         or "director" in run("cases", "--store", store).stdout
     )
-    assert "5 came out bit for bit, 0 did not" in run("audit", "replay", "--all", "--store", store).stdout
+    assert (
+        "5 came out bit for bit, 0 did not"
+        in run("audit", "replay", "--all", "--store", store).stdout
+    )
     checkpoints = store / "checkpoints"
     from serving.assembly import build_engine
     from serving.settings import Settings
     from tests.conftest import NOW, VAULT
 
     settings = Settings.of({"OBLIGOR_STORE": str(store)})
-    build_engine(settings, now=lambda: NOW, new_id=str, random=VAULT.random).notary.step()
-    assert "5 entries, 2 checkpoints, 0 receipts: all hold" in run("audit", "verify", "--store", store).stdout
-    assert "entries cannot be read" in run("audit", "erase", "C0000002", "--because", "asked", "--store", store).stdout
-    assert "all hold" in run("audit", "verify", "--against", checkpoints, "--store", store).stdout
-    assert '"because":"asked"' in run("audit", "events", "--kind", "erasure", "--store", store).stdout
-    assert "0 entries would go" in run("audit", "purge", "--trial", "--store", store).stdout
-    kept = json.loads(run("decide", "C0000001", "--json", "--store", store).stdout)["decision_id"]
-    evidence, backup, fresh = store.parent / "evidence.zip", store.parent / "backup", store.parent / "fresh"
-    assert "README.txt" in run("audit", "bundle", kept, "--out", evidence, "--store", store).stdout
+    build_engine(
+        settings, now=lambda: NOW, new_id=str, random=VAULT.random
+    ).notary.step()
+    assert (
+        "5 entries, 2 checkpoints, 0 receipts: all hold"
+        in run("audit", "verify", "--store", store).stdout
+    )
+    assert (
+        "entries cannot be read"
+        in run(
+            "audit", "erase", "C0000002", "--because", "asked", "--store", store
+        ).stdout
+    )
+    assert (
+        "all hold"
+        in run("audit", "verify", "--against", checkpoints, "--store", store).stdout
+    )
+    assert (
+        '"because":"asked"'
+        in run("audit", "events", "--kind", "erasure", "--store", store).stdout
+    )
+    assert (
+        "0 entries would go"
+        in run("audit", "purge", "--trial", "--store", store).stdout
+    )
+    kept = json.loads(run("decide", "C0000001", "--json", "--store", store).stdout)[
+        "decision_id"
+    ]
+    evidence, backup, fresh = (
+        store.parent / "evidence.zip",
+        store.parent / "backup",
+        store.parent / "fresh",
+    )
+    assert (
+        "README.txt"
+        in run("audit", "bundle", kept, "--out", evidence, "--store", store).stdout
+    )
     assert evidence.stat().st_size > 10_000
     assert "7 entries" in run("audit", "backup", backup, "--store", store).stdout
     shutil.copytree(store / "keys", fresh / "keys")
@@ -145,10 +248,13 @@ def test_check_exits_1_on_a_refused_ledger(tmp_path: Path) -> None:
     invoices = (tmp_path / "invoices.csv").read_text().replace(",EUR,", ",EURO,")
     (tmp_path / "invoices.csv").write_text(invoices)
     result = CliRunner().invoke(
-        obligor.app, ["check", str(tmp_path / "mapping.toml"), "--quarantine", str(tmp_path / "q")]
+        obligor.app,
+        ["check", str(tmp_path / "mapping.toml"), "--quarantine", str(tmp_path / "q")],
     )
     assert result.exit_code == 1
-    assert "is 'EURO'; expected an ISO 4217 currency code" in " ".join(result.stdout.split())
+    assert "is 'EURO'; expected an ISO 4217 currency code" in " ".join(
+        result.stdout.split()
+    )
     assert "and" in result.stdout  # more findings than are printed are counted
     assert "refused" in result.stdout
     assert (tmp_path / "q" / "invoices.csv").exists()
@@ -158,14 +264,24 @@ def test_check_exits_1_on_a_refused_ledger(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["check", "nowhere.toml"], "error: nowhere.toml: cannot be read"),
-        (["decide", "X", "--as-of", "soon"], "error: as_of: Input should be a valid date"),
+        (
+            ["decide", "X", "--as-of", "soon"],
+            "error: as_of: Input should be a valid date",
+        ),
         (["decide", "X"], "no champion model"),
         (["train", str(SMALL)], "error: as-of grid: the ledger is too short"),
-        (["promote", "latest", "--by", "a", "--because", "b"], "run `obligor train` first"),
+        (
+            ["promote", "latest", "--by", "a", "--because", "b"],
+            "run `obligor train` first",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(
-    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["obligor", *words])
@@ -179,6 +295,11 @@ def test_an_error_is_one_line_and_exit_code_2(
 
 def test_a_good_command_exits_0_and_an_unknown_one_2() -> None:
     for words, code in ((["--help"], 0), (["fly"], 2)):
-        done = subprocess.run([sys.executable, "-m", "obligor", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "obligor", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == code
         assert "Traceback" not in done.stderr

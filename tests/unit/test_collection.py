@@ -50,14 +50,19 @@ def rest(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("dpd_days", "class_", "stage", "channel", "calls"),
     [
-        (1, "premium", "reminder", "mail", 1), (15, "general", "reminder", "mail", 1),
+        (1, "premium", "reminder", "mail", 1),
+        (15, "general", "reminder", "mail", 1),
         (15, "risk", "reminder", "call", 1),
-        (16, "general", "call", "call", 1), (30, "risk", "call", "call", 2), (31, "general", "escalation", "call", 2),
-        (60, "risk", "escalation", "call", 3), (61, "premium", "final_notice", "call", 3),
+        (16, "general", "call", "call", 1),
+        (30, "risk", "call", "call", 2),
+        (31, "general", "escalation", "call", 2),
+        (60, "risk", "escalation", "call", 3),
+        (61, "premium", "final_notice", "call", 3),
         (90, "risk", "final_notice", "call", 3),
-        (91, "premium", "legal", "lawyer", 1), (181, "general", "recovery", "lawyer", 1),
+        (91, "premium", "legal", "lawyer", 1),
+        (181, "general", "recovery", "lawyer", 1),
     ],
-)  # fmt: skip
+)
 def test_stage_channel_and_pace_by_age_and_class(
     dpd_days: int, class_: str, stage: str, channel: str, calls: int
 ) -> None:
@@ -76,11 +81,15 @@ def test_the_value_of_a_contact_is_the_loss_it_avoids_and_the_days_it_saves() ->
     for part in ("20000.00 EUR", "20 days", "450.00", "12 minutes", "20%", "121.45"):
         assert part in found.priority.because
     assert "电话" in found.priority.because_zh
-    assert p_loss(Decimal("0.05"), Decimal(90), Decimal("0.45")) < p_loss(Decimal("0.05"), Decimal(91), Decimal("0.45"))
+    assert p_loss(Decimal("0.05"), Decimal(90), Decimal("0.45")) < p_loss(
+        Decimal("0.05"), Decimal(91), Decimal("0.45")
+    )
 
 
 def test_what_is_disputed_or_promised_is_not_asked_for() -> None:
-    assert task(disputed=Decimal(5_000), promised=Decimal(5_000)).debt.workable == 10_000
+    assert (
+        task(disputed=Decimal(5_000), promised=Decimal(5_000)).debt.workable == 10_000
+    )
     assert rest(disputed=Decimal(20_000)) == "disputed"
     assert rest(promised=Decimal(20_000)) == "promised"
     assert rest(disputed=Decimal(12_000), promised=Decimal(8_000)) == "disputed"
@@ -96,10 +105,22 @@ def test_a_fixed_day_and_the_calls_of_a_day_are_kept() -> None:
 
 def test_the_next_contact_waits_for_a_working_day() -> None:
     plan, friday = plan_of(Decimal(20), "general", RULEBOOK), date(2025, 7, 4)
-    assert next_contact_on(MONDAY, 1, True, plan, RULEBOOK) == date(2025, 7, 7)  # five days later is Saturday
-    assert next_contact_on(MONDAY, 1, False, plan, RULEBOOK) == date(2025, 7, 7)  # one call a day
-    assert next_contact_on(MONDAY, 1, False, plan_of(Decimal(20), "risk", RULEBOOK), RULEBOOK) == MONDAY
-    assert (is_quiet(friday, RULEBOOK), is_quiet(friday + timedelta(days=1), RULEBOOK)) == (False, True)
+    assert next_contact_on(MONDAY, 1, True, plan, RULEBOOK) == date(
+        2025, 7, 7
+    )  # five days later is Saturday
+    assert next_contact_on(MONDAY, 1, False, plan, RULEBOOK) == date(
+        2025, 7, 7
+    )  # one call a day
+    assert (
+        next_contact_on(
+            MONDAY, 1, False, plan_of(Decimal(20), "risk", RULEBOOK), RULEBOOK
+        )
+        == MONDAY
+    )
+    assert (
+        is_quiet(friday, RULEBOOK),
+        is_quiet(friday + timedelta(days=1), RULEBOOK),
+    ) == (False, True)
     assert working_day(friday + timedelta(days=2), RULEBOOK) == date(2025, 7, 7)
 
 
@@ -108,30 +129,70 @@ def test_an_insurers_deadline_is_not_moved_by_rest() -> None:
     assert task(**insured).deadline == MONDAY + timedelta(days=7)
     assert task(**insured, next_contact_on=MONDAY + timedelta(days=5)).is_urgent
     assert not task(is_insured=True, dpd_days=Decimal(82)).is_urgent
-    assert rest(**insured, disputed=Decimal(20_000)) == "disputed"  # there is nothing to hand over
+    assert (
+        rest(**insured, disputed=Decimal(20_000)) == "disputed"
+    )  # there is nothing to hand over
     assert task(dpd_days=Decimal(83)).deadline is None
 
 
 @pytest.mark.parametrize(
     ("country", "interest", "fee", "currency"),
-    [("DE", "55.62", "80", "EUR"), ("CN", "100.00", "0", "none"), ("GB", "65.75", "80", "GBP"),
-     ("", "0.00", "0", "none")],
-)  # fmt: skip
-def test_late_interest_by_the_law_of_the_country(country: str, interest: str, fee: str, currency: str) -> None:
-    debt = replace(DEBT, country=country, amount_days=Decimal(200_000), n_items=2)  # 10,000 for 20 days
+    [
+        ("DE", "55.62", "80", "EUR"),
+        ("CN", "100.00", "0", "none"),
+        ("GB", "65.75", "80", "GBP"),
+        ("", "0.00", "0", "none"),
+    ],
+)
+def test_late_interest_by_the_law_of_the_country(
+    country: str, interest: str, fee: str, currency: str
+) -> None:
+    debt = replace(
+        DEBT, country=country, amount_days=Decimal(200_000), n_items=2
+    )  # 10,000 for 20 days
     found = late_interest(debt, RULEBOOK)
-    assert (found.amount, found.fee, found.fee_currency) == (Decimal(interest), Decimal(fee), currency)
+    assert (found.amount, found.fee, found.fee_currency) == (
+        Decimal(interest),
+        Decimal(fee),
+        currency,
+    )
 
 
 def test_time_goes_to_what_is_worth_most_a_minute_and_urgent_ones_first() -> None:
-    debts = [replace(DEBT, customer_id=f"C{n}", overdue=Decimal(1000 * n)) for n in range(5, 15)]
-    urgent = replace(DEBT, customer_id="LATE", overdue=Decimal(100), is_insured=True, dpd_days=Decimal(89))
-    tasks = [one for debt in [*debts, urgent] if isinstance(one := task_of(debt, MONDAY, RULEBOOK), Task)]
-    planned = worklist(tasks, collectors=2, minutes=40)  # three calls of 12 minutes each; the urgent one takes 20
+    debts = [
+        replace(DEBT, customer_id=f"C{n}", overdue=Decimal(1000 * n))
+        for n in range(5, 15)
+    ]
+    urgent = replace(
+        DEBT,
+        customer_id="LATE",
+        overdue=Decimal(100),
+        is_insured=True,
+        dpd_days=Decimal(89),
+    )
+    tasks = [
+        one
+        for debt in [*debts, urgent]
+        if isinstance(one := task_of(debt, MONDAY, RULEBOOK), Task)
+    ]
+    planned = worklist(
+        tasks, collectors=2, minutes=40
+    )  # three calls of 12 minutes each; the urgent one takes 20
     assert [(place, one.debt.customer_id) for place, one in planned.lines] == [
-        (1, "LATE"), (2, "C14"), (2, "C13"), (1, "C12"), (2, "C11"),
-    ]  # fmt: skip
-    assert [one.debt.customer_id for one in planned.left_out] == ["C10", "C9", "C8", "C7", "C6", "C5"]
+        (1, "LATE"),
+        (2, "C14"),
+        (2, "C13"),
+        (1, "C12"),
+        (2, "C11"),
+    ]
+    assert [one.debt.customer_id for one in planned.left_out] == [
+        "C10",
+        "C9",
+        "C8",
+        "C7",
+        "C6",
+        "C5",
+    ]
     assert worklist([], 1, 60).lines == ()
 
 
@@ -141,19 +202,31 @@ def test_no_capacity_is_an_error(collectors: int, minutes: int) -> None:
         worklist([task()], collectors, minutes)
 
 
-AGES_AND_AMOUNTS = st.lists(st.tuples(st.integers(1, 120), st.integers(2_000, 90_000)), min_size=1, max_size=9)
+AGES_AND_AMOUNTS = st.lists(
+    st.tuples(st.integers(1, 120), st.integers(2_000, 90_000)), min_size=1, max_size=9
+)
 
 
 @given(AGES_AND_AMOUNTS, st.integers(12, 90))
-def test_a_worklist_falls_short_of_the_best_by_less_than_one_task(debts: list[tuple[int, int]], minutes: int) -> None:
+def test_a_worklist_falls_short_of_the_best_by_less_than_one_task(
+    debts: list[tuple[int, int]], minutes: int
+) -> None:
     found = [
-        task_of(replace(DEBT, customer_id=str(n), dpd_days=Decimal(dpd), overdue=Decimal(amount)), MONDAY, RULEBOOK)
+        task_of(
+            replace(
+                DEBT, customer_id=str(n), dpd_days=Decimal(dpd), overdue=Decimal(amount)
+            ),
+            MONDAY,
+            RULEBOOK,
+        )
         for n, (dpd, amount) in enumerate(debts)
     ]
     tasks = [one for one in found if isinstance(one, Task)]
     planned = worklist(tasks, 1, minutes)
     assert sum(one.plan.minutes for _, one in planned.lines) <= minutes
     every = [chosen for n in range(len(tasks) + 1) for chosen in combinations(tasks, n)]
-    fitting = [chosen for chosen in every if sum(one.plan.minutes for one in chosen) <= minutes]
+    fitting = [
+        chosen for chosen in every if sum(one.plan.minutes for one in chosen) <= minutes
+    ]
     best = max(sum((one.value for one in chosen), Decimal(0)) for chosen in fitting)
     assert best - planned.value < max((one.value for one in tasks), default=Decimal(1))

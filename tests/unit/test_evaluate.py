@@ -8,7 +8,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
 from training.calibration import KINDS, SMALLEST_PD, choose_calibration, fit_calibration
-from training.evaluate import auc, calibration_line, difference, figures, ks, psi, with_intervals
+from training.evaluate import (
+    auc,
+    calibration_line,
+    difference,
+    figures,
+    ks,
+    psi,
+    with_intervals,
+)
 
 RNG = np.random.default_rng(0)
 MARGIN = RNG.normal(-2, 1.2, 4000)
@@ -19,18 +27,26 @@ WEIGHT = RNG.integers(0, 4, 4000).astype(float)
 
 def test_figures_equal_scikit_learn() -> None:
     rounded = PD.round(2).clip(0.01, 0.99)  # with ties
-    assert auc(rounded, LABEL, WEIGHT) == pytest.approx(roc_auc_score(LABEL, rounded, sample_weight=WEIGHT))
+    assert auc(rounded, LABEL, WEIGHT) == pytest.approx(
+        roc_auc_score(LABEL, rounded, sample_weight=WEIGHT)
+    )
     found = figures(rounded, LABEL, WEIGHT)
     assert found["gini"] == pytest.approx(2 * found["auc"] - 1)
-    assert found["brier"] == pytest.approx(brier_score_loss(LABEL, rounded, sample_weight=WEIGHT))
-    assert found["log_loss"] == pytest.approx(log_loss(LABEL, rounded, sample_weight=WEIGHT))
+    assert found["brier"] == pytest.approx(
+        brier_score_loss(LABEL, rounded, sample_weight=WEIGHT)
+    )
+    assert found["log_loss"] == pytest.approx(
+        log_loss(LABEL, rounded, sample_weight=WEIGHT)
+    )
     false, true, _ = roc_curve(LABEL, rounded, sample_weight=WEIGHT)
     assert ks(rounded, LABEL, WEIGHT) == pytest.approx(np.max(true - false))
 
 
 def test_calibration_line_equals_a_logistic_regression() -> None:
     wrong = 1 / (1 + np.exp(-(0.5 * MARGIN + 1)))
-    fit = LogisticRegression(C=np.inf, tol=1e-10).fit(np.log(wrong / (1 - wrong))[:, None], LABEL, WEIGHT)
+    fit = LogisticRegression(C=np.inf, tol=1e-10).fit(
+        np.log(wrong / (1 - wrong))[:, None], LABEL, WEIGHT
+    )
     slope, intercept = calibration_line(wrong, LABEL, WEIGHT)
     assert slope == pytest.approx(fit.coef_[0, 0], rel=1e-4)
     assert intercept == pytest.approx(fit.intercept_[0], rel=1e-3)
@@ -109,7 +125,9 @@ def test_the_calibration_chosen_mends_a_distorted_margin() -> None:
         == min(losses.values())
         < log_loss(label, fit_calibration("identity", margin, label)(margin))
     )
-    assert set(choose_calibration(margin[:500], label[:500], [(rows[:250], rows[250:500])])[1]) == {"platt", "beta"}
+    assert set(
+        choose_calibration(margin[:500], label[:500], [(rows[:250], rows[250:500])])[1]
+    ) == {"platt", "beta"}
     slope, intercept = calibration_line(chosen(3 * MARGIN + 2), LABEL)
     assert slope == pytest.approx(1, abs=0.1)
     assert intercept == pytest.approx(0, abs=0.2)

@@ -61,7 +61,10 @@ def test_a_default_is_cured_by_payment() -> None:
 
 def test_in_default_uses_only_what_was_known() -> None:
     assert customers_in_default(known_on(WHOLE, date(2024, 4, 29)), RULE) == {"DORA"}
-    assert customers_in_default(known_on(WHOLE, date(2024, 4, 30)), RULE) == {"BORIS", "DORA"}
+    assert customers_in_default(known_on(WHOLE, date(2024, 4, 30)), RULE) == {
+        "BORIS",
+        "DORA",
+    }
     soon = DefaultDefinition(cure_days=0)
     assert customers_in_default(known_on(WHOLE, date(2024, 6, 1)), soon) == set()
 
@@ -76,21 +79,38 @@ def test_the_performance_window_is_open_at_its_start() -> None:
 
     np.testing.assert_array_equal(days(date(2024, 4, 30)), [no, no, no])
     np.testing.assert_array_equal(days(date(2024, 4, 29)), [no, 1, no])
-    np.testing.assert_array_equal(days(date(2024, 3, 31)), [no, 30, no])  # day 30 counts
+    np.testing.assert_array_equal(
+        days(date(2024, 3, 31)), [no, 30, no]
+    )  # day 30 counts
     assert np.isnan(days(date(2024, 2, 15))).tolist() == [True, True, False]
 
 
 def test_the_due_anchor_asks_about_items_due_in_the_window() -> None:
     rule = DefaultDefinition(dpd_days=30, horizon_days=90, anchor="due", materiality=0)
     events = default_events(WHOLE, rule, END)
-    assert days_to_default(events, pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule).notna().all()
-    assert days_to_default(events, pd.Index(["ANNA"]), date(2024, 1, 31), rule).isna().all()
+    assert (
+        days_to_default(events, pd.Index(["ANNA", "BORIS"]), date(2024, 1, 1), rule)
+        .notna()
+        .all()
+    )
+    assert (
+        days_to_default(events, pd.Index(["ANNA"]), date(2024, 1, 31), rule)
+        .isna()
+        .all()
+    )
 
 
 def test_a_due_day_may_pass_without_any_row_to_show_it() -> None:
-    silent = ledger(invoices="\n".join(ITEMS.strip().splitlines()[:-1]))  # nothing is known after the issue
+    silent = ledger(
+        invoices="\n".join(ITEMS.strip().splitlines()[:-1])
+    )  # nothing is known after the issue
     assert customers_in_default(known_on(silent, date(2024, 4, 29)), RULE) == set()
-    assert customers_in_default(known_on(silent, date(2024, 4, 30)), RULE) == {"ANNA", "BORIS", "CLARA", "DORA"}
+    assert customers_in_default(known_on(silent, date(2024, 4, 30)), RULE) == {
+        "ANNA",
+        "BORIS",
+        "CLARA",
+        "DORA",
+    }
 
 
 def test_days_not_reached_yet_are_no_defaults() -> None:

@@ -26,7 +26,9 @@ DRAW = np.random.default_rng(2)
 
 
 def _rows(n: int, shift: float = 0.0) -> pd.DataFrame:
-    return pd.DataFrame({"pd_12m": DRAW.beta(2, 30, n), "dpd_days": DRAW.normal(shift, 1, n)})
+    return pd.DataFrame(
+        {"pd_12m": DRAW.beta(2, 30, n), "dpd_days": DRAW.normal(shift, 1, n)}
+    )
 
 
 def _reference(n: int) -> pd.DataFrame:
@@ -51,14 +53,20 @@ def decisions(trained: Trained, simulation: Simulation) -> pd.DataFrame:
     """What the champion would have decided at three month's ends, two of them matured."""
     last = simulation.ledger.observed_until
     parts = []
-    for as_of in (last - timedelta(days=430), last - timedelta(days=380), last - timedelta(days=30)):
+    for as_of in (
+        last - timedelta(days=430),
+        last - timedelta(days=380),
+        last - timedelta(days=30),
+    ):
         features = build_features(known_on(simulation.ledger, as_of))
         pd_12m = trained.fit.model.predict_pd_12m(features.to_numpy())
         parts.append(features.assign(as_of=as_of, pd_12m=pd_12m).reset_index())
     return pd.concat(parts, ignore_index=True)
 
 
-def test_only_matured_decisions_are_held_against_outcomes(decisions: pd.DataFrame, simulation: Simulation) -> None:
+def test_only_matured_decisions_are_held_against_outcomes(
+    decisions: pd.DataFrame, simulation: Simulation
+) -> None:
     found = matured(decisions, simulation.ledger, DefaultDefinition())
     assert set(found["as_of"]) == set(sorted(set(decisions["as_of"]))[:2])
     months = backtest(found, DefaultDefinition())
@@ -85,7 +93,12 @@ def test_pds_far_too_low_are_an_alert_with_their_size(
 
 def test_nothing_recorded_says_so(trained: Trained, simulation: Simulation) -> None:
     with pytest.raises(SchemaError, match="no decision is recorded"):
-        monitor(pd.DataFrame(), trained.split.test.features, simulation.ledger, DefaultDefinition())
+        monitor(
+            pd.DataFrame(),
+            trained.split.test.features,
+            simulation.ledger,
+            DefaultDefinition(),
+        )
 
 
 def test_decisions_come_from_the_record_with_their_features(engine: Engine) -> None:
@@ -94,23 +107,43 @@ def test_decisions_come_from_the_record_with_their_features(engine: Engine) -> N
     sha256 = engine.champions.current().sha256
     found = pd.DataFrame(decided_rows(engine.record, sha256))
     assert found["customer_id"].tolist() == names
-    rows = found.drop(columns=["decision_id", "customer_id", "as_of", "pd_12m"]).to_numpy()
-    np.testing.assert_array_equal(engine.champions.current().model.predict_pd_12m(rows), found["pd_12m"])
+    rows = found.drop(
+        columns=["decision_id", "customer_id", "as_of", "pd_12m"]
+    ).to_numpy()
+    np.testing.assert_array_equal(
+        engine.champions.current().model.predict_pd_12m(rows), found["pd_12m"]
+    )
     assert not list(decided_rows(engine.record, "0" * 64))
 
 
 def test_monitor_on_the_command_line(
-    trained: Trained, store: Path, simulation: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained,
+    store: Path,
+    simulation: Simulation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_ledger(simulation, tmp_path / "ledger")
     monkeypatch.setenv("OBLIGOR_RECORD_URL", f"sqlite:///{tmp_path}/record.db")
     words = [str(tmp_path / "ledger" / "mapping.toml"), "--store", str(store)]
     run = CliRunner().invoke
     for customer in ("C0000001", "C0000002", "C0000003"):
-        answer = run(obligor.app, ["decide", customer, "--as-of", str(date(2024, 6, 30)), "--store", str(store)])
+        answer = run(
+            obligor.app,
+            [
+                "decide",
+                customer,
+                "--as-of",
+                str(date(2024, 6, 30)),
+                "--store",
+                str(store),
+            ],
+        )
         assert answer.exit_code == 0, answer.output
     result = run(obligor.app, ["monitor", *words, "--out", str(tmp_path / "page.html")])
     assert "3 decisions" in " ".join(result.output.split())
     assert result.exit_code in (0, 1)
-    assert result.exit_code == int("alert[" in result.output or " 0 alerts" not in " ".join(result.output.split()))
+    assert result.exit_code == int(
+        "alert[" in result.output or " 0 alerts" not in " ".join(result.output.split())
+    )
     assert (tmp_path / "page.html").exists()

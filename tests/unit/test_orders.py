@@ -19,13 +19,19 @@ TODAY = date(2025, 6, 30)
 
 
 def checked(
-    amount: str, unbilled: tuple[Order, ...] = (), idle: str | None = "10", pd_12m: float = 0.01, prepaid: bool = False,
+    amount: str,
+    unbilled: tuple[Order, ...] = (),
+    idle: str | None = "10",
+    pd_12m: float = 0.01,
+    prepaid: bool = False,
     **facts: Any,
-) -> OrderCheck:  # fmt: skip
+) -> OrderCheck:
     """Limit 16,438.35 (need), 4,000 open, 10,000 a month."""
     decision = decide(Facts(pd_12m, "EUR", {**FACTS, **facts}, TODAY), RULEBOOK)
     order = Order(Decimal(amount), TODAY, prepaid)
-    return check_order(order, unbilled, decision, idle and Decimal(idle), TODAY, RULEBOOK)  # type: ignore[arg-type]
+    return check_order(
+        order, unbilled, decision, idle and Decimal(idle), TODAY, RULEBOOK
+    )  # type: ignore[arg-type]
 
 
 def fired(check: OrderCheck) -> list[str]:
@@ -34,7 +40,11 @@ def fired(check: OrderCheck) -> list[str]:
 
 def test_an_order_that_fits_is_released() -> None:
     found = checked("12438.35")
-    assert (found.outcome, found.exposure, found.room) == ("release", Decimal("16438.35"), Decimal("12438.35"))
+    assert (found.outcome, found.exposure, found.room) == (
+        "release",
+        Decimal("16438.35"),
+        Decimal("12438.35"),
+    )
     assert (found.blocks, found.releases) == ((), ())
 
 
@@ -49,7 +59,9 @@ def test_a_cent_more_is_held_and_three_things_would_release_it() -> None:
 
 
 def test_unbilled_orders_count_where_they_are_delivered_in_the_horizon() -> None:
-    soon, late = (Order(Decimal(12_000), TODAY + timedelta(days=days)) for days in (30, 31))
+    soon, late = (
+        Order(Decimal(12_000), TODAY + timedelta(days=days)) for days in (30, 31)
+    )
     paid = Order(Decimal(12_000), TODAY, is_prepaid=True)
     assert checked("1000", (late, paid)).outcome == "release"
     found = checked("1000", (soon,))
@@ -57,7 +69,9 @@ def test_unbilled_orders_count_where_they_are_delivered_in_the_horizon() -> None
 
 
 def test_a_prepaid_order_passes_whatever_the_customer() -> None:
-    assert checked("50000", prepaid=True, pd_12m=0.9, dpd_days=100.0).outcome == "release"
+    assert (
+        checked("50000", prepaid=True, pd_12m=0.9, dpd_days=100.0).outcome == "release"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,16 +79,32 @@ def test_a_prepaid_order_passes_whatever_the_customer() -> None:
     [
         ("1000", {"pd_12m": 0.5}, "hold", ["B01", "B03"], ["prepay"]),
         ("1000", {"dpd_days": 31.0}, "hold", ["B04", "B06"], ["prepay"]),
-        ("250", {"dpd_days": 20.0, "broken_promises_365d": 2.0}, "hold", ["B05"], ["prepay"]),
+        (
+            "250",
+            {"dpd_days": 20.0, "broken_promises_365d": 2.0},
+            "hold",
+            ["B05"],
+            ["prepay"],
+        ),
         ("250", {"dpd_days": 20.0}, "release", [], []),
-        ("250.01", {"open_amount": 16_400.0}, "hold", ["B03"], ["order_less", "pay", "prepay"]),
+        (
+            "250.01",
+            {"open_amount": 16_400.0},
+            "hold",
+            ["B03"],
+            ["order_less", "pay", "prepay"],
+        ),
         ("250", {"open_amount": 16_400.0}, "release", [], []),  # small: excluded
         ("1000", {"dpd_days": float("nan")}, "refer", ["B06", "B07"], ["prepay"]),
         ("1000", {"pd_12m": 0.2}, "hold", ["B02", "B03", "B06"], ["prepay"]),
     ],
 )
 def test_each_block_and_its_exclusion(
-    amount: str, facts: dict[str, Any], outcome: str, blocks: list[str], releases: list[str]
+    amount: str,
+    facts: dict[str, Any],
+    outcome: str,
+    blocks: list[str],
+    releases: list[str],
 ) -> None:
     found = checked(amount, **facts)
     assert (found.outcome, fired(found)) == (outcome, blocks)

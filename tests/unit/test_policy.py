@@ -18,7 +18,13 @@ from features.catalogue import NAMES
 from policy.cells import Column, Value
 from policy.decide import Decision, Facts, Request, decide
 from policy.economics import capital_ratio
-from policy.rulebook import RULES, in_force, read_rulebook, read_rulebooks, release_rulebook
+from policy.rulebook import (
+    RULES,
+    in_force,
+    read_rulebook,
+    read_rulebooks,
+    release_rulebook,
+)
 from policy.tables import compile_table
 from tests.conftest import SIGNER
 
@@ -38,7 +44,11 @@ cases: [{in: {dpd: 31, kind: a}, out: {stop: true}}]
 
 def test_a_table_answers_with_its_trace() -> None:
     found = compile_table(yaml.safe_load(GOOD))(dpd=Decimal(31), kind="b")
-    assert (found.fired, found.tried, found.outputs) == ("R3", ("R1", "R2", "R3"), {"stop": False})
+    assert (found.fired, found.tried, found.outputs) == (
+        "R3",
+        ("R1", "R2", "R3"),
+        {"stop": False},
+    )
     assert found.inputs == {"dpd": Decimal(31), "kind": "b"}
 
 
@@ -49,7 +59,11 @@ def test_a_table_answers_with_its_trace() -> None:
         ('dpd: "<= 30"', 'dpd: "<<= 30"', "cannot read '<<= 30'"),
         ('dpd: "<= 30"', 'dpd: "[30..0]"', "range .* is empty"),
         ('dpd: "<= 30"', 'dpd: "< 30"', "gap: no row answers dpd = 30"),
-        ('dpd: "<= 30"', 'dpd: "<= 31"', "overlap: rows R1 and R. both answer dpd = 3[01]"),
+        (
+            'dpd: "<= 30"',
+            'dpd: "<= 31"',
+            "overlap: rows R1 and R. both answer dpd = 3[01]",
+        ),
         ('kind: "b, null"', 'kind: "b"', "gap: no row answers .*kind = None"),
         ('kind: "a"', 'kind: "c"', "cannot read 'c'; expected one of"),
         ('when: {dpd: "<= 30"}', 'when: {dpb: "<= 30"}', "unknown column 'dpb'"),
@@ -62,12 +76,18 @@ def test_a_table_answers_with_its_trace() -> None:
         ("hit: unique", "hit: any", "hit policy 'any'"),
         (", nullable: true", "", "tests for null"),
         ("because: x}\n  - {id: R2", "}\n  - {id: R2", "no id or no because"),
-        ("{in: {dpd: 31, kind: a}, out: {stop: true}}", "{in: {dpd: 31, kind: a}, out: {stop: false}}", "gives stop"),
+        (
+            "{in: {dpd: 31, kind: a}, out: {stop: true}}",
+            "{in: {dpd: 31, kind: a}, out: {stop: false}}",
+            "gives stop",
+        ),
         ("cases: [{in: {dpd: 31, kind: a}, out: {stop: true}}]", "", "no cases"),
         ("hit: unique", "hit: unique\nhitt: 3", "unknown column 'hitt'"),
     ],
 )
-def test_a_doubtful_table_is_refused_with_its_place(old: str, new: str, told: str) -> None:
+def test_a_doubtful_table_is_refused_with_its_place(
+    old: str, new: str, told: str
+) -> None:
     assert old in GOOD
     with pytest.raises(PolicyError, match=told):
         compile_table(yaml.safe_load(GOOD.replace(old, new, 1)))
@@ -75,7 +95,8 @@ def test_a_doubtful_table_is_refused_with_its_place(old: str, new: str, told: st
 
 def test_an_unreachable_row_is_refused() -> None:
     text = GOOD.replace("hit: unique", "hit: first").replace(
-        "cases:", '  - {id: R4, when: {dpd: "> 90"}, then: {stop: true}, because: x}\ncases:'
+        "cases:",
+        '  - {id: R4, when: {dpd: "> 90"}, then: {stop: true}, because: x}\ncases:',
     )
     with pytest.raises(PolicyError, match="t row R4: unreachable row"):
         compile_table(yaml.safe_load(text))
@@ -83,13 +104,22 @@ def test_an_unreachable_row_is_refused() -> None:
 
 def test_a_table_too_large_to_prove_is_refused() -> None:
     spec = yaml.safe_load(GOOD)
-    spec["inputs"] |= {f"x{n}": {"type": "text", "values": list("abcdefghij")} for n in range(6)}
+    spec["inputs"] |= {
+        f"x{n}": {"type": "text", "values": list("abcdefghij")} for n in range(6)
+    }
     with pytest.raises(PolicyError, match="too large to prove"):
         compile_table(spec)
 
 
 @pytest.mark.parametrize(
-    "value", [{"kind": "a"}, {"dpd": Decimal(-1)}, {"dpd": "31"}, {"dpd": Decimal("NaN")}, {"dpd": True}]
+    "value",
+    [
+        {"kind": "a"},
+        {"dpd": Decimal(-1)},
+        {"dpd": "31"},
+        {"dpd": Decimal("NaN")},
+        {"dpd": True},
+    ],
 )
 def test_a_value_the_table_was_not_proven_for_is_an_error(value: dict) -> None:  # type: ignore[type-arg]
     with pytest.raises(PolicyError, match=r"t\.dpd"):
@@ -99,9 +129,13 @@ def test_a_value_the_table_was_not_proven_for_is_an_error(value: dict) -> None: 
 def test_a_collect_table_gives_every_row_that_fits() -> None:
     spec = yaml.safe_load(GOOD) | {"hit": "collect"}
     spec["rules"] = [
-        row | {"when": {"dpd": test}} for row, test in zip(spec["rules"], ("> 30", "> 60", "> 90"), strict=True)
+        row | {"when": {"dpd": test}}
+        for row, test in zip(spec["rules"], ("> 30", "> 60", "> 90"), strict=True)
     ]
-    spec["cases"] = [{"in": {"dpd": 61}, "out": {"fired": ["R1", "R2"]}}, {"in": {"dpd": 0}, "out": {"fired": []}}]
+    spec["cases"] = [
+        {"in": {"dpd": 61}, "out": {"fired": ["R1", "R2"]}},
+        {"in": {"dpd": 0}, "out": {"fired": []}},
+    ]
     table = compile_table(spec)
     assert [found.fired for found in table.all(dpd=Decimal(91))] == ["R1", "R2", "R3"]
     assert table.all(dpd=Decimal(30)) == []
@@ -112,14 +146,24 @@ def test_a_collect_table_gives_every_row_that_fits() -> None:
 
 
 def test_a_collect_table_needs_no_proof_of_every_combination() -> None:
-    spec = yaml.safe_load(GOOD) | {"hit": "collect", "cases": [{"in": {"dpd": 0}, "out": {"fired": ["R1"]}}]}
-    spec["inputs"] |= {f"x{n}": {"type": "number", "unit": "u", "nullable": True} for n in range(12)}
+    spec = yaml.safe_load(GOOD) | {
+        "hit": "collect",
+        "cases": [{"in": {"dpd": 0}, "out": {"fired": ["R1"]}}],
+    }
+    spec["inputs"] |= {
+        f"x{n}": {"type": "number", "unit": "u", "nullable": True} for n in range(12)
+    }
     for row in spec["rules"]:
-        row["when"] |= {f"x{n}": "not(> 5)" for n in range(12)} if row["id"] != "R1" else {}
+        row["when"] |= (
+            {f"x{n}": "not(> 5)" for n in range(12)} if row["id"] != "R1" else {}
+        )
     table = compile_table(spec)
-    assert [one.fired for one in table.all(dpd=Decimal(31), kind="a", **{f"x{n}": Decimal(5) for n in range(12)})] == [
-        "R2"
-    ]
+    assert [
+        one.fired
+        for one in table.all(
+            dpd=Decimal(31), kind="a", **{f"x{n}": Decimal(5) for n in range(12)}
+        )
+    ] == ["R2"]
     assert table.all(dpd=Decimal(31), kind="a") == []  # null is no match of a not()
     spec["rules"][0]["when"]["dpd"] = "[-5..-1]"
     with pytest.raises(PolicyError, match="t row R1: unreachable row"):
@@ -139,7 +183,10 @@ def value_of(column: Column) -> st.SearchStrategy[Value]:
     elif column.type == "text":
         known = st.sampled_from(column.values)
     else:
-        low, high = (int(end) if end is not None else other for end, other in ((column.low, 0), (column.high, 200)))
+        low, high = (
+            int(end) if end is not None else other
+            for end, other in ((column.low, 0), (column.high, 200))
+        )
         known = st.integers(low, high)
         if column.type == "number":
             known |= st.decimals(low, high, places=4)
@@ -149,10 +196,16 @@ def value_of(column: Column) -> st.SearchStrategy[Value]:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_lookup_answers_as_the_cells_do(data: st.DataObject) -> None:
-    table = data.draw(st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id)))
+    table = data.draw(
+        st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id))
+    )
     values = {column.name: data.draw(value_of(column)) for column in table.inputs}
     row = [values[column.name] for column in table.inputs]
-    hits = [rule.id for rule in table.rules if all(cell(one) for cell, one in zip(rule.cells, row, strict=True))]
+    hits = [
+        rule.id
+        for rule in table.rules
+        if all(cell(one) for cell, one in zip(rule.cells, row, strict=True))
+    ]
     found = [one.fired for one in table.all(**values)]
     assert found == (hits if table.hit == "collect" else hits[:1])
 
@@ -162,10 +215,19 @@ NUMBERS = st.decimals(-5, 130, places=3)
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 120), min_size=1, max_size=5, unique=True), NUMBERS)
-def test_any_cut_of_the_line_is_whole_and_finds_its_row(cuts: list[int], value: Decimal) -> None:
+def test_any_cut_of_the_line_is_whole_and_finds_its_row(
+    cuts: list[int], value: Decimal
+) -> None:
     ends = sorted(cuts)
-    cells = [f"< {ends[0]}", *[f"[{a}..{b})" for a, b in itertools.pairwise(ends)], f">= {ends[-1]}"]
-    rules = [{"id": f"R{i}", "when": {"x": c}, "then": {"row": i}, "because": "x"} for i, c in enumerate(cells)]
+    cells = [
+        f"< {ends[0]}",
+        *[f"[{a}..{b})" for a, b in itertools.pairwise(ends)],
+        f">= {ends[-1]}",
+    ]
+    rules = [
+        {"id": f"R{i}", "when": {"x": c}, "then": {"row": i}, "because": "x"}
+        for i, c in enumerate(cells)
+    ]
     spec = {
         "id": "t",
         "hit": "unique",
@@ -174,7 +236,9 @@ def test_any_cut_of_the_line_is_whole_and_finds_its_row(cuts: list[int], value: 
         "rules": rules,
         "cases": [{"in": {"x": ends[0]}, "out": {"row": 1}}],
     }
-    assert compile_table(spec)(x=value).outputs["row"] == sum(value >= end for end in ends)
+    assert compile_table(spec)(x=value).outputs["row"] == sum(
+        value >= end for end in ends
+    )
 
 
 def test_not_inverts_a_cell_and_null_is_never_inverted_into_a_match() -> None:
@@ -198,10 +262,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "rules"
 
 
-def renewed(root: Path, day: str, old: str = "", new: str = "", name: str = "parameters") -> None:
+def renewed(
+    root: Path, day: str, old: str = "", new: str = "", name: str = "parameters"
+) -> None:
     shutil.copytree(root / "2000-01-01", root / day)
     for path in (root / day).glob("*.yaml"):
-        path.write_text(path.read_text().replace("effective: 2000-01-01", f"effective: {day}"))
+        path.write_text(
+            path.read_text().replace("effective: 2000-01-01", f"effective: {day}")
+        )
     path = root / day / f"{name}.yaml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1) if old else path.read_text())
@@ -212,7 +280,13 @@ def renewed(root: Path, day: str, old: str = "", new: str = "", name: str = "par
 def test_in_force_is_the_last_one_effective(root: Path) -> None:
     renewed(root, "2024-06-01")
     assert len(read_rulebooks(root)[0]) == 1  # a draft
-    release_rulebook(root / "2024-06-01", "B. Checker", "spring", datetime(2024, 5, 1, tzinfo=UTC), SIGNER)
+    release_rulebook(
+        root / "2024-06-01",
+        "B. Checker",
+        "spring",
+        datetime(2024, 5, 1, tzinfo=UTC),
+        SIGNER,
+    )
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"
@@ -224,16 +298,36 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "told"),
     [
-        ("parameters", "{value: 0.45", "{value: 4.5", "parameters.lgd: 4.5 is out of range"),
+        (
+            "parameters",
+            "{value: 0.45",
+            "{value: 4.5",
+            "parameters.lgd: 4.5 is out of range",
+        ),
         ("parameters", "{value: 0.45", "{value: yes", "is no number"),
         ("parameters", "  lgd:", "  lgdd:", r"unknown \['lgdd'\], missing \['lgd'\]"),
-        ("parameters", "unit: points, reference: scorecard convention", "unit: points", "no unit or no reference"),
+        (
+            "parameters",
+            "unit: points, reference: scorecard convention",
+            "unit: points",
+            "no unit or no reference",
+        ),
         ("terms", "decided_by: Obligor's authors, ", "", "source lacks"),
         ("terms", "effective: 2024-06-01", "effective: 2024-06-02", "effective dates"),
         ("terms", "id: terms", "id: [", "cannot be read"),
         ("terms", 'when: {grade: "8"}', 'when: {grade: "[7..8]"}', "overlap"),
-        ("outcome", ", zh: 触发硬性停止规则，拒绝", "", "outcome row P20: no text in Chinese"),
-        ("exposure_caps", "ceiling: 15000000", "ceiling: 25000000", "ceiling rises at grade 2"),
+        (
+            "outcome",
+            ", zh: 触发硬性停止规则，拒绝",
+            "",
+            "outcome row P20: no text in Chinese",
+        ),
+        (
+            "exposure_caps",
+            "ceiling: 15000000",
+            "ceiling: 25000000",
+            "ceiling rises at grade 2",
+        ),
         ("review", "review_days: {type", "Review days: {type", "name 'Review days'"),
         ("hard_stops", '"> 60"', '"> 6O"', "cannot read '> 6O'"),
     ],
@@ -275,28 +369,48 @@ FACTS = dict.fromkeys(NAMES, 0.0) | {
 }
 
 
-def decided(pd_12m: float = 0.01, request: Request | None = None, **facts: float) -> Decision:
-    return decide(Facts(pd_12m, "EUR", {**FACTS, **facts}, date(2025, 6, 30), request), RULEBOOK)
+def decided(
+    pd_12m: float = 0.01, request: Request | None = None, **facts: float
+) -> Decision:
+    return decide(
+        Facts(pd_12m, "EUR", {**FACTS, **facts}, date(2025, 6, 30), request), RULEBOOK
+    )
 
 
 def test_a_good_customer_is_approved_within_need() -> None:
     found = decided()
-    assert (found.outcome, found.grade, found.score, found.terms.terms_days) == ("approve", 5, 620, 45)
+    assert (found.outcome, found.grade, found.score, found.terms.terms_days) == (
+        "approve",
+        5,
+        620,
+        45,
+    )
     # 120,000 / 365 a day x (45 + 5) days
     assert found.limit.amount == Decimal("16438.35")
     assert found.limit.binding_cap == "need"
     assert found.expected_loss == Decimal("73.97")  # 0.01 x 0.45 x 16,438.35
     assert found.reasons == ()
     assert [e.table for e in found.trace] == [
-        "master_scale", "overlay", "customer_class", "hard_stops", "terms", "ladder", "exposure_caps", "step_up",
-        "authority", "outcome", "review",
-    ]  # fmt: skip
+        "master_scale",
+        "overlay",
+        "customer_class",
+        "hard_stops",
+        "terms",
+        "ladder",
+        "exposure_caps",
+        "step_up",
+        "authority",
+        "outcome",
+        "review",
+    ]
 
 
 def test_the_economic_cap_is_margin_over_cost() -> None:
     found = decided(0.10)
     capital = capital_ratio(0.10, 0.45)
-    cap = Decimal("2400") / (Decimal("0.045") + Decimal("0.082") + Decimal("0.12") * Decimal(str(capital)))
+    cap = Decimal("2400") / (
+        Decimal("0.045") + Decimal("0.082") + Decimal("0.12") * Decimal(str(capital))
+    )
     assert abs(found.limit.caps["economic"] - cap) < Decimal("0.01")
 
 
@@ -316,7 +430,9 @@ def test_the_economic_cap_is_margin_over_cost() -> None:
         ({"dpd_days": 30.0}, "approve", None),
     ],
 )
-def test_hard_stops_stop_whatever_the_score(facts: dict, outcome: str, rule: str | None) -> None:  # type: ignore[type-arg]
+def test_hard_stops_stop_whatever_the_score(
+    facts: dict, outcome: str, rule: str | None
+) -> None:  # type: ignore[type-arg]
     found = decided(0.0001, **facts)
     assert found.outcome == outcome
     assert [e.fired for e in found.reasons] == ([rule] if rule else [])
@@ -351,9 +467,11 @@ def test_an_overdue_customer_gets_a_collection_priority() -> None:
 
 
 def test_a_short_history_is_scaled_to_a_year() -> None:
-    assert decided(days_since_first_invoice=181.0, invoiced_amount_365d=10_000.0).limit.caps["need"] == (
-        Decimal("10000") * 365 / 182 / 365 * 50
-    ).quantize(Decimal("0.01"), "ROUND_DOWN")
+    assert decided(
+        days_since_first_invoice=181.0, invoiced_amount_365d=10_000.0
+    ).limit.caps["need"] == (Decimal("10000") * 365 / 182 / 365 * 50).quantize(
+        Decimal("0.01"), "ROUND_DOWN"
+    )
 
 
 def test_a_pd_outside_0_to_1_is_an_error() -> None:
@@ -367,15 +485,23 @@ PDS = st.floats(0.0, 1.0, allow_nan=False)
 
 @settings(max_examples=300, deadline=None)
 @given(PDS, PDS, st.floats(0, 1e7), st.floats(0, 1e6), st.floats(0, 90))
-def test_a_higher_pd_never_raises_a_limit(a: float, b: float, sales: float, open_: float, late: float) -> None:
-    facts = {"invoiced_amount_365d": sales, "open_amount": open_, "dbt_days_mean_365d": late}
+def test_a_higher_pd_never_raises_a_limit(
+    a: float, b: float, sales: float, open_: float, late: float
+) -> None:
+    facts = {
+        "invoiced_amount_365d": sales,
+        "open_amount": open_,
+        "dbt_days_mean_365d": late,
+    }
     low, high = decided(min(a, b), **facts), decided(max(a, b), **facts)
     assert high.limit.amount <= low.limit.amount
     assert high.grade >= low.grade
     assert high.score <= low.score
 
 
-@pytest.mark.parametrize(("pd_", "weight"), [(0.0005, 0.1965), (0.01, 0.9232), (0.2, 2.3823)])
+@pytest.mark.parametrize(
+    ("pd_", "weight"), [(0.0005, 0.1965), (0.01, 0.9232), (0.2, 2.3823)]
+)
 def test_capital_equals_the_published_risk_weights(pd_: float, weight: float) -> None:
     """Basel II, Annex 5: corporates, LGD 45%, maturity 2.5 years."""
     assert capital_ratio(pd_, 0.45, 2.5) * 12.5 == pytest.approx(weight, abs=5e-5)

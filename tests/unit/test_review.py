@@ -55,43 +55,76 @@ def months(accounts: Sequence[Account], trained: Trained, store: Path) -> list[M
     return [month_of(accounts, day, model, RULEBOOKS) for day in DAYS]
 
 
-def test_open_items_are_those_of_the_features(months: Sequence[Month], simulation: Simulation) -> None:
+def test_open_items_are_those_of_the_features(
+    months: Sequence[Month], simulation: Simulation
+) -> None:
     features = build_features(known_on(simulation.ledger, DAYS[-1]))
     items = months[-1].items
-    open_ = items.groupby("customer_id")["open_amount"].sum().reindex(features.index, fill_value=0.0)
+    open_ = (
+        items.groupby("customer_id")["open_amount"]
+        .sum()
+        .reindex(features.index, fill_value=0.0)
+    )
     np.testing.assert_allclose(open_, features["open_amount"].fillna(0.0), atol=1e-6)
-    oldest = items.groupby("customer_id")["dpd_days"].max().clip(lower=0).reindex(features.index)
+    oldest = (
+        items.groupby("customer_id")["dpd_days"]
+        .max()
+        .clip(lower=0)
+        .reindex(features.index)
+    )
     known = features["dpd_days"].notna() & oldest.notna()
     np.testing.assert_array_equal(oldest[known], features.loc[known, "dpd_days"])
 
 
-def test_each_open_invoice_is_provided_for_by_both_methods(months: Sequence[Month]) -> None:
+def test_each_open_invoice_is_provided_for_by_both_methods(
+    months: Sequence[Month],
+) -> None:
     found = provisions(months[-1], RULEBOOKS[-1])
     assert sorted(found["invoice_id"]) == sorted(months[-1].items["invoice_id"])
     assert all(isinstance(amount, Decimal) for amount in found["matrix"])
     for _, row in found.groupby("bucket").head(3).iterrows():
         assert 0 <= row["matrix"] <= row["open_amount"]
-        assert 0 <= row["expected_loss"] <= row["open_amount"] * Decimal("0.45") + Decimal("0.01")
+        assert (
+            0
+            <= row["expected_loss"]
+            <= row["open_amount"] * Decimal("0.45") + Decimal("0.01")
+        )
     assert list(found["bucket"]) == list(bucket_of(found["dpd_days"]))
     late = found[found["bucket"] == "90+"]
-    assert late["matrix"].sum() == pytest.approx(late["open_amount"].sum() / 2, abs=Decimal(1))
+    assert late["matrix"].sum() == pytest.approx(
+        late["open_amount"].sum() / 2, abs=Decimal(1)
+    )
 
 
 @pytest.mark.parametrize(
     ("dpd_days", "bucket"),
-    [(-9, "not_due"), (0, "not_due"), (1, "1-15"), (15, "1-15"), (16, "16-30"), (60, "31-60"), (61, "61-90"),
-     (90, "61-90"), (91, "90+")],
-)  # fmt: skip
+    [
+        (-9, "not_due"),
+        (0, "not_due"),
+        (1, "1-15"),
+        (15, "1-15"),
+        (16, "16-30"),
+        (60, "31-60"),
+        (61, "61-90"),
+        (90, "61-90"),
+        (91, "90+"),
+    ],
+)
 def test_buckets_are_those_of_the_rules(dpd_days: int, bucket: str) -> None:
     assert bucket_of(pd.Series([dpd_days])).tolist() == [bucket]
-    assert RULEBOOKS[-1].tables["provision_matrix"](dpd_days=dpd_days).outputs["bucket"] == bucket
+    assert (
+        RULEBOOKS[-1].tables["provision_matrix"](dpd_days=dpd_days).outputs["bucket"]
+        == bucket
+    )
 
 
 def test_everybody_of_a_grade_goes_somewhere(months: Sequence[Month]) -> None:
     found = migration(months[0], months[1])
     assert found.sum().sum() == len(months[0].grade)
     pd.testing.assert_series_equal(
-        found.sum(axis=1), months[0].grade.value_counts().reindex(found.index, fill_value=0), check_names=False
+        found.sum(axis=1),
+        months[0].grade.value_counts().reindex(found.index, fill_value=0),
+        check_names=False,
     )
     assert found["default"].sum() > 0
     assert (months[0].grade == months[0].grade).all()
@@ -133,15 +166,25 @@ def test_vintages_of_a_hand_worked_ledger() -> None:
               B | 2024-05-01 | 200"""
     book = ledger(invoices=items, payments=paid)
     found = vintages(accounts_of(book), date(2024, 5, 25))
-    assert found.loc["2024-01", ["amount", 0, 30, 60, 90]].tolist() == [400.0, 0.75, 0.5, 0.5, 0.0]
+    assert found.loc["2024-01", ["amount", 0, 30, 60, 90]].tolist() == [
+        400.0,
+        0.75,
+        0.5,
+        0.5,
+        0.0,
+    ]
     assert found.loc["2024-02", [0, 30, 60]].tolist() == [1.0, 1.0, 1.0]
     assert found.loc["2024-02", [90, 120]].isna().all()  # not yet reached
-    early = vintages(accounts_of(book), date(2024, 4, 25))  # nothing of May is known yet
+    early = vintages(
+        accounts_of(book), date(2024, 4, 25)
+    )  # nothing of May is known yet
     assert early.loc["2024-01", 60] == 0.5
     assert np.isnan(early.loc["2024-01", 90])
 
 
-def test_stress_raises_losses_and_only_the_shocked_sector_suffers(months: Sequence[Month]) -> None:
+def test_stress_raises_losses_and_only_the_shocked_sector_suffers(
+    months: Sequence[Month],
+) -> None:
     portfolio = months[-1].portfolio
     found = stress(portfolio, RULEBOOKS[-1], "retail")
     assert list(found) == ["mild", "severe", "sector retail"]
@@ -152,10 +195,15 @@ def test_stress_raises_losses_and_only_the_shocked_sector_suffers(months: Sequen
     assert found["severe"]["expected_loss"][1] > found["mild"]["expected_loss"][1]
     with pytest.raises(SchemaError, match="no customer is of sector 'moon'"):
         stress(portfolio, RULEBOOKS[-1], "moon")
-    assert list(stress(replace(portfolio, groups={}), RULEBOOKS[-1])) == ["mild", "severe"]
+    assert list(stress(replace(portfolio, groups={}), RULEBOOKS[-1])) == [
+        "mild",
+        "severe",
+    ]
 
 
-def test_a_review_sees_nothing_of_later_days(accounts: Sequence[Account], trained: Trained, store: Path) -> None:
+def test_a_review_sees_nothing_of_later_days(
+    accounts: Sequence[Account], trained: Trained, store: Path
+) -> None:
     model, days = ChampionKeeper(store).current().model, DAYS[:2]
     whole = review(accounts, days, model, RULEBOOKS)
     known = [one.account for one in active_on(accounts, days[-1])[0]]
@@ -171,17 +219,44 @@ def test_the_command_writes_tables_and_a_picture(
     simulation: Simulation, trained: Trained, store: Path, tmp_path: Path
 ) -> None:
     write_ledger(simulation, tmp_path / "ledger")
-    words = ["review", str(tmp_path / "ledger" / "mapping.toml"), "--as-of", "2024-06-30", "--months", "1", "--store",
-             str(store), "--out", str(tmp_path / "out")]  # fmt: skip
+    words = [
+        "review",
+        str(tmp_path / "ledger" / "mapping.toml"),
+        "--as-of",
+        "2024-06-30",
+        "--months",
+        "1",
+        "--store",
+        str(store),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     shown = CliRunner().invoke(obligor.app, words, catch_exceptions=False)
     assert shown.exit_code == 0
     for title in ("provisions, EUR", "migration of grades", "roll rates", "stress"):
         assert title in shown.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"provisions.csv", "migration.csv", "roll_rates.csv", "vintages.csv", "vintages.png"}
+    assert names == {
+        "provisions.csv",
+        "migration.csv",
+        "roll_rates.csv",
+        "vintages.csv",
+        "vintages.png",
+    }
     assert (tmp_path / "out" / "vintages.png").stat().st_size > 10_000
     found = json.loads(CliRunner().invoke(obligor.app, [*words, "--json"]).stdout)
-    assert set(found) == {"provisions", "migration", "roll_rates", "implied_loss_rates", "vintages", "stress"}
-    listed = CliRunner().invoke(obligor.app, ["cases", "--reevaluate", "--store", str(store)], catch_exceptions=False)
+    assert set(found) == {
+        "provisions",
+        "migration",
+        "roll_rates",
+        "implied_loss_rates",
+        "vintages",
+        "stress",
+    }
+    listed = CliRunner().invoke(
+        obligor.app,
+        ["cases", "--reevaluate", "--store", str(store)],
+        catch_exceptions=False,
+    )
     assert listed.exit_code == 0
     assert "may resolve" in listed.stdout

@@ -85,7 +85,13 @@ def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None
 @pytest.mark.parametrize(
     ("sheet", "rule", "column", "value", "told"),
     [
-        ("hard_stops", "P05", "dpd_days", "> 6O", "hard_stops row P05, dpd_days: cannot read '> 6O'"),
+        (
+            "hard_stops",
+            "P05",
+            "dpd_days",
+            "> 6O",
+            "hard_stops row P05, dpd_days: cannot read '> 6O'",
+        ),
         ("hard_stops", "P05", "because", "", "hard_stops row P05: no id or no because"),
         ("terms", "T6", "grade", "[7..8]", "overlap"),
         ("review", "N1", "review_days", 14, "gives review_days = 14"),
@@ -103,7 +109,9 @@ def test_a_doubtful_edit_is_refused_and_leaves_nothing(
     assert [folder.name for folder in folders(root)] == [OLD]
 
 
-def test_what_is_no_workbook_of_ours_is_refused(tmp_path: Path, xlsx: Path, root: Path) -> None:
+def test_what_is_no_workbook_of_ours_is_refused(
+    tmp_path: Path, xlsx: Path, root: Path
+) -> None:
     (tmp_path / "text.xlsx").write_text("id,hit")
     with pytest.raises(PolicyError, match="cannot be read"):
         import_workbook(tmp_path / "text.xlsx", root / NEW)
@@ -118,7 +126,9 @@ def test_what_is_no_workbook_of_ours_is_refused(tmp_path: Path, xlsx: Path, root
         import_workbook(xlsx, root / NEW)
 
 
-def test_a_draft_decides_nothing_until_a_second_person_releases_it(xlsx: Path, root: Path) -> None:
+def test_a_draft_decides_nothing_until_a_second_person_releases_it(
+    xlsx: Path, root: Path
+) -> None:
     import_workbook(xlsx, root / NEW)
     assert in_force(read_rulebooks(root)[0], date(2026, 6, 1)).version == OLD
     for by, because, told in (
@@ -135,7 +145,10 @@ def test_a_draft_decides_nothing_until_a_second_person_releases_it(xlsx: Path, r
     assert in_force(rulebooks, date(2025, 12, 31)).version == OLD
     assert in_force(rulebooks, date(2026, 1, 1)).version == NEW
     found = read_release(root / NEW, rulebooks[1])
-    assert (found["released_by"], found["released_at"]) == ("C. Manager", AT.isoformat())
+    assert (found["released_by"], found["released_at"]) == (
+        "C. Manager",
+        AT.isoformat(),
+    )
     with pytest.raises(PolicyError, match="is released already"):
         release_rulebook(root / NEW, "D. Director", "again", AT, SIGNER)
 
@@ -144,7 +157,9 @@ def test_only_what_a_trusted_key_signed_is_parsed(xlsx: Path, root: Path) -> Non
     import_workbook(xlsx, root / NEW)
     release_rulebook(root / NEW, "C. Manager", "board decision", AT, SIGNER)
     shutil.rmtree(root / OLD)
-    mine, other = (public_key(signer.public, "test") for signer in (SIGNER, Signer(bytes(32))))
+    mine, other = (
+        public_key(signer.public, "test") for signer in (SIGNER, Signer(bytes(32)))
+    )
     assert [one.version for one in read_rulebooks(root, [other, mine])[0]] == [NEW]
     release, signature = root / NEW / "release.yaml", root / NEW / "release.sig"
     for path in (root / NEW / "terms.yaml", release, signature):
@@ -173,12 +188,22 @@ def test_what_was_changed_after_its_release_is_refused(xlsx: Path, root: Path) -
 def test_the_commands(xlsx: Path, root: Path, tmp_path: Path) -> None:
     rules = ["--rules", str(root)]
     assert "good" in run("policy", "check", *rules).stdout
-    assert "P05" in run("policy", "show", "--table", "hard_stops", "--as-of", "2025-01-01", *rules).stdout
+    assert (
+        "P05"
+        in run(
+            "policy", "show", "--table", "hard_stops", "--as-of", "2025-01-01", *rules
+        ).stdout
+    )
     assert "lgd" in run("policy", "show", OLD, *rules).stdout
     assert "cases pass" in run("policy", "test", OLD, *rules).stdout
     run("policy", "export", OLD, "--xlsx", str(tmp_path / "out.xlsx"), *rules)
     edited(tmp_path / "out.xlsx", "parameters", "lgd", "value", 0.5)
-    assert "draft" in run("policy", "import", NEW, "--xlsx", str(tmp_path / "out.xlsx"), *rules).stdout
+    assert (
+        "draft"
+        in run(
+            "policy", "import", NEW, "--xlsx", str(tmp_path / "out.xlsx"), *rules
+        ).stdout
+    )
     assert "draft" in run("policy", "check", *rules).stdout
     told = run("policy", "diff", OLD, NEW, *rules).stdout
     assert "parameters lgd: 0.45 -> 0.5" in told
@@ -197,18 +222,44 @@ def test_the_commands(xlsx: Path, root: Path, tmp_path: Path) -> None:
             run("policy", *words)
 
 
-def test_a_ledger_is_simulated_under_two_rulebooks(root: Path, trained: Trained, store: Path, tmp_path: Path) -> None:
+def test_a_ledger_is_simulated_under_two_rulebooks(
+    root: Path, trained: Trained, store: Path, tmp_path: Path
+) -> None:
     write_ledger(simulate_ledger(200, 24, seed=5), tmp_path / "ledger")
     shutil.copytree(root / OLD, root / NEW)
     for path in (root / NEW).glob("*.yaml"):
-        path.write_text(path.read_text().replace(f"effective: {OLD}", f"effective: {NEW}").replace("0.45,", "0.9,"))
-    words = ["policy", "simulate", str(tmp_path / "ledger" / "mapping.toml"), "--from", OLD, "--to", NEW,
-             "--as-of", "2023-10-31", "--store", str(store), "--rules", str(root)]  # fmt: skip
+        path.write_text(
+            path.read_text()
+            .replace(f"effective: {OLD}", f"effective: {NEW}")
+            .replace("0.45,", "0.9,")
+        )
+    words = [
+        "policy",
+        "simulate",
+        str(tmp_path / "ledger" / "mapping.toml"),
+        "--from",
+        OLD,
+        "--to",
+        NEW,
+        "--as-of",
+        "2023-10-31",
+        "--store",
+        str(store),
+        "--rules",
+        str(root),
+    ]
     found = json.loads(run(*words, "--json").stdout)
     everyone = found["all"]["all"]
     assert 150 < everyone["customers"] <= 200
     assert everyone["expected_loss"][1] > everyone["expected_loss"][0]
-    assert set(found) == {"all", "grade", "customer_class", "sector", "country", "movers"}
+    assert set(found) == {
+        "all",
+        "grade",
+        "customer_class",
+        "sector",
+        "country",
+        "movers",
+    }
     moved = found["movers"][0]
     assert any(change.startswith("cap economic") for change in moved["because"])
     assert moved["customer_id"] in run(*words).stdout

@@ -21,7 +21,9 @@ def test_the_same_seed_gives_the_same_ledger() -> None:
 
 
 def test_the_label_finds_exactly_the_simulated_defaults(simulation: Simulation) -> None:
-    events = default_events(simulation.ledger, DefaultDefinition(), simulation.ledger.observed_until)
+    events = default_events(
+        simulation.ledger, DefaultDefinition(), simulation.ledger.observed_until
+    )
     first = events.groupby("customer_id")["default_on"].min()
     days = (simulation.ledger.observed_until - simulation.start).days
     truth = simulation.hazard["defaults_on"]
@@ -36,7 +38,9 @@ def test_true_pds_are_calibrated() -> None:
     as_of = date(2023, 3, 31)
     truth = simulation.true_pd(as_of)
     day = (as_of - simulation.start).days
-    defaults = simulation.hazard["defaults_on"].to_numpy()[[int(name[1:]) for name in truth.index]]
+    defaults = simulation.hazard["defaults_on"].to_numpy()[
+        [int(name[1:]) for name in truth.index]
+    ]
     label = (defaults <= day + 365).astype(int)
     is_open = truth.between(1e-6, 1 - 1e-6).to_numpy()
     sure = truth.to_numpy()[~is_open].round()
@@ -46,7 +50,14 @@ def test_true_pds_are_calibrated() -> None:
         slope, intercept = calibration_line(pd_, label, weight)
         return {"slope": slope, "intercept": intercept}
 
-    found = with_intervals(truth.to_numpy()[is_open], label[is_open], np.arange(is_open.sum()), 200, 0, line)
+    found = with_intervals(
+        truth.to_numpy()[is_open],
+        label[is_open],
+        np.arange(is_open.sum()),
+        200,
+        0,
+        line,
+    )
     assert found["slope"].low < 1 < found["slope"].high
     assert found["intercept"].low < 0 < found["intercept"].high
     assert abs(truth.mean() - label.mean()) < 3 * np.sqrt(label.mean() / len(label))
@@ -58,7 +69,14 @@ def test_the_ledger_holds_everything_a_ledger_can_hold(simulation: Simulation) -
     assert set(ledger["invoices"]["currency"]) == {"EUR", "USD"}
     paid = ledger["payments"].groupby("invoice_id")["amount"].agg(["sum", "count"])
     assert (paid["count"] > 1).mean() > 0.05  # partial payments
-    for table in ("promises", "disputes", "write_offs", "limits", "financials", "fx_rates"):
+    for table in (
+        "promises",
+        "disputes",
+        "write_offs",
+        "limits",
+        "financials",
+        "fx_rates",
+    ):
         assert len(ledger[table]) > 0, table
     owed = ledger["invoices"].set_index("invoice_id")["amount"].reindex(paid.index)
     assert (paid["sum"] <= owed + 0.005).all()

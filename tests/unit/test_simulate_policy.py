@@ -20,7 +20,17 @@ from policy.decide import decide
 from policy.economics import capital_ratio
 from policy.ladder import Promise
 from policy.rulebook import RULES, Rulebook, read_rulebook
-from policy.simulate import OUTCOMES, Portfolio, capital_ratios, lookup, movers, outputs, simulate, summary, what_if
+from policy.simulate import (
+    OUTCOMES,
+    Portfolio,
+    capital_ratios,
+    lookup,
+    movers,
+    outputs,
+    simulate,
+    summary,
+    what_if,
+)
 from tests.unit.test_policy import value_of
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
@@ -37,14 +47,16 @@ def portfolio(simulation: Simulation) -> Portfolio:
     frame = build_features(known_on(simulation.ledger, AS_OF))
     n, draw = len(frame), np.random.default_rng(1)
     return Portfolio(
-        customer_ids=list(frame.index), currency="EUR", as_of=AS_OF,
+        customer_ids=list(frame.index),
+        currency="EUR",
+        as_of=AS_OF,
         pd_12m=np.exp(draw.uniform(np.log(1e-4), 0, n)),
         features={name: frame[name].to_numpy() for name in frame},
         equity=np.where(draw.random(n) < 0.5, np.nan, draw.normal(2e5, 3e5, n)),
         turnover=np.where(draw.random(n) < 0.5, np.nan, draw.uniform(0, 5e6, n)),
         groups={"sector": draw.choice(np.array(["retail", "metal"]), n)},
         promises={n: KEPT * 2 if n % 2 else BROKEN[: n % 4 + 1] for n in range(200)},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -53,12 +65,16 @@ def stricter(tmp_path: Path) -> Rulebook:
     folder = tmp_path / "2024-01-01"
     shutil.copytree(RULES / "2000-01-01", folder)
     for path in folder.glob("*.yaml"):
-        path.write_text(path.read_text().replace("effective: 2000-01-01", "effective: 2024-01-01"))
+        path.write_text(
+            path.read_text().replace("effective: 2000-01-01", "effective: 2024-01-01")
+        )
     stops, caps = folder / "hard_stops.yaml", folder / "exposure_caps.yaml"
     text = stops.read_text().replace('"> 60"', '"> 45"').replace("(30..60]", "(30..45]")
     stops.write_text(text)
     caps.write_text(
-        caps.read_text().replace("ceiling: 1000000, unsecured: 500000", "ceiling: 900000, unsecured: 150000")
+        caps.read_text().replace(
+            "ceiling: 1000000, unsecured: 500000", "ceiling: 900000, unsecured: 150000"
+        )
     )
     return read_rulebook(folder)
 
@@ -70,11 +86,18 @@ def test_a_portfolio_is_decided_as_its_customers_are(portfolio: Portfolio) -> No
     for place in range(len(portfolio.customer_ids)):
         one = decide(portfolio.facts(place), RULEBOOK)
         assert OUTCOMES[found.outcome[place]] == one.outcome
-        assert (found.grade[place], classes[found.customer_class[place]]) == (one.grade, one.customer_class)
+        assert (found.grade[place], classes[found.customer_class[place]]) == (
+            one.grade,
+            one.customer_class,
+        )
         assert approvers[found.approver[place]] == one.approver
         assert found.terms_days[place] == one.terms.terms_days
-        assert abs(Decimal(repr(float(found.limit[place]))) - one.limit.amount) <= Decimal("0.01")
-        assert float(found.expected_loss[place]) == pytest.approx(float(one.expected_loss), abs=0.02)
+        assert abs(
+            Decimal(repr(float(found.limit[place]))) - one.limit.amount
+        ) <= Decimal("0.01")
+        assert float(found.expected_loss[place]) == pytest.approx(
+            float(one.expected_loss), abs=0.02
+        )
     assert set(found.outcome) == {0, 1, 2}
     assert len(set(found.grade)) == 10
 
@@ -82,24 +105,39 @@ def test_a_portfolio_is_decided_as_its_customers_are(portfolio: Portfolio) -> No
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_array_lookup_answers_as_the_table(data: st.DataObject) -> None:
-    table = data.draw(st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id)))
-    rows = [{column.name: data.draw(value_of(column)) for column in table.inputs} for _ in range(5)]
+    table = data.draw(
+        st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id))
+    )
+    rows = [
+        {column.name: data.draw(value_of(column)) for column in table.inputs}
+        for _ in range(5)
+    ]
 
     def as_array(name: str, texts: tuple[str, ...], is_number: bool) -> Any:
         values = [row[name] for row in rows]
         if texts:
             return np.array([texts.index(value) for value in values])
         if is_number:
-            return np.array([np.nan if value is None else float(value) for value in values])
+            return np.array(
+                [np.nan if value is None else float(value) for value in values]
+            )
         return None if any(value is None for value in values) else np.array(values)
 
-    columns = {column.name: as_array(column.name, column.values, column.is_number) for column in table.inputs}
-    if any(given is None and any(row[name] is not None for row in rows) for name, given in columns.items()):
+    columns = {
+        column.name: as_array(column.name, column.values, column.is_number)
+        for column in table.inputs
+    }
+    if any(
+        given is None and any(row[name] is not None for row in rows)
+        for name, given in columns.items()
+    ):
         return  # null or not, in one array of truth values: no column has that
     found = lookup(table, len(rows), **columns)
     for row, place in zip(rows, found, strict=True):
         fired = [one.fired for one in table.all(**row)]
-        assert (fired[0] if fired else None) == (table.rules[place].id if place >= 0 else None)
+        assert (fired[0] if fired else None) == (
+            table.rules[place].id if place >= 0 else None
+        )
 
 
 def test_capital_of_many_is_that_of_each() -> None:
@@ -109,12 +147,27 @@ def test_capital_of_many_is_that_of_each() -> None:
 
 
 def test_outputs_are_numbers_or_places_of_texts() -> None:
-    assert outputs(RULEBOOK.tables["terms"], "deposit_share").tolist() == [0, 0, 0, 0, 0.2, 0.3, 1]
-    assert outputs(RULEBOOK.tables["review"], "review_days").tolist() == [7, 30, 91, 365]
+    assert outputs(RULEBOOK.tables["terms"], "deposit_share").tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0.2,
+        0.3,
+        1,
+    ]
+    assert outputs(RULEBOOK.tables["review"], "review_days").tolist() == [
+        7,
+        30,
+        91,
+        365,
+    ]
     assert outputs(RULEBOOK.tables["hard_stops"], "stop")[0] == 1
 
 
-def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(portfolio: Portfolio, stricter: Rulebook) -> None:
+def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(
+    portfolio: Portfolio, stricter: Rulebook
+) -> None:
     old, new = simulate(portfolio, RULEBOOK), simulate(portfolio, stricter)
     found = summary(portfolio, old, new)
     everyone = found["all"]["all"]

@@ -63,12 +63,24 @@ def sources(folder: Path) -> dict[str, str]:
 def test_every_kind_of_source_gives_the_same_ledger(tmp_path: Path, kind: str) -> None:
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(MAPPING.format(source=sources(tmp_path)[kind]))
-    ledger = read_ledger(mapping, today=TODAY, environment={"ERP": f"sqlite:///{tmp_path}/erp.db"}).require()
+    ledger = read_ledger(
+        mapping, today=TODAY, environment={"ERP": f"sqlite:///{tmp_path}/erp.db"}
+    ).require()
     assert ledger["invoices"]["invoice_id"].tolist() == ["1", "2", "3"]
-    assert ledger["invoices"]["issued_on"].dt.date.tolist() == [date(2024, 1, 11), date(2024, 2, 9), date(2024, 2, 14)]
-    assert ledger["payments"]["paid_on"].dt.date.tolist() == [date(2024, 2, 12), date(2024, 3, 1)]
+    assert ledger["invoices"]["issued_on"].dt.date.tolist() == [
+        date(2024, 1, 11),
+        date(2024, 2, 9),
+        date(2024, 2, 14),
+    ]
+    assert ledger["payments"]["paid_on"].dt.date.tolist() == [
+        date(2024, 2, 12),
+        date(2024, 3, 1),
+    ]
     assert ledger["payments"]["amount"].tolist() == [10.5, 30.0]
-    assert ledger["customers"]["registered_on"].dt.date.tolist() == [date(2024, 1, 11), date(2024, 2, 14)]
+    assert ledger["customers"]["registered_on"].dt.date.tolist() == [
+        date(2024, 1, 11),
+        date(2024, 2, 14),
+    ]
 
 
 def test_known_on_is_never_before_the_event(tmp_path: Path) -> None:
@@ -95,13 +107,20 @@ def test_known_on_is_never_before_the_event(tmp_path: Path) -> None:
         ('currency = "EUR"\n[invoices]\nsheet = 3', "'file' is missing"),
         ('currency = "EUR"\n[invoices]\nfile = "nowhere.csv"', "cannot be read"),
         ('currency = "EUR"\n[invoices]\nfile = "mapping.xlsx"', "cannot be read"),
-        ('currency = "EUR"\n[invoices]\nurl = "sqlite:///x.db"\nquery = "select * from nothing"', "OperationalError"),
+        (
+            'currency = "EUR"\n[invoices]\nurl = "sqlite:///x.db"\nquery = "select * from nothing"',
+            "OperationalError",
+        ),
     ],
 )
-def test_a_wrong_mapping_says_what_and_where(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_mapping_says_what_and_where(
+    tmp_path: Path, text: str, told: str
+) -> None:
     sources(tmp_path)
     (tmp_path / "mapping.xlsx").write_text("no workbook")
-    (tmp_path / "mapping.toml").write_text(text.replace("sqlite:///", f"sqlite:///{tmp_path}/"))
+    (tmp_path / "mapping.toml").write_text(
+        text.replace("sqlite:///", f"sqlite:///{tmp_path}/")
+    )
     with pytest.raises(InputError, match=told):
         read_ledger(tmp_path / "mapping.toml", today=TODAY)
 
@@ -120,9 +139,15 @@ def test_an_error_of_the_driver_never_shows_the_url(tmp_path: Path) -> None:
     assert "s3cret" not in str(told.value)
 
 
-@pytest.mark.parametrize(("name", "rows", "customers"), [("us_2019", 24741, 908), ("ibm_sample", 2466, 100)])
-def test_the_shipped_mappings_read_the_real_files(name: str, rows: int, customers: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "rows", "customers"), [("us_2019", 24741, 908), ("ibm_sample", 2466, 100)]
+)
+def test_the_shipped_mappings_read_the_real_files(
+    name: str, rows: int, customers: int
+) -> None:
     shared(f"receivables_{name}.csv")
-    mapping = Path(__file__).parents[2] / "data" / "samples" / f"receivables_{name}.toml"
+    mapping = (
+        Path(__file__).parents[2] / "data" / "samples" / f"receivables_{name}.toml"
+    )
     ledger = read_ledger(mapping, today=TODAY).require()
     assert (len(ledger["invoices"]), len(ledger["customers"])) == (rows, customers)

@@ -58,10 +58,16 @@ def _invoices(days: np.ndarray, watched: int) -> InvoiceSample:
     until, n = date(2024, 12, 31), len(days)
     as_of = pd.Timestamp(until) - pd.to_timedelta(np.arange(n) % watched + 7, unit="D")
     settled = as_of + pd.to_timedelta(days, unit="D")
-    rows = pd.DataFrame(np.nan, index=pd.Index([f"I{i}" for i in range(n)]), columns=list(NAMES))
-    rows = rows.assign(days_to_due=30.0, due_weekday=0.0, as_of=as_of, customer_id="C", balance=1.0)
+    rows = pd.DataFrame(
+        np.nan, index=pd.Index([f"I{i}" for i in range(n)]), columns=list(NAMES)
+    )
+    rows = rows.assign(
+        days_to_due=30.0, due_weekday=0.0, as_of=as_of, customer_id="C", balance=1.0
+    )
     seen = settled.where(settled <= pd.Timestamp(until))
-    return InvoiceSample(rows.assign(due_on=as_of + pd.Timedelta(days=30), settled_on=seen), until)
+    return InvoiceSample(
+        rows.assign(due_on=as_of + pd.Timedelta(days=30), settled_on=seen), until
+    )
 
 
 def test_invoices_still_open_count_for_the_weeks_they_were_open() -> None:
@@ -72,7 +78,9 @@ def test_invoices_still_open_count_for_the_weeks_they_were_open() -> None:
     for week in (1, 2, 4, 6):
         assert abs(survival[:, 7 * week].mean() - np.exp(-7 * week / 40.0)) < 0.03
     paid = sample.days_to_payment[~np.isnan(sample.days_to_payment)]
-    assert (paid <= 14).mean() > 1 - np.exp(-14 / 40.0) + 0.15  # those paid alone would say much sooner
+    assert (paid <= 14).mean() > 1 - np.exp(
+        -14 / 40.0
+    ) + 0.15  # those paid alone would say much sooner
 
 
 def test_survival_falls_and_quantiles_rise(simulated: Simulation, cash: Cash) -> None:
@@ -84,15 +92,22 @@ def test_survival_falls_and_quantiles_rise(simulated: Simulation, cash: Cash) ->
     assert found["p_paid_within_30d"].between(0, 1).all()
     assert found["p_late_30d"].between(0, 1).all()
     late = (pd.Timestamp(AS_OF) - found["due_on"]).dt.days
-    assert found.loc[late > 20, "p_late_30d"].mean() > found.loc[late < 0, "p_late_30d"].mean()
+    assert (
+        found.loc[late > 20, "p_late_30d"].mean()
+        > found.loc[late < 0, "p_late_30d"].mean()
+    )
 
 
-def test_nothing_after_the_day_moves_a_forecast(simulated: Simulation, cash: Cash) -> None:
+def test_nothing_after_the_day_moves_a_forecast(
+    simulated: Simulation, cash: Cash
+) -> None:
     """The ledger goes on for a quarter of a year; cut off on the day it must say the same."""
     cut = known_on(simulated.ledger, AS_OF).ledger
     again = expected_cash(cut, AS_OF, weeks=6)
     pd.testing.assert_frame_equal(again.invoices, cash.invoices)
-    pd.testing.assert_frame_equal(again.weeks[["expected", "deviation"]], cash.weeks[["expected", "deviation"]])
+    pd.testing.assert_frame_equal(
+        again.weeks[["expected", "deviation"]], cash.weeks[["expected", "deviation"]]
+    )
     pd.testing.assert_frame_equal(again.coverage, cash.coverage)
     assert again.weeks["received"].isna().all()
 
@@ -100,24 +115,38 @@ def test_nothing_after_the_day_moves_a_forecast(simulated: Simulation, cash: Cas
 def test_what_came_is_what_the_ledger_says(simulated: Simulation, cash: Cash) -> None:
     known = known_on(simulated.ledger, AS_OF)
     rows = open_invoices(known, build_features(known))
-    later = items_of(known_on(simulated.ledger, AS_OF + timedelta(days=7)))["settled_on"].reindex(rows.index)
-    assert cash.weeks["received"].iloc[0] == pytest.approx(rows.loc[later.notna(), "balance"].sum())
+    later = items_of(known_on(simulated.ledger, AS_OF + timedelta(days=7)))[
+        "settled_on"
+    ].reindex(rows.index)
+    assert cash.weeks["received"].iloc[0] == pytest.approx(
+        rows.loc[later.notna(), "balance"].sum()
+    )
     assert cash.weeks["received"].iloc[0] > 0
-    total, spread = cash.weeks["expected"].sum(), np.sqrt((cash.weeks["deviation"] ** 2).sum())
+    total, spread = (
+        cash.weeks["expected"].sum(),
+        np.sqrt((cash.weeks["deviation"] ** 2).sum()),
+    )
     assert abs(cash.weeks["received"].sum() - total) < 6 * spread
 
 
 def test_payments_come_between_their_quantiles_as_often_as_expected(cash: Cash) -> None:
     held = cash.coverage.loc["between"]
     assert held["invoices"] > 50
-    assert abs(held["observed"] - held["expected"]) < 0.15  # of a model that learnt from 2,000 invoices
+    assert (
+        abs(held["observed"] - held["expected"]) < 0.15
+    )  # of a model that learnt from 2,000 invoices
 
 
 def test_an_invoice_not_watched_long_enough_says_nothing_about_its_quantile() -> None:
     sample = _invoices(np.full(40, 100.0), watched=5)
     survival = np.tile(np.linspace(1, 0, 7 * 26 + 1), (40, 1))
     assert coverage(sample, survival).loc["by p90", "invoices"] == 0
-    assert np.isnan(cash_received(sample, 4).to_numpy()).tolist() == [False, True, True, True]
+    assert np.isnan(cash_received(sample, 4).to_numpy()).tolist() == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_features_of_an_invoice(simulated: Simulation) -> None:
@@ -126,7 +155,9 @@ def test_features_of_an_invoice(simulated: Simulation) -> None:
     assert list(rows.columns[3:]) == list(NAMES)
     assert (rows["open_share"] > 0).all()
     assert (rows["age_days"] >= 0).all()
-    np.testing.assert_array_equal(rows["age_days"] + rows["days_to_due"], rows["terms_days"])
+    np.testing.assert_array_equal(
+        rows["age_days"] + rows["days_to_due"], rows["terms_days"]
+    )
     assert rows.groupby("customer_id")["oldest_open_days_late"].nunique().max() == 1
 
 
@@ -147,7 +178,15 @@ def test_cash_writes_tables_and_a_picture(
 ) -> None:
     monkeypatch.setattr(time_to_pay, "MOST_DATES", 6)
     write_ledger(simulated, tmp_path / "ledger")
-    words = ["cash", str(tmp_path / "ledger" / "mapping.toml"), "--as-of", str(AS_OF), "--weeks", "6", "--out"]
+    words = [
+        "cash",
+        str(tmp_path / "ledger" / "mapping.toml"),
+        "--as-of",
+        str(AS_OF),
+        "--weeks",
+        "6",
+        "--out",
+    ]
     result = CliRunner().invoke(obligor.app, [*words, str(tmp_path / "cash")])
     assert result.exit_code == 0, result.output
     assert "payment came between its 10% and 90% day" in " ".join(result.output.split())
@@ -163,7 +202,9 @@ def test_cash_writes_tables_and_a_picture(
 # --- the PD's term structure and how sure it is
 
 
-def test_pds_rise_with_the_horizon_and_meet_the_calibrated_one(trained: Trained) -> None:
+def test_pds_rise_with_the_horizon_and_meet_the_calibrated_one(
+    trained: Trained,
+) -> None:
     model = trained.fit.model
     assert model.term is not None
     margin = model.margin(trained.split.test.features.to_numpy())
@@ -175,13 +216,19 @@ def test_pds_rise_with_the_horizon_and_meet_the_calibrated_one(trained: Trained)
 
 def test_the_term_structure_says_how_many_default_by_when(trained: Trained) -> None:
     """On the rows it was fitted on, in sum: a customer already overdue defaults sooner than a constant hazard says."""
-    model, sample, margin = trained.fit.model, trained.split.train, trained.fit.out_of_fold_margin
+    model, sample, margin = (
+        trained.fit.model,
+        trained.split.train,
+        trained.fit.out_of_fold_margin,
+    )
     for days in (91, 182):
         observed = (sample.days_to_default <= days).mean()
         assert abs(model.pd_within(margin, days).mean() / observed - 1) < 0.25
     flat = 1 - (1 - model.calibration(margin)) ** (91 / 365)
     observed = (sample.days_to_default <= 91).mean()
-    assert abs(model.pd_within(margin, 91).mean() - observed) < abs(flat.mean() - observed)
+    assert abs(model.pd_within(margin, 91).mean() - observed) < abs(
+        flat.mean() - observed
+    )
 
 
 def test_too_few_defaults_give_no_term_structure() -> None:
@@ -208,7 +255,9 @@ def test_the_band_holds_the_default_rate_at_a_margin() -> None:
     assert np.mean(held) > 0.88
 
 
-def test_the_interval_holds_the_true_pd_of_the_simulator(trained: Trained, simulation: Simulation) -> None:
+def test_the_interval_holds_the_true_pd_of_the_simulator(
+    trained: Trained, simulation: Simulation
+) -> None:
     """Where the truth is known: the mean true PD of customers alike lies within the mean interval, a little widened."""
     test, model = trained.split.test, trained.fit.model
     as_of = max(test.rows["as_of"])
@@ -232,7 +281,10 @@ def test_step_calibrations_never_fall_and_are_right_on_average(kind: str) -> Non
     pds = found(np.linspace(-6, 4, 200))
     assert (np.diff(pds) >= 0).all()
     assert abs(found(margin).mean() - label.mean()) < 0.01
-    assert Calibration(found.kind, found.parameters)(margin).tolist() == found(margin).tolist()
+    assert (
+        Calibration(found.kind, found.parameters)(margin).tolist()
+        == found(margin).tolist()
+    )
 
 
 def test_calibrations_are_compared_on_later_rows() -> None:

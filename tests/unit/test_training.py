@@ -37,13 +37,19 @@ def rows(simulation: Simulation) -> np.ndarray:
 def test_contributions_sum_to_the_margin(trained: Trained, rows: np.ndarray) -> None:
     model = trained.fit.model
     contributions, margins = model.explain(rows)
-    np.testing.assert_allclose(model.base + contributions.sum(axis=1), margins, atol=1e-9)
+    np.testing.assert_allclose(
+        model.base + contributions.sum(axis=1), margins, atol=1e-9
+    )
     np.testing.assert_array_equal(margins, model.booster.predict(rows, raw_score=True))
     np.testing.assert_array_equal(margins, model.margin(rows))
-    np.testing.assert_array_equal(model.calibration(model.margin(rows)), model.predict_pd(rows))
+    np.testing.assert_array_equal(
+        model.calibration(model.margin(rows)), model.predict_pd(rows)
+    )
 
 
-def test_the_pd_moves_only_in_the_catalogues_direction(trained: Trained, rows: np.ndarray) -> None:
+def test_the_pd_moves_only_in_the_catalogues_direction(
+    trained: Trained, rows: np.ndarray
+) -> None:
     for place, feature in enumerate(CATALOGUE):
         if feature.direction == 0:
             continue
@@ -51,7 +57,9 @@ def test_the_pd_moves_only_in_the_catalogues_direction(trained: Trained, rows: n
         for step in (0.5, 5.0, 500.0):
             moved = known.copy()
             moved[:, place] += step
-            change = trained.fit.model.predict_pd(moved) - trained.fit.model.predict_pd(known)
+            change = trained.fit.model.predict_pd(moved) - trained.fit.model.predict_pd(
+                known
+            )
             assert (feature.direction * change >= -1e-12).all(), feature.name
 
 
@@ -60,7 +68,9 @@ def test_the_model_is_better_than_no_model(trained: Trained) -> None:
     assert trained.figures["gini"].low > 0
 
 
-def test_the_same_data_and_seed_give_the_same_bundle(trained: Trained, quick: TrainingConfig, tmp_path: Path) -> None:
+def test_the_same_data_and_seed_give_the_same_bundle(
+    trained: Trained, quick: TrainingConfig, tmp_path: Path
+) -> None:
     again = fit_model(trained.split.train, quick)
     assert again.model.text == trained.fit.model.text
     assert again.model.calibration == trained.fit.model.calibration
@@ -77,13 +87,20 @@ def test_too_few_defaults_say_so(trained: Trained, quick: TrainingConfig) -> Non
 
 def test_test_rows_without_a_default_say_so() -> None:
     never = simulate_ledger(100, 30, seed=1)
-    kind = TrainingConfig.model_validate({"default": {"materiality": 1e12, "horizon_days": 180}})
-    tables = {name: never.ledger[name] for name in ("customers", "invoices", "payments", "fx_rates")}
+    kind = TrainingConfig.model_validate(
+        {"default": {"materiality": 1e12, "horizon_days": 180}}
+    )
+    tables = {
+        name: never.ledger[name]
+        for name in ("customers", "invoices", "payments", "fx_rates")
+    }
     with pytest.raises(SchemaError, match="test rows have the same outcome"):
         build_sample(type(never.ledger)(tables, "EUR"), kind)
 
 
-def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(trained: Trained, rows: np.ndarray) -> None:
+def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(
+    trained: Trained, rows: np.ndarray
+) -> None:
     from dataclasses import replace
 
     model = replace(trained.fit.model, horizon_days=73)
@@ -100,13 +117,19 @@ def bundle(trained: Trained, tmp_path: Path) -> tuple[Path, str]:
     return folder, trained.fit.model.save(folder)
 
 
-def test_a_bundle_loads_to_the_same_model(trained: Trained, bundle: tuple[Path, str], rows: np.ndarray) -> None:
+def test_a_bundle_loads_to_the_same_model(
+    trained: Trained, bundle: tuple[Path, str], rows: np.ndarray
+) -> None:
     loaded = load_bundle(*bundle)
-    np.testing.assert_array_equal(loaded.predict_pd(rows), trained.fit.model.predict_pd(rows))
+    np.testing.assert_array_equal(
+        loaded.predict_pd(rows), trained.fit.model.predict_pd(rows)
+    )
     assert loaded.about == trained.fit.model.about
 
 
-@pytest.mark.parametrize("name", ["model.txt", "calibration.json", "catalogue.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.txt", "calibration.json", "catalogue.json", "manifest.json"]
+)
 def test_a_changed_file_is_refused_before_it_is_parsed(
     bundle: tuple[Path, str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,12 +158,16 @@ def test_a_bundle_from_before_baselines_still_loads(bundle: tuple[Path, str]) ->
     del manifest["files"]["baseline.json"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "baseline.json").unlink()
-    model = load_bundle(folder, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())
+    model = load_bundle(
+        folder, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    )
     assert model.baseline is None
     assert model.reference.population == "all training rows"
 
 
-def test_a_model_of_other_features_is_refused(bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_other_features_is_refused(
+    bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("features.catalogue.fingerprint", lambda: "0" * 64)
     with pytest.raises(ModelError, match="features mean something else"):
         load_bundle(*bundle)
@@ -154,7 +181,14 @@ def test_the_report_is_self_contained(trained: Trained) -> None:
     assert html.count("data:image/png;base64,") == 7
     assert "http://" not in html
     assert "https://" not in html
-    for name in ("gini", "calibration_slope", "brier_constant", "plain LightGBM", "By vintage", "upper_pluto_tasche"):
+    for name in (
+        "gini",
+        "calibration_slope",
+        "brier_constant",
+        "plain LightGBM",
+        "By vintage",
+        "upper_pluto_tasche",
+    ):
         assert name in html
     for section in trained.sections:
         assert f'id="{section.id}"' in html
@@ -168,20 +202,36 @@ def test_a_run_keeps_parameters_figures_fingerprints_and_files(
     trained: Trained, store: Path, simulation: Simulation
 ) -> None:
     registry = Registry(store)
-    run = registry.client.get_run(str(registry.client.get_model_version("obligor-pd", trained.version).run_id))
+    run = registry.client.get_run(
+        str(registry.client.get_model_version("obligor-pd", trained.version).run_id)
+    )
     assert run.data.params["default.dpd_days"] == "90"
     assert run.data.params["data_sha256"] == data_fingerprint(simulation.ledger)
-    assert run.data.metrics["gini_low"] < run.data.metrics["gini"] < run.data.metrics["gini_high"]
+    assert (
+        run.data.metrics["gini_low"]
+        < run.data.metrics["gini"]
+        < run.data.metrics["gini_high"]
+    )
     assert "plain_brier" in run.data.metrics
-    files = {item.path for item in registry.client.list_artifacts(run.info.run_id, "report")}
-    assert {"report/model_report.html", "report/roc_curve.png", "report/validation.json"} <= files
+    files = {
+        item.path for item in registry.client.list_artifacts(run.info.run_id, "report")
+    }
+    assert {
+        "report/model_report.html",
+        "report/roc_curve.png",
+        "report/validation.json",
+    } <= files
 
 
 def test_a_promotion_records_who_when_and_why(trained: Trained, store: Path) -> None:
     registry = Registry(store)
     assert registry.champion() == trained.version == registry.latest()
     pointer = json.loads((store / "champion.json").read_text())
-    assert (pointer["by"], pointer["because"], pointer["at"]) == ("tests", "first model", NOW.isoformat())
+    assert (pointer["by"], pointer["because"], pointer["at"]) == (
+        "tests",
+        "first model",
+        NOW.isoformat(),
+    )
     row = registry.versions()[0]
     assert "champion" in row["aliases"]
     assert row["promoted_by"] == "tests"
@@ -207,16 +257,34 @@ def test_a_worse_model_is_refused_unless_forced(
     noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%
     figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
     report = [trained.report, trained.report.parent / "validation.json"]
-    one, two = (registry.log_run(model, {}, figures, {}, test_rows, report, NOW) for model in (good, noise))
+    one, two = (
+        registry.log_run(model, {}, figures, {}, test_rows, report, NOW)
+        for model in (good, noise)
+    )
     registry.promote(one, by="a", because="b", at=NOW, signer=SIGNER)
-    with pytest.raises(ModelError, match=r"Brier .* is not below the constant rate.*Gini .* does not rank"):
+    with pytest.raises(
+        ModelError,
+        match=r"Brier .* is not below the constant rate.*Gini .* does not rank",
+    ):
         registry.promote(two, by="a", because="b", at=NOW, signer=SIGNER)
     assert registry.champion() == one
-    assert any("champion's (version 1)" in objection for objection in registry.objections(two))
+    assert any(
+        "champion's (version 1)" in objection for objection in registry.objections(two)
+    )
     for second in (None, " A "):
         with pytest.raises(ModelError, match="is no second person beside a"):
-            registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second=second)
-    forced = registry.promote(two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second="B")
+            registry.promote(
+                two,
+                by="a",
+                because="drill",
+                at=NOW,
+                signer=SIGNER,
+                force=True,
+                second=second,
+            )
+    forced = registry.promote(
+        two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second="B"
+    )
     assert (forced.forced, forced.second) == (True, "B")
     assert registry.champion() == two
     assert json.loads((mine / "champion.json").read_text())["objections"]
@@ -234,7 +302,9 @@ def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
         registry.latest()
 
 
-def test_evaluate_puts_plain_lightgbm_beside(trained: Trained, quick: TrainingConfig) -> None:
+def test_evaluate_puts_plain_lightgbm_beside(
+    trained: Trained, quick: TrainingConfig
+) -> None:
     ours, peer = evaluate_model(trained.fit.model, trained.split, quick)
     assert ours["gini"] == trained.figures["gini"]
     assert peer["brier"].value == trained.peer["brier"].value
@@ -260,7 +330,9 @@ def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
         ("[", "cannot be read"),
     ],
 )
-def test_a_wrong_configuration_names_the_field(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_configuration_names_the_field(
+    tmp_path: Path, text: str, told: str
+) -> None:
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(SchemaError, match=told):
         read_config(tmp_path / "c.toml")
@@ -277,40 +349,58 @@ def test_vintages_and_stability_cover_the_test_dates(trained: Trained) -> None:
     found = {section.id: dict(section.tables) for section in trained.sections}
     vintages = found["vintages"]["By vintage"]
     assert set(vintages) == dates
-    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(vintages.index)
+    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(
+        vintages.index
+    )
     moved = found["stability"]["PSI against the rows learnt"]
     assert set(moved) == {"all", *dates}
     assert moved.index[0] == "the PD"
     assert np.isfinite(moved.to_numpy()).all()
 
 
-def test_lightgbm_explains_what_our_engine_cannot_take(caplog: pytest.LogCaptureFixture) -> None:
+def test_lightgbm_explains_what_our_engine_cannot_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(500, 3))
     label = (rows[:, 0] > 0).astype(int) + (rows[:, 1] > 1)
     choices = {"objective": "multiclass", "num_class": 3, "verbose": -1}
     booster = lgb.train(choices, lgb.Dataset(rows, label), 3)
-    model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
+    model = PdModel(
+        booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {}
+    )
     with caplog.at_level(logging.WARNING, logger="obligor"):
         contributions, margins = model.explain(rows[:9])
     assert "LightGBM explains this model itself" in caplog.text
     assert "several outputs" in caplog.text
     np.testing.assert_array_equal(margins, booster.predict(rows[:9], raw_score=True))
-    np.testing.assert_array_equal(contributions, booster.predict(rows[:9], pred_contrib=True)[:, :-1])
+    np.testing.assert_array_equal(
+        contributions, booster.predict(rows[:9], pred_contrib=True)[:, :-1]
+    )
 
 
 def test_a_model_nobody_can_explain_is_refused() -> None:
     draw = np.random.default_rng(0)
-    rows, choices = draw.normal(size=(500, 3)), {"objective": "binary", "verbose": -1, "linear_tree": True}
+    rows, choices = (
+        draw.normal(size=(500, 3)),
+        {"objective": "binary", "verbose": -1, "linear_tree": True},
+    )
     booster = lgb.train(choices, lgb.Dataset(rows, (rows[:, 0] > 0).astype(int)), 3)
-    model = PdModel(booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {})
+    model = PdModel(
+        booster.model_to_string(), Calibration("identity"), ("a", "b", "c"), 365, {}
+    )
     with pytest.raises(ModelError, match=r"cannot be explained.*linear trees"):
         model.explain(rows[:9])
 
 
 @pytest.mark.parametrize("kind", ["platt", "beta"])
-def test_a_margin_that_says_nothing_or_the_contrary_gives_everybody_the_base_rate(kind: str) -> None:
+def test_a_margin_that_says_nothing_or_the_contrary_gives_everybody_the_base_rate(
+    kind: str,
+) -> None:
     """The intercept of a fit with a falling line is not the base rate."""
-    margin, label = np.linspace(-4, 4, 2000), (np.linspace(0, 1, 2000) < 0.02).astype(np.int64)
+    margin, label = (
+        np.linspace(-4, 4, 2000),
+        (np.linspace(0, 1, 2000) < 0.02).astype(np.int64),
+    )
     pds = fit_calibration(kind, margin, label)(margin)
     np.testing.assert_allclose(pds, label.mean(), rtol=1e-6)

@@ -20,7 +20,9 @@ from training.tune import STUDIES, Tuning, forward_folds, tuned_members
 DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))
 LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=500) > 1.5).astype(np.int64)
-TABLE = Table(ROWS, LABEL, np.arange(500), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(500))
+TABLE = Table(
+    ROWS, LABEL, np.arange(500), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(500)
+)
 
 
 def _study(store: Path, name: str = "made") -> optuna.Study:
@@ -54,13 +56,18 @@ def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
     assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
     assert members["pairs"] == MEMBERS["pairs"]
     first = study.trials[0]
-    assert first.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]  # the defaults are tried first
+    assert (
+        first.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]
+    )  # the defaults are tried first
     assert study.best_value <= first.value
 
 
 def test_a_tuned_bundle_is_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
     frame = pd.DataFrame(ROWS[:400], columns=list("abcd")).assign(bad=LABEL[:400])
-    data, hashes = applications(frame, Spec.model_validate({"target": {"column": "bad"}})), list[str]()
+    data, hashes = (
+        applications(frame, Spec.model_validate({"target": {"column": "bad"}})),
+        list[str](),
+    )
     for threads in (1, 2):
         fitted = fit_table(data, 1, threads, Tuning(3, tmp_path / str(threads), "made"))
         assert fitted.ladder.weights[LIGHTGBM] > 0

@@ -17,15 +17,36 @@ from policy.warnings import Snapshot, drivers, early_warnings
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 TODAY = date(2025, 6, 30)
 CALM: dict[str, float | None] = {
-    "open_amount": 1000.0, "invoiced_amount_30d": 1000.0, "invoiced_amount_90d": 3000.0, "paid_amount_90d": 3000.0,
-    "invoiced_amount_365d": 12_000.0, "disputed_share": 0.0, "broken_promises_365d": 0.0, "dpd_days": 0.0,
+    "open_amount": 1000.0,
+    "invoiced_amount_30d": 1000.0,
+    "invoiced_amount_90d": 3000.0,
+    "paid_amount_90d": 3000.0,
+    "invoiced_amount_365d": 12_000.0,
+    "disputed_share": 0.0,
+    "broken_promises_365d": 0.0,
+    "dpd_days": 0.0,
     "days_since_last_invoice": 5.0,
-}  # fmt: skip
+}
 
 
-def at(day: date = TODAY, grade: int = 5, file: CreditFile | None = None, **features: float | None) -> Snapshot:
+def at(
+    day: date = TODAY,
+    grade: int = 5,
+    file: CreditFile | None = None,
+    **features: float | None,
+) -> Snapshot:
     parts = {"dpd_days": 0.1, "open_amount": -0.2}
-    return Snapshot(day, 0.01, grade, Decimal(2000), CALM | features, parts, -4.0, "m" * 64, file or CreditFile())
+    return Snapshot(
+        day,
+        0.01,
+        grade,
+        Decimal(2000),
+        CALM | features,
+        parts,
+        -4.0,
+        "m" * 64,
+        file or CreditFile(),
+    )
 
 
 BEFORE = at(TODAY - timedelta(days=90))
@@ -36,7 +57,11 @@ def fired(now: Snapshot, before: Snapshot | None = BEFORE) -> list[str]:
 
 
 def bond(days: int) -> CreditFile:
-    return CreditFile(securities=(Security("insurance", Decimal(1), Decimal(0), TODAY + timedelta(days=days)),))
+    return CreditFile(
+        securities=(
+            Security("insurance", Decimal(1), Decimal(0), TODAY + timedelta(days=days)),
+        )
+    )
 
 
 def changed(day: date) -> CreditFile:
@@ -84,8 +109,12 @@ def test_without_a_decision_before_nothing_has_changed() -> None:
 
 
 def test_drivers_go_the_way_the_margin_went_and_never_across_models() -> None:
-    worse = replace(at(), margin=-3.0, contributions={"dpd_days": 1.3, "open_amount": -0.4})
-    assert [(one.feature, round(one.margin_change, 9)) for one in drivers(worse, BEFORE)] == [("dpd_days", 1.2)]
+    worse = replace(
+        at(), margin=-3.0, contributions={"dpd_days": 1.3, "open_amount": -0.4}
+    )
+    assert [
+        (one.feature, round(one.margin_change, 9)) for one in drivers(worse, BEFORE)
+    ] == [("dpd_days", 1.2)]
     better = replace(worse, margin=-5.0)
     assert [one.feature for one in drivers(better, BEFORE)] == ["open_amount"]
     assert drivers(replace(worse, model_sha256="n" * 64), BEFORE) == []
@@ -102,15 +131,27 @@ def test_the_route_compares_the_last_two_recorded_decisions(client: TestClient) 
     first = decided("2024-03-31")
     alone = client.get(url).json()
     assert (alone["decision_id"], alone["since"]) == (first["decision_id"], None)
-    override = {"grade": 10, "by": "C. Manager", "because": "rumours", "expires_on": "2025-12-31"}
-    second = decided("2024-12-31", override=override, payment_details_changed_on="2024-12-01")
+    override = {
+        "grade": 10,
+        "by": "C. Manager",
+        "because": "rumours",
+        "expires_on": "2025-12-31",
+    }
+    second = decided(
+        "2024-12-31", override=override, payment_details_changed_on="2024-12-01"
+    )
     found = client.get(url).json()
     since = found["since"]
     assert since["pd_12m"] == [first["pd_12m"], second["pd_12m"]]
-    assert since["margin_change"] == second["explanation"]["margin"] - first["explanation"]["margin"]
+    assert (
+        since["margin_change"]
+        == second["explanation"]["margin"] - first["explanation"]["margin"]
+    )
     assert since["grade"] == [first["grade"], 10]
     assert {"W04", "W08"} <= {one["code"] for one in found["warnings"]}
-    changed_by = next(one for one in found["warnings"] if one["code"] == "W04")["evidence"]
+    changed_by = next(one for one in found["warnings"] if one["code"] == "W04")[
+        "evidence"
+    ]
     assert changed_by["grade_change"] == 10 - first["grade"]
     now, before = (one["explanation"]["contributions"] for one in (second, first))
     parts = [now[one["feature"]] - before[one["feature"]] for one in since["drivers"]]

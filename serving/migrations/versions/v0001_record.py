@@ -39,15 +39,21 @@ def upgrade() -> None:
         sa.Column("inputs", sa.LargeBinary, nullable=True),
         sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
     )
-    for name, columns in (("about", ["about"]), ("customer_ref", ["customer_ref"]),
-                          ("kind", ["kind", "outcome", "about"]), ("order", ["xid", "seq"])):  # fmt: skip
+    for name, columns in (
+        ("about", ["about"]),
+        ("customer_ref", ["customer_ref"]),
+        ("kind", ["kind", "outcome", "about"]),
+        ("order", ["xid", "seq"]),
+    ):
         op.create_index(f"ix_entries_{name}", "entries", columns)
     op.create_table(
         "customers",
         sa.Column("customer_ref", sa.String(32), primary_key=True),
         sa.Column("lookup", sa.String(64), nullable=True, unique=True),
         sa.Column("wrapped", sa.LargeBinary, nullable=True),
-        sa.Column("is_natural_person", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column(
+            "is_natural_person", sa.Boolean, nullable=False, server_default=sa.false()
+        ),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("erased_because", sa.String(500), nullable=True),
     )
@@ -78,11 +84,15 @@ def _forbid_changes(is_sqlite: bool) -> None:
         for action in ("UPDATE", "DELETE"):
             name = f"{table}_no_{action.lower()}"
             if is_sqlite:
-                op.execute(f"CREATE TRIGGER {name} BEFORE {action} ON {table} "
-                           "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END")  # fmt: skip
+                op.execute(
+                    f"CREATE TRIGGER {name} BEFORE {action} ON {table} "
+                    "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+                )
             else:
-                op.execute(f"CREATE TRIGGER {name} BEFORE {action} OR TRUNCATE ON {table} "
-                           "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")  # fmt: skip
+                op.execute(
+                    f"CREATE TRIGGER {name} BEFORE {action} OR TRUNCATE ON {table} "
+                    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+                )
 
 
 def downgrade() -> None:

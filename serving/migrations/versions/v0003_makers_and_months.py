@@ -6,7 +6,9 @@ import sqlalchemy as sa
 from alembic import op
 
 revision, down_revision = "0003", "0002"
-_NAMES = {"uq": "uq_%(table_name)s_%(column_0_name)s"}  # SQLite keeps no names of constraints: they are given here
+_NAMES = {
+    "uq": "uq_%(table_name)s_%(column_0_name)s"
+}  # SQLite keeps no names of constraints: they are given here
 
 
 def upgrade() -> None:
@@ -20,7 +22,9 @@ def upgrade() -> None:
         sa.Column("calls", sa.BigInteger, nullable=False),
     )
     with op.batch_alter_table("customers", naming_convention=_NAMES) as table:
-        table.add_column(sa.Column("month", sa.String(7), nullable=False, server_default=""))
+        table.add_column(
+            sa.Column("month", sa.String(7), nullable=False, server_default="")
+        )
         table.drop_constraint(_unique_lookup(), type_="unique")
         table.create_unique_constraint("uq_customers_lookup_month", ["lookup", "month"])
 
@@ -37,4 +41,8 @@ def downgrade() -> None:
 
 
 def _unique_lookup() -> str:
-    return "uq_customers_lookup" if op.get_bind().dialect.name == "sqlite" else "customers_lookup_key"
+    return (
+        "uq_customers_lookup"
+        if op.get_bind().dialect.name == "sqlite"
+        else "customers_lookup_key"
+    )
