@@ -29,14 +29,15 @@ from tests.unit.test_policy import FACTS
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 TODAY = date(2025, 6, 30)
 TOMORROW = date(2025, 7, 1)
+NOTHING_ON_FILE = CreditFile()
 
 
 def decided(
     pd_12m: float = 0.01,
-    file: CreditFile = CreditFile(),
+    file: CreditFile = NOTHING_ON_FILE,
     asked: str | None = None,
     **facts: Any,
-) -> Decision:  # noqa: B008
+) -> Decision:
     more = {name: facts.pop(name) for name in ("equity", "turnover") if name in facts}
     request = Request(Decimal(asked)) if asked else None
     return decide(

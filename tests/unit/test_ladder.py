@@ -32,6 +32,7 @@ from tests.unit.test_policy import FACTS
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 TODAY = date(2025, 6, 30)
+NOTHING_ON_FILE = CreditFile()
 
 
 def promises(marks: str) -> tuple[Promise, ...]:
@@ -45,8 +46,8 @@ def promises(marks: str) -> tuple[Promise, ...]:
 
 
 def decided(
-    marks: str = "", file: CreditFile = CreditFile(), pd_12m: float = 0.01
-) -> Decision:  # noqa: B008
+    marks: str = "", file: CreditFile = NOTHING_ON_FILE, pd_12m: float = 0.01
+) -> Decision:
     return decide(
         Facts(
             pd_12m,
