@@ -17,11 +17,11 @@ lint: env-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: env-dev             ## every benchmark, with its bars
-	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py --json || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json || exit 1; done
 
 reliability: env-dev       ## kills under load; minutes
-	for name in $(RELIABILITY); do $(BIN)/python tests/reliability/$$name.py --json || exit 1; done
-	$(BIN)/python tests/reliability/kill.py --postgres --json
+	for name in $(RELIABILITY); do $(BIN)/python reliability/$$name.py --json || exit 1; done
+	$(BIN)/python reliability/kill.py --postgres --json
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \

@@ -16,8 +16,8 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.ledger import Ledger
-from data.money import minor_digits
+from obligor.data.ledger import Ledger
+from obligor.data.money import minor_digits
 
 EPOCH = date(1970, 1, 1)
 OPEN_END = 2**40  # the end of what has not ended: after every day

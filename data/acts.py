@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from data.account import (
+from obligor.data.account import (
     AMOUNT,
     CREDIT_NOTE,
     DAY,
@@ -29,7 +29,7 @@ from data.account import (
     day_number,
     day_of,
 )
-from data.asof import KnownAccount
+from obligor.data.asof import KnownAccount
 
 _ORDER_OF_PAYMENTS = (
     2  # among the events of one item and day: behind promises and disputes

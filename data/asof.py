@@ -14,7 +14,7 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 
-from data.account import (
+from obligor.data.account import (
     DISPUTE,
     END,
     EVENT_KNOWN,
@@ -29,8 +29,8 @@ from data.account import (
     day_number,
     day_of,
 )
-from data.errors import AsOfError
-from data.ledger import OF_INVOICE, Ledger, is_among
+from obligor.data.errors import AsOfError
+from obligor.data.ledger import OF_INVOICE, Ledger, is_among
 
 LEARNT_LATER = {"disputes": "resolved_on"}
 

@@ -10,8 +10,14 @@ from typing import Literal
 import pandas as pd
 import pandera.errors
 
-from data.errors import SchemaError
-from data.ledger import CONTRACTS, REQUIRED_TABLES, Ledger, day_columns, is_among
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import (
+    CONTRACTS,
+    REQUIRED_TABLES,
+    Ledger,
+    day_columns,
+    is_among,
+)
 
 Level = Literal["refuse", "quarantine", "note"]
 # More bad rows than this in one table and what is left no longer speaks for the customers.

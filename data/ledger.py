@@ -13,8 +13,8 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from data.money import MINOR_DIGITS
+from obligor.data.errors import SchemaError
+from obligor.data.money import MINOR_DIGITS
 
 DAY = "datetime64[s]"
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.ledger import DAY, Ledger
+from obligor.data.ledger import DAY, Ledger
 
 DEFAULT_DPD_DAYS = 90
 LATEST_DAYS_LATE = 75  # a customer who still pays never reaches 90 days past due

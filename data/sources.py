@@ -33,10 +33,10 @@ from zipfile import BadZipFile
 import pandas as pd
 import sqlalchemy
 
-from data.checks import Finding, LedgerCheck, check_ledger
-from data.errors import InputError, SchemaError
-from data.ledger import CONTRACTS, DEFAULTS, Ledger, day_columns, number_columns
-from data.money import minor_digits
+from obligor.data.checks import Finding, LedgerCheck, check_ledger
+from obligor.data.errors import InputError, SchemaError
+from obligor.data.ledger import CONTRACTS, DEFAULTS, Ledger, day_columns, number_columns
+from obligor.data.money import minor_digits
 
 
 @dataclass(frozen=True)

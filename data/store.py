@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from data.account import Account, accounts_of, rates_of, unpacked
-from data.errors import SchemaError, UnknownCustomerError
-from data.ledger import Ledger
+from obligor.data.account import Account, accounts_of, rates_of, unpacked
+from obligor.data.errors import SchemaError, UnknownCustomerError
+from obligor.data.ledger import Ledger
 
 _METADATA = sa.MetaData()
 CONNECTIONS = 8  # more than the threads a service answers with

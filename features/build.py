@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.account import (
+from obligor.data.account import (
     AMOUNT,
     CURRENCY,
     DAY,
@@ -34,11 +34,11 @@ from data.account import (
     events_of,
     minor,
 )
-from data.asof import KnownAccount, KnownLedger
-from data.ledger import Ledger, no_rate, reporting_rates
-from data.money import minor_digits
-from features import kernel
-from features.catalogue import NAMES
+from obligor.data.asof import KnownAccount, KnownLedger
+from obligor.data.ledger import Ledger, no_rate, reporting_rates
+from obligor.data.money import minor_digits
+from obligor.features import kernel
+from obligor.features.catalogue import NAMES
 
 
 def build_features(known: KnownLedger) -> pd.DataFrame:

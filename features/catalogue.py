@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any
 
-from features.kernel import WINDOWS
+from obligor.features.kernel import WINDOWS
 
 
 @dataclass(frozen=True)

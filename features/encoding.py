@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from features.application import ColumnSpec, Spec, is_number
+from obligor.data.errors import SchemaError
+from obligor.features.application import ColumnSpec, Spec, is_number
 
 Floats = NDArray[np.float64]
 MOST_LEVELS, FEWEST_ROWS = 60, 10  # of a category; rarer ones are "another"

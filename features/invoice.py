@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.asof import KnownLedger
-from data.ledger import reporting_rates
-from features import catalogue
+from obligor.data.asof import KnownLedger
+from obligor.data.ledger import reporting_rates
+from obligor.features import catalogue
 
 LAST = 5  # settled items of a customer that count as recent
 VERY_LATE = 30  # days beyond terms

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import MutableSequence, Sequence
 from math import nan
 
-from data.account import CREDIT_NOTE, DISPUTE, PAYMENT, WRITE_OFF
+from obligor.data.account import CREDIT_NOTE, DISPUTE, PAYMENT, WRITE_OFF
 
 WINDOWS = (30, 90, 180, 365)
 BINS = 5  # four disjoint age bins that add up to the windows, and what is older

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from data.errors import PolicyError
-from data.money import round_money
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.data.errors import PolicyError
+from obligor.data.money import round_money
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 DEFAULT_DPD_DAYS = 90  # from then on a loss is certain, but for what is recovered
 URGENT_DAYS = 7  # before an insurer's deadline

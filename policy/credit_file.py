@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from decimal import Decimal
 
-from data.errors import PolicyError
-from policy.groups import Group
+from obligor.data.errors import PolicyError
+from obligor.policy.groups import Group
 
 _NOTHING = Decimal(0)
 EVENT = timedelta(days=30)  # for so long after it, new payment details are an event

@@ -8,13 +8,18 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from data.errors import PolicyError
-from data.money import round_money
-from policy.collection import CollectionPriority, collection_priority, plan_of
-from policy.credit_file import NOTHING_ON_FILE, CreditFile, check_file
-from policy.economics import capital_ratio, economic_cap, expected_loss, risk_cost
-from policy.ladder import MIDDLE, Promise, Rung, rung_on
-from policy.limits import (
+from obligor.data.errors import PolicyError
+from obligor.data.money import round_money
+from obligor.policy.collection import CollectionPriority, collection_priority, plan_of
+from obligor.policy.credit_file import NOTHING_ON_FILE, CreditFile, check_file
+from obligor.policy.economics import (
+    capital_ratio,
+    economic_cap,
+    expected_loss,
+    risk_cost,
+)
+from obligor.policy.ladder import MIDDLE, Promise, Rung, rung_on
+from obligor.policy.limits import (
     Limit,
     credit_limit,
     exposure_caps,
@@ -23,11 +28,11 @@ from policy.limits import (
     peak_daily_sales,
     with_temporary,
 )
-from policy.position import Position, number, position_of
-from policy.pricing import PriceFloor, price_floor
-from policy.rating import rate, score_of
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.policy.position import Position, number, position_of
+from obligor.policy.pricing import PriceFloor, price_floor
+from obligor.policy.rating import rate, score_of
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 _NOTHING = Decimal(0)
 

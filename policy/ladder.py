@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 QUIET = timedelta(days=365)
 

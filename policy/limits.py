@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 
-from data.money import minor_unit
-from policy.credit_file import CreditFile
-from policy.groups import group_cap, line_of
-from policy.tables import Evaluation
+from obligor.data.money import minor_unit
+from obligor.policy.credit_file import CreditFile
+from obligor.policy.groups import group_cap, line_of
+from obligor.policy.tables import Evaluation
 
 _NOTHING, _YEAR = Decimal(0), Decimal(365)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from data.money import round_money
-from policy.credit_file import require_money
-from policy.decide import Decision
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.data.money import round_money
+from obligor.policy.credit_file import require_money
+from obligor.policy.decide import Decision
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 _NOTHING, _MONTH = Decimal(0), Decimal(365) / 12
 

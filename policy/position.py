@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import isnan
 from typing import NamedTuple
 
-from data.money import round_money
+from obligor.data.money import round_money
 
 SHORTEST_YEAR = Decimal(90)  # days of purchases that may stand for a year's
 _YEAR, _NOTHING = Decimal(365), Decimal(0)

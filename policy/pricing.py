@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
-from data.money import round_money
-from policy.economics import pd_until
-from policy.rulebook import Rulebook
+from obligor.data.money import round_money
+from obligor.policy.economics import pd_until
+from obligor.policy.rulebook import Rulebook
 
 _YEAR = Decimal(365)
 

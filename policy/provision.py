@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from data.money import round_money
-from policy.collection import DEFAULT_DPD_DAYS
-from policy.economics import pd_until
-from policy.rulebook import Rulebook
+from obligor.data.money import round_money
+from obligor.policy.collection import DEFAULT_DPD_DAYS
+from obligor.policy.economics import pd_until
+from obligor.policy.rulebook import Rulebook
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from policy.credit_file import CreditFile
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.policy.credit_file import CreditFile
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from data.errors import AsOfError, PolicyError
-from data.keys import Signer, is_signed
-from policy.tables import Table, compile_table
+from obligor.data.errors import AsOfError, PolicyError
+from obligor.data.keys import Signer, is_signed
+from obligor.policy.tables import Table, compile_table
 
 RULES = Path(__file__).parent / "rules"
 TABLES = (

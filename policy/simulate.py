@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from data.money import minor_digits
-from policy.decide import Decision, Facts, decide
-from policy.economics import PD_FLOOR
-from policy.ladder import Promise, rung_on
-from policy.position import SHORTEST_YEAR
-from policy.rulebook import Rulebook
-from policy.tables import Table
+from obligor.data.money import minor_digits
+from obligor.policy.decide import Decision, Facts, decide
+from obligor.policy.economics import PD_FLOOR
+from obligor.policy.ladder import Promise, rung_on
+from obligor.policy.position import SHORTEST_YEAR
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Table
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
@@ -121,9 +121,9 @@ def outputs(table: Table, name: str) -> Array:
     values = [rule.outputs[name] for rule in table.rules]
     if column.type == "text":
         return np.array([column.values.index(str(value)) for value in values])
-    return np.array(
-        [float(value) if column.type == "number" else int(value) for value in values]
-    )  # type: ignore[arg-type]
+    if column.type == "number":
+        return np.array([float(value) for value in values])  # type: ignore[arg-type]
+    return np.array([int(value) for value in values])  # type: ignore[arg-type]
 
 
 def simulate(portfolio: Portfolio, rulebook: Rulebook) -> Result:

@@ -14,8 +14,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, NoReturn
 
-from data.errors import PolicyError
-from policy.cells import (
+from obligor.data.errors import PolicyError
+from obligor.policy.cells import (
     Cell,
     Column,
     Value,

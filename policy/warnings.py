@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from policy.cells import Value
-from policy.credit_file import CreditFile
-from policy.rulebook import Rulebook
-from policy.tables import Evaluation
+from obligor.policy.cells import Value
+from obligor.policy.credit_file import CreditFile
+from obligor.policy.rulebook import Rulebook
+from obligor.policy.tables import Evaluation
 
 DORMANT_DAYS, SPIKE = (
     90,

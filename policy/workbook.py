@@ -14,8 +14,8 @@ from openpyxl.styles import Font
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet.worksheet import Worksheet
 
-from data.errors import PolicyError
-from policy.rulebook import TABLES, Rulebook, read_rulebook
+from obligor.data.errors import PolicyError
+from obligor.policy.rulebook import TABLES, Rulebook, read_rulebook
 
 _ABOUT = ("id", "hit", "effective", "decided_by", "decided_on", "because")
 _COLUMN = ("type", "unit", "low", "high", "values", "nullable")

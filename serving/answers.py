@@ -12,22 +12,22 @@ import numpy as np
 import orjson
 from pydantic import BaseModel
 
-from data.account import day_number, unpacked
-from data.asof import KnownAccount
-from data.money import round_money, to_minor
-from features.build import rates_on
-from features.catalogue import NAMES
-from policy.credit_file import NOTHING_ON_FILE
-from policy.decide import Decision, Facts, Request, Terms, floor_of
-from policy.orders import Order, OrderCheck
-from policy.pricing import discount_per_year
-from policy.rulebook import Rulebook
-from serving.champion import Champion
-from serving.entries import Entry
-from serving.promises import promises_of
-from serving.questions import DecisionRequest, OrderBody, OrderRequest
-from serving.reasons import column_reasons, principal_reasons
-from training.pd_model import NAME
+from obligor.data.account import day_number, unpacked
+from obligor.data.asof import KnownAccount
+from obligor.data.money import round_money, to_minor
+from obligor.features.build import rates_on
+from obligor.features.catalogue import NAMES
+from obligor.policy.credit_file import NOTHING_ON_FILE
+from obligor.policy.decide import Decision, Facts, Request, Terms, floor_of
+from obligor.policy.orders import Order, OrderCheck
+from obligor.policy.pricing import discount_per_year
+from obligor.policy.rulebook import Rulebook
+from obligor.serving.champion import Champion
+from obligor.serving.entries import Entry
+from obligor.serving.promises import promises_of
+from obligor.serving.questions import DecisionRequest, OrderBody, OrderRequest
+from obligor.serving.reasons import column_reasons, principal_reasons
+from obligor.training.pd_model import NAME
 
 
 @dataclass(frozen=True)

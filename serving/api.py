@@ -20,28 +20,34 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from data.errors import (
+from obligor.data.errors import (
     AuthorityError,
     ObligorError,
     SchemaError,
     UnknownDecisionError,
 )
-from serving import questions
-from serving.access import Caller, Gate
-from serving.audit import replay
-from serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
-from serving.denials import Denied
-from serving.desk import Desk
-from serving.notice import notice
-from serving.openapi import LONGEST_KEY, openapi
-from serving.portfolio import simulation_answer
-from serving.problems import on_bug, on_error, on_gone, on_http_error, problem_of
-from serving.scoring import Answer as Recorded
-from serving.scoring import Engine
-from serving.timeline import in_force_answer
-from serving.watch import Metrics, Watch
-from serving.watchlist import warnings_about
-from serving.worklist import record_contact, worklist_answer
+from obligor.serving import questions
+from obligor.serving.access import Caller, Gate
+from obligor.serving.audit import replay
+from obligor.serving.cases import case_answer, open_cases, reevaluate_case, resolve_case
+from obligor.serving.denials import Denied
+from obligor.serving.desk import Desk
+from obligor.serving.notice import notice
+from obligor.serving.openapi import LONGEST_KEY, openapi
+from obligor.serving.portfolio import simulation_answer
+from obligor.serving.problems import (
+    on_bug,
+    on_error,
+    on_gone,
+    on_http_error,
+    problem_of,
+)
+from obligor.serving.scoring import Answer as Recorded
+from obligor.serving.scoring import Engine
+from obligor.serving.timeline import in_force_answer
+from obligor.serving.watch import Metrics, Watch
+from obligor.serving.watchlist import warnings_about
+from obligor.serving.worklist import record_contact, worklist_answer
 
 log = logging.getLogger("obligor")
 RECEIPT = "Obligor-Receipt"

@@ -12,20 +12,20 @@ from typing import Any
 
 import httpx
 
-from data.keys import Random, key_file, public_key
-from data.store import LedgerStore
-from policy.rulebook import RULES, Rulebook, read_rulebooks
-from serving.access import Gate
-from serving.champion import ChampionKeeper
-from serving.notary import Notary
-from serving.record import Record
-from serving.scoring import Engine
-from serving.seal import Seal, Shelf
-from serving.settings import Settings
-from serving.shadow import Shadow
-from serving.tokens import TokenCheck
-from serving.vault import Vault
-from training.pd_model import SHADOW_POINTER
+from obligor.data.keys import Random, key_file, public_key
+from obligor.data.store import LedgerStore
+from obligor.policy.rulebook import RULES, Rulebook, read_rulebooks
+from obligor.serving.access import Gate
+from obligor.serving.champion import ChampionKeeper
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.scoring import Engine
+from obligor.serving.seal import Seal, Shelf
+from obligor.serving.settings import Settings
+from obligor.serving.shadow import Shadow
+from obligor.serving.tokens import TokenCheck
+from obligor.serving.vault import Vault
+from obligor.training.pd_model import SHADOW_POINTER
 
 log = logging.getLogger("obligor")
 
@@ -150,7 +150,9 @@ def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
                 "%s is not set: a key in the store is used; set it before the record matters",
                 name,
             )
-    vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
+    vault = Vault(
+        settings.data_key or key_file(keys / "obligor.data.key", random), random
+    )
     return Record(settings.record_url, vault), Seal(
         settings.signing_key or key_file(keys / "signing.key", random)
     )

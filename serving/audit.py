@@ -10,15 +10,15 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from data.errors import ErasedError, ObligorError, SchemaError
-from data.keys import holds, public_key
-from serving import merkle
-from serving.answers import entry_of, known_of
-from serving.entries import Kept
-from serving.questions import DecisionRequest, OrderRequest
-from serving.scoring import Engine
-from serving.seal import Checkpoint, checkpoint_text, receipt_text
-from serving.tree import Tree
+from obligor.data.errors import ErasedError, ObligorError, SchemaError
+from obligor.data.keys import holds, public_key
+from obligor.serving import merkle
+from obligor.serving.answers import entry_of, known_of
+from obligor.serving.entries import Kept
+from obligor.serving.questions import DecisionRequest, OrderRequest
+from obligor.serving.scoring import Engine
+from obligor.serving.seal import Checkpoint, checkpoint_text, receipt_text
+from obligor.serving.tree import Tree
 
 CHUNK = 2000
 

@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from data.errors import RecordError
-from serving.record import Record
-from serving.record_tables import (
+from obligor.data.errors import RecordError
+from obligor.serving.record import Record
+from obligor.serving.record_tables import (
     API_KEYS,
     API_USAGE,
     CUSTOMERS,
@@ -26,8 +26,8 @@ from serving.record_tables import (
     NODES,
     SECRETS,
 )
-from serving.tree import Tree
-from training.pd_model import POINTER, PROMOTIONS
+from obligor.serving.tree import Tree
+from obligor.training.pd_model import POINTER, PROMOTIONS
 
 TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES)
 FOLDERS = ("models", "rulebooks")

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from data.errors import ConflictError
-from policy.cases import Authority, Resolution, resolve
-from serving.entries import Case, Entry
-from serving.questions import ResolutionRequest
-from serving.scoring import Engine
+from obligor.data.errors import ConflictError
+from obligor.policy.cases import Authority, Resolution, resolve
+from obligor.serving.entries import Case, Entry
+from obligor.serving.questions import ResolutionRequest
+from obligor.serving.scoring import Engine
 
 
 def case_answer(case_id: str, engine: Engine) -> bytes:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import ModelError
-from data.keys import RELEASE_PUBLIC
-from serving.process import try_bundle
-from training.pd_model import (
+from obligor.data.errors import ModelError
+from obligor.data.keys import RELEASE_PUBLIC
+from obligor.serving.process import try_bundle
+from obligor.training.pd_model import (
     POINTER,
     PdModel,
     load_bundle,

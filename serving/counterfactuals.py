@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.acts import has_open_dispute, open_items, with_disputes_settled, with_payments
-from data.asof import KnownAccount
-from features.catalogue import CATALOGUE, CHANGEABLE, NAMES
-from policy.decide import Decision, Facts, decide
-from policy.rulebook import Rulebook
-from serving.promises import promises_of
+from obligor.data.acts import (
+    has_open_dispute,
+    open_items,
+    with_disputes_settled,
+    with_payments,
+)
+from obligor.data.asof import KnownAccount
+from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
+from obligor.policy.decide import Decision, Facts, decide
+from obligor.policy.rulebook import Rulebook
+from obligor.serving.promises import promises_of
 
 Floats = NDArray[np.float64]
 # Features and PD over 12 months of some accounts.

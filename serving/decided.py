@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from data.errors import ErasedError
-from features.catalogue import NAMES
-from serving.record import Record
+from obligor.data.errors import ErasedError
+from obligor.features.catalogue import NAMES
+from obligor.serving.record import Record
 
 
 def features_of(answer: Mapping[str, Any]) -> list[float]:

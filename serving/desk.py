@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.errors import ObligorError
-from serving.questions import DecisionRequest
-from serving.scoring import Answer, Engine
+from obligor.data.errors import ObligorError
+from obligor.serving.questions import DecisionRequest
+from obligor.serving.scoring import Answer, Engine
 
 Answers = list[Answer | ObligorError]
 

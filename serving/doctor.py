@@ -12,16 +12,16 @@ from typing import Literal, NamedTuple
 import httpx
 import sqlalchemy as sa
 
-from data.errors import ObligorError
-from data.keys import public_key
-from policy.rulebook import in_force
-from serving.access import list_keys
-from serving.audit import replay
-from serving.record_tables import ENTRIES
-from serving.scoring import Engine
-from serving.seal import PUBLIC
-from serving.settings import Settings
-from serving.tree import Tree
+from obligor.data.errors import ObligorError
+from obligor.data.keys import public_key
+from obligor.policy.rulebook import in_force
+from obligor.serving.access import list_keys
+from obligor.serving.audit import replay
+from obligor.serving.record_tables import ENTRIES
+from obligor.serving.scoring import Engine
+from obligor.serving.seal import PUBLIC
+from obligor.serving.settings import Settings
+from obligor.serving.tree import Tree
 
 OLD_LEDGER_DAYS, LITTLE_SPACE, SHORT_KEY = 7, 2 * 1024**3, 32
 # What BentoML would do with these set: leave a dead worker dead; open a port that runs what it is sent.
@@ -101,7 +101,7 @@ def _environment(d: Deployment) -> Iterator[Check]:
 
 def _secrets(d: Deployment) -> Iterator[Check]:
     for name, file in (
-        ("OBLIGOR_DATA_KEY", "data.key"),
+        ("OBLIGOR_DATA_KEY", "obligor.data.key"),
         ("OBLIGOR_SIGNING_KEY", "signing.key"),
     ):
         path = d.settings.store / "keys" / file

@@ -10,11 +10,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from data.errors import RecordError, UnknownDecisionError
-from serving.entries import SERVICE, service_entry
-from serving.record import INDEX_KEY, Record
-from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS
-from serving.vault import Vault
+from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.serving.entries import SERVICE, service_entry
+from obligor.serving.record import INDEX_KEY, Record
+from obligor.serving.record_tables import CUSTOMERS, ENTRIES, SECRETS
+from obligor.serving.vault import Vault
 
 
 def erase(

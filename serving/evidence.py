@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 import rfc8785
 
-from data.errors import RecordError
-from serving.audit import computed, replay
-from serving.notice import notice
-from serving.scoring import Engine
-from training.pd_model import FILES, MANIFEST, SIGNATURE
+from obligor.data.errors import RecordError
+from obligor.serving.audit import computed, replay
+from obligor.serving.notice import notice
+from obligor.serving.scoring import Engine
+from obligor.training.pd_model import FILES, MANIFEST, SIGNATURE
 
 _READ_ME = """What this is: the evidence about decision {id}.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from data.account import Account, account_of_rows
-from data.errors import SchemaError
-from data.ledger import OF_INVOICE
-from serving.questions import InlineLedger
+from obligor.data.account import Account, account_of_rows
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import OF_INVOICE
+from obligor.serving.questions import InlineLedger
 
 # table -> the day a row happened; a row is never known before it
 _HAPPENED = {

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from data.errors import RecordError, UnknownDecisionError
-from serving.record import Record
-from serving.seal import Checkpoint, Seal, Shelf
-from serving.tree import Tree
+from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.serving.record import Record
+from obligor.serving.seal import Checkpoint, Seal, Shelf
+from obligor.serving.tree import Tree
 
 log = logging.getLogger("obligor")
 EVERY_S = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving import questions, schemas, work_schemas
+from obligor.serving import questions, schemas, work_schemas
 
 LONGEST_KEY = 200
 SHAPES: tuple[type[BaseModel], ...] = (

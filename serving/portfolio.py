@@ -12,18 +12,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from data.account import ITEM_KNOWN, Account, accounts_of, day_number, rates_of
-from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, SchemaError, UnknownCustomerError
-from data.ledger import Ledger
-from features.build import account_features
-from features.catalogue import NAMES
-from policy.rulebook import Rulebook, folders, read_rulebook
-from policy.simulate import Portfolio, movers, simulate, summary, what_if
-from serving.promises import promises_of
-from serving.questions import SimulationRequest
-from serving.scoring import Engine
-from training.pd_model import PdModel
+from obligor.data.account import ITEM_KNOWN, Account, accounts_of, day_number, rates_of
+from obligor.data.asof import KnownAccount, known_account
+from obligor.data.errors import AsOfError, SchemaError, UnknownCustomerError
+from obligor.data.ledger import Ledger
+from obligor.features.build import account_features
+from obligor.features.catalogue import NAMES
+from obligor.policy.rulebook import Rulebook, folders, read_rulebook
+from obligor.policy.simulate import Portfolio, movers, simulate, summary, what_if
+from obligor.serving.promises import promises_of
+from obligor.serving.questions import SimulationRequest
+from obligor.serving.scoring import Engine
+from obligor.training.pd_model import PdModel
 
 MOST_SIMULATED = 50_000  # customers, in one request
 

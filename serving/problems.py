@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from data.errors import (
+from obligor.data.errors import (
     AccessError,
     AuthorityError,
     ConflictError,

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from data.errors import ModelError, ObligorError
+from obligor.data.errors import ModelError, ObligorError
 
-SERVICE = "serving.service:ObligorService"
-ROOT = Path(__file__).parent.parent
+SERVICE = "obligor.serving.service:ObligorService"
 
 
 def serve_command(host: str, port: int) -> list[str]:
@@ -31,8 +30,6 @@ def serve_command(host: str, port: int) -> list[str]:
         host,
         "--port",
         str(port),
-        "--working-dir",
-        str(ROOT),
     ]
 
 
@@ -82,7 +79,6 @@ def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
     try:
         done = subprocess.run(
             command,
-            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=patience_s,
@@ -107,7 +103,7 @@ _TRIAL = """
 import sys
 from pathlib import Path
 import numpy as np
-from training.pd_model import load_bundle
+from obligor.training.pd_model import load_bundle
 model = load_bundle(Path(sys.argv[1]), sys.argv[2])
 contributions, margins = model.explain(np.full((1, len(model.features)), np.nan))
 sys.exit(not np.isfinite([*contributions.ravel(), *margins]).all())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from data.acts import settled_promises
-from data.asof import KnownAccount
-from policy.ladder import Promise
+from obligor.data.acts import settled_promises
+from obligor.data.asof import KnownAccount
+from obligor.policy.ladder import Promise
 
 
 def promises_of(known: KnownAccount) -> tuple[Promise, ...]:

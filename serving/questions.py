@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from data.errors import SchemaError
-from data.money import MINOR_DIGITS, minor_digits
-from policy.credit_file import (
+from obligor.data.errors import SchemaError
+from obligor.data.money import MINOR_DIGITS, minor_digits
+from obligor.policy.credit_file import (
     Assessment,
     CreditFile,
     LimitEvent,
@@ -18,7 +18,7 @@ from policy.credit_file import (
     Security,
     TemporaryLimit,
 )
-from policy.groups import Group
+from obligor.policy.groups import Group
 
 MOST_IN_BATCH = 1000
 MOST_ROWS = 20_000

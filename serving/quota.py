@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data.errors import RateError, RecordError
-from serving.record_tables import API_USAGE
+from obligor.data.errors import RateError, RecordError
+from obligor.serving.record_tables import API_USAGE
 
 
 class Quota:

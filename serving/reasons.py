@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from operator import itemgetter, sub
 from typing import Any
 
-from features.catalogue import CATALOGUE
-from features.encoding import Column, Encoding
-from policy.tables import Evaluation
-from training.baseline import Baseline
+from obligor.features.catalogue import CATALOGUE
+from obligor.features.encoding import Column, Encoding
+from obligor.policy.tables import Evaluation
+from obligor.training.baseline import Baseline
 
 MOST_REASONS = 4
 SMALLEST_SHARE = 0.02

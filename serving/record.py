@@ -17,9 +17,14 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from data.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
-from data.store import CONNECTIONS
-from serving.entries import (
+from obligor.data.errors import (
+    ConflictError,
+    ErasedError,
+    RecordError,
+    UnknownDecisionError,
+)
+from obligor.data.store import CONNECTIONS
+from obligor.serving.entries import (
     CLOSING,
     COLUMNS,
     OPENING,
@@ -30,9 +35,9 @@ from serving.entries import (
     Statement,
     row_of,
 )
-from serving.merkle import leaf_hash
-from serving.record_tables import CUSTOMERS, ENTRIES, SECRETS, migrate
-from serving.vault import Vault, pseudonym, seal, unseal
+from obligor.serving.merkle import leaf_hash
+from obligor.serving.record_tables import CUSTOMERS, ENTRIES, SECRETS, migrate
+from obligor.serving.vault import Vault, pseudonym, seal, unseal
 
 MOST_KEYS = 20_000  # customers' keys kept at hand
 INDEX_KEY = "index key"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.account import (
+from obligor.data.account import (
     AMOUNT,
     CREDIT_NOTE,
     DAY,
@@ -28,17 +28,17 @@ from data.account import (
     day_number,
     day_of,
 )
-from data.acts import open_balances
-from data.asof import KnownAccount
-from data.errors import SchemaError
-from data.money import round_money
-from features.build import item_rates
-from policy.collection import DEFAULT_DPD_DAYS
-from policy.provision import provision
-from policy.rulebook import Rulebook, in_force
-from policy.simulate import Portfolio, Scenario, simulate, stressed, summary
-from serving.portfolio import active_on, portfolio_of
-from training.pd_model import PdModel
+from obligor.data.acts import open_balances
+from obligor.data.asof import KnownAccount
+from obligor.data.errors import SchemaError
+from obligor.data.money import round_money
+from obligor.features.build import item_rates
+from obligor.policy.collection import DEFAULT_DPD_DAYS
+from obligor.policy.provision import provision
+from obligor.policy.rulebook import Rulebook, in_force
+from obligor.policy.simulate import Portfolio, Scenario, simulate, stressed, summary
+from obligor.serving.portfolio import active_on, portfolio_of
+from obligor.training.pd_model import PdModel
 
 BUCKETS = ("not_due", "1-15", "16-30", "31-60", "61-90", "90+")
 GRADES = tuple(str(grade) for grade in range(1, 11))

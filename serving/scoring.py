@@ -15,16 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from data.account import Account
-from data.asof import KnownAccount, known_account
-from data.errors import AsOfError, ConflictError, ObligorError, PolicyError, SchemaError
-from data.store import LedgerStore
-from features.build import account_features
-from features.catalogue import NAMES
-from policy.decide import decide
-from policy.orders import check_order
-from policy.rulebook import RULES, Rulebook, digest_of, in_force, read_rulebook
-from serving.answers import (
+from obligor.data.account import Account
+from obligor.data.asof import KnownAccount, known_account
+from obligor.data.errors import (
+    AsOfError,
+    ConflictError,
+    ObligorError,
+    PolicyError,
+    SchemaError,
+)
+from obligor.data.store import LedgerStore
+from obligor.features.build import account_features
+from obligor.features.catalogue import NAMES
+from obligor.policy.decide import decide
+from obligor.policy.orders import check_order
+from obligor.policy.rulebook import RULES, Rulebook, digest_of, in_force, read_rulebook
+from obligor.serving.answers import (
     Decided,
     Known,
     Scored,
@@ -32,15 +38,15 @@ from serving.answers import (
     order_entry_of,
     score_answer,
 )
-from serving.champion import Champion, ChampionKeeper
-from serving.counterfactuals import Refused, counterfactuals
-from serving.entries import Entry
-from serving.inline import account_of
-from serving.notary import Notary
-from serving.questions import DecisionRequest, OrderRequest, ScoreRequest
-from serving.record import Record
-from serving.seal import Seal
-from training.pd_model import PdModel
+from obligor.serving.champion import Champion, ChampionKeeper
+from obligor.serving.counterfactuals import Refused, counterfactuals
+from obligor.serving.entries import Entry
+from obligor.serving.inline import account_of
+from obligor.serving.notary import Notary
+from obligor.serving.questions import DecisionRequest, OrderRequest, ScoreRequest
+from obligor.serving.record import Record
+from obligor.serving.seal import Seal
+from obligor.training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
 Result = TypeVar("Result")

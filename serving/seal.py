@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from data.errors import RecordError
-from data.keys import Signer
+from obligor.data.errors import RecordError
+from obligor.data.keys import Signer
 
 PUBLIC = "public.pem"
 

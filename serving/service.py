@@ -16,13 +16,13 @@ os.environ.setdefault(
 
 import bentoml
 
-from data.errors import ModelError
-from serving.api import create_app, use_engine
-from serving.assembly import build_engine, build_gate, build_shadow
-from serving.crew import Crew
-from serving.guard import PathGuard
-from serving.settings import Settings
-from serving.wire import drain_before_exit, draining, guard_connections
+from obligor.data.errors import ModelError
+from obligor.serving.api import create_app, use_engine
+from obligor.serving.assembly import build_engine, build_gate, build_shadow
+from obligor.serving.crew import Crew
+from obligor.serving.guard import PathGuard
+from obligor.serving.settings import Settings
+from obligor.serving.wire import drain_before_exit, draining, guard_connections
 
 WORKERS = int(os.environ.get("OBLIGOR_WORKERS", "1"))
 DRAIN_S = float(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.keys import RELEASE_PUBLIC, parse_key
+from obligor.data.keys import RELEASE_PUBLIC, parse_key
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from data.errors import ErasedError, ModelError
-from serving.champion import Champion, ChampionKeeper
-from serving.decided import features_of
-from serving.record import Record
-from serving.record_tables import ENTRIES, SHADOW_SCORES
+from obligor.data.errors import ErasedError, ModelError
+from obligor.serving.champion import Champion, ChampionKeeper
+from obligor.serving.decided import features_of
+from obligor.serving.record import Record
+from obligor.serving.record_tables import ENTRIES, SHADOW_SCORES
 
 log = logging.getLogger("obligor")
 AT_ONCE = 50  # decisions at a step: answers must not wait for the interpreter

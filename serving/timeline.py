@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import orjson
 
-from data.errors import AsOfError, RecordError
-from policy.rulebook import RELEASE, folders, read_release, read_rulebook
-from training.pd_model import PROMOTIONS
+from obligor.data.errors import AsOfError, RecordError
+from obligor.policy.rulebook import RELEASE, folders, read_release, read_rulebook
+from obligor.training.pd_model import PROMOTIONS
 
 
 class InForce(NamedTuple):

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from data.errors import AccessError
+from obligor.data.errors import AccessError
 
 # Signatures by a private key alone: with a shared secret, or with none, anybody who checks could also sign.
 ALGORITHMS = (
@@ -71,9 +71,12 @@ class TokenCheck:
         required = {**named, "exp": {"essential": True}, "sub": {"essential": True}}
         try:
             found = self._decoded(token, at)
-            jwt.JWTClaimsRegistry(
-                now=lambda: int(at), leeway=LEEWAY_S, **required
-            ).validate(found)  # type: ignore[arg-type]
+            claims = jwt.JWTClaimsRegistry(
+                now=lambda: int(at),
+                leeway=LEEWAY_S,
+                **required,  # type: ignore[arg-type]
+            )
+            claims.validate(found)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             # The class only: the token is a secret.
             raise AccessError(

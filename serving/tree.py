@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from data.errors import RecordError, UnknownDecisionError
-from serving import merkle
-from serving.entries import COLUMNS, Row, row_of
-from serving.record import Record
-from serving.record_tables import ENTRIES, NODES
+from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.serving import merkle
+from obligor.serving.entries import COLUMNS, Row, row_of
+from obligor.serving.record import Record
+from obligor.serving.record_tables import ENTRIES, NODES
 
 WIDTH = 256  # leaves of a block, whose root is kept
 MOST_AT_ONCE = 256  # entries given their place in one transaction: answers wait for it

@@ -16,9 +16,9 @@ from prometheus_client import (
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.crew import Crew
+from obligor.serving.crew import Crew
 
-access = logging.getLogger("obligor.access")
+access = logging.getLogger("obligor.cli.app.access")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 OTHER = "other"  # every path that is not a route is one series
 

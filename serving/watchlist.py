@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from data.errors import UnknownDecisionError
-from policy.credit_file import NOTHING_ON_FILE
-from policy.rulebook import Rulebook, in_force
-from policy.warnings import Snapshot, drivers, early_warnings
-from serving.questions import DecisionRequest
-from serving.record import Record
+from obligor.data.errors import UnknownDecisionError
+from obligor.policy.credit_file import NOTHING_ON_FILE
+from obligor.policy.rulebook import Rulebook, in_force
+from obligor.policy.warnings import Snapshot, drivers, early_warnings
+from obligor.serving.questions import DecisionRequest
+from obligor.serving.record import Record
 
 
 def warnings_about(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from serving.schemas import Authority, Money, PolicyAnswer
+from obligor.serving.schemas import Authority, Money, PolicyAnswer
 
 
 class LateInterestAnswer(Money):

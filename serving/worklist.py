@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.account import (
+from obligor.data.account import (
     DAY,
     DISPUTE,
     DUE,
@@ -25,13 +25,13 @@ from data.account import (
     VALUE,
     day_number,
 )
-from data.acts import open_balances
-from data.asof import KnownAccount
-from data.errors import AsOfError, ConflictError, ObligorError
-from data.money import round_money
-from features.build import item_rates
-from features.catalogue import NAMES
-from policy.collection import (
+from obligor.data.acts import open_balances
+from obligor.data.asof import KnownAccount
+from obligor.data.errors import AsOfError, ConflictError, ObligorError
+from obligor.data.money import round_money
+from obligor.features.build import item_rates
+from obligor.features.catalogue import NAMES
+from obligor.policy.collection import (
     Debt,
     Plan,
     Rest,
@@ -43,20 +43,20 @@ from policy.collection import (
     working_day,
     worklist,
 )
-from policy.credit_file import NOTHING_ON_FILE
-from policy.ladder import rung_on
-from policy.rating import rate
-from policy.rulebook import Rulebook, in_force
-from serving.entries import Entry
-from serving.portfolio import active_on
-from serving.promises import promises_of
-from serving.questions import (
+from obligor.policy.credit_file import NOTHING_ON_FILE
+from obligor.policy.ladder import rung_on
+from obligor.policy.rating import rate
+from obligor.policy.rulebook import Rulebook, in_force
+from obligor.serving.entries import Entry
+from obligor.serving.portfolio import active_on
+from obligor.serving.promises import promises_of
+from obligor.serving.questions import (
     ContactRequest,
     CreditFileBody,
     DecisionRequest,
     WorklistQuery,
 )
-from serving.scoring import Answer, Engine, require_past
+from obligor.serving.scoring import Answer, Engine, require_past
 
 REMEMBERED = timedelta(days=120)  # contacts longer ago fix nothing any more
 DPD, BROKEN = NAMES.index("dpd_days"), NAMES.index("broken_promises_365d")

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from data.account import Account, account_of_rows
-from data.ledger import CONTRACTS, DAY, Ledger, day_columns, empty_table, number_columns
+from obligor.data.account import Account, account_of_rows
+from obligor.data.ledger import (
+    CONTRACTS,
+    DAY,
+    Ledger,
+    day_columns,
+    empty_table,
+    number_columns,
+)
 
 
 def table(name: str, text: str) -> pd.DataFrame:

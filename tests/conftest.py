@@ -26,20 +26,20 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from data.keys import Signer, release_signer
-from data.simulate import Simulation, simulate_ledger
-from data.store import LedgerStore
-from policy.rulebook import RULES, read_rulebooks
-from serving.api import create_app, use_engine
-from serving.assembly import keep_rulebooks
-from serving.champion import ChampionKeeper
-from serving.notary import Notary
-from serving.record import Record
-from serving.scoring import Engine
-from serving.seal import Seal, Shelf
-from serving.vault import Vault
-from training.config import TrainingConfig
-from training.run import Trained, train
+from obligor.data.keys import Signer, release_signer
+from obligor.data.simulate import Simulation, simulate_ledger
+from obligor.data.store import LedgerStore
+from obligor.policy.rulebook import RULES, read_rulebooks
+from obligor.serving.api import create_app, use_engine
+from obligor.serving.assembly import keep_rulebooks
+from obligor.serving.champion import ChampionKeeper
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.scoring import Engine
+from obligor.serving.seal import Seal, Shelf
+from obligor.serving.vault import Vault
+from obligor.training.config import TrainingConfig
+from obligor.training.run import Trained, train
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
@@ -75,7 +75,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Trained:
-    from training.registry import Registry
+    from obligor.training.registry import Registry
 
     result = train(simulation.ledger, quick, store, store / "report", at=NOW)
     Registry(store).promote(

@@ -6,10 +6,10 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from training import plots
-from training.case import Case, Floats, Section, Verdict
-from training.evaluate import auc
-from training.fairness import (
+from obligor.training import plots
+from obligor.training.case import Case, Floats, Section, Verdict
+from obligor.training.evaluate import auc
+from obligor.training.fairness import (
     APPROVED,
     FEWEST,
     FOUR_FIFTHS,
@@ -18,7 +18,7 @@ from training.fairness import (
     groups_of,
     proxies,
 )
-from training.soundness import (
+from obligor.training.soundness import (
     FAITHFUL,
     additive_error,
     directions_of,

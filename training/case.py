@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from policy.rulebook import Rulebook
-from training.evaluate import Interval, with_intervals
-from training.pd_model import PdModel
-from training.sample import Sample
+from obligor.policy.rulebook import Rulebook
+from obligor.training.evaluate import Interval, with_intervals
+from obligor.training.pd_model import PdModel
+from obligor.training.sample import Sample
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from data.asof import known_on
-from data.ledger import Ledger
-from training.ladder import cores
-from training.time_to_pay import (
+from obligor.data.asof import known_on
+from obligor.data.ledger import Ledger
+from obligor.training.ladder import cores
+from obligor.training.time_to_pay import (
     QUANTILES,
     WEEK,
     WEEKS,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.calibration import weighted_logistic
+from obligor.training.calibration import weighted_logistic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

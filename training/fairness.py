@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.evaluate import auc
+from obligor.training.evaluate import auc
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

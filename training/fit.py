@@ -11,16 +11,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from features import catalogue
-from training.calibration import Calibration, fit_band
-from training.config import TrainingConfig
-from training.evaluate import resamples
-from training.ladder import LIGHTGBM, MEMBERS, PLAIN, Ladder, Table, cores, fit_ladder
-from training.pd_model import PdModel
-from training.sample import Sample
-from training.term import fit_term_structure
-from training.tune import Tuning, tuned_members
+from obligor.data.errors import SchemaError
+from obligor.features import catalogue
+from obligor.training.calibration import Calibration, fit_band
+from obligor.training.config import TrainingConfig
+from obligor.training.evaluate import resamples
+from obligor.training.ladder import (
+    LIGHTGBM,
+    MEMBERS,
+    PLAIN,
+    Ladder,
+    Table,
+    cores,
+    fit_ladder,
+)
+from obligor.training.pd_model import PdModel
+from obligor.training.sample import Sample
+from obligor.training.term import fit_term_structure
+from obligor.training.tune import Tuning, tuned_members
 
 BAND_ROUNDS = 100
 FEWEST_CUSTOMERS = 10  # of each kind; with fewer, folds by customer lose one kind

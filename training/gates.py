@@ -10,9 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.evaluate import calibration_line, difference, figures, with_intervals
-from training.pd_model import PdModel
-from training.soundness import (
+from obligor.training.evaluate import (
+    calibration_line,
+    difference,
+    figures,
+    with_intervals,
+)
+from obligor.training.pd_model import PdModel
+from obligor.training.soundness import (
     FAITHFUL,
     additive_error,
     faithful_share,
@@ -20,7 +25,7 @@ from training.soundness import (
     monotone_violations,
     riskiest,
 )
-from training.validation import IDS
+from obligor.training.validation import IDS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

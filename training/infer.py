@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from features.application import is_bad
-from features.encoding import kind_of, numbers, texts
-from training.evaluate import auc
+from obligor.data.errors import SchemaError
+from obligor.features.application import is_bad
+from obligor.features.encoding import kind_of, numbers, texts
+from obligor.training.evaluate import auc
 
 Ints = NDArray[np.int64]
 TOO_GOOD = 0.9  # no single honest column ranks this well

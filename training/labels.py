@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from data.asof import KnownLedger
-from data.ledger import Ledger, reporting_rates
-from training.config import DefaultDefinition
+from obligor.data.asof import KnownLedger
+from obligor.data.ledger import Ledger, reporting_rates
+from obligor.training.config import DefaultDefinition
 
 Days: TypeAlias = "pd.Series[float]"
 

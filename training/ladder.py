@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from data.errors import SchemaError
-from features.encoding import Pair, derived
-from training.calibration import (
+from obligor.data.errors import SchemaError
+from obligor.features.encoding import Pair, derived
+from obligor.training.calibration import (
     Calibration,
     choose_calibration,
     later_split,
     log_losses,
     sigmoid,
 )
-from training.evaluate import resamples
-from training.scorecard import Scorecard, fit_scorecard
-from training.tree_text import blended
+from obligor.training.evaluate import resamples
+from obligor.training.scorecard import Scorecard, fit_scorecard
+from obligor.training.tree_text import blended
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -7,11 +7,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from data.asof import known_on
-from data.ledger import Ledger, reporting_rates
-from training.config import DefaultDefinition
-from training.evaluate import resamples
-from training.labels import default_events
+from obligor.data.asof import known_on
+from obligor.data.ledger import Ledger, reporting_rates
+from obligor.training.config import DefaultDefinition
+from obligor.training.evaluate import resamples
+from obligor.training.labels import default_events
 
 WORKOUT_DAYS, FEWEST, ROUNDS, SEED = 365, 30, 300, 0
 OBSERVED, STATED = "recoveries of this ledger", "stated in the rules"

@@ -13,13 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from data.errors import SchemaError
-from data.ledger import Ledger
-from training.config import DefaultDefinition
-from training.evaluate import PSI_BINS, auc, difference, psi
-from training.labels import days_to_default, default_events
-from training.plots import OURS, PEER, axes_of
-from training.report import as_html, embedded
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import Ledger
+from obligor.training.config import DefaultDefinition
+from obligor.training.evaluate import PSI_BINS, auc, difference, psi
+from obligor.training.labels import days_to_default, default_events
+from obligor.training.plots import OURS, PEER, axes_of
+from obligor.training.report import as_html, embedded
 
 SHIFTED, LEVEL, FEWEST = (
     0.25,
@@ -242,7 +242,7 @@ def backtest_plot(months: pd.DataFrame) -> Figure:
 def write_page(path: Path, found: Monitoring, model: str) -> None:
     """Write the page: alerts first, then the matured decisions and the drift; it needs no network."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training"), autoescape=True
+        loader=jinja2.PackageLoader("obligor.training"), autoescape=True
     )
     picture = embedded(backtest_plot(found.backtest)) if len(found.backtest) else None
     html = environment.get_template("monitor.html").render(

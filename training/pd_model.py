@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import ModelError
-from data.keys import is_signed, public_key
-from features import catalogue
-from features.encoding import Encoding
-from training.baseline import Baseline
-from training.calibration import Band, Calibration
-from training.term import TermStructure
-from training.treeshap import TreeShap
+from obligor.data.errors import ModelError
+from obligor.data.keys import is_signed, public_key
+from obligor.features import catalogue
+from obligor.features.encoding import Encoding
+from obligor.training.baseline import Baseline
+from obligor.training.calibration import Band, Calibration
+from obligor.training.term import TermStructure
+from obligor.training.treeshap import TreeShap
 
 if TYPE_CHECKING:
     import lightgbm as lgb

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training import plots
-from training.case import Case, Floats, Ints, Section, Verdict
-from training.evaluate import Interval, auc, difference, psi, with_intervals
-from training.significance import (
+from obligor.training import plots
+from obligor.training.case import Case, Floats, Ints, Section, Verdict
+from obligor.training.evaluate import Interval, auc, difference, psi, with_intervals
+from obligor.training.significance import (
     area,
     by_grade,
     concentration,

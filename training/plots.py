@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.pd_model import PdModel
+from obligor.training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

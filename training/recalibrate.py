@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from data.ledger import Ledger
-from features.application import Applications
-from policy.rulebook import read_rulebooks
-from training.calibration import choose_calibration, fit_band, later_split
-from training.case import Case, Part, Section, kept_rows, part_of
-from training.config import TrainingConfig
-from training.evaluate import resamples, with_intervals
-from training.ladder import FOLDS, folds_of
-from training.pd_model import PdModel
-from training.report import card_of, write_report
-from training.sample import Progress, Sample, build_sample, gap_days
-from training.validation import validate
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import Ledger
+from obligor.features.application import Applications
+from obligor.policy.rulebook import read_rulebooks
+from obligor.training.calibration import choose_calibration, fit_band, later_split
+from obligor.training.case import Case, Part, Section, kept_rows, part_of
+from obligor.training.config import TrainingConfig
+from obligor.training.evaluate import resamples, with_intervals
+from obligor.training.ladder import FOLDS, folds_of
+from obligor.training.pd_model import PdModel
+from obligor.training.report import card_of, write_report
+from obligor.training.sample import Progress, Sample, build_sample, gap_days
+from obligor.training.validation import validate
 
 Ints = NDArray[np.int64]
 FEWEST, ROUNDS = 20, 100  # defaults to calibrate on, and as few to test on
@@ -63,7 +63,7 @@ def recalibrate(
     SchemaError
         Where either side has too few defaults.
     """
-    from training.registry import Registry  # here: mlflow takes seconds to import
+    from obligor.training.registry import Registry
 
     registry = Registry(store)
     old = registry.model(version)

@@ -21,10 +21,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from data.errors import ModelError
-from data.keys import Signer
-from training.gates import Candidate, objections
-from training.pd_model import (
+from obligor.data.errors import ModelError
+from obligor.data.keys import Signer
+from obligor.training.gates import Candidate, objections
+from obligor.training.pd_model import (
     NAME,
     POINTER,
     PROMOTIONS,
@@ -34,7 +34,7 @@ from training.pd_model import (
     bundle_text,
     load_bundle,
 )
-from training.report import VERDICTS
+from obligor.training.report import VERDICTS
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TEST_ROWS = "test_rows.parquet"

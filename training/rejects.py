@@ -16,12 +16,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from training.calibration import sigmoid
-from training.case import Case, Floats, Ints, Section
-from training.evaluate import auc, difference
-from training.ladder import Table
-from training.pd_model import PdModel
-from training.scorecard import fit_scorecard
+from obligor.training.calibration import sigmoid
+from obligor.training.case import Case, Floats, Ints, Section
+from obligor.training.evaluate import auc, difference
+from obligor.training.ladder import Table
+from obligor.training.pd_model import PdModel
+from obligor.training.scorecard import fit_scorecard
 
 Method = Literal["augmentation", "fuzzy"]
 MOST_WEIGHT = 10.0  # no accepted applicant stands for more than so many

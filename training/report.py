@@ -15,8 +15,8 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data.errors import SchemaError
-from training.case import Case, Section
+from obligor.data.errors import SchemaError
+from obligor.training.case import Case, Section
 
 REPORT, VERDICTS = "model_report.html", "validation.json"
 NOT_RECORDED = "not recorded"
@@ -69,7 +69,7 @@ def write_report(
             paths.append(path)
     answers = [(title, card.get(key) or NOT_RECORDED) for key, title in CARD]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training"), autoescape=True
+        loader=jinja2.PackageLoader("obligor.training"), autoescape=True
     )
     html = environment.get_template("report.html").render(
         case=case, sections=sections, pictures=pictures, card=answers, html=as_html

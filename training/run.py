@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.ledger import Ledger
-from features.catalogue import NAMES
-from policy.decide import Facts, decide
-from policy.rulebook import in_force, read_rulebooks
-from training.baseline import Baseline, choose_baseline
-from training.case import PEER, Case, Section, kept_rows, part_of
-from training.config import TrainingConfig
-from training.evaluate import Interval, figures, with_intervals
-from training.fit import Fit, fit_model, plain_lightgbm
-from training.ladder import SCORECARD
-from training.pd_model import PdModel
-from training.report import card_of, write_report
-from training.sample import Progress, Sample, Split, build_sample, gap_days
-from training.tune import Tuning
-from training.validation import validate
+from obligor.data.ledger import Ledger
+from obligor.features.catalogue import NAMES
+from obligor.policy.decide import Facts, decide
+from obligor.policy.rulebook import in_force, read_rulebooks
+from obligor.training.baseline import Baseline, choose_baseline
+from obligor.training.case import PEER, Case, Section, kept_rows, part_of
+from obligor.training.config import TrainingConfig
+from obligor.training.evaluate import Interval, figures, with_intervals
+from obligor.training.fit import Fit, fit_model, plain_lightgbm
+from obligor.training.ladder import SCORECARD
+from obligor.training.pd_model import PdModel
+from obligor.training.report import card_of, write_report
+from obligor.training.sample import Progress, Sample, Split, build_sample, gap_days
+from obligor.training.tune import Tuning
+from obligor.training.validation import validate
 
 SOURCES = ("data", "features", "training")
 
@@ -81,7 +81,7 @@ def train(
     trials : int
         Of a search for LightGBM's parameters; a study of the same data, definition and seed is taken up again.
     """
-    from training.registry import Registry  # here: mlflow takes seconds to import
+    from obligor.training.registry import Registry
 
     # 3-5. As-of grid; per date known_on -> build_features; labels; split out of time with a gap.
     split = build_sample(ledger, config, progress)

@@ -9,12 +9,16 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from data.asof import known_on
-from data.errors import AsOfError, SchemaError
-from data.ledger import Ledger
-from features.build import build_features
-from training.config import TrainingConfig
-from training.labels import customers_in_default, days_to_default, default_events
+from obligor.data.asof import known_on
+from obligor.data.errors import AsOfError, SchemaError
+from obligor.data.ledger import Ledger
+from obligor.features.build import build_features
+from obligor.training.config import TrainingConfig
+from obligor.training.labels import (
+    customers_in_default,
+    days_to_default,
+    default_events,
+)
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
 

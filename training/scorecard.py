@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from training.calibration import sigmoid
-from training.tree_text import blended, category_tree, number_tree, written
+from obligor.training.calibration import sigmoid
+from obligor.training.tree_text import blended, category_tree, number_tree, written
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,12 +101,13 @@ class Scorecard:
             counts = (
                 np.maximum(np.rint(bins.goods + bins.bads), 1).astype(int).tolist()
             )  # LightGBM divides by them
-            if coefficient and bins.thresholds is None:
+            if not coefficient:
+                continue
+            if bins.thresholds is None:
                 trees.append(category_tree(bins.feature, values, counts))
-            elif coefficient:
-                trees.append(
-                    number_tree(bins.feature, bins.thresholds.tolist(), values, counts)
-                )  # type: ignore[union-attr]
+            else:
+                thresholds = bins.thresholds.tolist()
+                trees.append(number_tree(bins.feature, thresholds, values, counts))
         return blended(
             [(written(trees, self.names), 1.0)] if trees else [],
             self.intercept,

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.evaluate import Interval, auc
+from obligor.training.evaluate import Interval, auc
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import catalogue
-from training.pd_model import PdModel
+from obligor.features import catalogue
+from obligor.training.pd_model import PdModel
 
 Floats = NDArray[np.float64]
 ROWS, GRID = 200, 40  # rows that are moved along each column's grid

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.trees import Forest
-from training.treeshap_kernel import LANES
+from obligor.training.trees import Forest
+from obligor.training.treeshap_kernel import LANES
 
 MOST_BITS = 14  # of a table
 MOST_NODES = 63  # of a tree whose decisions fit one word

@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from features.application import Applications, Spec
-from features.encoding import Encoding, fit_encoding
-from policy.rulebook import read_rulebooks
-from training.baseline import choose_baseline
-from training.calibration import SMALLEST_PD, fit_band
-from training.case import PEER, Case, Part, Section, kept_rows
-from training.evaluate import Interval, figures, resamples, with_intervals
-from training.ladder import (
+from obligor.data.errors import SchemaError
+from obligor.features.application import Applications, Spec
+from obligor.features.encoding import Encoding, fit_encoding
+from obligor.policy.rulebook import read_rulebooks
+from obligor.training.baseline import choose_baseline
+from obligor.training.calibration import SMALLEST_PD, fit_band
+from obligor.training.case import PEER, Case, Part, Section, kept_rows
+from obligor.training.evaluate import Interval, figures, resamples, with_intervals
+from obligor.training.ladder import (
     BLEND,
     MEMBERS,
     PLAIN,
@@ -37,17 +37,17 @@ from training.ladder import (
     fit_ladder,
     folds_of,
 )
-from training.pd_model import PdModel
-from training.rejects import (
+from obligor.training.pd_model import PdModel
+from obligor.training.rejects import (
     Method,
     acceptance_weights,
     effective_rows,
     rejects,
     with_rejects,
 )
-from training.report import card_of, write_report
-from training.tune import Tuning, tuned_members
-from training.validation import validate
+from obligor.training.report import card_of, write_report
+from obligor.training.tune import Tuning, tuned_members
+from obligor.training.validation import validate
 
 Floats = NDArray[np.float64]
 Fold = tuple[
@@ -314,7 +314,7 @@ def train_table(
     inference : str, optional
         How applicants who were refused count; the report then says what that changes.
     """
-    from training.registry import Registry  # here: mlflow takes seconds to import
+    from obligor.training.registry import Registry
 
     # 1-2. Rows to learn from and later ones to test on; every rung of the ladder.
     fit, test = split(data, seed)

@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.asof import known_on
-from data.errors import SchemaError
-from data.ledger import Ledger
-from features import catalogue
-from features.build import build_features
-from features.invoice import NAMES, OWN, items_of, open_invoices
-from training.calibration import SMALLEST_PD, sigmoid
-from training.ladder import FOLDS, MEMBERS, Table, bagged, fit_trees, folds_of
+from obligor.data.asof import known_on
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import Ledger
+from obligor.features import catalogue
+from obligor.features.build import build_features
+from obligor.features.invoice import NAMES, OWN, items_of, open_invoices
+from obligor.training.calibration import SMALLEST_PD, sigmoid
+from obligor.training.ladder import FOLDS, MEMBERS, Table, bagged, fit_trees, folds_of
 
 Floats = NDArray[np.float64]
 WEEK, WEEKS, SPAN = 7, 26, 35

@@ -27,9 +27,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import ModelError
-from training import treeshap_kernel as kernel
-from training.subtrees import (
+from obligor.data.errors import ModelError
+from obligor.training import treeshap_kernel as kernel
+from obligor.training.subtrees import (
     MOST_NODES,
     Cutter,
     Links,
@@ -38,7 +38,7 @@ from training.subtrees import (
     leaf_table,
     links_of,
 )
-from training.trees import CATEGORICAL, Forest, read_forest
+from obligor.training.trees import CATEGORICAL, Forest, read_forest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,8 +12,8 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import SchemaError
-from training.ladder import (
+from obligor.data.errors import SchemaError
+from obligor.training.ladder import (
     FOLDS,
     LIGHTGBM,
     MEMBERS,

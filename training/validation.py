@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training import behaviour, performance
-from training.case import Case, Section
+from obligor.training import behaviour, performance
+from obligor.training.case import Case, Section
 
 SECTIONS = (
     behaviour.data_quality,

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.asof import known_on
-from data.ledger import CONTRACTS, Ledger
-from data.simulate import Simulation
-from features.build import build_features
-from features.catalogue import NAMES
+from obligor.data.asof import known_on
+from obligor.data.ledger import CONTRACTS, Ledger
+from obligor.data.simulate import Simulation
+from obligor.features.build import build_features
+from obligor.features.catalogue import NAMES
 
 HERE = Path(__file__).parent
 

@@ -13,13 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.account import ITEM_KNOWN, accounts_of, day_number, day_of, rates_of, unpacked
-from data.asof import known_account, known_on
-from data.ledger import DAY, Ledger
-from data.simulate import Simulation
-from features import build, kernel
-from features.build import account_features, build_features
-from features.catalogue import NAMES
+from obligor.data.account import (
+    ITEM_KNOWN,
+    accounts_of,
+    day_number,
+    day_of,
+    rates_of,
+    unpacked,
+)
+from obligor.data.asof import known_account, known_on
+from obligor.data.ledger import DAY, Ledger
+from obligor.data.simulate import Simulation
+from obligor.features import build, kernel
+from obligor.features.build import account_features, build_features
+from obligor.features.catalogue import NAMES
 from tests import ascii
 
 AS_OF = date(2024, 6, 30)
@@ -187,7 +194,7 @@ def plain_kernel() -> Iterator[None]:
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ledgers().filter(_has_items))
 def test_values_lie_in_the_range_of_the_catalogue(ledger: Ledger) -> None:
-    from features.catalogue import CATALOGUE
+    from obligor.features.catalogue import CATALOGUE
 
     features = build_features(known_on(ledger, AS_OF))
     for entry in CATALOGUE:

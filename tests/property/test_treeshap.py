@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from data.errors import ModelError
-from training import subtrees, treeshap_kernel
-from training.treeshap import TreeShap
+from obligor.data.errors import ModelError
+from obligor.training import subtrees, treeshap_kernel
+from obligor.training.treeshap import TreeShap
 
 Floats = NDArray[np.float64]
 ODD = (

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from data.errors import RecordError
-from serving.access import (
+from obligor.data.errors import RecordError
+from obligor.serving.access import (
     ALLOWED,
     ROLES,
     Gate,
@@ -25,10 +25,10 @@ from serving.access import (
     list_keys,
     revoke_key,
 )
-from serving.api import create_app, use_engine
-from serving.guard import MOST_BYTES, PathGuard
-from serving.openapi import OPERATIONS
-from serving.scoring import Engine
+from obligor.serving.api import create_app, use_engine
+from obligor.serving.guard import MOST_BYTES, PathGuard
+from obligor.serving.openapi import OPERATIONS
+from obligor.serving.scoring import Engine
 from tests.conftest import NOW, VAULT
 
 PATHS = {"{decision_id}": "none", "{case_id}": "none", "{customer_id}": "C0000002"}

@@ -20,19 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from data.errors import KeyFileError, RecordError, UnknownDecisionError
-from data.keys import key_file, parse_key
-from serving import merkle
-from serving.audit import replay, replay_all, verify
-from serving.erasure import erase, rotate
-from serving.notary import Notary
-from serving.record import Record
-from serving.scoring import Engine
-from serving.seal import Checkpoint, Seal, Shelf
-from serving.tree import Tree
-from serving.vault import Vault
-from serving.verifier import check_proof, check_receipt
-from serving.work_schemas import ProofAnswer
+from obligor.data.errors import KeyFileError, RecordError, UnknownDecisionError
+from obligor.data.keys import key_file, parse_key
+from obligor.serving import merkle
+from obligor.serving.audit import replay, replay_all, verify
+from obligor.serving.erasure import erase, rotate
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.scoring import Engine
+from obligor.serving.seal import Checkpoint, Seal, Shelf
+from obligor.serving.tree import Tree
+from obligor.serving.vault import Vault
+from obligor.serving.verifier import check_proof, check_receipt
+from obligor.serving.work_schemas import ProofAnswer
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 
@@ -525,7 +525,7 @@ def test_sealed_text_moved_to_another_entry_does_not_open(
 def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "keys" / "data.key"
+    path = tmp_path / "keys" / "obligor.data.key"
     first, second = (key_file(path, VAULT.random) for _ in range(2))
     assert first == second
     assert path.stat().st_mode & 0o077 == 0

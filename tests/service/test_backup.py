@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import RecordError
-from serving.access import create_key, list_keys
-from serving.audit import verify
-from serving.backup import back_up, restore
-from serving.notary import Notary
-from serving.record import Record
-from serving.seal import Seal, Shelf
-from serving.tree import Tree
-from serving.vault import Vault
+from obligor.data.errors import RecordError
+from obligor.serving.access import create_key, list_keys
+from obligor.serving.audit import verify
+from obligor.serving.backup import back_up, restore
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.seal import Seal, Shelf
+from obligor.serving.tree import Tree
+from obligor.serving.vault import Vault
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from data.simulate import Simulation
-from data.store import LedgerStore
-from serving.api import create_app, use_engine
-from serving.scoring import Engine
-from serving.work_schemas import CaseAnswer, CaseList
+from obligor.data.simulate import Simulation
+from obligor.data.store import LedgerStore
+from obligor.serving.api import create_app, use_engine
+from obligor.serving.scoring import Engine
+from obligor.serving.work_schemas import CaseAnswer, CaseList
 
 CUSTOMER = "C0000002"
 LARGE = {"amount": "90000000.00", "currency": "EUR"}

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from data.errors import ErasedError, RecordError, SchemaError
-from data.keys import holds, public_key
-from serving.doctor import Deployment, examine
-from serving.erasure import erase
-from serving.evidence import evidence, write_evidence
-from serving.scoring import Engine
-from serving.settings import Settings
+from obligor.data.errors import ErasedError, RecordError, SchemaError
+from obligor.data.keys import holds, public_key
+from obligor.serving.doctor import Deployment, examine
+from obligor.serving.erasure import erase
+from obligor.serving.evidence import evidence, write_evidence
+from obligor.serving.scoring import Engine
+from obligor.serving.settings import Settings
 from tests.conftest import NOW
 from tests.service.test_audit import ATTACKS, tamper
 
@@ -184,8 +184,8 @@ def test_what_is_wrong_with_a_deployment_is_found(
 def test_no_ledger_and_no_model_are_findings_of_their_own(
     engine: Engine, tmp_path: Path
 ) -> None:
-    from data.store import LedgerStore
-    from serving.champion import ChampionKeeper
+    from obligor.data.store import LedgerStore
+    from obligor.serving.champion import ChampionKeeper
 
     empty = replace(
         engine,

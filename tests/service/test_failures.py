@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from data.errors import ModelError
-from data.keys import RELEASE_PUBLIC, Signer
-from policy.rulebook import RULES, read_rulebook
-from serving.api import use_engine
-from serving.champion import ChampionKeeper
-from serving.process import try_bundle
-from serving.scoring import Engine
+from obligor.data.errors import ModelError
+from obligor.data.keys import RELEASE_PUBLIC, Signer
+from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.serving.api import use_engine
+from obligor.serving.champion import ChampionKeeper
+from obligor.serving.process import try_bundle
+from obligor.serving.scoring import Engine
+from obligor.training.pd_model import bundle_text
+from obligor.training.run import Trained
 from tests.service.test_api import INLINE, inline, post
 from tests.service.test_record import fill_up
-from training.pd_model import bundle_text
-from training.run import Trained
 
 
 def test_without_a_champion_it_is_503(
@@ -196,7 +196,7 @@ def test_logs_hold_no_customer_data(
 def test_nothing_loaded_says_what_to_run(
     engine: Engine, client: TestClient, tmp_path: Path
 ) -> None:
-    from data.store import LedgerStore
+    from obligor.data.store import LedgerStore
 
     use_engine(
         client.app, replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))

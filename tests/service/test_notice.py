@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.catalogue import CATALOGUE
-from policy.rulebook import REASONED, RULES, read_rulebook
-from serving.notice import vague
+from obligor.features.catalogue import CATALOGUE
+from obligor.policy.rulebook import REASONED, RULES, read_rulebook
+from obligor.serving.notice import vague
 
 LARGE = {"amount": "90000000.00", "currency": "EUR"}
 

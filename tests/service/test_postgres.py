@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from data.errors import ConflictError, UnknownDecisionError
-from serving.audit import verify
-from serving.erasure import erase
-from serving.notary import Notary
-from serving.record import Record
-from serving.record_tables import METADATA, migrate
-from serving.seal import Seal, Shelf
-from serving.tree import Tree
+from obligor.data.errors import ConflictError, UnknownDecisionError
+from obligor.serving.audit import verify
+from obligor.serving.erasure import erase
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.record_tables import METADATA, migrate
+from obligor.serving.seal import Seal, Shelf
+from obligor.serving.tree import Tree
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

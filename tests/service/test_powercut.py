@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.reliability.powercut import lost
+from reliability.powercut import lost
 
 
 @pytest.fixture(autouse=True)

@@ -17,23 +17,23 @@ import orjson
 import pandas as pd
 import pytest
 
-from data.acts import open_items, with_payments
-from data.asof import known_account
-from data.ledger import Ledger
-from data.simulate import Simulation
-from data.store import LedgerStore
-from features.build import account_features
-from features.catalogue import CATALOGUE, CHANGEABLE, NAMES
-from policy.credit_file import NOTHING_ON_FILE
-from policy.decide import Facts, decide
-from serving.promises import promises_of
-from serving.questions import CreditRequest, DecisionRequest
-from serving.reasons import principal_reasons
-from serving.scoring import Answer, Engine
+from obligor.data.acts import open_items, with_payments
+from obligor.data.asof import known_account
+from obligor.data.ledger import Ledger
+from obligor.data.simulate import Simulation
+from obligor.data.store import LedgerStore
+from obligor.features.build import account_features
+from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
+from obligor.policy.credit_file import NOTHING_ON_FILE
+from obligor.policy.decide import Facts, decide
+from obligor.serving.promises import promises_of
+from obligor.serving.questions import CreditRequest, DecisionRequest
+from obligor.serving.reasons import principal_reasons
+from obligor.serving.scoring import Answer, Engine
+from obligor.training.baseline import Baseline, choose_baseline
+from obligor.training.config import TrainingConfig
+from obligor.training.run import Trained, baseline_of
 from tests.conftest import engine_of
-from training.baseline import Baseline, choose_baseline
-from training.config import TrainingConfig
-from training.run import Trained, baseline_of
 
 DAYS = (date(2024, 12, 31), date(2024, 6, 30))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from data.errors import ConflictError, RecordError, UnknownDecisionError
-from serving.entries import Entry, Row
-from serving.record import Record
-from serving.record_tables import ENTRIES
+from obligor.data.errors import ConflictError, RecordError, UnknownDecisionError
+from obligor.serving.entries import Entry, Row
+from obligor.serving.record import Record
+from obligor.serving.record_tables import ENTRIES
 from tests.conftest import NOW, VAULT
 
 ENTRY = Entry(

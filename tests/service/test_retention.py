@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import ErasedError
-from serving.erasure import Purge, erase, purge
-from serving.notary import Notary
-from serving.record import Record
-from serving.seal import Seal, Shelf
+from obligor.data.errors import ErasedError
+from obligor.serving.erasure import Purge, erase, purge
+from obligor.serving.notary import Notary
+from obligor.serving.record import Record
+from obligor.serving.seal import Seal, Shelf
 from tests.conftest import VAULT
 from tests.service.test_audit import findings
 from tests.service.test_record import ENTRY

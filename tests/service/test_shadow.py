@@ -12,20 +12,20 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from serving.assembly import _in_shadow
-from serving.champion import ChampionKeeper
-from serving.decided import decided_rows
-from serving.questions import DecisionRequest
-from serving.record_tables import SHADOW_SCORES
-from serving.scoring import Engine
-from serving.shadow import Shadow, shadow_scores
+from obligor.serving.assembly import _in_shadow
+from obligor.serving.champion import ChampionKeeper
+from obligor.serving.decided import decided_rows
+from obligor.serving.questions import DecisionRequest
+from obligor.serving.record_tables import SHADOW_SCORES
+from obligor.serving.scoring import Engine
+from obligor.serving.shadow import Shadow, shadow_scores
+from obligor.training.calibration import Calibration
+from obligor.training.case import kept_rows, part_of
+from obligor.training.monitor import compared
+from obligor.training.pd_model import SHADOW_POINTER, PdModel
+from obligor.training.registry import Registry
+from obligor.training.run import Trained
 from tests.conftest import NOW, SIGNER
-from training.calibration import Calibration
-from training.case import kept_rows, part_of
-from training.monitor import compared
-from training.pd_model import SHADOW_POINTER, PdModel
-from training.registry import Registry
-from training.run import Trained
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.crew import Crew
-from serving.process import stop, wait
-from serving.wire import HEAD_S, MOST_CONNECTIONS, MOST_HEAD_BYTES
-from training.run import Trained
+from obligor.serving.crew import Crew
+from obligor.serving.process import stop, wait
+from obligor.serving.wire import HEAD_S, MOST_CONNECTIONS, MOST_HEAD_BYTES
+from obligor.training.run import Trained
 
 KEY = {"Authorization": "Bearer the-admin-key"}
 

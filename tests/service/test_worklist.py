@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from data.account import day_number
-from data.asof import known_account, known_on
-from data.simulate import Simulation
-from features.build import build_features
-from serving.scoring import Engine
-from serving.work_schemas import ContactAnswer, SimulationAnswer, WorklistAnswer
-from serving.worklist import debts_on
+from obligor.data.account import day_number
+from obligor.data.asof import known_account, known_on
+from obligor.data.simulate import Simulation
+from obligor.features.build import build_features
+from obligor.serving.scoring import Engine
+from obligor.serving.work_schemas import ContactAnswer, SimulationAnswer, WorklistAnswer
+from obligor.serving.worklist import debts_on
 
 DAY = date(2024, 12, 30)  # a Monday; the ledger's last full week
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from math import isnan
 
-from data.asof import known_on
-from features.build import build_features
+from obligor.data.asof import known_on
+from obligor.features.build import build_features
 from tests.ascii import ledger
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.errors import SchemaError
-from features.application import Spec, applications, read_frame, read_spec
-from features.encoding import Encoding, Pair, fit_encoding, kind_of
-from training.infer import infer_spec
+from obligor.data.errors import SchemaError
+from obligor.features.application import Spec, applications, read_frame, read_spec
+from obligor.features.encoding import Encoding, Pair, fit_encoding, kind_of
+from obligor.training.infer import infer_spec
 
 SPEC = Spec.model_validate(
     {"target": {"column": "y", "bad": ["Bad"]}, "table": {"special": [-9]}}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data.asof import known_on
-from data.checks import check_ledger
-from data.errors import AsOfError, InputError, SchemaError
-from data.sources import read_ledger, write_quarantine
+from obligor.data.asof import known_on
+from obligor.data.checks import check_ledger
+from obligor.data.errors import AsOfError, InputError, SchemaError
+from obligor.data.sources import read_ledger, write_quarantine
 from tests.ascii import ledger
 
 TODAY = date(2024, 12, 31)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import obligor
+from obligor.cli.app import app, main
 
 COMMANDS = (
     "simulate",
@@ -52,7 +52,7 @@ QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 
 
 
 def run(*words: str) -> Result:
-    result = CliRunner().invoke(obligor.app, [str(word) for word in words])
+    result = CliRunner().invoke(app, [str(word) for word in words])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -97,8 +97,7 @@ def test_every_command_of_a_group_has_help_with_an_example(
 
 def test_the_help_lists_exactly_the_commands() -> None:
     names = {
-        command.name or command.callback.__name__
-        for command in obligor.app.registered_commands
+        command.name or command.callback.__name__ for command in app.registered_commands
     }  # type: ignore[union-attr]
     assert names == set(COMMANDS)
 
@@ -178,8 +177,8 @@ def test_from_a_model_to_an_audit(demo: tuple[Path, str, int]) -> None:
         in run("audit", "replay", "--all", "--store", store).stdout
     )
     checkpoints = store / "checkpoints"
-    from serving.assembly import build_engine
-    from serving.settings import Settings
+    from obligor.serving.assembly import build_engine
+    from obligor.serving.settings import Settings
     from tests.conftest import NOW, VAULT
 
     settings = Settings.of({"OBLIGOR_STORE": str(store)})
@@ -248,7 +247,7 @@ def test_check_exits_1_on_a_refused_ledger(tmp_path: Path) -> None:
     invoices = (tmp_path / "invoices.csv").read_text().replace(",EUR,", ",EURO,")
     (tmp_path / "invoices.csv").write_text(invoices)
     result = CliRunner().invoke(
-        obligor.app,
+        app,
         ["check", str(tmp_path / "mapping.toml"), "--quarantine", str(tmp_path / "q")],
     )
     assert result.exit_code == 1
@@ -286,7 +285,7 @@ def test_an_error_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["obligor", *words])
     with pytest.raises(SystemExit) as left:
-        obligor.main()
+        main()
     assert left.value.code == 2
     text = " ".join(capsys.readouterr().err.split())
     assert told in text

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import PolicyError
-from policy.collection import (
+from obligor.data.errors import PolicyError
+from obligor.policy.collection import (
     Debt,
     Rest,
     Task,
@@ -27,7 +27,7 @@ from policy.collection import (
     working_day,
     worklist,
 )
-from policy.rulebook import RULES, read_rulebook
+from obligor.policy.rulebook import RULES, read_rulebook
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 MONDAY = date(2025, 6, 30)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import PolicyError
-from policy.credit_file import (
+from obligor.data.errors import PolicyError
+from obligor.policy.credit_file import (
     Assessment,
     CreditFile,
     LimitEvent,
@@ -20,10 +20,10 @@ from policy.credit_file import (
     Security,
     TemporaryLimit,
 )
-from policy.decide import Decision, Facts, Request, decide
-from policy.economics import economic_cap, eva
-from policy.groups import Group
-from policy.rulebook import RULES, read_rulebook
+from obligor.policy.decide import Decision, Facts, Request, decide
+from obligor.policy.economics import economic_cap, eva
+from obligor.policy.groups import Group
+from obligor.policy.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

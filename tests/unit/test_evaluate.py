@@ -7,8 +7,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
-from training.calibration import KINDS, SMALLEST_PD, choose_calibration, fit_calibration
-from training.evaluate import (
+from obligor.training.calibration import (
+    KINDS,
+    SMALLEST_PD,
+    choose_calibration,
+    fit_calibration,
+)
+from obligor.training.evaluate import (
     auc,
     calibration_line,
     difference,

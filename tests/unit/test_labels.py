@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.asof import known_on
-from data.errors import AsOfError
+from obligor.data.asof import known_on
+from obligor.data.errors import AsOfError
+from obligor.training.config import DefaultDefinition, TrainingConfig
+from obligor.training.labels import (
+    customers_in_default,
+    days_to_default,
+    default_events,
+)
+from obligor.training.sample import as_of_dates, build_sample, split_dates
 from tests.ascii import ledger
-from training.config import DefaultDefinition, TrainingConfig
-from training.labels import customers_in_default, days_to_default, default_events
-from training.sample import as_of_dates, build_sample, split_dates
 
 ITEMS = """
     invoice_id | customer_id | issued_on  | due_on     | amount

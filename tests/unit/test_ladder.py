@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.account import accounts_of
-from data.acts import settled_promises
-from data.asof import known_account
-from data.errors import AuthorityError, SchemaError
-from policy.cases import Authority, Resolution, resolve
-from policy.credit_file import (
+from obligor.data.account import accounts_of
+from obligor.data.acts import settled_promises
+from obligor.data.asof import known_account
+from obligor.data.errors import AuthorityError, SchemaError
+from obligor.policy.cases import Authority, Resolution, resolve
+from obligor.policy.credit_file import (
     Assessment,
     CreditFile,
     LimitEvent,
     Security,
     TemporaryLimit,
 )
-from policy.decide import Decision, Facts, decide
-from policy.groups import Group, line_of
-from policy.ladder import Promise, rung_on
-from policy.orders import Order, check_order
-from policy.rulebook import RULES, read_rulebook
+from obligor.policy.decide import Decision, Facts, decide
+from obligor.policy.groups import Group, line_of
+from obligor.policy.ladder import Promise, rung_on
+from obligor.policy.orders import Order, check_order
+from obligor.policy.rulebook import RULES, read_rulebook
 from tests.ascii import ledger
 from tests.unit.test_policy import FACTS
 

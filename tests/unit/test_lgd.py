@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import obligor
-from data.simulate import Simulation, write_ledger
+from obligor.cli.app import app
+from obligor.data.simulate import Simulation, write_ledger
+from obligor.training.config import DefaultDefinition
+from obligor.training.lgd import OBSERVED, STATED, lgd_table, workouts
 from tests.ascii import ledger
-from training.config import DefaultDefinition
-from training.lgd import OBSERVED, STATED, lgd_table, workouts
 
 UNTIL = date(2025, 12, 31)
 ITEMS = """
@@ -93,6 +93,6 @@ def test_on_the_command_line(simulation: Simulation, tmp_path: Path) -> None:
         "--as-of",
         str(simulation.ledger.observed_until),
     ]
-    result = CliRunner().invoke(obligor.app, words)
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert "recoveries of" in result.output

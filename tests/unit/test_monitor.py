@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import obligor
-from data.asof import known_on
-from data.errors import SchemaError
-from data.simulate import Simulation, write_ledger
-from features.build import build_features
-from serving.decided import decided_rows
-from serving.questions import DecisionRequest
-from serving.scoring import Engine
-from training.config import DefaultDefinition
-from training.monitor import backtest, drift, matured, monitor, write_page
-from training.run import Trained
+from obligor.cli.app import app
+from obligor.data.asof import known_on
+from obligor.data.errors import SchemaError
+from obligor.data.simulate import Simulation, write_ledger
+from obligor.features.build import build_features
+from obligor.serving.decided import decided_rows
+from obligor.serving.questions import DecisionRequest
+from obligor.serving.scoring import Engine
+from obligor.training.config import DefaultDefinition
+from obligor.training.monitor import backtest, drift, matured, monitor, write_page
+from obligor.training.run import Trained
 
 DRAW = np.random.default_rng(2)
 
@@ -129,7 +129,7 @@ def test_monitor_on_the_command_line(
     run = CliRunner().invoke
     for customer in ("C0000001", "C0000002", "C0000003"):
         answer = run(
-            obligor.app,
+            app,
             [
                 "decide",
                 customer,
@@ -140,7 +140,7 @@ def test_monitor_on_the_command_line(
             ],
         )
         assert answer.exit_code == 0, answer.output
-    result = run(obligor.app, ["monitor", *words, "--out", str(tmp_path / "page.html")])
+    result = run(app, ["monitor", *words, "--out", str(tmp_path / "page.html")])
     assert "3 decisions" in " ".join(result.output.split())
     assert result.exit_code in (0, 1)
     assert result.exit_code == int(

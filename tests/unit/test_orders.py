@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from data.errors import PolicyError
-from policy.decide import Facts, decide
-from policy.orders import Order, OrderCheck, check_order
-from policy.rulebook import RULES, read_rulebook
+from obligor.data.errors import PolicyError
+from obligor.policy.decide import Facts, decide
+from obligor.policy.orders import Order, OrderCheck, check_order
+from obligor.policy.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

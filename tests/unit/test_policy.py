@@ -13,19 +13,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import AsOfError, PolicyError
-from features.catalogue import NAMES
-from policy.cells import Column, Value
-from policy.decide import Decision, Facts, Request, decide
-from policy.economics import capital_ratio
-from policy.rulebook import (
+from obligor.data.errors import AsOfError, PolicyError
+from obligor.features.catalogue import NAMES
+from obligor.policy.cells import Column, Value
+from obligor.policy.decide import Decision, Facts, Request, decide
+from obligor.policy.economics import capital_ratio
+from obligor.policy.rulebook import (
     RULES,
     in_force,
     read_rulebook,
     read_rulebooks,
     release_rulebook,
 )
-from policy.tables import compile_table
+from obligor.policy.tables import compile_table
 from tests.conftest import SIGNER
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

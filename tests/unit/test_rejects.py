@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import obligor
-from data.errors import SchemaError
-from features.application import Applications, Spec, applications
-from training.ladder import LIGHTGBM, Table, folds_of
-from training.rejects import (
+from obligor.cli.app import app
+from obligor.data.errors import SchemaError
+from obligor.features.application import Applications, Spec, applications
+from obligor.training.ladder import LIGHTGBM, Table, folds_of
+from obligor.training.rejects import (
     MOST_WEIGHT,
     Method,
     acceptance_weights,
     effective_rows,
     with_rejects,
 )
-from training.table import fit_table, split
+from obligor.training.table import fit_table, split
 
 SPEC = Spec.model_validate(
     {
@@ -183,7 +183,7 @@ def test_the_report_says_what_changes(tmp_path: Path) -> None:
         "--rejects",
         "augmentation",
     ]
-    done = CliRunner().invoke(obligor.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "refused applicants count by augmentation" in " ".join(done.stdout.split())
     verdicts = json.loads((tmp_path / "report" / "validation.json").read_text())

@@ -14,16 +14,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import obligor
-from data.account import Account, accounts_of
-from data.asof import known_on
-from data.errors import AsOfError, SchemaError
-from data.simulate import Simulation, write_ledger
-from features.build import build_features
-from policy.rulebook import RULES, read_rulebooks
-from serving.champion import ChampionKeeper
-from serving.portfolio import active_on, ledger_accounts
-from serving.review import (
+from obligor.cli.app import app
+from obligor.data.account import Account, accounts_of
+from obligor.data.asof import known_on
+from obligor.data.errors import AsOfError, SchemaError
+from obligor.data.simulate import Simulation, write_ledger
+from obligor.features.build import build_features
+from obligor.policy.rulebook import RULES, read_rulebooks
+from obligor.serving.champion import ChampionKeeper
+from obligor.serving.portfolio import active_on, ledger_accounts
+from obligor.serving.review import (
     BUCKETS,
     Month,
     bucket_of,
@@ -37,8 +37,8 @@ from serving.review import (
     stress,
     vintages,
 )
+from obligor.training.run import Trained
 from tests.ascii import ledger
-from training.run import Trained
 
 RULEBOOKS = read_rulebooks(RULES)[0]
 DAYS = month_ends(date(2024, 6, 30), 2)
@@ -231,7 +231,7 @@ def test_the_command_writes_tables_and_a_picture(
         "--out",
         str(tmp_path / "out"),
     ]
-    shown = CliRunner().invoke(obligor.app, words, catch_exceptions=False)
+    shown = CliRunner().invoke(app, words, catch_exceptions=False)
     assert shown.exit_code == 0
     for title in ("provisions, EUR", "migration of grades", "roll rates", "stress"):
         assert title in shown.stdout
@@ -244,7 +244,7 @@ def test_the_command_writes_tables_and_a_picture(
         "vintages.png",
     }
     assert (tmp_path / "out" / "vintages.png").stat().st_size > 10_000
-    found = json.loads(CliRunner().invoke(obligor.app, [*words, "--json"]).stdout)
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert set(found) == {
         "provisions",
         "migration",
@@ -254,7 +254,7 @@ def test_the_command_writes_tables_and_a_picture(
         "stress",
     }
     listed = CliRunner().invoke(
-        obligor.app,
+        app,
         ["cases", "--reevaluate", "--store", str(store)],
         catch_exceptions=False,
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from data.errors import PolicyError, UnknownCustomerError
-from data.keys import Signer, public_key
-from data.simulate import simulate_ledger, write_ledger
-from policy.rulebook import (
+from obligor.data.errors import PolicyError, UnknownCustomerError
+from obligor.data.keys import Signer, public_key
+from obligor.data.simulate import simulate_ledger, write_ledger
+from obligor.policy.rulebook import (
     RULES,
     TABLES,
     folders,
@@ -23,10 +23,10 @@ from policy.rulebook import (
     read_rulebooks,
     release_rulebook,
 )
-from policy.workbook import differences, export_workbook, import_workbook
+from obligor.policy.workbook import differences, export_workbook, import_workbook
+from obligor.training.run import Trained
 from tests.conftest import SIGNER
 from tests.unit.test_cli import run
-from training.run import Trained
 
 AT = datetime(2025, 12, 1, tzinfo=UTC)
 OLD, NEW = "2000-01-01", "2026-01-01"

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.asof import known_on
-from data.simulate import Simulation
-from features.build import build_features
-from policy.decide import decide
-from policy.economics import capital_ratio
-from policy.ladder import Promise
-from policy.rulebook import RULES, Rulebook, read_rulebook
-from policy.simulate import (
+from obligor.data.asof import known_on
+from obligor.data.simulate import Simulation
+from obligor.features.build import build_features
+from obligor.policy.decide import decide
+from obligor.policy.economics import capital_ratio
+from obligor.policy.ladder import Promise
+from obligor.policy.rulebook import RULES, Rulebook, read_rulebook
+from obligor.policy.simulate import (
     OUTCOMES,
     Portfolio,
     capital_ratios,

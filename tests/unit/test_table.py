@@ -11,19 +11,31 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from data.errors import SchemaError
-from features.application import Applications, Spec, applications, read_frame, read_spec
-from serving.api import create_app, use_engine
-from serving.scoring import Engine
+from obligor.data.errors import SchemaError
+from obligor.features.application import (
+    Applications,
+    Spec,
+    applications,
+    read_frame,
+    read_spec,
+)
+from obligor.serving.api import create_app, use_engine
+from obligor.serving.scoring import Engine
+from obligor.training import table as spine
+from obligor.training.ladder import BLEND, LIGHTGBM, RATIOS, SCORECARD
+from obligor.training.pd_model import load_bundle
+from obligor.training.registry import Registry
+from obligor.training.run import Trained
+from obligor.training.scorecard import Bins, fit_scorecard
+from obligor.training.table import (
+    TableModel,
+    evaluate_table,
+    fit_table,
+    split,
+    train_table,
+)
 from tests.conftest import NOW, SIGNER, shared
 from tests.unit.test_cli import run
-from training import table as spine
-from training.ladder import BLEND, LIGHTGBM, RATIOS, SCORECARD
-from training.pd_model import load_bundle
-from training.registry import Registry
-from training.run import Trained
-from training.scorecard import Bins, fit_scorecard
-from training.table import TableModel, evaluate_table, fit_table, split, train_table
 
 SPEC = Spec.model_validate(
     {
@@ -279,7 +291,7 @@ def table_store(
 def scoring(engine: Engine, table_store: Path) -> TestClient:
     from dataclasses import replace
 
-    from serving.champion import ChampionKeeper
+    from obligor.serving.champion import ChampionKeeper
 
     app = create_app()
     use_engine(app, replace(engine, champions=ChampionKeeper(table_store)))
@@ -321,7 +333,7 @@ def test_what_a_table_model_cannot_answer_is_said(
 ) -> None:
     good = payload(data, 0)
     for wrong, told in (
-        ({**good, "income": "much"}, "features.income"),
+        ({**good, "income": "much"}, "obligor.features.income"),
         (
             {name: value for name, value in good.items() if name != "town"},
             "missing ['town']",

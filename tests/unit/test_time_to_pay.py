@@ -12,20 +12,31 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import obligor
-from data.asof import known_on
-from data.errors import SchemaError
-from data.ledger import Ledger
-from data.simulate import Simulation, simulate_ledger, write_ledger
-from features.build import build_features
-from features.invoice import NAMES, items_of, open_invoices
-from training import time_to_pay
-from training.calibration import Calibration, fit_band, fit_calibration, later_split
-from training.cash import Cash, cash_received, coverage, expected_cash, learning_sample
-from training.evaluate import resamples
-from training.run import Trained
-from training.term import fit_term_structure
-from training.time_to_pay import (
+from obligor.cli.app import app
+from obligor.data.asof import known_on
+from obligor.data.errors import SchemaError
+from obligor.data.ledger import Ledger
+from obligor.data.simulate import Simulation, simulate_ledger, write_ledger
+from obligor.features.build import build_features
+from obligor.features.invoice import NAMES, items_of, open_invoices
+from obligor.training import time_to_pay
+from obligor.training.calibration import (
+    Calibration,
+    fit_band,
+    fit_calibration,
+    later_split,
+)
+from obligor.training.cash import (
+    Cash,
+    cash_received,
+    coverage,
+    expected_cash,
+    learning_sample,
+)
+from obligor.training.evaluate import resamples
+from obligor.training.run import Trained
+from obligor.training.term import fit_term_structure
+from obligor.training.time_to_pay import (
     InvoiceSample,
     days_quantile,
     fit_time_to_pay,
@@ -187,7 +198,7 @@ def test_cash_writes_tables_and_a_picture(
         "6",
         "--out",
     ]
-    result = CliRunner().invoke(obligor.app, [*words, str(tmp_path / "cash")])
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "cash")])
     assert result.exit_code == 0, result.output
     assert "payment came between its 10% and 90% day" in " ".join(result.output.split())
     assert {path.name for path in (tmp_path / "cash").iterdir()} == {

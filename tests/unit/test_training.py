@@ -13,20 +13,20 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from data.asof import known_on
-from data.errors import ModelError, SchemaError
-from data.simulate import Simulation, simulate_ledger
-from features.build import build_features
-from features.catalogue import CATALOGUE
+from obligor.data.asof import known_on
+from obligor.data.errors import ModelError, SchemaError
+from obligor.data.simulate import Simulation, simulate_ledger
+from obligor.features.build import build_features
+from obligor.features.catalogue import CATALOGUE
+from obligor.training.calibration import Calibration, fit_calibration
+from obligor.training.config import TrainingConfig, read_config
+from obligor.training.fit import fit_model
+from obligor.training.pd_model import PdModel, load_bundle
+from obligor.training.registry import Registry
+from obligor.training.report import CARD
+from obligor.training.run import Trained, data_fingerprint, evaluate_model
+from obligor.training.sample import build_sample
 from tests.conftest import NOW, SIGNER
-from training.calibration import Calibration, fit_calibration
-from training.config import TrainingConfig, read_config
-from training.fit import fit_model
-from training.pd_model import PdModel, load_bundle
-from training.registry import Registry
-from training.report import CARD
-from training.run import Trained, data_fingerprint, evaluate_model
-from training.sample import build_sample
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_a_bundle_from_before_baselines_still_loads(bundle: tuple[Path, str]) ->
 def test_a_model_of_other_features_is_refused(
     bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.catalogue.fingerprint", lambda: "0" * 64)
+    monkeypatch.setattr("obligor.features.catalogue.fingerprint", lambda: "0" * 64)
     with pytest.raises(ModelError, match="features mean something else"):
         load_bundle(*bundle)
 
@@ -251,7 +251,7 @@ def test_a_worse_model_is_refused_unless_forced(
     )
     from dataclasses import replace
 
-    from training.calibration import Calibration
+    from obligor.training.calibration import Calibration
 
     good = trained.fit.model
     noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%

@@ -9,13 +9,13 @@ import optuna
 import pandas as pd
 import pytest
 
-from data.errors import SchemaError
-from features.application import Spec, applications
-from training.fit import table_of
-from training.ladder import BLEND, LIGHTGBM, MEMBERS, Table
-from training.run import Trained
-from training.table import fit_table
-from training.tune import STUDIES, Tuning, forward_folds, tuned_members
+from obligor.data.errors import SchemaError
+from obligor.features.application import Spec, applications
+from obligor.training.fit import table_of
+from obligor.training.ladder import BLEND, LIGHTGBM, MEMBERS, Table
+from obligor.training.run import Trained
+from obligor.training.table import fit_table
+from obligor.training.tune import STUDIES, Tuning, forward_folds, tuned_members
 
 DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))

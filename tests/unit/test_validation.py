@@ -15,31 +15,31 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-import obligor
-from data.errors import SchemaError
-from data.simulate import Simulation, write_ledger
-from policy.rulebook import read_rulebooks
-from tests.conftest import NOW
-from training import behaviour, performance
-from training.calibration import Calibration
-from training.case import Case, Part, kept_rows
-from training.config import TrainingConfig
-from training.fairness import approvals, groups_of, proxies
-from training.gates import Candidate, objections
-from training.pd_model import PdModel
-from training.recalibrate import recalibrate
-from training.registry import Registry
-from training.report import CARD, read_card
-from training.run import Trained, case_of
-from training.significance import by_grade, delong, hosmer_lemeshow
-from training.soundness import (
+from obligor.cli.app import app
+from obligor.data.errors import SchemaError
+from obligor.data.simulate import Simulation, write_ledger
+from obligor.policy.rulebook import read_rulebooks
+from obligor.training import behaviour, performance
+from obligor.training.calibration import Calibration
+from obligor.training.case import Case, Part, kept_rows
+from obligor.training.config import TrainingConfig
+from obligor.training.fairness import approvals, groups_of, proxies
+from obligor.training.gates import Candidate, objections
+from obligor.training.pd_model import PdModel
+from obligor.training.recalibrate import recalibrate
+from obligor.training.registry import Registry
+from obligor.training.report import CARD, read_card
+from obligor.training.run import Trained, case_of
+from obligor.training.significance import by_grade, delong, hosmer_lemeshow
+from obligor.training.soundness import (
     additive_error,
     faithful_share,
     monotone_violations,
     partial_dependence,
     riskiest,
 )
-from training.validation import IDS, validate
+from obligor.training.validation import IDS, validate
+from tests.conftest import NOW
 
 DRAW = np.random.default_rng(4)
 LABEL = (DRAW.random(600) < 0.3).astype(np.int64)
@@ -440,9 +440,7 @@ def test_recalibrate_on_the_command_line(
         "--store",
         str(mine),
     ]
-    result = CliRunner().invoke(
-        obligor.app, [*words, "--report", str(tmp_path / "report")]
-    )
+    result = CliRunner().invoke(app, [*words, "--report", str(tmp_path / "report")])
     assert result.exit_code == 0, result.output
     assert "calibration slope" in result.output
     assert registry.latest() == "2"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from policy.credit_file import CreditFile, Security
-from policy.rulebook import RULES, read_rulebook
-from policy.warnings import Snapshot, drivers, early_warnings
+from obligor.policy.credit_file import CreditFile, Security
+from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.policy.warnings import Snapshot, drivers, early_warnings
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 TODAY = date(2025, 6, 30)

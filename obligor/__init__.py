@@ -1,0 +1,1 @@
+"""Obligor: a credit-risk decision service for companies that sell on credit."""

@@ -1,0 +1,5 @@
+"""``python -m obligor`` runs the command line."""
+
+from obligor.cli.app import main
+
+main()
