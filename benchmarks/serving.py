@@ -34,12 +34,12 @@ import numpy as np
 from benchmarks.bars import bar, report
 from benchmarks.peers.load import ADMIN_KEY
 from obligor.data.asof import known_on
-from obligor.data.keys import release_signer
 from obligor.data.simulate import Simulation, simulate_ledger
 from obligor.data.store import LedgerStore
 from obligor.features.build import build_features
 from obligor.features.catalogue import NAMES
 from obligor.serving.process import serve_command
+from obligor.signing import release_signer
 from obligor.training.baseline import choose_baseline
 from obligor.training.calibration import Calibration
 from obligor.training.pd_model import SIGNATURE, PdModel, bundle_text

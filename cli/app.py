@@ -24,7 +24,7 @@ from obligor.cli.models import (
     required,
     watch,
 )
-from obligor.data.errors import ObligorError
+from obligor.errors import ObligorError
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault(
@@ -282,7 +282,7 @@ def decide(
     """
     from pydantic import ValidationError
 
-    from obligor.data.errors import SchemaError
+    from obligor.errors import SchemaError
     from obligor.serving.assembly import build_engine
     from obligor.serving.questions import DecisionRequest
     from obligor.serving.settings import Settings

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from obligor.data.errors import RecordError
+from obligor.errors import RecordError
 
 if TYPE_CHECKING:
     from obligor.serving.scoring import Engine
@@ -306,10 +306,10 @@ def rotate(
 
     Example: `OBLIGOR_NEW_DATA_KEY=$(openssl rand -hex 32) obligor audit rotate`
     """
-    from obligor.data.keys import parse_key
     from obligor.serving.assembly import open_record
     from obligor.serving.erasure import rotate as rotate_keys
     from obligor.serving.vault import Vault
+    from obligor.signing import parse_key
 
     if "OBLIGOR_NEW_DATA_KEY" not in os.environ:
         raise RecordError(

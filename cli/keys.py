@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

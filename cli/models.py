@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from obligor.cli import tables
-from obligor.data.errors import ModelError, SchemaError
+from obligor.errors import ModelError, SchemaError
 
 out = Console()
 MaybeMapping = Annotated[
@@ -80,7 +80,7 @@ def promote(
 
     Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
     """
-    from obligor.data.keys import release_signer
+    from obligor.signing import release_signer
     from obligor.training.registry import Registry
 
     registry = Registry(store)
@@ -224,7 +224,7 @@ def shadow(
 
     Example: `obligor shadow latest --by "R. Modeler" --because "two more months of outcomes"`
     """
-    from obligor.data.keys import release_signer
+    from obligor.signing import release_signer
     from obligor.training.registry import Registry
 
     registry = Registry(store)

@@ -12,8 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from obligor.data.errors import PolicyError
-from obligor.data.keys import release_signer
+from obligor.errors import PolicyError
 from obligor.policy.rulebook import (
     RELEASE,
     RULES,
@@ -25,6 +24,7 @@ from obligor.policy.rulebook import (
     read_rulebooks,
     release_rulebook,
 )
+from obligor.signing import release_signer
 
 app = typer.Typer(
     no_args_is_help=True,

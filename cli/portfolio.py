@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from obligor.cli.policy import Rules, day_of
-from obligor.data.errors import ObligorError
+from obligor.errors import ObligorError
 from obligor.policy.rulebook import RULES, read_rulebooks
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from obligor.data.account import (
     day_number,
     day_of,
 )
-from obligor.data.errors import AsOfError
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
+from obligor.errors import AsOfError
 
 LEARNT_LATER = {"disputes": "resolved_on"}
 

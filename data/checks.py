@@ -10,7 +10,6 @@ from typing import Literal
 import pandas as pd
 import pandera.errors
 
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import (
     CONTRACTS,
     REQUIRED_TABLES,
@@ -18,6 +17,7 @@ from obligor.data.ledger import (
     day_columns,
     is_among,
 )
+from obligor.errors import SchemaError
 
 Level = Literal["refuse", "quarantine", "note"]
 # More bad rows than this in one table and what is left no longer speaks for the customers.

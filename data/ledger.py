@@ -13,8 +13,8 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
 from obligor.data.money import MINOR_DIGITS
+from obligor.errors import SchemaError
 
 DAY = "datetime64[s]"
 

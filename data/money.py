@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 
 MOST_MINOR_UNITS = 2**63 - 1  # what a database keeps in one whole number
 

@@ -34,9 +34,9 @@ import pandas as pd
 import sqlalchemy
 
 from obligor.data.checks import Finding, LedgerCheck, check_ledger
-from obligor.data.errors import InputError, SchemaError
 from obligor.data.ledger import CONTRACTS, DEFAULTS, Ledger, day_columns, number_columns
 from obligor.data.money import minor_digits
+from obligor.errors import InputError, SchemaError
 
 
 @dataclass(frozen=True)

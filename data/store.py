@@ -11,8 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from obligor.data.account import Account, accounts_of, rates_of, unpacked
-from obligor.data.errors import SchemaError, UnknownCustomerError
 from obligor.data.ledger import Ledger
+from obligor.errors import SchemaError, UnknownCustomerError
 
 _METADATA = sa.MetaData()
 CONNECTIONS = 8  # more than the threads a service answers with

@@ -38,7 +38,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

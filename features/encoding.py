@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import ColumnSpec, Spec, is_number
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from obligor.data.errors import AuthorityError
+from obligor.errors import AuthorityError
 
 ROLES = ("credit_analyst", "credit_manager", "director")
 PENDING = "pending"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 
 Value = Decimal | int | str | bool | None
 

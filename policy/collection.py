@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from obligor.data.errors import PolicyError
 from obligor.data.money import round_money
+from obligor.errors import PolicyError
 from obligor.policy.rulebook import Rulebook
 from obligor.policy.tables import Evaluation
 

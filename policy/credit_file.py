@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from decimal import Decimal
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.groups import Group
 
 _NOTHING = Decimal(0)

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from obligor.data.errors import PolicyError
 from obligor.data.money import round_money
+from obligor.errors import PolicyError
 from obligor.policy.collection import CollectionPriority, collection_priority, plan_of
 from obligor.policy.credit_file import NOTHING_ON_FILE, CreditFile, check_file
 from obligor.policy.economics import (

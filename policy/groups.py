@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 
 
 @dataclass(frozen=True)

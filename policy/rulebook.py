@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from obligor.data.errors import AsOfError, PolicyError
-from obligor.data.keys import Signer, is_signed
+from obligor.errors import AsOfError, PolicyError
 from obligor.policy.tables import Table, compile_table
+from obligor.signing import Signer, is_signed
 
 RULES = Path(__file__).parent / "rules"
 TABLES = (

@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, NoReturn
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.cells import (
     Cell,
     Column,

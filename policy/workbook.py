@@ -14,7 +14,7 @@ from openpyxl.styles import Font
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet.worksheet import Worksheet
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.rulebook import TABLES, Rulebook, read_rulebook
 
 _ABOUT = ("id", "hit", "effective", "decided_by", "decided_on", "because")

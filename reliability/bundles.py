@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import httpx
 
 from benchmarks.bars import bar, report
-from obligor.data.keys import Signer
+from obligor.signing import Signer
 from obligor.training.pd_model import MANIFEST, SIGNATURE, bundle_text
 from reliability.running import HEADERS, environment_of, prepare, running, workers
 

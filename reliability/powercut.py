@@ -24,7 +24,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
-from obligor.data.errors import UnknownDecisionError
+from obligor.errors import UnknownDecisionError
 from obligor.serving.record import Record
 from tests.conftest import VAULT
 from tests.service.test_record import ENTRY

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from obligor.data.keys import release_signer
 from obligor.data.simulate import simulate_ledger
 from obligor.data.store import LedgerStore
 from obligor.serving.process import ROOT, serve_command, stop, wait
+from obligor.signing import release_signer
 from obligor.training.config import TrainingConfig
 from obligor.training.registry import Registry
 from obligor.training.run import train

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from obligor.data.errors import AccessError, AuthorityError, RateError, RecordError
-from obligor.data.keys import Random
+from obligor.errors import AccessError, AuthorityError, RateError, RecordError
 from obligor.serving.denials import Denials, Denied
 from obligor.serving.quota import Quota
 from obligor.serving.record_tables import API_KEYS
 from obligor.serving.tokens import TokenCheck
+from obligor.signing import Random
 
 ROLES = ("application", "modeler", "credit_manager", "auditor", "admin")
 _PEOPLE = frozenset({"credit_manager", "auditor", "admin"})

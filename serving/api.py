@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from obligor.data.errors import (
+from obligor.errors import (
     AuthorityError,
     ObligorError,
     SchemaError,

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from obligor.data.keys import Random, key_file, public_key
 from obligor.data.store import LedgerStore
 from obligor.policy.rulebook import RULES, Rulebook, read_rulebooks
 from obligor.serving.access import Gate
@@ -25,6 +24,7 @@ from obligor.serving.settings import Settings
 from obligor.serving.shadow import Shadow
 from obligor.serving.tokens import TokenCheck
 from obligor.serving.vault import Vault
+from obligor.signing import Random, key_file, public_key
 from obligor.training.pd_model import SHADOW_POINTER
 
 log = logging.getLogger("obligor")

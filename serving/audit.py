@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from obligor.data.errors import ErasedError, ObligorError, SchemaError
-from obligor.data.keys import holds, public_key
+from obligor.errors import ErasedError, ObligorError, SchemaError
 from obligor.serving import merkle
 from obligor.serving.answers import entry_of, known_of
 from obligor.serving.entries import Kept
@@ -19,6 +18,7 @@ from obligor.serving.questions import DecisionRequest, OrderRequest
 from obligor.serving.scoring import Engine
 from obligor.serving.seal import Checkpoint, checkpoint_text, receipt_text
 from obligor.serving.tree import Tree
+from obligor.signing import holds, public_key
 
 CHUNK = 2000
 

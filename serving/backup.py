@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from obligor.data.errors import RecordError
+from obligor.errors import RecordError
 from obligor.serving.record import Record
 from obligor.serving.record_tables import (
     API_KEYS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from obligor.data.errors import ConflictError
+from obligor.errors import ConflictError
 from obligor.policy.cases import Authority, Resolution, resolve
 from obligor.serving.entries import Case, Entry
 from obligor.serving.questions import ResolutionRequest

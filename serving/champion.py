@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from obligor.data.errors import ModelError
-from obligor.data.keys import RELEASE_PUBLIC
+from obligor.errors import ModelError
 from obligor.serving.process import try_bundle
+from obligor.signing import RELEASE_PUBLIC
 from obligor.training.pd_model import (
     POINTER,
     PdModel,

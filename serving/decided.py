@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from obligor.data.errors import ErasedError
+from obligor.errors import ErasedError
 from obligor.features.catalogue import NAMES
 from obligor.serving.record import Record
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from obligor.data.errors import ObligorError
+from obligor.errors import ObligorError
 from obligor.serving.questions import DecisionRequest
 from obligor.serving.scoring import Answer, Engine
 

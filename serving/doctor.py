@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple
 import httpx
 import sqlalchemy as sa
 
-from obligor.data.errors import ObligorError
-from obligor.data.keys import public_key
+from obligor.errors import ObligorError
 from obligor.policy.rulebook import in_force
 from obligor.serving.access import list_keys
 from obligor.serving.audit import replay
@@ -22,6 +21,7 @@ from obligor.serving.scoring import Engine
 from obligor.serving.seal import PUBLIC
 from obligor.serving.settings import Settings
 from obligor.serving.tree import Tree
+from obligor.signing import public_key
 
 OLD_LEDGER_DAYS, LITTLE_SPACE, SHORT_KEY = 7, 2 * 1024**3, 32
 # What BentoML would do with these set: leave a dead worker dead; open a port that runs what it is sent.

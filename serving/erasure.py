@@ -10,7 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.errors import RecordError, UnknownDecisionError
 from obligor.serving.entries import SERVICE, service_entry
 from obligor.serving.record import INDEX_KEY, Record
 from obligor.serving.record_tables import CUSTOMERS, ENTRIES, SECRETS

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import rfc8785
 
-from obligor.data.errors import RecordError
+from obligor.errors import RecordError
 from obligor.serving.audit import computed, replay
 from obligor.serving.notice import notice
 from obligor.serving.scoring import Engine

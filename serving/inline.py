@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any
 
 from obligor.data.account import Account, account_of_rows
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import OF_INVOICE
+from obligor.errors import SchemaError
 from obligor.serving.questions import InlineLedger
 
 # table -> the day a row happened; a row is never known before it

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.errors import RecordError, UnknownDecisionError
 from obligor.serving.record import Record
 from obligor.serving.seal import Checkpoint, Seal, Shelf
 from obligor.serving.tree import Tree

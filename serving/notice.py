@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.serving.entries import Kept
 
 # Texts that say nothing a customer could act on: a law asks for specific reasons (Reg B, 12 CFR 1002.9(b)(2)).

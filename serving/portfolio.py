@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from obligor.data.account import ITEM_KNOWN, Account, accounts_of, day_number, rates_of
 from obligor.data.asof import KnownAccount, known_account
-from obligor.data.errors import AsOfError, SchemaError, UnknownCustomerError
 from obligor.data.ledger import Ledger
+from obligor.errors import AsOfError, SchemaError, UnknownCustomerError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.policy.rulebook import Rulebook, folders, read_rulebook

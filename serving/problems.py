@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from obligor.data.errors import (
+from obligor.errors import (
     AccessError,
     AuthorityError,
     ConflictError,

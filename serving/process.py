@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from obligor.data.errors import ModelError, ObligorError
+from obligor.errors import ModelError, ObligorError
 
 SERVICE = "obligor.serving.service:ObligorService"
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from obligor.data.errors import SchemaError
 from obligor.data.money import MINOR_DIGITS, minor_digits
+from obligor.errors import SchemaError
 from obligor.policy.credit_file import (
     Assessment,
     CreditFile,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from obligor.data.errors import RateError, RecordError
+from obligor.errors import RateError, RecordError
 from obligor.serving.record_tables import API_USAGE
 
 

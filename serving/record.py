@@ -17,13 +17,8 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from obligor.data.errors import (
-    ConflictError,
-    ErasedError,
-    RecordError,
-    UnknownDecisionError,
-)
 from obligor.data.store import CONNECTIONS
+from obligor.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
 from obligor.serving.entries import (
     CLOSING,
     COLUMNS,

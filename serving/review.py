@@ -30,8 +30,8 @@ from obligor.data.account import (
 )
 from obligor.data.acts import open_balances
 from obligor.data.asof import KnownAccount
-from obligor.data.errors import SchemaError
 from obligor.data.money import round_money
+from obligor.errors import SchemaError
 from obligor.features.build import item_rates
 from obligor.policy.collection import DEFAULT_DPD_DAYS
 from obligor.policy.provision import provision

@@ -17,14 +17,14 @@ from pydantic import BaseModel
 
 from obligor.data.account import Account
 from obligor.data.asof import KnownAccount, known_account
-from obligor.data.errors import (
+from obligor.data.store import LedgerStore
+from obligor.errors import (
     AsOfError,
     ConflictError,
     ObligorError,
     PolicyError,
     SchemaError,
 )
-from obligor.data.store import LedgerStore
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.policy.decide import decide

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from obligor.data.errors import RecordError
-from obligor.data.keys import Signer
+from obligor.errors import RecordError
+from obligor.signing import Signer
 
 PUBLIC = "public.pem"
 

@@ -16,7 +16,7 @@ os.environ.setdefault(
 
 import bentoml
 
-from obligor.data.errors import ModelError
+from obligor.errors import ModelError
 from obligor.serving.api import create_app, use_engine
 from obligor.serving.assembly import build_engine, build_gate, build_shadow
 from obligor.serving.crew import Crew

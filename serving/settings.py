@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from obligor.data.keys import RELEASE_PUBLIC, parse_key
+from obligor.signing import RELEASE_PUBLIC, parse_key
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from obligor.data.errors import ErasedError, ModelError
+from obligor.errors import ErasedError, ModelError
 from obligor.serving.champion import Champion, ChampionKeeper
 from obligor.serving.decided import features_of
 from obligor.serving.record import Record

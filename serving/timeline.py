@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from obligor.data.errors import AsOfError, RecordError
+from obligor.errors import AsOfError, RecordError
 from obligor.policy.rulebook import RELEASE, folders, read_release, read_rulebook
 from obligor.training.pd_model import PROMOTIONS
 

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from obligor.data.errors import AccessError
+from obligor.errors import AccessError
 
 # Signatures by a private key alone: with a shared secret, or with none, anybody who checks could also sign.
 ALGORITHMS = (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from obligor.data.errors import RecordError, UnknownDecisionError
+from obligor.errors import RecordError, UnknownDecisionError
 from obligor.serving import merkle
 from obligor.serving.entries import COLUMNS, Row, row_of
 from obligor.serving.record import Record

@@ -12,8 +12,8 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from obligor.data.errors import RecordError
-from obligor.data.keys import BYTES, Random
+from obligor.errors import RecordError
+from obligor.signing import BYTES, Random
 
 NONCE = 12
 

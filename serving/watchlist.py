@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from obligor.data.errors import UnknownDecisionError
+from obligor.errors import UnknownDecisionError
 from obligor.policy.credit_file import NOTHING_ON_FILE
 from obligor.policy.rulebook import Rulebook, in_force
 from obligor.policy.warnings import Snapshot, drivers, early_warnings

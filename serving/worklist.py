@@ -27,8 +27,8 @@ from obligor.data.account import (
 )
 from obligor.data.acts import open_balances
 from obligor.data.asof import KnownAccount
-from obligor.data.errors import AsOfError, ConflictError, ObligorError
 from obligor.data.money import round_money
+from obligor.errors import AsOfError, ConflictError, ObligorError
 from obligor.features.build import item_rates
 from obligor.features.catalogue import NAMES
 from obligor.policy.collection import (

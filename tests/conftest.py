@@ -26,7 +26,6 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from obligor.data.keys import Signer, release_signer
 from obligor.data.simulate import Simulation, simulate_ledger
 from obligor.data.store import LedgerStore
 from obligor.policy.rulebook import RULES, read_rulebooks
@@ -38,6 +37,7 @@ from obligor.serving.record import Record
 from obligor.serving.scoring import Engine
 from obligor.serving.seal import Seal, Shelf
 from obligor.serving.vault import Vault
+from obligor.signing import Signer, release_signer
 from obligor.training.config import TrainingConfig
 from obligor.training.run import Trained, train
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
+from obligor.errors import ModelError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

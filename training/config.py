@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 
 
 class Section(BaseModel):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features import catalogue
 from obligor.training.calibration import Calibration, fit_band
 from obligor.training.config import TrainingConfig

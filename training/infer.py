@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import is_bad
 from obligor.features.encoding import kind_of, numbers, texts
 from obligor.training.evaluate import auc

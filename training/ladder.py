@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.encoding import Pair, derived
 from obligor.training.calibration import (
     Calibration,

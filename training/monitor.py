@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import Ledger
+from obligor.errors import SchemaError
 from obligor.training.config import DefaultDefinition
 from obligor.training.evaluate import PSI_BINS, auc, difference, psi
 from obligor.training.labels import days_to_default, default_events

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
-from obligor.data.keys import is_signed, public_key
+from obligor.errors import ModelError
 from obligor.features import catalogue
 from obligor.features.encoding import Encoding
+from obligor.signing import is_signed, public_key
 from obligor.training.baseline import Baseline
 from obligor.training.calibration import Band, Calibration
 from obligor.training.term import TermStructure

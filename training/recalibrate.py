@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import Ledger
+from obligor.errors import SchemaError
 from obligor.features.application import Applications
 from obligor.policy.rulebook import read_rulebooks
 from obligor.training.calibration import choose_calibration, fit_band, later_split

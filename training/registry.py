@@ -21,8 +21,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
-from obligor.data.keys import Signer
+from obligor.errors import ModelError
+from obligor.signing import Signer
 from obligor.training.gates import Candidate, objections
 from obligor.training.pd_model import (
     NAME,

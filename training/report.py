@@ -15,7 +15,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.training.case import Case, Section
 
 REPORT, VERDICTS = "model_report.html", "validation.json"

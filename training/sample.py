@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from obligor.data.asof import known_on
-from obligor.data.errors import AsOfError, SchemaError
 from obligor.data.ledger import Ledger
+from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
 from obligor.training.config import TrainingConfig
 from obligor.training.labels import (

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import Applications, Spec
 from obligor.features.encoding import Encoding, fit_encoding
 from obligor.policy.rulebook import read_rulebooks

@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from obligor.data.asof import known_on
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import Ledger
+from obligor.errors import SchemaError
 from obligor.features import catalogue
 from obligor.features.build import build_features
 from obligor.features.invoice import NAMES, OWN, items_of, open_invoices

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
+from obligor.errors import ModelError
 
 CATEGORICAL = 3  # after LightGBM's missing types: 0 none, 1 zero, 2 NaN
 

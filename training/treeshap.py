@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
+from obligor.errors import ModelError
 from obligor.training import treeshap_kernel as kernel
 from obligor.training.subtrees import (
     MOST_NODES,

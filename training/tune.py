@@ -12,7 +12,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.training.ladder import (
     FOLDS,
     LIGHTGBM,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from obligor.data.errors import ModelError
+from obligor.errors import ModelError
 from obligor.training import subtrees, treeshap_kernel
 from obligor.training.treeshap import TreeShap
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from obligor.data.errors import RecordError
+from obligor.errors import RecordError
 from obligor.serving.access import (
     ALLOWED,
     ROLES,

@@ -20,8 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from obligor.data.errors import KeyFileError, RecordError, UnknownDecisionError
-from obligor.data.keys import key_file, parse_key
+from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
 from obligor.serving import merkle
 from obligor.serving.audit import replay, replay_all, verify
 from obligor.serving.erasure import erase, rotate
@@ -33,6 +32,7 @@ from obligor.serving.tree import Tree
 from obligor.serving.vault import Vault
 from obligor.serving.verifier import check_proof, check_receipt
 from obligor.serving.work_schemas import ProofAnswer
+from obligor.signing import key_file, parse_key
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obligor.data.errors import RecordError
+from obligor.errors import RecordError
 from obligor.serving.access import create_key, list_keys
 from obligor.serving.audit import verify
 from obligor.serving.backup import back_up, restore

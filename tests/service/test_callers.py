@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from starlette.testclient import TestClient
 
-from obligor.data.errors import RateError
+from obligor.errors import RateError
 from obligor.serving.access import Gate
 from obligor.serving.api import create_app, use_engine
 from obligor.serving.assembly import build_gate

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.errors import ErasedError, RecordError, SchemaError
-from obligor.data.keys import holds, public_key
+from obligor.errors import ErasedError, RecordError, SchemaError
 from obligor.serving.doctor import Deployment, examine
 from obligor.serving.erasure import erase
 from obligor.serving.evidence import evidence, write_evidence
 from obligor.serving.scoring import Engine
 from obligor.serving.settings import Settings
+from obligor.signing import holds, public_key
 from tests.conftest import NOW
 from tests.service.test_audit import ATTACKS, tamper
 

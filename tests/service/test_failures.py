@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.errors import ModelError
-from obligor.data.keys import RELEASE_PUBLIC, Signer
+from obligor.errors import ModelError
 from obligor.policy.rulebook import RULES, read_rulebook
 from obligor.serving.api import use_engine
 from obligor.serving.champion import ChampionKeeper
 from obligor.serving.process import try_bundle
 from obligor.serving.scoring import Engine
+from obligor.signing import RELEASE_PUBLIC, Signer
 from obligor.training.pd_model import bundle_text
 from obligor.training.run import Trained
 from tests.service.test_api import INLINE, inline, post

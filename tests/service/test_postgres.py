@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from obligor.data.errors import ConflictError, UnknownDecisionError
+from obligor.errors import ConflictError, UnknownDecisionError
 from obligor.serving.audit import verify
 from obligor.serving.erasure import erase
 from obligor.serving.notary import Notary

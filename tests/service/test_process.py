@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from obligor.data.errors import ObligorError
+from obligor.errors import ObligorError
 from obligor.serving.process import running_service
 from obligor.training.run import Trained
 

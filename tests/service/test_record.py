@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from obligor.data.errors import ConflictError, RecordError, UnknownDecisionError
+from obligor.errors import ConflictError, RecordError, UnknownDecisionError
 from obligor.serving.entries import Entry, Row
 from obligor.serving.record import Record
 from obligor.serving.record_tables import ENTRIES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from obligor.data.errors import ErasedError
+from obligor.errors import ErasedError
 from obligor.serving.erasure import Purge, erase, purge
 from obligor.serving.notary import Notary
 from obligor.serving.record import Record

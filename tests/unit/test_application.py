@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import Spec, applications, read_frame, read_spec
 from obligor.features.encoding import Encoding, Pair, fit_encoding, kind_of
 from obligor.training.infer import infer_spec

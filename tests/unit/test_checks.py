@@ -10,8 +10,8 @@ import pytest
 
 from obligor.data.asof import known_on
 from obligor.data.checks import check_ledger
-from obligor.data.errors import AsOfError, InputError, SchemaError
 from obligor.data.sources import read_ledger, write_quarantine
+from obligor.errors import AsOfError, InputError, SchemaError
 from tests.ascii import ledger
 
 TODAY = date(2024, 12, 31)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.collection import (
     Debt,
     Rest,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.credit_file import (
     Assessment,
     CreditFile,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from obligor.data.asof import known_on
-from obligor.data.errors import AsOfError
+from obligor.errors import AsOfError
 from obligor.training.config import DefaultDefinition, TrainingConfig
 from obligor.training.labels import (
     customers_in_default,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from obligor.data.account import accounts_of
 from obligor.data.acts import settled_promises
 from obligor.data.asof import known_account
-from obligor.data.errors import AuthorityError, SchemaError
+from obligor.errors import AuthorityError, SchemaError
 from obligor.policy.cases import Authority, Resolution, resolve
 from obligor.policy.credit_file import (
     Assessment,

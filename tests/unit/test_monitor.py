@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from obligor.cli.app import app
 from obligor.data.asof import known_on
-from obligor.data.errors import SchemaError
 from obligor.data.simulate import Simulation, write_ledger
+from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.serving.decided import decided_rows
 from obligor.serving.questions import DecisionRequest

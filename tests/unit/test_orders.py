@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from obligor.data.errors import PolicyError
+from obligor.errors import PolicyError
 from obligor.policy.decide import Facts, decide
 from obligor.policy.orders import Order, OrderCheck, check_order
 from obligor.policy.rulebook import RULES, read_rulebook

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obligor.data.errors import AsOfError, PolicyError
+from obligor.errors import AsOfError, PolicyError
 from obligor.features.catalogue import NAMES
 from obligor.policy.cells import Column, Value
 from obligor.policy.decide import Decision, Facts, Request, decide

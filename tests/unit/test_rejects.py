@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from obligor.cli.app import app
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import Applications, Spec, applications
 from obligor.training.ladder import LIGHTGBM, Table, folds_of
 from obligor.training.rejects import (

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.data.account import Account, accounts_of
 from obligor.data.asof import known_on
-from obligor.data.errors import AsOfError, SchemaError
 from obligor.data.simulate import Simulation, write_ledger
+from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
 from obligor.policy.rulebook import RULES, read_rulebooks
 from obligor.serving.champion import ChampionKeeper

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from obligor.data.errors import PolicyError, UnknownCustomerError
-from obligor.data.keys import Signer, public_key
 from obligor.data.simulate import simulate_ledger, write_ledger
+from obligor.errors import PolicyError, UnknownCustomerError
 from obligor.policy.rulebook import (
     RULES,
     TABLES,
@@ -24,6 +23,7 @@ from obligor.policy.rulebook import (
     release_rulebook,
 )
 from obligor.policy.workbook import differences, export_workbook, import_workbook
+from obligor.signing import Signer, public_key
 from obligor.training.run import Trained
 from tests.conftest import SIGNER
 from tests.unit.test_cli import run

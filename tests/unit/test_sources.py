@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
-from obligor.data.errors import InputError, SchemaError
 from obligor.data.sources import read_ledger
+from obligor.errors import InputError, SchemaError
 from tests.conftest import shared
 
 TODAY = date(2026, 1, 1)

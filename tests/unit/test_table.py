@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import (
     Applications,
     Spec,

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from obligor.cli.app import app
 from obligor.data.asof import known_on
-from obligor.data.errors import SchemaError
 from obligor.data.ledger import Ledger
 from obligor.data.simulate import Simulation, simulate_ledger, write_ledger
+from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.features.invoice import NAMES, items_of, open_invoices
 from obligor.training import time_to_pay

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from obligor.data.asof import known_on
-from obligor.data.errors import ModelError, SchemaError
 from obligor.data.simulate import Simulation, simulate_ledger
+from obligor.errors import ModelError, SchemaError
 from obligor.features.build import build_features
 from obligor.features.catalogue import CATALOGUE
 from obligor.training.calibration import Calibration, fit_calibration

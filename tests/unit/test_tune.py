@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from obligor.data.errors import SchemaError
+from obligor.errors import SchemaError
 from obligor.features.application import Spec, applications
 from obligor.training.fit import table_of
 from obligor.training.ladder import BLEND, LIGHTGBM, MEMBERS, Table

@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from obligor.cli.app import app
-from obligor.data.errors import SchemaError
 from obligor.data.simulate import Simulation, write_ledger
+from obligor.errors import SchemaError
 from obligor.policy.rulebook import read_rulebooks
 from obligor.training import behaviour, performance
 from obligor.training.calibration import Calibration

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from obligor.data.errors import KeyFileError
+from obligor.errors import KeyFileError
 
 BYTES = 32
 RELEASE_PUBLIC = "keys/release.pem"  # in the store
