@@ -23,14 +23,14 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
-from obligor.serving import merkle
-from obligor.serving.entries import Entry
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
-from obligor.serving.record_tables import NODES
-from obligor.serving.seal import Seal, Shelf
-from obligor.serving.tree import WIDTH, Tree
-from obligor.serving.vault import Vault
+from obligor.record import merkle
+from obligor.record.checkpointer import Notary
+from obligor.record.encryption import Vault
+from obligor.record.entry import Entry
+from obligor.record.merkle_log import WIDTH, Tree
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
+from obligor.record.tables import NODES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VAULT, SEAL = Vault(bytes(32), os.urandom), Seal(bytes(32))

@@ -65,10 +65,10 @@ def verify(
 
     Example: `obligor audit verify --against backup/checkpoints --receipt receipts.txt`
     """
+    from obligor.record.merkle_log import Tree
+    from obligor.record.receipts import PUBLIC, Shelf
     from obligor.serving.assembly import open_record
     from obligor.serving.audit import verify as verify_record
-    from obligor.serving.seal import PUBLIC, Shelf
-    from obligor.serving.tree import Tree
 
     settings = _settings(store)
     record, _ = open_record(settings, os.urandom)
@@ -162,8 +162,8 @@ def erase(
 
     Example: `obligor audit erase C0000012 --because "asked by letter of 3 March"`
     """
+    from obligor.record.retention import erase as erase_customer
     from obligor.serving.assembly import open_record
-    from obligor.serving.erasure import erase as erase_customer
 
     record, _ = open_record(_settings(store), os.urandom)
     count = erase_customer(
@@ -189,8 +189,8 @@ def purge(
 
     Example: `obligor audit purge --trial`
     """
+    from obligor.record.retention import purge as purge_record
     from obligor.serving.assembly import open_record
-    from obligor.serving.erasure import purge as purge_record
 
     record, _ = open_record(_settings(store), os.urandom)
     found = purge_record(
@@ -306,9 +306,9 @@ def rotate(
 
     Example: `OBLIGOR_NEW_DATA_KEY=$(openssl rand -hex 32) obligor audit rotate`
     """
+    from obligor.record.encryption import Vault
+    from obligor.record.retention import rotate as rotate_keys
     from obligor.serving.assembly import open_record
-    from obligor.serving.erasure import rotate as rotate_keys
-    from obligor.serving.vault import Vault
     from obligor.signing import parse_key
 
     if "OBLIGOR_NEW_DATA_KEY" not in os.environ:

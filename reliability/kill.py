@@ -30,10 +30,10 @@ import httpx
 import psutil
 
 from benchmarks.bars import bar, report
+from obligor.record.checkpointer import Notary
+from obligor.record.receipts import Shelf
 from obligor.serving.assembly import open_record
 from obligor.serving.audit import verify
-from obligor.serving.notary import Notary
-from obligor.serving.seal import Shelf
 from obligor.serving.settings import Settings
 from reliability.running import (
     CUSTOMERS,

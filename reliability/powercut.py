@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.errors import UnknownDecisionError
-from obligor.serving.record import Record
+from obligor.record.record import Record
 from tests.conftest import VAULT
 from tests.service.test_record import ENTRY
 

@@ -18,10 +18,10 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
-from obligor.serving import merkle
-from obligor.serving.record import Record
-from obligor.serving.seal import Shelf
-from obligor.serving.tree import Tree
+from obligor.record import merkle
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Shelf
+from obligor.record.record import Record
 from tests.conftest import VAULT
 from tests.service.test_audit import ATTACKS, filled, findings, tamper
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from obligor.errors import AccessError, AuthorityError, RateError, RecordError
+from obligor.record.tables import API_KEYS
 from obligor.serving.denials import Denials, Denied
 from obligor.serving.quota import Quota
-from obligor.serving.record_tables import API_KEYS
 from obligor.serving.tokens import TokenCheck
 from obligor.signing import Random
 

@@ -22,8 +22,8 @@ from obligor.policy.decide import Decision, Facts, Request, Terms, floor_of
 from obligor.policy.orders import Order, OrderCheck
 from obligor.policy.pricing import discount_per_year
 from obligor.policy.rulebook import Rulebook
+from obligor.record.entry import Entry
 from obligor.serving.champion import Champion
-from obligor.serving.entries import Entry
 from obligor.serving.promises import promises_of
 from obligor.serving.questions import DecisionRequest, OrderBody, OrderRequest
 from obligor.serving.reasons import column_reasons, principal_reasons

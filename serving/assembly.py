@@ -14,16 +14,16 @@ import httpx
 
 from obligor.data.store import LedgerStore
 from obligor.policy.rulebook import RULES, Rulebook, read_rulebooks
+from obligor.record.checkpointer import Notary
+from obligor.record.encryption import Vault
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
 from obligor.serving.access import Gate
 from obligor.serving.champion import ChampionKeeper
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
 from obligor.serving.scoring import Engine
-from obligor.serving.seal import Seal, Shelf
 from obligor.serving.settings import Settings
 from obligor.serving.shadow import Shadow
 from obligor.serving.tokens import TokenCheck
-from obligor.serving.vault import Vault
 from obligor.signing import Random, key_file, public_key
 from obligor.training.pd_model import SHADOW_POINTER
 

@@ -11,13 +11,13 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from obligor.errors import ErasedError, ObligorError, SchemaError
-from obligor.serving import merkle
+from obligor.record import merkle
+from obligor.record.entry import Kept
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Checkpoint, checkpoint_text, receipt_text
 from obligor.serving.answers import entry_of, known_of
-from obligor.serving.entries import Kept
 from obligor.serving.questions import DecisionRequest, OrderRequest
 from obligor.serving.scoring import Engine
-from obligor.serving.seal import Checkpoint, checkpoint_text, receipt_text
-from obligor.serving.tree import Tree
 from obligor.signing import holds, public_key
 
 CHUNK = 2000

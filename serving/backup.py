@@ -17,8 +17,9 @@ import orjson
 import sqlalchemy as sa
 
 from obligor.errors import RecordError
-from obligor.serving.record import Record
-from obligor.serving.record_tables import (
+from obligor.record.merkle_log import Tree
+from obligor.record.record import Record
+from obligor.record.tables import (
     API_KEYS,
     API_USAGE,
     CUSTOMERS,
@@ -26,7 +27,6 @@ from obligor.serving.record_tables import (
     NODES,
     SECRETS,
 )
-from obligor.serving.tree import Tree
 from obligor.training.pd_model import POINTER, PROMOTIONS
 
 TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES)

@@ -9,7 +9,7 @@ import orjson
 
 from obligor.errors import ConflictError
 from obligor.policy.cases import Authority, Resolution, resolve
-from obligor.serving.entries import Case, Entry
+from obligor.record.entry import Case, Entry
 from obligor.serving.questions import ResolutionRequest
 from obligor.serving.scoring import Engine
 

@@ -11,7 +11,7 @@ import orjson
 
 from obligor.errors import ErasedError
 from obligor.features.catalogue import NAMES
-from obligor.serving.record import Record
+from obligor.record.record import Record
 
 
 def features_of(answer: Mapping[str, Any]) -> list[float]:

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from obligor.serving.entries import Entry, service_entry
+from obligor.record.entry import Entry, service_entry
 
 EVERY = timedelta(minutes=1)
 MOST = 500  # kinds of denied calls in one entry; what is beyond is counted together

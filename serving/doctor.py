@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 from obligor.errors import ObligorError
 from obligor.policy.rulebook import in_force
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import PUBLIC
+from obligor.record.tables import ENTRIES
 from obligor.serving.access import list_keys
 from obligor.serving.audit import replay
-from obligor.serving.record_tables import ENTRIES
 from obligor.serving.scoring import Engine
-from obligor.serving.seal import PUBLIC
 from obligor.serving.settings import Settings
-from obligor.serving.tree import Tree
 from obligor.signing import public_key
 
 OLD_LEDGER_DAYS, LITTLE_SPACE, SHORT_KEY = 7, 2 * 1024**3, 32

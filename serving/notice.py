@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from obligor.errors import SchemaError
-from obligor.serving.entries import Kept
+from obligor.record.entry import Kept
 
 # Texts that say nothing a customer could act on: a law asks for specific reasons (Reg B, 12 CFR 1002.9(b)(2)).
 VAGUE = (

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from obligor.errors import RateError, RecordError
-from obligor.serving.record_tables import API_USAGE
+from obligor.record.tables import API_USAGE
 
 
 class Quota:

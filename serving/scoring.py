@@ -30,6 +30,10 @@ from obligor.features.catalogue import NAMES
 from obligor.policy.decide import decide
 from obligor.policy.orders import check_order
 from obligor.policy.rulebook import RULES, Rulebook, digest_of, in_force, read_rulebook
+from obligor.record.checkpointer import Notary
+from obligor.record.entry import Entry
+from obligor.record.receipts import Seal
+from obligor.record.record import Record
 from obligor.serving.answers import (
     Decided,
     Known,
@@ -40,12 +44,8 @@ from obligor.serving.answers import (
 )
 from obligor.serving.champion import Champion, ChampionKeeper
 from obligor.serving.counterfactuals import Refused, counterfactuals
-from obligor.serving.entries import Entry
 from obligor.serving.inline import account_of
-from obligor.serving.notary import Notary
 from obligor.serving.questions import DecisionRequest, OrderRequest, ScoreRequest
-from obligor.serving.record import Record
-from obligor.serving.seal import Seal
 from obligor.training.pd_model import PdModel
 
 Floats = NDArray[np.float64]

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from obligor.errors import ErasedError, ModelError
+from obligor.record.record import Record
+from obligor.record.tables import ENTRIES, SHADOW_SCORES
 from obligor.serving.champion import Champion, ChampionKeeper
 from obligor.serving.decided import features_of
-from obligor.serving.record import Record
-from obligor.serving.record_tables import ENTRIES, SHADOW_SCORES
 
 log = logging.getLogger("obligor")
 AT_ONCE = 50  # decisions at a step: answers must not wait for the interpreter

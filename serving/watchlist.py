@@ -13,8 +13,8 @@ from obligor.errors import UnknownDecisionError
 from obligor.policy.credit_file import NOTHING_ON_FILE
 from obligor.policy.rulebook import Rulebook, in_force
 from obligor.policy.warnings import Snapshot, drivers, early_warnings
+from obligor.record.record import Record
 from obligor.serving.questions import DecisionRequest
-from obligor.serving.record import Record
 
 
 def warnings_about(

@@ -47,7 +47,7 @@ from obligor.policy.credit_file import NOTHING_ON_FILE
 from obligor.policy.ladder import rung_on
 from obligor.policy.rating import rate
 from obligor.policy.rulebook import Rulebook, in_force
-from obligor.serving.entries import Entry
+from obligor.record.entry import Entry
 from obligor.serving.portfolio import active_on
 from obligor.serving.promises import promises_of
 from obligor.serving.questions import (

@@ -29,14 +29,14 @@ from starlette.testclient import TestClient
 from obligor.data.simulate import Simulation, simulate_ledger
 from obligor.data.store import LedgerStore
 from obligor.policy.rulebook import RULES, read_rulebooks
+from obligor.record.checkpointer import Notary
+from obligor.record.encryption import Vault
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
 from obligor.serving.api import create_app, use_engine
 from obligor.serving.assembly import keep_rulebooks
 from obligor.serving.champion import ChampionKeeper
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
 from obligor.serving.scoring import Engine
-from obligor.serving.seal import Seal, Shelf
-from obligor.serving.vault import Vault
 from obligor.signing import Signer, release_signer
 from obligor.training.config import TrainingConfig
 from obligor.training.run import Trained, train

@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
-from obligor.serving import merkle
+from obligor.record import merkle
+from obligor.record.checkpointer import Notary
+from obligor.record.encryption import Vault
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Checkpoint, Seal, Shelf
+from obligor.record.record import Record
+from obligor.record.retention import erase, rotate
+from obligor.record.verifier import check_proof, check_receipt
 from obligor.serving.audit import replay, replay_all, verify
-from obligor.serving.erasure import erase, rotate
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
 from obligor.serving.scoring import Engine
-from obligor.serving.seal import Checkpoint, Seal, Shelf
-from obligor.serving.tree import Tree
-from obligor.serving.vault import Vault
-from obligor.serving.verifier import check_proof, check_receipt
 from obligor.serving.work_schemas import ProofAnswer
 from obligor.signing import key_file, parse_key
 from tests.conftest import NOW, VAULT

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from obligor.errors import RecordError
+from obligor.record.checkpointer import Notary
+from obligor.record.encryption import Vault
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
 from obligor.serving.access import create_key, list_keys
 from obligor.serving.audit import verify
 from obligor.serving.backup import back_up, restore
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
-from obligor.serving.seal import Seal, Shelf
-from obligor.serving.tree import Tree
-from obligor.serving.vault import Vault
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

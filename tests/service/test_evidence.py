@@ -16,8 +16,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from obligor.errors import ErasedError, RecordError, SchemaError
+from obligor.record.retention import erase
 from obligor.serving.doctor import Deployment, examine
-from obligor.serving.erasure import erase
 from obligor.serving.evidence import evidence, write_evidence
 from obligor.serving.scoring import Engine
 from obligor.serving.settings import Settings

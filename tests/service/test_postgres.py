@@ -13,13 +13,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from obligor.errors import ConflictError, UnknownDecisionError
+from obligor.record.checkpointer import Notary
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
+from obligor.record.retention import erase
+from obligor.record.tables import METADATA, migrate
 from obligor.serving.audit import verify
-from obligor.serving.erasure import erase
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
-from obligor.serving.record_tables import METADATA, migrate
-from obligor.serving.seal import Seal, Shelf
-from obligor.serving.tree import Tree
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from obligor.errors import ConflictError, RecordError, UnknownDecisionError
-from obligor.serving.entries import Entry, Row
-from obligor.serving.record import Record
-from obligor.serving.record_tables import ENTRIES
+from obligor.record.entry import Entry, Row
+from obligor.record.record import Record
+from obligor.record.tables import ENTRIES
 from tests.conftest import NOW, VAULT
 
 ENTRY = Entry(

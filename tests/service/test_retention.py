@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from obligor.errors import ErasedError
-from obligor.serving.erasure import Purge, erase, purge
-from obligor.serving.notary import Notary
-from obligor.serving.record import Record
-from obligor.serving.seal import Seal, Shelf
+from obligor.record.checkpointer import Notary
+from obligor.record.receipts import Seal, Shelf
+from obligor.record.record import Record
+from obligor.record.retention import Purge, erase, purge
 from tests.conftest import VAULT
 from tests.service.test_audit import findings
 from tests.service.test_record import ENTRY

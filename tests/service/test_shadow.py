@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from obligor.record.tables import SHADOW_SCORES
 from obligor.serving.assembly import _in_shadow
 from obligor.serving.champion import ChampionKeeper
 from obligor.serving.decided import decided_rows
 from obligor.serving.questions import DecisionRequest
-from obligor.serving.record_tables import SHADOW_SCORES
 from obligor.serving.scoring import Engine
 from obligor.serving.shadow import Shadow, shadow_scores
 from obligor.training.calibration import Calibration

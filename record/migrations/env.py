@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from obligor.serving.record_tables import METADATA
+from obligor.record.tables import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=METADATA

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
-from obligor.serving import merkle
-from obligor.serving.entries import COLUMNS, Row, row_of
-from obligor.serving.record import Record
-from obligor.serving.record_tables import ENTRIES, NODES
+from obligor.record import merkle
+from obligor.record.entry import COLUMNS, Row, row_of
+from obligor.record.record import Record
+from obligor.record.tables import ENTRIES, NODES
 
 WIDTH = 256  # leaves of a block, whose root is kept
 MOST_AT_ONCE = 256  # entries given their place in one transaction: answers wait for it

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from obligor.data.store import CONNECTIONS
 from obligor.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
-from obligor.serving.entries import (
+from obligor.record.encryption import Vault, pseudonym, seal, unseal
+from obligor.record.entry import (
     CLOSING,
     COLUMNS,
     OPENING,
@@ -30,9 +31,8 @@ from obligor.serving.entries import (
     Statement,
     row_of,
 )
-from obligor.serving.merkle import leaf_hash
-from obligor.serving.record_tables import CUSTOMERS, ENTRIES, SECRETS, migrate
-from obligor.serving.vault import Vault, pseudonym, seal, unseal
+from obligor.record.merkle import leaf_hash
+from obligor.record.tables import CUSTOMERS, ENTRIES, SECRETS, migrate
 
 MOST_KEYS = 20_000  # customers' keys kept at hand
 INDEX_KEY = "index key"

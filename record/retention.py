@@ -11,10 +11,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
-from obligor.serving.entries import SERVICE, service_entry
-from obligor.serving.record import INDEX_KEY, Record
-from obligor.serving.record_tables import CUSTOMERS, ENTRIES, SECRETS
-from obligor.serving.vault import Vault
+from obligor.record.encryption import Vault
+from obligor.record.entry import SERVICE, service_entry
+from obligor.record.record import INDEX_KEY, Record
+from obligor.record.tables import CUSTOMERS, ENTRIES, SECRETS
 
 
 def erase(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import rfc8785
 import sqlalchemy as sa
 
-from obligor.serving.record_tables import ENTRIES
+from obligor.record.tables import ENTRIES
 
 # A decision or order with one of these opens a case; an entry about it with one of those closes it.
 SERVICE = "\nthe service"  # stands for a customer in entries about the service itself; no customer's id looks so

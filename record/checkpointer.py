@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from obligor.errors import RecordError, UnknownDecisionError
-from obligor.serving.record import Record
-from obligor.serving.seal import Checkpoint, Seal, Shelf
-from obligor.serving.tree import Tree
+from obligor.record.merkle_log import Tree
+from obligor.record.receipts import Checkpoint, Seal, Shelf
+from obligor.record.record import Record
 
 log = logging.getLogger("obligor")
 EVERY_S = 0.5
