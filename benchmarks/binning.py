@@ -20,25 +20,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.bars import bar, report
-from obligor.features.application import (
-    Applications,
-    applications,
-    read_frame,
-    read_spec,
-)
+from obligor.arrays import Floats, Ints
+from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
-from obligor.training import scorecard
-from obligor.training.calibration import sigmoid
-from obligor.training.evaluate import figures
-from obligor.training.ladder import folds_of
+from obligor.features.table_spec import read_spec
+from obligor.model.calibration import sigmoid
+from obligor.training.candidates import scorecard
+from obligor.training.candidates.candidates import folds_of
+from obligor.training.metrics.figures import figures
 
 ROOT = Path(__file__).parents[1]
 DATA, SPECS = ROOT.parent / "shared" / "data", ROOT / "data" / "samples" / "specs"
 TABLES = ("german_credit", "heloc", "uci_credit_card")
-Floats, Ints = NDArray[np.float64], NDArray[np.int64]
 OURS = scorecard._thresholds
 
 

@@ -22,35 +22,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+
+from obligor.arrays import Floats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation, simulate_ledger
+from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.features.build import build_features
-from obligor.policy.collection import (
-    Debt,
-    Plan,
-    Task,
-    is_quiet,
-    plan_of,
-    task_of,
-    worklist,
-)
-from obligor.policy.rulebook import RULES, Rulebook, read_rulebook
-from obligor.policy.simulate import lookup, outputs
-from obligor.training.config import TrainingConfig
-from obligor.training.fit import fit_model
-from obligor.training.pd_model import PdModel
-from obligor.training.sample import build_sample
+from obligor.model.pd_model import PdModel
+from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.priority import Plan, is_quiet, plan_of
+from obligor.policy.collecting.worklist import Task, task_of, worklist
+from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
+from obligor.portfolio.decide_many import lookup, outputs
+from obligor.training.candidates.fit import fit_model
+from obligor.training.samples.config import TrainingConfig
+from obligor.training.samples.sample import build_sample
 
 DAYS, RENEWED = 90, 30
 CUSTOMERS, COLLECTORS, MINUTES, LGD = 4000, 1, 120, 0.45
 RULES_COMPARED = ("ours", "largest first", "oldest first")
 CLASSES = ("premium", "general", "risk")
-Floats = NDArray[np.float64]
 
 
 @dataclass

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.asof import known_account, known_on
-from obligor.data.simulate import simulate_ledger
+from obligor.data.synthetic import simulate_ledger
 from obligor.features.build import account_features, build_features
 from obligor.features.catalogue import NAMES
 from tests import ascii

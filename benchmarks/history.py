@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
-from obligor.data.simulate import Simulation, simulate_ledger
-from obligor.training.config import TrainingConfig
-from obligor.training.evaluate import auc, with_intervals
-from obligor.training.fit import fit_model
-from obligor.training.sample import Sample, build_sample
+from obligor.data.synthetic import Simulation, simulate_ledger
+from obligor.training.candidates.fit import fit_model
+from obligor.training.metrics.figures import auc, with_intervals
+from obligor.training.samples.config import TrainingConfig
+from obligor.training.samples.sample import Sample, build_sample
 
 HISTORIES = (6, 12, 24)
 CONFIG = {"bootstrap_rounds": 200, "sample": {"test_dates": 1, "min_history_days": 60}}

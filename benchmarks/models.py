@@ -22,22 +22,22 @@ import pandas as pd
 
 from benchmarks.bars import bar, report
 from obligor.data.sources import read_ledger
-from obligor.features.application import (
-    Applications,
-    applications,
-    read_frame,
-    read_spec,
-)
+from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
-from obligor.training.calibration import SMALLEST_PD
-from obligor.training.config import read_config
-from obligor.training.evaluate import figures
-from obligor.training.fit import fit_model
-from obligor.training.ladder import PLAIN, folds_of
-from obligor.training.run import evaluate_model
-from obligor.training.sample import build_sample
-from obligor.training.table import FIGURES, PROMOTED, evaluate_table
-from obligor.training.time_to_pay import InvoiceSample, fit_late_payment, invoice_sample
+from obligor.features.table_spec import read_spec
+from obligor.model.calibration import SMALLEST_PD
+from obligor.training.candidates.candidates import PLAIN, folds_of
+from obligor.training.candidates.fit import fit_model
+from obligor.training.forecasts.time_to_pay import (
+    InvoiceSample,
+    fit_late_payment,
+    invoice_sample,
+)
+from obligor.training.metrics.figures import figures
+from obligor.training.runs.ledger_run import evaluate_model
+from obligor.training.runs.table_run import FIGURES, PROMOTED, evaluate_table
+from obligor.training.samples.config import read_config
+from obligor.training.samples.sample import build_sample
 
 ROOT = Path(__file__).parents[1]
 DATA, SAMPLES = ROOT.parent / "shared" / "data", ROOT / "data" / "samples"

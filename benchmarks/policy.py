@@ -22,11 +22,11 @@ import polars as pl
 
 from benchmarks.bars import bar, report
 from obligor.features.catalogue import NAMES
-from obligor.policy.cells import Cell, Span
-from obligor.policy.decide import decide
-from obligor.policy.rulebook import RULES, Rulebook, read_rulebook
-from obligor.policy.simulate import Portfolio, lookup, simulate, summary
-from obligor.policy.tables import Table
+from obligor.policy.credit.decide import decide
+from obligor.policy.rulebooks.cells import Cell, Span
+from obligor.policy.rulebooks.decision_table import Table
+from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
+from obligor.portfolio.decide_many import Portfolio, lookup, simulate, summary
 
 CUSTOMERS, ROUNDS = 1_000_000, 5
 AS_OF = date(2025, 6, 30)

@@ -14,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.sources import read_ledger
-from obligor.training.config import read_config
-from obligor.training.evaluate import difference
-from obligor.training.fit import fit_model, plain_lightgbm
-from obligor.training.run import evaluate_model
-from obligor.training.sample import build_sample
+from obligor.training.candidates.fit import fit_model, plain_lightgbm
+from obligor.training.metrics.figures import difference
+from obligor.training.runs.ledger_run import evaluate_model
+from obligor.training.samples.config import read_config
+from obligor.training.samples.sample import build_sample
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 TODAY = date(2026, 1, 1)

@@ -34,15 +34,16 @@ import numpy as np
 from benchmarks.bars import bar, report
 from benchmarks.peers.load import ADMIN_KEY
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation, simulate_ledger
 from obligor.data.store import LedgerStore
+from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.features.build import build_features
 from obligor.features.catalogue import NAMES
-from obligor.serving.process import serve_command
+from obligor.model.baseline import choose_baseline
+from obligor.model.bundle import SIGNATURE, bundle_text, save_bundle
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
+from obligor.serving.process.launch import serve_command
 from obligor.signing import release_signer
-from obligor.training.baseline import choose_baseline
-from obligor.training.calibration import Calibration
-from obligor.training.pd_model import SIGNATURE, PdModel, bundle_text
 
 ROOT = Path(__file__).parents[1]
 CUSTOMERS, TREES, LEAVES = 4000, 400, 31
@@ -84,7 +85,7 @@ def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]
     )
     model = PdModel(booster.model_to_string(), Calibration("identity"), NAMES, 365, {})
     model = replace(model, baseline=choose_baseline(rows[:5000], model.explain, None))
-    sha256 = model.save(store / "new")
+    sha256 = save_bundle(model, store / "new")
     (store / "models").mkdir()
     (store / "new").rename(store / "models" / sha256)
     signature = release_signer(store, None, os.urandom).sign(bundle_text(sha256)).hex()

@@ -18,18 +18,18 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from obligor.arrays import Floats
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import lightgbm as lgb
 import numpy as np
 import shap
-from numpy.typing import NDArray
 
 from benchmarks.bars import bar, report
-from obligor.training.treeshap import TreeShap
+from obligor.model.treeshap.explainer import TreeShap
 
-Floats = NDArray[np.float64]
 MODELS = ((150, 15), (400, 31))
 ROOT = Path(__file__).parents[1]
 FEATURES, ROWS, ROUNDS = 40, 20_000, 7
@@ -39,7 +39,7 @@ import sys, time
 start = time.perf_counter()
 import numpy as np
 base = time.perf_counter()
-from obligor.training.treeshap import TreeShap
+from obligor.model.treeshap.explainer import TreeShap
 explainer = TreeShap(open(sys.argv[1]).read())
 explainer.explain(np.zeros((1, 40))); explainer.explain(np.zeros((2, 40)))
 print(time.perf_counter() - base, explainer.build_s)

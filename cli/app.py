@@ -79,7 +79,7 @@ def simulate(
 
     Example: `obligor simulate ledger/ --customers 2000 --months 36 --seed 7`
     """
-    from obligor.data.simulate import simulate_ledger, write_ledger
+    from obligor.data.synthetic import simulate_ledger, write_ledger
 
     simulation = simulate_ledger(customers, months, seed=seed)
     write_ledger(simulation, folder)
@@ -168,15 +168,15 @@ def train(
 
     Example: `obligor train --table applications.csv --spec spec.toml`
     """
-    from obligor.training.report import read_card
+    from obligor.training.validation.report import read_card
 
     if table is not None:
         tables.train(table, spec, store, report, seed, read_card(card), tune, rejects)
         return
     mapping = required(mapping)
     from obligor.data.sources import read_ledger
-    from obligor.training.config import read_config
-    from obligor.training.run import train as run
+    from obligor.training.runs.ledger_run import train as run
+    from obligor.training.samples.config import read_config
 
     ledger = read_ledger(mapping, today=_today(), environment=os.environ).require()
     trained = run(
@@ -222,10 +222,10 @@ def evaluate(
         return
     mapping = required(mapping)
     from obligor.data.sources import read_ledger
-    from obligor.training.config import read_config
-    from obligor.training.registry import Registry
-    from obligor.training.run import evaluate_model
-    from obligor.training.sample import build_sample
+    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.runs.ledger_run import evaluate_model
+    from obligor.training.samples.config import read_config
+    from obligor.training.samples.sample import build_sample
 
     ledger, choices, registry = (
         read_ledger(mapping, today=_today(), environment=os.environ).require(),
@@ -256,7 +256,7 @@ def serve(
 
     Example: `obligor serve --port 3000`
     """
-    from obligor.serving.process import serve_command
+    from obligor.serving.process.launch import serve_command
 
     command = serve_command(host, port)
     # In place of this process: whoever starts it, as process 1 too, tells BentoML itself when to end.
@@ -282,9 +282,9 @@ def decide(
     """
     from pydantic import ValidationError
 
+    from obligor.decisions.questions import DecisionRequest
     from obligor.errors import SchemaError
     from obligor.serving.assembly import build_engine
-    from obligor.serving.questions import DecisionRequest
     from obligor.serving.settings import Settings
 
     asked: dict[str, Any] = {"customer_id": customer_id, "as_of": as_of}
@@ -323,7 +323,7 @@ def demo(
 
     Example: `obligor demo`
     """
-    from obligor.serving.process import running_service
+    from obligor.serving.process.launch import running_service
 
     ledger, store = folder / "ledger", folder / "store"
     out.rule("1. a ledger")

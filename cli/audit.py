@@ -16,7 +16,7 @@ from rich.table import Table
 from obligor.errors import RecordError
 
 if TYPE_CHECKING:
-    from obligor.serving.scoring import Engine
+    from obligor.decisions.engine import Engine
     from obligor.serving.settings import Settings
 
 app = typer.Typer(
@@ -67,8 +67,8 @@ def verify(
     """
     from obligor.record.merkle_log import Tree
     from obligor.record.receipts import PUBLIC, Shelf
+    from obligor.record.verify import verify as verify_record
     from obligor.serving.assembly import open_record
-    from obligor.serving.audit import verify as verify_record
 
     settings = _settings(store)
     record, _ = open_record(settings, os.urandom)
@@ -119,8 +119,9 @@ def replay(
 
     Example: `obligor audit replay --all`
     """
-    from obligor.serving.audit import Finding, replay_all
-    from obligor.serving.audit import replay as replay_one
+    from obligor.decisions.replay import replay as replay_one
+    from obligor.decisions.replay import replay_all
+    from obligor.record.verify import Finding
 
     if (decision_id is None) == (not every):
         raise RecordError(
@@ -240,7 +241,7 @@ def bundle(
 
     Example: `obligor audit bundle 5f0c6a52-0f4b-4f0e-9d5e-3f3a1b2c4d5e --out evidence.zip`
     """
-    from obligor.serving.evidence import write_evidence
+    from obligor.decisions.evidence import write_evidence
 
     target = path or Path(f"evidence-{decision_id}.zip")
     size = write_evidence(decision_id, _engine(store), target)
@@ -257,7 +258,7 @@ def backup(
     Example: `obligor audit backup backups/2026-11-22`
     """
     from obligor.serving.assembly import open_record
-    from obligor.serving.backup import back_up
+    from obligor.serving.operations.backup import back_up
 
     settings = _settings(store)
     record, _ = open_record(settings, os.urandom)
@@ -285,7 +286,7 @@ def restore(
     Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db obligor audit restore backups/2026-11-22 --store new`
     """
     from obligor.serving.assembly import open_record
-    from obligor.serving.backup import restore as restore_backup
+    from obligor.serving.operations.backup import restore as restore_backup
 
     settings = _settings(store)
     settings.store.mkdir(parents=True, exist_ok=True)
@@ -336,7 +337,7 @@ def timeline(
 
     Example: `obligor audit timeline --at 2026-03-01T12:00:00+00:00`
     """
-    from obligor.serving.timeline import in_force_at, timeline_of
+    from obligor.decisions.in_force import in_force_at, timeline_of
 
     settings = _settings(store)
     events = timeline_of(settings.store, settings.rules)
@@ -370,7 +371,7 @@ def doctor(
 
     Example: `obligor doctor --url http://127.0.0.1:3000`
     """
-    from obligor.serving.doctor import Deployment, examine
+    from obligor.serving.operations.doctor import Deployment, examine
 
     deployment = Deployment(
         _settings(store), _engine(store), os.environ, datetime.now(UTC), url

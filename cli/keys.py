@@ -64,8 +64,9 @@ def create(
 
     Example: `obligor keys create --name shop --role application`
     """
-    from obligor.policy.cases import ROLES as AUTHORITIES
-    from obligor.serving.access import ROLES, create_key
+    from obligor.policy.credit.authority import ROLES as AUTHORITIES
+    from obligor.serving.access.api_keys import create_key
+    from obligor.serving.access.roles import ROLES
 
     if role not in ROLES:
         raise SchemaError(
@@ -101,7 +102,7 @@ def revoke(
 
     Example: `obligor keys revoke 3f9a1c2b4d5e`
     """
-    from obligor.serving.access import revoke_key
+    from obligor.serving.access.api_keys import revoke_key
 
     revoke_key(_database(store), key_id, datetime.now(UTC))
     out.print(f"{key_id} is revoked")
@@ -113,7 +114,7 @@ def list_(store: Store = Path("store")) -> None:
 
     Example: `obligor keys list`
     """
-    from obligor.serving.access import list_keys
+    from obligor.serving.access.api_keys import list_keys
 
     table = Table(
         "key",

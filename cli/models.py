@@ -81,7 +81,7 @@ def promote(
     Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
     """
     from obligor.signing import release_signer
-    from obligor.training.registry import Registry
+    from obligor.training.lifecycle.registry import Registry
 
     registry = Registry(store)
     chosen = registry.latest() if version == "latest" else version
@@ -123,10 +123,10 @@ def recalibrate(
     Example: `obligor recalibrate 1 ledger/mapping.toml`
     """
     from obligor.data.sources import read_ledger
-    from obligor.training.config import read_config
-    from obligor.training.recalibrate import recalibrate as run
-    from obligor.training.recalibrate import rows_of_ledger, rows_of_table
-    from obligor.training.registry import Registry
+    from obligor.training.lifecycle.recalibrate import recalibrate as run
+    from obligor.training.lifecycle.recalibrate import rows_of_ledger, rows_of_table
+    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.samples.config import read_config
 
     chosen = Registry(store).latest() if version == "latest" else version
     model = Registry(store).model(chosen)
@@ -170,16 +170,16 @@ def monitor(
     import pandas as pd
 
     from obligor.data.sources import read_ledger
+    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.recorded import decided_rows
+    from obligor.decisions.shadow import shadow_scores
+    from obligor.model.bundle import SHADOW_POINTER
     from obligor.serving.assembly import open_record
-    from obligor.serving.champion import ChampionKeeper
-    from obligor.serving.decided import decided_rows
     from obligor.serving.settings import Settings
-    from obligor.serving.shadow import shadow_scores
-    from obligor.training.config import read_config
-    from obligor.training.monitor import monitor as look
-    from obligor.training.monitor import write_page
-    from obligor.training.pd_model import SHADOW_POINTER
-    from obligor.training.registry import Registry
+    from obligor.training.lifecycle.monitor import monitor as look
+    from obligor.training.lifecycle.monitor import write_page
+    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.samples.config import read_config
 
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
     champion = ChampionKeeper(settings.store, settings.trusted).of_ledger()
@@ -225,7 +225,7 @@ def shadow(
     Example: `obligor shadow latest --by "R. Modeler" --because "two more months of outcomes"`
     """
     from obligor.signing import release_signer
-    from obligor.training.registry import Registry
+    from obligor.training.lifecycle.registry import Registry
 
     registry = Registry(store)
     chosen = registry.latest() if version == "latest" else version

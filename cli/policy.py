@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from obligor.errors import PolicyError
-from obligor.policy.rulebook import (
+from obligor.policy.rulebooks.rulebook import (
     RELEASE,
     RULES,
     TABLES,
@@ -105,7 +105,7 @@ def diff(old: Version, new: Version, rules: Rules = RULES) -> None:
 
     Example: `obligor policy diff 2000-01-01 2026-01-01`
     """
-    from obligor.policy.workbook import differences
+    from obligor.policy.rulebooks.workbook import differences
 
     changes = list(differences(read_rulebook(rules / old), read_rulebook(rules / new)))
     for change in changes:
@@ -119,7 +119,7 @@ def export(version: Version, xlsx: Xlsx, rules: Rules = RULES) -> None:
 
     Example: `obligor policy export 2000-01-01 --xlsx rules.xlsx`
     """
-    from obligor.policy.workbook import export_workbook
+    from obligor.policy.rulebooks.workbook import export_workbook
 
     export_workbook(read_rulebook(rules / version), xlsx)
     out.print(
@@ -133,7 +133,7 @@ def import_(version: Version, xlsx: Xlsx, rules: Rules = RULES) -> None:
 
     Example: `obligor policy import 2026-01-01 --xlsx rules.xlsx`
     """
-    from obligor.policy.workbook import import_workbook
+    from obligor.policy.rulebooks.workbook import import_workbook
 
     rulebook = import_workbook(xlsx, rules / version)
     out.print(
@@ -200,13 +200,9 @@ def simulate(
     Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01 --to 2026-01-01 --as-of 2024-12-31`
     """
     from obligor.data.sources import read_ledger
-    from obligor.serving.champion import ChampionKeeper
-    from obligor.serving.portfolio import (
-        active_on,
-        ledger_accounts,
-        portfolio_of,
-        simulation,
-    )
+    from obligor.decisions.champion import ChampionKeeper
+    from obligor.portfolio.snapshot import active_on, ledger_accounts, portfolio_of
+    from obligor.portfolio.what_if import simulation
     from obligor.serving.settings import Settings
 
     books = read_rulebook(rules / old), read_rulebook(rules / new)

@@ -17,12 +17,12 @@ from rich.table import Table
 
 from obligor.cli.policy import Rules, day_of
 from obligor.errors import ObligorError
-from obligor.policy.rulebook import RULES, read_rulebooks
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from obligor.serving.review import Review
+    from obligor.portfolio.review import Review
 
 out = Console()
 Store = Annotated[
@@ -58,10 +58,11 @@ def review(
     Example: `obligor review ledger/mapping.toml --as-of 2024-12-31 --months 12 --out review`
     """
     from obligor.data.sources import read_ledger
-    from obligor.serving.champion import ChampionKeeper
-    from obligor.serving.portfolio import ledger_accounts
-    from obligor.serving.review import draw_vintages, month_ends
-    from obligor.serving.review import review as review_portfolio
+    from obligor.decisions.champion import ChampionKeeper
+    from obligor.portfolio.month import month_ends
+    from obligor.portfolio.review import review as review_portfolio
+    from obligor.portfolio.snapshot import ledger_accounts
+    from obligor.portfolio.vintages import draw_vintages
     from obligor.serving.settings import Settings
 
     ledger = read_ledger(
@@ -93,7 +94,7 @@ def review(
 
 def _by_bucket(found: Review) -> pd.DataFrame:
     """Sums of the provisions per age bucket."""
-    from obligor.serving.review import BUCKETS
+    from obligor.portfolio.migration import BUCKETS
 
     sums = found.provisions.groupby("bucket")[
         ["open_amount", "matrix", "expected_loss"]
@@ -119,7 +120,7 @@ def cash(
     Example: `obligor cash ledger/mapping.toml --as-of 2024-09-30 --weeks 13 --out cash`
     """
     from obligor.data.sources import read_ledger
-    from obligor.training.cash import cash_plot, expected_cash
+    from obligor.training.forecasts.cash import cash_plot, expected_cash
 
     ledger = read_ledger(
         mapping, today=datetime.now(UTC).date(), environment=os.environ
@@ -173,9 +174,9 @@ def lgd(
     Example: `obligor lgd ledger/mapping.toml --as-of 2024-12-31 --by sector`
     """
     from obligor.data.sources import read_ledger
-    from obligor.policy.rulebook import in_force
-    from obligor.training.config import DefaultDefinition
-    from obligor.training.lgd import lgd_table, workouts
+    from obligor.policy.rulebooks.rulebook import in_force
+    from obligor.training.forecasts.lgd import lgd_table, workouts
+    from obligor.training.samples.config import DefaultDefinition
 
     ledger = read_ledger(
         mapping, today=datetime.now(UTC).date(), environment=os.environ
@@ -291,8 +292,8 @@ def cases(
 
     Example: `obligor cases --reevaluate`
     """
+    from obligor.casework.cases import open_cases, reevaluate_case
     from obligor.serving.assembly import build_engine
-    from obligor.serving.cases import open_cases, reevaluate_case
     from obligor.serving.settings import Settings
 
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})

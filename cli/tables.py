@@ -17,8 +17,8 @@ from rich.progress import track
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from obligor.features.application import Applications
-    from obligor.training.infer import Inferred
+    from obligor.features.applications import Applications
+    from obligor.training.runs.infer_spec import Inferred
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
 Rejects = Literal["none", "augmentation", "fuzzy"]
@@ -45,8 +45,8 @@ def infer(
 
     Example: `obligor spec infer applications.csv --target default --out spec.toml`
     """
-    from obligor.features.application import read_frame
-    from obligor.training.infer import infer_spec
+    from obligor.features.applications import read_frame
+    from obligor.training.runs.infer_spec import infer_spec
 
     found = infer_spec(read_frame(file), target, bad)
     _warn(found)
@@ -61,8 +61,9 @@ def infer(
 
 def read(table: Path, spec: Path | None) -> Applications:
     """Read a table under its spec, or under an inferred one, with its warnings on stderr."""
-    from obligor.features.application import Spec, applications, read_frame, read_spec
-    from obligor.training.infer import infer_spec
+    from obligor.features.applications import applications, read_frame
+    from obligor.features.table_spec import Spec, read_spec
+    from obligor.training.runs.infer_spec import infer_spec
 
     frame = read_frame(table)
     if spec is not None:
@@ -90,7 +91,7 @@ def train(
     rejects: Rejects,
 ) -> None:
     """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
-    from obligor.training.table import train_table
+    from obligor.training.runs.table_run import train_table
 
     data = read(table, spec)
     if len(data.refused) and rejects == "none":
@@ -159,7 +160,7 @@ def evaluate(
     table: Path, spec: Path | None, folds: int, repeats: int, seed: int, as_json: bool
 ) -> None:
     """Print the out-of-fold figures of every rung and of what would be promoted."""
-    from obligor.training.table import evaluate_table
+    from obligor.training.runs.table_run import evaluate_table
 
     def progress(found: Iterable[Any], n: int) -> Iterable[Any]:
         return track(found, "folds", n, console=told, transient=True)

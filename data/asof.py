@@ -22,13 +22,11 @@ from obligor.data.account import (
     ITEM_KNOWN,
     KIND,
     LIMIT_KNOWN,
-    OPEN_END,
     RATE_KNOWN,
     STATEMENT_KNOWN,
     Account,
-    day_number,
-    day_of,
 )
+from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
 from obligor.errors import AsOfError
 

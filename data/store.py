@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from obligor.data.account import Account, accounts_of, rates_of, unpacked
+from obligor.data.account import Account, unpacked
+from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError, UnknownCustomerError
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from obligor.data.account import (
     AMOUNT,
-    CURRENCY,
     DAY,
     DISPUTE,
     DUE,
@@ -23,20 +22,15 @@ from obligor.data.account import (
     ITEM,
     KIND,
     NET_MARGIN,
-    OPEN_END,
-    RATE,
-    RATE_ON,
     VALUE,
     Account,
-    day_number,
-    day_of,
-    days,
-    events_of,
-    minor,
 )
+from obligor.data.account_building import events_of, minor
 from obligor.data.asof import KnownAccount, KnownLedger
-from obligor.data.ledger import Ledger, no_rate, reporting_rates
+from obligor.data.days import OPEN_END, day_number, days
+from obligor.data.ledger import Ledger, reporting_rates
 from obligor.data.money import minor_digits
+from obligor.data.rates import item_rates, rates_on
 from obligor.features import kernel
 from obligor.features.catalogue import NAMES
 
@@ -148,33 +142,6 @@ def _events(events: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     """Kind, day, amount and end of each event as the kernel takes them: a dispute counts 1 while it is open."""
     value = np.where(events[KIND] == DISPUTE, events[END] == OPEN_END, events[VALUE])
     return events[KIND], events[DAY], value, events[END]
-
-
-def item_rates(account: Account) -> NDArray[np.float64]:
-    """Return units of the reporting currency per minor unit of each item, at the last rate on its day."""
-    currency = account.items[CURRENCY]
-    if len(account.currencies) == 1:
-        return np.full(len(currency), 1 / 10.0 ** minor_digits(account.currency))
-    found = np.empty(len(currency))
-    for code in np.unique(currency).tolist():
-        name, mine = account.currencies[code], currency == code
-        found[mine] = rates_on(
-            account, name, account.items[ISSUED, mine]
-        ) / 10.0 ** minor_digits(name)
-    return found
-
-
-def rates_on(
-    account: Account, currency: str, on: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the last rate into the reporting currency on each day; `SchemaError` where there is none."""
-    if currency == account.currency:
-        return np.ones(len(on))
-    rates = account.rates.get(currency, np.empty((3, 0)))
-    place = np.searchsorted(rates[RATE_ON], on, side="right") - 1
-    if (place < 0).any():
-        raise no_rate(currency, account.currency, day_of(on[place < 0][0]))
-    return rates[RATE, place]  # type: ignore[no-any-return]
 
 
 def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features.application import ColumnSpec, Spec, is_number
+from obligor.features.applications import is_number
+from obligor.features.table_spec import ColumnSpec, Spec
 
-Floats = NDArray[np.float64]
 MOST_LEVELS, FEWEST_ROWS = 60, 10  # of a category; rarer ones are "another"
 MISSING = ""
 SPECIAL = "=special"

@@ -1,0 +1,1 @@
+"""What was decided: append-only, encrypted, signed, provable; knows nothing of credit."""

@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from obligor.data.store import CONNECTIONS
 from obligor.errors import ConflictError, ErasedError, RecordError, UnknownDecisionError
 from obligor.record.encryption import Vault, pseudonym, seal, unseal
 from obligor.record.entry import (
@@ -34,6 +33,7 @@ from obligor.record.entry import (
 from obligor.record.merkle import leaf_hash
 from obligor.record.tables import CUSTOMERS, ENTRIES, SECRETS, migrate
 
+CONNECTIONS = 8  # more than the threads a service answers with
 MOST_KEYS = 20_000  # customers' keys kept at hand
 INDEX_KEY = "index key"
 

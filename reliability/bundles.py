@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import httpx
 
 from benchmarks.bars import bar, report
+from obligor.model.bundle import MANIFEST, SIGNATURE, bundle_text
 from obligor.signing import Signer
-from obligor.training.pd_model import MANIFEST, SIGNATURE, bundle_text
 from reliability.running import HEADERS, environment_of, prepare, running, workers
 
 PORT, BUNDLES = 24_930, 300

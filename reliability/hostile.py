@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from benchmarks.bars import bar, report
-from obligor.serving.openapi import OPERATIONS
+from obligor.serving.api.openapi import OPERATIONS
 from reliability.running import HEADERS, KEY, environment_of, prepare, running, workers
 
 PORT, CASES, CANARY = 24_960, 2500, "CANARY-7f3a"

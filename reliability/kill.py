@@ -32,8 +32,8 @@ import psutil
 from benchmarks.bars import bar, report
 from obligor.record.checkpointer import Notary
 from obligor.record.receipts import Shelf
+from obligor.record.verify import verify
 from obligor.serving.assembly import open_record
-from obligor.serving.audit import verify
 from obligor.serving.settings import Settings
 from reliability.running import (
     CUSTOMERS,

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from obligor.data.simulate import simulate_ledger
 from obligor.data.store import LedgerStore
-from obligor.serving.process import ROOT, serve_command, stop, wait
+from obligor.data.synthetic import simulate_ledger
+from obligor.decisions.trial import ROOT
+from obligor.serving.process.launch import serve_command, stop, wait
 from obligor.signing import release_signer
-from obligor.training.config import TrainingConfig
-from obligor.training.registry import Registry
-from obligor.training.run import train
+from obligor.training.lifecycle.registry import Registry
+from obligor.training.runs.ledger_run import train
+from obligor.training.samples.config import TrainingConfig
 
 KEY = "reliability-admin-key-of-some-length"
 HEADERS = {"Authorization": f"Bearer {KEY}"}

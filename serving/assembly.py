@@ -13,19 +13,19 @@ from typing import Any
 import httpx
 
 from obligor.data.store import LedgerStore
-from obligor.policy.rulebook import RULES, Rulebook, read_rulebooks
+from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.engine import Engine
+from obligor.decisions.shadow import Shadow
+from obligor.model.bundle import SHADOW_POINTER
+from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebooks
 from obligor.record.checkpointer import Notary
 from obligor.record.encryption import Vault
 from obligor.record.receipts import Seal, Shelf
 from obligor.record.record import Record
-from obligor.serving.access import Gate
-from obligor.serving.champion import ChampionKeeper
-from obligor.serving.scoring import Engine
+from obligor.serving.access.gate import Gate
+from obligor.serving.access.oidc import TokenCheck
 from obligor.serving.settings import Settings
-from obligor.serving.shadow import Shadow
-from obligor.serving.tokens import TokenCheck
 from obligor.signing import Random, key_file, public_key
-from obligor.training.pd_model import SHADOW_POINTER
 
 log = logging.getLogger("obligor")
 
@@ -150,9 +150,7 @@ def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
                 "%s is not set: a key in the store is used; set it before the record matters",
                 name,
             )
-    vault = Vault(
-        settings.data_key or key_file(keys / "obligor.data.key", random), random
-    )
+    vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
     return Record(settings.record_url, vault), Seal(
         settings.signing_key or key_file(keys / "signing.key", random)
     )

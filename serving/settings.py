@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from obligor.policy.rulebooks.rulebook import RULES
 from obligor.signing import RELEASE_PUBLIC, parse_key
 
 
@@ -44,7 +45,6 @@ class Settings:
     def of(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from an environment."""
         store = Path(environment.get("OBLIGOR_STORE", "store")).resolve()
-        shipped = Path(__file__).parent.parent / "policy" / "rules"
         return cls(
             store=store,
             ledger_url=environment.get(
@@ -53,7 +53,7 @@ class Settings:
             record_url=environment.get(
                 "OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"
             ),
-            rules=Path(environment.get("OBLIGOR_RULES", shipped)),
+            rules=Path(environment.get("OBLIGOR_RULES", RULES)),
             checkpoints=_paths(
                 environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints")
             ),

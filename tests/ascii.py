@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from obligor.data.account import Account, account_of_rows
+from obligor.data.account import Account
+from obligor.data.account_building import account_of_rows
 from obligor.data.ledger import (
     CONTRACTS,
     DAY,

@@ -26,20 +26,20 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from obligor.data.simulate import Simulation, simulate_ledger
 from obligor.data.store import LedgerStore
-from obligor.policy.rulebook import RULES, read_rulebooks
+from obligor.data.synthetic import Simulation, simulate_ledger
+from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.engine import Engine
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 from obligor.record.checkpointer import Notary
 from obligor.record.encryption import Vault
 from obligor.record.receipts import Seal, Shelf
 from obligor.record.record import Record
-from obligor.serving.api import create_app, use_engine
+from obligor.serving.api.routes import create_app, use_engine
 from obligor.serving.assembly import keep_rulebooks
-from obligor.serving.champion import ChampionKeeper
-from obligor.serving.scoring import Engine
 from obligor.signing import Signer, release_signer
-from obligor.training.config import TrainingConfig
-from obligor.training.run import Trained, train
+from obligor.training.runs.ledger_run import Trained, train
+from obligor.training.samples.config import TrainingConfig
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
@@ -75,7 +75,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Trained:
-    from obligor.training.registry import Registry
+    from obligor.training.lifecycle.registry import Registry
 
     result = train(simulation.ledger, quick, store, store / "report", at=NOW)
     Registry(store).promote(

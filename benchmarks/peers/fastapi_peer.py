@@ -17,10 +17,10 @@ import lightgbm as lgb
 import numpy as np
 import orjson
 from fastapi import FastAPI, Request, Response
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
-Floats = NDArray[np.float64]
+from obligor.arrays import Floats
+
 BOOSTER = lgb.Booster(model_str=Path(os.environ["PEER_MODEL"]).read_text())
 NAMES = BOOSTER.feature_name()
 
@@ -45,7 +45,7 @@ def explainer(name: str) -> Callable[[Floats], tuple[Floats, float, float]]:
 
         return by_shap
     if name == "treeshap":
-        from obligor.training.treeshap import TreeShap
+        from obligor.model.treeshap.explainer import TreeShap
 
         ours = TreeShap(BOOSTER)
 

@@ -12,7 +12,7 @@ import pytest
 
 from obligor.data.asof import known_on
 from obligor.data.ledger import CONTRACTS, Ledger
-from obligor.data.simulate import Simulation
+from obligor.data.synthetic import Simulation
 from obligor.features.build import build_features
 from obligor.features.catalogue import NAMES
 

@@ -13,17 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from obligor.data.account import (
-    ITEM_KNOWN,
-    accounts_of,
-    day_number,
-    day_of,
-    rates_of,
-    unpacked,
-)
+from obligor.data.account import ITEM_KNOWN, unpacked
+from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import known_account, known_on
+from obligor.data.days import day_number, day_of
 from obligor.data.ledger import DAY, Ledger
-from obligor.data.simulate import Simulation
+from obligor.data.synthetic import Simulation
 from obligor.features import build, kernel
 from obligor.features.build import account_features, build_features
 from obligor.features.catalogue import NAMES

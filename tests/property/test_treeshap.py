@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from obligor.arrays import Floats
 from obligor.errors import ModelError
-from obligor.training import subtrees, treeshap_kernel
-from obligor.training.treeshap import TreeShap
+from obligor.model.treeshap import kernel as treeshap_kernel
+from obligor.model.treeshap import subtrees
+from obligor.model.treeshap.explainer import TreeShap
 
-Floats = NDArray[np.float64]
 ODD = (
     np.nan,
     np.inf,

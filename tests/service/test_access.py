@@ -15,20 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from obligor.decisions.engine import Engine
 from obligor.errors import RecordError
-from obligor.serving.access import (
-    ALLOWED,
-    ROLES,
-    Gate,
-    create_key,
-    find_key,
-    list_keys,
-    revoke_key,
-)
-from obligor.serving.api import create_app, use_engine
-from obligor.serving.guard import MOST_BYTES, PathGuard
-from obligor.serving.openapi import OPERATIONS
-from obligor.serving.scoring import Engine
+from obligor.serving.access.api_keys import create_key, find_key, list_keys, revoke_key
+from obligor.serving.access.gate import Gate
+from obligor.serving.access.roles import ALLOWED, ROLES
+from obligor.serving.api.openapi import OPERATIONS
+from obligor.serving.api.routes import create_app, use_engine
+from obligor.serving.process.path_guard import MOST_BYTES, PathGuard
 from tests.conftest import NOW, VAULT
 
 PATHS = {"{decision_id}": "none", "{case_id}": "none", "{customer_id}": "C0000002"}

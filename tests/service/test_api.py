@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.simulate import Simulation
+from obligor.data.synthetic import Simulation
 from obligor.features.catalogue import CATALOGUE, NAMES
-from obligor.serving.api import create_app
-from obligor.serving.openapi import openapi
-from obligor.serving.schemas import DecisionAnswer
+from obligor.serving.api.answers import DecisionAnswer
+from obligor.serving.api.openapi import openapi
+from obligor.serving.api.routes import create_app
 
 INLINE: dict[str, Any] = {
     "currency": "EUR",
@@ -517,7 +517,7 @@ def test_metrics_have_one_series_per_route_whatever_is_sent(client: TestClient) 
 def test_the_access_log_holds_ids_and_no_customer(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="obligor.cli.app.access"):
+    with caplog.at_level(logging.INFO, logger="obligor.access"):
         response = client.get("/customers/C0000005/decisions")
     line = caplog.records[-1].getMessage()
     assert response.headers["x-request-id"] in line

@@ -20,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from obligor.decisions.engine import Engine
+from obligor.decisions.replay import replay, replay_all
 from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
 from obligor.record import merkle
 from obligor.record.checkpointer import Notary
@@ -29,9 +31,8 @@ from obligor.record.receipts import Checkpoint, Seal, Shelf
 from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
 from obligor.record.verifier import check_proof, check_receipt
-from obligor.serving.audit import replay, replay_all, verify
-from obligor.serving.scoring import Engine
-from obligor.serving.work_schemas import ProofAnswer
+from obligor.record.verify import verify
+from obligor.serving.api.casework_answers import ProofAnswer
 from obligor.signing import key_file, parse_key
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
@@ -525,7 +526,7 @@ def test_sealed_text_moved_to_another_entry_does_not_open(
 def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "keys" / "obligor.data.key"
+    path = tmp_path / "keys" / "data.key"
     first, second = (key_file(path, VAULT.random) for _ in range(2))
     assert first == second
     assert path.stat().st_mode & 0o077 == 0

@@ -14,9 +14,9 @@ from obligor.record.encryption import Vault
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Seal, Shelf
 from obligor.record.record import Record
-from obligor.serving.access import create_key, list_keys
-from obligor.serving.audit import verify
-from obligor.serving.backup import back_up, restore
+from obligor.record.verify import verify
+from obligor.serving.access.api_keys import create_key, list_keys
+from obligor.serving.operations.backup import back_up, restore
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

@@ -14,13 +14,13 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from starlette.testclient import TestClient
 
+from obligor.decisions.engine import Engine
 from obligor.errors import RateError
-from obligor.serving.access import Gate
-from obligor.serving.api import create_app, use_engine
+from obligor.serving.access.denials import MOST, Denials, Denied
+from obligor.serving.access.gate import Gate
+from obligor.serving.access.quota import Quota
+from obligor.serving.api.routes import create_app, use_engine
 from obligor.serving.assembly import build_gate
-from obligor.serving.denials import MOST, Denials, Denied
-from obligor.serving.quota import Quota
-from obligor.serving.scoring import Engine
 from tests.conftest import NOW
 from tests.service.test_access import bearer, made
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.simulate import Simulation
 from obligor.data.store import LedgerStore
-from obligor.serving.api import create_app, use_engine
-from obligor.serving.scoring import Engine
-from obligor.serving.work_schemas import CaseAnswer, CaseList
+from obligor.data.synthetic import Simulation
+from obligor.decisions.engine import Engine
+from obligor.serving.api.casework_answers import CaseAnswer, CaseList
+from obligor.serving.api.routes import create_app, use_engine
 
 CUSTOMER = "C0000002"
 LARGE = {"amount": "90000000.00", "currency": "EUR"}

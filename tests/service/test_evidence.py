@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.decisions.engine import Engine
+from obligor.decisions.evidence import evidence, write_evidence
 from obligor.errors import ErasedError, RecordError, SchemaError
 from obligor.record.retention import erase
-from obligor.serving.doctor import Deployment, examine
-from obligor.serving.evidence import evidence, write_evidence
-from obligor.serving.scoring import Engine
+from obligor.serving.operations.doctor import Deployment, examine
 from obligor.serving.settings import Settings
 from obligor.signing import holds, public_key
 from tests.conftest import NOW
@@ -185,7 +185,7 @@ def test_no_ledger_and_no_model_are_findings_of_their_own(
     engine: Engine, tmp_path: Path
 ) -> None:
     from obligor.data.store import LedgerStore
-    from obligor.serving.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionKeeper
 
     empty = replace(
         engine,

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.engine import Engine
+from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
-from obligor.policy.rulebook import RULES, read_rulebook
-from obligor.serving.api import use_engine
-from obligor.serving.champion import ChampionKeeper
-from obligor.serving.process import try_bundle
-from obligor.serving.scoring import Engine
+from obligor.model.bundle import bundle_text, save_bundle
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
+from obligor.serving.api.routes import use_engine
 from obligor.signing import RELEASE_PUBLIC, Signer
-from obligor.training.pd_model import bundle_text
-from obligor.training.run import Trained
+from obligor.training.runs.ledger_run import Trained
 from tests.service.test_api import INLINE, inline, post
 from tests.service.test_record import fill_up
 
@@ -151,8 +151,8 @@ def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(
     trained: Trained, tmp_path: Path
 ) -> None:
     """Every hash is right, and the model text is nonsense."""
-    sha256 = replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n").save(
-        tmp_path
+    sha256 = save_bundle(
+        replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n"), tmp_path
     )
     with pytest.raises(ModelError, match="trial"):
         try_bundle(tmp_path, sha256)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.decisions.notice import vague
 from obligor.features.catalogue import CATALOGUE
-from obligor.policy.rulebook import REASONED, RULES, read_rulebook
-from obligor.serving.notice import vague
+from obligor.policy.rulebooks.rulebook import REASONED, RULES, read_rulebook
 
 LARGE = {"amount": "90000000.00", "currency": "EUR"}
 

@@ -19,7 +19,7 @@ from obligor.record.receipts import Seal, Shelf
 from obligor.record.record import Record
 from obligor.record.retention import erase
 from obligor.record.tables import METADATA, migrate
-from obligor.serving.audit import verify
+from obligor.record.verify import verify
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 

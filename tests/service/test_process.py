@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from obligor.errors import ObligorError
-from obligor.serving.process import running_service
-from obligor.training.run import Trained
+from obligor.serving.process.launch import running_service
+from obligor.training.runs.ledger_run import Trained
 
 KEY = {"Authorization": "Bearer the-admin-key"}
 
@@ -85,7 +85,7 @@ def test_the_process_imports_nothing_that_only_training_needs(trained: Trained) 
     import sys
 
     unwanted = ("mlflow", "shap", "lightgbm", "sklearn", "matplotlib")
-    code = f"import sys, obligor.serving.service; print([m for m in {unwanted} if m in sys.modules])"
+    code = f"import sys, obligor.serving.process.service; print([m for m in {unwanted} if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -17,22 +17,23 @@ import orjson
 import pandas as pd
 import pytest
 
-from obligor.data.acts import open_items, with_payments
 from obligor.data.asof import known_account
 from obligor.data.ledger import Ledger
-from obligor.data.simulate import Simulation
+from obligor.data.open_items import open_items
 from obligor.data.store import LedgerStore
+from obligor.data.synthetic import Simulation
+from obligor.decisions.acts import with_payments
+from obligor.decisions.engine import Answer, Engine
+from obligor.decisions.facts import promises_of
+from obligor.decisions.questions import CreditRequest, DecisionRequest
+from obligor.decisions.reasons import principal_reasons
 from obligor.features.build import account_features
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
-from obligor.policy.credit_file import NOTHING_ON_FILE
-from obligor.policy.decide import Facts, decide
-from obligor.serving.promises import promises_of
-from obligor.serving.questions import CreditRequest, DecisionRequest
-from obligor.serving.reasons import principal_reasons
-from obligor.serving.scoring import Answer, Engine
-from obligor.training.baseline import Baseline, choose_baseline
-from obligor.training.config import TrainingConfig
-from obligor.training.run import Trained, baseline_of
+from obligor.model.baseline import Baseline, choose_baseline
+from obligor.policy.credit.credit_file import NOTHING_ON_FILE
+from obligor.policy.credit.decide import Facts, decide
+from obligor.training.runs.ledger_run import Trained, baseline_of
+from obligor.training.samples.config import TrainingConfig
 from tests.conftest import engine_of
 
 DAYS = (date(2024, 12, 31), date(2024, 6, 30))

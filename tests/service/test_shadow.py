@@ -12,19 +12,20 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.engine import Engine
+from obligor.decisions.questions import DecisionRequest
+from obligor.decisions.recorded import decided_rows
+from obligor.decisions.shadow import Shadow, shadow_scores
+from obligor.model.bundle import SHADOW_POINTER
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
 from obligor.record.tables import SHADOW_SCORES
 from obligor.serving.assembly import _in_shadow
-from obligor.serving.champion import ChampionKeeper
-from obligor.serving.decided import decided_rows
-from obligor.serving.questions import DecisionRequest
-from obligor.serving.scoring import Engine
-from obligor.serving.shadow import Shadow, shadow_scores
-from obligor.training.calibration import Calibration
-from obligor.training.case import kept_rows, part_of
-from obligor.training.monitor import compared
-from obligor.training.pd_model import SHADOW_POINTER, PdModel
-from obligor.training.registry import Registry
-from obligor.training.run import Trained
+from obligor.training.lifecycle.monitor import compared
+from obligor.training.lifecycle.registry import Registry
+from obligor.training.runs.ledger_run import Trained
+from obligor.training.validation.subject import kept_rows, part_of
 from tests.conftest import NOW, SIGNER
 
 

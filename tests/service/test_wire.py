@@ -17,10 +17,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from obligor.serving.crew import Crew
-from obligor.serving.process import stop, wait
-from obligor.serving.wire import HEAD_S, MOST_CONNECTIONS, MOST_HEAD_BYTES
-from obligor.training.run import Trained
+from obligor.serving.process.connections import (
+    HEAD_S,
+    MOST_CONNECTIONS,
+    MOST_HEAD_BYTES,
+)
+from obligor.serving.process.launch import stop, wait
+from obligor.serving.process.workers import Crew
+from obligor.training.runs.ledger_run import Trained
 
 KEY = {"Authorization": "Bearer the-admin-key"}
 

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.data.account import day_number
+from obligor.casework.debts import debts_on
 from obligor.data.asof import known_account, known_on
-from obligor.data.simulate import Simulation
+from obligor.data.days import day_number
+from obligor.data.synthetic import Simulation
+from obligor.decisions.engine import Engine
 from obligor.features.build import build_features
-from obligor.serving.scoring import Engine
-from obligor.serving.work_schemas import ContactAnswer, SimulationAnswer, WorklistAnswer
-from obligor.serving.worklist import debts_on
+from obligor.serving.api.casework_answers import (
+    ContactAnswer,
+    SimulationAnswer,
+    WorklistAnswer,
+)
 
 DAY = date(2024, 12, 30)  # a Monday; the ledger's last full week
 

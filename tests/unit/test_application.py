@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from obligor.errors import SchemaError
-from obligor.features.application import Spec, applications, read_frame, read_spec
+from obligor.features.applications import applications, read_frame
 from obligor.features.encoding import Encoding, Pair, fit_encoding, kind_of
-from obligor.training.infer import infer_spec
+from obligor.features.table_spec import Spec, read_spec
+from obligor.training.runs.infer_spec import infer_spec
 
 SPEC = Spec.model_validate(
     {"target": {"column": "y", "bad": ["Bad"]}, "table": {"special": [-9]}}

@@ -13,21 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obligor.errors import PolicyError
-from obligor.policy.collection import (
-    Debt,
-    Rest,
-    Task,
+from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.late_interest import late_interest
+from obligor.policy.collecting.priority import (
     contact_value,
     is_quiet,
-    late_interest,
     next_contact_on,
     p_loss,
     plan_of,
-    task_of,
     working_day,
-    worklist,
 )
-from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.policy.collecting.worklist import Rest, Task, task_of, worklist
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 MONDAY = date(2025, 6, 30)

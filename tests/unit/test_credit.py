@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obligor.errors import PolicyError
-from obligor.policy.credit_file import (
+from obligor.policy.credit.credit_file import (
     Assessment,
     CreditFile,
     LimitEvent,
@@ -20,10 +20,10 @@ from obligor.policy.credit_file import (
     Security,
     TemporaryLimit,
 )
-from obligor.policy.decide import Decision, Facts, Request, decide
+from obligor.policy.credit.decide import Decision, Facts, Request, decide
+from obligor.policy.credit.groups import Group
 from obligor.policy.economics import economic_cap, eva
-from obligor.policy.groups import Group
-from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

@@ -7,13 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
-from obligor.training.calibration import (
-    KINDS,
-    SMALLEST_PD,
-    choose_calibration,
-    fit_calibration,
-)
-from obligor.training.evaluate import (
+from obligor.model.calibration import KINDS, SMALLEST_PD
+from obligor.training.candidates.calibrate import choose_calibration, fit_calibration
+from obligor.training.metrics.figures import (
     auc,
     calibration_line,
     difference,

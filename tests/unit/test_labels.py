@@ -10,13 +10,13 @@ import pytest
 
 from obligor.data.asof import known_on
 from obligor.errors import AsOfError
-from obligor.training.config import DefaultDefinition, TrainingConfig
-from obligor.training.labels import (
+from obligor.training.samples.config import DefaultDefinition, TrainingConfig
+from obligor.training.samples.labels import (
     customers_in_default,
     days_to_default,
     default_events,
 )
-from obligor.training.sample import as_of_dates, build_sample, split_dates
+from obligor.training.samples.sample import as_of_dates, build_sample, split_dates
 from tests.ascii import ledger
 
 ITEMS = """

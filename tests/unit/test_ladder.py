@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obligor.data.account import accounts_of
-from obligor.data.acts import settled_promises
+from obligor.data.account_building import accounts_of
 from obligor.data.asof import known_account
+from obligor.data.open_items import settled_promises
 from obligor.errors import AuthorityError, SchemaError
-from obligor.policy.cases import Authority, Resolution, resolve
-from obligor.policy.credit_file import (
+from obligor.policy.credit.authority import Authority, Resolution, resolve
+from obligor.policy.credit.credit_file import (
     Assessment,
     CreditFile,
     LimitEvent,
     Security,
     TemporaryLimit,
 )
-from obligor.policy.decide import Decision, Facts, decide
-from obligor.policy.groups import Group, line_of
-from obligor.policy.ladder import Promise, rung_on
-from obligor.policy.orders import Order, check_order
-from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.policy.credit.decide import Decision, Facts, decide
+from obligor.policy.credit.groups import Group, line_of
+from obligor.policy.credit.orders import Order, check_order
+from obligor.policy.credit.promise_ladder import Promise, rung_on
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from tests.ascii import ledger
 from tests.unit.test_policy import FACTS
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from obligor.cli.app import app
-from obligor.data.simulate import Simulation, write_ledger
-from obligor.training.config import DefaultDefinition
-from obligor.training.lgd import OBSERVED, STATED, lgd_table, workouts
+from obligor.data.synthetic import Simulation, write_ledger
+from obligor.training.forecasts.lgd import OBSERVED, STATED, lgd_table, workouts
+from obligor.training.samples.config import DefaultDefinition
 from tests.ascii import ledger
 
 UNTIL = date(2025, 12, 31)

@@ -12,15 +12,21 @@ from typer.testing import CliRunner
 
 from obligor.cli.app import app
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation, write_ledger
+from obligor.data.synthetic import Simulation, write_ledger
+from obligor.decisions.engine import Engine
+from obligor.decisions.questions import DecisionRequest
+from obligor.decisions.recorded import decided_rows
 from obligor.errors import SchemaError
 from obligor.features.build import build_features
-from obligor.serving.decided import decided_rows
-from obligor.serving.questions import DecisionRequest
-from obligor.serving.scoring import Engine
-from obligor.training.config import DefaultDefinition
-from obligor.training.monitor import backtest, drift, matured, monitor, write_page
-from obligor.training.run import Trained
+from obligor.training.lifecycle.monitor import (
+    backtest,
+    drift,
+    matured,
+    monitor,
+    write_page,
+)
+from obligor.training.runs.ledger_run import Trained
+from obligor.training.samples.config import DefaultDefinition
 
 DRAW = np.random.default_rng(2)
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from obligor.errors import PolicyError
-from obligor.policy.decide import Facts, decide
-from obligor.policy.orders import Order, OrderCheck, check_order
-from obligor.policy.rulebook import RULES, read_rulebook
+from obligor.policy.credit.decide import Facts, decide
+from obligor.policy.credit.orders import Order, OrderCheck, check_order
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

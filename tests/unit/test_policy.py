@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from obligor.errors import AsOfError, PolicyError
 from obligor.features.catalogue import NAMES
-from obligor.policy.cells import Column, Value
-from obligor.policy.decide import Decision, Facts, Request, decide
+from obligor.policy.credit.decide import Decision, Facts, Request, decide
 from obligor.policy.economics import capital_ratio
-from obligor.policy.rulebook import (
+from obligor.policy.rulebooks.cells import Column, Value
+from obligor.policy.rulebooks.decision_table import compile_table
+from obligor.policy.rulebooks.rulebook import (
     RULES,
     in_force,
     read_rulebook,
     read_rulebooks,
     release_rulebook,
 )
-from obligor.policy.tables import compile_table
 from tests.conftest import SIGNER
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")

@@ -13,16 +13,17 @@ from typer.testing import CliRunner
 
 from obligor.cli.app import app
 from obligor.errors import SchemaError
-from obligor.features.application import Applications, Spec, applications
-from obligor.training.ladder import LIGHTGBM, Table, folds_of
-from obligor.training.rejects import (
+from obligor.features.applications import Applications, applications
+from obligor.features.table_spec import Spec
+from obligor.training.candidates.candidates import LIGHTGBM, Table, folds_of
+from obligor.training.candidates.reject_inference import (
     MOST_WEIGHT,
     Method,
     acceptance_weights,
     effective_rows,
     with_rejects,
 )
-from obligor.training.table import fit_table, split
+from obligor.training.runs.table_run import fit_table, split
 
 SPEC = Spec.model_validate(
     {

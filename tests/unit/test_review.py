@@ -15,29 +15,28 @@ import pytest
 from typer.testing import CliRunner
 
 from obligor.cli.app import app
-from obligor.data.account import Account, accounts_of
+from obligor.data.account import Account
+from obligor.data.account_building import accounts_of
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation, write_ledger
+from obligor.data.synthetic import Simulation, write_ledger
+from obligor.decisions.champion import ChampionKeeper
 from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
-from obligor.policy.rulebook import RULES, read_rulebooks
-from obligor.serving.champion import ChampionKeeper
-from obligor.serving.portfolio import active_on, ledger_accounts
-from obligor.serving.review import (
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
+from obligor.portfolio.migration import (
     BUCKETS,
-    Month,
     bucket_of,
     implied_loss_rates,
     migration,
-    month_ends,
-    month_of,
-    provisions,
-    review,
     roll_rates,
-    stress,
-    vintages,
 )
-from obligor.training.run import Trained
+from obligor.portfolio.month import Month, month_ends, month_of
+from obligor.portfolio.provisions import provisions
+from obligor.portfolio.review import review
+from obligor.portfolio.snapshot import active_on, ledger_accounts
+from obligor.portfolio.stress import stress
+from obligor.portfolio.vintages import vintages
+from obligor.training.runs.ledger_run import Trained
 from tests.ascii import ledger
 
 RULEBOOKS = read_rulebooks(RULES)[0]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from obligor.data.simulate import simulate_ledger, write_ledger
+from obligor.data.synthetic import simulate_ledger, write_ledger
 from obligor.errors import PolicyError, UnknownCustomerError
-from obligor.policy.rulebook import (
+from obligor.policy.rulebooks.rulebook import (
     RULES,
     TABLES,
     folders,
@@ -22,9 +22,13 @@ from obligor.policy.rulebook import (
     read_rulebooks,
     release_rulebook,
 )
-from obligor.policy.workbook import differences, export_workbook, import_workbook
+from obligor.policy.rulebooks.workbook import (
+    differences,
+    export_workbook,
+    import_workbook,
+)
 from obligor.signing import Signer, public_key
-from obligor.training.run import Trained
+from obligor.training.runs.ledger_run import Trained
 from tests.conftest import SIGNER
 from tests.unit.test_cli import run
 

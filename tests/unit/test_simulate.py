@@ -7,10 +7,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from obligor.data.simulate import Simulation, simulate_ledger
-from obligor.training.config import DefaultDefinition
-from obligor.training.evaluate import calibration_line, with_intervals
-from obligor.training.labels import default_events
+from obligor.data.synthetic import Simulation, simulate_ledger
+from obligor.training.metrics.figures import calibration_line, with_intervals
+from obligor.training.samples.config import DefaultDefinition
+from obligor.training.samples.labels import default_events
 
 
 def test_the_same_seed_gives_the_same_ledger() -> None:

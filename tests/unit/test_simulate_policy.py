@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation
+from obligor.data.synthetic import Simulation
 from obligor.features.build import build_features
-from obligor.policy.decide import decide
+from obligor.policy.credit.decide import decide
+from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.economics import capital_ratio
-from obligor.policy.ladder import Promise
-from obligor.policy.rulebook import RULES, Rulebook, read_rulebook
-from obligor.policy.simulate import (
+from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
+from obligor.portfolio.decide_many import (
     OUTCOMES,
     Portfolio,
     capital_ratios,

@@ -11,23 +11,18 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.decisions.engine import Engine
 from obligor.errors import SchemaError
-from obligor.features.application import (
-    Applications,
-    Spec,
-    applications,
-    read_frame,
-    read_spec,
-)
-from obligor.serving.api import create_app, use_engine
-from obligor.serving.scoring import Engine
-from obligor.training import table as spine
-from obligor.training.ladder import BLEND, LIGHTGBM, RATIOS, SCORECARD
-from obligor.training.pd_model import load_bundle
-from obligor.training.registry import Registry
-from obligor.training.run import Trained
-from obligor.training.scorecard import Bins, fit_scorecard
-from obligor.training.table import (
+from obligor.features.applications import Applications, applications, read_frame
+from obligor.features.table_spec import Spec, read_spec
+from obligor.model.bundle import load_bundle, save_bundle
+from obligor.serving.api.routes import create_app, use_engine
+from obligor.training.candidates.candidates import BLEND, LIGHTGBM, RATIOS, SCORECARD
+from obligor.training.candidates.scorecard import Bins, fit_scorecard
+from obligor.training.lifecycle.registry import Registry
+from obligor.training.runs import table_run as spine
+from obligor.training.runs.ledger_run import Trained
+from obligor.training.runs.table_run import (
     TableModel,
     evaluate_table,
     fit_table,
@@ -188,7 +183,7 @@ def test_the_bundle_is_the_same_on_one_thread_and_two_and_loads_without_code(
 ) -> None:
     again = fit_table(data, seed=0, threads=2)
     hashes = [
-        one.model(BLEND).save(tmp_path / str(n))
+        save_bundle(one.model(BLEND), tmp_path / str(n))
         for n, one in enumerate((fitted, again))
     ]
     assert hashes[0] == hashes[1]
@@ -291,7 +286,7 @@ def table_store(
 def scoring(engine: Engine, table_store: Path) -> TestClient:
     from dataclasses import replace
 
-    from obligor.serving.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionKeeper
 
     app = create_app()
     use_engine(app, replace(engine, champions=ChampionKeeper(table_store)))

@@ -15,33 +15,29 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
-from obligor.data.simulate import Simulation, simulate_ledger, write_ledger
+from obligor.data.synthetic import Simulation, simulate_ledger, write_ledger
 from obligor.errors import SchemaError
 from obligor.features.build import build_features
-from obligor.features.invoice import NAMES, items_of, open_invoices
-from obligor.training import time_to_pay
-from obligor.training.calibration import (
-    Calibration,
-    fit_band,
-    fit_calibration,
-    later_split,
-)
-from obligor.training.cash import (
+from obligor.features.invoices import NAMES, items_of, open_invoices
+from obligor.model.calibration import Calibration
+from obligor.model.term_structure import fit_term_structure
+from obligor.training.candidates.calibrate import fit_band, fit_calibration, later_split
+from obligor.training.forecasts import time_to_pay
+from obligor.training.forecasts.cash import (
     Cash,
     cash_received,
     coverage,
     expected_cash,
     learning_sample,
 )
-from obligor.training.evaluate import resamples
-from obligor.training.run import Trained
-from obligor.training.term import fit_term_structure
-from obligor.training.time_to_pay import (
+from obligor.training.forecasts.time_to_pay import (
     InvoiceSample,
     days_quantile,
     fit_time_to_pay,
     open_after,
 )
+from obligor.training.metrics.statistics import resamples
+from obligor.training.runs.ledger_run import Trained
 
 AS_OF = date(2022, 11, 30)
 

@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 
 from obligor.data.asof import known_on
-from obligor.data.simulate import Simulation, simulate_ledger
+from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.errors import ModelError, SchemaError
 from obligor.features.build import build_features
 from obligor.features.catalogue import CATALOGUE
-from obligor.training.calibration import Calibration, fit_calibration
-from obligor.training.config import TrainingConfig, read_config
-from obligor.training.fit import fit_model
-from obligor.training.pd_model import PdModel, load_bundle
-from obligor.training.registry import Registry
-from obligor.training.report import CARD
-from obligor.training.run import Trained, data_fingerprint, evaluate_model
-from obligor.training.sample import build_sample
+from obligor.model.bundle import load_bundle, save_bundle
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
+from obligor.training.candidates.calibrate import fit_calibration
+from obligor.training.candidates.fit import fit_model
+from obligor.training.lifecycle.registry import Registry
+from obligor.training.runs.ledger_run import Trained, data_fingerprint, evaluate_model
+from obligor.training.samples.config import TrainingConfig, read_config
+from obligor.training.samples.sample import build_sample
+from obligor.training.validation.report import CARD
 from tests.conftest import NOW, SIGNER
 
 
@@ -114,7 +116,7 @@ def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(
 @pytest.fixture
 def bundle(trained: Trained, tmp_path: Path) -> tuple[Path, str]:
     folder = tmp_path / "bundle"
-    return folder, trained.fit.model.save(folder)
+    return folder, save_bundle(trained.fit.model, folder)
 
 
 def test_a_bundle_loads_to_the_same_model(
@@ -251,7 +253,7 @@ def test_a_worse_model_is_refused_unless_forced(
     )
     from dataclasses import replace
 
-    from obligor.training.calibration import Calibration
+    from obligor.model.calibration import Calibration
 
     good = trained.fit.model
     noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%

@@ -10,12 +10,19 @@ import pandas as pd
 import pytest
 
 from obligor.errors import SchemaError
-from obligor.features.application import Spec, applications
-from obligor.training.fit import table_of
-from obligor.training.ladder import BLEND, LIGHTGBM, MEMBERS, Table
-from obligor.training.run import Trained
-from obligor.training.table import fit_table
-from obligor.training.tune import STUDIES, Tuning, forward_folds, tuned_members
+from obligor.features.applications import applications
+from obligor.features.table_spec import Spec
+from obligor.model.bundle import save_bundle
+from obligor.training.candidates.candidates import BLEND, LIGHTGBM, MEMBERS, Table
+from obligor.training.candidates.fit import table_of
+from obligor.training.candidates.tune import (
+    STUDIES,
+    Tuning,
+    forward_folds,
+    tuned_members,
+)
+from obligor.training.runs.ledger_run import Trained
+from obligor.training.runs.table_run import fit_table
 
 DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))
@@ -71,7 +78,7 @@ def test_a_tuned_bundle_is_the_same_on_one_thread_and_two(tmp_path: Path) -> Non
     for threads in (1, 2):
         fitted = fit_table(data, 1, threads, Tuning(3, tmp_path / str(threads), "made"))
         assert fitted.ladder.weights[LIGHTGBM] > 0
-        hashes.append(fitted.model(BLEND).save(tmp_path / f"bundle{threads}"))
+        hashes.append(save_bundle(fitted.model(BLEND), tmp_path / f"bundle{threads}"))
     assert hashes[0] == hashes[1]
 
 

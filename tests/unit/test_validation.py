@@ -16,29 +16,29 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from obligor.cli.app import app
-from obligor.data.simulate import Simulation, write_ledger
+from obligor.data.synthetic import Simulation, write_ledger
 from obligor.errors import SchemaError
-from obligor.policy.rulebook import read_rulebooks
-from obligor.training import behaviour, performance
-from obligor.training.calibration import Calibration
-from obligor.training.case import Case, Part, kept_rows
-from obligor.training.config import TrainingConfig
-from obligor.training.fairness import approvals, groups_of, proxies
-from obligor.training.gates import Candidate, objections
-from obligor.training.pd_model import PdModel
-from obligor.training.recalibrate import recalibrate
-from obligor.training.registry import Registry
-from obligor.training.report import CARD, read_card
-from obligor.training.run import Trained, case_of
-from obligor.training.significance import by_grade, delong, hosmer_lemeshow
-from obligor.training.soundness import (
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
+from obligor.policy.rulebooks.rulebook import read_rulebooks
+from obligor.training.lifecycle.gates import Candidate, objections
+from obligor.training.lifecycle.recalibrate import recalibrate
+from obligor.training.lifecycle.registry import Registry
+from obligor.training.metrics.significance import by_grade, delong, hosmer_lemeshow
+from obligor.training.runs.ledger_run import Trained, case_of
+from obligor.training.samples.config import TrainingConfig
+from obligor.training.validation import behaviour, performance
+from obligor.training.validation.fairness import approvals, groups_of, proxies
+from obligor.training.validation.report import CARD, read_card
+from obligor.training.validation.sections import IDS, validate
+from obligor.training.validation.soundness import (
     additive_error,
     faithful_share,
     monotone_violations,
     partial_dependence,
     riskiest,
 )
-from obligor.training.validation import IDS, validate
+from obligor.training.validation.subject import Case, Part, kept_rows
 from tests.conftest import NOW
 
 DRAW = np.random.default_rng(4)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.policy.credit_file import CreditFile, Security
-from obligor.policy.rulebook import RULES, read_rulebook
-from obligor.policy.warnings import Snapshot, drivers, early_warnings
+from obligor.policy.credit.credit_file import CreditFile, Security
+from obligor.policy.credit.early_warnings import Snapshot, drivers, early_warnings
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
 TODAY = date(2025, 6, 30)

@@ -1,0 +1,1 @@
+"""What people do: cases, worklists, contacts."""

@@ -1,0 +1,346 @@
+"""What the endpoints take: strict about names and types; the OpenAPI document is made from these."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from obligor.data.money import MINOR_DIGITS, minor_digits
+from obligor.errors import SchemaError
+from obligor.policy.credit.credit_file import (
+    Assessment,
+    CreditFile,
+    LimitEvent,
+    Override,
+    Security,
+    TemporaryLimit,
+)
+from obligor.policy.credit.groups import Group
+
+MOST_ROWS = 20_000
+
+
+def _known_currency(code: str) -> str:
+    try:
+        minor_digits(code)
+    except SchemaError as error:
+        raise ValueError(str(error)) from None
+    return code
+
+
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
+
+Currency = Annotated[
+    str,
+    Field(json_schema_extra={"enum": sorted(MINOR_DIGITS)}, max_length=3),
+    AfterValidator(_known_currency),
+]
+
+Amount = Annotated[
+    Decimal,
+    Field(
+        gt=0, le=Decimal("1e12"), max_digits=18, decimal_places=3, allow_inf_nan=False
+    ),
+]
+
+AmountOrZero = Annotated[
+    Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)
+]
+
+Text = Annotated[str, Field(max_length=500)]
+
+Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
+
+
+class Body(BaseModel):
+    """What comes in: strict about types and names."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class CustomerRow(Body):
+    """The customer's master record."""
+
+    registered_on: date
+    known_on: date | None = None
+
+
+class InvoiceRow(Body):
+    """An item that was invoiced."""
+
+    invoice_id: Id
+    issued_on: date
+    due_on: date
+    amount: Amount
+    currency: Currency
+    known_on: date | None = None
+
+
+class PaymentRow(Body):
+    """Money received for an item, or a credit note given."""
+
+    invoice_id: Id
+    paid_on: date
+    amount: Amount
+    kind: Literal["payment", "credit_note"] = "payment"
+    payment_id: Id | None = None
+    known_on: date | None = None
+
+
+class PromiseRow(Body):
+    """A promise to pay an amount of an item by a day."""
+
+    invoice_id: Id
+    promised_on: date
+    pay_by: date
+    amount: Amount
+    known_on: date | None = None
+
+
+class DisputeRow(Body):
+    """A dispute about an item."""
+
+    invoice_id: Id
+    opened_on: date
+    resolved_on: date | None = None
+    known_on: date | None = None
+
+
+class WriteOffRow(Body):
+    """What was given up of an item."""
+
+    invoice_id: Id
+    written_off_on: date
+    amount: Amount
+    known_on: date | None = None
+
+
+class LimitRow(Body):
+    """A credit limit and the day it became known."""
+
+    amount: AmountOrZero
+    currency: Currency
+    known_on: date
+
+
+class FinancialsRow(Body):
+    """A yearly statement and the day it became known."""
+
+    period_end: date
+    known_on: date
+    turnover: Figure | None = None
+    net_income: Figure | None = None
+    total_assets: Figure | None = None
+    equity: Figure | None = None
+    current_assets: Figure | None = None
+    current_liabilities: Figure | None = None
+
+
+class RateRow(Body):
+    """Units of the reporting currency per unit of another."""
+
+    currency: Currency
+    rate_on: date
+    rate: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+    known_on: date | None = None
+
+
+class InlineLedger(Body):
+    """One customer's ledger, sent with the request instead of looked up."""
+
+    currency: Currency = Field(description="The reporting currency")
+    customers: Annotated[list[CustomerRow], Field(max_length=1)] = []
+    invoices: Annotated[list[InvoiceRow], Field(max_length=MOST_ROWS)] = []
+    payments: Annotated[list[PaymentRow], Field(max_length=MOST_ROWS)] = []
+    promises: Annotated[list[PromiseRow], Field(max_length=MOST_ROWS)] = []
+    disputes: Annotated[list[DisputeRow], Field(max_length=MOST_ROWS)] = []
+    write_offs: Annotated[list[WriteOffRow], Field(max_length=MOST_ROWS)] = []
+    limits: Annotated[list[LimitRow], Field(max_length=MOST_ROWS)] = []
+    financials: Annotated[list[FinancialsRow], Field(max_length=MOST_ROWS)] = []
+    fx_rates: Annotated[list[RateRow], Field(max_length=MOST_ROWS)] = []
+
+
+class CreditRequest(Body):
+    """What the customer asks for now."""
+
+    amount: Amount
+    currency: Currency
+    terms_days: Annotated[int, Field(ge=0, le=365)] | None = None
+
+
+Mark = Annotated[int, Field(ge=1, le=5)]
+
+Person = Annotated[str, Field(min_length=1, max_length=128)]
+
+Because = Annotated[str, Field(min_length=1, max_length=500)]
+
+Share = Annotated[
+    Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8, allow_inf_nan=False)
+]
+
+
+class AssessmentBody(Body):
+    """An analyst's marks, 1 (worst) to 5 (best)."""
+
+    market_position: Mark
+    operating_capability: Mark
+    industry_risk: Mark
+    management_quality: Mark
+    by: Person
+    expires_on: date
+
+
+class OverrideBody(Body):
+    """A grade set by a person."""
+
+    grade: Annotated[int, Field(ge=1, le=10)]
+    by: Person
+    because: Because
+    expires_on: date
+
+
+class SecurityBody(Body):
+    """Collateral or insurance, in the reporting currency."""
+
+    kind: Literal["guarantee", "deposit", "pledge", "insurance"]
+    amount: AmountOrZero
+    haircut: Share = Decimal(0)
+    expires_on: date
+
+
+class TemporaryLimitBody(Body):
+    """A limit for a season, in the reporting currency."""
+
+    amount: AmountOrZero
+    starts_on: date
+    ends_on: date
+    grace_days: Annotated[int, Field(ge=0, le=60)] = 0
+    by: Person
+
+
+class GroupBody(Body):
+    """A group of the tree the customer belongs to, in the reporting currency."""
+
+    name: Id
+    limit: AmountOrZero
+    exposure_of_others: AmountOrZero = Field(
+        description="What its other members owe, groups below it included"
+    )
+    parent: Id | None = None
+    members: Annotated[list[Id], Field(max_length=1000)] = Field(
+        default=[],
+        description="Customers that belong to it directly; may be left out where there is one group only",
+    )
+
+
+class LimitEventBody(Body):
+    """What a person did to the limit."""
+
+    kind: Literal["freeze", "reduce", "cancel"]
+    by: Person
+    because: Because
+    amount: AmountOrZero = Decimal(0)
+
+
+class CreditFileBody(Body):
+    """What people have put on file about the customer."""
+
+    assessment: AssessmentBody | None = None
+    override: OverrideBody | None = None
+    securities: Annotated[list[SecurityBody], Field(max_length=100)] = []
+    temporary_limit: TemporaryLimitBody | None = None
+    groups: Annotated[list[GroupBody], Field(max_length=100)] = Field(
+        default=[], description="A tree by `parent`"
+    )
+    limit_event: LimitEventBody | None = None
+    payment_details_changed_on: date | None = Field(
+        None, description="Bank account or method of payment"
+    )
+
+    def credit_file(self) -> CreditFile:
+        """Return it as the rules take it."""
+        return CreditFile(
+            assessment=Assessment(**vars(self.assessment)) if self.assessment else None,
+            override=Override(**vars(self.override)) if self.override else None,
+            securities=tuple(
+                Security(**vars(security)) for security in self.securities
+            ),
+            temporary_limit=TemporaryLimit(**vars(self.temporary_limit))
+            if self.temporary_limit
+            else None,
+            groups=tuple(
+                Group(**vars(group) | {"members": tuple(group.members)})
+                for group in self.groups
+            ),
+            limit_event=LimitEvent(**vars(self.limit_event))
+            if self.limit_event
+            else None,
+            payment_details_changed_on=self.payment_details_changed_on,
+        )
+
+
+class DecisionRequest(Body):
+    """A question about one customer."""
+
+    customer_id: Id
+    as_of: date | None = Field(
+        None, description="Known through the end of that day; default the ledger's last"
+    )
+    request: CreditRequest | None = None
+    requested_by: Person | None = Field(
+        None, description="Who asks: this person may not resolve the case"
+    )
+    is_natural_person: bool = Field(
+        False, description="A person or sole trader: other rights, longer retention"
+    )
+    file: CreditFileBody | None = Field(
+        None, description="What people have put on file"
+    )
+    ledger: InlineLedger | None = None
+
+
+class OrderBody(Body):
+    """An order, or one accepted before that is not invoiced yet."""
+
+    amount: Amount
+    currency: Currency
+    deliver_on: date | None = Field(None, description="Default the as-of date")
+    is_prepaid: bool = False
+
+
+class OrderRequest(Body):
+    """May this order go out?"""
+
+    customer_id: Id
+    as_of: date | None = Field(
+        None, description="Known through the end of that day; default the ledger's last"
+    )
+    order: OrderBody
+    unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(
+        default=[], description="Orders accepted before and not invoiced yet"
+    )
+    requested_by: Person | None = Field(
+        None, description="Who asks: this person may not resolve the case"
+    )
+    file: CreditFileBody | None = Field(
+        None, description="What people have put on file"
+    )
+    ledger: InlineLedger | None = None
+
+    def question(self) -> DecisionRequest:
+        """Return the question about the customer that comes first."""
+        return DecisionRequest(
+            customer_id=self.customer_id,
+            as_of=self.as_of,
+            file=self.file,
+            ledger=self.ledger,
+        )
+
+
+class ScoreRequest(Body):
+    """Ready-made features to score: every name of the catalogue, or every column of the table, null where not known."""
+
+    features: Annotated[dict[str, Figure | Text | None], Field(max_length=1000)]

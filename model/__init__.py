@@ -1,0 +1,1 @@
+"""A fitted model as it scores and explains; no training library."""

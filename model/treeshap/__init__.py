@@ -1,0 +1,1 @@
+"""Exact SHAP contributions of tree models."""

@@ -1,0 +1,1 @@
+"""Decision tables and rulebooks: read, proven, released."""

@@ -1,0 +1,40 @@
+"""What callers send in the address of a request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from obligor.decisions.questions import Body, DecisionRequest
+
+MOST_IN_BATCH = 1000
+
+
+class NoticeQuery(Body):
+    """Which notice."""
+
+    lang: Literal["en", "zh"] = "en"
+    kind: Literal["adverse", "reasons"] = "adverse"
+    format: Literal["text", "html"] = "html"
+
+
+class InForceQuery(Body):
+    """A time to ask about."""
+
+    at: Annotated[
+        str,
+        Field(
+            min_length=10,
+            max_length=40,
+            description="ISO 8601; UTC where it names no zone",
+        ),
+    ]
+
+
+class BatchRequest(Body):
+    """Up to 1,000 questions, answered in order; one that fails does not stop the others."""
+
+    decisions: Annotated[
+        list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)
+    ]

@@ -1,0 +1,1 @@
+"""Backup, restore and a check of an installation."""

@@ -1,0 +1,1 @@
+"""Candidate models, fitted and calibrated."""

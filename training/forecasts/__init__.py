@@ -1,0 +1,1 @@
+"""When invoices are paid, expected cash, and loss given default."""

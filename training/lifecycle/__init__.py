@@ -1,0 +1,1 @@
+"""Registry, gates of promotion, recalibration, monitoring."""

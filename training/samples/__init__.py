@@ -1,0 +1,1 @@
+"""Rows with labels: what a default is, and as-of dates."""
