@@ -24,7 +24,7 @@ from benchmarks.bars import bar, report
 from obligor.features.catalogue import NAMES
 from obligor.policy.credit.decide import decide
 from obligor.policy.rulebooks.cells import Cell, Span
-from obligor.policy.rulebooks.decision_table import Table
+from obligor.policy.rulebooks.decision_table import DecisionTable
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
 from obligor.portfolio.decide_many import Portfolio, lookup, simulate, summary
 
@@ -57,7 +57,7 @@ def portfolio_of(n: int) -> Portfolio:
     )
 
 
-def as_polars(table: Table) -> pl.Expr:
+def as_polars(table: DecisionTable) -> pl.Expr:
     """The place of the row that fires, as nested when and then."""
     found = pl.lit(-1)
     for place in reversed(range(len(table.rules))):

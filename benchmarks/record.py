@@ -24,16 +24,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.record import merkle
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
 from obligor.record.entry import Entry
 from obligor.record.merkle_log import WIDTH, Tree
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.tables import NODES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-VAULT, SEAL = Vault(bytes(32), os.urandom), Seal(bytes(32))
+VAULT, SEAL = Vault(bytes(32), os.urandom), ReceiptSigner(bytes(32))
 ENTRY = Entry(
     "d",
     "decision",
@@ -164,7 +164,7 @@ def appends(folder: Path) -> tuple[list[float], list[str], list[float]]:
     url = f"sqlite:///{folder}/record.db"
     record, context = Record(url, VAULT), multiprocessing.get_context("spawn")
     notary, times = (
-        Notary(record, SEAL, Shelf([folder / "shelf"]), lambda: NOW),
+        Checkpointer(record, SEAL, CheckpointFolder([folder / "shelf"]), lambda: NOW),
         context.Queue(),
     )
     workers = [context.Process(target=write, args=(url, n, times)) for n in range(2)]

@@ -15,7 +15,7 @@ from obligor.data.money import round_money
 from obligor.decisions.engine import Engine
 from obligor.policy.collecting.debt import Debt
 from obligor.policy.collecting.priority import is_quiet
-from obligor.policy.collecting.worklist import Rest, Task, task_of, worklist
+from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from obligor.policy.rulebooks.rulebook import in_force
 
 
@@ -38,7 +38,7 @@ def worklist_answer(asked: WorklistQuery, engine: Engine) -> bytes:
     found = [task_of(debt, as_of, rulebook) for debt in debts_on(engine, as_of)]
     tasks, resting = (
         [one for one in found if isinstance(one, Task)],
-        [one for one in found if isinstance(one, Rest)],
+        [one for one in found if isinstance(one, Pause)],
     )
     quiet = is_quiet(as_of, rulebook)
     planned = worklist([] if quiet else tasks, asked.collectors, asked.minutes)

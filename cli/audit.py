@@ -66,7 +66,7 @@ def verify(
     Example: `obligor audit verify --against backup/checkpoints --receipt receipts.txt`
     """
     from obligor.record.merkle_log import Tree
-    from obligor.record.receipts import PUBLIC, Shelf
+    from obligor.record.receipts import PUBLIC, CheckpointFolder
     from obligor.record.verify import verify as verify_record
     from obligor.serving.assembly import open_record
 
@@ -87,7 +87,7 @@ def verify(
         if line.strip()
     ]
     tree = Tree(record)
-    checkpoints = list(Shelf(folders).all())
+    checkpoints = list(CheckpointFolder(folders).all())
     with Status("entries proven: 0", console=out) as status:
         found = list(
             verify_record(

@@ -170,7 +170,7 @@ def monitor(
     import pandas as pd
 
     from obligor.data.sources import read_ledger
-    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionLoader
     from obligor.decisions.recorded import decided_rows
     from obligor.decisions.shadow import shadow_scores
     from obligor.model.bundle import SHADOW_POINTER
@@ -182,14 +182,14 @@ def monitor(
     from obligor.training.samples.config import read_config
 
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    champion = ChampionKeeper(settings.store, settings.trusted).of_ledger()
+    champion = ChampionLoader(settings.store, settings.trusted).of_ledger()
     record, _ = open_record(settings, os.urandom)
     ledger = read_ledger(
         mapping, today=datetime.now(UTC).date(), environment=os.environ
     ).require()
     shadow = {}
     with suppress(ModelError):  # there need be none
-        challenger = ChampionKeeper(
+        challenger = ChampionLoader(
             settings.store, settings.trusted, SHADOW_POINTER
         ).of_ledger()
         shadow = shadow_scores(record, challenger.sha256)

@@ -200,7 +200,7 @@ def simulate(
     Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01 --to 2026-01-01 --as-of 2024-12-31`
     """
     from obligor.data.sources import read_ledger
-    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionLoader
     from obligor.portfolio.snapshot import active_on, ledger_accounts, portfolio_of
     from obligor.portfolio.what_if import simulation
     from obligor.serving.settings import Settings
@@ -210,7 +210,7 @@ def simulate(
         mapping, today=datetime.now(UTC).date(), environment=os.environ
     ).require()
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    model = ChampionKeeper(settings.store, settings.trusted).current().model
+    model = ChampionLoader(settings.store, settings.trusted).current().model
     portfolio = portfolio_of(*active_on(ledger_accounts(ledger), day_of(as_of)), model)
     found = simulation(portfolio, *books, customer)
     if as_json:

@@ -58,7 +58,7 @@ def review(
     Example: `obligor review ledger/mapping.toml --as-of 2024-12-31 --months 12 --out review`
     """
     from obligor.data.sources import read_ledger
-    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionLoader
     from obligor.portfolio.month import month_ends
     from obligor.portfolio.review import review as review_portfolio
     from obligor.portfolio.snapshot import ledger_accounts
@@ -69,7 +69,7 @@ def review(
         mapping, today=datetime.now(UTC).date(), environment=os.environ
     ).require()
     settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    champions = ChampionKeeper(settings.store, settings.trusted)
+    champions = ChampionLoader(settings.store, settings.trusted)
     found = review_portfolio(
         ledger_accounts(ledger),
         month_ends(day_of(as_of), months),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from obligor.data.money import MINOR_DIGITS
 from obligor.errors import SchemaError
 
-DAY = "datetime64[s]"
+DAY_DTYPE = "datetime64[s]"
 
 
 def _text(**options: Any) -> pa.Column:
@@ -161,7 +161,7 @@ def empty_table(table: str) -> pd.DataFrame:
     """Return a table with its columns and no rows."""
     days, numbers = day_columns(table), number_columns(table)
     kinds = {
-        n: DAY if n in days else "float64" if n in numbers else "str"
+        n: DAY_DTYPE if n in days else "float64" if n in numbers else "str"
         for n in CONTRACTS[table].columns
     }
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})

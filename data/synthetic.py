@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from obligor.arrays import Floats
-from obligor.data.ledger import DAY, Ledger
+from obligor.data.ledger import DAY_DTYPE, Ledger
 
 DEFAULT_DPD_DAYS = 90
 LATEST_DAYS_LATE = 75  # a customer who still pays never reaches 90 days past due
@@ -427,7 +427,7 @@ def _dated(frame: pd.DataFrame, start: date, end: int) -> pd.DataFrame:
             (frame[name] <= end) | (name in ("due", "pay_by"))
         )
         seconds = np.where(happened, frame[name], 0).astype("int64") * 86_400
-        days = (origin + seconds.astype("timedelta64[s]")).astype(DAY)
+        days = (origin + seconds.astype("timedelta64[s]")).astype(DAY_DTYPE)
         dated[_DAYS[name]] = pd.Series(days, frame.index).where(happened)
     dated["known_on"] = dated[_DAYS[known]]
     return pd.DataFrame(dated).reset_index(drop=True)

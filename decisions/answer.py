@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from obligor.data.money import to_minor
 from obligor.decisions.champion import Champion
-from obligor.decisions.facts import Decided, Scored, inputs_of
+from obligor.decisions.facts import DecidedQuestion, ScoredRow, inputs_of
 from obligor.decisions.questions import OrderRequest
 from obligor.decisions.reasons import column_reasons, principal_reasons
 from obligor.model.bundle import NAME
@@ -23,7 +23,7 @@ from obligor.record.entry import Entry
 
 
 def entry_of(
-    one: Decided,
+    one: DecidedQuestion,
     counterfactuals: Sequence[Mapping[str, Any]],
     champion: Champion,
     decision_id: str,
@@ -73,7 +73,7 @@ def entry_of(
 
 
 def order_entry_of(
-    one: Decided,
+    one: DecidedQuestion,
     asked: OrderRequest,
     order: Order,
     check: OrderCheck,
@@ -154,7 +154,7 @@ def order_entry_of(
 
 
 def _entry(
-    one: Decided,
+    one: DecidedQuestion,
     kind: str,
     outcome: str,
     champion: Champion,
@@ -191,7 +191,7 @@ def _entry(
     )
 
 
-def score_answer(champion: Champion, scored: Scored) -> bytes:
+def score_answer(champion: Champion, scored: ScoredRow) -> bytes:
     """Return the answer to ready-made features as JSON."""
     baseline, encoding = champion.model.reference, champion.model.encoding
     told = scored.values, scored.contributions, baseline
@@ -207,7 +207,7 @@ def score_answer(champion: Champion, scored: Scored) -> bytes:
     )
 
 
-def explanation(champion: Champion, scored: Scored) -> dict[str, Any]:
+def explanation(champion: Champion, scored: ScoredRow) -> dict[str, Any]:
     """Return the exact explanation: base plus contributions is the margin, and the calibration gives the PD."""
     baseline = champion.model.reference
     return {

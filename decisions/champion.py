@@ -38,7 +38,7 @@ class Champion:
         return self.model.calibration.as_dict()
 
 
-class ChampionKeeper:
+class ChampionLoader:
     """The champion of a store; it follows the pointer, and keeps the last good model.
 
     A newcomer is loaded beside the old one, in a thread of its own and first of all on trial in a process of

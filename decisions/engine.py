@@ -17,8 +17,8 @@ from obligor.data.account import Account
 from obligor.data.asof import known_account
 from obligor.data.store import LedgerStore
 from obligor.decisions.answer import entry_of, order_entry_of, score_answer
-from obligor.decisions.champion import Champion, ChampionKeeper
-from obligor.decisions.facts import Decided, Known, Scored
+from obligor.decisions.champion import Champion, ChampionLoader
+from obligor.decisions.facts import DecidedQuestion, KnownQuestion, ScoredRow
 from obligor.decisions.inline_ledger import account_of
 from obligor.decisions.questions import DecisionRequest, OrderRequest, ScoreRequest
 from obligor.decisions.scoring import (
@@ -46,9 +46,9 @@ from obligor.policy.rulebooks.rulebook import (
     in_force,
     read_rulebook,
 )
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.entry import Entry
-from obligor.record.receipts import Seal
+from obligor.record.receipts import ReceiptSigner
 from obligor.record.record import Record
 
 log = logging.getLogger("obligor")
@@ -71,9 +71,9 @@ class Engine:
         The time, with its zone.
     new_id : callable
         A fresh decision id.
-    seal : Seal
+    seal : ReceiptSigner
         Signs receipts and checkpoints.
-    notary : Notary
+    notary : Checkpointer
         Gives entries their place in the tree and keeps checkpoints.
     archive : Path
         Where every rulebook that was ever in force is kept, by its hash.
@@ -83,12 +83,12 @@ class Engine:
 
     ledger: LedgerStore
     record: Record
-    champions: ChampionKeeper
+    champions: ChampionLoader
     rulebooks: Sequence[Rulebook]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
-    seal: Seal
-    notary: Notary
+    seal: ReceiptSigner
+    notary: Checkpointer
     archive: Path
     rules: Path = RULES
 
@@ -254,7 +254,7 @@ class Engine:
 
     def look(
         self, question: DecisionRequest, currencies: Sequence[str] = ()
-    ) -> Decided:
+    ) -> DecidedQuestion:
         """Decide on one customer without recording it: what orders and contacts are measured by."""
         known = self._known_one(question, None, currencies)
         (scored,) = _scored(self.champions.of_ledger().model, _features([known]))
@@ -271,7 +271,7 @@ class Engine:
 
     def order_entry(
         self,
-        one: Decided,
+        one: DecidedQuestion,
         request: OrderRequest,
         champion: Champion,
         entry_id: str,
@@ -307,7 +307,9 @@ class Engine:
             kept.body, self.seal.receipt(kept.entry_id, kept.leaf_hash)
         )
 
-    def _known(self, requests: Sequence[DecisionRequest]) -> list[Known | ObligorError]:
+    def _known(
+        self, requests: Sequence[DecisionRequest]
+    ) -> list[KnownQuestion | ObligorError]:
         """What was known of each customer on the as-of date, or why that cannot be said."""
         stored = [request.customer_id for request in requests if request.ledger is None]
         accounts = self.ledger.accounts(stored) if len(stored) > 1 else None
@@ -318,7 +320,7 @@ class Engine:
         request: DecisionRequest,
         accounts: Mapping[str, Account] | None,
         currencies: Sequence[str] = (),
-    ) -> Known:
+    ) -> KnownQuestion:
         today, asked = self.now().date(), request.request
         wanted = [*currencies, asked.currency] if asked else currencies
         account = accounts.get(request.customer_id) if accounts is not None else None
@@ -331,7 +333,7 @@ class Engine:
         last = account.observed_until
         as_of = request.as_of or (min(last, today) if last else today)
         require_past(as_of, today, "as_of")
-        return Known(
+        return KnownQuestion(
             request,
             known_account(account, as_of),
             "request" if last is None else "store",
@@ -340,24 +342,26 @@ class Engine:
 
     def _decided(
         self,
-        known: Known,
+        known: KnownQuestion,
         key: str | None,
-        scored: Scored,
+        scored: ScoredRow,
         rulebook: Rulebook | None = None,
-    ) -> Decided:
+    ) -> DecidedQuestion:
         rulebook = rulebook or in_force(self.rulebooks, known.account.as_of)
         facts = scored.facts(known)
-        return Decided(known, key, scored, facts, decide(facts, rulebook), rulebook)
+        return DecidedQuestion(
+            known, key, scored, facts, decide(facts, rulebook), rulebook
+        )
 
     def decided_again(
-        self, known: Known, model: PdModel, rulebook: Rulebook
-    ) -> Decided:
+        self, known: KnownQuestion, model: PdModel, rulebook: Rulebook
+    ) -> DecidedQuestion:
         """Decide as on an earlier day, with the model and the rules of that day."""
         (scored,) = _scored(model, _features([known]))
         return self._decided(known, None, _or_raise(scored), rulebook)
 
     def acts(
-        self, decided: Sequence[Decided | ObligorError], model: PdModel
+        self, decided: Sequence[DecidedQuestion | ObligorError], model: PdModel
     ) -> list[list[dict[str, Any]]]:
         """Return what is offered to each question: nothing to those approved."""
         return _counterfactuals(decided, model)

@@ -26,7 +26,7 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownQuestion:
     """A question with what was known of its customer."""
 
     request: DecisionRequest
@@ -55,7 +55,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRow:
     """Features, PD and exact contributions of a row, in catalogue order."""
 
     values: list[float]
@@ -75,7 +75,7 @@ class Scored:
             "pd_6m": self.pd_6m,
         }
 
-    def facts(self, known: Known) -> Facts:
+    def facts(self, known: KnownQuestion) -> Facts:
         """Return what the rules are asked about."""
         asked, account, request = known.request.request, known.account.account, None
         if asked is not None:
@@ -97,18 +97,18 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecidedQuestion:
     """A question with everything its answer says."""
 
-    known: Known
+    known: KnownQuestion
     key: str | None
-    scored: Scored
+    scored: ScoredRow
     facts: Facts
     decision: Decision
     rulebook: Rulebook
 
 
-def inputs_of(known: Known) -> bytes:
+def inputs_of(known: KnownQuestion) -> bytes:
     """Return what was known of the customer, as `known_of` reads it: a decision can be made again from this alone."""
     account = known.account.account
     head = orjson.dumps(
@@ -121,7 +121,7 @@ def inputs_of(known: Known) -> bytes:
     return len(head).to_bytes(4, "big") + head + account.packed()
 
 
-def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> Known:
+def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuestion:
     """Return what was known when a decision was made, from what `inputs_of` kept."""
     size = int.from_bytes(inputs[:4], "big")
     head, account = orjson.loads(inputs[4 : 4 + size]), unpacked(inputs[4 + size :])
@@ -130,7 +130,7 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> Known:
         for code, found in head["rates"].items()
     }
     until = head["observed_until"] and date.fromisoformat(head["observed_until"])
-    return Known(
+    return KnownQuestion(
         request,
         KnownAccount(replace(account, rates=rates), as_of),
         head["source"],

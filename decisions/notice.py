@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from obligor.errors import SchemaError
-from obligor.record.entry import Kept
+from obligor.record.entry import OpenedEntry
 
 # Texts that say nothing a customer could act on: a law asks for specific reasons (Reg B, 12 CFR 1002.9(b)(2)).
 VAGUE = (
@@ -66,7 +66,7 @@ _TEXTS: dict[str, dict[str, str]] = {
 }
 
 
-def notice(kept: Kept, language: str, kind: str, as_html: bool) -> str:
+def notice(kept: OpenedEntry, language: str, kind: str, as_html: bool) -> str:
     """Return the notice about a recorded decision, as text or as a page without scripts.
 
     Raises

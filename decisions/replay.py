@@ -14,7 +14,7 @@ from obligor.decisions.engine import Engine
 from obligor.decisions.facts import known_of
 from obligor.decisions.questions import DecisionRequest, OrderRequest
 from obligor.errors import ErasedError, ObligorError, SchemaError
-from obligor.record.entry import Kept
+from obligor.record.entry import OpenedEntry
 from obligor.record.verify import Finding
 
 
@@ -31,7 +31,7 @@ class Replay:
         return not self.differences
 
 
-def computed(entry_id: str, engine: Engine) -> Kept:
+def computed(entry_id: str, engine: Engine) -> OpenedEntry:
     """Return a decision or an order check; what a person did is no such thing.
 
     Raises
@@ -70,7 +70,7 @@ def replay(entry_id: str, engine: Engine) -> Replay:
     )
 
 
-def _made_again(kept: Kept, engine: Engine) -> str:
+def _made_again(kept: OpenedEntry, engine: Engine) -> str:
     answer = orjson.loads(kept.body)
     champion = engine.champions.of(
         answer["model"]["sha256"], answer["model"]["version"]

@@ -11,7 +11,7 @@ import numpy as np
 from obligor.arrays import Floats
 from obligor.data.asof import KnownAccount
 from obligor.decisions.counterfactuals import Refused, counterfactuals
-from obligor.decisions.facts import Decided, Known, Scored
+from obligor.decisions.facts import DecidedQuestion, KnownQuestion, ScoredRow
 from obligor.errors import ObligorError, SchemaError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
@@ -60,12 +60,14 @@ def _catalogue_row(given: Mapping[str, float | str | None]) -> Floats:
     )  # null becomes NaN
 
 
-def _features(known: Sequence[Known | ObligorError]) -> list[Floats | ObligorError]:
+def _features(
+    known: Sequence[KnownQuestion | ObligorError],
+) -> list[Floats | ObligorError]:
     """The features of each question, by one pass of the kernel per as-of date."""
     found: list[Any] = list(known)
     by_day = dict[date, list[int]]()
     for place, one in enumerate(known):
-        if isinstance(one, Known):
+        if isinstance(one, KnownQuestion):
             by_day.setdefault(one.account.as_of, []).append(place)
     for places in by_day.values():
         accounts = [found[place].account for place in places]
@@ -81,7 +83,7 @@ def _features(known: Sequence[Known | ObligorError]) -> list[Floats | ObligorErr
 
 def _scored(
     model: PdModel, rows: Sequence[Floats | ObligorError]
-) -> list[Scored | ObligorError]:
+) -> list[ScoredRow | ObligorError]:
     """The PD over 12 months and the contributions of each row, by one prediction."""
     good = [row for row in rows if not isinstance(row, ObligorError)]
     if not good:
@@ -92,23 +94,23 @@ def _scored(
         array.tolist() for array in (np.array(good), *pds, contributions, margins)
     )
     intervals = zip(*(end.tolist() for end in ends), strict=True)
-    scored = (Scored(*row) for row in zip(*columns, intervals, strict=True))
+    scored = (ScoredRow(*row) for row in zip(*columns, intervals, strict=True))
     return [row if isinstance(row, ObligorError) else next(scored) for row in rows]
 
 
 def _counterfactuals(
-    decided: Sequence[Decided | ObligorError], model: PdModel
+    decided: Sequence[DecidedQuestion | ObligorError], model: PdModel
 ) -> list[list[dict[str, Any]]]:
     """What is offered to each question: nothing to those approved."""
     places = [
         place
         for place, one in enumerate(decided)
-        if isinstance(one, Decided) and one.decision.outcome != "approve"
+        if isinstance(one, DecidedQuestion) and one.decision.outcome != "approve"
     ]
     refused = [
         Refused(one.known.account, one.facts, one.decision, one.rulebook)
         for one in (decided[place] for place in places)
-        if isinstance(one, Decided)
+        if isinstance(one, DecidedQuestion)
     ]
 
     def score(accounts: Sequence[KnownAccount]) -> tuple[Floats, Floats]:

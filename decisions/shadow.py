@@ -12,7 +12,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from obligor.decisions.champion import Champion, ChampionKeeper
+from obligor.decisions.champion import Champion, ChampionLoader
 from obligor.decisions.recorded import features_of
 from obligor.errors import ErasedError, ModelError
 from obligor.record.record import Record
@@ -31,12 +31,12 @@ class Shadow:
 
     Parameters
     ----------
-    challengers : ChampionKeeper
+    challengers : ChampionLoader
         Of the pointer that `obligor shadow` writes.
     """
 
     def __init__(
-        self, record: Record, challengers: ChampionKeeper, now: Callable[[], datetime]
+        self, record: Record, challengers: ChampionLoader, now: Callable[[], datetime]
     ) -> None:
         self.record, self.challengers, self.now = record, challengers, now
         self._looked = (

@@ -22,7 +22,7 @@ from obligor.policy.credit.decide import Decision, Facts, decide
 from obligor.policy.credit.position import SHORTEST_YEAR
 from obligor.policy.credit.promise_ladder import Promise, rung_on
 from obligor.policy.economics import PD_FLOOR
-from obligor.policy.rulebooks.decision_table import Table
+from obligor.policy.rulebooks.decision_table import DecisionTable
 from obligor.policy.rulebooks.rulebook import Rulebook
 
 Array = NDArray[Any]
@@ -83,7 +83,7 @@ class Result:
     eva: Floats
 
 
-def lookup(table: Table, n: int, **columns: Array | None) -> Array:
+def lookup(table: DecisionTable, n: int, **columns: Array | None) -> Array:
     """Return the row of a table that fires for each of n rows; of a ``collect`` table the first, -1 for none.
 
     Parameters
@@ -115,7 +115,7 @@ def lookup(table: Table, n: int, **columns: Array | None) -> Array:
     )  # the place of the lowest bit; -1 where there is none
 
 
-def outputs(table: Table, name: str) -> Array:
+def outputs(table: DecisionTable, name: str) -> Array:
     """Return an output of every row of a table: numbers, or places in the values of a text."""
     column = next(column for column in table.outputs if column.name == name)
     values = [rule.outputs[name] for rule in table.rules]

@@ -10,14 +10,14 @@ from typing import Any
 
 from obligor.errors import RecordError, UnknownDecisionError
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Checkpoint, Seal, Shelf
+from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 
 log = logging.getLogger("obligor")
 EVERY_S = 0.5
 
 
-class Notary:
+class Checkpointer:
     """Gives entries their place and keeps signed checkpoints outside the database.
 
     Parameters
@@ -27,7 +27,11 @@ class Notary:
     """
 
     def __init__(
-        self, record: Record, seal: Seal, shelf: Shelf, now: Callable[[], datetime]
+        self,
+        record: Record,
+        seal: ReceiptSigner,
+        shelf: CheckpointFolder,
+        now: Callable[[], datetime],
     ) -> None:
         self.record, self.tree, self.seal, self.shelf, self.now = (
             record,

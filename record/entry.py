@@ -115,7 +115,7 @@ class Row(NamedTuple):
         return rfc8785.dumps(said)
 
 
-class Kept(NamedTuple):
+class OpenedEntry(NamedTuple):
     """What the record says of an entry."""
 
     entry_id: str
@@ -131,8 +131,8 @@ class Kept(NamedTuple):
 class Case:
     """A case: the entry that opened it, and those about it."""
 
-    opening: Kept
-    later: tuple[Kept, ...]
+    opening: OpenedEntry
+    later: tuple[OpenedEntry, ...]
 
     @property
     def closing(self) -> str | None:

@@ -78,7 +78,7 @@ def receipt_text(entry_id: str, leaf_hash: bytes) -> bytes:
     return f"obligor receipt v1\n{entry_id}\n{leaf_hash.hex()}\n".encode()
 
 
-class Seal(Signer):
+class ReceiptSigner(Signer):
     """The service's signing key, from ``OBLIGOR_SIGNING_KEY``."""
 
     def receipt(self, entry_id: str, leaf_hash: bytes) -> str:
@@ -95,7 +95,7 @@ class Seal(Signer):
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CheckpointFolder:
     """Directories outside the database that keep the checkpoints, a file each; any mount will do."""
 
     folders: Sequence[Path]

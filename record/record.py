@@ -25,7 +25,7 @@ from obligor.record.entry import (
     OPENING,
     Case,
     Entry,
-    Kept,
+    OpenedEntry,
     Row,
     Statement,
     row_of,
@@ -281,7 +281,7 @@ class Record:
             yield connection
             connection.commit()
 
-    def kept(self, entry_id: str) -> Kept:
+    def kept(self, entry_id: str) -> OpenedEntry:
         """Return an entry, opened.
 
         Raises
@@ -379,7 +379,7 @@ class Record:
         )
         return [self._opened(row).request for row in self._rows(query)]
 
-    def answered(self, idempotency_key: str, request: str) -> Kept | None:
+    def answered(self, idempotency_key: str, request: str) -> OpenedEntry | None:
         """Return the entry that answers a key, None where it is new.
 
         Raises
@@ -434,13 +434,13 @@ class Record:
             self._key(found[0], entry_id), found[0].inputs, f"inputs of {entry_id}"
         )
 
-    def _opened(self, row: sa.Row[Any]) -> Kept:
+    def _opened(self, row: sa.Row[Any]) -> OpenedEntry:
         key = self._key(row, row.entry_id)
         request, body = (
             unseal(key, getattr(row, name), f"{name} of {row.entry_id}").decode()
             for name in ("request", "body")
         )
-        return Kept(
+        return OpenedEntry(
             row.entry_id,
             row.kind,
             row.outcome,

@@ -30,8 +30,8 @@ import httpx
 import psutil
 
 from benchmarks.bars import bar, report
-from obligor.record.checkpointer import Notary
-from obligor.record.receipts import Shelf
+from obligor.record.checkpointer import Checkpointer
+from obligor.record.receipts import CheckpointFolder
 from obligor.record.verify import verify
 from obligor.serving.assembly import open_record
 from obligor.serving.settings import Settings
@@ -189,8 +189,8 @@ def run(
         acked, back = asyncio.run(storm(kills, options.acked))
     settings = Settings.of(environment)
     record, seal = open_record(settings, os.urandom)
-    shelf = Shelf(settings.checkpoints)
-    notary = Notary(record, seal, shelf, lambda: datetime.now(UTC))
+    shelf = CheckpointFolder(settings.checkpoints)
+    notary = Checkpointer(record, seal, shelf, lambda: datetime.now(UTC))
     notary.step()
     receipts = [receipt for _, receipt in acked.values()]
     findings = list(verify(notary.tree, shelf.all(), seal.public, receipts))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import bar, report
 from obligor.record import merkle
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Shelf
+from obligor.record.receipts import CheckpointFolder
 from obligor.record.record import Record
 from tests.conftest import VAULT
 from tests.service.test_audit import ATTACKS, filled, findings, tamper
@@ -44,7 +44,7 @@ def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
     """How many of the places were found."""
     record, shelf = (
         Record(f"sqlite:///{folder}/record.db", VAULT),
-        Shelf([folder / "shelf"]),
+        CheckpointFolder([folder / "shelf"]),
     )
     _, receipts = filled(record, shelf, SIGNED, behind=BEHIND)
     record.close()
@@ -65,7 +65,7 @@ def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
 def forged(folder: Path, random: Random) -> int:
     """How many of the forged proofs hold: a bit turned in leaf or path, hashes left out, doubled or exchanged."""
     record = Record(f"sqlite:///{folder}/record.db", VAULT)
-    filled(record, Shelf([folder / "shelf"]), SIGNED)
+    filled(record, CheckpointFolder([folder / "shelf"]), SIGNED)
     tree = Tree(record)
     leaves = [hash_ for _, _, hash_, _ in tree.placed(1000)]
     root, accepted = tree.root(SIGNED), 0

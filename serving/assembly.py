@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 
 from obligor.data.store import LedgerStore
-from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.engine import Engine
 from obligor.decisions.shadow import Shadow
 from obligor.model.bundle import SHADOW_POINTER
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebooks
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.oidc import TokenCheck
@@ -54,12 +54,12 @@ def build_engine(
     return Engine(
         ledger=LedgerStore(settings.ledger_url),
         record=record,
-        champions=ChampionKeeper(settings.store, settings.trusted),
+        champions=ChampionLoader(settings.store, settings.trusted),
         rulebooks=rulebooks,
         now=now,
         new_id=new_id,
         seal=seal,
-        notary=Notary(record, seal, Shelf(settings.checkpoints), now),
+        notary=Checkpointer(record, seal, CheckpointFolder(settings.checkpoints), now),
         archive=archive,
         rules=settings.rules,
     )
@@ -69,7 +69,7 @@ def build_shadow(engine: Engine, settings: Settings) -> Shadow:
     """Put together what a challenger does; it scores at the notary's steps."""
     shadow = Shadow(
         engine.record,
-        ChampionKeeper(settings.store, settings.trusted, SHADOW_POINTER),
+        ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER),
         engine.now,
     )
     engine.notary.errands.append(
@@ -138,7 +138,7 @@ def _token_check(
     )
 
 
-def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
+def open_record(settings: Settings, random: Random) -> tuple[Record, ReceiptSigner]:
     """Return the record and the seal; keys that the environment does not give are made once, in the store."""
     keys = settings.store / "keys"
     for name, given in (
@@ -151,6 +151,6 @@ def open_record(settings: Settings, random: Random) -> tuple[Record, Seal]:
                 name,
             )
     vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
-    return Record(settings.record_url, vault), Seal(
+    return Record(settings.record_url, vault), ReceiptSigner(
         settings.signing_key or key_file(keys / "signing.key", random)
     )

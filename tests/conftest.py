@@ -28,12 +28,12 @@ from starlette.testclient import TestClient
 
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import Simulation, simulate_ledger
-from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.engine import Engine
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.serving.api.routes import create_app, use_engine
 from obligor.serving.assembly import keep_rulebooks
@@ -99,14 +99,19 @@ def engine_of(store: Path, folder: Path) -> Engine:
     ids = count(1)
     rulebooks = read_rulebooks(RULES)[0]
     keep_rulebooks(rulebooks, RULES, folder / "rulebooks")
-    record, seal = Record(f"sqlite:///{folder}/record.db", VAULT), Seal(bytes(32))
+    record, seal = (
+        Record(f"sqlite:///{folder}/record.db", VAULT),
+        ReceiptSigner(bytes(32)),
+    )
     return Engine(
         ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
         record=record,
         seal=seal,
-        notary=Notary(record, seal, Shelf([folder / "checkpoints"]), lambda: NOW),
+        notary=Checkpointer(
+            record, seal, CheckpointFolder([folder / "checkpoints"]), lambda: NOW
+        ),
         archive=folder / "rulebooks",
-        champions=ChampionKeeper(store),
+        champions=ChampionLoader(store),
         rulebooks=rulebooks,
         now=lambda: NOW,
         new_id=lambda: f"d-{next(ids)}",

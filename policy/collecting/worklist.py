@@ -36,7 +36,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Rest:
+class Pause:
     """An account that is not worked on this day, and why."""
 
     customer_id: str
@@ -57,7 +57,7 @@ class Worklist:
         return sum((task.value for _, task in self.lines), _NOTHING)
 
 
-def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Rest:
+def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Pause:
     """Return what to do about a debt on a day, or why it rests.
 
     Disputes stop the ladder, promises are waited for, a day of rest is kept: but an insurer's deadline is not moved.
@@ -79,7 +79,7 @@ def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Rest:
         debt.workable, debt.dpd_days, debt.pd_12m, plan, debt.currency, rulebook
     )
     if priority.value_per_minute < p["collector_cost"] and not is_urgent:
-        return Rest(
+        return Pause(
             debt.customer_id,
             "not_worth_it",
             f"a contact is worth {priority.value_per_minute} a minute, less "
@@ -90,26 +90,26 @@ def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Rest:
     )
 
 
-def _rest(debt: Debt, plan: Plan, as_of: date) -> Rest | None:
+def _rest(debt: Debt, plan: Plan, as_of: date) -> Pause | None:
     name = debt.customer_id
     if debt.workable <= 0 and debt.disputed >= debt.promised:
-        return Rest(
+        return Pause(
             name,
             "disputed",
             f"{debt.disputed} {debt.currency} is disputed: settle that first",
         )
     if debt.workable <= 0:
-        return Rest(
+        return Pause(
             name,
             "promised",
             f"{debt.promised} {debt.currency} is promised: wait for the day",
         )
     if debt.next_contact_on and debt.next_contact_on > as_of:
-        return Rest(
+        return Pause(
             name, "fixed_later", f"the next contact is fixed for {debt.next_contact_on}"
         )
     if debt.contacts_today >= plan.calls_per_day:
-        return Rest(
+        return Pause(
             name,
             "enough_today",
             f"{debt.contacts_today} contacts today; {plan.calls_per_day} is the most",

@@ -63,7 +63,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Table:
+class DecisionTable:
     """A compiled decision table.
 
     The numbers in its cells cut each input into regions in which no cell changes its answer. `masks` hold for
@@ -121,7 +121,7 @@ def refuse(
     )  # unreachable: gaps are refused at load
 
 
-def compile_table(spec: Mapping[str, Any]) -> Table:
+def compile_table(spec: Mapping[str, Any]) -> DecisionTable:
     """Compile one table and prove it: no gap, no overlap (hit ``unique``), no unreachable row, cases pass.
 
     Parameters
@@ -191,7 +191,9 @@ def compile_table(spec: Mapping[str, Any]) -> Table:
         for n, rule in enumerate(rules)
     )
     fitting = _fitting(table_id, inputs, points, masks)
-    table = Table(table_id, hit, inputs, outputs, rules, points, masks, fitting, rows)
+    table = DecisionTable(
+        table_id, hit, inputs, outputs, rules, points, masks, fitting, rows
+    )
     _run_cases(table, spec.get("cases", ()))
     return table
 
@@ -402,7 +404,7 @@ def _one_row(
     raise PolicyError(f"overlap: rows {both} both answer {seen}", where=table_id)
 
 
-def _run_cases(table: Table, cases: Sequence[Mapping[str, Any]]) -> None:
+def _run_cases(table: DecisionTable, cases: Sequence[Mapping[str, Any]]) -> None:
     """Run the worked examples; those of a ``collect`` table say which rows fire: ``out: {fired: [W1]}``."""
     if not cases:
         raise PolicyError(

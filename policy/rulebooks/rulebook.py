@@ -16,7 +16,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from obligor.errors import AsOfError, PolicyError
-from obligor.policy.rulebooks.decision_table import Table, compile_table
+from obligor.policy.rulebooks.decision_table import DecisionTable, compile_table
 from obligor.signing import Signer, is_signed
 
 RULES = Path(__file__).parent.parent / "rules"
@@ -82,7 +82,7 @@ class Rulebook:
     effective: date
     sha256: str
     parameters: Mapping[str, Decimal]
-    tables: Mapping[str, Table]
+    tables: Mapping[str, DecisionTable]
     sources: Mapping[str, str]
     specs: Mapping[str, dict[str, Any]]
     makers: frozenset[str]
@@ -306,7 +306,7 @@ def in_force(rulebooks: Sequence[Rulebook], as_of: date) -> Rulebook:
     return max(found, key=lambda rulebook: rulebook.effective)
 
 
-def _require_both_languages(tables: Mapping[str, Table]) -> None:
+def _require_both_languages(tables: Mapping[str, DecisionTable]) -> None:
     for name in REASONED:
         for rule in tables[name].rules:
             if not rule.because_zh:
@@ -317,7 +317,7 @@ def _require_both_languages(tables: Mapping[str, Table]) -> None:
                 )
 
 
-def _require_falling(caps: Table) -> None:
+def _require_falling(caps: DecisionTable) -> None:
     """A weaker grade never has more: else a higher PD could raise a limit."""
     rows = [caps(grade=grade).outputs for grade in range(1, 11)]
     for column in caps.outputs:

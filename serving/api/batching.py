@@ -23,7 +23,7 @@ class _Waiting:
     done: asyncio.Future[Answers]
 
 
-class Desk:
+class DecisionBatcher:
     """Gathers the questions that are there when the event loop comes round, and has them decided together.
 
     A decision in a group of eight costs half of one alone. Threads do not help: deciding is computing, and a

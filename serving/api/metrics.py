@@ -62,7 +62,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Watch:
+class RequestMetrics:
     """An ASGI middleware that counts and logs requests by route, never by what was in them.
 
     Parameters

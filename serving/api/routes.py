@@ -46,8 +46,8 @@ from obligor.portfolio.what_if import SimulationRequest, simulation_answer
 from obligor.serving.access.api_keys import Caller
 from obligor.serving.access.denials import Denied
 from obligor.serving.access.gate import Gate
-from obligor.serving.api.batching import Desk
-from obligor.serving.api.metrics import Metrics, Watch
+from obligor.serving.api.batching import DecisionBatcher
+from obligor.serving.api.metrics import Metrics, RequestMetrics
 from obligor.serving.api.openapi import LONGEST_KEY, openapi
 from obligor.serving.api.problems import (
     on_bug,
@@ -110,13 +110,19 @@ def create_app(new_request_id: Callable[[], str] | None = None) -> Starlette:
     )
     app.state.limiter, app.state.metrics = anyio.CapacityLimiter(THREADS), Metrics()
     new_id = new_request_id or map(str, count(1)).__next__
-    app.add_middleware(Watch, routes=routes, metrics=app.state.metrics, new_id=new_id)
+    app.add_middleware(
+        RequestMetrics, routes=routes, metrics=app.state.metrics, new_id=new_id
+    )
     return app
 
 
 def use_engine(app: Starlette, engine: Engine, gate: Gate | None = None) -> None:
     """Have the app answer with an engine; without a gate everybody is let in."""
-    app.state.engine, app.state.desk, app.state.gate = engine, Desk(engine), gate
+    app.state.engine, app.state.desk, app.state.gate = (
+        engine,
+        DecisionBatcher(engine),
+        gate,
+    )
 
 
 def _route(
@@ -204,7 +210,7 @@ async def _decided(
             keys,
             [_maker(request)] * len(keys),
         )
-    desk: Desk = request.app.state.desk
+    desk: DecisionBatcher = request.app.state.desk
     return await desk.answers(asked, keys, _maker(request))
 
 

@@ -25,7 +25,7 @@ from obligor.serving.process.connections import (
     guard_connections,
 )
 from obligor.serving.process.path_guard import PathGuard
-from obligor.serving.process.workers import Crew
+from obligor.serving.process.workers import WorkerRegistry
 from obligor.serving.settings import Settings
 
 WORKERS = int(os.environ.get("OBLIGOR_WORKERS", "1"))
@@ -73,7 +73,7 @@ class ObligorService:
             random=os.urandom,
         )
         use_engine(app, self.engine, build_gate(self.engine, os.environ))
-        crew = Crew(settings.store / "workers", WORKERS)
+        crew = WorkerRegistry(settings.store / "workers", WORKERS)
         crew.join(str(os.getpid()))
         app.state.metrics.watch_workers(crew.alive, crew.wanted)
         build_shadow(self.engine, settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-class Crew:
+class WorkerRegistry:
     """The processes that serve from a store; each holds a lock on a file for as long as it lives.
 
     Parameters

@@ -24,10 +24,10 @@ from obligor.decisions.engine import Engine
 from obligor.decisions.replay import replay, replay_all
 from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
 from obligor.record import merkle
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Checkpoint, Seal, Shelf
+from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
 from obligor.record.verifier import check_proof, check_receipt
@@ -121,14 +121,14 @@ def record(tmp_path: Path) -> Iterator[Record]:
     record.close()
 
 
-SEAL = Seal(bytes(32))
+SEAL = ReceiptSigner(bytes(32))
 
 
 def filled(
-    record: Record, shelf: Shelf, n: int, behind: int = 0
-) -> tuple[Notary, list[str]]:
+    record: Record, shelf: CheckpointFolder, n: int, behind: int = 0
+) -> tuple[Checkpointer, list[str]]:
     """n entries with signed checkpoints on the way, and some more behind the last one; and all receipts."""
-    notary, receipts = Notary(record, SEAL, shelf, lambda: NOW), list[str]()
+    notary, receipts = Checkpointer(record, SEAL, shelf, lambda: NOW), list[str]()
     for place in range(n + behind):
         entry = replace(ENTRY, decision_id=f"d-{place}", customer_id=f"C{place % 7}")
         receipts += [
@@ -139,7 +139,7 @@ def filled(
     return notary, receipts
 
 
-def findings(record: Record, shelf: Shelf, receipts: list[str]) -> list[str]:
+def findings(record: Record, shelf: CheckpointFolder, receipts: list[str]) -> list[str]:
     found = verify(Tree(record), shelf.all(), SEAL.public, receipts)
     return [f"{one.where}: {one.what}" for one in found]
 
@@ -147,7 +147,7 @@ def findings(record: Record, shelf: Shelf, receipts: list[str]) -> list[str]:
 def test_an_untouched_record_verifies_and_the_kept_hashes_are_those_of_the_leaves(
     record: Record, tmp_path: Path
 ) -> None:
-    shelf = Shelf([tmp_path / "a", tmp_path / "b"])
+    shelf = CheckpointFolder([tmp_path / "a", tmp_path / "b"])
     notary, receipts = filled(record, shelf, 700, behind=3)
     assert findings(record, shelf, receipts) == []
     assert (
@@ -203,7 +203,7 @@ def test_tampering_is_found_wherever_it_is(
     random, missed = Random(attack), []
     record, shelf = (
         Record(f"sqlite:///{tmp_path}/record.db", VAULT),
-        Shelf([tmp_path / "shelf"]),
+        CheckpointFolder([tmp_path / "shelf"]),
     )
     _, receipts = filled(record, shelf, 120, behind=20)
     record.close()
@@ -306,7 +306,7 @@ def test_a_proof_and_a_receipt_are_checked_without_us(
 
 
 def test_ten_thousand_forged_proofs_are_refused(record: Record, tmp_path: Path) -> None:
-    notary, receipts = filled(record, Shelf([tmp_path]), 300)
+    notary, receipts = filled(record, CheckpointFolder([tmp_path]), 300)
     proof, random, accepted = notary.proof("d-123"), Random(0), 0
     assert check_proof(proof, SEAL.public)
     assert check_receipt(receipts[123], proof, SEAL.public)
@@ -550,10 +550,11 @@ def test_a_checkpoint_is_read_back_and_a_damaged_one_is_an_error() -> None:
 
 def test_two_notaries_of_one_record_agree(record: Record, tmp_path: Path) -> None:
     notaries = [
-        Notary(record, SEAL, Shelf([tmp_path / "shelf"]), lambda: NOW) for _ in range(2)
+        Checkpointer(record, SEAL, CheckpointFolder([tmp_path / "shelf"]), lambda: NOW)
+        for _ in range(2)
     ]
     for place in range(30):
         record.append([replace(ENTRY, decision_id=f"d-{place}")])
         notaries[place % 2].step()
-    assert findings(record, Shelf([tmp_path / "shelf"]), []) == []
+    assert findings(record, CheckpointFolder([tmp_path / "shelf"]), []) == []
     assert [one.step().size for one in notaries] == [30, 30]  # type: ignore[union-attr]

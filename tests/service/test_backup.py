@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from obligor.errors import RecordError
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.verify import verify
 from obligor.serving.access.api_keys import create_key, list_keys
@@ -20,15 +20,15 @@ from obligor.serving.operations.backup import back_up, restore
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 
-SEAL = Seal(bytes(32))
+SEAL = ReceiptSigner(bytes(32))
 
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Iterator[Record]:
     """600 entries, of which the last 20 have no place in the tree yet."""
     record = Record(f"sqlite:///{tmp_path}/old.db", VAULT)
-    notary = Notary(
-        record, SEAL, Shelf([tmp_path / "old" / "checkpoints"]), lambda: NOW
+    notary = Checkpointer(
+        record, SEAL, CheckpointFolder([tmp_path / "old" / "checkpoints"]), lambda: NOW
     )
     for start in range(0, 600, 20):
         if start == 580:
@@ -82,7 +82,9 @@ def test_a_restored_record_is_the_same_and_goes_on(
             assert again.body_of(f"d-{n}") == filled.body_of(f"d-{n}")
             assert again.answered(f"k-{n}", ENTRY.request) is not None
         assert list_keys(again.engine)[0]["name"] == "shop"
-        notary = Notary(again, SEAL, Shelf([target / "checkpoints"]), lambda: NOW)
+        notary = Checkpointer(
+            again, SEAL, CheckpointFolder([target / "checkpoints"]), lambda: NOW
+        )
         notary.step()
         again.append(
             [

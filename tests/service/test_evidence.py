@@ -185,12 +185,12 @@ def test_no_ledger_and_no_model_are_findings_of_their_own(
     engine: Engine, tmp_path: Path
 ) -> None:
     from obligor.data.store import LedgerStore
-    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionLoader
 
     empty = replace(
         engine,
         ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"),
-        champions=ChampionKeeper(tmp_path),
+        champions=ChampionLoader(tmp_path),
     )
     found = states(deployment(empty, tmp_path, tmp_path))
     assert (found["ledger"], found["champion"], found["rules"]) == (

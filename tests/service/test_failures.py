@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.engine import Engine
 from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
@@ -27,7 +27,7 @@ from tests.service.test_record import fill_up
 def test_without_a_champion_it_is_503(
     engine: Engine, client: TestClient, tmp_path: Path
 ) -> None:
-    use_engine(client.app, replace(engine, champions=ChampionKeeper(tmp_path)))  # type: ignore[arg-type]
+    use_engine(client.app, replace(engine, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, response.json()["title"]) == (
         503,
@@ -40,7 +40,7 @@ def test_what_was_answered_is_answered_again_without_a_champion(
     engine: Engine, client: TestClient, tmp_path: Path
 ) -> None:
     first = post(client, key="k")
-    use_engine(client.app, replace(engine, champions=ChampionKeeper(tmp_path)))  # type: ignore[arg-type]
+    use_engine(client.app, replace(engine, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
     assert post(client, key="k").content == first.content
 
 
@@ -97,7 +97,7 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
     shutil.copy(store / "champion.json", mine / "champion.json")
-    keeper = ChampionKeeper(mine, [store / RELEASE_PUBLIC])
+    keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
     use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     before = post(client).json()
     pointer = json.loads((mine / "champion.json").read_text())
@@ -135,7 +135,7 @@ def test_a_new_champion_is_taken_without_a_restart(
     shutil.copytree(store / "models", mine / "models")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
-    keeper = ChampionKeeper(mine, [store / RELEASE_PUBLIC])
+    keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
     use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
     assert post(client).json()["model"]["version"] == "1"
     (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))

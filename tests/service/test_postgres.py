@@ -13,9 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from obligor.errors import ConflictError, UnknownDecisionError
-from obligor.record.checkpointer import Notary
+from obligor.record.checkpointer import Checkpointer
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.retention import erase
 from obligor.record.tables import METADATA, migrate
@@ -23,7 +23,7 @@ from obligor.record.verify import verify
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 
-SEAL = Seal(bytes(32))
+SEAL = ReceiptSigner(bytes(32))
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_what_was_recorded_before_a_migration_still_verifies(
         if kind == "sqlite"
         else request.getfixturevalue("postgres")
     )
-    record, shelf = Record(url, VAULT), Shelf([tmp_path / "shelf"])
+    record, shelf = Record(url, VAULT), CheckpointFolder([tmp_path / "shelf"])
     record.append(
         [replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n}") for n in range(5)]
     )
-    Notary(record, SEAL, shelf, lambda: NOW).step()
+    Checkpointer(record, SEAL, shelf, lambda: NOW).step()
     for to in ("0002", "head"):
         with record.writing() as connection:
             migrate(connection, to)
@@ -150,8 +150,8 @@ def newer_than(record: Record, last: int) -> list[int]:
 
 def test_many_writers_lose_and_double_nothing(postgres: str, tmp_path: Path) -> None:
     records = [Record(postgres, VAULT) for _ in range(4)]
-    shelf = Shelf([tmp_path])
-    notaries = [Notary(one, SEAL, shelf, lambda: NOW) for one in records[:2]]
+    shelf = CheckpointFolder([tmp_path])
+    notaries = [Checkpointer(one, SEAL, shelf, lambda: NOW) for one in records[:2]]
 
     def write(writer: int) -> None:
         for n in range(60):

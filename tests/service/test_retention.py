@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from obligor.errors import ErasedError
-from obligor.record.checkpointer import Notary
-from obligor.record.receipts import Seal, Shelf
+from obligor.record.checkpointer import Checkpointer
+from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.retention import Purge, erase, purge
 from tests.conftest import VAULT
@@ -71,7 +71,12 @@ def readable(record: Record) -> list[str]:
 def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(
     record: Record, tmp_path: Path
 ) -> None:
-    notary = Notary(record, Seal(bytes(32)), Shelf([tmp_path / "shelf"]), lambda: NOW)
+    notary = Checkpointer(
+        record,
+        ReceiptSigner(bytes(32)),
+        CheckpointFolder([tmp_path / "shelf"]),
+        lambda: NOW,
+    )
     notary.step()
     expected = Purge({"2022-11": 1, "2023-10": 1, "2023-12": 1}, 3)
     assert purge(record, NOW, "p-0", is_trial=True) == expected

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.engine import Engine
 from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import decided_rows
@@ -51,11 +51,11 @@ def _model(trained: Trained) -> PdModel:
     )
 
 
-def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionKeeper:
+def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionLoader:
     registry.shadow(
         "1", by="R. Modeler", because="more outcomes", at=NOW + at, signer=SIGNER
     )
-    return ChampionKeeper(registry.store, pointer=SHADOW_POINTER)
+    return ChampionLoader(registry.store, pointer=SHADOW_POINTER)
 
 
 def _decide(engine: Engine, n: int) -> list[str]:
@@ -122,13 +122,13 @@ def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
 ) -> None:
     assert (
         Shadow(
-            engine.record, ChampionKeeper(tmp_path, pointer=SHADOW_POINTER), engine.now
+            engine.record, ChampionLoader(tmp_path, pointer=SHADOW_POINTER), engine.now
         ).step()
         == 0
     )
     _shadowed(registry)
     copy = shutil.copytree(registry.store, tmp_path / "copy")
-    keeper = ChampionKeeper(copy, pointer=SHADOW_POINTER)
+    keeper = ChampionLoader(copy, pointer=SHADOW_POINTER)
     (model,) = (copy / "models").glob("*/model.txt")
     model.write_text(model.read_text() + " ")
     _decide(engine, 1)

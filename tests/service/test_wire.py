@@ -23,7 +23,7 @@ from obligor.serving.process.connections import (
     MOST_HEAD_BYTES,
 )
 from obligor.serving.process.launch import stop, wait
-from obligor.serving.process.workers import Crew
+from obligor.serving.process.workers import WorkerRegistry
 from obligor.training.runs.ledger_run import Trained
 
 KEY = {"Authorization": "Bearer the-admin-key"}
@@ -246,7 +246,7 @@ def test_told_to_end_it_is_unready_first_and_fails_nobody(running: Running) -> N
 
 
 def test_who_died_is_not_counted(tmp_path: Path) -> None:
-    crew = Crew(tmp_path / "crew", 2)
+    crew = WorkerRegistry(tmp_path / "crew", 2)
     assert crew.alive() == 0
     (tmp_path / "crew").mkdir()
     (tmp_path / "crew" / "1234").touch()  # left by a process that was killed

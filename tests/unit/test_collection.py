@@ -23,7 +23,7 @@ from obligor.policy.collecting.priority import (
     plan_of,
     working_day,
 )
-from obligor.policy.collecting.worklist import Rest, Task, task_of, worklist
+from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
@@ -39,7 +39,7 @@ def task(**changes: Any) -> Task:
 
 def rest(**changes: Any) -> str:
     found = task_of(replace(DEBT, **changes), MONDAY, RULEBOOK)
-    assert isinstance(found, Rest)
+    assert isinstance(found, Pause)
     assert found.because
     return found.code
 

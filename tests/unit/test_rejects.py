@@ -15,7 +15,7 @@ from obligor.cli.app import app
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
 from obligor.features.table_spec import Spec
-from obligor.training.candidates.candidates import LIGHTGBM, Table, folds_of
+from obligor.training.candidates.candidates import LIGHTGBM, TrainingRows, folds_of
 from obligor.training.candidates.reject_inference import (
     MOST_WEIGHT,
     Method,
@@ -56,9 +56,9 @@ def data() -> Applications:
     return applications(made(), SPEC)
 
 
-def tables(data: Applications) -> tuple[Table, np.ndarray]:
+def tables(data: Applications) -> tuple[TrainingRows, np.ndarray]:
     rows = data.frame.to_numpy()
-    table = Table(
+    table = TrainingRows(
         rows, data.label, np.arange(len(rows)), ("debt", "tenure"), (), (0, 0)
     )
     return table, data.refused.to_numpy()

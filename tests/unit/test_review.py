@@ -19,7 +19,7 @@ from obligor.data.account import Account
 from obligor.data.account_building import accounts_of
 from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation, write_ledger
-from obligor.decisions.champion import ChampionKeeper
+from obligor.decisions.champion import ChampionLoader
 from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
@@ -50,7 +50,7 @@ def accounts(simulation: Simulation) -> list[Account]:
 
 @pytest.fixture(scope="module")
 def months(accounts: Sequence[Account], trained: Trained, store: Path) -> list[Month]:
-    model = ChampionKeeper(store).current().model
+    model = ChampionLoader(store).current().model
     return [month_of(accounts, day, model, RULEBOOKS) for day in DAYS]
 
 
@@ -203,7 +203,7 @@ def test_stress_raises_losses_and_only_the_shocked_sector_suffers(
 def test_a_review_sees_nothing_of_later_days(
     accounts: Sequence[Account], trained: Trained, store: Path
 ) -> None:
-    model, days = ChampionKeeper(store).current().model, DAYS[:2]
+    model, days = ChampionLoader(store).current().model, DAYS[:2]
     whole = review(accounts, days, model, RULEBOOKS)
     known = [one.account for one in active_on(accounts, days[-1])[0]]
     then = review(known, days, model, RULEBOOKS)

@@ -286,10 +286,10 @@ def table_store(
 def scoring(engine: Engine, table_store: Path) -> TestClient:
     from dataclasses import replace
 
-    from obligor.decisions.champion import ChampionKeeper
+    from obligor.decisions.champion import ChampionLoader
 
     app = create_app()
-    use_engine(app, replace(engine, champions=ChampionKeeper(table_store)))
+    use_engine(app, replace(engine, champions=ChampionLoader(table_store)))
     return TestClient(app, raise_server_exceptions=False)
 
 

@@ -13,7 +13,12 @@ from obligor.errors import SchemaError
 from obligor.features.applications import applications
 from obligor.features.table_spec import Spec
 from obligor.model.bundle import save_bundle
-from obligor.training.candidates.candidates import BLEND, LIGHTGBM, MEMBERS, Table
+from obligor.training.candidates.candidates import (
+    BLEND,
+    LIGHTGBM,
+    MEMBERS,
+    TrainingRows,
+)
 from obligor.training.candidates.fit import table_of
 from obligor.training.candidates.tune import (
     STUDIES,
@@ -27,7 +32,7 @@ from obligor.training.runs.table_run import fit_table
 DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))
 LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=500) > 1.5).astype(np.int64)
-TABLE = Table(
+TABLE = TrainingRows(
     ROWS, LABEL, np.arange(500), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(500)
 )
 

@@ -21,7 +21,7 @@ from obligor.errors import SchemaError
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import read_rulebooks
-from obligor.training.lifecycle.gates import Candidate, objections
+from obligor.training.lifecycle.gates import PromotionCandidate, objections
 from obligor.training.lifecycle.recalibrate import recalibrate
 from obligor.training.lifecycle.registry import Registry
 from obligor.training.metrics.significance import by_grade, delong, hosmer_lemeshow
@@ -38,7 +38,7 @@ from obligor.training.validation.soundness import (
     partial_dependence,
     riskiest,
 )
-from obligor.training.validation.subject import Case, Part, kept_rows
+from obligor.training.validation.subject import LabelledRows, ModelUnderTest, kept_rows
 from tests.conftest import NOW
 
 DRAW = np.random.default_rng(4)
@@ -47,7 +47,9 @@ GOOD, POOR = LABEL + DRAW.normal(0, 1.0, 600), LABEL + DRAW.normal(0, 3.0, 600)
 
 
 @pytest.fixture(scope="module")
-def case(trained: Trained, simulation: Simulation, quick: TrainingConfig) -> Case:
+def case(
+    trained: Trained, simulation: Simulation, quick: TrainingConfig
+) -> ModelUnderTest:
     return case_of(simulation.ledger, trained.fit, trained.split, quick, {})
 
 
@@ -203,28 +205,32 @@ def test_contributions_add_up_and_name_what_matters(trained: Trained) -> None:
 
 
 @pytest.fixture
-def candidate(trained: Trained, case: Case) -> Candidate:
+def candidate(trained: Trained, case: ModelUnderTest) -> PromotionCandidate:
     verdicts = json.loads((trained.report.parent / "validation.json").read_text())
-    return Candidate(
+    return PromotionCandidate(
         trained.fit.model, kept_rows(trained.fit.model, case.test), verdicts, None
     )
 
 
-def _told(candidate: Candidate) -> str:
+def _told(candidate: PromotionCandidate) -> str:
     return "\n".join(objections(candidate))
 
 
-def test_a_sound_model_passes_every_gate(candidate: Candidate) -> None:
+def test_a_sound_model_passes_every_gate(candidate: PromotionCandidate) -> None:
     assert objections(candidate) == []
 
 
-def test_pds_that_do_not_come_out_again_are_refused(candidate: Candidate) -> None:
+def test_pds_that_do_not_come_out_again_are_refused(
+    candidate: PromotionCandidate,
+) -> None:
     rows = candidate.rows.assign(pd=candidate.rows["pd"] * (1 + 1e-15))
     rows.loc[0, "pd"] += 1e-9
     assert "do not come out again" in _told(replace(candidate, rows=rows))
 
 
-def test_a_slope_without_one_is_refused_with_its_interval(candidate: Candidate) -> None:
+def test_a_slope_without_one_is_refused_with_its_interval(
+    candidate: PromotionCandidate,
+) -> None:
     model = replace(candidate.model, calibration=Calibration("platt", (4.0, 6.0)))
     told = _told(
         replace(candidate, model=model, rows=candidate.rows.drop(columns="pd"))
@@ -233,7 +239,7 @@ def test_a_slope_without_one_is_refused_with_its_interval(candidate: Candidate) 
     assert "obligor recalibrate" in told
 
 
-def test_a_report_without_a_section_is_refused(candidate: Candidate) -> None:
+def test_a_report_without_a_section_is_refused(candidate: PromotionCandidate) -> None:
     few = {name: of for name, of in candidate.verdicts.items() if name != "fairness"}
     assert f"the report lacks 1 of {len(IDS)} sections: fairness" in _told(
         replace(candidate, verdicts=few)
@@ -241,7 +247,7 @@ def test_a_report_without_a_section_is_refused(candidate: Candidate) -> None:
     assert f"lacks {len(IDS)} of {len(IDS)}" in _told(replace(candidate, verdicts={}))
 
 
-def test_a_forbidden_column_is_refused(candidate: Candidate) -> None:
+def test_a_forbidden_column_is_refused(candidate: PromotionCandidate) -> None:
     about = {
         **candidate.model.about,
         "spec": {"table": {"forbidden": ["tenure_days", "sex"]}},
@@ -250,7 +256,9 @@ def test_a_forbidden_column_is_refused(candidate: Candidate) -> None:
     assert "it reads tenure_days, which the spec forbids" in told
 
 
-def test_a_model_against_its_directions_is_refused(candidate: Candidate) -> None:
+def test_a_model_against_its_directions_is_refused(
+    candidate: PromotionCandidate,
+) -> None:
     """The champion's trees turned over: it ranks the wrong way, and against every direction."""
     turned = candidate.model.text.split("\n")
     turned = [
@@ -273,14 +281,14 @@ def _negated(line: str) -> str:
 # --- sections
 
 
-def test_every_section_says_something(case: Case) -> None:
+def test_every_section_says_something(case: ModelUnderTest) -> None:
     found = validate(case)
     assert tuple(section.id for section in found) == IDS
     assert all(len(section.says) > 20 for section in found)
     assert {section.verdict for section in found} <= {"good", "look", "bad", "none"}
 
 
-def test_a_leak_is_found(case: Case) -> None:
+def test_a_leak_is_found(case: ModelUnderTest) -> None:
     rows = case.fit.rows.copy()
     rows[:, 3] = np.where(case.fit.label == 1, 5.0, DRAW.normal(size=len(rows)))
     found = behaviour.leakage(
@@ -290,7 +298,7 @@ def test_a_leak_is_found(case: Case) -> None:
     assert case.model.features[3] in found.says
 
 
-def test_gaps_that_tell_the_outcome_are_a_leak(case: Case) -> None:
+def test_gaps_that_tell_the_outcome_are_a_leak(case: ModelUnderTest) -> None:
     rows = case.fit.rows.copy()
     rows[:, 2] = np.where(case.fit.label == 1, np.nan, 1.0)
     assert (
@@ -301,7 +309,7 @@ def test_gaps_that_tell_the_outcome_are_a_leak(case: Case) -> None:
     )
 
 
-def test_a_shift_is_found(case: Case) -> None:
+def test_a_shift_is_found(case: ModelUnderTest) -> None:
     rows = case.test.rows + 1000.0
     found = performance.stability(
         replace(case, test=replace(case.test, rows=rows)), case.pd_() * 3 % 1
@@ -309,7 +317,7 @@ def test_a_shift_is_found(case: Case) -> None:
     assert found.verdict == "bad"
 
 
-def test_pds_too_low_by_grade_and_segment_are_found(case: Case) -> None:
+def test_pds_too_low_by_grade_and_segment_are_found(case: ModelUnderTest) -> None:
     pd_ = case.pd_() / 5
     assert (
         "shows more defaults than its PD allows" in performance.grades(case, pd_).says
@@ -324,7 +332,7 @@ def test_pds_too_low_by_grade_and_segment_are_found(case: Case) -> None:
     assert table["default rate"].str.contains("[", regex=False).all()
 
 
-def test_a_better_peer_is_named(case: Case) -> None:
+def test_a_better_peer_is_named(case: ModelUnderTest) -> None:
     oracle = np.clip(case.test.label * 0.8 + 0.1, 0.01, 0.99)
     found = performance.benchmark(
         replace(case, peers={"the truth": oracle}), case.pd_()
@@ -335,7 +343,7 @@ def test_a_better_peer_is_named(case: Case) -> None:
     )
 
 
-def test_a_pd_that_is_the_same_for_all_can_be_reported(case: Case) -> None:
+def test_a_pd_that_is_the_same_for_all_can_be_reported(case: ModelUnderTest) -> None:
     same = np.full(len(case.test.label), 0.1)
     for section in (
         performance.discrimination,
@@ -349,7 +357,7 @@ def test_a_pd_that_is_the_same_for_all_can_be_reported(case: Case) -> None:
         assert section(case, same).says
 
 
-def test_fairness_says_why_it_says_nothing_or_what_it_saw(case: Case) -> None:
+def test_fairness_says_why_it_says_nothing_or_what_it_saw(case: ModelUnderTest) -> None:
     assert behaviour.fairness(case, case.pd_()).verdict == "none"
     sex = pd.DataFrame({"sex": np.where(case.pd_() > np.median(case.pd_()), "f", "m")})
     found = behaviour.fairness(replace(case, forbidden=sex), case.pd_())
@@ -363,7 +371,7 @@ def test_fairness_says_why_it_says_nothing_or_what_it_saw(case: Case) -> None:
     assert "Nothing can be said about sex" in found.says
 
 
-def test_grades_are_the_rulebooks(case: Case) -> None:
+def test_grades_are_the_rulebooks(case: ModelUnderTest) -> None:
     scale = read_rulebooks()[0][-1].tables["master_scale"]
     pds = np.array([0.0005, 0.02, 0.5])
     expected = [
@@ -386,7 +394,7 @@ def test_the_card_takes_a_persons_answers(tmp_path: Path) -> None:
 
 
 def test_a_distorted_model_is_recalibrated_without_a_refit(
-    trained: Trained, case: Case, tmp_path: Path
+    trained: Trained, case: ModelUnderTest, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "store")
     wrong = replace(trained.fit.model, calibration=Calibration("platt", (3.0, 4.0)))
@@ -409,13 +417,13 @@ def test_a_distorted_model_is_recalibrated_without_a_refit(
 
 
 def test_too_few_outcomes_to_recalibrate_say_so(
-    trained: Trained, case: Case, tmp_path: Path
+    trained: Trained, case: ModelUnderTest, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "store")
     version = registry.log_run(
         trained.fit.model, {}, {}, {}, kept_rows(trained.fit.model, case.test), [], NOW
     )
-    few = Part(
+    few = LabelledRows(
         case.test.rows[:60], case.test.label[:60], np.arange(60), case.test.periods[:60]
     )
     with pytest.raises(SchemaError, match=r"defaults in .* rows to"):
@@ -425,7 +433,11 @@ def test_too_few_outcomes_to_recalibrate_say_so(
 
 
 def test_recalibrate_on_the_command_line(
-    trained: Trained, store: Path, simulation: Simulation, case: Case, tmp_path: Path
+    trained: Trained,
+    store: Path,
+    simulation: Simulation,
+    case: ModelUnderTest,
+    tmp_path: Path,
 ) -> None:
     write_ledger(simulation, tmp_path / "ledger")
     mine = tmp_path / "store"

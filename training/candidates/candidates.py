@@ -68,7 +68,7 @@ ROUNDS, INTERVAL = 200, [0.1, 0.9]  # a blend must win in nine of ten bootstrap 
 
 
 @dataclass(frozen=True)
-class Table:
+class TrainingRows:
     """Encoded rows to learn from.
 
     Attributes
@@ -113,7 +113,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One model: its text, its calibration, its margins on rows it had not seen, and what each calibration loses."""
 
     text: str
@@ -123,7 +123,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class CandidateSet:
     """All rungs, and the one to be promoted.
 
     Attributes
@@ -136,7 +136,7 @@ class Ladder:
         The columns of two that `ratios` and the blend read behind the others.
     """
 
-    rungs: Mapping[str, Rung]
+    rungs: Mapping[str, Candidate]
     chosen: str
     scorecard: Scorecard
     weights: Mapping[str, float]
@@ -145,7 +145,7 @@ class Ladder:
 
 
 def fit_ladder(
-    table: Table,
+    table: TrainingRows,
     seed: int,
     threads: int,
     *,
@@ -154,7 +154,7 @@ def fit_ladder(
     ratios: bool = True,
     n_folds: int | None = None,
     most_trees: int = MOST_TREES,
-) -> Ladder:
+) -> CandidateSet:
     """Fit every rung and choose one, on folds alone.
 
     Parameters
@@ -206,7 +206,7 @@ def fit_ladder(
     ) or known
     rungs = {name: _rung(texts[name], margins[name], label, splits) for name in texts}
     chosen, gain = _choose(rungs, label, table.groups, seed)
-    return Ladder(rungs, chosen, card, weights, gain, pairs)
+    return CandidateSet(rungs, chosen, card, weights, gain, pairs)
 
 
 def folds_of(label: Ints, groups: Ints, n: int, seed: int) -> Folds:
@@ -233,7 +233,7 @@ def _require_both(label: Ints) -> None:
         )
 
 
-def _fit_card(table: Table, folds: Folds) -> tuple[Scorecard, Floats]:
+def _fit_card(table: TrainingRows, folds: Folds) -> tuple[Scorecard, Floats]:
     def card_of(fit: Ints) -> Scorecard:
         return fit_scorecard(
             table.rows[fit],
@@ -251,7 +251,7 @@ def _fit_card(table: Table, folds: Folds) -> tuple[Scorecard, Floats]:
 
 
 def fit_trees(
-    table: Table,
+    table: TrainingRows,
     folds: Folds,
     choices: Mapping[str, Any],
     seed: int,
@@ -288,7 +288,7 @@ def fit_trees(
 
 
 def _fit_ratios(
-    table: Table, folds: Folds, seed: int, threads: int, bags: int
+    table: TrainingRows, folds: Folds, seed: int, threads: int, bags: int
 ) -> tuple[tuple[Pair, ...], str, Floats]:
     """LightGBM with columns of two beside the others; which, each fold finds out on its own rows."""
     parameters = parameters_of(table, MEMBERS[LIGHTGBM], threads) | {"seed": seed}
@@ -325,7 +325,7 @@ def _fit_ratios(
 
 
 def _screened(
-    table: Table, fit: Ints, parameters: Mapping[str, Any]
+    table: TrainingRows, fit: Ints, parameters: Mapping[str, Any]
 ) -> tuple[Pair, ...]:
     """The pairs that trees gain most from; columns with a direction keep it, so they are in none."""
     free = [
@@ -352,7 +352,7 @@ def _screened(
     )
 
 
-def rows_of(table: Table, fit: Ints, rows: Floats | None = None) -> lgb.Dataset:
+def rows_of(table: TrainingRows, fit: Ints, rows: Floats | None = None) -> lgb.Dataset:
     """Return some of a table's rows as LightGBM learns from them, or others that stand for them."""
     chosen = table.rows[fit] if rows is None else rows
     return lgb.Dataset(
@@ -365,7 +365,7 @@ def rows_of(table: Table, fit: Ints, rows: Floats | None = None) -> lgb.Dataset:
     )
 
 
-def _padded(table: Table, rows: Floats) -> list[int]:
+def _padded(table: TrainingRows, rows: Floats) -> list[int]:
     return [*table.directions, *[0] * (rows.shape[1] - len(table.directions))]
 
 
@@ -386,7 +386,7 @@ def bagged(
 
 
 def parameters_of(
-    table: Table, choices: Mapping[str, Any], threads: int
+    table: TrainingRows, choices: Mapping[str, Any], threads: int
 ) -> dict[str, Any]:
     """Return one kind's parameters and what all share; leaves grow with the rows, and with many so do the steps."""
     pace = 1 if len(table.label) < MANY else 2
@@ -447,14 +447,14 @@ def _weights(columns: Floats, label: Ints) -> Floats:
     return found
 
 
-def _rung(text: str, margin: Floats, label: Ints, splits: Folds) -> Rung:
+def _rung(text: str, margin: Floats, label: Ints, splits: Folds) -> Candidate:
     """Calibrate on margins of rows not seen, with the kind that does best on rows it has not seen either."""
     calibration, losses = choose_calibration(margin, label, splits)
-    return Rung(text, calibration, margin, losses)
+    return Candidate(text, calibration, margin, losses)
 
 
 def _choose(
-    rungs: Mapping[str, Rung], label: Ints, groups: Ints, seed: int
+    rungs: Mapping[str, Candidate], label: Ints, groups: Ints, seed: int
 ) -> tuple[str, tuple[float, float, float]]:
     """LightGBM, or the scorecard where it is no worse, or the blend where its gain over both is more than chance."""
     losses = {

@@ -21,8 +21,8 @@ from obligor.training.candidates.candidates import (
     LIGHTGBM,
     MEMBERS,
     PLAIN,
-    Ladder,
-    Table,
+    CandidateSet,
+    TrainingRows,
     cores,
     fit_ladder,
 )
@@ -40,7 +40,7 @@ class Fit:
     """A fitted model and what was learnt about it without looking at the test rows."""
 
     model: PdModel
-    ladder: Ladder
+    ladder: CandidateSet
 
     @property
     def out_of_fold_margin(self) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ def fit_model(
 
 
 def finished(
-    ladder: Ladder, name: str, train: Sample, config: TrainingConfig
+    ladder: CandidateSet, name: str, train: Sample, config: TrainingConfig
 ) -> PdModel:
     """Return a rung as a model, with how sure its PD is and when its defaults come."""
     rung, horizon = ladder.rungs[name], config.default.horizon_days
@@ -111,7 +111,7 @@ def finished(
     )
 
 
-def table_of(sample: Sample) -> Table:
+def table_of(sample: Sample) -> TrainingRows:
     """Return a sample's rows as the ladder takes them: the catalogue's columns and directions, grouped by customer."""
     directions = tuple(feature.direction for feature in catalogue.CATALOGUE)
     days = (
@@ -120,7 +120,7 @@ def table_of(sample: Sample) -> Table:
         .astype("datetime64[D]")
         .astype(np.int64)
     )
-    return Table(
+    return TrainingRows(
         sample.features.to_numpy(),
         sample.label,
         sample.customers,

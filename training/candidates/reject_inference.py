@@ -17,7 +17,7 @@ import numpy as np
 
 from obligor.arrays import Floats, Ints
 from obligor.model.calibration import sigmoid
-from obligor.training.candidates.candidates import Table
+from obligor.training.candidates.candidates import TrainingRows
 from obligor.training.candidates.scorecard import fit_scorecard
 
 Method = Literal["augmentation", "fuzzy"]
@@ -26,8 +26,8 @@ MOST_WEIGHT = 10.0  # no accepted applicant stands for more than so many
 
 
 def with_rejects(
-    table: Table, refused: Floats, method: Method, odds: float = 1.0
-) -> Table:
+    table: TrainingRows, refused: Floats, method: Method, odds: float = 1.0
+) -> TrainingRows:
     """Return a table in which refused applicants count.
 
     Parameters
@@ -44,7 +44,7 @@ def with_rejects(
     )
 
 
-def acceptance_weights(table: Table, refused: Floats) -> Floats:
+def acceptance_weights(table: TrainingRows, refused: Floats) -> Floats:
     """Return one over each accepted row's chance of having been accepted, at most `MOST_WEIGHT`, 1 in the mean."""
     rows, is_refused = (
         np.vstack([table.rows, refused]),
@@ -67,12 +67,12 @@ def effective_rows(weight: Floats) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
-def _augmented(table: Table, refused: Floats) -> Table:
+def _augmented(table: TrainingRows, refused: Floats) -> TrainingRows:
     weight = acceptance_weights(table, refused)
     return replace(table, weigh=lambda fit: weight[fit])
 
 
-def _fuzzy(table: Table, refused: Floats, odds: float) -> Table:
+def _fuzzy(table: TrainingRows, refused: Floats, odds: float) -> TrainingRows:
     """Each refused row twice, behind the others; what it counts, the rows learnt from say, never those held."""
     n, m = len(table.label), len(refused)
     found = dict[bytes, Floats]()  # every rung learns from the same folds

@@ -19,7 +19,7 @@ from obligor.training.candidates.candidates import (
     MEMBERS,
     PATIENCE,
     Folds,
-    Table,
+    TrainingRows,
     folds_of,
     parameters_of,
     rows_of,
@@ -58,7 +58,7 @@ class Tuning:
 
 
 def tuned_members(
-    table: Table, tuning: Tuning, seed: int, threads: int
+    table: TrainingRows, tuning: Tuning, seed: int, threads: int
 ) -> dict[str, Mapping[str, Any]]:
     """Return the ladder's members with LightGBM's parameters from the study, the defaults where they are no better.
 
@@ -108,7 +108,7 @@ def tuned_members(
     }
 
 
-def forward_folds(table: Table, gap_days: int, n: int = 3) -> Folds:
+def forward_folds(table: TrainingRows, gap_days: int, n: int = 3) -> Folds:
     """Return folds in which everything learnt is older than everything held, by the gap; none where that leaves few.
 
     The days are cut into n + 1 parts; fold k holds part k + 1 and learns from what lies before it.
@@ -143,7 +143,7 @@ def _suggested(trial: Any) -> dict[str, Any]:
     }
 
 
-def _asked(choices: Mapping[str, Any], table: Table) -> dict[str, Any]:
+def _asked(choices: Mapping[str, Any], table: TrainingRows) -> dict[str, Any]:
     """The defaults as a first trial: what is found is no worse on the folds."""
     shared = parameters_of(table, choices, 1)
     names = (
@@ -157,7 +157,7 @@ def _asked(choices: Mapping[str, Any], table: Table) -> dict[str, Any]:
 
 
 def _loss(
-    table: Table,
+    table: TrainingRows,
     choices: Mapping[str, Any],
     fit: Ints,
     held: Ints,

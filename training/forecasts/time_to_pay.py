@@ -29,7 +29,7 @@ from obligor.model.calibration import SMALLEST_PD, sigmoid
 from obligor.training.candidates.candidates import (
     FOLDS,
     MEMBERS,
-    Table,
+    TrainingRows,
     bagged,
     fit_trees,
     folds_of,
@@ -373,7 +373,7 @@ def fit_late_payment(
     directions = tuple(
         [0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE]
     )
-    table = Table(known.features, label, groups, NAMES, (), directions)
+    table = TrainingRows(known.features, label, groups, NAMES, (), directions)
     folds = folds_of(label, groups, FOLDS, seed)
     direct, _ = fit_trees(
         table, folds, MEMBERS["extra_trees"], seed, threads, BAGS, MOST_TREES

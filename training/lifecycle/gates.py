@@ -32,7 +32,7 @@ KEPT = ("label", "customer", "period", "pd")  # of the test rows, beside the col
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PromotionCandidate:
     """A version that is to be promoted.
 
     Attributes
@@ -68,7 +68,7 @@ class Candidate:
         return self.rows["customer"].to_numpy()
 
 
-def objections(candidate: Candidate) -> list[str]:
+def objections(candidate: PromotionCandidate) -> list[str]:
     """Return each reason against a promotion, with its figures."""
     pd_ = candidate.model.predict_pd(candidate.matrix)
     gates = (
@@ -84,7 +84,7 @@ def objections(candidate: Candidate) -> list[str]:
     return [objection for gate in gates for objection in gate]
 
 
-def _figures(candidate: Candidate, pd_: Floats) -> Iterator[str]:
+def _figures(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     own = figures(pd_, candidate.label)
     if own["brier"] >= own["brier_constant"]:
         yield f"Brier {own['brier']:.5f} is not below the constant rate's {own['brier_constant']:.5f}"
@@ -92,7 +92,7 @@ def _figures(candidate: Candidate, pd_: Floats) -> Iterator[str]:
         yield f"Gini {own['gini']:.3f} does not rank at all"
 
 
-def _calibration(candidate: Candidate, pd_: Floats) -> Iterator[str]:
+def _calibration(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     def slope(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
         return {"slope": calibration_line(pd_, label, weight)[0]}
 
@@ -103,12 +103,12 @@ def _calibration(candidate: Candidate, pd_: Floats) -> Iterator[str]:
         yield f"the calibration slope is {found}, without 1: `obligor recalibrate` mends it without a refit"
 
 
-def _monotone(candidate: Candidate) -> Iterator[str]:
+def _monotone(candidate: PromotionCandidate) -> Iterator[str]:
     for one in monotone_violations(candidate.model, candidate.matrix):
         yield f"{one.feature} moves the margin against its direction in {one.rows:.0%} of rows, by {one.worst:.3g}"
 
 
-def _explained(candidate: Candidate) -> Iterator[str]:
+def _explained(candidate: PromotionCandidate) -> Iterator[str]:
     model, matrix = candidate.model, candidate.matrix
     if (error := additive_error(model, matrix[:EXPLAINED])) > 1e-9:
         yield f"contributions miss the margin by {error:.1e} of its size"
@@ -116,7 +116,7 @@ def _explained(candidate: Candidate) -> Iterator[str]:
         yield f"reasons are faithful for {share:.0%} of the riskiest rows, {FAITHFUL:.0%} are asked"
 
 
-def _repeatable(candidate: Candidate, pd_: Floats) -> Iterator[str]:
+def _repeatable(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     if "pd" in candidate.rows and not np.array_equal(
         candidate.rows["pd"].to_numpy(), pd_
     ):
@@ -124,7 +124,7 @@ def _repeatable(candidate: Candidate, pd_: Floats) -> Iterator[str]:
         yield f"the PDs of its test rows do not come out again: they differ by up to {gap:.3g}"
 
 
-def _allowed(candidate: Candidate) -> Iterator[str]:
+def _allowed(candidate: PromotionCandidate) -> Iterator[str]:
     spec = candidate.model.about.get("spec", {})
     if used := forbidden_used(
         candidate.model, spec.get("table", {}).get("forbidden", ())
@@ -132,12 +132,12 @@ def _allowed(candidate: Candidate) -> Iterator[str]:
         yield f"it reads {', '.join(used)}, which the spec forbids"
 
 
-def _reported(candidate: Candidate) -> Iterator[str]:
+def _reported(candidate: PromotionCandidate) -> Iterator[str]:
     if missing := [name for name in IDS if name not in candidate.verdicts]:
         yield f"the report lacks {len(missing)} of {len(IDS)} sections: {', '.join(missing[:5])}"
 
 
-def _champion(candidate: Candidate, pd_: Floats) -> Iterator[str]:
+def _champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     if candidate.champion is None:
         return
     version, old = candidate.champion

@@ -28,7 +28,13 @@ from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Progress, Sample, build_sample, gap_days
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
-from obligor.training.validation.subject import Case, Part, Section, kept_rows, part_of
+from obligor.training.validation.subject import (
+    LabelledRows,
+    ModelUnderTest,
+    Section,
+    kept_rows,
+    part_of,
+)
 
 FEWEST, ROUNDS = 20, 100  # defaults to calibrate on, and as few to test on
 
@@ -46,7 +52,7 @@ class Recalibrated:
 
 def recalibrate(
     version: str,
-    rows: Part,
+    rows: LabelledRows,
     name: str,
     store: Path,
     report: Path,
@@ -59,7 +65,7 @@ def recalibrate(
 
     Parameters
     ----------
-    rows : Part
+    rows : LabelledRows
         Rows the model has not learnt from.
 
     Raises
@@ -93,7 +99,7 @@ def recalibrate(
     model = replace(old, calibration=calibration, band=band, about=about)
     # 3. Validated beside the old one, kept and registered.
     before = old.predict_pd(test.rows)
-    case = Case(
+    case = ModelUnderTest(
         name=name,
         model=model,
         fit=fit,
@@ -124,7 +130,7 @@ def recalibrate(
 
 def rows_of_ledger(
     ledger: Ledger, config: TrainingConfig, model: PdModel, progress: Progress = iter
-) -> Part:
+) -> LabelledRows:
     """Return the rows of as-of dates after those the model learnt from, a performance window later.
 
     Raises
@@ -148,7 +154,7 @@ def rows_of_ledger(
     return part_of(later)
 
 
-def rows_of_table(data: Applications, model: PdModel) -> Part:
+def rows_of_table(data: Applications, model: PdModel) -> LabelledRows:
     """Return a table's rows as the model takes them.
 
     Raises
@@ -165,10 +171,12 @@ def rows_of_table(data: Applications, model: PdModel) -> Part:
         if data.dates is None
         else data.dates.astype(str).astype(object)
     )
-    return Part(model.encoding.rows(data.frame), data.label, data.groups, periods)
+    return LabelledRows(
+        model.encoding.rows(data.frame), data.label, data.groups, periods
+    )
 
 
-def _sides(rows: Part, seed: int) -> tuple[Part, Part]:
+def _sides(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
     days = _days(rows)
     if days is not None and len(np.unique(days)) > 1:
         is_later = days >= np.unique(days)[int(len(np.unique(days)) * 2 / 3)]
@@ -187,12 +195,14 @@ def _sides(rows: Part, seed: int) -> tuple[Part, Part]:
     return found[0], found[1]
 
 
-def _taken(rows: Part, places: Ints) -> Part:
+def _taken(rows: LabelledRows, places: Ints) -> LabelledRows:
     groups = pd.factorize(rows.groups[places])[0]
-    return Part(rows.rows[places], rows.label[places], groups, rows.periods[places])
+    return LabelledRows(
+        rows.rows[places], rows.label[places], groups, rows.periods[places]
+    )
 
 
-def _days(rows: Part) -> Ints | None:
+def _days(rows: LabelledRows) -> Ints | None:
     days = pd.to_datetime(pd.Series(rows.periods), errors="coerce")
     return (
         None

@@ -34,7 +34,7 @@ from obligor.model.bundle import (
 )
 from obligor.model.pd_model import PdModel
 from obligor.signing import Signer
-from obligor.training.lifecycle.gates import Candidate, objections
+from obligor.training.lifecycle.gates import PromotionCandidate, objections
 from obligor.training.validation.report import VERDICTS
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -228,7 +228,7 @@ class Registry:
         except (MlflowException, OSError):
             verdicts = {}
         return objections(
-            Candidate(
+            PromotionCandidate(
                 model=self.model(version),
                 rows=self.test_rows(version),
                 verdicts=verdicts,

@@ -34,7 +34,13 @@ from obligor.training.samples.sample import (
 )
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
-from obligor.training.validation.subject import PEER, Case, Section, kept_rows, part_of
+from obligor.training.validation.subject import (
+    PEER,
+    ModelUnderTest,
+    Section,
+    kept_rows,
+    part_of,
+)
 
 SOURCES = ("data", "features", "policy", "model", "training")
 
@@ -152,7 +158,7 @@ def case_of(
     split: Split,
     config: TrainingConfig,
     peers: Mapping[str, NDArray[np.float64]],
-) -> Case:
+) -> ModelUnderTest:
     """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
     matrix, name = split.test.features.to_numpy(), fit.ladder.chosen
     others = {PEER: plain_lightgbm(split.train).predict_pd(matrix), **peers}
@@ -162,7 +168,7 @@ def case_of(
             text=fit.ladder.rungs[SCORECARD].text,
             calibration=fit.ladder.rungs[SCORECARD].calibration,
         ).predict_pd(matrix)
-    return Case(
+    return ModelUnderTest(
         name="receivables ledger",
         model=fit.model,
         fit=part_of(split.train),

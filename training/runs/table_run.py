@@ -33,8 +33,8 @@ from obligor.training.candidates.candidates import (
     PLAIN,
     RATIOS,
     SCORECARD,
-    Ladder,
-    Table,
+    CandidateSet,
+    TrainingRows,
     cores,
     fit_ladder,
     folds_of,
@@ -51,7 +51,13 @@ from obligor.training.metrics.statistics import Interval, resamples
 from obligor.training.validation.reject_effects import rejects
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
-from obligor.training.validation.subject import PEER, Case, Part, Section, kept_rows
+from obligor.training.validation.subject import (
+    PEER,
+    LabelledRows,
+    ModelUnderTest,
+    Section,
+    kept_rows,
+)
 
 Fold = tuple[
     dict[str, NDArray[np.float64]], str
@@ -85,7 +91,7 @@ class TableModel:
     """
 
     encoding: Encoding
-    ladder: Ladder
+    ladder: CandidateSet
     spec: Spec
     findings: tuple[str, ...]
 
@@ -153,8 +159,8 @@ def fit_table(
     return TableModel(encoding, ladder, data.spec, tuple(findings))
 
 
-def _table(data: Applications, encoding: Encoding) -> Table:
-    return Table(
+def _table(data: Applications, encoding: Encoding) -> TrainingRows:
+    return TrainingRows(
         encoding.rows(data.frame),
         data.label,
         data.groups,
@@ -380,7 +386,7 @@ def train_table(
 
 
 def _rejects(
-    case: Case,
+    case: ModelUnderTest,
     fitted: TableModel,
     without: TableModel,
     fit: Applications,
@@ -428,19 +434,21 @@ def _case(
     rows: Floats,
     peers: Mapping[str, Floats],
     seed: int,
-) -> Case:
+) -> ModelUnderTest:
     """What is validated; periods are months of applications, segments the columns of few values."""
     ladder, encoding = fitted.ladder, fitted.encoding_of(fitted.ladder.chosen)
     few = [name for name in test.frame if 1 < test.frame[name].nunique() <= FEW_VALUES][
         :MOST_SEGMENTS
     ]
     rulebooks, _ = read_rulebooks()
-    return Case(
+    return ModelUnderTest(
         name=fitted.spec.name,
         model=model,
-        fit=Part(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
+        fit=LabelledRows(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
         fit_pd=model.calibration(ladder.rungs[ladder.chosen].out_of_fold),
-        test=Part(rows, test.label, pd.factorize(test.groups)[0], _months(test)),
+        test=LabelledRows(
+            rows, test.label, pd.factorize(test.groups)[0], _months(test)
+        ),
         peers=peers,
         segments=test.frame[few].astype(str).reset_index(drop=True),
         forbidden=test.forbidden.reset_index(drop=True),

@@ -28,7 +28,7 @@ from obligor.training.validation.soundness import (
     partial_dependence,
     riskiest,
 )
-from obligor.training.validation.subject import Case, Section, Verdict
+from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
 TOO_GOOD, SHOWN, DRAWN = 0.9, 15, 500
 CURVE = (
@@ -39,7 +39,7 @@ CURVE = (
 )  # shares of the training rows that the learning curve is drawn at
 
 
-def data_quality(case: Case, pd_: Floats) -> Section:
+def data_quality(case: ModelUnderTest, pd_: Floats) -> Section:
     """What the columns hold: missing values, and columns that say next to nothing."""
     fit, test = case.fit, case.test
     found = pd.DataFrame(
@@ -83,7 +83,7 @@ def data_quality(case: Case, pd_: Floats) -> Section:
     )
 
 
-def leakage(case: Case, pd_: Floats) -> Section:
+def leakage(case: ModelUnderTest, pd_: Floats) -> Section:
     """Whether any column alone, or its being missing, tells the outcome too well."""
     found = {}
     for place, name in enumerate(case.model.features):
@@ -112,7 +112,7 @@ def leakage(case: Case, pd_: Floats) -> Section:
     )
 
 
-def sensitivity(case: Case, pd_: Floats) -> Section:
+def sensitivity(case: ModelUnderTest, pd_: Floats) -> Section:
     """Which columns move the PD and how; whether any moves it against its direction."""
     model, names = case.model, case.model.features
     contributions, _ = model.explain(case.test.rows[:2000])
@@ -145,7 +145,7 @@ def sensitivity(case: Case, pd_: Floats) -> Section:
     )
 
 
-def overfitting(case: Case, pd_: Floats) -> Section:
+def overfitting(case: ModelUnderTest, pd_: Floats) -> Section:
     """Whether more rows would help, and how far learnt rows flatter."""
     draw, found = np.random.default_rng(case.seed), {}
     for share in CURVE:
@@ -201,7 +201,7 @@ def overfitting(case: Case, pd_: Floats) -> Section:
     )
 
 
-def faithfulness(case: Case, pd_: Floats) -> Section:
+def faithfulness(case: ModelUnderTest, pd_: Floats) -> Section:
     """Whether contributions add up, and whether the features named are those that matter."""
     error = additive_error(case.model, case.test.rows[:2000])
     share = faithful_share(case.model, riskiest(case.model, case.test.rows), case.seed)
@@ -216,7 +216,7 @@ def faithfulness(case: Case, pd_: Floats) -> Section:
     )
 
 
-def fairness(case: Case, pd_: Floats) -> Section:
+def fairness(case: ModelUnderTest, pd_: Floats) -> Section:
     """Approvals by group of what is forbidden, and the columns that stand in for it."""
     spec = case.model.about.get("spec", {})
     named = list(spec.get("table", {}).get("forbidden", []))
@@ -275,7 +275,7 @@ attributes are not recorded."
     return Section("fairness", "Fairness", verdict, says.strip(), tuple(tables))
 
 
-def limits_of_use(case: Case, pd_: Floats) -> Section:
+def limits_of_use(case: ModelUnderTest, pd_: Floats) -> Section:
     """Where the model has not been: ranges it learnt, horizons, and what its interval does not cover."""
     few = case.fit.label.sum() < 200
     says = (
@@ -320,10 +320,10 @@ def _medians(rows: Floats) -> list[float]:
     ]
 
 
-def _either_way(column: Floats, case: Case) -> float:
+def _either_way(column: Floats, case: ModelUnderTest) -> float:
     area = auc(column, case.fit.label)
     return max(area, 1 - area)
 
 
-def _at_least(share: float, case: Case) -> int:
+def _at_least(share: float, case: ModelUnderTest) -> int:
     return max(int(share * len(np.unique(case.fit.groups))), 2)

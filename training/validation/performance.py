@@ -20,12 +20,12 @@ from obligor.training.metrics.significance import (
 )
 from obligor.training.metrics.statistics import Interval
 from obligor.training.validation import plots
-from obligor.training.validation.subject import Case, Section, Verdict
+from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
 STABLE, SHIFTED, FEWEST, SHOWN = 0.1, 0.25, 100, 15
 
 
-def discrimination(case: Case, pd_: Floats) -> Section:
+def discrimination(case: ModelUnderTest, pd_: Floats) -> Section:
     """How well the PD ranks, each figure with its interval."""
     found = case.figures
     shown = (
@@ -65,7 +65,7 @@ def discrimination(case: Case, pd_: Floats) -> Section:
     )
 
 
-def benchmark(case: Case, pd_: Floats) -> Section:
+def benchmark(case: ModelUnderTest, pd_: Floats) -> Section:
     """The model against others on the same rows: DeLong and the paired bootstrap."""
     rows, worse = {}, []
     for name, peer in case.peers.items():
@@ -97,7 +97,7 @@ than chance."
     )
 
 
-def calibration(case: Case, pd_: Floats) -> Section:
+def calibration(case: ModelUnderTest, pd_: Floats) -> Section:
     """Whether 4% means 4%."""
     found = case.figures
     slope, intercept = found["calibration_slope"], found["calibration_intercept"]
@@ -136,7 +136,7 @@ def calibration(case: Case, pd_: Floats) -> Section:
     )
 
 
-def grades(case: Case, pd_: Floats) -> Section:
+def grades(case: ModelUnderTest, pd_: Floats) -> Section:
     """PDs against default rates grade by grade, concentration, and how grades migrate between periods."""
     found = case.grades(pd_)
     table = by_grade(found, pd_, case.test.label)
@@ -170,7 +170,7 @@ def grades(case: Case, pd_: Floats) -> Section:
     )
 
 
-def stability(case: Case, pd_: Floats) -> Section:
+def stability(case: ModelUnderTest, pd_: Floats) -> Section:
     """How far scores and columns have moved from the rows learnt, over all and by period."""
     periods = {"all": np.ones(len(pd_), dtype=bool)}
     periods |= {str(period): case.test.periods == period for period in case.periods()}
@@ -206,7 +206,7 @@ def stability(case: Case, pd_: Floats) -> Section:
     )
 
 
-def segments(case: Case, pd_: Floats) -> Section:
+def segments(case: ModelUnderTest, pd_: Floats) -> Section:
     """The figures of each segment that has enough rows."""
     rows, off = {}, []
     for name in case.segments:
@@ -240,7 +240,7 @@ def segments(case: Case, pd_: Floats) -> Section:
     )
 
 
-def vintages(case: Case, pd_: Floats) -> Section:
+def vintages(case: ModelUnderTest, pd_: Floats) -> Section:
     """The figures of each period on its own."""
     columns = {}
     for period in case.periods():
@@ -289,7 +289,7 @@ def _losses(losses: Mapping[str, Any]) -> str:
     return ", ".join(f"{kind} {loss:.5f}" for kind, loss in losses.items())
 
 
-def _migration(case: Case, grade: Ints) -> pd.DataFrame | None:
+def _migration(case: ModelUnderTest, grade: Ints) -> pd.DataFrame | None:
     """Shares of each grade's customers by their grade in the last period; None where nobody is in both."""
     periods = case.periods()
     if not periods:

@@ -7,11 +7,11 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.model.pd_model import PdModel
 from obligor.training.metrics.figures import auc, difference
-from obligor.training.validation.subject import Case, Section
+from obligor.training.validation.subject import ModelUnderTest, Section
 
 
 def rejects(
-    case: Case,
+    case: ModelUnderTest,
     without: PdModel,
     rows: Floats,
     refused: tuple[Floats, Floats],
@@ -21,7 +21,7 @@ def rejects(
 
     Parameters
     ----------
-    case : Case
+    case : ModelUnderTest
         Of the model in which they count.
     without : PdModel
         The one in which they do not.

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from obligor.errors import SchemaError
-from obligor.training.validation.subject import Case, Section
+from obligor.training.validation.subject import ModelUnderTest, Section
 
 REPORT, VERDICTS = "model_report.html", "validation.json"
 NOT_RECORDED = "not recorded"
@@ -40,7 +40,10 @@ CARD: tuple[tuple[str, str], ...] = (
 
 
 def write_report(
-    folder: Path, case: Case, sections: Sequence[Section], card: Mapping[str, str]
+    folder: Path,
+    case: ModelUnderTest,
+    sections: Sequence[Section],
+    card: Mapping[str, str],
 ) -> list[Path]:
     """Write the report with all pictures in it, the pictures as PNG files, and the verdicts.
 
@@ -98,7 +101,7 @@ def as_html(table: pd.DataFrame) -> str:
 
 
 def card_of(
-    case: Case,
+    case: ModelUnderTest,
     sections: Sequence[Section],
     about: Mapping[str, Any],
     said: Mapping[str, str],

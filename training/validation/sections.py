@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from obligor.training.validation import behaviour, performance
-from obligor.training.validation.subject import Case, Section
+from obligor.training.validation.subject import ModelUnderTest, Section
 
 SECTIONS = (
     behaviour.data_quality,
@@ -24,7 +24,7 @@ SECTIONS = (
 IDS = tuple(section.__name__ for section in SECTIONS)
 
 
-def validate(case: Case) -> list[Section]:
+def validate(case: ModelUnderTest) -> list[Section]:
     """Return every section of the report."""
     pd_ = case.pd_()
     return [section(case, pd_) for section in SECTIONS]

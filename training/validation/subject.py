@@ -25,7 +25,7 @@ PEER = "plain LightGBM"  # shown beside ours in every report
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledRows:
     """Rows with what happened: numbers as the model takes them, the label, who they belong to, and their period."""
 
     rows: Floats
@@ -34,9 +34,9 @@ class Part:
     periods: NDArray[np.object_]
 
 
-def part_of(sample: Sample) -> Part:
+def part_of(sample: Sample) -> LabelledRows:
     """Return a ledger's sample as it is validated: periods are its as-of dates."""
-    return Part(
+    return LabelledRows(
         sample.features.to_numpy(),
         sample.label,
         sample.customers,
@@ -45,7 +45,7 @@ def part_of(sample: Sample) -> Part:
 
 
 @dataclass(frozen=True)
-class Case:
+class ModelUnderTest:
     """What is validated.
 
     Attributes
@@ -66,9 +66,9 @@ class Case:
 
     name: str
     model: PdModel
-    fit: Part
+    fit: LabelledRows
     fit_pd: Floats
-    test: Part
+    test: LabelledRows
     peers: Mapping[str, Floats]
     segments: pd.DataFrame
     forbidden: pd.DataFrame
@@ -119,7 +119,7 @@ class Section:
     pictures: tuple[tuple[str, Figure], ...] = field(default=(), repr=False)
 
 
-def kept_rows(model: PdModel, test: Part) -> pd.DataFrame:
+def kept_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
     """Return the test rows as the registry keeps them: columns, label, customer, period, and the PD to replay."""
     found = pd.DataFrame(test.rows, columns=list(model.features))
     return found.assign(
