@@ -8,7 +8,7 @@ from obligor.data.account import Account
 from obligor.data.account_building import account_of_rows
 from obligor.data.ledger import (
     CONTRACTS,
-    DAY,
+    DAY_DTYPE,
     Ledger,
     day_columns,
     empty_table,
@@ -37,7 +37,7 @@ def table(name: str, text: str) -> pd.DataFrame:
             frame[column] = "EUR"
     for column in frame:
         if column in day_columns(name):
-            frame[column] = pd.to_datetime(frame[column]).astype(DAY)
+            frame[column] = pd.to_datetime(frame[column]).astype(DAY_DTYPE)
         elif column in number_columns(name):
             frame[column] = frame[column].astype("float64")
     return frame
