@@ -17,7 +17,7 @@ from obligor.data.account import ITEM_KNOWN, unpacked
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import known_account, known_on
 from obligor.data.days import day_number, day_of
-from obligor.data.ledger import DAY, Ledger
+from obligor.data.ledger import DAY_DTYPE, Ledger
 from obligor.data.synthetic import Simulation
 from obligor.features import build, kernel
 from obligor.features.build import account_features, build_features
@@ -101,7 +101,7 @@ def _frame(rows: list[tuple[object, ...]], columns: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns)
     for column in columns:
         if column.endswith("_on") or column == "pay_by":
-            frame[column] = pd.to_datetime(frame[column]).astype(DAY)
+            frame[column] = pd.to_datetime(frame[column]).astype(DAY_DTYPE)
         elif column.endswith("_id") or column in ("currency", "kind"):
             frame[column] = frame[column].astype("str")
     return frame
