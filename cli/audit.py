@@ -1,390 +1,472 @@
-"""The commands of an auditor: parses, calls `serving`, prints; the clock, the environment and chance are here."""
+"""The commands of an auditor: verify, replay, read, erase, back up, restore, doctor."""
 
 from __future__ import annotations
 
-import os
-import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from obligor.cli.arguments import Store, command_context, console, with_options
 from obligor.errors import RecordError
 
 if TYPE_CHECKING:
-    from obligor.decisions.engine import Engine
-    from obligor.serving.settings import Settings
+    from obligor.decisions.replay import Replay
+    from obligor.record.verify import Finding
 
 app = typer.Typer(
-    no_args_is_help=True, help="Prove, read, replay and erase what was recorded."
+    no_args_is_help=True,
+    help="Prove, read, replay and erase what was recorded.",
 )
-out = Console()
-Store = Annotated[
-    Path,
-    typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record"),
-]
+NEW_DATA_KEY = "OBLIGOR_NEW_DATA_KEY"
+SERVICE_EVENTS = ("denied", "erasure", "purge")
+COLORS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 
-def _settings(store: Path) -> Settings:
-    from obligor.serving.settings import Settings
+@dataclass(frozen=True)
+class VerifyOptions:
+    """The options of `obligor audit verify`."""
 
-    return Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-
-
-def _engine(store: Path) -> Engine:
-    from obligor.serving.assembly import build_engine
-
-    new_id = lambda: str(uuid.uuid4())  # noqa: E731
-    return build_engine(
-        _settings(store),
-        now=lambda: datetime.now(UTC),
-        new_id=new_id,
-        random=os.urandom,
-    )
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Folder of checkpoints kept elsewhere"),
+    ] = None
+    receipt: Annotated[
+        list[Path] | None,
+        typer.Option(help="File with receipts, one on a line"),
+    ] = None
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Public key; default the one beside the checkpoints"),
+    ] = None
+    store: Store = Path("store")
 
 
 @app.command()
-def verify(
-    against: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints kept elsewhere")
-    ] = None,
-    receipt: Annotated[
-        list[Path] | None, typer.Option(help="File with receipts, one a line")
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="The public key; default the one beside the checkpoints"),
-    ] = None,
-    store: Store = Path("store"),
-) -> None:
-    """Prove the record against signed checkpoints and receipts; exit code 1 where something does not hold.
+@with_options(VerifyOptions)
+def verify(options: VerifyOptions) -> None:
+    """Prove the record against signed checkpoints and receipts.
+
+    Exit code 1 if something does not hold.
 
     Example: `obligor audit verify --against backup/checkpoints --receipt receipts.txt`
     """
-    from obligor.record.merkle_log import Tree
-    from obligor.record.receipts import PUBLIC, CheckpointFolder
-    from obligor.record.verify import verify as verify_record
-    from obligor.serving.assembly import open_record
+    n_findings = _verified(options)
+    raise typer.Exit(1 if n_findings else 0)
 
-    settings = _settings(store)
-    record, _ = open_record(settings, os.urandom)
-    folders = [against] if against else list(settings.checkpoints)
-    path = key or folders[0] / PUBLIC
-    if not path.exists():
-        raise RecordError(
-            "no public key",
-            where=str(path),
-            do="name one with --key, or the folder with --against",
-        )
-    receipts = [
-        line
-        for file in receipt or ()
-        for line in file.read_text().splitlines()
-        if line.strip()
-    ]
-    tree = Tree(record)
+
+def _verified(options: VerifyOptions) -> int:
+    """Verify the record, print what does not hold, and return how many that are."""
+    from obligor.record.merkle_log import Tree
+    from obligor.record.receipts import CheckpointFolder
+    from obligor.record.verify import verify as verify_record
+
+    context = command_context()
+    folders = list(context.settings(options.store).checkpoints)
+    if options.against is not None:
+        folders = [options.against]
+    public_key = _public_key(options.key, folders[0])
+    receipts = _receipts(options.receipt or [])
     checkpoints = list(CheckpointFolder(folders).all())
-    with Status("entries proven: 0", console=out) as status:
-        found = list(
+    tree = Tree(context.record(options.store))
+    with Status("entries proven: 0", console=console) as status:
+        findings = list(
             verify_record(
                 tree,
                 checkpoints,
-                path.read_bytes(),
+                public_key,
                 receipts,
-                lambda n: status.update(f"entries proven: {n:,}"),
+                lambda count: status.update(f"entries proven: {count:,}"),
             )
         )
-    for one in found:
-        out.print(f"[red]does not hold[/red]  {one.where}: {one.what}", highlight=False)
-    out.print(
-        f"{tree.size():,} entries, {len(checkpoints):,} checkpoints, {len(receipts):,} receipts: "
-        + (f"{len(found)} findings" if found else "[green]all hold[/green]")
+    for finding in findings:
+        console.print(
+            f"[red]does not hold[/red]  {finding.where}: {finding.what}",
+            highlight=False,
+        )
+    summary = f"{len(findings)} findings" if findings else "[green]all hold[/green]"
+    console.print(
+        f"{tree.size():,} entries, {len(checkpoints):,} checkpoints, "
+        f"{len(receipts):,} receipts: {summary}"
     )
-    raise typer.Exit(1 if found else 0)
+    return len(findings)
+
+
+def _public_key(key: Path | None, checkpoints: Path) -> bytes:
+    from obligor.record.receipts import PUBLIC
+
+    path = key or checkpoints / PUBLIC
+    if not path.exists():
+        raise RecordError(
+            "the public key is missing",
+            where=str(path),
+            do="name one with --key, or the folder with --against",
+        )
+    return path.read_bytes()
+
+
+def _receipts(files: list[Path]) -> list[str]:
+    receipts = []
+    for file in files:
+        lines = file.read_text().splitlines()
+        receipts += [line for line in lines if line.strip()]
+    return receipts
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """The options of `obligor audit replay`."""
+
+    decision_id: Annotated[
+        str | None,
+        typer.Argument(help="Id of a decision or order check"),
+    ] = None
+    is_all: Annotated[
+        bool,
+        typer.Option("--all", help="Replay all there are"),
+    ] = False
+    store: Store = Path("store")
 
 
 @app.command()
-def replay(
-    decision_id: Annotated[
-        str | None, typer.Argument(help="A decision or order check")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All there are")] = False,
-    store: Store = Path("store"),
-) -> None:
-    """Make decisions again with the model, rules and inputs of their day; exit code 1 where one differs.
+@with_options(ReplayOptions)
+def replay(options: ReplayOptions) -> None:
+    """Make decisions again with the model, rules and inputs of their day.
+
+    Exit code 1 if one differs.
 
     Example: `obligor audit replay --all`
     """
     from obligor.decisions.replay import replay as replay_one
     from obligor.decisions.replay import replay_all
+
+    decision_id = options.decision_id
+    if (decision_id is None) != options.is_all:
+        raise RecordError(
+            "replay needs to know which decision",
+            where="replay",
+            expected="its id, or --all",
+        )
+    engine = command_context().engine(options.store)
+    replays: Iterable[Replay | Finding] = replay_all(engine)
+    if decision_id is not None:
+        replays = [replay_one(decision_id, engine)]
+    counts = {"equal": 0, "different": 0, "erased": 0}
+    for outcome in replays:
+        counts[_replay_verdict(outcome)] += 1
+    console.print(
+        f"{counts['equal']:,} came out bit for bit, {counts['different']:,} did not, "
+        f"{counts['erased']:,} are erased"
+    )
+    raise typer.Exit(1 if counts["different"] else 0)
+
+
+def _replay_verdict(outcome: Replay | Finding) -> str:
+    """Print what differs, and return whether it is equal, different or erased."""
     from obligor.record.verify import Finding
 
-    if (decision_id is None) == (not every):
-        raise RecordError(
-            "which decision?", where="replay", expected="its id, or --all"
+    if isinstance(outcome, Finding):
+        if outcome.what == "erased":
+            return "erased"
+        console.print(
+            f"[red]cannot be replayed[/red]  {outcome.where}: {outcome.what}",
+            highlight=False,
         )
-    engine, equal, erased, different = _engine(store), 0, 0, 0
-    found = (
-        replay_all(engine) if decision_id is None else [replay_one(decision_id, engine)]
-    )
-    for one in found:
-        if isinstance(one, Finding):
-            erased += one.what == "erased"
-            different += one.what != "erased"
-            if one.what != "erased":
-                out.print(
-                    f"[red]cannot be replayed[/red]  {one.where}: {one.what}",
-                    highlight=False,
-                )
-        elif one.is_equal:
-            equal += 1
-        else:
-            different += 1
-            out.print(f"[red]differs[/red]  {one.decision_id}", highlight=False)
-            for difference in one.differences:
-                out.print(f"  {difference}", highlight=False, markup=False)
-    out.print(
-        f"{equal:,} came out bit for bit, {different:,} did not, {erased:,} are erased"
-    )
-    raise typer.Exit(1 if different else 0)
+        return "different"
+    if outcome.is_equal:
+        return "equal"
+    console.print(f"[red]differs[/red]  {outcome.decision_id}", highlight=False)
+    for difference in outcome.differences:
+        console.print(f"  {difference}", highlight=False, markup=False)
+    return "different"
+
+
+@dataclass(frozen=True)
+class EraseOptions:
+    """The options of `obligor audit erase`."""
+
+    customer_id: str
+    because: Annotated[str, typer.Option(help="Reason, and who requested it")]
+    store: Store = Path("store")
 
 
 @app.command()
-def erase(
-    customer_id: str,
-    because: Annotated[str, typer.Option(help="Why, and who asked")],
-    store: Store = Path("store"),
-) -> None:
-    """Destroy a customer's key: what was recorded about the customer cannot be read again; the log still verifies.
+@with_options(EraseOptions)
+def erase(options: EraseOptions) -> None:
+    """Destroy a customer's key, so that its entries cannot be read again.
 
-    Example: `obligor audit erase C0000012 --because "asked by letter of 3 March"`
+    The log still verifies.
+
+    Example: `obligor audit erase C0000012 --because "request of 3 March, by letter"`
     """
     from obligor.record.retention import erase as erase_customer
-    from obligor.serving.assembly import open_record
 
-    record, _ = open_record(_settings(store), os.urandom)
-    count = erase_customer(
-        record, customer_id, because, datetime.now(UTC), str(uuid.uuid4())
+    context = command_context()
+    n_entries = erase_customer(
+        context.record(options.store),
+        options.customer_id,
+        options.because,
+        context.now(),
+        context.new_id(),
     )
-    out.print(f"{count:,} entries cannot be read any more")
+    console.print(f"{n_entries:,} entries cannot be read any more")
+
+
+@dataclass(frozen=True)
+class PurgeOptions:
+    """The options of `obligor audit purge`."""
+
+    months: Annotated[
+        int,
+        typer.Option(min=1, help="Months to keep entries about companies"),
+    ] = 12
+    months_of_persons: Annotated[
+        int,
+        typer.Option(min=1, help="Months to keep entries about natural persons"),
+    ] = 25
+    is_trial: Annotated[
+        bool,
+        typer.Option("--trial", help="Only report what would be purged"),
+    ] = False
+    store: Store = Path("store")
 
 
 @app.command()
-def purge(
-    months: Annotated[
-        int, typer.Option(min=1, help="Retention where the customer is a company")
-    ] = 12,
-    months_of_persons: Annotated[
-        int, typer.Option(min=1, help="Retention where it is a person")
-    ] = 25,
-    is_trial: Annotated[
-        bool, typer.Option("--trial", help="Only report what would go")
-    ] = False,
-    store: Store = Path("store"),
-) -> None:
-    """Destroy the keys of what was kept for long enough, month by month, and report it; the log still verifies.
+@with_options(PurgeOptions)
+def purge(options: PurgeOptions) -> None:
+    """Destroy the keys of entries whose retention has ended, month by month.
+
+    The log still verifies; the purge is recorded.
 
     Example: `obligor audit purge --trial`
     """
     from obligor.record.retention import purge as purge_record
-    from obligor.serving.assembly import open_record
 
-    record, _ = open_record(_settings(store), os.urandom)
-    found = purge_record(
-        record,
-        datetime.now(UTC),
-        str(uuid.uuid4()),
-        months,
-        months_of_persons,
-        is_trial,
+    context = command_context()
+    purged = purge_record(
+        context.record(options.store),
+        context.now(),
+        context.new_id(),
+        options.months,
+        options.months_of_persons,
+        options.is_trial,
     )
-    table = Table("month", "customers", title="kept for long enough")
-    for month, customers in found.months.items():
-        table.add_row(month or "before months were kept", f"{customers:,}")
-    out.print(table)
-    out.print(
-        f"{found.entries:,} entries {'would go' if is_trial else 'cannot be read any more'}"
-    )
+    table = Table("month", "customers", title="retention has ended")
+    for month, n_customers in purged.months.items():
+        table.add_row(month or "before months were recorded", f"{n_customers:,}")
+    console.print(table)
+    effect = "would go" if options.is_trial else "cannot be read any more"
+    console.print(f"{purged.entries:,} entries {effect}")
 
 
 @app.command()
 def events(
     kind: Annotated[
-        str | None, typer.Option(help="denied, erasure or purge; default all")
+        str | None,
+        typer.Option(help="denied, erasure or purge; default all"),
     ] = None,
     store: Store = Path("store"),
 ) -> None:
-    """Print what is recorded about the service itself: calls that were denied, erasures, purges.
+    """Print what is recorded about the service itself: denials, erasures, purges.
 
     Example: `obligor audit events --kind denied`
     """
-    from obligor.serving.assembly import open_record
-
-    record, _ = open_record(_settings(store), os.urandom)
-    for entry_id in record.ids((kind,) if kind else ("denied", "erasure", "purge")):
+    record = command_context().record(store)
+    kinds = SERVICE_EVENTS if kind is None else (kind,)
+    for entry_id in record.ids(kinds):
         typer.echo(record.body_of(entry_id))
 
 
-@app.command()
-def bundle(
-    decision_id: Annotated[str, typer.Argument(help="A decision or order check")],
-    path: Annotated[
-        Path | None, typer.Option("--out", help="The zip; default evidence-ID.zip")
-    ] = None,
-    store: Store = Path("store"),
-) -> None:
-    """Write all the evidence about a decision into one zip: answer, page, proof, replay, model, rules, verifier.
+@dataclass(frozen=True)
+class BundleOptions:
+    """The options of `obligor audit bundle`."""
 
-    Example: `obligor audit bundle 5f0c6a52-0f4b-4f0e-9d5e-3f3a1b2c4d5e --out evidence.zip`
+    decision_id: Annotated[str, typer.Argument(help="Id of a decision or order check")]
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="Zip file; default evidence-ID.zip"),
+    ] = None
+    store: Store = Path("store")
+
+
+@app.command()
+@with_options(BundleOptions)
+def bundle(options: BundleOptions) -> None:
+    """Write all the evidence about a decision into one zip file.
+
+    It holds answer, page, proof, replay, model, rules and a verifier.
+
+    Example: `obligor audit bundle 5f0c6a52-0f4b-4f0e-9d5e-3f3a1b2c4d5e --out e.zip`
     """
     from obligor.decisions.evidence import write_evidence
 
-    target = path or Path(f"evidence-{decision_id}.zip")
-    size = write_evidence(decision_id, _engine(store), target)
-    out.print(f"{target}: {size:,} bytes; README.txt in it says how to check it")
+    decision_id = options.decision_id
+    target = options.path or Path(f"evidence-{decision_id}.zip")
+    engine = command_context().engine(options.store)
+    n_bytes = write_evidence(decision_id, engine, target)
+    console.print(f"{target}: {n_bytes:,} bytes; its README.txt explains how to check")
 
 
 @app.command()
 def backup(
-    folder: Annotated[Path, typer.Argument(help="A new folder")],
+    folder: Annotated[Path, typer.Argument(help="New folder")],
     store: Store = Path("store"),
 ) -> None:
-    """Copy the record, models, rulebooks and checkpoints while the service runs; keys are not in it.
+    """Copy record, models, rulebooks and checkpoints while the service runs.
+
+    The backup contains no keys.
 
     Example: `obligor audit backup backups/2026-11-22`
     """
-    from obligor.serving.assembly import open_record
     from obligor.serving.operations.backup import back_up
 
-    settings = _settings(store)
-    record, _ = open_record(settings, os.urandom)
-    with Status("rows copied: 0", console=out) as status:
+    context = command_context()
+    settings = context.settings(store)
+    with Status("rows copied: 0", console=console) as status:
         rows = back_up(
-            record,
+            context.record(store),
             settings.store,
             settings.checkpoints[0],
             folder,
-            datetime.now(UTC),
-            lambda n: status.update(f"rows copied: {n:,}"),
+            context.now(),
+            lambda count: status.update(f"rows copied: {count:,}"),
         )
-    out.print(
-        f"{folder}: {', '.join(f'{count:,} {name}' for name, count in rows.items())}; keep the data key elsewhere"
-    )
+    console.print(f"{folder}: {_row_counts(rows)}; keep the data key elsewhere")
 
 
 @app.command()
 def restore(
-    folder: Annotated[Path, typer.Argument(help="A backup")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a backup")],
     store: Store = Path("store"),
 ) -> None:
-    """Bring a backup into an empty record, SQLite or PostgreSQL, under the data key it was made with; then prove it.
+    """Restore a backup into an empty record, SQLite or PostgreSQL, and verify it.
 
-    Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db obligor audit restore backups/2026-11-22 --store new`
+    It needs the data key that the backup was made with.
+
+    Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db
+    obligor audit restore backups/2026-11-22 --store new`
     """
-    from obligor.serving.assembly import open_record
     from obligor.serving.operations.backup import restore as restore_backup
 
-    settings = _settings(store)
+    context = command_context()
+    settings = context.settings(store)
     settings.store.mkdir(parents=True, exist_ok=True)
-    record, _ = open_record(settings, os.urandom)
+    record = context.record(store)
     rows = restore_backup(record, settings.store, settings.checkpoints[0], folder)
     record.close()
-    out.print(
-        f"restored {', '.join(f'{count:,} {name}' for name, count in rows.items())}"
-    )
-    verify(store=store, receipt=None, against=None, key=None)
+    console.print(f"restored {_row_counts(rows)}")
+    n_findings = _verified(VerifyOptions(store=store))
+    raise typer.Exit(1 if n_findings else 0)
+
+
+def _row_counts(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in rows.items())
 
 
 @app.command()
-def rotate(
-    store: Store = Path("store"),
-) -> None:
-    """Wrap every key under OBLIGOR_NEW_DATA_KEY; then set it as OBLIGOR_DATA_KEY and start the service again.
+def rotate(store: Store = Path("store")) -> None:
+    """Wrap every customer key under the data key in OBLIGOR_NEW_DATA_KEY.
+
+    Afterwards set it as OBLIGOR_DATA_KEY and start the service again.
 
     Example: `OBLIGOR_NEW_DATA_KEY=$(openssl rand -hex 32) obligor audit rotate`
     """
     from obligor.record.encryption import Vault
     from obligor.record.retention import rotate as rotate_keys
-    from obligor.serving.assembly import open_record
     from obligor.signing import parse_key
 
-    if "OBLIGOR_NEW_DATA_KEY" not in os.environ:
+    context = command_context()
+    if NEW_DATA_KEY not in context.environment:
         raise RecordError(
-            "is not set", where="OBLIGOR_NEW_DATA_KEY", expected="64 hexadecimal digits"
+            "the new data key is not set",
+            where=NEW_DATA_KEY,
+            expected="64 hexadecimal digits",
         )
-    new = Vault(
-        parse_key(os.environ["OBLIGOR_NEW_DATA_KEY"], "OBLIGOR_NEW_DATA_KEY"),
-        os.urandom,
-    )
-    record, _ = open_record(_settings(store), os.urandom)
-    out.print(
-        f"{rotate_keys(record, new):,} customers' keys are wrapped anew; set OBLIGOR_DATA_KEY to the new key"
+    new_key = parse_key(context.environment[NEW_DATA_KEY], NEW_DATA_KEY)
+    n_keys = rotate_keys(context.record(store), Vault(new_key, context.random))
+    console.print(
+        f"{n_keys:,} customers' keys are wrapped again; "
+        "set OBLIGOR_DATA_KEY to the new key"
     )
 
 
 @app.command()
 def timeline(
     at: Annotated[
-        str | None, typer.Option(help="What applied at a time, ISO 8601")
+        str | None,
+        typer.Option(help="Show what applied at this time, ISO 8601"),
     ] = None,
     store: Store = Path("store"),
 ) -> None:
-    """Say which models and rulebooks applied since when, who brought them in, and why.
+    """Show which models and rulebooks applied since when, by whom, and why.
 
     Example: `obligor audit timeline --at 2026-03-01T12:00:00+00:00`
     """
     from obligor.decisions.in_force import in_force_at, timeline_of
 
-    settings = _settings(store)
-    events = timeline_of(settings.store, settings.rules)
+    settings = command_context().settings(store)
+    changes = timeline_of(settings.store, settings.rules)
     if at is not None:
-        when = datetime.fromisoformat(at)
-        events = list(
-            in_force_at(
-                events, when if when.tzinfo else when.replace(tzinfo=UTC)
-            ).values()
-        )
+        changes = list(in_force_at(changes, _parsed_time(at)).values())
     table = Table("since", "what", "version", "sha256", "by", "because")
-    for one in events:
+    for change in changes:
         table.add_row(
-            one.since.isoformat(),
-            one.what,
-            one.version,
-            one.sha256[:12],
-            one.by,
-            one.because,
+            change.since.isoformat(),
+            change.what,
+            change.version,
+            change.sha256[:12],
+            change.by,
+            change.because,
         )
-    out.print(table)
+    console.print(table)
+
+
+def _parsed_time(text: str) -> datetime:
+    """Return the time that a text names, in UTC if it names no zone."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise RecordError(
+            f"{text!r} is not a time",
+            where="--at",
+            expected="ISO 8601, such as 2026-03-01T12:00:00+00:00",
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def doctor(
     url: Annotated[
-        str | None, typer.Option(help="Where the service answers, to look at it too")
+        str | None,
+        typer.Option(help="Address of the running service, to check it too"),
     ] = None,
     store: Store = Path("store"),
 ) -> None:
-    """Look at a deployment: keys, record, checkpoints, champion, rules, ledger, access; exit code 1 where one is bad.
+    """Check a deployment: keys, record, checkpoints, champion, rules, ledger, access.
+
+    Exit code 1 if one of them is bad.
 
     Example: `obligor doctor --url http://127.0.0.1:3000`
     """
     from obligor.serving.operations.doctor import Deployment, examine
 
+    context = command_context()
     deployment = Deployment(
-        _settings(store), _engine(store), os.environ, datetime.now(UTC), url
+        context.settings(store),
+        context.engine(store),
+        context.environment,
+        context.now(),
+        url,
     )
-    table, colors, bad = (
-        Table("what", "state", "found", "do"),
-        {"good": "green", "warning": "yellow", "bad": "red"},
-        0,
-    )
-    for one in examine(deployment):
-        bad += one.state == "bad"
-        table.add_row(
-            one.name, f"[{colors[one.state]}]{one.state}[/]", one.said, one.do
-        )
-    out.print(table)
-    raise typer.Exit(1 if bad else 0)
+    table = Table("what", "state", "found", "do")
+    is_bad = False
+    for result in examine(deployment):
+        is_bad = is_bad or result.state == "bad"
+        state = f"[{COLORS[result.state]}]{result.state}[/]"
+        table.add_row(result.name, state, result.said, result.do)
+    console.print(table)
+    raise typer.Exit(1 if is_bad else 0)

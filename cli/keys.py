@@ -1,16 +1,15 @@
-"""The commands on API keys: parses, calls `serving.access`, prints; the clock and chance are here."""
+"""The commands on API keys: create, revoke, list."""
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from obligor.cli.arguments import Store, command_context, console, with_options
 from obligor.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -18,126 +17,137 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Keys for applications and people; only their hashes are kept.",
+    help="Keys for applications and people; only their hashes are stored.",
 )
-out = Console()
-Store = Annotated[
-    Path,
-    typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record"),
-]
+COLUMNS = {
+    "key": "key_id",
+    "name": "name",
+    "role": "role",
+    "person": "person",
+    "authority": "authority",
+    "a second": "per_second",
+    "a day": "per_day",
+    "created": "created_at",
+    "revoked": "revoked_at",
+}
 
 
 def _database(store: Path) -> sa.Engine:
-    from obligor.serving.assembly import open_record
-    from obligor.serving.settings import Settings
-
     store.mkdir(parents=True, exist_ok=True)
-    return open_record(
-        Settings.of({**os.environ, "OBLIGOR_STORE": str(store)}), os.urandom
-    )[0].engine
+    return command_context().record(store).engine
+
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """The options of `obligor keys create`."""
+
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Name of the calling application; "
+            "keys with the same name count as one caller"
+        ),
+    ]
+    role: Annotated[
+        str,
+        typer.Option(help="application, modeler, credit_manager, auditor or admin"),
+    ]
+    per_second: Annotated[
+        int,
+        typer.Option(min=1, max=1_000_000, help="Calls allowed per second"),
+    ] = 1000
+    per_day: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls allowed per day (UTC); default no limit"),
+    ] = None
+    person: Annotated[
+        str | None,
+        typer.Option(help="Person the key speaks for, and for nobody else"),
+    ] = None
+    authority: Annotated[
+        str | None,
+        typer.Option(help="credit_analyst, credit_manager or director"),
+    ] = None
+    store: Store = Path("store")
 
 
 @app.command()
-def create(
-    name: Annotated[
-        str, typer.Option(help="Whose it is; keys of one name are one caller's")
-    ],
-    role: Annotated[
-        str, typer.Option(help="application, modeler, credit_manager, auditor or admin")
-    ],
-    per_second: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Calls a second it may make")
-    ] = 1000,
-    per_day: Annotated[
-        int | None,
-        typer.Option(min=1, help="Calls a day (UTC) it may make; no limit without"),
-    ] = None,
-    person: Annotated[
-        str | None, typer.Option(help="The person it speaks for, and only for")
-    ] = None,
-    authority: Annotated[
-        str | None, typer.Option(help="credit_analyst, credit_manager or director")
-    ] = None,
-    store: Store = Path("store"),
-) -> None:
-    """Make a key and print it, this once.
+@with_options(CreateOptions)
+def create(options: CreateOptions) -> None:
+    """Create a key and print it; it cannot be shown again.
 
     Example: `obligor keys create --name shop --role application`
     """
-    from obligor.policy.credit.authority import ROLES as AUTHORITIES
     from obligor.serving.access.api_keys import create_key
+
+    _require_role(options.role)
+    _require_authority(options.person, options.authority)
+    context = command_context()
+    key = create_key(
+        _database(options.store),
+        options.name,
+        options.role,
+        context.now(),
+        context.random,
+        per_second=options.per_second,
+        per_day=options.per_day,
+        person=options.person,
+        authority=options.authority,
+    )
+    typer.echo(key)
+
+
+def _require_role(role: str) -> None:
     from obligor.serving.access.roles import ROLES
 
     if role not in ROLES:
         raise SchemaError(
-            f"no role {role!r}", where="--role", expected=f"one of {', '.join(ROLES)}"
+            f"{role!r} is not a role",
+            where="--role",
+            expected=f"one of {', '.join(ROLES)}",
         )
-    if (person is None) != (authority is None) or authority not in (None, *AUTHORITIES):
-        expected = f"both or neither, the authority one of {', '.join(AUTHORITIES)}"
+
+
+def _require_authority(person: str | None, authority: str | None) -> None:
+    from obligor.policy.credit.authority import ROLES
+
+    is_complete = (person is None) == (authority is None)
+    if not is_complete or authority not in (None, *ROLES):
         raise SchemaError(
-            "person and authority go together", where="--authority", expected=expected
+            "person and authority go together",
+            where="--authority",
+            expected=f"both or neither, the authority one of {', '.join(ROLES)}",
         )
-    key = create_key(
-        _database(store),
-        name,
-        role,
-        datetime.now(UTC),
-        os.urandom,
-        per_second=per_second,
-        per_day=per_day,
-        person=person,
-        authority=authority,
-    )
-    typer.echo(key)
 
 
 @app.command()
 def revoke(
     key_id: Annotated[
-        str, typer.Argument(help="The part of the key between the underscores")
+        str,
+        typer.Argument(help="Part of the key between the underscores"),
     ],
     store: Store = Path("store"),
 ) -> None:
-    """Revoke a key: a few seconds later nobody gets in with it.
+    """Revoke a key; it stops working within a few seconds.
 
     Example: `obligor keys revoke 3f9a1c2b4d5e`
     """
     from obligor.serving.access.api_keys import revoke_key
 
-    revoke_key(_database(store), key_id, datetime.now(UTC))
-    out.print(f"{key_id} is revoked")
+    revoke_key(_database(store), key_id, command_context().now())
+    console.print(f"{key_id} is revoked")
 
 
 @app.command(name="list")
-def list_(store: Store = Path("store")) -> None:
+def list_keys(store: Store = Path("store")) -> None:
     """List the keys.
 
     Example: `obligor keys list`
     """
-    from obligor.serving.access.api_keys import list_keys
+    from obligor.serving.access.api_keys import list_keys as stored_keys
 
-    table = Table(
-        "key",
-        "name",
-        "role",
-        "person",
-        "authority",
-        "a second",
-        "a day",
-        "created",
-        "revoked",
-    )
-    for row in list_keys(_database(store)):
-        names = (
-            "key_id",
-            "name",
-            "role",
-            "person",
-            "authority",
-            "per_second",
-            "per_day",
-            "created_at",
-            "revoked_at",
-        )
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in names))
-    out.print(table)
+    table = Table(*COLUMNS)
+    for row in stored_keys(_database(store)):
+        values = [row[column] for column in COLUMNS.values()]
+        table.add_row(*("" if value is None else str(value) for value in values))
+    console.print(table)

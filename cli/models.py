@@ -1,238 +1,259 @@
-"""The commands on registered models: promotion, recalibration; clock and environment are here."""
+"""The commands on registered models: promote, recalibrate, monitor, shadow."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
-from obligor.cli import tables
-from obligor.errors import ModelError, SchemaError
+from obligor.cli.arguments import (
+    ConfigFile,
+    LedgerMapping,
+    ModelVersion,
+    OptionalMapping,
+    ReportFolder,
+    SpecFile,
+    Store,
+    TableFile,
+    command_context,
+    console,
+    progress_bar,
+    required_mapping,
+    with_options,
+)
+from obligor.cli.tables import read_table
+from obligor.errors import ModelError
 
-out = Console()
-MaybeMapping = Annotated[
-    Path | None, typer.Argument(help="TOML file that maps your columns; or --table")
-]
-TableFile = Annotated[
-    Path | None,
-    typer.Option("--table", help="A table of applications: CSV, Parquet or Excel"),
-]
-SpecFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="TOML file that says what its columns are; inferred where absent"
-    ),
-]
-Store = Annotated[
-    Path,
-    typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record"),
-]
-Config = Annotated[
-    Path | None, typer.Option(help="TOML file of training choices; all have defaults")
-]
+if TYPE_CHECKING:
+    from obligor.model.pd_model import PdModel
+    from obligor.training.lifecycle.monitor import Monitoring
+    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.validation.subject import LabelledRows
 
 
-def required(mapping: Path | None) -> Path:
-    """Return the mapping file, or say that something to read must be named."""
-    if mapping is None:
-        raise SchemaError(
-            "nothing to read",
-            where="arguments",
-            expected="a mapping file, or --table FILE",
-        )
-    return mapping
+@dataclass(frozen=True)
+class PromoteOptions:
+    """The options of `obligor promote`."""
 
-
-def watch(dates: Iterable[date]) -> Iterator[date]:
-    """Show how far the as-of dates are."""
-    return iter(
-        track(
-            list(dates),
-            description="features by as-of date",
-            console=out,
-            transient=True,
-        )
-    )
-
-
-def promote(
-    version: Annotated[
-        str, typer.Argument(help="Version in the registry, or `latest`")
-    ],
-    by: Annotated[str, typer.Option(help="Who promotes")],
-    because: Annotated[str, typer.Option(help="Why")],
+    version: ModelVersion
+    by: Annotated[str, typer.Option(help="Person who promotes the model")]
+    because: Annotated[str, typer.Option(help="Reason, recorded")]
     force: Annotated[
-        bool, typer.Option(help="Promote against objections; recorded")
-    ] = False,
+        bool,
+        typer.Option(help="Promote in spite of objections, which are recorded"),
+    ] = False
     second: Annotated[
-        str | None, typer.Option(help="A second person, without whom nothing is forced")
-    ] = None,
-    store: Store = Path("store"),
-) -> None:
-    """Make a version the champion; refused where it misses a gate, each named with its figures.
+        str | None,
+        typer.Option(help="Second person, required with --force"),
+    ] = None
+    store: Store = Path("store")
+
+
+@with_options(PromoteOptions)
+def promote(options: PromoteOptions) -> None:
+    """Make a version the champion.
+
+    A version that fails a gate is refused; each failed gate is named with its figures.
 
     Example: `obligor promote 1 --by "R. Modeler" --because "first model"`
     """
-    from obligor.signing import release_signer
+    run_promotion(options)
+
+
+def run_promotion(options: PromoteOptions) -> None:
+    """Promote a version and print who did, and against which objections."""
     from obligor.training.lifecycle.registry import Registry
 
-    registry = Registry(store)
-    chosen = registry.latest() if version == "latest" else version
-    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
+    context = command_context()
+    registry = Registry(options.store)
     promotion = registry.promote(
-        chosen,
-        by=by,
-        because=because,
-        at=datetime.now(UTC),
-        signer=signer,
-        force=force,
-        second=second,
+        _chosen_version(registry, options.version),
+        by=options.by,
+        because=options.because,
+        at=context.now(),
+        signer=context.release_signer(options.store),
+        force=options.force,
+        second=options.second,
     )
-    forced = (
-        f", forced with {promotion.second} against: {'; '.join(promotion.objections)}"
-        if promotion.forced
-        else ""
+    line = (
+        f"version {promotion.version} is the champion, "
+        f"by {promotion.by}: {promotion.because}"
     )
-    out.print(
-        f"version {promotion.version} is the champion, by {promotion.by}: {promotion.because}{forced}"
-    )
+    if promotion.forced:
+        objections = "; ".join(promotion.objections)
+        line += f", forced with {promotion.second} against: {objections}"
+    console.print(line)
 
 
-def recalibrate(
-    version: Annotated[
-        str, typer.Argument(help="Version in the registry, or `latest`")
-    ],
-    mapping: MaybeMapping = None,
-    table: TableFile = None,
-    spec: SpecFile = None,
-    config: Config = None,
-    store: Store = Path("store"),
-    report: Annotated[
-        Path, typer.Option(help="Folder for the HTML report and its plots")
-    ] = Path("report"),
-) -> None:
-    """Give a version a new calibration from rows it has not learnt from, without a refit; registered as a challenger.
+@dataclass(frozen=True)
+class RecalibrateOptions:
+    """The options of `obligor recalibrate`."""
+
+    version: ModelVersion
+    mapping: OptionalMapping = None
+    table: TableFile = None
+    spec: SpecFile = None
+    config: ConfigFile = None
+    store: Store = Path("store")
+    report: ReportFolder = Path("report")
+
+
+@with_options(RecalibrateOptions)
+def recalibrate(options: RecalibrateOptions) -> None:
+    """Fit a new calibration on rows the model has not learnt from, without a refit.
+
+    The result is registered as a challenger.
 
     Example: `obligor recalibrate 1 ledger/mapping.toml`
     """
-    from obligor.data.sources import read_ledger
-    from obligor.training.lifecycle.recalibrate import recalibrate as run
-    from obligor.training.lifecycle.recalibrate import rows_of_ledger, rows_of_table
+    from obligor.training.lifecycle.recalibrate import recalibrate as fit_again
     from obligor.training.lifecycle.registry import Registry
+
+    registry = Registry(options.store)
+    version = _chosen_version(registry, options.version)
+    model = registry.model(version)
+    recalibration = fit_again(
+        version,
+        _later_rows(options, model),
+        f"version {version}, recalibrated",
+        options.store,
+        options.report,
+        at=command_context().now(),
+    )
+    console.print(
+        f"{recalibration.kind}: calibration slope {recalibration.before} before, "
+        f"{recalibration.after} after, on later rows"
+    )
+    console.print(
+        f"version [b]{recalibration.version}[/b], challenger; "
+        f"report: {options.report}/model_report.html"
+    )
+
+
+def _later_rows(options: RecalibrateOptions, model: PdModel) -> LabelledRows:
+    from obligor.training.lifecycle.recalibrate import rows_of_ledger, rows_of_table
     from obligor.training.samples.config import read_config
 
-    chosen = Registry(store).latest() if version == "latest" else version
-    model = Registry(store).model(chosen)
-    if table is not None:
-        rows = rows_of_table(tables.read(table, spec), model)
-    else:
-        ledger = read_ledger(
-            required(mapping), today=datetime.now(UTC).date(), environment=os.environ
-        ).require()
-        rows = rows_of_ledger(ledger, read_config(config), model, watch)
-    found = run(
-        chosen,
-        rows,
-        f"version {chosen}, recalibrated",
-        store,
-        report,
-        at=datetime.now(UTC),
-    )
-    out.print(
-        f"{found.kind}: calibration slope {found.before} before, {found.after} after, on later rows"
-    )
-    out.print(
-        f"version [b]{found.version}[/b], challenger; report: {report}/model_report.html"
+    if options.table is not None:
+        return rows_of_table(read_table(options.table, options.spec), model)
+    ledger = command_context().ledger(required_mapping(options.mapping))
+    config = read_config(options.config)
+    return rows_of_ledger(
+        ledger,
+        config,
+        model,
+        progress_bar("features by as-of date"),
     )
 
 
-def monitor(
-    mapping: Annotated[
-        Path, typer.Argument(help="TOML file that maps the ledger as it is known now")
-    ],
-    config: Config = None,
-    store: Store = Path("store"),
-    page: Annotated[Path, typer.Option("--out", help="The HTML page")] = Path(
+@dataclass(frozen=True)
+class MonitorOptions:
+    """The options of `obligor monitor`."""
+
+    mapping: LedgerMapping
+    config: ConfigFile = None
+    store: Store = Path("store")
+    page: Annotated[Path, typer.Option("--out", help="HTML page to write")] = Path(
         "monitor.html"
-    ),
-) -> None:
-    """Watch the champion: drift of its decisions, PDs against matured outcomes; exit code 1 where there is an alert.
+    )
+
+
+@with_options(MonitorOptions)
+def monitor(options: MonitorOptions) -> None:
+    """Compare the champion's decisions with what it was tested on and with outcomes.
+
+    Exit code 1 if there is an alert.
 
     Example: `obligor monitor ledger/mapping.toml --out monitor.html`
     """
     import pandas as pd
 
-    from obligor.data.sources import read_ledger
-    from obligor.decisions.champion import ChampionLoader
     from obligor.decisions.recorded import decided_rows
-    from obligor.decisions.shadow import shadow_scores
-    from obligor.model.bundle import SHADOW_POINTER
-    from obligor.serving.assembly import open_record
-    from obligor.serving.settings import Settings
-    from obligor.training.lifecycle.monitor import monitor as look
+    from obligor.training.lifecycle.monitor import monitor as watch_champion
     from obligor.training.lifecycle.monitor import write_page
     from obligor.training.lifecycle.registry import Registry
     from obligor.training.samples.config import read_config
 
-    settings = Settings.of({**os.environ, "OBLIGOR_STORE": str(store)})
-    champion = ChampionLoader(settings.store, settings.trusted).of_ledger()
-    record, _ = open_record(settings, os.urandom)
-    ledger = read_ledger(
-        mapping, today=datetime.now(UTC).date(), environment=os.environ
-    ).require()
-    shadow = {}
-    with suppress(ModelError):  # there need be none
-        challenger = ChampionLoader(
-            settings.store, settings.trusted, SHADOW_POINTER
-        ).of_ledger()
-        shadow = shadow_scores(record, challenger.sha256)
-    found = look(
+    context = command_context()
+    champion = context.champions(options.store).of_ledger()
+    record = context.record(options.store)
+    monitoring = watch_champion(
         pd.DataFrame(decided_rows(record, champion.sha256)),
-        Registry(store).test_rows(champion.version),
-        ledger,
-        read_config(config).default,
-        shadow,
+        Registry(options.store).test_rows(champion.version),
+        context.ledger(options.mapping),
+        read_config(options.config).default,
+        _shadow_scores(options.store),
     )
-    write_page(page, found, f"version {champion.version}")
-    for alert in found.alerts:
-        out.print(f"[red]alert[/red] {alert}", highlight=False)
-    matured = int(found.backtest["decisions"].sum()) if len(found.backtest) else 0
-    for name, value in found.challenger.items():
-        out.print(f"challenger: {name} {value}", highlight=False)
-    out.print(
-        f"{found.decisions:,} decisions, {matured:,} of them matured, {len(found.alerts)} alerts; page: {page}"
+    write_page(options.page, monitoring, f"version {champion.version}")
+    _print_monitoring(monitoring, options.page)
+    raise typer.Exit(1 if monitoring.alerts else 0)
+
+
+def _shadow_scores(store: Path) -> dict[str, float]:
+    """Return the challenger's scores by decision; empty if there is no challenger."""
+    from obligor.decisions.champion import ChampionLoader
+    from obligor.decisions.shadow import shadow_scores
+    from obligor.model.bundle import SHADOW_POINTER
+
+    context = command_context()
+    settings = context.settings(store)
+    loader = ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER)
+    with suppress(ModelError):
+        return shadow_scores(context.record(store), loader.of_ledger().sha256)
+    return {}
+
+
+def _print_monitoring(monitoring: Monitoring, page: Path) -> None:
+    for alert in monitoring.alerts:
+        console.print(f"[red]alert[/red] {alert}", highlight=False)
+    for name, value in monitoring.challenger.items():
+        console.print(f"challenger: {name} {value}", highlight=False)
+    n_matured = 0
+    if len(monitoring.backtest):
+        n_matured = int(monitoring.backtest["decisions"].sum())
+    console.print(
+        f"{monitoring.decisions:,} decisions, {n_matured:,} of them matured, "
+        f"{len(monitoring.alerts)} alerts; page: {page}"
     )
-    raise typer.Exit(1 if found.alerts else 0)
 
 
-def shadow(
-    version: Annotated[
-        str, typer.Argument(help="Version in the registry, or `latest`")
-    ],
-    by: Annotated[str, typer.Option(help="Who lets it")],
-    because: Annotated[str, typer.Option(help="Why")],
-    store: Store = Path("store"),
-) -> None:
-    """Let a version score live decisions in the shadow, recorded and never shown; `obligor monitor` compares it.
+@dataclass(frozen=True)
+class ShadowOptions:
+    """The options of `obligor shadow`."""
 
-    Example: `obligor shadow latest --by "R. Modeler" --because "two more months of outcomes"`
+    version: ModelVersion
+    by: Annotated[str, typer.Option(help="Person who allows it (recorded)")]
+    because: Annotated[str, typer.Option(help="Reason, recorded")]
+    store: Store = Path("store")
+
+
+@with_options(ShadowOptions)
+def shadow(options: ShadowOptions) -> None:
+    """Let a version score live decisions in the shadow: recorded, never shown.
+
+    `obligor monitor` compares its scores with the champion's.
+
+    Example: `obligor shadow latest --by "R. Modeler" --because "until outcomes known"`
     """
-    from obligor.signing import release_signer
     from obligor.training.lifecycle.registry import Registry
 
-    registry = Registry(store)
-    chosen = registry.latest() if version == "latest" else version
-    signer = release_signer(store, os.environ.get("OBLIGOR_RELEASE_KEY"), os.urandom)
-    named = registry.shadow(
-        chosen, by=by, because=because, at=datetime.now(UTC), signer=signer
+    context = command_context()
+    registry = Registry(options.store)
+    challenger = registry.shadow(
+        _chosen_version(registry, options.version),
+        by=options.by,
+        because=options.because,
+        at=context.now(),
+        signer=context.release_signer(options.store),
     )
-    out.print(
-        f"version {named.version} scores in the shadow, by {named.by}: {named.because}"
+    console.print(
+        f"version {challenger.version} scores in the shadow, "
+        f"by {challenger.by}: {challenger.because}"
     )
+
+
+def _chosen_version(registry: Registry, version: str) -> str:
+    return registry.latest() if version == "latest" else version

@@ -1,4 +1,4 @@
-"""The commands for tables of applications: parses, calls `training`, prints; clock and environment are at the rim."""
+"""The commands on tables of applications: describe, train, evaluate."""
 
 from __future__ import annotations
 
@@ -6,61 +6,84 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from obligor.cli.arguments import (
+    command_context,
+    console,
+    error_console,
+    with_options,
+)
+
 if TYPE_CHECKING:
     from obligor.features.applications import Applications
     from obligor.training.runs.infer_spec import Inferred
+    from obligor.training.runs.table_run import TrainedTable
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
 Rejects = Literal["none", "augmentation", "fuzzy"]
-out, told = Console(), Console(stderr=True)
+Item = TypeVar("Item")
 WITH_INTERVALS = ("auc", "brier", "log_loss", "calibration_slope")
 SHOWN = ("auc", "gini", "ks", "brier", "log_loss", "ece", "calibration_slope")
 
 
-@app.command()
-def infer(
+@dataclass(frozen=True)
+class InferOptions:
+    """The options of `obligor spec infer`."""
+
     file: Annotated[
-        Path, typer.Argument(help="CSV, Parquet or Excel, a row per applicant")
-    ],
+        Path,
+        typer.Argument(help="CSV, Parquet or Excel, a row per applicant"),
+    ]
     target: Annotated[
-        str | None, typer.Option(help="The column that says what happened")
-    ] = None,
-    bad: Annotated[str | None, typer.Option(help="Its value that is a default")] = None,
+        str | None,
+        typer.Option(help="Column of the outcome"),
+    ] = None
+    bad: Annotated[
+        str | None,
+        typer.Option(help="Value of that column that is a default"),
+    ] = None
     path: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the spec goes; default the screen"),
-    ] = None,
-) -> None:
-    """Write a first spec of a table, and warn of leaks, identifiers, codes and rows that are there twice.
+        typer.Option("--out", help="File for the spec; default the screen"),
+    ] = None
+
+
+@app.command()
+@with_options(InferOptions)
+def infer(options: InferOptions) -> None:
+    """Write a first spec of a table.
+
+    It warns of leaks, identifiers, codes among numbers and duplicate rows.
 
     Example: `obligor spec infer applications.csv --target default --out spec.toml`
     """
     from obligor.features.applications import read_frame
     from obligor.training.runs.infer_spec import infer_spec
 
-    found = infer_spec(read_frame(file), target, bad)
-    _warn(found)
-    if path is None:
-        typer.echo(found.text(file.stem), nl=False)
-    else:
-        path.write_text(found.text(file.stem), encoding="utf-8")
-        told.print(
-            f"{path} is written; read it, then: obligor train --table {file} --spec {path}"
-        )
+    frame = read_frame(options.file)
+    inferred = infer_spec(frame, options.target, options.bad)
+    _print_warnings(inferred)
+    text = inferred.text(options.file.stem)
+    if options.path is None:
+        typer.echo(text, nl=False)
+        return
+    options.path.write_text(text, encoding="utf-8")
+    error_console.print(
+        f"wrote {options.path}; read it, then: "
+        f"obligor train --table {options.file} --spec {options.path}"
+    )
 
 
-def read(table: Path, spec: Path | None) -> Applications:
-    """Read a table under its spec, or under an inferred one, with its warnings on stderr."""
+def read_table(table: Path, spec: Path | None) -> Applications:
+    """Read a table under its spec, or under an inferred one, with its warnings."""
     from obligor.features.applications import applications, read_frame
     from obligor.features.table_spec import Spec, read_spec
     from obligor.training.runs.infer_spec import infer_spec
@@ -68,113 +91,188 @@ def read(table: Path, spec: Path | None) -> Applications:
     frame = read_frame(table)
     if spec is not None:
         return applications(frame, read_spec(spec))
-    found = infer_spec(frame)
-    _warn(found)
-    return applications(
-        frame, Spec.model_validate(tomllib.loads(found.text(table.stem)))
-    )
+    inferred = infer_spec(frame)
+    _print_warnings(inferred)
+    text = inferred.text(table.stem)
+    return applications(frame, Spec.model_validate(tomllib.loads(text)))
 
 
-def _warn(found: Inferred) -> None:
-    for warning in found.warnings:
-        told.print(f"[yellow]warning[/yellow] {escape(warning)}", highlight=False)
-
-
-def train(
-    table: Path,
-    spec: Path | None,
-    store: Path,
-    report: Path,
-    seed: int,
-    card: dict[str, str],
-    trials: int,
-    rejects: Rejects,
-) -> None:
-    """Train the ladder on a table, print the figures of every rung on later rows, register the chosen one."""
-    from obligor.training.runs.table_run import train_table
-
-    data = read(table, spec)
-    if len(data.refused) and rejects == "none":
-        told.print(
-            f"{len(data.refused):,} refused applicants are left out; --rejects fuzzy or augmentation lets them "
-            "count",
+def _print_warnings(inferred: Inferred) -> None:
+    for warning in inferred.warnings:
+        error_console.print(
+            f"[yellow]warning[/yellow] {escape(warning)}",
             highlight=False,
         )
-    fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
-    with told.status(f"training on {len(data):,} applications"):
+
+
+@dataclass(frozen=True)
+class TableTraining:
+    """What one training on a table is given.
+
+    Attributes
+    ----------
+    table : Path
+        Table of applications.
+    spec : Path, optional
+        Describes its columns; inferred if not given.
+    store, report : Path
+        Folder of the registry, and of the report.
+    seed : int
+        Seed of folds and fits.
+    card : mapping of str to str
+        Answers in the model card.
+    trials : int
+        Trials of a parameter search.
+    rejects : str
+        How refused applicants are used.
+    """
+
+    table: Path
+    spec: Path | None
+    store: Path
+    report: Path
+    seed: int
+    card: dict[str, str]
+    trials: int
+    rejects: Rejects
+
+
+def train(settings: TableTraining) -> None:
+    """Train all candidates, print their figures on later rows, register the chosen."""
+    from obligor.training.runs.table_run import train_table
+
+    applications = read_table(settings.table, settings.spec)
+    n_refused = len(applications.refused)
+    if n_refused and settings.rejects == "none":
+        error_console.print(
+            f"{n_refused:,} refused applicants are left out; "
+            "--rejects fuzzy or --rejects augmentation includes them",
+            highlight=False,
+        )
+    fingerprint = hashlib.sha256(settings.table.read_bytes()).hexdigest()
+    with error_console.status(f"training on {len(applications):,} applications"):
         trained = train_table(
-            data,
-            store,
-            report,
-            at=datetime.now(UTC),
-            seed=seed,
+            applications,
+            settings.store,
+            settings.report,
+            at=command_context().now(),
+            seed=settings.seed,
             fingerprint=fingerprint,
-            card=card,
-            trials=trials,
-            inference=None if rejects == "none" else rejects,
+            card=settings.card,
+            trials=settings.trials,
+            inference=None if settings.rejects == "none" else settings.rejects,
         )
     for finding in trained.fitted.findings:
-        told.print(escape(finding), highlight=False)
-    shown = Table(
-        "rung",
+        error_console.print(escape(finding), highlight=False)
+    _print_candidates(trained)
+    _write_figures(trained, settings.report)
+    _print_outcome(trained, settings)
+
+
+def _print_candidates(trained: TrainedTable) -> None:
+    table = Table(
+        "candidate",
         *WITH_INTERVALS,
-        title=f"{trained.rows:,} rows it has not seen, 95% intervals",
+        title=f"{trained.rows:,} rows not used in training, 95% intervals",
     )
-    for name, of in trained.figures.items():
-        mark = "[b]" if name == trained.fitted.ladder.chosen else ""
-        shown.add_row(f"{mark}{name}", *(str(of[figure]) for figure in WITH_INTERVALS))
-    out.print(shown)
-    ladder = trained.fitted.ladder
+    for name, figures in trained.figures.items():
+        is_chosen = name == trained.fitted.ladder.chosen
+        label = f"[b]{name}" if is_chosen else name
+        table.add_row(label, *(str(figures[figure]) for figure in WITH_INTERVALS))
+    console.print(table)
+
+
+def _write_figures(trained: TrainedTable, report: Path) -> None:
+    candidates = trained.fitted.ladder
     trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
-    rungs = {
-        name: {figure: vars(interval) for figure, interval in of.items()}
-        for name, of in trained.figures.items()
-    }
-    said = {
+    figures_by_candidate = {}
+    for name, figures in trained.figures.items():
+        figures_by_candidate[name] = {
+            figure: vars(interval) for figure, interval in figures.items()
+        }
+    summary = {
         "version": trained.version,
-        "chosen": ladder.chosen,
-        "weights": dict(ladder.weights),
-        "rungs": rungs,
+        "chosen": candidates.chosen,
+        "weights": dict(candidates.weights),
+        "rungs": figures_by_candidate,
     }
-    (report / "figures.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
-    gain = ladder.gain
-    out.print(
-        f"the blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss over the best rung below it"
+    text = json.dumps(summary, indent=1)
+    (report / "figures.json").write_text(text, encoding="utf-8")
+
+
+def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
+    candidates = trained.fitted.ladder
+    gain, low, high = candidates.gain
+    console.print(
+        f"the blend gains {gain:.5f} [{low:.5f}, {high:.5f}] in log loss "
+        "over the best single candidate"
     )
     for section in trained.sections:
         if section.verdict in ("look", "bad"):
-            out.print(
+            console.print(
                 f"[b]{section.verdict}[/b] {section.title}: {escape(section.says)}",
                 highlight=False,
             )
-    out.print(f"{report}: {trained.report.name}, scorecard.csv (points), figures.json")
-    out.print(
-        f"version [b]{trained.version}[/b], {trained.fitted.ladder.chosen}, challenger"
+    report = settings.report
+    console.print(
+        f"{report}: {trained.report.name}, scorecard.csv (points), figures.json"
     )
-    out.print(
-        f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" --store {store}'
+    console.print(f"version [b]{trained.version}[/b], {candidates.chosen}, challenger")
+    console.print(
+        f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" '
+        f"--store {settings.store}"
     )
 
 
-def evaluate(
-    table: Path, spec: Path | None, folds: int, repeats: int, seed: int, as_json: bool
-) -> None:
-    """Print the out-of-fold figures of every rung and of what would be promoted."""
+@dataclass(frozen=True)
+class TableEvaluation:
+    """What one evaluation on a table's folds is given.
+
+    Attributes
+    ----------
+    table : Path
+        Table of applications.
+    spec : Path, optional
+        Describes its columns; inferred if not given.
+    folds, repeats : int
+        Number of folds, and how often the table is split.
+    seed : int
+        Seed of folds and fits.
+    as_json : bool
+        Print one JSON object.
+    """
+
+    table: Path
+    spec: Path | None
+    folds: int
+    repeats: int
+    seed: int
+    as_json: bool
+
+
+def evaluate(settings: TableEvaluation) -> None:
+    """Print the out-of-fold figures of every candidate and of the chosen one."""
     from obligor.training.runs.table_run import evaluate_table
 
-    def progress(found: Iterable[Any], n: int) -> Iterable[Any]:
-        return track(found, "folds", n, console=told, transient=True)
+    def progress(folds: Iterable[Item], n_folds: int) -> Iterable[Item]:
+        return track(folds, "folds", n_folds, console=error_console, transient=True)
 
-    found = evaluate_table(read(table, spec), folds, repeats, seed, progress)
-    if as_json:
-        print(json.dumps(found))
+    evaluation = evaluate_table(
+        read_table(settings.table, settings.spec),
+        settings.folds,
+        settings.repeats,
+        settings.seed,
+        progress,
+    )
+    if settings.as_json:
+        print(json.dumps(evaluation))
         return
-    shown = Table(
+    table = Table(
         "model",
         *SHOWN,
-        title=f"out of fold, {found['rows']:,} rows, {found['seconds']} s",
+        title=f"out of fold, {evaluation['rows']:,} rows, {evaluation['seconds']} s",
     )
-    for name, of in found["models"].items():
-        shown.add_row(name, *(f"{of[figure]:.4f}" for figure in SHOWN))
-    out.print(shown)
-    out.print(f"chosen in the folds: {found['chosen']}")
+    for name, figures in evaluation["models"].items():
+        table.add_row(name, *(f"{figures[figure]:.4f}" for figure in SHOWN))
+    console.print(table)
+    console.print(f"chosen in the folds: {evaluation['chosen']}")

@@ -1,0 +1,241 @@
+"""What the commands share: options, the rim, and the two consoles.
+
+Clock, environment and chance enter the program here and in the serving process, and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from obligor.errors import SchemaError
+
+if TYPE_CHECKING:
+    from obligor.data.ledger import Ledger
+    from obligor.decisions.champion import ChampionLoader
+    from obligor.decisions.engine import Engine
+    from obligor.record.record import Record
+    from obligor.serving.settings import Settings
+    from obligor.signing import Signer
+
+console = Console()
+error_console = Console(stderr=True)
+
+LedgerMapping = Annotated[
+    Path,
+    typer.Argument(
+        help="TOML file that maps your ledger's columns; see data/samples/*.toml"
+    ),
+]
+OptionalMapping = Annotated[
+    Path | None,
+    typer.Argument(help="TOML file that maps your ledger's columns; or use --table"),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--table", help="Table of applications: CSV, Parquet or Excel"),
+]
+SpecFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML file that describes its columns; inferred if not given"),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of training choices; all have defaults"),
+]
+Store = Annotated[
+    Path,
+    typer.Option(envvar="OBLIGOR_STORE", help="Folder of models, ledger and record"),
+]
+Rules = Annotated[
+    Path,
+    typer.Option(envvar="OBLIGOR_RULES", help="Folder of dated rulebooks"),
+]
+ReportFolder = Annotated[
+    Path,
+    typer.Option(help="Folder for the HTML report and its plots"),
+]
+ModelVersion = Annotated[
+    str,
+    typer.Argument(help="Version in the registry, or `latest`"),
+]
+AsOf = Annotated[
+    str,
+    typer.Option(help="Last day whose knowledge counts, YYYY-MM-DD"),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object"),
+]
+
+Options = TypeVar("Options")
+
+
+def with_options(
+    options_type: type[Options],
+) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Turn the fields of a dataclass into the options of a command.
+
+    A command with many options takes them as one value; Typer reads the options from
+    the signature that this decorator writes.
+    """
+    hints = get_type_hints(options_type, include_extras=True)
+    signature = inspect.signature(options_type)
+    parameters = [
+        parameter.replace(annotation=hints[parameter.name])
+        for parameter in signature.parameters.values()
+    ]
+
+    def decorate(function: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**values: object) -> None:
+            function(options_type(**values))
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = hints
+        return command
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Context:
+    """The rim of one command: clock, environment and chance, and what they open.
+
+    Attributes
+    ----------
+    environment : mapping of str to str
+        The environment variables.
+    clock : callable
+        Returns the time, with its zone.
+    random : callable
+        Returns as many random bytes as it is asked for.
+    """
+
+    environment: Mapping[str, str]
+    clock: Callable[[], datetime]
+    random: Callable[[int], bytes]
+
+    def now(self) -> datetime:
+        """Return the time, with its zone."""
+        return self.clock()
+
+    def today(self) -> date:
+        """Return today's date in UTC."""
+        return self.clock().date()
+
+    def new_id(self) -> str:
+        """Return a fresh id."""
+        return str(uuid.UUID(bytes=self.random(16), version=4))
+
+    def settings(self, store: Path) -> Settings:
+        """Return the settings of the environment, for one store."""
+        from obligor.serving.settings import Settings
+
+        return Settings.of({**self.environment, "OBLIGOR_STORE": str(store)})
+
+    def ledger(self, mapping: Path) -> Ledger:
+        """Read and check a ledger; a refused one is an error."""
+        from obligor.data.sources import read_ledger
+
+        result = read_ledger(mapping, today=self.today(), environment=self.environment)
+        return result.require()
+
+    def record(self, store: Path) -> Record:
+        """Open the record of a store."""
+        from obligor.serving.assembly import open_record
+
+        record, _ = open_record(self.settings(store), self.random)
+        return record
+
+    def champions(self, store: Path) -> ChampionLoader:
+        """Return the loader of a store's champion model."""
+        from obligor.decisions.champion import ChampionLoader
+
+        settings = self.settings(store)
+        return ChampionLoader(settings.store, settings.trusted)
+
+    def engine(self, store: Path) -> Engine:
+        """Put together everything a decision needs."""
+        from obligor.serving.assembly import build_engine
+
+        return build_engine(
+            self.settings(store),
+            now=self.now,
+            new_id=self.new_id,
+            random=self.random,
+        )
+
+    def release_signer(self, store: Path) -> Signer:
+        """Return the key that signs models and rulebooks."""
+        from obligor.signing import release_signer
+
+        key = self.environment.get("OBLIGOR_RELEASE_KEY")
+        return release_signer(store, key, self.random)
+
+
+def command_context() -> Context:
+    """Return the context of this process."""
+    return Context(os.environ, lambda: datetime.now(UTC), os.urandom)
+
+
+def required_mapping(mapping: Path | None) -> Path:
+    """Return the mapping file, or say that one of two inputs must be named.
+
+    Raises
+    ------
+    SchemaError
+        If it is None.
+    """
+    if mapping is None:
+        raise SchemaError(
+            "the command was given nothing to read",
+            where="arguments",
+            expected="a mapping file, or --table FILE",
+        )
+    return mapping
+
+
+def parsed_day(text: str, where: str = "--as-of") -> date:
+    """Return the day that a text names.
+
+    Raises
+    ------
+    SchemaError
+        If it is not an ISO 8601 date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SchemaError(
+            f"{text!r} is not a date",
+            where=where,
+            expected="a date such as 2026-01-31",
+        ) from None
+
+
+def progress_bar(description: str) -> Callable[[Iterable[date]], Iterator[date]]:
+    """Return a function that shows a bar while it passes on the days it gets."""
+
+    def watch(days: Iterable[date]) -> Iterator[date]:
+        bar = track(
+            list(days),
+            description=description,
+            console=console,
+            transient=True,
+        )
+        return iter(bar)
+
+    return watch

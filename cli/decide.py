@@ -1,0 +1,131 @@
+"""The command that decides on a loaded customer, and how a decision is printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from obligor.cli.arguments import AsJson, Store, command_context, console, with_options
+from obligor.errors import SchemaError
+
+
+@dataclass(frozen=True)
+class DecideOptions:
+    """The options of `obligor decide`."""
+
+    customer_id: str
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="YYYY-MM-DD; default the ledger's last day"),
+    ] = None
+    amount: Annotated[str | None, typer.Option(help="Amount requested")] = None
+    currency: Annotated[str, typer.Option(help="Currency of the amount")] = "EUR"
+    store: Store = Path("store")
+    as_json: AsJson = False
+
+
+@with_options(DecideOptions)
+def decide(options: DecideOptions) -> None:
+    """Decide on a loaded customer and record the decision, as the service would.
+
+    Example: `obligor decide C0000012 --amount 2500 --currency EUR`
+    """
+    from pydantic import ValidationError
+
+    from obligor.decisions.questions import DecisionRequest
+
+    question: dict[str, object] = {
+        "customer_id": options.customer_id,
+        "as_of": options.as_of,
+    }
+    if options.amount:
+        question["request"] = {"amount": options.amount, "currency": options.currency}
+    try:
+        request = DecisionRequest.model_validate_json(json.dumps(question))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SchemaError(first["msg"], where=field) from None
+    body = command_context().engine(options.store).decide(request).body
+    if options.as_json:
+        print(body)
+    else:
+        print_decision(json.loads(body))
+
+
+# The answer is JSON here: it may have been given by a service of another version.
+def print_decision(answer: dict[str, Any]) -> None:
+    """Print a recorded decision as a table."""
+    table = Table(
+        show_header=False,
+        title=f"{answer['customer_id']} as of {answer['as_of']}",
+    )
+    for label, text in _rows(answer):
+        table.add_row(label, text)
+    console.print(table)
+
+
+def _rows(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "outcome", f"[b]{answer['outcome']}[/b]"
+    yield (
+        "PD, 12 months",
+        f"{answer['pd_12m']:.2%}  (grade {answer['grade']}, score {answer['score']})",
+    )
+    yield "limit", _limit_text(answer["limit"])
+    yield "terms", _terms_text(answer["terms"], answer["customer_class"])
+    floor = answer["price_floor"]
+    if floor:
+        yield (
+            "price floor on credit",
+            f"{floor['amount']} {floor['currency']} for {floor['cash_price']} in cash",
+        )
+    approver = answer["authority"]["approver"]
+    yield "may approve", f"{approver}; next review {answer['next_review_on']}"
+    loss = answer["expected_loss"]
+    yield "expected loss", f"{loss['amount']} {loss['currency']}"
+    for reason in answer["reasons"]:
+        yield f"reason {reason['code']}", _reason_text(reason)
+    for act in answer["counterfactuals"]:
+        pd_12m = f"{act['pd_12m']:.2%}"
+        yield (
+            "would be approved",
+            f"{act['text']}  (PD {pd_12m}, grade {act['grade']})",
+        )
+    collection = answer["collection"]
+    if collection:
+        yield "collection", f"{collection['stage']}: {collection['because']}"
+    yield "explanation", _explanation_text(answer["explanation"])
+    model = answer["model"]["version"]
+    rules = answer["policy"]["version"]
+    yield "model, policy", f"version {model}, rules of {rules}"
+    yield "recorded", f"{answer['decision_id']} at {answer['recorded_at']}"
+
+
+def _limit_text(limit: dict[str, Any]) -> str:
+    caps = ", ".join(f"{name} {cap}" for name, cap in limit["caps"].items())
+    amount = f"{limit['amount']} {limit['currency']}"
+    return f"{amount}  ({limit['binding_cap']} binds: {caps})"
+
+
+def _terms_text(terms: dict[str, Any], customer_class: str) -> str:
+    days = "prepayment" if terms["is_prepaid"] else f"{terms['terms_days']} days"
+    deposit = f"deposit {terms['deposit_share']:.0%}"
+    return f"{days}, {deposit}  (class {customer_class})"
+
+
+def _reason_text(reason: dict[str, Any]) -> str:
+    contribution = reason["contribution"]
+    if contribution is None:
+        return str(reason["text"])
+    return f"{reason['text']}  ({contribution:+.3f})"
+
+
+def _explanation_text(explanation: dict[str, Any]) -> str:
+    base = f"base {explanation['base']:.4f}"
+    return f"{base} + contributions = margin {explanation['margin']:.4f}"

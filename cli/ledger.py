@@ -1,0 +1,114 @@
+"""The commands on ledgers: simulate, check, load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from obligor.cli.arguments import (
+    LedgerMapping,
+    Store,
+    command_context,
+    console,
+    with_options,
+)
+
+MOST_FINDINGS = 50  # printed; the others are counted
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """The options of `obligor simulate`."""
+
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder for the CSV files and mapping.toml"),
+    ]
+    customers: Annotated[
+        int,
+        typer.Option(min=10, max=5_000_000, help="Number of customers"),
+    ] = 2000
+    months: Annotated[
+        int,
+        typer.Option(min=6, max=240, help="Months of history"),
+    ] = 36
+    seed: Annotated[int, typer.Option(help="Seed of the simulation")] = 7
+
+
+@with_options(SimulateOptions)
+def simulate(options: SimulateOptions) -> None:
+    """Simulate a ledger whose true PDs are known.
+
+    Example: `obligor simulate ledger/ --customers 2000 --months 36 --seed 7`
+    """
+    write_simulated_ledger(options)
+
+
+def write_simulated_ledger(options: SimulateOptions) -> None:
+    """Simulate a ledger, write it, and print its size."""
+    from obligor.data.synthetic import simulate_ledger, write_ledger
+
+    simulation = simulate_ledger(options.customers, options.months, seed=options.seed)
+    write_ledger(simulation, options.folder)
+    n_invoices = len(simulation.ledger["invoices"])
+    console.print(
+        f"{n_invoices:,} invoices of {options.customers:,} customers "
+        f"in [b]{options.folder}[/b]"
+    )
+    console.print(f"next: obligor check {options.folder}/mapping.toml")
+
+
+def check(
+    mapping: LedgerMapping,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rows that are set aside"),
+    ] = None,
+) -> None:
+    """Check a ledger and print every finding; exit code 1 if it is refused.
+
+    Example: `obligor check data/samples/small/mapping.toml`
+    """
+    from obligor.data.sources import read_ledger, write_quarantine
+
+    context = command_context()
+    result = read_ledger(
+        mapping,
+        today=context.today(),
+        environment=context.environment,
+    )
+    for finding in result.findings[:MOST_FINDINGS]:
+        console.print(str(finding), markup=False, highlight=False)
+    n_more = len(result.findings) - MOST_FINDINGS
+    if n_more > 0:
+        console.print(f"... and {n_more} more")
+    if quarantine is not None:
+        for path in write_quarantine(result, quarantine):
+            console.print(f"set aside: {path}")
+    for table, frame in result.ledger.tables.items():
+        console.print(f"{table:<12} {len(frame):>9,} rows")
+    if result.is_refused:
+        console.print("[red]refused[/red]")
+        raise typer.Exit(1)
+    console.print("[green]usable[/green]")
+
+
+def load(mapping: LedgerMapping, store: Store = Path("store")) -> None:
+    """Check a ledger and load it for the service; it replaces the one loaded before.
+
+    Example: `obligor load ledger/mapping.toml`
+    """
+    from obligor.data.store import LedgerStore
+
+    context = command_context()
+    ledger = context.ledger(mapping)
+    settings = context.settings(store)
+    settings.store.mkdir(parents=True, exist_ok=True)
+    LedgerStore(settings.ledger_url).write(ledger)
+    n_customers = len(ledger["customers"])
+    console.print(
+        f"loaded {n_customers:,} customers, known until {ledger.observed_until}"
+    )

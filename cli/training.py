@@ -1,0 +1,223 @@
+"""The commands that train and evaluate, on a ledger or on a table of applications."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from obligor.cli import tables
+from obligor.cli.arguments import (
+    AsJson,
+    ConfigFile,
+    OptionalMapping,
+    ReportFolder,
+    SpecFile,
+    Store,
+    TableFile,
+    command_context,
+    console,
+    progress_bar,
+    required_mapping,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from obligor.training.metrics.statistics import Interval
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `obligor train`."""
+
+    mapping: OptionalMapping = None
+    table: TableFile = None
+    spec: SpecFile = None
+    config: ConfigFile = None
+    seed: Annotated[
+        int,
+        typer.Option(help="Seed for a table; a ledger's is in its configuration"),
+    ] = 7
+    store: Store = Path("store")
+    report: ReportFolder = Path("report")
+    card: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of answers in the model card: owner = '...'"),
+    ] = None
+    tune: Annotated[
+        int,
+        typer.Option(min=0, help="Trials of a parameter search; it can be resumed"),
+    ] = 0
+    rejects: Annotated[
+        tables.Rejects,
+        typer.Option(
+            help="How refused applicants are used in training; "
+            "the report shows the effect"
+        ),
+    ] = "none"
+
+
+@with_options(TrainOptions)
+def train(options: TrainOptions) -> None:
+    """Train, evaluate on later rows, and register the model as the challenger.
+
+    Example: `obligor train ledger/mapping.toml
+    --config data/samples/receivables_us_2019_config.toml`
+
+    Example: `obligor train --table applications.csv --spec spec.toml`
+    """
+    run_training(options)
+
+
+def run_training(options: TrainOptions) -> None:
+    """Train on a table if one is named, otherwise on a ledger."""
+    if options.table is None:
+        _train_on_ledger(options)
+    else:
+        _train_on_table(options, options.table)
+
+
+def _train_on_table(options: TrainOptions, table: Path) -> None:
+    from obligor.training.validation.report import read_card
+
+    tables.train(
+        tables.TableTraining(
+            table=table,
+            spec=options.spec,
+            store=options.store,
+            report=options.report,
+            seed=options.seed,
+            card=read_card(options.card),
+            trials=options.tune,
+            rejects=options.rejects,
+        )
+    )
+
+
+def _train_on_ledger(options: TrainOptions) -> None:
+    from obligor.training.runs.ledger_run import train as train_on_ledger
+    from obligor.training.samples.config import read_config
+    from obligor.training.validation.report import read_card
+
+    context = command_context()
+    ledger = context.ledger(required_mapping(options.mapping))
+    trained = train_on_ledger(
+        ledger,
+        read_config(options.config),
+        options.store,
+        options.report,
+        at=context.now(),
+        progress=progress_bar("features by as-of date"),
+        card=read_card(options.card),
+        trials=options.tune,
+    )
+    print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
+    console.print(
+        f"version [b]{trained.version}[/b], challenger; report: {trained.report}"
+    )
+    console.print(
+        f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY"'
+    )
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The options of `obligor evaluate`."""
+
+    mapping: OptionalMapping = None
+    table: TableFile = None
+    spec: SpecFile = None
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version in the registry; default the newest"),
+    ] = None
+    folds: Annotated[
+        int,
+        typer.Option(min=2, max=20, help="Folds of a table"),
+    ] = 5
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, max=20, help="How often a table is split into folds"),
+    ] = 1
+    seed: Annotated[int, typer.Option(help="Seed of a table's folds and fits")] = 0
+    config: ConfigFile = None
+    store: Store = Path("store")
+    as_json: AsJson = False
+
+
+@with_options(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
+    """Evaluate a registered model on a ledger, or all candidates on a table's folds.
+
+    Plain LightGBM is evaluated on the same rows, for comparison.
+
+    Example: `obligor evaluate ledger/mapping.toml --version 1 --json`
+
+    Example: `obligor evaluate --table applications.csv --spec spec.toml
+    --folds 5 --repeats 1 --seed 0 --json`
+    """
+    if options.table is None:
+        _evaluate_on_ledger(options)
+        return
+    tables.evaluate(
+        tables.TableEvaluation(
+            table=options.table,
+            spec=options.spec,
+            folds=options.folds,
+            repeats=options.repeats,
+            seed=options.seed,
+            as_json=options.as_json,
+        )
+    )
+
+
+def _evaluate_on_ledger(options: EvaluateOptions) -> None:
+    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.runs.ledger_run import evaluate_model
+    from obligor.training.samples.config import read_config
+    from obligor.training.samples.sample import build_sample
+
+    ledger = command_context().ledger(required_mapping(options.mapping))
+    config = read_config(options.config)
+    registry = Registry(options.store)
+    split = build_sample(ledger, config, progress_bar("features by as-of date"))
+    version = options.version or registry.latest()
+    ours, peer = evaluate_model(registry.model(version), split, config)
+    n_rows = len(split.test.rows)
+    if not options.as_json:
+        print_figures(ours, peer, n_rows)
+        return
+    figures = {name: vars(interval) for name, interval in ours.items()}
+    print(json.dumps({"version": version, "rows": n_rows, "figures": figures}))
+
+
+def print_figures(
+    ours: Mapping[str, Interval],
+    peer: Mapping[str, Interval],
+    n_rows: int,
+) -> None:
+    """Print a model's figures beside those of plain LightGBM.
+
+    Parameters
+    ----------
+    ours : mapping of str to Interval
+        The model's figures by name.
+    peer : mapping of str to Interval
+        Plain LightGBM's figures on the same rows.
+    n_rows : int
+        Number of rows they were computed on.
+    """
+    table = Table(
+        "figure",
+        "this model",
+        "plain LightGBM",
+        title=f"out of time, {n_rows:,} rows, 95% intervals",
+    )
+    for name, interval in ours.items():
+        table.add_row(name, str(interval), str(peer[name]))
+    console.print(table)
