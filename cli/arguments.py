@@ -103,7 +103,7 @@ def with_options(
         def command(**values: object) -> None:
             function(options_type(**values))
 
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        vars(command)["__signature__"] = inspect.Signature(parameters)
         command.__annotations__ = hints
         return command
 

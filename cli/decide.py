@@ -15,6 +15,9 @@ from obligor.cli.arguments import AsJson, Store, command_context, console, with_
 from obligor.errors import SchemaError
 
 
+JsonObject = dict[str, Any]  # an answer, perhaps of a service of another version
+
+
 @dataclass(frozen=True)
 class DecideOptions:
     """The options of `obligor decide`."""
@@ -59,8 +62,7 @@ def decide(options: DecideOptions) -> None:
         print_decision(json.loads(body))
 
 
-# The answer is JSON here: it may have been given by a service of another version.
-def print_decision(answer: dict[str, Any]) -> None:
+def print_decision(answer: JsonObject) -> None:
     """Print a recorded decision as a table."""
     table = Table(
         show_header=False,
@@ -71,7 +73,7 @@ def print_decision(answer: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _rows(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     yield "outcome", f"[b]{answer['outcome']}[/b]"
     yield (
         "PD, 12 months",
@@ -107,25 +109,25 @@ def _rows(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "recorded", f"{answer['decision_id']} at {answer['recorded_at']}"
 
 
-def _limit_text(limit: dict[str, Any]) -> str:
+def _limit_text(limit: JsonObject) -> str:
     caps = ", ".join(f"{name} {cap}" for name, cap in limit["caps"].items())
     amount = f"{limit['amount']} {limit['currency']}"
     return f"{amount}  ({limit['binding_cap']} binds: {caps})"
 
 
-def _terms_text(terms: dict[str, Any], customer_class: str) -> str:
+def _terms_text(terms: JsonObject, customer_class: str) -> str:
     days = "prepayment" if terms["is_prepaid"] else f"{terms['terms_days']} days"
     deposit = f"deposit {terms['deposit_share']:.0%}"
     return f"{days}, {deposit}  (class {customer_class})"
 
 
-def _reason_text(reason: dict[str, Any]) -> str:
+def _reason_text(reason: JsonObject) -> str:
     contribution = reason["contribution"]
     if contribution is None:
         return str(reason["text"])
     return f"{reason['text']}  ({contribution:+.3f})"
 
 
-def _explanation_text(explanation: dict[str, Any]) -> str:
+def _explanation_text(explanation: JsonObject) -> str:
     base = f"base {explanation['base']:.4f}"
     return f"{base} + contributions = margin {explanation['margin']:.4f}"

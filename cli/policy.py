@@ -47,6 +47,7 @@ RulebookVersion = Annotated[
     str,
     typer.Argument(help="Version of a rulebook: the day from which it applies"),
 ]
+JsonObject = dict[str, Any]  # a table of a rulebook, the outcome of a simulation
 ExcelFile = Annotated[Path, typer.Option("--xlsx", help="Excel file")]
 
 
@@ -128,8 +129,7 @@ def _chosen_rulebook(options: ShowOptions) -> Rulebook:
     return in_force(rulebooks, as_of)
 
 
-# A spec is a rulebook's YAML table as it was read.
-def _table_of(name: str, spec: dict[str, Any]) -> Table:
+def _table_of(name: str, spec: JsonObject) -> Table:
     if name == "parameters":
         table = Table("parameter", "value", "unit", "reference", title=name)
         for key, entry in spec["parameters"].items():
@@ -310,8 +310,7 @@ def simulate(options: SimulateOptions) -> None:
         _print_simulation(outcome)
 
 
-# The outcome of a simulation is JSON, as the service answers it.
-def _print_simulation(outcome: dict[str, Any]) -> None:
+def _print_simulation(outcome: JsonObject) -> None:
     for part, rows in outcome.items():
         if part != "movers":
             console.print(_simulation_table(part, rows))
@@ -326,7 +325,7 @@ def _print_simulation(outcome: dict[str, Any]) -> None:
             console.print(f"  {change}", highlight=False, markup=False)
 
 
-def _simulation_table(part: str, rows: dict[str, Any]) -> Table:
+def _simulation_table(part: str, rows: JsonObject) -> Table:
     figures = (
         "approve",
         "refer",
