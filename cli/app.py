@@ -63,7 +63,6 @@ class ServeOptions:
     store: Store = Path("store")
 
 
-@app.command()
 @with_options(ServeOptions)
 def serve(options: ServeOptions) -> None:
     """Run the service in the foreground.
@@ -92,6 +91,7 @@ app.command()(models.promote)
 app.command()(models.recalibrate)
 app.command()(models.monitor)
 app.command()(models.shadow)
+app.command()(serve)
 app.command()(decide.decide)
 app.command()(demo.demo)
 app.command()(portfolio.review)

@@ -14,7 +14,6 @@ from rich.table import Table
 from obligor.cli.arguments import AsJson, Store, command_context, console, with_options
 from obligor.errors import SchemaError
 
-
 JsonObject = dict[str, Any]  # an answer, perhaps of a service of another version
 
 
