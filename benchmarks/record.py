@@ -51,16 +51,16 @@ WRITERS, SECONDS = 16, 10.0  # clients of each of two processes
 
 def large_tree(folder: Path, entries: int) -> tuple[Tree, list[bytes]]:
     """A record with a few entries and a tree of as many leaves as asked for: a proof reads the tree alone."""
-    record = Record(f"sqlite:///{folder}/large.db", VAULT)
-    record.append([replace(ENTRY, decision_id="first")])
-    tree = Tree(record)
+    record = Record.open(f"sqlite:///{folder}/large.db", VAULT)
+    record.writer.append([replace(ENTRY, entry_id="first")])
+    tree = Tree(record.database)
     tree.advance()
     leaves = [
         *(hash_ for _, _, hash_, _ in tree.placed(10)),
         *(os.urandom(32) for _ in range(entries - 1)),
     ]
     level, hashes = 0, leaves
-    with record.engine.begin() as connection:
+    with record.database.engine.begin() as connection:
         rows = [
             {"level": 0, "place": n, "hash": hash_, "seq": n + 1, "xid": 0}
             for n, hash_ in enumerate(leaves)
@@ -119,13 +119,13 @@ def proofs(tree: Tree, leaves: list[bytes]) -> tuple[float, float, int]:
 
 def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
     """Append for some seconds as the service does: what is there when the loop comes round shares one commit."""
-    record, found, wrong = Record(url, VAULT), list[float](), list[str]()
+    record, found, wrong = Record.open(url, VAULT), list[float](), list[str]()
     waiting = list[tuple[Entry, asyncio.Future[None]]]()
 
     def commit() -> None:
         group, waiting[:] = list(waiting), []
         try:
-            record.append([entry for entry, _ in group])
+            record.writer.append([entry for entry, _ in group])
         except Exception as error:
             wrong.append(str(error))
         for _, done in group:
@@ -141,7 +141,7 @@ def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type:
                 (
                     replace(
                         ENTRY,
-                        decision_id=f"{worker}-{number}-{n}",
+                        entry_id=f"{worker}-{number}-{n}",
                         customer_id=f"C{n % 500}",
                     ),
                     done,
@@ -162,7 +162,7 @@ def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type:
 def appends(folder: Path) -> tuple[list[float], list[str], list[float]]:
     """Times of all appends (ms), errors, and the lag of each checkpoint behind the record (s)."""
     url = f"sqlite:///{folder}/record.db"
-    record, context = Record(url, VAULT), multiprocessing.get_context("spawn")
+    record, context = Record.open(url, VAULT), multiprocessing.get_context("spawn")
     notary, times = (
         Checkpointer(record, SEAL, CheckpointFolder([folder / "shelf"]), lambda: NOW),
         context.Queue(),

@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
+from obligor.casework.case_queries import Case, CaseQueries
 from obligor.casework.questions import ResolutionRequest
 from obligor.decisions.engine import Engine
 from obligor.errors import ConflictError
 from obligor.policy.credit.authority import Authority, Resolution, resolve
-from obligor.record.entry import Case, Entry
+from obligor.record.entry import Entry
 
 
 def case_answer(case_id: str, engine: Engine) -> bytes:
@@ -22,19 +23,14 @@ def case_answer(case_id: str, engine: Engine) -> bytes:
     UnknownDecisionError
         Where there is no such case.
     """
-    return orjson.dumps(_view(engine.record.case(case_id)))
+    return orjson.dumps(_view(CaseQueries(engine.record.reader).case(case_id)))
 
 
 def open_cases(engine: Engine) -> bytes:
     """Return the cases nobody has resolved, oldest first."""
-    return orjson.dumps(
-        {
-            "cases": [
-                _view(engine.record.case(case_id))
-                for case_id in engine.record.open_cases()
-            ]
-        }
-    )
+    queries = CaseQueries(engine.record.reader)
+    cases = [_view(queries.case(case_id)) for case_id in queries.open_case_ids()]
+    return orjson.dumps({"cases": cases})
 
 
 def resolve_case(
@@ -47,7 +43,10 @@ def resolve_case(
     UnknownDecisionError, ConflictError, AuthorityError
         Where there is no such case, it is closed, or this person may not resolve it.
     """
-    case, request = engine.record.case(case_id), asked.model_dump_json()
+    case, request = (
+        CaseQueries(engine.record.reader).case(case_id),
+        asked.model_dump_json(),
+    )
     if any(one.request == request for one in case.later):
         return orjson.dumps(_view(case))
     if case.closing:
@@ -64,7 +63,7 @@ def resolve_case(
         "resolution": resolution,
     }
     entry = Entry(
-        decision_id=engine.new_id(),
+        entry_id=engine.new_id(),
         kind="resolution",
         customer_id=opening["customer_id"],
         as_of=now.date(),
@@ -73,8 +72,8 @@ def resolve_case(
         outcome=outcome,
         request=request,
         body=orjson.dumps(body).decode(),
-        about=case_id,
-        made_by=maker,
+        case_id=case_id,
+        requested_by_key=maker,
     )
     _append(entry, engine)
     return case_answer(case_id, engine)
@@ -88,7 +87,7 @@ def reevaluate_case(case_id: str, engine: Engine, maker: str | None = None) -> b
     UnknownDecisionError, ConflictError, SchemaError
         Where there is no such case, it is closed, or it came with a ledger of its own.
     """
-    case = engine.record.case(case_id)
+    case = CaseQueries(engine.record.reader).case(case_id)
     if case.closing:
         raise ConflictError(
             "the case is closed", where="case_id", do="ask for a new decision"
@@ -97,8 +96,8 @@ def reevaluate_case(case_id: str, engine: Engine, maker: str | None = None) -> b
     _append(
         replace(
             entry,
-            about=case_id,
-            made_by=maker,
+            case_id=case_id,
+            requested_by_key=maker,
             idempotency_key=_next_key(case_id, case),
         ),
         engine,
@@ -109,7 +108,7 @@ def reevaluate_case(case_id: str, engine: Engine, maker: str | None = None) -> b
 def _append(entry: Entry, engine: Engine) -> None:
     """The key is that of the place behind what was read: of two who act at once one is told."""
     try:
-        engine.record.append([entry])
+        engine.record.writer.append([entry])
     except ConflictError:
         raise ConflictError(
             "somebody else acted on the case a moment ago", do="look at it again"

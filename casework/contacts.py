@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.questions import ContactRequest
 from obligor.decisions.engine import Answer, Engine, require_past
 from obligor.decisions.questions import DecisionRequest
@@ -29,7 +30,7 @@ def _contacts(
 ) -> dict[str, list[dict[str, Any]]]:
     """The contacts of some days by customer, in the order recorded."""
     found = dict[str, list[dict[str, Any]]]()
-    for body in engine.record.contacts(first, last):
+    for body in ContactQueries(engine.record.reader).contacts_between(first, last):
         contact = orjson.loads(body)
         found.setdefault(contact["customer_id"], []).append(contact)
     return found
@@ -86,7 +87,7 @@ def record_contact(
     }
     request = asked.model_dump_json()
     entry = Entry(
-        decision_id=str(body["contact_id"]),
+        entry_id=str(body["contact_id"]),
         kind="contact",
         customer_id=asked.customer_id,
         as_of=on,
@@ -96,7 +97,7 @@ def record_contact(
         request=request,
         body=orjson.dumps(body, default=str).decode(),
         policy_sha256=one.rulebook.sha256,
-        made_by=maker,
+        requested_by_key=maker,
     )
     try:
         return engine.recorded([entry])[0]

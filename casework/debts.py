@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.contacts import REMEMBERED, _contacts
 from obligor.data.account import DAY, ITEM, KIND, PAYMENT, VALUE
 from obligor.data.asof import KnownAccount
@@ -41,7 +42,7 @@ def debts_on(engine: Engine, as_of: date) -> list[Debt]:
     contacts = _contacts(engine, as_of - REMEMBERED, as_of)
     asked = (
         DecisionRequest.model_validate_json(request)
-        for request in engine.record.last_filed(as_of)
+        for request in ContactQueries(engine.record.reader).requests_with_file(as_of)
     )
     filed = {one.customer_id: one.file for one in asked}
     found = list[Debt]()

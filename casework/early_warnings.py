@@ -14,11 +14,11 @@ from obligor.errors import UnknownDecisionError
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
 from obligor.policy.credit.early_warnings import Snapshot, drivers, early_warnings
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
-from obligor.record.record import Record
+from obligor.record.reader import RecordReader
 
 
 def warnings_about(
-    customer_id: str, record: Record, rulebooks: Sequence[Rulebook]
+    customer_id: str, reader: RecordReader, rulebooks: Sequence[Rulebook]
 ) -> bytes:
     """Return the warnings as JSON, with what changed since the decision before.
 
@@ -28,8 +28,8 @@ def warnings_about(
         Where nothing was decided about the customer yet.
     """
     pairs = [
-        (orjson.loads(body), asked)
-        for asked, body in record.last_of_customer(customer_id, 2)
+        (orjson.loads(entry.body), entry.request)
+        for entry in reader.of_customer(customer_id, "decision", limit=2)
     ]
     if not pairs:
         raise UnknownDecisionError(

@@ -73,7 +73,7 @@ def _verified(options: VerifyOptions) -> int:
     public_key = _public_key(options.key, folders[0])
     receipts = _receipts(options.receipt or [])
     checkpoints = list(CheckpointFolder(folders).all())
-    tree = Tree(context.record(options.store))
+    tree = Tree(context.record(options.store).database)
     with Status("entries proven: 0", console=console) as status:
         findings = list(
             verify_record(
@@ -278,8 +278,8 @@ def events(
     """
     record = command_context().record(store)
     kinds = SERVICE_EVENTS if kind is None else (kind,)
-    for entry_id in record.ids(kinds):
-        typer.echo(record.body_of(entry_id))
+    for entry_id in record.reader.ids_of_kinds(kinds):
+        typer.echo(record.reader.entry(entry_id).body)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ COLUMNS = {
 
 def _database(store: Path) -> sa.Engine:
     store.mkdir(parents=True, exist_ok=True)
-    return command_context().record(store).engine
+    return command_context().record(store).database.engine
 
 
 @dataclass(frozen=True)

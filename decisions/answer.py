@@ -169,7 +169,7 @@ def _entry(
         one.known.currency,
     )
     return Entry(
-        decision_id=decision_id,
+        entry_id=decision_id,
         kind=kind,
         customer_id=one.known.request.customer_id,
         as_of=one.known.account.as_of,

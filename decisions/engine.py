@@ -108,15 +108,15 @@ class Engine:
 
     def recorded(self, entries: Sequence[Entry]) -> list[Answer]:
         """Make entries durable and return the answers with their receipts; raises as `Record.append`."""
-        hashes = self.record.append(entries)
+        hashes = self.record.writer.append(entries)
         return [
-            Answer(entry.body, self.seal.receipt(entry.decision_id, hash_))
+            Answer(entry.body, self.seal.receipt(entry.entry_id, hash_))
             for entry, hash_ in zip(entries, hashes, strict=True)
         ]
 
     def stored(self, entry_id: str) -> Answer:
         """Return the answer of an entry as it was given; raises as `Record.kept`."""
-        kept = self.record.kept(entry_id)
+        kept = self.record.reader.entry(entry_id)
         return Answer(kept.body, self.seal.receipt(entry_id, kept.leaf_hash))
 
     def day(self, asked: date | None) -> date:
@@ -159,7 +159,7 @@ class Engine:
         )
         if makers:
             entries = [
-                replace(entry, made_by=makers[place])
+                replace(entry, requested_by_key=makers[place])
                 if isinstance(entry, Entry)
                 else entry
                 for place, entry in zip(asked, entries, strict=True)
@@ -229,7 +229,7 @@ class Engine:
         stored = self.answered(request, key)
         if stored is not None:
             return _or_raise(stored)
-        entry = replace(self._order_entry(request, key), made_by=maker)
+        entry = replace(self._order_entry(request, key), requested_by_key=maker)
         try:
             return self.recorded([entry])[0]
         except ConflictError:
@@ -300,7 +300,7 @@ class Engine:
         if key is None:
             return None
         try:
-            kept = self.record.answered(key, request.model_dump_json())
+            kept = self.record.reader.for_key(key, request.model_dump_json())
         except ConflictError as error:
             return error
         return kept and Answer(

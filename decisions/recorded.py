@@ -28,9 +28,9 @@ def decided_rows(record: Record, model_sha256: str) -> Iterator[dict[str, Any]]:
     dict
         ``decision_id, customer_id, as_of, pd_12m`` and the features.
     """
-    for entry_id in record.ids(["decision"]):
+    for entry_id in record.reader.ids_of_kinds(["decision"]):
         try:
-            answer = orjson.loads(record.body_of(entry_id))
+            answer = orjson.loads(record.reader.entry(entry_id).body)
         except ErasedError:
             continue
         if answer["model"]["sha256"] == model_sha256:

@@ -41,7 +41,7 @@ def computed(entry_id: str, engine: Engine) -> OpenedEntry:
     SchemaError
         Where the entry is nothing that was computed.
     """
-    kept = engine.record.kept(entry_id)
+    kept = engine.record.reader.entry(entry_id)
     if kept.kind not in ("decision", "order"):
         raise SchemaError(
             f"a {kept.kind} is not computed",
@@ -80,7 +80,7 @@ def _made_again(kept: OpenedEntry, engine: Engine) -> str:
         date.fromisoformat(answer["as_of"]),
         datetime.fromisoformat(answer["recorded_at"]),
     )
-    inputs = engine.record.inputs_of(kept.entry_id)
+    inputs = engine.record.reader.inputs_of(kept.entry_id)
     if kept.kind == "decision":
         request = DecisionRequest.model_validate_json(kept.request)
         one = engine.decided_again(
@@ -113,7 +113,9 @@ def replay_all(
     engine: Engine, progress: Callable[[int], None] = lambda n: None
 ) -> Iterator[Replay | Finding]:
     """Replay every decision and order check; what cannot be replayed is a finding, what was erased says so."""
-    for n, entry_id in enumerate(engine.record.ids(("decision", "order")), start=1):
+    for n, entry_id in enumerate(
+        engine.record.reader.ids_of_kinds(("decision", "order")), start=1
+    ):
         try:
             yield replay(entry_id, engine)
         except ErasedError:

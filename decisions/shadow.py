@@ -57,12 +57,12 @@ class Shadow:
             if (row := self._scored(entry_id, challenger))
         ]
         if rows:
-            insert = (
-                sqlite if self.record.engine.dialect.name == "sqlite" else postgresql
-            ).insert(SHADOW_SCORES)
+            insert = (sqlite if self.record.database.is_sqlite else postgresql).insert(
+                SHADOW_SCORES
+            )
             try:
                 with (
-                    self.record.writing() as connection
+                    self.record.database.writing() as connection
                 ):  # another process may have been first
                     connection.execute(insert.on_conflict_do_nothing(), rows)
             except sa.exc.SQLAlchemyError:
@@ -84,7 +84,7 @@ class Shadow:
             ENTRIES.c.seq > looked - LATE,
             ~mine,
         )
-        with self.record.engine.connect() as connection:
+        with self.record.database.engine.connect() as connection:
             found = connection.execute(
                 wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE)
             ).all()
@@ -93,7 +93,9 @@ class Shadow:
 
     def _scored(self, entry_id: str, challenger: Champion) -> dict[str, Any] | None:
         try:
-            row = np.array([features_of(orjson.loads(self.record.body_of(entry_id)))])
+            row = np.array(
+                [features_of(orjson.loads(self.record.reader.entry(entry_id).body))]
+            )
         except ErasedError:
             return None
         return {
@@ -107,7 +109,7 @@ class Shadow:
 def shadow_scores(record: Record, model_sha256: str) -> dict[str, float]:
     """Return a challenger's PDs over 12 months by the decisions they are of."""
     query = sa.select(SHADOW_SCORES.c.entry_id, SHADOW_SCORES.c.pd_12m)
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         found = connection.execute(
             query.where(SHADOW_SCORES.c.model_sha256 == model_sha256)
         )

@@ -1,111 +1,113 @@
-"""The notary: lets the tree grow behind the answers, and signs a checkpoint whenever it has."""
+"""Signed checkpoints: the tree grows behind the answers, and its root is signed."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
-from obligor.errors import RecordError, UnknownDecisionError
+from obligor.errors import UnknownDecisionError
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 
-log = logging.getLogger("obligor")
-EVERY_S = 0.5
+
+class CheckpointJson(TypedDict):
+    """A checkpoint as JSON; root and signature as hexadecimal digits."""
+
+    size: int
+    root: str
+    at: str
+    key_id: str
+    signature: str
+
+
+class ProofJson(TypedDict):
+    """A proof as `record/verifier.py` checks it.
+
+    `path` are the hashes, as hexadecimal digits, that lead from the leaf to the root
+    (RFC 6962, section 2.1.1).
+    """
+
+    entry_id: str
+    leaf: str
+    place: int
+    path: list[str]
+    checkpoint: CheckpointJson
 
 
 class Checkpointer:
-    """Gives entries their place and keeps signed checkpoints outside the database.
+    """Gives entries their place in the tree, and keeps signed checkpoints of it.
 
     Parameters
     ----------
+    record : Record
+        The record.
+    signer : ReceiptSigner
+        Signs the checkpoints.
+    folder : CheckpointFolder
+        Where the checkpoints are kept, outside the database.
     now : callable
-        The time, with its zone.
+        Returns the time, with its zone.
     """
 
     def __init__(
         self,
         record: Record,
-        seal: ReceiptSigner,
-        shelf: CheckpointFolder,
+        signer: ReceiptSigner,
+        folder: CheckpointFolder,
         now: Callable[[], datetime],
     ) -> None:
-        self.record, self.tree, self.seal, self.shelf, self.now = (
-            record,
-            Tree(record),
-            seal,
-            shelf,
-            now,
-        )
-        self.last: Checkpoint | None = None
-        self.errands: list[
-            Callable[[bool], None]
-        ] = []  # what else is done at each step; True for the last time
-        self._stop, self._lock = threading.Event(), threading.Lock()
+        self.tree = Tree(record.database)
+        self.folder = folder
+        self._reader = record.reader
+        self._signer = signer
+        self._now = now
+        self._last: Checkpoint | None = None
+        self._lock = threading.Lock()
 
     def step(self) -> Checkpoint | None:
-        """Let the tree grow; sign and keep a checkpoint where it did. Return the last one, None while it is empty.
+        """Let the tree grow, and sign a checkpoint if it did.
+
+        Returns
+        -------
+        Checkpoint or None
+            The last checkpoint; None while the record is empty.
 
         Raises
         ------
         RecordError
-            Where database or folder cannot be written to.
+            If the database or a folder cannot be written.
         """
         with self._lock:
             size = self.tree.advance()
-            if size and (self.last is None or size > self.last.size):
-                signed = self.seal.checkpoint(size, self.tree.root(size), self.now())
-                self.shelf.put(signed, self.seal.public)
-                self.last = signed
-            return self.last
+            has_grown = self._last is None or size > self._last.size
+            if size and has_grown:
+                root = self.tree.root(size)
+                checkpoint = self._signer.checkpoint(size, root, self._now())
+                self.folder.put(checkpoint, self._signer.public)
+                self._last = checkpoint
+            return self._last
 
-    def run(self) -> None:
-        """Step until `stop`; what fails is told and tried again."""
-        while not self._stop.wait(EVERY_S):
-            try:
-                self._do_errands(is_last=False)
-                self.step()
-            except RecordError as error:
-                log.error("no checkpoint: %s", error)
-
-    def start(self) -> None:
-        """Run in a thread of its own."""
-        threading.Thread(target=self.run, name="notary", daemon=True).start()
-
-    def stop(self) -> None:
-        """Do the errands a last time, sign for the last entries, and stop."""
-        self._stop.set()
-        try:
-            self._do_errands(is_last=True)
-            self.step()
-        except RecordError as error:
-            log.error("no last checkpoint: %s", error)
-
-    def _do_errands(self, is_last: bool) -> None:
-        for errand in self.errands:
-            errand(is_last)
-
-    def proof(self, entry_id: str) -> dict[str, Any]:
-        """Return the proof that an entry is in the record, as `serving/verifier.py` checks it.
+    def proof(self, entry_id: str) -> ProofJson:
+        """Return the proof that an entry is in the record.
 
         Raises
         ------
         UnknownDecisionError
-            Where there is no such entry.
+            If no entry has this id.
         """
-        row = self.record.row(entry_id)
+        entry = self._reader.stored(entry_id)
         checkpoint = self.step()
         if checkpoint is None:
             raise UnknownDecisionError(f"no decision {entry_id!r}", where="decision_id")
-        found = self.tree.proof(entry_id, checkpoint.size)
+        proof = self.tree.proof(entry_id, checkpoint.size)
         return {
             "entry_id": entry_id,
-            "leaf": row.leaf().decode(),
-            "place": found.place,
-            "path": [hash_.hex() for hash_ in found.path],
+            "leaf": entry.leaf().decode(),
+            "place": proof.place,
+            "path": [hash_.hex() for hash_ in proof.path],
             "checkpoint": {
                 "size": checkpoint.size,
                 "root": checkpoint.root.hex(),

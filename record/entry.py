@@ -1,48 +1,73 @@
-"""What an entry of the record is: as it is written, as it is kept, as it is opened."""
+"""An entry of the record: as it is written, as it is stored, as it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import rfc8785
-import sqlalchemy as sa
 
 from obligor.record.tables import ENTRIES
 
-# A decision or order with one of these opens a case; an entry about it with one of those closes it.
-SERVICE = "\nthe service"  # stands for a customer in entries about the service itself; no customer's id looks so
-OPENING, CLOSING = ("refer", "hold"), ("approve", "release", "decline")
+# Texts about a customer: encrypted under the customer's key of the month.
+ENCRYPTED = ("request", "body", "inputs")
+# Keyed hashes and references in place of what they stand for.
+REFERENCES = ("customer_ref", "key_ref", "request_ref")
+# The leaf covers every column but the database's own and the leaf's own hash.
+LEAF_COLUMNS = tuple(
+    column.name
+    for column in ENTRIES.columns
+    if column.name not in ("seq", "xid", "leaf_hash")
+)
+# The columns of these fields are older than the fields' names.
+_FIELD_OF_COLUMN = {"about": "case_id", "made_by": "requested_by_key"}
+# Column -> field of `Entry`, for all that is stored as it is written.
+PLAIN_FIELDS = {
+    name: _FIELD_OF_COLUMN.get(name, name)
+    for name in LEAF_COLUMNS
+    if name not in (*ENCRYPTED, *REFERENCES)
+}
+# The service's own entries are encrypted like a customer's, under a key of this owner.
+# The line feed keeps it apart from every customer: no customer's id may contain one.
+_SERVICE = "\nthe service"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry as it is written; `body` is the exact text of the answer, `inputs` what it was made from.
+    """One entry as it is written.
 
     Attributes
     ----------
-    kind : {"decision", "order", "resolution", "contact", "denied", "erasure", "purge"}
-        A decision that refers, or an order that is held, is a case; its id is the decision's. The last three are
-        the service's own (`SERVICE`).
-    about : str, optional
-        The case a resolution, or a decision made again, is about.
-    made_by : str, optional
-        Whose key asked for it.
+    entry_id : str
+        The id of the decision, order check, resolution, contact or event.
+    kind : str
+        What the entry is: ``decision``, ``order``, ``resolution``, ``contact``, or one
+        of the service's own, ``denied``, ``erasure``, ``purge``.
+    customer_id : str, optional
+        The customer it is about; None for the service's own entries.
+    body : str
+        The exact text of the answer.
+    case_id : str, optional
+        The case that a resolution, or a decision made again, belongs to.
+    inputs : bytes, optional
+        What the answer was computed from.
+    requested_by_key : str, optional
+        The name of the API key that requested it.
     """
 
-    decision_id: str
+    entry_id: str
     kind: str
-    customer_id: str
+    customer_id: str | None
     as_of: date
     recorded_at: datetime
     idempotency_key: str | None
     outcome: str
     request: str
     body: str
-    about: str | None = None
+    case_id: str | None = None
     pd_12m: float | None = None
     grade: int | None = None
     limit_minor: int | None = None
@@ -51,127 +76,123 @@ class Entry:
     policy_sha256: str | None = None
     is_filed: bool = False
     inputs: bytes | None = None
-    made_by: str | None = None
+    requested_by_key: str | None = None
     is_natural_person: bool = False
 
 
+def key_owner(customer_id: str | None) -> str:
+    """Return whose key encrypts an entry: the customer's, or the service's own.
+
+    Stored rows name the owner by a keyed hash of this text, so it can never change.
+    """
+    return _SERVICE if customer_id is None else customer_id
+
+
 def service_entry(
-    kind: str, said: Mapping[str, Any], at: datetime, entry_id: str
+    kind: str, details: Mapping[str, object], at: datetime, entry_id: str
 ) -> Entry:
-    """Return an entry about the service itself: what was denied, erased or purged."""
-    body = rfc8785.dumps(
-        {"entry_id": entry_id, "kind": kind, "recorded_at": at.isoformat(), **said}
-    ).decode()
+    """Return an entry about the service itself: calls denied, data erased or purged.
+
+    Parameters
+    ----------
+    kind : {"denied", "erasure", "purge"}
+        What happened.
+    details : mapping
+        What the entry says about it, JSON values by name.
+    at : datetime
+        When it happened, with its zone.
+    entry_id : str
+        A fresh id.
+
+    Returns
+    -------
+    Entry
+        Without a customer; its body is canonical JSON (RFC 8785).
+    """
+    content: dict[str, Any] = {
+        "entry_id": entry_id,
+        "kind": kind,
+        "recorded_at": at.isoformat(),
+        **details,
+    }
     return Entry(
-        decision_id=entry_id,
+        entry_id=entry_id,
         kind=kind,
-        customer_id=SERVICE,
+        customer_id=None,
         as_of=at.date(),
         recorded_at=at,
         idempotency_key=None,
         outcome=kind,
         request="",
-        body=body,
+        body=rfc8785.dumps(content).decode(),
     )
 
 
-class Row(NamedTuple):
-    """An entry as it is kept; all that is said about the customer is sealed."""
+@dataclass(frozen=True)
+class StoredEntry:
+    """An entry as its table holds it; the texts about the customer are encrypted.
 
-    entry_id: str
-    kind: str
-    about: str | None
-    customer_ref: str
-    as_of: date
-    recorded_at: datetime
-    key_ref: str | None
-    request_ref: str
-    outcome: str
-    pd_12m: float | None
-    grade: int | None
-    limit_minor: int | None
-    currency: str | None
-    model_sha256: str | None
-    policy_sha256: str | None
-    is_filed: bool
-    request: bytes
-    body: bytes
-    inputs: bytes | None
-    made_by: str | None
+    Attributes
+    ----------
+    columns : mapping
+        At least the `LEAF_COLUMNS`, by name.
+    """
+
+    columns: Mapping[str, Any]
+
+    @property
+    def entry_id(self) -> str:
+        """The entry's id."""
+        return str(self.columns["entry_id"])
+
+    @property
+    def requested_by_key(self) -> str | None:
+        """The name of the API key that requested the entry."""
+        name: str | None = self.columns["made_by"]
+        return name
 
     def leaf(self) -> bytes:
-        """Return the entry's leaf: canonical JSON (RFC 8785) with the hashes of what is sealed."""
-        said: dict[str, Any] = self._asdict()
-        said |= {
-            "as_of": self.as_of.isoformat(),
-            "recorded_at": self.recorded_at.astimezone(UTC).isoformat(),
-        }
-        said |= {name: _hash(said[name]) for name in ("request", "body", "inputs")}
-        if self.made_by is None:
-            del said["made_by"]  # entries from before it was noted keep their leaves
-        said["limit_minor"] = (
-            None if self.limit_minor is None else str(self.limit_minor)
-        )  # JSON's numbers end at 2**53
-        return rfc8785.dumps(said)
+        """Return the entry's leaf: canonical JSON (RFC 8785).
+
+        It contains the SHA-256 of each encrypted text, so that a leaf proves an entry
+        without showing it, and stays valid when the customer's key is destroyed.
+        """
+        columns = self.columns
+        leaf = {name: columns[name] for name in LEAF_COLUMNS}
+        leaf["as_of"] = columns["as_of"].isoformat()
+        leaf["recorded_at"] = _in_utc(columns["recorded_at"]).isoformat()
+        for name in ENCRYPTED:
+            leaf[name] = _sha256_or_none(columns[name])
+        # Entries from before the column existed keep their leaves.
+        if columns["made_by"] is None:
+            del leaf["made_by"]
+        # A JSON number is exact up to 2**53 only (RFC 8785, section 3.2.2.3).
+        if columns["limit_minor"] is not None:
+            leaf["limit_minor"] = str(columns["limit_minor"])
+        return rfc8785.dumps(leaf)
 
 
 class OpenedEntry(NamedTuple):
-    """What the record says of an entry."""
+    """An entry as it is read, its texts decrypted."""
 
     entry_id: str
     kind: str
+    case_id: str | None
     outcome: str
     request: str
     body: str
     leaf_hash: bytes
-    made_by: str | None
+    requested_by_key: str | None
 
 
-@dataclass(frozen=True)
-class Case:
-    """A case: the entry that opened it, and those about it."""
-
-    opening: OpenedEntry
-    later: tuple[OpenedEntry, ...]
-
-    @property
-    def closing(self) -> str | None:
-        """The outcome with which it was resolved, or approved when decided again; None while it is open."""
-        return next((one.outcome for one in self.later if one.outcome in CLOSING), None)
+def _in_utc(at: datetime) -> datetime:
+    """Return a time in UTC; SQLite returns times without their zone."""
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC)
+    return at.astimezone(UTC)
 
 
-COLUMNS = [ENTRIES.c[name] for name in (*Row._fields, "leaf_hash")]
-
-
-def row_of(found: sa.Row[Any]) -> Row:
-    """Return the row of a query that selects `COLUMNS`."""
-    said = {name: getattr(found, name) for name in Row._fields}
-    at: datetime = said["recorded_at"]
-    return Row(**said | {"recorded_at": at if at.tzinfo else at.replace(tzinfo=UTC)})
-
-
-class Statement:
-    """A statement as text for the driver itself, with its values in the driver's order."""
-
-    def __init__(
-        self, statement: Any, dialect: sa.Dialect, names: Iterable[str]
-    ) -> None:
-        keys = list(names) if isinstance(statement, sa.sql.dml.Insert) else None
-        compiled = statement.compile(dialect=dialect, column_keys=keys)
-        self.text, self._order = str(compiled), compiled.positiontup
-
-    def values(self, named: Mapping[str, Any], is_sqlite: bool) -> Any:
-        """Return the values as the driver takes them; days as SQLAlchemy keeps them in SQLite."""
-        if not is_sqlite:
-            return dict(named)
-        return tuple(_plain(named[name]) for name in self._order or ())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _hash(sealed: bytes | None) -> str | None:
-    return None if sealed is None else sha256(sealed).hexdigest()
+def _sha256_or_none(ciphertext: bytes | None) -> str | None:
+    if ciphertext is None:
+        return None
+    return sha256(ciphertext).hexdigest()

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
 from obligor.record import merkle
-from obligor.record.entry import COLUMNS, Row, row_of
-from obligor.record.record import Record
+from obligor.record.database import RecordDatabase
+from obligor.record.entry import StoredEntry
+from obligor.record.reader import STORED_COLUMNS
 from obligor.record.tables import ENTRIES, NODES
 
 WIDTH = 256  # leaves of a block, whose root is kept
@@ -33,13 +34,13 @@ class Tree:
 
     Parameters
     ----------
-    record : Record
-        Whose database it lies in.
+    database : RecordDatabase
+        The record's database, which also contains the tree.
     """
 
-    def __init__(self, record: Record) -> None:
-        self.record, self.engine = record, record.engine
-        self._is_sqlite = self.engine.dialect.name == "sqlite"
+    def __init__(self, database: RecordDatabase) -> None:
+        self.database = database
+        self.engine = database.engine
         self._block = lru_cache(maxsize=4096)(self._read_whole_block)
         # The size of the tree last asked about, and the blocks at its end.
         self._growing: tuple[int, dict[tuple[int, int], list[bytes]]] = 0, {}
@@ -66,8 +67,8 @@ class Tree:
             ) from None
 
     def _advance_once(self) -> int:
-        with self.record.writing() as connection:
-            if not self._is_sqlite:
+        with self.database.writing() as connection:
+            if not self.database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TREE_LOCK)))
             last = connection.execute(
                 sa.select(NODES.c.place, NODES.c.xid, NODES.c.seq)
@@ -82,7 +83,7 @@ class Tree:
             query = sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(
                 order > sa.tuple_(xid, seq)
             )
-            if not self._is_sqlite:
+            if not self.database.is_sqlite:
                 query = query.where(
                     ENTRIES.c.xid
                     < sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
@@ -181,38 +182,34 @@ class Tree:
         with self.engine.connect() as connection:
             return merkle.consistency_proof(old, new, self._subtrees(connection, new))
 
-    def placed(self, chunk: int) -> Iterator[tuple[int, Row, bytes, bytes]]:
+    def placed(self, chunk: int) -> Iterator[tuple[int, StoredEntry, bytes, bytes]]:
         """Give every entry that has a place: place, row, the hash kept with it, the hash in the tree."""
         node = [NODES.c.place, NODES.c.hash]
         query = (
-            sa.select(*COLUMNS, *node)
+            sa.select(*STORED_COLUMNS, *node)
             .join(NODES, NODES.c.seq == ENTRIES.c.seq)
             .where(NODES.c.level == 0)
         )
         last = -1
-        while rows := self._rows(
+        while rows := self.database.rows(
             query.where(NODES.c.place > last).order_by(NODES.c.place).limit(chunk)
         ):
             for row in rows:
-                yield row.place, row_of(row), bytes(row.leaf_hash), bytes(row.hash)
+                yield (
+                    row.place,
+                    StoredEntry(row._asdict()),
+                    bytes(row.leaf_hash),
+                    bytes(row.hash),
+                )
             last = rows[-1].place
 
-    def unplaced(self) -> Iterator[tuple[Row, bytes]]:
+    def unplaced(self) -> Iterator[tuple[StoredEntry, bytes]]:
         """Give the entries that have no place yet, or not any more, with the hash kept with each."""
-        query = sa.select(*COLUMNS).where(_has_no_place()).order_by(ENTRIES.c.seq)
-        for row in self._rows(query):
-            yield row_of(row), bytes(row.leaf_hash)
-
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        try:
-            with self.engine.connect() as connection:
-                return connection.execute(query).all()
-        except sa.exc.SQLAlchemyError as error:
-            raise RecordError(
-                f"cannot be read ({type(error).__name__})",
-                where="record",
-                do="it was damaged",
-            ) from None
+        query = (
+            sa.select(*STORED_COLUMNS).where(_has_no_place()).order_by(ENTRIES.c.seq)
+        )
+        for row in self.database.rows(query):
+            yield StoredEntry(row._asdict()), bytes(row.leaf_hash)
 
     def _subtrees(self, connection: sa.Connection, size: int) -> merkle.Subtree:
         """The hash over a whole subtree among the first `size` leaves, from the kept hashes of the level below it."""

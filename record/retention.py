@@ -11,9 +11,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
+from obligor.record.database import INDEX_KEY
 from obligor.record.encryption import Vault
-from obligor.record.entry import SERVICE, service_entry
-from obligor.record.record import INDEX_KEY, Record
+from obligor.record.entry import key_owner, service_entry
+from obligor.record.record import Record
 from obligor.record.tables import CUSTOMERS, ENTRIES, SECRETS
 
 
@@ -31,14 +32,14 @@ def erase(
     RecordError
         Where the database cannot write.
     """
-    meant = CUSTOMERS.c.lookup == record.pseudonym(customer_id)
+    meant = CUSTOMERS.c.lookup == record.database.pseudonym(customer_id)
     refs = _refs(record, sa.select(CUSTOMERS.c.customer_ref).where(meant))
     if not refs:
         raise UnknownDecisionError(
             f"nothing is recorded about {customer_id!r}", where="customer_id"
         )
     said = {"references": refs, "because": because}
-    record.append(
+    record.writer.append(
         [service_entry("erasure", said, at, entry_id)]
     )  # first: what was destroyed cannot be told again
     return _destroy(record, refs, because, at)
@@ -75,7 +76,7 @@ def purge(
     )
     last = sa.func.max(ENTRIES.c.recorded_at)
     kept = CUSTOMERS.c.lookup.isnot(None) & (
-        CUSTOMERS.c.lookup != record.pseudonym(SERVICE)
+        CUSTOMERS.c.lookup != record.database.pseudonym(key_owner(None))
     )
     query = (
         sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month)
@@ -90,7 +91,7 @@ def purge(
             )
         )
     )
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         rows = connection.execute(query).all()
     refs, found = (
         [str(row.customer_ref) for row in rows],
@@ -100,7 +101,7 @@ def purge(
     if is_trial or not refs:
         return Purge(by_month, _count(record, refs))
     because = f"kept for {months} months, {months_of_persons} where it is a person"
-    record.append(
+    record.writer.append(
         [
             service_entry(
                 "purge",
@@ -123,12 +124,12 @@ def _before(at: datetime, months: int) -> sa.BindParameter[datetime]:
 
 
 def _refs(record: Record, query: sa.Select[tuple[str]]) -> list[str]:
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         return list(connection.scalars(query))
 
 
 def _count(record: Record, refs: Sequence[str]) -> int:
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         counts = (
             connection.scalar(
                 sa.select(sa.func.count()).where(ENTRIES.c.customer_ref.in_(part))
@@ -145,7 +146,7 @@ def _parts(refs: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _destroy(record: Record, refs: Sequence[str], because: str, at: datetime) -> int:
     try:
-        with record.writing() as connection:
+        with record.database.writing() as connection:
             gone = {
                 "lookup": None,
                 "wrapped": None,
@@ -159,13 +160,13 @@ def _destroy(record: Record, refs: Sequence[str], because: str, at: datetime) ->
                     .values(gone)
                 )
         if (
-            record.engine.dialect.name == "sqlite"
+            record.database.engine.dialect.name == "sqlite"
         ):  # `secure_delete` cleared the pages; now the write-ahead log
-            with record.engine.connect() as connection:
+            with record.database.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     except sa.exc.SQLAlchemyError as error:
         raise _failed(error) from None
-    record.forget_keys()
+    record.database.forget_keys()
     return _count(record, refs)
 
 
@@ -178,9 +179,9 @@ def rotate(record: Record, new: Vault) -> int:
         Where the database cannot write, or a key does not open under the old data key.
     """
     try:
-        with record.writing() as connection:
+        with record.database.writing() as connection:
             secret = SECRETS.c.name == INDEX_KEY
-            index = record.vault.unwrap(
+            index = record.database.vault.unwrap(
                 connection.scalar(sa.select(SECRETS.c.wrapped).where(secret)) or b"",
                 INDEX_KEY,
             )
@@ -194,7 +195,8 @@ def rotate(record: Record, new: Vault) -> int:
             ).all()
             for row in rows:
                 wrapped = new.wrap(
-                    record.vault.unwrap(row.wrapped, row.customer_ref), row.customer_ref
+                    record.database.vault.unwrap(row.wrapped, row.customer_ref),
+                    row.customer_ref,
                 )
                 mine = CUSTOMERS.c.customer_ref == row.customer_ref
                 connection.execute(

@@ -21,7 +21,7 @@ ENTRIES = sa.Table(
     ),
     # The transaction that wrote it: on PostgreSQL the order of `seq` is not that of the commits.
     sa.Column("xid", sa.BigInteger, nullable=False, server_default="0"),
-    # From here on the fields of `serving.record.Row`, in their order.
+    # From here on the fields of `the leaf`, in their order.
     sa.Column("entry_id", sa.String(36), nullable=False, unique=True),
     sa.Column("kind", sa.String(10), nullable=False),
     sa.Column("about", sa.String(36), nullable=True, index=True),

@@ -201,7 +201,7 @@ def run(
         - len(set(given))
         + sum(receipt.split(";")[1] != entry_id for entry_id, receipt in acked.values())
     )
-    late = len(record.ids(["decision"])) - len(given)
+    late = len(record.reader.ids_of_kinds(["decision"])) - len(given)
     record.close()
     where = "PostgreSQL" if kill_database else "SQLite"
     print(

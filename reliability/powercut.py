@@ -162,20 +162,20 @@ def child(folder: Path, shadow: Path, mode: str) -> None:
     disk = Disk(
         ctypes.CDLL(_sqlite3.__file__), shadow
     )  # C points into it: it must live as long as we do
-    record = Record(f"sqlite:///{folder}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{folder}/record.db", VAULT)
     if mode == "NORMAL":
         record.close()
         sa.event.listen(
-            record.engine,
+            record.database.engine,
             "connect",
             lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"),
         )
     for n in range(1_000_000 if disk else 0):
-        record.append(
+        record.writer.append(
             [
                 replace(
                     ENTRY,
-                    decision_id=f"d-{n}",
+                    entry_id=f"d-{n}",
                     customer_id=f"C{n % 50}",
                     body="x" * 500,
                 )
@@ -200,11 +200,11 @@ def lost(mode: str, random: Random) -> tuple[int, int]:
                     process.kill()
         after = Path(name) / "after"
         shutil.copytree(shadow, after)
-        record = Record(f"sqlite:///{after}/record.db", VAULT)
+        record = Record.open(f"sqlite:///{after}/record.db", VAULT)
         gone = 0
         for n in range(acked + 1):
             try:
-                record.body_of(f"d-{n}")
+                record.reader.entry(f"d-{n}")
             except UnknownDecisionError:
                 gone += 1
         record.close()

@@ -43,7 +43,7 @@ TRIED = [
 def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
     """How many of the places were found."""
     record, shelf = (
-        Record(f"sqlite:///{folder}/record.db", VAULT),
+        Record.open(f"sqlite:///{folder}/record.db", VAULT),
         CheckpointFolder([folder / "shelf"]),
     )
     _, receipts = filled(record, shelf, SIGNED, behind=BEHIND)
@@ -56,7 +56,7 @@ def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
             log.unlink()
         path.write_bytes(clean)
         tamper(path, ATTACKS[attack].format(n=n, m=n % size + 1, end=size), is_redone)
-        touched = Record(f"sqlite:///{path}", VAULT)
+        touched = Record.open(f"sqlite:///{path}", VAULT)
         found += bool(findings(touched, shelf, receipts))
         touched.close()
     return found
@@ -64,9 +64,9 @@ def caught(attack: str, is_redone: bool, folder: Path, random: Random) -> int:
 
 def forged(folder: Path, random: Random) -> int:
     """How many of the forged proofs hold: a bit turned in leaf or path, hashes left out, doubled or exchanged."""
-    record = Record(f"sqlite:///{folder}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{folder}/record.db", VAULT)
     filled(record, CheckpointFolder([folder / "shelf"]), SIGNED)
-    tree = Tree(record)
+    tree = Tree(record.database)
     leaves = [hash_ for _, _, hash_, _ in tree.placed(1000)]
     root, accepted = tree.root(SIGNED), 0
     for _ in range(PROOFS):

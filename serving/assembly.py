@@ -20,6 +20,7 @@ from obligor.model.bundle import SHADOW_POINTER
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebooks
 from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
+from obligor.record.housekeeper import Task
 from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.serving.access.gate import Gate
@@ -66,16 +67,43 @@ def build_engine(
 
 
 def build_shadow(engine: Engine, settings: Settings) -> Shadow:
-    """Put together what a challenger does; it scores at the notary's steps."""
-    shadow = Shadow(
+    """Put together what a challenger does."""
+    return Shadow(
         engine.record,
         ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER),
         engine.now,
     )
-    engine.notary.errands.append(
-        lambda is_last: None if is_last else _in_shadow(shadow)
-    )
-    return shadow
+
+
+def housekeeping_tasks(engine: Engine, gate: Gate, shadow: Shadow) -> list[Task]:
+    """Return what the housekeeper does behind the answers, in its order.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose record is written to and signed for.
+    gate : Gate
+        Whose quotas and denied calls are put into the database.
+    shadow : Shadow
+        The challenger, which scores what was decided.
+    """
+
+    def record_denials(is_last: bool) -> None:
+        entry = gate.denials.entry(engine.now(), engine.new_id(), is_last)
+        if entry is not None:
+            engine.record.writer.append([entry])
+
+    def score_in_shadow(is_last: bool) -> None:
+        # A process that ends does not wait for a challenger: another one scores.
+        if not is_last:
+            _in_shadow(shadow)
+
+    return [
+        Task("saving quotas", lambda is_last: gate.quota.flush()),
+        Task("recording denied calls", record_denials),
+        Task("scoring in the shadow", score_in_shadow),
+        Task("signing a checkpoint", lambda is_last: engine.notary.step()),
+    ]
 
 
 def _in_shadow(shadow: Shadow) -> None:
@@ -96,21 +124,13 @@ def keep_rulebooks(rulebooks: Sequence[Rulebook], rules: Path, archive: Path) ->
 
 
 def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:
-    """Put together who gets in; what the gate counts is put away at the notary's steps."""
-    gate = Gate(
-        engine.record.engine,
+    """Put together who gets in."""
+    return Gate(
+        engine.record.database.engine,
         engine.now,
         environment.get("OBLIGOR_ADMIN_KEY"),
         tokens=_token_check(environment, engine.now),
     )
-
-    def put_away(is_last: bool) -> None:
-        gate.quota.flush()
-        entry = gate.denials.entry(engine.now(), engine.new_id(), is_last)
-        engine.record.append([entry] if entry else [])
-
-    engine.notary.errands.append(put_away)
-    return gate
 
 
 def _token_check(
@@ -151,6 +171,6 @@ def open_record(settings: Settings, random: Random) -> tuple[Record, ReceiptSign
                 name,
             )
     vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
-    return Record(settings.record_url, vault), ReceiptSigner(
+    return Record.open(settings.record_url, vault), ReceiptSigner(
         settings.signing_key or key_file(keys / "signing.key", random)
     )

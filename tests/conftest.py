@@ -100,7 +100,7 @@ def engine_of(store: Path, folder: Path) -> Engine:
     rulebooks = read_rulebooks(RULES)[0]
     keep_rulebooks(rulebooks, RULES, folder / "rulebooks")
     record, seal = (
-        Record(f"sqlite:///{folder}/record.db", VAULT),
+        Record.open(f"sqlite:///{folder}/record.db", VAULT),
         ReceiptSigner(bytes(32)),
     )
     return Engine(

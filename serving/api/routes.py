@@ -240,7 +240,9 @@ async def _get_proof(request: Request) -> Response:
 async def _get_notice(request: Request) -> Response:
     asked = _parsed(NoticeQuery, orjson.dumps(dict(request.query_params)))
     kept = await _in_thread(
-        request, _engine(request).record.kept, await _own(request, "decision_id")
+        request,
+        _engine(request).record.reader.entry,
+        await _own(request, "decision_id"),
     )
     said = notice(kept, asked.lang, asked.kind, asked.format == "html")
     return _json(said, media="text/html" if asked.format == "html" else "text/plain")
@@ -275,9 +277,9 @@ async def _get_in_force(request: Request) -> Response:
 
 async def _get_customer_decisions(request: Request) -> Response:
     customer_id = request.path_params["customer_id"]
-    bodies = await _in_thread(
-        request, _engine(request).record.bodies_of_customer, customer_id
-    )
+    reader = _engine(request).record.reader
+    entries = await _in_thread(request, reader.of_customer, customer_id, "decision")
+    bodies = [entry.body for entry in entries]
     return _json(
         f'{{"customer_id":{orjson.dumps(customer_id).decode()},"decisions":[{",".join(bodies)}]}}'
     )
@@ -287,7 +289,7 @@ async def _get_warnings(request: Request) -> Response:
     engine, customer_id = _engine(request), request.path_params["customer_id"]
     return _json(
         await _in_thread(
-            request, warnings_about, customer_id, engine.record, engine.rulebooks
+            request, warnings_about, customer_id, engine.record.reader, engine.rulebooks
         )
     )
 
@@ -465,8 +467,8 @@ async def _own(request: Request, name: str) -> str:
     caller: Caller | None = request.state.caller
     entry_id = str(request.path_params[name])
     if caller and caller.role == "application":
-        row = await _in_thread(request, _engine(request).record.row, entry_id)
-        if row.made_by != caller.name:
+        row = await _in_thread(request, _engine(request).record.reader.stored, entry_id)
+        if row.requested_by_key != caller.name:
             route = request.scope["path"].replace(entry_id, f"{{{name}}}")
             request.app.state.gate.denials.note(
                 Denied(caller.key_id, request.method, route, 404)

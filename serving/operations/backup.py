@@ -58,7 +58,7 @@ def back_up(
         )
     folder.mkdir(parents=True, exist_ok=True)
     rows = dict[str, int]()
-    with _as_of_now(record.engine) as connection:
+    with _as_of_now(record.database.engine) as connection:
         for table in TABLES:
             query = sa.select(table).order_by(*table.primary_key.columns)
             rows[table.name] = _dump(
@@ -105,8 +105,8 @@ def restore(
             line
         ) in file:  # before anything is changed: is it the data key it was made with?
             secret = _typed(orjson.loads(line), SECRETS)
-            record.vault.unwrap(secret["wrapped"], secret["name"])
-    with record.writing() as connection:
+            record.database.vault.unwrap(secret["wrapped"], secret["name"])
+    with record.database.writing() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)):
             raise RecordError(
                 "is not empty",
@@ -117,7 +117,7 @@ def restore(
             if table not in (ENTRIES, NODES):  # a fresh record has made its own secret
                 connection.execute(table.delete())
             _load(connection, table, folder / _name(table))
-        if record.engine.dialect.name != "sqlite":
+        if record.database.engine.dialect.name != "sqlite":
             last = (
                 sa.func.coalesce(
                     sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery(), 0
@@ -131,7 +131,7 @@ def restore(
                     )
                 )
             )
-        Tree(record).place_rest(connection)
+        Tree(record.database).place_rest(connection)
     for name in (POINTER, PROMOTIONS):
         if (folder / name).exists():
             shutil.copy(folder / name, store / name)

@@ -122,7 +122,7 @@ def _secrets(d: Deployment) -> Iterator[Check]:
 
 
 def _record(d: Deployment) -> Iterator[Check]:
-    database = d.engine.record.engine
+    database = d.engine.record.database.engine
     with database.connect() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)) or 0
         if database.dialect.name == "sqlite":
@@ -162,7 +162,7 @@ def _checkpoints(d: Deployment) -> Iterator[Check]:
                 f"{folder} is on the store's disk",
                 "name a folder on another machine's mount in OBLIGOR_CHECKPOINTS",
             )
-    kept = list(d.engine.notary.shelf.all())
+    kept = list(d.engine.notary.folder.all())
     key = next(
         (
             folder / PUBLIC
@@ -177,7 +177,7 @@ def _checkpoints(d: Deployment) -> Iterator[Check]:
         )
         return
     public_key(key.read_bytes(), str(key))
-    tree, last = Tree(d.engine.record), kept[-1]  # one that remembers nothing
+    tree, last = Tree(d.engine.record.database), kept[-1]  # one that remembers nothing
     size = tree.size()
     is_whole = last.size <= size and tree.root(last.size) == last.root
     said = (
@@ -222,7 +222,7 @@ def _ledger(d: Deployment) -> Iterator[Check]:
 
 
 def _replay(d: Deployment) -> Iterator[Check]:
-    last = d.engine.record.ids(("decision", "order"))[-1:]
+    last = d.engine.record.reader.ids_of_kinds(("decision", "order"))[-1:]
     for entry_id in last:
         found = replay(entry_id, d.engine)
         said = (
@@ -235,7 +235,9 @@ def _replay(d: Deployment) -> Iterator[Check]:
 
 def _access(d: Deployment) -> Iterator[Check]:
     good = [
-        row for row in list_keys(d.engine.record.engine) if row["revoked_at"] is None
+        row
+        for row in list_keys(d.engine.record.database.engine)
+        if row["revoked_at"] is None
     ]
     admins = sum(row["role"] == "admin" for row in good)
     if not good and "OBLIGOR_ADMIN_KEY" not in d.environment:

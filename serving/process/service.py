@@ -17,8 +17,14 @@ os.environ.setdefault(
 import bentoml
 
 from obligor.errors import ModelError
+from obligor.record.housekeeper import Housekeeper
 from obligor.serving.api.routes import create_app, use_engine
-from obligor.serving.assembly import build_engine, build_gate, build_shadow
+from obligor.serving.assembly import (
+    build_engine,
+    build_gate,
+    build_shadow,
+    housekeeping_tasks,
+)
 from obligor.serving.process.connections import (
     drain_before_exit,
     draining,
@@ -72,12 +78,14 @@ class ObligorService:
             new_id=lambda: str(uuid.uuid4()),
             random=os.urandom,
         )
-        use_engine(app, self.engine, build_gate(self.engine, os.environ))
+        gate = build_gate(self.engine, os.environ)
+        use_engine(app, self.engine, gate)
         crew = WorkerRegistry(settings.store / "workers", WORKERS)
         crew.join(str(os.getpid()))
         app.state.metrics.watch_workers(crew.alive, crew.wanted)
-        build_shadow(self.engine, settings)
-        self.engine.notary.start()
+        shadow = build_shadow(self.engine, settings)
+        self.housekeeper = Housekeeper(housekeeping_tasks(self.engine, gate, shadow))
+        self.housekeeper.start()
         sys.setswitchinterval(
             0.0005
         )  # a model that loads in a thread of its own must not hold up requests
@@ -90,7 +98,7 @@ class ObligorService:
     @bentoml.on_shutdown
     def last_checkpoint(self) -> None:
         """Give the last entries their place and sign for them before the process ends."""
-        self.engine.notary.stop()
+        self.housekeeper.stop()
 
     def __is_ready__(self) -> bool:
         """Ready once a champion is loaded, until the service is told to end."""

@@ -47,7 +47,9 @@ def clock() -> Clock:
 def gated(engine: Engine, clock: Clock) -> Iterator[TestClient]:
     app = create_app()
     use_engine(
-        app, engine, Gate(engine.record.engine, lambda: NOW, "the-admin-key", clock)
+        app,
+        engine,
+        Gate(engine.record.database.engine, lambda: NOW, "the-admin-key", clock),
     )
     with TestClient(
         app, base_url="http://127.0.0.1", raise_server_exceptions=False
@@ -61,7 +63,7 @@ def bearer(key: str) -> dict[str, str]:
 
 def made(engine: Engine, role: str, name: str = "tests", **more: Any) -> dict[str, str]:
     return bearer(
-        create_key(engine.record.engine, name, role, NOW, VAULT.random, **more)
+        create_key(engine.record.database.engine, name, role, NOW, VAULT.random, **more)
     )
 
 
@@ -124,24 +126,28 @@ def test_nobody_gets_in_without_a_good_key(
 def test_a_key_is_kept_as_a_hash_and_ends_when_revoked(
     gated: TestClient, engine: Engine, clock: Clock
 ) -> None:
-    key = create_key(engine.record.engine, "shop", "credit_manager", NOW, VAULT.random)
+    key = create_key(
+        engine.record.database.engine, "shop", "credit_manager", NOW, VAULT.random
+    )
     _, key_id, secret = key.split("_")
-    with engine.record.engine.connect() as connection:
+    with engine.record.database.engine.connect() as connection:
         kept = str(connection.exec_driver_sql("SELECT * FROM api_keys").all())
     assert secret not in kept
     assert key_id in kept
-    assert "secret" not in str(list_keys(engine.record.engine))
+    assert "secret" not in str(list_keys(engine.record.database.engine))
     assert (
-        find_key(engine.record.engine, key[:-1] + ("0" if key[-1] != "0" else "1"))
+        find_key(
+            engine.record.database.engine, key[:-1] + ("0" if key[-1] != "0" else "1")
+        )
         is None
     )
     assert gated.get("/cases", headers=bearer(key)).status_code == 200
-    revoke_key(engine.record.engine, key_id, NOW + timedelta(days=1))
+    revoke_key(engine.record.database.engine, key_id, NOW + timedelta(days=1))
     clock.now += 6
     assert gated.get("/cases", headers=bearer(key)).status_code == 401
-    assert list_keys(engine.record.engine)[0]["revoked_at"] is not None
+    assert list_keys(engine.record.database.engine)[0]["revoked_at"] is not None
     with pytest.raises(RecordError, match="no key"):
-        revoke_key(engine.record.engine, key_id, NOW)
+        revoke_key(engine.record.database.engine, key_id, NOW)
 
 
 def test_a_key_may_call_so_often_and_is_told_when_again(

@@ -116,7 +116,7 @@ def test_every_proof_holds_and_no_other(size: int, data: st.DataObject) -> None:
 
 @pytest.fixture
 def record(tmp_path: Path) -> Iterator[Record]:
-    record = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
     yield record
     record.close()
 
@@ -130,9 +130,10 @@ def filled(
     """n entries with signed checkpoints on the way, and some more behind the last one; and all receipts."""
     notary, receipts = Checkpointer(record, SEAL, shelf, lambda: NOW), list[str]()
     for place in range(n + behind):
-        entry = replace(ENTRY, decision_id=f"d-{place}", customer_id=f"C{place % 7}")
+        entry = replace(ENTRY, entry_id=f"d-{place}", customer_id=f"C{place % 7}")
         receipts += [
-            SEAL.receipt(entry.decision_id, hash_) for hash_ in record.append([entry])
+            SEAL.receipt(entry.entry_id, hash_)
+            for hash_ in record.writer.append([entry])
         ]
         if place < n and (place % 100 == 99 or place == n - 1):
             notary.step()
@@ -140,7 +141,7 @@ def filled(
 
 
 def findings(record: Record, shelf: CheckpointFolder, receipts: list[str]) -> list[str]:
-    found = verify(Tree(record), shelf.all(), SEAL.public, receipts)
+    found = verify(Tree(record.database), shelf.all(), SEAL.public, receipts)
     return [f"{one.where}: {one.what}" for one in found]
 
 
@@ -202,7 +203,7 @@ def test_tampering_is_found_wherever_it_is(
 ) -> None:
     random, missed = Random(attack), []
     record, shelf = (
-        Record(f"sqlite:///{tmp_path}/record.db", VAULT),
+        Record.open(f"sqlite:///{tmp_path}/record.db", VAULT),
         CheckpointFolder([tmp_path / "shelf"]),
     )
     _, receipts = filled(record, shelf, 120, behind=20)
@@ -218,7 +219,7 @@ def test_tampering_is_found_wherever_it_is(
             ATTACKS[attack].format(n=n, m=n % 139 + 1, end=140),
             is_redone,
         )
-        touched = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+        touched = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
         if not findings(touched, shelf, receipts):
             missed.append(n)
         touched.close()
@@ -241,8 +242,8 @@ def tamper(path: Path, sql: str, is_redone: bool) -> None:
         raw.executescript(sql)
         raw.commit()
     if is_redone:
-        record = Record(f"sqlite:///{path}", VAULT)
-        tree = Tree(record)
+        record = Record.open(f"sqlite:///{path}", VAULT)
+        tree = Tree(record.database)
         hashes = [
             (merkle.leaf_hash(row.leaf()), row.entry_id)
             for _, row, _, _ in tree.placed(1000)
@@ -427,14 +428,14 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(
         )
     )
     other = client.post("/decisions", json={"customer_id": "C0000003"})
-    with engine.record.engine.connect() as connection:
+    with engine.record.database.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT wrapped FROM customers").all()
     assert erase(engine.record, "C0000002", "asked by letter", NOW, "e-1") == 2
     engine.notary.step()
     assert (
         findings(
             engine.record,
-            engine.notary.shelf,
+            engine.notary.folder,
             [one.headers["obligor-receipt"] for one in (*mine, other)],
         )
         == []
@@ -469,21 +470,21 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(
 def test_a_rotated_key_opens_everything_and_the_old_one_nothing(
     record: Record, tmp_path: Path
 ) -> None:
-    record.append(
+    record.writer.append(
         [
             replace(ENTRY, idempotency_key="k"),
-            replace(ENTRY, decision_id="d-2", customer_id="BORIS"),
+            replace(ENTRY, entry_id="d-2", customer_id="BORIS"),
         ]
     )
     new = Vault(bytes(reversed(range(32))), VAULT.random)
     assert rotate(record, new) == 2
     record.close()
-    again = Record(f"sqlite:///{tmp_path}/record.db", new)
-    assert again.body_of("d-1") == ENTRY.body
-    assert again.answered("k", ENTRY.request).body == ENTRY.body  # type: ignore[union-attr]
+    again = Record.open(f"sqlite:///{tmp_path}/record.db", new)
+    assert again.reader.entry("d-1").body == ENTRY.body
+    assert again.reader.for_key("k", ENTRY.request).body == ENTRY.body  # type: ignore[union-attr]
     again.close()
-    with pytest.raises(RecordError, match="give the data key it was written under"):
-        Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+    with pytest.raises(RecordError, match="set the data key it was written under"):
+        Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
 
 
 def test_nothing_of_a_customer_lies_in_the_file_as_it_is(
@@ -491,7 +492,7 @@ def test_nothing_of_a_customer_lies_in_the_file_as_it_is(
 ) -> None:
     canary = "CANARY-4711"
     body = orjson.dumps({"customer_id": canary}).decode()
-    record.append(
+    record.writer.append(
         [
             replace(
                 ENTRY,
@@ -512,15 +513,15 @@ def test_nothing_of_a_customer_lies_in_the_file_as_it_is(
 def test_sealed_text_moved_to_another_entry_does_not_open(
     record: Record, tmp_path: Path
 ) -> None:
-    record.append([ENTRY, replace(ENTRY, decision_id="d-2", body="other")])
+    record.writer.append([ENTRY, replace(ENTRY, entry_id="d-2", body="other")])
     record.close()
     tamper(
         tmp_path / "record.db",
         "UPDATE entries SET body = (SELECT body FROM entries WHERE seq = 2) WHERE seq = 1",
         False,
     )
-    with pytest.raises(RecordError, match="body of d-1: cannot be opened"):
-        record.body_of("d-1")
+    with pytest.raises(RecordError, match="body of d-1: the text cannot be decrypted"):
+        record.reader.entry("d-1")
 
 
 def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
@@ -554,7 +555,7 @@ def test_two_notaries_of_one_record_agree(record: Record, tmp_path: Path) -> Non
         for _ in range(2)
     ]
     for place in range(30):
-        record.append([replace(ENTRY, decision_id=f"d-{place}")])
+        record.writer.append([replace(ENTRY, entry_id=f"d-{place}")])
         notaries[place % 2].step()
     assert findings(record, CheckpointFolder([tmp_path / "shelf"]), []) == []
     assert [one.step().size for one in notaries] == [30, 30]  # type: ignore[union-attr]

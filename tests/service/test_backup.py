@@ -26,25 +26,25 @@ SEAL = ReceiptSigner(bytes(32))
 @pytest.fixture
 def filled(tmp_path: Path) -> Iterator[Record]:
     """600 entries, of which the last 20 have no place in the tree yet."""
-    record = Record(f"sqlite:///{tmp_path}/old.db", VAULT)
+    record = Record.open(f"sqlite:///{tmp_path}/old.db", VAULT)
     notary = Checkpointer(
         record, SEAL, CheckpointFolder([tmp_path / "old" / "checkpoints"]), lambda: NOW
     )
     for start in range(0, 600, 20):
         if start == 580:
             notary.step()
-        record.append(
+        record.writer.append(
             [
                 replace(
                     ENTRY,
-                    decision_id=f"d-{n}",
+                    entry_id=f"d-{n}",
                     customer_id=f"C{n % 7}",
                     idempotency_key=f"k-{n}",
                 )
                 for n in range(start, start + 20)
             ]
         )
-    create_key(record.engine, "shop", "application", NOW, VAULT.random)
+    create_key(record.database.engine, "shop", "application", NOW, VAULT.random)
     (tmp_path / "old" / "models" / "abc").mkdir(parents=True)
     (tmp_path / "old" / "models" / "abc" / "model.txt").write_text("trees")
     (tmp_path / "old" / "champion.json").write_text("{}")
@@ -64,7 +64,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Record]:
     url = f"sqlite:///{tmp_path}/new.db"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres")
-    record = Record(url, VAULT)
+    record = Record.open(url, VAULT)
     yield record
     record.close()
 
@@ -76,26 +76,32 @@ def test_a_restored_record_is_the_same_and_goes_on(
     target.mkdir()
     rows = restore(fresh, target, target / "checkpoints", tmp_path / "backup")
     assert (rows["entries"], rows["api_keys"]) == (600, 1)
-    again = Record(fresh.engine.url.render_as_string(hide_password=False), VAULT)
+    again = Record.open(
+        fresh.database.engine.url.render_as_string(hide_password=False), VAULT
+    )
     try:
         for n in (0, 577, 599):
-            assert again.body_of(f"d-{n}") == filled.body_of(f"d-{n}")
-            assert again.answered(f"k-{n}", ENTRY.request) is not None
-        assert list_keys(again.engine)[0]["name"] == "shop"
+            assert (
+                again.reader.entry(f"d-{n}").body == filled.reader.entry(f"d-{n}").body
+            )
+            assert again.reader.for_key(f"k-{n}", ENTRY.request) is not None
+        assert list_keys(again.database.engine)[0]["name"] == "shop"
         notary = Checkpointer(
             again, SEAL, CheckpointFolder([target / "checkpoints"]), lambda: NOW
         )
         notary.step()
-        again.append(
+        again.writer.append(
             [
-                replace(ENTRY, decision_id=f"new-{n}", idempotency_key=None)
+                replace(ENTRY, entry_id=f"new-{n}", idempotency_key=None)
                 for n in range(5)
             ]
         )
         last = notary.step()
         assert last is not None
         assert last.size == 605
-        assert list(verify(Tree(again), notary.shelf.all(), SEAL.public)) == []
+        assert (
+            list(verify(Tree(again.database), notary.folder.all(), SEAL.public)) == []
+        )
         assert notary.proof("new-4")["place"] in range(600, 605)
     finally:
         again.close()
@@ -112,8 +118,8 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
         restore(filled, target, target, folder)
     with pytest.raises(RecordError, match="expected a new folder"):
         back_up(filled, target, target, folder, NOW)
-    fresh = Record(f"sqlite:///{tmp_path}/new.db", VAULT)
-    other = Record(
+    fresh = Record.open(f"sqlite:///{tmp_path}/new.db", VAULT)
+    other = Record.open(
         f"sqlite:///{tmp_path}/other.db",
         Vault(bytes(reversed(range(32))), VAULT.random),
     )
@@ -126,6 +132,6 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
     (folder / "manifest.json").write_text("{")
     with pytest.raises(RecordError, match="is no backup"):
         restore(fresh, target, target, folder)
-    assert fresh.ids(("decision",)) == []
+    assert fresh.reader.ids_of_kinds(("decision",)) == []
     fresh.close()
     other.close()

@@ -14,13 +14,16 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from starlette.testclient import TestClient
 
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.engine import Engine
+from obligor.decisions.shadow import Shadow
 from obligor.errors import RateError
+from obligor.record.housekeeper import Housekeeper
 from obligor.serving.access.denials import MOST, Denials, Denied
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.quota import Quota
 from obligor.serving.api.routes import create_app, use_engine
-from obligor.serving.assembly import build_gate
+from obligor.serving.assembly import build_gate, housekeeping_tasks
 from tests.conftest import NOW
 from tests.service.test_access import bearer, made
 
@@ -254,14 +257,14 @@ def test_an_application_sees_what_it_asked_for_and_nothing_else(
 
 def test_a_quota_counts_over_processes_and_ends_at_midnight(engine: Engine) -> None:
     at = [NOW]
-    one, two = (Quota(engine.record.engine, lambda: at[0]) for _ in range(2))
+    one, two = (Quota(engine.record.database.engine, lambda: at[0]) for _ in range(2))
     for quota in (one, two, one):
         quota.take("k", 4)
         quota.flush()
     two.flush()  # had nothing new: it hears of the others with its next call
     two.take("k", 4)
     two.flush()
-    for quota in (two, Quota(engine.record.engine, lambda: at[0])):
+    for quota in (two, Quota(engine.record.database.engine, lambda: at[0])):
         with pytest.raises(RateError, match="more than 4 calls a day") as refused:
             quota.take("k", 4)
         assert refused.value.retry_after_s == 12 * 3600
@@ -287,7 +290,7 @@ def test_who_used_up_the_day_is_told_when_the_next_begins(
 
 
 def test_denied_calls_are_recorded_with_key_route_and_count(
-    gated: TestClient, engine: Engine
+    gated: TestClient, engine: Engine, tmp_path: Path
 ) -> None:
     modeler, other = made(engine, "modeler"), made(engine, "application", "other")
     key_id = modeler["Authorization"].split("_")[1]
@@ -298,9 +301,11 @@ def test_denied_calls_are_recorded_with_key_route_and_count(
         "/decisions", json={"customer_id": "C0000002"}, headers=bearer("the-admin-key")
     ).json()["decision_id"]
     gated.get(f"/decisions/{entry_id}", headers=other)
-    engine.notary.stop()  # the last errands, and the last checkpoint
-    (recorded,) = engine.record.ids(("denied",))
-    body = engine.record.body_of(recorded)
+    gate = gated.app.state.gate  # type: ignore[attr-defined]
+    shadow = Shadow(engine.record, ChampionLoader(tmp_path), engine.now)
+    Housekeeper(housekeeping_tasks(engine, gate, shadow)).stop()
+    (recorded,) = engine.record.reader.ids_of_kinds(("denied",))
+    body = engine.record.reader.entry(recorded).body
     found = {
         (one["key_id"], one["route"], one["status"]): one["calls"]
         for one in json.loads(body)["calls"]

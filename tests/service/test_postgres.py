@@ -28,7 +28,7 @@ SEAL = ReceiptSigner(bytes(32))
 
 @pytest.fixture
 def record(postgres: str) -> Iterator[Record]:
-    record = Record(postgres, VAULT)
+    record = Record.open(postgres, VAULT)
     yield record
     record.close()
 
@@ -52,9 +52,9 @@ def test_migrations_go_up_down_and_up_again(
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     engine.dispose()
-    record = Record(url, VAULT)
-    record.append([ENTRY])
-    assert record.body_of("d-1") == ENTRY.body
+    record = Record.open(url, VAULT)
+    record.writer.append([ENTRY])
+    assert record.reader.entry("d-1").body == ENTRY.body
     record.close()
 
 
@@ -67,35 +67,37 @@ def test_what_was_recorded_before_a_migration_still_verifies(
         if kind == "sqlite"
         else request.getfixturevalue("postgres")
     )
-    record, shelf = Record(url, VAULT), CheckpointFolder([tmp_path / "shelf"])
-    record.append(
-        [replace(ENTRY, decision_id=f"d-{n}", customer_id=f"C{n}") for n in range(5)]
+    record, shelf = Record.open(url, VAULT), CheckpointFolder([tmp_path / "shelf"])
+    record.writer.append(
+        [replace(ENTRY, entry_id=f"d-{n}", customer_id=f"C{n}") for n in range(5)]
     )
     Checkpointer(record, SEAL, shelf, lambda: NOW).step()
     for to in ("0002", "head"):
-        with record.writing() as connection:
+        with record.database.writing() as connection:
             migrate(connection, to)
     record.close()
-    again = Record(url, VAULT)
-    assert list(verify(Tree(again), shelf.all(), SEAL.public)) == []
-    again.append(
-        [replace(ENTRY, decision_id="new", customer_id="C1")]
+    again = Record.open(url, VAULT)
+    assert list(verify(Tree(again.database), shelf.all(), SEAL.public)) == []
+    again.writer.append(
+        [replace(ENTRY, entry_id="new", customer_id="C1")]
     )  # a month of its own from now on
-    assert len(again.bodies_of_customer("C1")) == 2
+    assert len(again.reader.of_customer("C1", "decision")) == 2
     again.close()
 
 
 def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
-    record.append([replace(ENTRY, idempotency_key="k", inputs=b"\0\1")])
-    assert record.body_of("d-1") == ENTRY.body
-    assert record.inputs_of("d-1") == b"\0\1"
-    row = record.row("d-1")
-    assert (row.limit_minor, row.pd_12m, row.recorded_at) == (2**60 + 1, 0.01, NOW)
-    assert record.answered("k", ENTRY.request).body == ENTRY.body  # type: ignore[union-attr]
+    record.writer.append([replace(ENTRY, idempotency_key="k", inputs=b"\0\1")])
+    assert record.reader.entry("d-1").body == ENTRY.body
+    assert record.reader.inputs_of("d-1") == b"\0\1"
+    columns = record.reader.stored("d-1").columns
+    assert columns["limit_minor"] == 2**60 + 1
+    assert columns["pd_12m"] == 0.01
+    assert columns["recorded_at"] == NOW
+    assert record.reader.for_key("k", ENTRY.request).body == ENTRY.body  # type: ignore[union-attr]
     with pytest.raises(ConflictError):
-        record.append([replace(ENTRY, decision_id="d-2", idempotency_key="k")])
+        record.writer.append([replace(ENTRY, entry_id="d-2", idempotency_key="k")])
     with pytest.raises(UnknownDecisionError):
-        record.body_of("d-2")
+        record.reader.entry("d-2")
 
 
 @pytest.mark.parametrize(
@@ -103,29 +105,27 @@ def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
     ["update entries set outcome = 'x'", "delete from entries", "truncate entries"],
 )
 def test_it_is_append_only(record: Record, statement: str) -> None:
-    record.append([ENTRY])
+    record.writer.append([ENTRY])
     with (
         pytest.raises(sa.exc.IntegrityError, match="append-only"),
-        record.engine.begin() as connection,
+        record.database.engine.begin() as connection,
     ):
         connection.execute(sa.text(statement))
-    assert record.body_of("d-1") == ENTRY.body
+    assert record.reader.entry("d-1").body == ENTRY.body
 
 
 def test_no_entry_is_missed_when_commits_come_out_of_order(
     record: Record, tmp_path: Path
 ) -> None:
     """A writer that holds back its commit has a lower number than those who commit before it."""
-    late = record.engine.raw_connection()
+    late = record.database.engine.raw_connection()
     cursor = late.cursor()
-    key = record._key_of(cursor, "ANNA", "2025-01", False)
-    row = record._sealed(replace(ENTRY, decision_id="late"), *key)
-    cursor.execute(record._insert.text, {**row._asdict(), "leaf_hash": b"\0" * 32})
+    record.writer._insert(cursor, [replace(ENTRY, entry_id="late")])
     tree, others = (
-        Tree(record),
-        [replace(ENTRY, decision_id=f"d-{n}", customer_id="BORIS") for n in range(5)],
+        Tree(record.database),
+        [replace(ENTRY, entry_id=f"d-{n}", customer_id="BORIS") for n in range(5)],
     )
-    record.append(others)
+    record.writer.append(others)
     assert (
         tree.advance() == 0
     )  # nothing may have its place while a lower number can still come
@@ -140,7 +140,7 @@ def test_no_entry_is_missed_when_commits_come_out_of_order(
 
 
 def newer_than(record: Record, last: int) -> list[int]:
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         return list(
             connection.scalars(
                 sa.text("SELECT seq FROM entries WHERE seq > :last"), {"last": last}
@@ -149,14 +149,14 @@ def newer_than(record: Record, last: int) -> list[int]:
 
 
 def test_many_writers_lose_and_double_nothing(postgres: str, tmp_path: Path) -> None:
-    records = [Record(postgres, VAULT) for _ in range(4)]
+    records = [Record.open(postgres, VAULT) for _ in range(4)]
     shelf = CheckpointFolder([tmp_path])
     notaries = [Checkpointer(one, SEAL, shelf, lambda: NOW) for one in records[:2]]
 
     def write(writer: int) -> None:
         for n in range(60):
-            records[writer].append(
-                [replace(ENTRY, decision_id=f"d-{writer}-{n}", customer_id=f"C{n % 9}")]
+            records[writer].writer.append(
+                [replace(ENTRY, entry_id=f"d-{writer}-{n}", customer_id=f"C{n % 9}")]
             )
             if writer < 2 and n % 10 == 9:
                 notaries[writer].step()
@@ -166,9 +166,9 @@ def test_many_writers_lose_and_double_nothing(postgres: str, tmp_path: Path) -> 
     last = notaries[0].step()
     assert last is not None
     assert last.size == 240
-    assert list(verify(Tree(records[0]), shelf.all(), SEAL.public)) == []
-    assert len(set(records[0].ids(["decision"]))) == 240
+    assert list(verify(Tree(records[0].database), shelf.all(), SEAL.public)) == []
+    assert len(set(records[0].reader.ids_of_kinds(["decision"]))) == 240
     assert erase(records[0], "C3", "asked", NOW, "e-1") > 0
-    assert list(verify(Tree(records[0]), shelf.all(), SEAL.public)) == []
+    assert list(verify(Tree(records[0].database), shelf.all(), SEAL.public)) == []
     for one in records:
         one.close()

@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from obligor.errors import ConflictError, RecordError, UnknownDecisionError
-from obligor.record.entry import Entry, Row
+from obligor.record.entry import LEAF_COLUMNS, Entry
 from obligor.record.record import Record
 from obligor.record.tables import ENTRIES
 from tests.conftest import NOW, VAULT
 
 ENTRY = Entry(
-    decision_id="d-1",
+    entry_id="d-1",
     kind="decision",
     customer_id="ANNA",
     as_of=date(2024, 12, 31),
@@ -39,15 +39,15 @@ ENTRY = Entry(
 
 @pytest.fixture
 def record(tmp_path: Path) -> Iterator[Record]:
-    record = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
     yield record
     record.close()
 
 
 def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
-    record.append([ENTRY])
-    assert record.body_of("d-1") == ENTRY.body
-    with record.engine.connect() as connection:
+    record.writer.append([ENTRY])
+    assert record.reader.entry("d-1").body == ENTRY.body
+    with record.database.engine.connect() as connection:
         row = connection.execute(
             sa.text("select limit_minor, currency, pd_12m from entries")
         ).one()
@@ -56,56 +56,58 @@ def test_what_was_appended_is_read_back_exactly(record: Record) -> None:
 
 def test_every_field_has_its_column_in_the_same_place() -> None:
     """The insert is written by place: SQLAlchemy gives columns in the table's order."""
-    assert list(ENTRIES.c.keys()) == ["seq", "xid", *Row._fields, "leaf_hash"]
+    assert list(ENTRIES.c.keys()) == ["seq", "xid", *LEAF_COLUMNS, "leaf_hash"]
 
 
 def test_an_unknown_decision_is_an_error(record: Record) -> None:
     with pytest.raises(UnknownDecisionError, match="no decision 'd-9'"):
-        record.body_of("d-9")
+        record.reader.entry("d-9")
 
 
 def test_a_customers_decisions_come_newest_first(record: Record) -> None:
-    entries = [replace(ENTRY, decision_id=f"d-{n}", body=str(n)) for n in range(5)]
-    record.append(entries)
-    assert record.bodies_of_customer("ANNA", limit=3) == ["4", "3", "2"]
-    assert record.bodies_of_customer("BORIS") == []
+    entries = [replace(ENTRY, entry_id=f"d-{n}", body=str(n)) for n in range(5)]
+    record.writer.append(entries)
+    assert [
+        entry.body for entry in record.reader.of_customer("ANNA", "decision", limit=3)
+    ] == ["4", "3", "2"]
+    assert record.reader.of_customer("BORIS", "decision") == []
 
 
 @pytest.mark.parametrize(
     "statement", ["update entries set outcome = 'decline'", "delete from entries"]
 )
 def test_the_record_is_append_only(record: Record, statement: str) -> None:
-    record.append([ENTRY])
+    record.writer.append([ENTRY])
     with (
         pytest.raises(sa.exc.IntegrityError, match="append-only"),
-        record.engine.begin() as connection,
+        record.database.engine.begin() as connection,
     ):
         connection.execute(sa.text(statement))
-    assert record.body_of("d-1") == ENTRY.body
+    assert record.reader.entry("d-1").body == ENTRY.body
 
 
 def test_sqlite_survives_a_power_cut_by_its_settings(record: Record) -> None:
-    with record.engine.connect() as connection:
+    with record.database.engine.connect() as connection:
         assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
 
 
 def test_a_batch_is_kept_whole_or_not_at_all(record: Record) -> None:
-    twice = [replace(ENTRY, decision_id="d-2"), replace(ENTRY, decision_id="d-2")]
+    twice = [replace(ENTRY, entry_id="d-2"), replace(ENTRY, entry_id="d-2")]
     with pytest.raises(ConflictError):
-        record.append([ENTRY, *twice])
+        record.writer.append([ENTRY, *twice])
     with pytest.raises(UnknownDecisionError):
-        record.body_of("d-1")
+        record.reader.entry("d-1")
 
 
 def test_a_key_gives_the_stored_answer_and_refuses_another_request(
     record: Record,
 ) -> None:
-    record.append([replace(ENTRY, idempotency_key="k")])
-    assert record.answered("k", ENTRY.request).body == ENTRY.body
-    assert record.answered("other", ENTRY.request) is None
+    record.writer.append([replace(ENTRY, idempotency_key="k")])
+    assert record.reader.for_key("k", ENTRY.request).body == ENTRY.body
+    assert record.reader.for_key("other", ENTRY.request) is None
     with pytest.raises(ConflictError, match="used with another request"):
-        record.answered("k", "{} ")
+        record.reader.for_key("k", "{} ")
 
 
 def test_one_key_is_kept_once_under_a_race(record: Record) -> None:
@@ -113,7 +115,9 @@ def test_one_key_is_kept_once_under_a_race(record: Record) -> None:
 
     def append(n: int) -> None:
         try:
-            record.append([replace(ENTRY, decision_id=f"d-{n}", idempotency_key="k")])
+            record.writer.append(
+                [replace(ENTRY, entry_id=f"d-{n}", idempotency_key="k")]
+            )
             results.append("kept")
         except ConflictError:
             results.append("conflict")
@@ -127,23 +131,23 @@ def test_one_key_is_kept_once_under_a_race(record: Record) -> None:
 
 
 def test_a_full_disk_is_a_record_error_and_keeps_what_was_there(record: Record) -> None:
-    record.append([ENTRY])
+    record.writer.append([ENTRY])
     fill_up(record)
-    big = replace(ENTRY, decision_id="d-2", body="x" * 1_000_000)
+    big = replace(ENTRY, entry_id="d-2", body="x" * 1_000_000)
     with pytest.raises(
         RecordError,
         match=r"could not be recorded, so it is not given \(OperationalError\)",
     ):
-        record.append([big])
-    assert record.body_of("d-1") == ENTRY.body
+        record.writer.append([big])
+    assert record.reader.entry("d-1").body == ENTRY.body
     with pytest.raises(UnknownDecisionError):
-        record.body_of("d-2")
+        record.reader.entry("d-2")
 
 
 def fill_up(record: Record) -> None:
     """SQLite's own limit on its file: the same SQLITE_FULL a full disk gives."""
 
-    @sa.event.listens_for(record.engine, "connect")
+    @sa.event.listens_for(record.database.engine, "connect")
     def no_more_pages(connection: sqlite3.Connection, _: object) -> None:
         (pages,) = connection.execute("pragma page_count").fetchone()
         connection.execute(f"pragma max_page_count = {pages}")
@@ -153,17 +157,17 @@ def fill_up(record: Record) -> None:
 
 def test_a_record_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="could not be recorded"):
-        Record(f"sqlite:///{tmp_path}/nowhere/record.db", VAULT)
+        Record.open(f"sqlite:///{tmp_path}/nowhere/record.db", VAULT)
 
 
 def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    record = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
     record.close()
     (tmp_path / "record.db").write_bytes(b"not a database" * 1000)
     for wal in tmp_path.glob("record.db-*"):
         wal.unlink()
     with pytest.raises(RecordError, match="cannot be read"):
-        record.body_of("d-1")
+        record.reader.entry("d-1")
 
 
 def test_a_record_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> None:
@@ -172,6 +176,6 @@ def test_a_record_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> N
         old.execute(
             "CREATE TABLE decisions (seq INTEGER PRIMARY KEY, decision_id TEXT)"
         )
-    with pytest.raises(RecordError, match="is of an earlier version"):
-        Record(f"sqlite:///{path}", VAULT)
+    with pytest.raises(RecordError, match="written by an earlier version"):
+        Record.open(f"sqlite:///{path}", VAULT)
     assert path.exists()

@@ -38,14 +38,14 @@ NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def record(tmp_path: Path) -> Iterator[Record]:
-    record = Record(f"sqlite:///{tmp_path}/record.db", VAULT)
+    record = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
     for entry_id, customer, day, is_person in KEPT:
         at = datetime(*day, tzinfo=UTC)
-        record.append(
+        record.writer.append(
             [
                 replace(
                     ENTRY,
-                    decision_id=entry_id,
+                    entry_id=entry_id,
                     customer_id=customer,
                     recorded_at=at,
                     idempotency_key=None,
@@ -61,7 +61,7 @@ def readable(record: Record) -> list[str]:
     found = []
     for entry_id, *_ in KEPT:
         try:
-            record.body_of(entry_id)
+            record.reader.entry(entry_id)
             found.append(entry_id)
         except ErasedError:
             pass
@@ -84,12 +84,12 @@ def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(
     assert purge(record, NOW, "p-1") == expected
     assert readable(record) == ["d-3", "d-5", "d-6"]
     notary.step()
-    assert findings(record, notary.shelf, []) == []
+    assert findings(record, notary.folder, []) == []
     assert purge(record, NOW, "p-2") == Purge({}, 0)
-    said = json.loads(record.body_of("p-1"))
+    said = json.loads(record.reader.entry("p-1").body)
     assert said["months"] == expected.months
     assert "12 months, 25 where it is a person" in said["because"]
-    assert record.ids(("purge",)) == [
+    assert record.reader.ids_of_kinds(("purge",)) == [
         "p-1"
     ]  # neither a trial nor a purge of nothing is one
 
@@ -101,17 +101,17 @@ def test_periods_are_the_houses_own_and_what_the_service_says_of_itself_stays(
     assert purge(record, NOW, "p-2", months=1, months_of_persons=1).entries == 6
     later = NOW.replace(year=2030)
     assert purge(record, later, "p-3", months=1, months_of_persons=1).entries == 0
-    assert json.loads(record.body_of("p-2"))["kind"] == "purge"
+    assert json.loads(record.reader.entry("p-2").body)["kind"] == "purge"
 
 
 def test_erasing_takes_every_month_of_a_customer_and_says_so(record: Record) -> None:
     assert erase(record, "COMPANY", "asked by letter", NOW, "e-1") == 3
     assert readable(record) == ["d-4", "d-5", "d-6"]
-    said = json.loads(record.body_of("e-1"))
+    said = json.loads(record.reader.entry("e-1").body)
     assert (said["because"], len(said["references"])) == ("asked by letter", 3)
-    assert "COMPANY" not in record.body_of("e-1")
+    assert "COMPANY" not in record.reader.entry("e-1").body
 
 
 def test_a_customers_months_are_read_as_one(record: Record) -> None:
-    assert len(record.bodies_of_customer("COMPANY")) == 3
-    assert len(record.bodies_of_customer("COMPANY", limit=2)) == 2
+    assert len(record.reader.of_customer("COMPANY", "decision")) == 3
+    assert len(record.reader.of_customer("COMPANY", "decision", limit=2)) == 2

@@ -86,7 +86,9 @@ def test_it_scores_what_was_decided_once_and_nothing_of_it_is_shown(
         found["decision_id"].map(scores), _model(trained).predict_pd_12m(features)
     )
     assert not any(sha256 in body for body in bodies)
-    assert all(sha256 not in engine.record.body_of(entry_id) for entry_id in scores)
+    assert all(
+        sha256 not in engine.record.reader.entry(entry_id).body for entry_id in scores
+    )
 
 
 def test_what_was_decided_before_it_began_is_left_alone(
@@ -108,7 +110,7 @@ def test_two_processes_keep_one_score_of_each(
     late = Shadow(engine.record, keeper, engine.now)
     late._unscored = lambda _: before  # type: ignore[method-assign]  # it looked before the other was done
     late.step()
-    with engine.record.engine.connect() as connection:
+    with engine.record.database.engine.connect() as connection:
         assert (
             connection.execute(
                 sa.select(sa.func.count()).select_from(SHADOW_SCORES)
