@@ -274,7 +274,7 @@ def test_a_key_taken_by_another_request_is_refused(earlier: Earlier) -> None:
 
 
 def test_the_same_question_now_gives_the_same_answer(earlier: Earlier) -> None:
-    asked = 0
+    count_compared = 0
     for call in recorded(earlier):
         if call["path"] not in ("/decisions", "/orders/check"):
             continue
@@ -288,8 +288,8 @@ def test_the_same_question_now_gives_the_same_answer(earlier: Earlier) -> None:
             assert text == call["body"]
         else:
             assert differing(differences(old, json.loads(text))) == []
-        asked += 1
-    assert asked >= 20
+        count_compared += 1
+    assert count_compared >= 20
 
 
 def test_cases_worklists_and_scores_read_as_they_did(earlier: Earlier) -> None:
