@@ -5,12 +5,15 @@ UV := $(BIN)/uv pip
 BENCHMARKS := treeshap serving policy collections record features real history models binning
 RELIABILITY := tamper powercut hostile drain bundles kill
 
-.PHONY: demo test lint bench reliability lock env env-dev clean
+.PHONY: demo test coverage lint bench reliability lock env env-dev clean
 
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
 
 test: lint                 ## the whole gate
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: env-dev          ## branch coverage; the tracer takes 1.8 times as long
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: env-dev

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from obligor.serving.process.launch import running_service
+from tests.test_house import ROOMS
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"
@@ -54,7 +55,7 @@ def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
 
 def test_the_wheel_holds_every_source_and_every_rulebook(wheel: Path) -> None:
     listing = subprocess.run(
-        ["git", "ls-files", "obligor", "cli", "data", "policy", "training"],
+        ["git", "ls-files", *ROOMS],
         cwd=ROOT,
         check=True,
         capture_output=True,
