@@ -1,6 +1,6 @@
 """The scorecard's bins beside those of optbinning, an exact programme for optimal bins, on the same folds.
 
-    pip install optbinning && python tests/benchmarks/binning.py [--json]
+    pip install optbinning && python benchmarks/binning.py [--json]
 
 Both give weights of evidence to the same logistic regression; only who cuts the numbers differs. Categories are
 ours in both. Tables are read from ../shared/data. optbinning is no dependency (it brings solvers): without it ours are

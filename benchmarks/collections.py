@@ -6,7 +6,7 @@ table's share of the loss, of one who still pays it brings the money days earlie
 too late. Who has stopped nobody is told. Time per contact, days of rest and channel are the same for all three rules;
 only the order differs. PDs come from a model trained on another ledger, renewed every 30 days from what each world
 shows by then. `--effect 0.5` halves the true effect of calls against the table's: what a wrong assumption costs.
-Run: ``python tests/benchmarks/collections.py [--json] [--worlds N] [--effect X]``.
+Run: ``python benchmarks/collections.py [--json] [--worlds N] [--effect X]``.
 """
 
 from __future__ import annotations

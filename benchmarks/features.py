@@ -1,6 +1,6 @@
 """Features in batch against the same definitions as DuckDB SQL, one account plain, and the simulator's speed.
 
-Run: ``python tests/benchmarks/features.py [--json]``.
+Run: ``python benchmarks/features.py [--json]``.
 """
 
 from __future__ import annotations

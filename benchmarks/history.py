@@ -4,7 +4,7 @@ The simulator knows each customer's true PD. The Gini of that PD on the test row
 model. The same customers are tested on the same day; what grows is the ledger before the last training
 date. Beside the Gini of the observed defaults stands the expected one, with each row's true PD in place
 of its 0 or 1: the same figure without the luck of who defaulted, so small differences can be seen.
-Run: ``python tests/benchmarks/history.py [--json] [--customers N] [--plot FILE]``.
+Run: ``python benchmarks/history.py [--json] [--customers N] [--plot FILE]``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How good the models are on public tables, out of fold, and on a real ledger, out of time, beside plain LightGBM.
 
-    python tests/benchmarks/models.py [--only german_credit] [--repeats 1] [--json]
+    python benchmarks/models.py [--only german_credit] [--repeats 1] [--json]
 
 Everything is learnt in the folds: encoding, bins, pairs of columns, number of trees, blend, calibration, and the choice
 of what would be promoted. Tables and ledger are read from ../shared/data, which is not part of the project.

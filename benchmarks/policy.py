@@ -1,7 +1,7 @@
 """The rule layer: one decision with its trace, a million customers under two rulebooks, and loading a rulebook.
 
 The peer of the portfolio's table lookup is the same table as polars expressions, in the same run.
-Run: ``python tests/benchmarks/policy.py [--json]``.
+Run: ``python benchmarks/policy.py [--json]``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The two real ledgers, out of time: ours beside plain LightGBM on the same rows and the constant rate.
 
-Run: ``python tests/benchmarks/real.py [--json]``; a file that is not beside the project is skipped.
+Run: ``python benchmarks/real.py [--json]``; a file that is not beside the project is skipped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The record: proofs out of a million entries, and appends by two processes' worth of writers on one SQLite file.
 
 The peer of a proof is working the whole tree out from its leaves, in the same run.
-Run: ``python tests/benchmarks/record.py [--json] [--entries N]``.
+Run: ``python benchmarks/record.py [--json] [--entries N]``.
 """
 
 from __future__ import annotations

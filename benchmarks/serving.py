@@ -1,7 +1,7 @@
 """The served path against hand-written FastAPI endpoints and `mlflow models serve`: one core each, one machine.
 
 Every server is pinned to one core and the load to the other; servers take turns, medians of the rounds.
-Run: ``python tests/benchmarks/serving.py [--json]``.
+Run: ``python benchmarks/serving.py [--json]``.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def load(
         "-c",
         "1",
         sys.executable,
-        str(ROOT / "tests/benchmarks/peers/load.py"),
+        str(ROOT / "benchmarks/peers/load.py"),
     ]
     done = subprocess.run(
         [*command, str(port), path, str(bodies), str(connections), str(seconds)],
@@ -197,7 +197,7 @@ def swap(store: Path, times: int) -> int:
         "-c",
         "1",
         sys.executable,
-        str(ROOT / "tests/benchmarks/peers/load.py"),
+        str(ROOT / "benchmarks/peers/load.py"),
         str(PORTS["ours"]),
     ]
     stop = store / "stop"

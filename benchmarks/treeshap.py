@@ -1,6 +1,6 @@
 """Exact contributions: ours against LightGBM's pred_contrib and shap, thread CPU time, engines interleaved.
 
-Run: ``python tests/benchmarks/treeshap.py [--json]``.
+Run: ``python benchmarks/treeshap.py [--json]``.
 """
 
 from __future__ import annotations

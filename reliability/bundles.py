@@ -1,6 +1,6 @@
 """300 damaged model bundles, one after the other, into the store of a running service: it goes on with the last good.
 
-    python tests/reliability/bundles.py --json
+    python reliability/bundles.py --json
 
 Bytes changed in any file, files cut, swapped, put in, taken away, signatures of others, MLmodel files that name code to
 run, paths in the pointer. What they would run leaves a file behind: there must be none.

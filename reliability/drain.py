@@ -1,6 +1,6 @@
 """End the service under load, and kill one of its workers: nobody is failed, and the loss is seen.
 
-    python tests/reliability/drain.py --json
+    python reliability/drain.py --json
 
 The callers are a load balancer's: they stop when `/readyz` fails, and not before.
 """

@@ -1,6 +1,6 @@
 """Everything a hostile caller sends to the real process, and what it may cost.
 
-    python tests/reliability/hostile.py --json
+    python reliability/hostile.py --json
 
 A body of 500 MB, with its length and in pieces; 2,500 connections that never finish; 10,000 unknown paths; line feeds
 in paths and headers; every wrong media type on every route; 2,500 generated requests (schemathesis, all checks); a

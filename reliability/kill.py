@@ -1,7 +1,7 @@
 """Kill the service, its workers or the database again and again under load: nothing acknowledged may be lost.
 
-    python tests/reliability/kill.py --json                    20 kills of random workers, SQLite, 25,000 acknowledged
-    python tests/reliability/kill.py --postgres --json         10 kills of the database, 10 of workers
+    python reliability/kill.py --json                    20 kills of random workers, SQLite, 25,000 acknowledged
+    python reliability/kill.py --postgres --json         10 kills of the database, 10 of workers
 
 "Lost" is an answer a client has in hand whose entry the record does not prove; "doubled" an idempotency key with two
 entries; "changed" an entry that is not what was answered. Whoever got no answer asks again with the same key.

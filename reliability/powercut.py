@@ -1,6 +1,6 @@
 """Cut the power in the midst of commits: what was synced is there, what was only written is gone.
 
-    python tests/reliability/powercut.py --json
+    python reliability/powercut.py --json
 
 kill -9 cannot tell `synchronous=FULL` from NORMAL: the kernel keeps what was written. So SQLite's own file layer is
 put aside here: every write goes to the file, and at each sync what was written since goes to a shadow of it. The shadow

@@ -1,6 +1,6 @@
 """Nine ways of tampering with a record, each at 100 random places: all must be found; 10,000 forged proofs: none holds.
 
-    python tests/reliability/tamper.py --json
+    python reliability/tamper.py --json
 
 Edit, delete, swap two entries' contents, put one in, cut off: with the hashes left or redone; each is found before the
 last checkpoint by the signed root, behind it by a receipt. Put in with hashes redone, behind the last checkpoint, is

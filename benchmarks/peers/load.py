@@ -1,6 +1,6 @@
 """A load of its own process: connections that ask one after the other, different bodies in turn.
 
-Run: ``python tests/benchmarks/peers/load.py PORT PATH BODIES.json CONNECTIONS SECONDS [STOP]``; prints JSON. It
+Run: ``python benchmarks/peers/load.py PORT PATH BODIES.json CONNECTIONS SECONDS [STOP]``; prints JSON. It
 ends early where the file STOP appears.
 """
 
