@@ -159,7 +159,7 @@ def unpacked(folder: Path) -> Path:
 
 
 def test_the_tables_are_up_to_date_and_no_entry_was_rewritten(earlier: Earlier) -> None:
-    with earlier.engine.record.engine.connect() as connection:
+    with earlier.engine.record.database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         tables = set(connection.dialect.get_table_names(connection))
         assert context.get_current_revision() == "0004"
@@ -175,7 +175,7 @@ def test_the_tables_are_up_to_date_and_no_entry_was_rewritten(earlier: Earlier) 
 
 def test_every_answer_and_receipt_is_given_byte_for_byte(earlier: Earlier) -> None:
     kinds = ["decision", "order", "contact", "resolution"]
-    assert earlier.engine.record.ids(kinds) == EXPECTED["order"]
+    assert earlier.engine.record.reader.ids_of_kinds(kinds) == EXPECTED["order"]
     for entry_id, entry in earlier.answers["entries"].items():
         response = earlier.get(f"/decisions/{entry_id}")
         assert response.text == entry["body"]
@@ -210,14 +210,14 @@ def test_the_whole_record_verifies_with_every_receipt(earlier: Earlier) -> None:
     receipts = [entry["receipt"] for entry in earlier.answers["entries"].values()]
     public = (earlier.folder / "checkpoints" / "public.pem").read_bytes()
     assert public == earlier.engine.seal.public
-    checkpoints = list(notary.shelf.all())
+    checkpoints = list(notary.folder.all())
     assert [checkpoint.size for checkpoint in checkpoints][-1] == EXPECTED["placed"]
     assert len(checkpoints) == 4
     assert list(verify(notary.tree, checkpoints, public, receipts)) == []
     grown = notary.step()
     assert grown is not None
     assert grown.size == EXPECTED["placed"] + 2  # two answers left behind the last one
-    assert list(verify(notary.tree, notary.shelf.all(), public, receipts)) == []
+    assert list(verify(notary.tree, notary.folder.all(), public, receipts)) == []
 
 
 def test_every_entry_has_a_proof_that_holds(earlier: Earlier) -> None:
@@ -231,7 +231,7 @@ def test_the_erased_customer_stays_erased(earlier: Earlier) -> None:
     assert earlier.get(f"/decisions/{erased}").status_code == 410
     assert earlier.get(f"/decisions/{erased}/replay", method="POST").status_code == 410
     with pytest.raises(ErasedError):
-        earlier.engine.record.inputs_of(erased)
+        earlier.engine.record.reader.inputs_of(erased)
     (call,) = [call for call in recorded(earlier) if call["key"] == "erased"]
     customer = call["json"]["customer_id"]
     decisions = earlier.get(f"/customers/{customer}/decisions").json()
@@ -244,7 +244,9 @@ def recorded(earlier: Earlier) -> list[dict[str, Any]]:
 
 
 def test_a_repeated_key_gives_the_stored_answer(earlier: Earlier) -> None:
-    size = len(earlier.engine.record.ids(["decision", "order", "contact"]))
+    size = len(
+        earlier.engine.record.reader.ids_of_kinds(["decision", "order", "contact"])
+    )
     keyed = [call for call in recorded(earlier) if call["key"] not in (None, "erased")]
     assert len(keyed) == 10
     for call in keyed:
@@ -255,7 +257,10 @@ def test_a_repeated_key_gives_the_stored_answer(earlier: Earlier) -> None:
         else:
             assert response.text == call["body"]
             assert response.headers["obligor-receipt"] == call["receipt"]
-    assert len(earlier.engine.record.ids(["decision", "order", "contact"])) == size
+    assert (
+        len(earlier.engine.record.reader.ids_of_kinds(["decision", "order", "contact"]))
+        == size
+    )
 
 
 def items(batch: str) -> list[dict[str, Any]]:
