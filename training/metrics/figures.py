@@ -76,7 +76,7 @@ def calibration_line(
 
 
 def ece(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
-    """Return the expected calibration error: mean |PD - default rate| over ten equally filled bins.
+    """Return the expected calibration error: mean ``|PD - default rate|`` over ten equally filled bins.
 
     Examples
     --------
