@@ -1,4 +1,7 @@
-"""What every benchmark prints last: its bars, each with the value, the bar, and whether it holds."""
+"""What every benchmark prints last.
+
+Its bars, each with the value, the bar, and whether it holds.
+"""
 
 from __future__ import annotations
 
@@ -23,5 +26,6 @@ def report(bars: list[dict[str, Any]], as_json: bool) -> None:
         return
     for entry in bars:
         print(
-            f"{'holds' if entry['holds'] else 'FAILS'}  {entry['name']:<44} {entry['value']:>12} bar {entry['bar']}"
+            f"{'holds' if entry['holds'] else 'FAILS'}  {entry['name']:<44} "
+            f"{entry['value']:>12} bar {entry['bar']}"
         )

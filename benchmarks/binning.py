@@ -1,10 +1,12 @@
-"""The scorecard's bins beside those of optbinning, an exact programme for optimal bins, on the same folds.
+"""The scorecard's bins beside those of optbinning, on the same folds.
+
+optbinning solves for optimal bins exactly.
 
     pip install optbinning && python benchmarks/binning.py [--json]
 
-Both give weights of evidence to the same logistic regression; only who cuts the numbers differs. Categories are
-ours in both. Tables are read from ../shared/data. optbinning is no dependency (it brings solvers): without it ours are
-shown alone.
+Both give weights of evidence to the same logistic regression; only who cuts the numbers
+differs. Categories are ours in both. Tables are read from ../shared/data. optbinning is
+no dependency (it brings solvers): without it ours are shown alone.
 """
 
 from __future__ import annotations
@@ -38,7 +40,11 @@ OURS = scorecard._thresholds
 
 
 def theirs(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
-    """Cut one column as optbinning does, with as many bins of the same least size, monotone where a direction is."""
+    """Cut one column as optbinning does.
+
+    The number of bins and their least size are ours; a column with a direction is cut
+    monotonically.
+    """
     from optbinning import OptimalBinning
 
     there = ~np.isnan(column)

@@ -1,11 +1,15 @@
-"""Money recovered in 90 days under the same capacity: our worklist, largest amount first, oldest item first.
+"""Money recovered in 90 days under the same capacity.
 
-The simulator's ledger goes on for 90 days after a day; each working day the collectors contact whom a rule puts first.
-The effect of a contact is known, that of the strategy table: of a customer who has stopped paying it brings in the
-table's share of the loss, of one who still pays it brings the money days earlier, which saves what would have come
-too late. Who has stopped nobody is told. Time per contact, days of rest and channel are the same for all three rules;
-only the order differs. PDs come from a model trained on another ledger, renewed every 30 days from what each world
-shows by then. `--effect 0.5` halves the true effect of calls against the table's: what a wrong assumption costs.
+Our worklist, largest amount first, oldest item first.
+
+The simulator's ledger goes on for 90 days after a day; each working day the collectors
+contact whom a rule puts first. The effect of a contact is known, that of the strategy
+table: of a customer who has stopped paying it brings in the table's share of the loss,
+of one who still pays it brings the money days earlier, which saves what would have come
+too late. Who has stopped nobody is told. Time per contact, days of rest and channel are
+the same for all three rules; only the order differs. PDs come from a model trained on
+another ledger, renewed every 30 days from what each world shows by then. `--effect 0.5`
+halves the true effect of calls against the table's: what a wrong assumption costs.
 Run: ``python benchmarks/collections.py [--json] [--worlds N] [--effect X]``.
 """
 
@@ -49,7 +53,10 @@ CLASSES = ("premium", "general", "risk")
 
 @dataclass
 class World:
-    """A ledger that goes on: what is open of each item, the payments to come, and who has stopped paying when."""
+    """A ledger that goes on.
+
+    What is open of each item, the payments to come, and who has stopped paying when.
+    """
 
     simulation: Simulation
     today: int
@@ -114,7 +121,10 @@ class World:
             self.recovered += taken if kind == "payment" else 0.0
 
     def contact(self, customer: int, day: int, plan: Plan, effect: float) -> None:
-        """A contact: who has stopped pays a share of the loss, who has not pays days earlier."""
+        """A contact.
+
+        Who has stopped pays a share of the loss, who has not pays days earlier.
+        """
         mine = np.flatnonzero(
             (self.customer == customer)
             & (self.due < day)
@@ -314,7 +324,8 @@ def main() -> None:
         ratio = gains["ours"].sum() / gains[rule].sum()
         sums = f"({gains['ours'].mean():,.0f} and {gains[rule].mean():,.0f})"
         print(
-            f"ours recovers {more.mean():,.0f} [{low:,.0f}, {high:,.0f}] EUR more in 90 days than {rule}: "
+            f"ours recovers {more.mean():,.0f} [{low:,.0f}, {high:,.0f}] EUR more in "
+            f"90 days than {rule}: "
             f"{ratio:.2f} times what it adds to waiting {sums}"
         )
         bars.append(bar(f"EUR more than {rule}, lower end", low, 0, low > 0))

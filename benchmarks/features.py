@@ -1,4 +1,6 @@
-"""Features in batch against the same definitions as DuckDB SQL, one account plain, and the simulator's speed.
+"""Features in batch against the same definitions as DuckDB SQL.
+
+Also the features of one account in plain Python, and the speed of the simulator.
 
 Run: ``python benchmarks/features.py [--json]``.
 """
@@ -52,8 +54,10 @@ def main() -> None:
         statistics.median(theirs),
     )
     print(
-        f"batch, {len(ledger['invoices']):,} invoices, {len(NAMES)} features: gate {statistics.median(gate):.2f} s and "
-        f"features {statistics.median(ours):.2f} s; the same in DuckDB SQL, tables loaded, {sql:.2f} s: "
+        f"batch, {len(ledger['invoices']):,} invoices, {len(NAMES)} features: gate "
+        f"{statistics.median(gate):.2f} s and "
+        f"features {statistics.median(ours):.2f} s; the same in DuckDB SQL, tables "
+        f"loaded, {sql:.2f} s: "
         f"{sql / batch:.2f} times as long"
     )
     accounts = [

@@ -1,9 +1,12 @@
-"""How close the model comes to the truth as history grows: Gini beside its ceiling, and calibration.
+"""How close the model comes to the truth as history grows.
 
-The simulator knows each customer's true PD. The Gini of that PD on the test rows is the ceiling of any
-model. The same customers are tested on the same day; what grows is the ledger before the last training
-date. Beside the Gini of the observed defaults stands the expected one, with each row's true PD in place
-of its 0 or 1: the same figure without the luck of who defaulted, so small differences can be seen.
+Gini beside its ceiling, and calibration.
+
+The simulator knows each customer's true PD. The Gini of that PD on the test rows is the
+ceiling of any model. The same customers are tested on the same day; what grows is the
+ledger before the last training date. Beside the Gini of the observed defaults stands
+the expected one, with each row's true PD in place of its 0 or 1: the same figure
+without the luck of who defaulted, so small differences can be seen.
 Run: ``python benchmarks/history.py [--json] [--customers N] [--plot FILE]``.
 """
 
@@ -36,14 +39,15 @@ CONFIG = {"bootstrap_rounds": 200, "sample": {"test_dates": 1, "min_history_days
 
 
 def measure(simulation: Simulation, months: int, seed: int) -> dict[str, Any]:
-    """Train on a ledger that begins `months` before the last training date, test a year after that."""
+    """Train on `months` of history before the last training date, test a year later."""
     start = simulation.start + timedelta(
         days=round((max(HISTORIES) - months) * 365 / 12)
     )
     config = TrainingConfig.model_validate(CONFIG)
     split = build_sample(begun(simulation.ledger, start), config)
     fit = fit_model(split.train, config)
-    # A customer whose default lies before the ledger begins has no PD any more and cannot be seen: left out.
+    # A customer whose default lies before the ledger begins has no PD any more and
+    # cannot be seen: left out.
     truth_of = simulation.true_pd(split.test.rows["as_of"].iloc[0])
     test = Sample(split.test.rows[split.test.rows.index.isin(truth_of.index)])
     truth = truth_of.reindex(test.rows.index).to_numpy()
@@ -139,9 +143,12 @@ def main() -> None:
     for months in HISTORIES:
         results.append(found := measure(simulation, months, options.seed))
         print(
-            f"{months:>2} months, {found['rows']:>7,} rows: Gini {found['gini']}, ceiling {found['ceiling']:.4f}; "
-            f"expected {found['expected_gini']:.4f}, ceiling {found['expected_ceiling']:.4f}; slope {found['slope']}; "
-            f"mean PD {found['mean_pd']:.4f}, true {found['mean_true']:.4f}, observed {found['default_rate']:.4f}",
+            f"{months:>2} months, {found['rows']:>7,} rows: Gini {found['gini']}, "
+            f"ceiling {found['ceiling']:.4f}; "
+            f"expected {found['expected_gini']:.4f}, ceiling "
+            f"{found['expected_ceiling']:.4f}; slope {found['slope']}; "
+            f"mean PD {found['mean_pd']:.4f}, true {found['mean_true']:.4f}, observed "
+            f"{found['default_rate']:.4f}",
             flush=True,
         )
         slope = found["slope"]

@@ -1,9 +1,12 @@
-"""How good the models are on public tables, out of fold, and on a real ledger, out of time, beside plain LightGBM.
+"""How good the models are beside plain LightGBM.
+
+On public tables they are compared out of fold, on a real ledger out of time.
 
     python benchmarks/models.py [--only german_credit] [--repeats 1] [--json]
 
-Everything is learnt in the folds: encoding, bins, pairs of columns, number of trees, blend, calibration, and the choice
-of what would be promoted. Tables and ledger are read from ../shared/data, which is not part of the project.
+Everything is learnt in the folds: encoding, bins, pairs of columns, number of trees,
+blend, calibration, and the choice of what would be promoted. Tables and ledger are read
+from ../shared/data, which is not part of the project.
 """
 
 from __future__ import annotations
@@ -82,7 +85,8 @@ def bars_of(name: str, repeats: int) -> list[dict[str, Any]]:
     found = evaluate_table(data, folds=5, repeats=repeats, seed=0)
     models = {"plain LightGBM": plain(data, 5, repeats, 0), **found["models"]}
     print(
-        f"\n{name}: {found['rows']:,} rows, {found['default_rate']:.1%} bad, {found['seconds']} s, {found['chosen']}"
+        f"\n{name}: {found['rows']:,} rows, {found['default_rate']:.1%} bad, "
+        f"{found['seconds']} s, {found['chosen']}"
     )
     for model, of in models.items():
         print(
@@ -111,7 +115,10 @@ def bars_of(name: str, repeats: int) -> list[dict[str, Any]]:
 
 
 def invoice_bars() -> list[dict[str, Any]]:
-    """Whether an invoice will be paid more than 30 days late, asked on the day it is issued; three test periods."""
+    """Predict on the day of issue whether an invoice is paid more than 30 days late.
+
+    There are three test periods.
+    """
     ledger = read_ledger(SAMPLES / f"{LEDGER}.toml", today=TODAY).require()
     end = ledger.observed_until
     days = sorted(day.date() for day in ledger["invoices"]["issued_on"].unique())
@@ -137,7 +144,8 @@ def invoice_bars() -> list[dict[str, Any]]:
             np.clip(booster.predict(features), SMALLEST_PD, 1 - SMALLEST_PD), label
         )
         print(
-            f"\n{LEDGER}, invoices from {start}: {len(label):,} tested, {label.sum()} late; {len(fit.rows):,} learnt"
+            f"\n{LEDGER}, invoices from {start}: {len(label):,} tested, {label.sum()} "
+            f"late; {len(fit.rows):,} learnt"
         )
         for name, of in (("plain LightGBM", peer), ("ours", ours)):
             print(
@@ -176,7 +184,10 @@ def invoice_bars() -> list[dict[str, Any]]:
 
 
 def customer_bars() -> list[dict[str, Any]]:
-    """Whether any invoice due in the next 90 days will be paid more than 30 days late, asked on three Sundays."""
+    """Predict whether any invoice due in 90 days is paid more than 30 days late.
+
+    The as-of dates are three Sundays.
+    """
     config = read_config(SAMPLES / f"{LEDGER}_config.toml")
     split = build_sample(
         read_ledger(SAMPLES / f"{LEDGER}.toml", today=TODAY).require(), config
@@ -184,7 +195,8 @@ def customer_bars() -> list[dict[str, Any]]:
     fit = fit_model(split.train, config)
     ours, peer = evaluate_model(fit.model, split, config)
     print(
-        f"\n{LEDGER}, customers: {len(split.test.rows):,} tested, {split.test.label.sum()} bad; {fit.ladder.chosen}"
+        f"\n{LEDGER}, customers: {len(split.test.rows):,} tested, "
+        f"{split.test.label.sum()} bad; {fit.ladder.chosen}"
     )
     for figure, value in ours.items():
         print(f"  {figure:<22} {value!s:<28} plain LightGBM {peer[figure]}")

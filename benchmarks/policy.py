@@ -1,6 +1,10 @@
-"""The rule layer: one decision with its trace, a million customers under two rulebooks, and loading a rulebook.
+"""The rule layer.
 
-The peer of the portfolio's table lookup is the same table as polars expressions, in the same run.
+One decision with its trace, a million customers under two rulebooks, and loading a
+rulebook.
+
+The peer of the portfolio's table lookup is the same table as polars expressions, in the
+same run.
 Run: ``python benchmarks/policy.py [--json]``.
 """
 
@@ -33,7 +37,10 @@ AS_OF = date(2025, 6, 30)
 
 
 def portfolio_of(n: int) -> Portfolio:
-    """Customers of every kind: what is known of each is drawn, one in twenty not known."""
+    """Customers of every kind.
+
+    What is known of each is drawn, one in twenty not known.
+    """
     draw = np.random.default_rng(0)
     features = {name: np.zeros(n) for name in NAMES}
     money = np.round(np.exp(draw.normal(10, 1.5, n)), 2)
@@ -102,7 +109,9 @@ def one_by_one(portfolio: Portfolio, rulebook: Rulebook) -> float:
         if one.features["invoiced_amount_90d"] == one.features["invoiced_amount_90d"]
     ]
     gc.collect()
-    gc.freeze()  # as the service does: else the collector walks the benchmark's own million customers
+    # as the service does: else the collector walks the benchmark's own million
+    # customers
+    gc.freeze()
     times = []
     for _ in range(ROUNDS):
         start = time.thread_time()
@@ -113,7 +122,10 @@ def one_by_one(portfolio: Portfolio, rulebook: Rulebook) -> float:
 
 
 def table_lookup(portfolio: Portfolio, rulebook: Rulebook) -> tuple[float, float]:
-    """Seconds of the hard stops over all customers: our lookup, polars; the answers must be equal."""
+    """Seconds of the hard stops over all customers: our lookup, polars.
+
+    The answers must be equal.
+    """
     f, table = portfolio.features, rulebook.tables["hard_stops"]
     columns = {
         name: f[name]
@@ -158,15 +170,18 @@ def main() -> None:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     ours, theirs = table_lookup(portfolio, rulebook)
     print(
-        f"one decision with its trace: {rate:,.0f} a second and core; rulebook of {len(rulebook.tables)} tables "
+        f"one decision with its trace: {rate:,.0f} a second and core; rulebook of "
+        f"{len(rulebook.tables)} tables "
         f"loaded and proven in {statistics.median(loads):.2f} s"
     )
     print(
-        f"{CUSTOMERS:,} customers, two rulebooks, summary: {seconds:.2f} s, {memory:.1f} GB at most "
+        f"{CUSTOMERS:,} customers, two rulebooks, summary: {seconds:.2f} s, "
+        f"{memory:.1f} GB at most "
         f"({before / 1e6:.1f} GB before); outcomes {found['all']['all']['approve']}"
     )
     print(
-        f"hard stops over {CUSTOMERS:,}: {ours * 1000:.0f} ms, polars {theirs * 1000:.0f} ms on all cores"
+        f"hard stops over {CUSTOMERS:,}: {ours * 1000:.0f} ms, polars "
+        f"{theirs * 1000:.0f} ms on all cores"
     )
     report(
         [

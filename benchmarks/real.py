@@ -1,6 +1,9 @@
-"""The two real ledgers, out of time: ours beside plain LightGBM on the same rows and the constant rate.
+"""The two real ledgers, out of time.
 
-Run: ``python benchmarks/real.py [--json]``; a file that is not beside the project is skipped.
+Ours beside plain LightGBM on the same rows and the constant rate.
+
+Run: ``python benchmarks/real.py [--json]``; a file that is not beside the project is
+skipped.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ def main() -> None:
         ours, plain = evaluate_model(model, split, config)
         train, test = split.train, split.test
         print(
-            f"{name}: {len(train.rows)} training rows ({train.label.sum()} bad), {len(test.rows)} test rows "
+            f"{name}: {len(train.rows)} training rows ({train.label.sum()} bad), "
+            f"{len(test.rows)} test rows "
             f"({test.label.sum()} bad)"
         )
         for figure, value in ours.items():

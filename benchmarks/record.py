@@ -1,4 +1,7 @@
-"""The record: proofs out of a million entries, and appends by two processes' worth of writers on one SQLite file.
+"""The record.
+
+Proofs out of a million entries, and appends by two processes' worth of writers on one
+SQLite file.
 
 The peer of a proof is working the whole tree out from its leaves, in the same run.
 Run: ``python benchmarks/record.py [--json] [--entries N]``.
@@ -50,7 +53,10 @@ WRITERS, SECONDS = 16, 10.0  # clients of each of two processes
 
 
 def large_tree(folder: Path, entries: int) -> tuple[Tree, list[bytes]]:
-    """A record with a few entries and a tree of as many leaves as asked for: a proof reads the tree alone."""
+    """A record with a few entries and a tree of as many leaves as asked for.
+
+    A proof reads the tree alone.
+    """
     record = Record.open(f"sqlite:///{folder}/large.db", VAULT)
     record.writer.append([replace(ENTRY, entry_id="first")])
     tree = Tree(record.database)
@@ -101,7 +107,7 @@ def _plain(leaves: list[bytes]) -> merkle.Subtree:
 
 
 def proofs(tree: Tree, leaves: list[bytes]) -> tuple[float, float, int]:
-    """Median ms of a proof out of the tree, of one worked out from the leaves, and the largest path in bytes."""
+    """Return median ms of a proof by the tree, of one from the leaves, and path bytes."""
     draw, ours, largest, size = Random(0), list[float](), 0, len(leaves)
     with tree.engine.connect() as connection:
         for place in (draw.randrange(size) for _ in range(200)):
@@ -117,8 +123,12 @@ def proofs(tree: Tree, leaves: list[bytes]) -> tuple[float, float, int]:
     return statistics.median(ours), (time.perf_counter() - start) * 1000, largest
 
 
-def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    """Append for some seconds as the service does: what is there when the loop comes round shares one commit."""
+# type: ignore[type-arg]
+def write(url: str, worker: int, times: multiprocessing.Queue) -> None:
+    """Append for some seconds as the service does.
+
+    What is there when the loop comes round shares one commit.
+    """
     record, found, wrong = Record.open(url, VAULT), list[float](), list[str]()
     waiting = list[tuple[Entry, asyncio.Future[None]]]()
 
@@ -160,7 +170,7 @@ def write(url: str, worker: int, times: multiprocessing.Queue) -> None:  # type:
 
 
 def appends(folder: Path) -> tuple[list[float], list[str], list[float]]:
-    """Times of all appends (ms), errors, and the lag of each checkpoint behind the record (s)."""
+    """Return times of appends (ms), errors, and lags of checkpoints (s)."""
     url = f"sqlite:///{folder}/record.db"
     record, context = Record.open(url, VAULT), multiprocessing.get_context("spawn")
     notary, times = (
@@ -207,12 +217,15 @@ def main() -> None:
         sorted(lags)[int(len(lags) * 0.99)],
     )
     print(
-        f"proof out of {len(leaves):,}: {ours:.2f} ms ({whole / ours:,.0f} times as fast as from the leaves), "
+        f"proof out of {len(leaves):,}: {ours:.2f} ms ({whole / ours:,.0f} times as "
+        "fast as from the leaves), "
         f"{path_bytes} bytes of hashes, {len(json.dumps(proof))} as JSON"
     )
     print(
-        f"{len(found):,} entries of 16 kB in {SECONDS:.0f} s by 2 processes with {WRITERS} clients each: "
-        f"median {statistics.median(found):.1f} ms, p99 {p99:.1f}, slowest {slowest:.1f}; {len(wrong)} errors; "
+        f"{len(found):,} entries of 16 kB in {SECONDS:.0f} s by 2 processes with "
+        f"{WRITERS} clients each: "
+        f"median {statistics.median(found):.1f} ms, p99 {p99:.1f}, slowest "
+        f"{slowest:.1f}; {len(wrong)} errors; "
         f"checkpoint lag p99 {lag:.2f} s"
     )
     report(

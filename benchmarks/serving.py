@@ -1,6 +1,9 @@
-"""The served path against hand-written FastAPI endpoints and `mlflow models serve`: one core each, one machine.
+"""The served path against hand-written FastAPI endpoints and `mlflow models serve`.
 
-Every server is pinned to one core and the load to the other; servers take turns, medians of the rounds.
+One core each, one machine.
+
+Every server is pinned to one core and the load to the other; servers take turns,
+medians of the rounds.
 Run: ``python benchmarks/serving.py [--json]``.
 """
 
@@ -60,7 +63,7 @@ PORTS = {
 
 
 def prepare(store: Path) -> tuple[Simulation, lgb.Booster, dict[str, list[str]]]:
-    """A ledger in the store, a champion of 400 trees of 31 leaves, and the bodies of the requests."""
+    """Prepare a loaded ledger, a champion of 400 trees, and the bodies of requests."""
     simulation = simulate_ledger(CUSTOMERS, 36, seed=1)
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
     frames = [
@@ -234,7 +237,10 @@ def swap(store: Path, times: int) -> int:
 
 
 def pauses(store: Path, seconds: float) -> dict[str, float]:
-    """Times at concurrency 8: with `gc.freeze` and without, in turns; then both processes on one record at once."""
+    """Times at concurrency 8: with `gc.freeze` and without, in turns.
+
+    Then both processes on one record at once.
+    """
     bodies, names = store / "decisions.json", ("ours", "unfrozen")
     found = dict[str, float]()
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
@@ -402,7 +408,8 @@ def main() -> None:
         )
         lost = swap(store, SWAPS)
     print(
-        f"one core, {datetime.now(UTC):%Y-%m-%d}; requests a second (p50, p99 ms) at concurrency {CONCURRENCY}"
+        f"one core, {datetime.now(UTC):%Y-%m-%d}; requests a second (p50, p99 ms) at "
+        f"concurrency {CONCURRENCY}"
     )
     for target, by in found.items():
         cells = "  ".join(
@@ -410,7 +417,8 @@ def main() -> None:
         )
         print(f"  {target:<22} {cells}")
     print(
-        f"  {options.seconds:.0f} s at 8: p99 {long['p99']:.1f} ms, slowest {long['max']:.0f} ms; batch {batch:.0f}/s"
+        f"  {options.seconds:.0f} s at 8: p99 {long['p99']:.1f} ms, slowest "
+        f"{long['max']:.0f} ms; batch {batch:.0f}/s"
     )
 
     print("  " + "; ".join(f"{name} {value:.1f}" for name, value in gc_figures.items()))

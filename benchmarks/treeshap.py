@@ -1,4 +1,6 @@
-"""Exact contributions: ours against LightGBM's pred_contrib and shap, thread CPU time, engines interleaved.
+"""Exact contributions.
+
+Ours against LightGBM's pred_contrib and shap, thread CPU time, engines interleaved.
 
 Run: ``python benchmarks/treeshap.py [--json]``.
 """
@@ -47,7 +49,7 @@ print(time.perf_counter() - base, explainer.build_s)
 
 
 def fitted(trees: int, leaves: int) -> tuple[lgb.Booster, Floats]:
-    """A model of skewed, correlated columns of unequal weight, with counts, flags and missing values."""
+    """Fit a model of skewed, correlated columns with counts, flags and missing values."""
     draw = np.random.default_rng(trees)
     common = draw.normal(size=(ROWS, 10)) @ draw.normal(size=(10, FEATURES))
     rows = np.exp(0.5 * (common + draw.normal(size=(ROWS, FEATURES))))
@@ -123,7 +125,10 @@ def compare(
 
 
 def start(text: str) -> tuple[float, float, float]:
-    """Seconds a process needs more until it has explained a row: cold, warm; and to build."""
+    """Seconds a process needs more until it has explained a row: cold, warm.
+
+    And to build.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.txt"
         path.write_text(text)
@@ -162,10 +167,12 @@ def main() -> None:
             / np.abs(wanted).sum(axis=1).max()
         )
         print(
-            f"{trees} trees x {leaves} leaves x {FEATURES} features: {ours.n_tables} tables, {ours.n_pairs} pairs,"
+            f"{trees} trees x {leaves} leaves x {FEATURES} features: {ours.n_tables} "
+            f"tables, {ours.n_pairs} pairs,"
         )
         print(
-            f"  {ours.n_walked} edges walked, {ours.table_bytes / 1e6:.1f} MB; largest relative error {error:.1e}"
+            f"  {ours.n_walked} edges walked, {ours.table_bytes / 1e6:.1f} MB; "
+            f"largest relative error {error:.1e}"
         )
         for size, found in taken.items():
             ratios = ", ".join(
@@ -187,7 +194,8 @@ def main() -> None:
         )
         cold, warm, build = start(booster.model_to_string())
         print(
-            f"  start: {cold:.1f} s with everything to compile, {warm:.2f} s compiled before (build {build:.2f} s)"
+            f"  start: {cold:.1f} s with everything to compile, {warm:.2f} s compiled "
+            f"before (build {build:.2f} s)"
         )
         bars.append(bar(f"{trees}x{leaves} warm start s", warm, 1.5, warm <= 1.5))
         bars.append(

@@ -1,8 +1,12 @@
-"""The peer: a hand-written FastAPI endpoint that scores and explains ready-made features, recording nothing.
+"""The peer.
 
-Run: ``PEER_MODEL=model.txt PEER_ENGINE=shap python -m uvicorn tests.benchmarks.peers.fastapi_peer:app``; the
-engine is ``shap``, ``pred_contrib`` or ``treeshap``. Fair: LightGBM on one thread, a matrix and no frame,
-orjson, no access log, the few largest contributions as reasons.
+A hand-written FastAPI endpoint that scores and explains ready-made features, recording
+nothing.
+
+Run: ``PEER_MODEL=model.txt PEER_ENGINE=shap python -m uvicorn
+tests.benchmarks.peers.fastapi_peer:app``; the engine is ``shap``, ``pred_contrib`` or
+``treeshap``. Fair: LightGBM on one thread, a matrix and no frame, orjson, no access
+log, the few largest contributions as reasons.
 """
 
 from __future__ import annotations

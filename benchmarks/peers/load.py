@@ -1,7 +1,9 @@
-"""A load of its own process: connections that ask one after the other, different bodies in turn.
+"""A load of its own process.
 
-Run: ``python benchmarks/peers/load.py PORT PATH BODIES.json CONNECTIONS SECONDS [STOP]``; prints JSON. It
-ends early where the file STOP appears.
+Connections that ask one after the other, different bodies in turn.
+
+Run: ``python benchmarks/peers/load.py PORT PATH BODIES.json CONNECTIONS SECONDS
+[STOP]``; prints JSON. It ends early where the file STOP appears.
 """
 
 from __future__ import annotations
