@@ -30,13 +30,13 @@ from obligor.features.encoding import fit_encoding
 from obligor.features.table_spec import read_spec
 from obligor.model.calibration import sigmoid
 from obligor.training.candidates import scorecard
-from obligor.training.candidates.candidates import folds_of
+from obligor.training.candidates.training_rows import Columns, stratified_folds
 from obligor.training.metrics.figures import figures
 
 ROOT = Path(__file__).parents[1]
 DATA, SPECS = ROOT.parent / "shared" / "data", ROOT / "data" / "samples" / "specs"
 TABLES = ("german_credit", "heloc", "uci_credit_card")
-OURS = scorecard._thresholds
+OURS = scorecard.cut_points
 
 
 def theirs(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
@@ -65,18 +65,16 @@ def theirs(column: Floats, label: Ints, weight: Floats, direction: int) -> Float
 def out_of_fold(data: Applications, cut: Any) -> tuple[dict[str, float], float]:
     """Figures of the scorecard with one way to cut, and the seconds it took."""
     pd_, started = np.empty(len(data)), time.perf_counter()
-    scorecard._thresholds = cut
-    for fit, held in folds_of(data.label, data.groups, 5, 0):
+    scorecard.cut_points = cut
+    for fit, held in stratified_folds(data.label, data.groups, 5, 0):
         encoding, _ = fit_encoding(data.frame.iloc[fit], data.spec)
         card = scorecard.fit_scorecard(
             encoding.rows(data.frame.iloc[fit]),
             data.label[fit],
-            encoding.names,
-            encoding.categorical,
-            encoding.directions,
+            Columns(encoding.names, encoding.categorical, encoding.directions),
         )
         pd_[held] = sigmoid(card.margin(encoding.rows(data.frame.iloc[held])))
-    scorecard._thresholds = OURS
+    scorecard.cut_points = OURS
     return figures(pd_, data.label), time.perf_counter() - started
 
 

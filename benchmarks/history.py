@@ -31,6 +31,7 @@ from obligor.data.ledger import OF_INVOICE, Ledger, is_among
 from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.training.candidates.fit import fit_model
 from obligor.training.metrics.figures import auc, with_intervals
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Sample, build_sample
 
@@ -53,7 +54,7 @@ def measure(simulation: Simulation, months: int, seed: int) -> dict[str, Any]:
     truth = truth_of.reindex(test.rows.index).to_numpy()
     pd_ = fit.model.predict_pd(test.features.to_numpy())
     found = with_intervals(
-        pd_, test.label, test.customers, config.bootstrap_rounds, seed
+        pd_, test.label, Resampling(test.customers, config.bootstrap_rounds, seed)
     )
     return {
         "months": months,

@@ -29,8 +29,9 @@ from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
 from obligor.features.table_spec import read_spec
 from obligor.model.calibration import SMALLEST_PD
-from obligor.training.candidates.candidates import PLAIN, folds_of
 from obligor.training.candidates.fit import fit_model
+from obligor.training.candidates.fit_settings import PLAIN
+from obligor.training.candidates.training_rows import stratified_folds
 from obligor.training.forecasts.time_to_pay import (
     InvoiceSample,
     fit_late_payment,
@@ -59,7 +60,9 @@ def plain(data: Applications, folds: int, repeats: int, seed: int) -> dict[str, 
     found = []
     for repeat in range(repeats):
         pd_ = np.empty(len(data))
-        for fit, held in folds_of(data.label, data.groups, folds, seed + repeat):
+        for fit, held in stratified_folds(
+            data.label, data.groups, folds, seed + repeat
+        ):
             encoding, _ = fit_encoding(data.frame.iloc[fit], data.spec)
             rows, later = (
                 encoding.rows(data.frame.iloc[fit]),
@@ -196,7 +199,7 @@ def customer_bars() -> list[dict[str, Any]]:
     ours, peer = evaluate_model(fit.model, split, config)
     print(
         f"\n{LEDGER}, customers: {len(split.test.rows):,} tested, "
-        f"{split.test.label.sum()} bad; {fit.ladder.chosen}"
+        f"{split.test.label.sum()} bad; {fit.candidates.chosen_name}"
     )
     for figure, value in ours.items():
         print(f"  {figure:<22} {value!s:<28} plain LightGBM {peer[figure]}")

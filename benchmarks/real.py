@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.sources import read_ledger
-from obligor.training.candidates.fit import fit_model, plain_lightgbm
+from obligor.training.candidates.fit import fit_model, fit_plain_lightgbm
 from obligor.training.metrics.figures import difference
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.runs.ledger_run import evaluate_model
 from obligor.training.samples.config import read_config
 from obligor.training.samples.sample import build_sample
@@ -52,9 +53,11 @@ def main() -> None:
         for figure, value in ours.items():
             print(f"  {figure:<22} {value!s:<28} plain LightGBM {plain[figure]}")
         matrix = test.features.to_numpy()
-        pds = (model.predict_pd(matrix), plain_lightgbm(train).predict_pd(matrix))
+        pds = (model.predict_pd(matrix), fit_plain_lightgbm(train).predict_pd(matrix))
         gap = difference(
-            *pds, test.label, test.customers, config.bootstrap_rounds, config.seed
+            *pds,
+            test.label,
+            Resampling(test.customers, config.bootstrap_rounds, config.seed),
         )
         print(f"  ours less plain: Gini {gap['gini']}, Brier {gap['brier']}")
         brier, constant = ours["brier"].value, ours["brier_constant"].value

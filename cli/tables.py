@@ -176,14 +176,14 @@ def _print_candidates(trained: TrainedTable) -> None:
         title=f"{trained.rows:,} rows not used in training, 95% intervals",
     )
     for name, figures in trained.figures.items():
-        is_chosen = name == trained.fitted.ladder.chosen
+        is_chosen = name == trained.fitted.candidates.chosen_name
         label = f"[b]{name}" if is_chosen else name
         table.add_row(label, *(str(figures[figure]) for figure in WITH_INTERVALS))
     console.print(table)
 
 
 def _write_figures(trained: TrainedTable, report: Path) -> None:
-    candidates = trained.fitted.ladder
+    candidates = trained.fitted.candidates
     trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
     figures_by_candidate = {}
     for name, figures in trained.figures.items():
@@ -192,7 +192,7 @@ def _write_figures(trained: TrainedTable, report: Path) -> None:
         }
     summary = {
         "version": trained.version,
-        "chosen": candidates.chosen,
+        "chosen": candidates.chosen_name,
         "weights": dict(candidates.weights),
         "rungs": figures_by_candidate,
     }
@@ -201,7 +201,7 @@ def _write_figures(trained: TrainedTable, report: Path) -> None:
 
 
 def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
-    candidates = trained.fitted.ladder
+    candidates = trained.fitted.candidates
     gain, low, high = candidates.gain
     console.print(
         f"the blend gains {gain:.5f} [{low:.5f}, {high:.5f}] in log loss "
@@ -217,7 +217,9 @@ def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
     console.print(
         f"{report}: {trained.report.name}, scorecard.csv (points), figures.json"
     )
-    console.print(f"version [b]{trained.version}[/b], {candidates.chosen}, challenger")
+    console.print(
+        f"version [b]{trained.version}[/b], {candidates.chosen_name}, challenger"
+    )
     console.print(
         f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY" '
         f"--store {settings.store}"

@@ -13,8 +13,6 @@ KINDS = ("platt", "beta", "isotonic", "venn_abers")
 
 STEPS_FROM = 1000  # defaults; with fewer the steps of isotonic and Venn-Abers are noise
 
-PENALTY = 1e-6
-
 TILT = 1e-8  # of a step from knot to knot
 
 KNOTS = 48  # margins at which a Venn-Abers map, or a band, is worked out; between them a line

@@ -18,6 +18,7 @@ from obligor.training.metrics.figures import (
     psi,
     with_intervals,
 )
+from obligor.training.metrics.statistics import Resampling
 
 RNG = np.random.default_rng(0)
 MARGIN = RNG.normal(-2, 1.2, 4000)
@@ -73,22 +74,26 @@ def test_one_class_has_no_auc() -> None:
 
 
 def test_intervals_hold_the_figure_and_narrow_with_rows() -> None:
-    few = with_intervals(PD[:500], LABEL[:500], np.arange(500), 200, 1)["gini"]
-    many = with_intervals(PD, LABEL, np.arange(4000), 200, 1)["gini"]
+    few = with_intervals(PD[:500], LABEL[:500], Resampling(np.arange(500), 200, 1))[
+        "gini"
+    ]
+    many = with_intervals(PD, LABEL, Resampling(np.arange(4000), 200, 1))["gini"]
     assert few.low < few.value < few.high
     assert many.high - many.low < few.high - few.low
 
 
 def test_customers_with_many_rows_widen_the_interval() -> None:
     rows = np.tile(np.arange(500), 8)
-    single = with_intervals(PD[rows], LABEL[rows], np.arange(4000), 100, 1)["gini"]
-    grouped = with_intervals(PD[rows], LABEL[rows], rows, 100, 1)["gini"]
+    single = with_intervals(PD[rows], LABEL[rows], Resampling(np.arange(4000), 100, 1))[
+        "gini"
+    ]
+    grouped = with_intervals(PD[rows], LABEL[rows], Resampling(rows, 100, 1))["gini"]
     assert grouped.high - grouped.low > 2 * (single.high - single.low)
 
 
 def test_a_paired_difference_sees_what_two_intervals_cannot() -> None:
     worse = np.clip(PD + RNG.normal(0, 0.05, 4000), 1e-5, 1 - 1e-5)
-    gap = difference(worse, PD, LABEL, np.arange(4000), 200, 0)
+    gap = difference(worse, PD, LABEL, Resampling(np.arange(4000), 200, 0))
     assert gap["gini"].high < 0
     assert gap["brier"].low > 0
 

@@ -15,13 +15,18 @@ from obligor.cli.app import app
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
 from obligor.features.table_spec import Spec
-from obligor.training.candidates.candidates import LIGHTGBM, TrainingRows, folds_of
+from obligor.training.candidates.fit_settings import LIGHTGBM
 from obligor.training.candidates.reject_inference import (
     MOST_WEIGHT,
     Method,
     acceptance_weights,
     effective_rows,
     with_rejects,
+)
+from obligor.training.candidates.training_rows import (
+    Columns,
+    TrainingRows,
+    stratified_folds,
 )
 from obligor.training.runs.table_run import fit_table, split
 
@@ -59,7 +64,7 @@ def data() -> Applications:
 def tables(data: Applications) -> tuple[TrainingRows, np.ndarray]:
     rows = data.frame.to_numpy()
     table = TrainingRows(
-        rows, data.label, np.arange(len(rows)), ("debt", "tenure"), (), (0, 0)
+        rows, data.label, np.arange(len(rows)), Columns(("debt", "tenure"), (), (0, 0))
     )
     return table, data.refused.to_numpy()
 
@@ -102,13 +107,13 @@ def test_what_a_refused_applicant_counts_is_learnt_without_the_rows_held_back(
     data: Applications,
 ) -> None:
     table, refused = tables(data)
-    for fit, held in with_rejects(table, refused, "fuzzy").folds(
-        folds_of(table.label, table.groups, 3, 0)
+    for fit, held in with_rejects(table, refused, "fuzzy").with_unobserved(
+        stratified_folds(table.label, table.groups, 3, 0)
     ):
         label = table.label.copy()
         label[held] = 1 - label[held]
         one, other = (
-            with_rejects(replace(table, label=of), refused, "fuzzy").weight(fit)
+            with_rejects(replace(table, label=of), refused, "fuzzy").weights_of(fit)
             for of in (table.label, label)
         )
         assert one is not None
@@ -125,7 +130,7 @@ def test_worse_odds_count_more_as_defaults(data: Applications) -> None:
     table, refused = tables(data)
     everything = np.arange(len(table.label) + 2 * len(refused))
     first, second = (
-        with_rejects(table, refused, "fuzzy", odds).weight(everything)
+        with_rejects(table, refused, "fuzzy", odds).weights_of(everything)
         for odds in (1.0, 3.0)
     )
     assert first is not None
@@ -153,7 +158,7 @@ def test_the_refused_have_no_part_unless_asked(data: Applications) -> None:
     methods: dict[Method, Applications] = {"fuzzy": worse, "augmentation": data}
     for method, of in methods.items():
         fitted = fit_table(of, seed=0, threads=1, inference=method)
-        assert len(fitted.ladder.rungs[LIGHTGBM].out_of_fold) == len(data)
+        assert len(fitted.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)
         after = fitted.model(LIGHTGBM).predict_pd(rows).mean()
         assert after > before + 0.02 if method == "fuzzy" else abs(after - before) < 0.2
         assert fitted.model().text != left_out.model().text

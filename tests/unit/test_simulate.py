@@ -9,6 +9,7 @@ import pandas as pd
 
 from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.training.metrics.figures import calibration_line, with_intervals
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import default_events
 
@@ -53,9 +54,7 @@ def test_true_pds_are_calibrated() -> None:
     found = with_intervals(
         truth.to_numpy()[is_open],
         label[is_open],
-        np.arange(is_open.sum()),
-        200,
-        0,
+        Resampling(np.arange(is_open.sum()), 200, 0),
         line,
     )
     assert found["slope"].low < 1 < found["slope"].high

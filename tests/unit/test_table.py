@@ -17,8 +17,9 @@ from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.table_spec import Spec, read_spec
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.serving.api.routes import create_app, use_engine
-from obligor.training.candidates.candidates import BLEND, LIGHTGBM, RATIOS, SCORECARD
+from obligor.training.candidates.fit_settings import BLEND, LIGHTGBM, RATIOS, SCORECARD
 from obligor.training.candidates.scorecard import Bins, fit_scorecard
+from obligor.training.candidates.training_rows import Columns
 from obligor.training.lifecycle.registry import Registry
 from obligor.training.runs import table_run as spine
 from obligor.training.runs.ledger_run import Trained
@@ -91,7 +92,7 @@ def fitted(data: Applications) -> TableModel:
 def test_every_rung_is_one_lightgbm_model_exactly_explained(
     fitted: TableModel, data: Applications
 ) -> None:
-    for name in fitted.ladder.rungs:
+    for name in fitted.candidates.by_name:
         model, rows = (
             fitted.model(name),
             fitted.encoding_of(name).rows(data.frame.head(50)),
@@ -118,7 +119,7 @@ def test_a_blend_is_the_weighted_sum_of_its_members(
 ) -> None:
     rows = fitted.encoding_of(BLEND).rows(data.frame)
     base = len(fitted.encoding.names)
-    weights, margin = fitted.ladder.weights, np.zeros(len(rows))
+    weights, margin = fitted.candidates.weights, np.zeros(len(rows))
     for name, weight in weights.items():
         margin += weight * fitted.model(name).margin(
             rows if name == RATIOS else rows[:, :base]
@@ -131,7 +132,7 @@ def test_a_blend_is_the_weighted_sum_of_its_members(
 def test_the_scorecards_trees_say_what_its_formula_says(
     fitted: TableModel, data: Applications
 ) -> None:
-    rows, card = fitted.encoding.rows(data.frame), fitted.ladder.scorecard
+    rows, card = fitted.encoding.rows(data.frame), fitted.candidates.scorecard
     unseen = rows[:1].copy()
     unseen[:, -1] = np.nan
     for some in (rows, np.full_like(unseen, np.nan), unseen):
@@ -148,7 +149,7 @@ def test_the_scorecards_trees_say_what_its_formula_says(
     )
     score = 600 + 20 / np.log(2) * (-card.margin(rows[:1])[0] - np.log(50))
     total = sum(
-        of["points"].iloc[int(bins.place(rows[:1, bins.feature])[0])]
+        of["points"].iloc[int(bins.assign(rows[:1, bins.feature])[0])]
         for bins in card.bins
         for name, of in points.groupby("feature")
         if name == card.names[bins.feature]
@@ -161,7 +162,7 @@ def test_directions_hold_over_the_whole_grid(
 ) -> None:
     frame = pd.concat([data.frame.head(40)] * 50, ignore_index=True)
     frame["income"] = np.repeat(np.linspace(1, 20_000, 50), 40)
-    for name in fitted.ladder.rungs:
+    for name in fitted.candidates.by_name:
         pds = (
             fitted.model(name)
             .predict_pd(fitted.encoding_of(name).rows(frame))
@@ -234,7 +235,7 @@ def test_too_few_of_one_kind_is_an_error() -> None:
     frame = made(300)
     frame["bad"] = 0
     frame.loc[:12, "bad"] = 1
-    with pytest.raises(SchemaError, match=r"only 1\d rows of one kind"):
+    with pytest.raises(SchemaError, match=r"occurs in only 1\d rows"):
         fit_table(applications(frame, SPEC), seed=0, threads=1)
 
 
@@ -246,7 +247,7 @@ def test_the_information_value_by_hand() -> None:
 
 def test_columns_that_say_nothing_leave_a_constant() -> None:
     rows, label = np.ones((200, 1)), np.repeat([0, 1], 100)
-    card = fit_scorecard(rows, label, ["same"], [], [0])
+    card = fit_scorecard(rows, label, Columns(("same",), (), (0,)))
     assert card.margin(rows)[0] == pytest.approx(0.0, abs=1e-6)
     assert lgb.Booster(model_str=card.text()).predict(rows)[0] == pytest.approx(0.5)
 
@@ -309,7 +310,7 @@ def test_a_served_table_model_scores_its_columns(
     scoring: TestClient, data: Applications, fitted: TableModel
 ) -> None:
     model = fitted.model()
-    rows = fitted.encoding_of(fitted.ladder.chosen).rows(data.frame)
+    rows = fitted.encoding_of(fitted.candidates.chosen_name).rows(data.frame)
     for n in range(5):
         answer = scoring.post("/scores", json={"features": payload(data, n)}).json()
         assert answer["pd_12m"] == model.predict_pd(rows[n : n + 1])[0]
@@ -328,7 +329,7 @@ def test_what_a_table_model_cannot_answer_is_said(
 ) -> None:
     good = payload(data, 0)
     for wrong, told in (
-        ({**good, "income": "much"}, "obligor.features.income"),
+        ({**good, "income": "much"}, "features.income"),
         (
             {name: value for name, value in good.items() if name != "town"},
             "missing ['town']",

@@ -20,8 +20,8 @@ from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.features.invoices import NAMES, items_of, open_invoices
 from obligor.model.calibration import Calibration
-from obligor.model.term_structure import fit_term_structure
 from obligor.training.candidates.calibrate import fit_band, fit_calibration, later_split
+from obligor.training.candidates.term_structure import fit_term_structure
 from obligor.training.forecasts import time_to_pay
 from obligor.training.forecasts.cash import (
     Cash,
@@ -36,7 +36,7 @@ from obligor.training.forecasts.time_to_pay import (
     fit_time_to_pay,
     open_after,
 )
-from obligor.training.metrics.statistics import resamples
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.runs.ledger_run import Trained
 
 AS_OF = date(2022, 11, 30)
@@ -251,7 +251,7 @@ def test_the_band_holds_the_default_rate_at_a_margin() -> None:
         draw = np.random.default_rng(seed)
         margin = draw.normal(-2, 1, 1500)
         label = (draw.random(1500) < 1 / (1 + np.exp(-0.8 * margin))).astype(np.int64)
-        band = fit_band("platt", margin, label, resamples(np.arange(1500), 60, seed))
+        band = fit_band("platt", margin, label, Resampling(np.arange(1500), 60, seed))
         asked = np.array([-3.0, -2.0, -1.0])
         pd_ = fit_calibration("platt", margin, label)(asked)
         low, high = band(asked, pd_)

@@ -13,18 +13,19 @@ from obligor.errors import SchemaError
 from obligor.features.applications import applications
 from obligor.features.table_spec import Spec
 from obligor.model.bundle import save_bundle
-from obligor.training.candidates.candidates import (
+from obligor.training.candidates.fit import training_rows
+from obligor.training.candidates.fit_settings import (
     BLEND,
     LIGHTGBM,
     MEMBERS,
-    TrainingRows,
+    FitSettings,
 )
-from obligor.training.candidates.fit import table_of
+from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import (
     STUDIES,
     Tuning,
     forward_folds,
-    tuned_members,
+    tune_members,
 )
 from obligor.training.runs.ledger_run import Trained
 from obligor.training.runs.table_run import fit_table
@@ -33,7 +34,11 @@ DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))
 LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=500) > 1.5).astype(np.int64)
 TABLE = TrainingRows(
-    ROWS, LABEL, np.arange(500), ("a", "b", "c", "d"), (), (0, 0, 0, 0), np.arange(500)
+    ROWS,
+    LABEL,
+    np.arange(500),
+    Columns(tuple("abcd"), (), (0, 0, 0, 0)),
+    np.arange(500),
 )
 
 
@@ -51,19 +56,19 @@ def test_everything_learnt_is_older_than_everything_held_by_the_gap() -> None:
 
 
 def test_folds_of_a_ledger_are_a_performance_window_apart(trained: Trained) -> None:
-    table = table_of(trained.split.train)
+    table = training_rows(trained.split.train)
     for fit, held in forward_folds(table, gap_days=30):
         assert table.times is not None
         assert table.times[fit].max() + 30 <= table.times[held].min()
 
 
 def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
-    tuned_members(TABLE, Tuning(2, tmp_path, "made"), seed=1, threads=2)
+    tune_members(TABLE, Tuning(2, tmp_path, "made"), FitSettings(1, 2))
     assert len(_study(tmp_path).trials) == 2
-    members = tuned_members(TABLE, Tuning(4, tmp_path, "made"), seed=1, threads=2)
+    members = tune_members(TABLE, Tuning(4, tmp_path, "made"), FitSettings(1, 2))
     study = _study(tmp_path)
     assert len(study.trials) == 4
-    tuned_members(TABLE, Tuning(4, tmp_path, "made"), seed=1, threads=2)
+    tune_members(TABLE, Tuning(4, tmp_path, "made"), FitSettings(1, 2))
     assert len(_study(tmp_path).trials) == 4
     assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
     assert members["pairs"] == MEMBERS["pairs"]
@@ -82,11 +87,11 @@ def test_a_tuned_bundle_is_the_same_on_one_thread_and_two(tmp_path: Path) -> Non
     )
     for threads in (1, 2):
         fitted = fit_table(data, 1, threads, Tuning(3, tmp_path / str(threads), "made"))
-        assert fitted.ladder.weights[LIGHTGBM] > 0
+        assert fitted.candidates.weights[LIGHTGBM] > 0
         hashes.append(save_bundle(fitted.model(BLEND), tmp_path / f"bundle{threads}"))
     assert hashes[0] == hashes[1]
 
 
 def test_no_trials_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="0 trials"):
-        tuned_members(TABLE, Tuning(0, tmp_path, "made"), 1, 1)
+        tune_members(TABLE, Tuning(0, tmp_path, "made"), FitSettings(1, 1))

@@ -1,4 +1,4 @@
-"""Fitting calibrations, and choosing among them on later rows."""
+"""Fitting calibrations, and choosing among them on held-back rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from obligor.arrays import Floats, Ints
 from obligor.model.calibration import KINDS, KNOTS, STEPS_FROM, TILT, Band, Calibration
 from obligor.training.metrics.statistics import log_losses, weighted_logistic
 
+BAND_QUANTILES = (0.025, 0.975)
+LATER_FROM = 2 / 3  # quantile of the days from which rows are held back
+
 
 def fit_calibration(
     kind: str, margin: Floats, label: Ints, weight: Floats | None = None
@@ -18,93 +21,164 @@ def fit_calibration(
 
     Parameters
     ----------
-    kind : str
-        One of `KINDS`.
-    margin : ndarray, shape (n,)
+    kind : {"identity", "platt", "beta", "isotonic", "venn_abers"}
+        See `Calibration`; "beta" falls back to "platt" if it would not be monotone.
+    margin : ndarray of float, shape (n,)
         Margins of rows the model was not fitted on.
-    label : ndarray, shape (n,)
-        0 or 1.
-    weight : ndarray, shape (n,), optional
-        How often each row counts.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0; both must occur.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
     """
-    w = np.ones(len(label)) if weight is None else weight
+    weights = np.ones(len(label)) if weight is None else weight
     if kind == "identity":
         return Calibration("identity")
     if kind == "platt":
-        slope, intercept = weighted_logistic(margin[:, None], label, w).tolist()
-        if (
-            slope <= 0
-        ):  # the margin says nothing: everybody has the base rate, which the fitted intercept is not
-            rate = float((w * label).sum() / w.sum())
-            return Calibration("platt", (0.0, float(np.log(rate / (1 - rate)))))
-        return Calibration("platt", (slope, intercept))
+        return _fit_platt(margin, label, weights)
     if kind == "beta":
-        columns = np.column_stack([-np.logaddexp(0, -margin), np.logaddexp(0, margin)])
-        a, b, c = weighted_logistic(columns, label, w).tolist()
-        if min(a, b) < 0:  # not monotone: Platt is beta with a = b
-            return fit_calibration("platt", margin, label, weight)
-        return Calibration("beta", (a, b, c))
+        return _fit_beta(margin, label, weights)
     if kind == "venn_abers":
-        return _venn_abers(margin, label, w)
+        return _fit_venn_abers(margin, label, weights)
+    return _fit_isotonic(margin, label, weights)
+
+
+def _fit_platt(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+    slope, intercept = weighted_logistic(margin[:, None], label, weight).tolist()
+    if slope > 0:
+        return Calibration("platt", (slope, intercept))
+    # The margin carries no information: everyone gets the base rate, which is not the
+    # fitted intercept.
+    base_rate = float((weight * label).sum() / weight.sum())
+    return Calibration("platt", (0.0, float(np.log(base_rate / (1 - base_rate)))))
+
+
+def _fit_beta(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+    # The columns are ln p and -ln(1 - p) of p = sigmoid(margin).
+    columns = np.column_stack([-np.logaddexp(0, -margin), np.logaddexp(0, margin)])
+    a, b, c = weighted_logistic(columns, label, weight).tolist()
+    if min(a, b) < 0:  # not monotone; Platt is beta with a = b
+        return _fit_platt(margin, label, weight)
+    return Calibration("beta", (a, b, c))
+
+
+def _fit_isotonic(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
-    iso = IsotonicRegression(out_of_bounds="clip").fit(margin, label, w)
-    return Calibration(
-        "isotonic", (*iso.X_thresholds_.tolist(), *_rising(iso.y_thresholds_))
+    fit = IsotonicRegression(out_of_bounds="clip").fit(margin, label, weight)
+    knots = fit.X_thresholds_.tolist()
+    return Calibration("isotonic", (*knots, *_strictly_rising(fit.y_thresholds_)))
+
+
+def _fit_venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+    """Fit isotonic regressions with one more row at each knot: a default, then none."""
+    knots = _knots(margin)
+    heights = []
+    for knot in knots:
+        p0 = _isotonic_with(knot, 0, margin, label, weight)
+        p1 = _isotonic_with(knot, 1, margin, label, weight)
+        heights.append(p1 / (1 - p0 + p1))
+    rising = _strictly_rising(np.maximum.accumulate(heights))
+    return Calibration("venn_abers", (*knots.tolist(), *rising))
+
+
+def _isotonic_with(
+    knot: float, outcome: int, margin: Floats, label: Ints, weight: Floats
+) -> float:
+    """Return the fitted probability at a knot, with a row of that outcome added."""
+    from sklearn.isotonic import IsotonicRegression
+
+    fit = IsotonicRegression(out_of_bounds="clip").fit(
+        np.append(margin, knot),
+        np.append(label, outcome),
+        np.append(weight, 1.0),
     )
+    return float(fit.predict([knot])[0])
 
 
 def choose_calibration(
     margin: Floats, label: Ints, splits: Sequence[tuple[Ints, Ints]]
 ) -> tuple[Calibration, dict[str, float]]:
-    """Fit every kind on one side of each split, keep the kind with the best log loss on the other.
+    """Choose the kind of calibration with the least log loss on held-back rows.
 
     Parameters
     ----------
-    margin, label : ndarray, shape (n,)
-        Out-of-fold margins and labels.
-    splits : sequence of (fit, held)
-        Places of rows; later rows are held where there are dates (`later_split`), folds where there are none.
+    margin : ndarray of float, shape (n,)
+        Out-of-fold margins.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    splits : sequence of (ndarray of int, ndarray of int)
+        Indices to fit on and to hold back: the later rows if there are dates
+        (`later_split`), else folds.
 
     Returns
     -------
-    Calibration, dict
+    Calibration, dict of str to float
         The chosen kind fitted on all rows, and the log loss of each kind.
     """
+    has_enough_defaults = label.sum() >= STEPS_FROM
+    kinds = KINDS if has_enough_defaults else ("platt", "beta")
     losses = {}
-    for kind in KINDS if label.sum() >= STEPS_FROM else ("platt", "beta"):
-        found = [
-            log_losses(
-                fit_calibration(kind, margin[fit], label[fit])(margin[held]),
-                label[held],
-            )
-            for fit, held in splits
-        ]
-        losses[kind] = float(np.concatenate(found).mean())
-    return fit_calibration(min(losses, key=losses.__getitem__), margin, label), losses
+    for kind in kinds:
+        held_losses = []
+        for fit_rows, held in splits:
+            calibration = fit_calibration(kind, margin[fit_rows], label[fit_rows])
+            held_losses.append(log_losses(calibration(margin[held]), label[held]))
+        losses[kind] = float(np.concatenate(held_losses).mean())
+    best_kind = min(losses, key=losses.__getitem__)
+    return fit_calibration(best_kind, margin, label), losses
 
 
 def later_split(times: Ints, label: Ints) -> list[tuple[Ints, Ints]]:
-    """Return the earlier two thirds of the rows against the later third; nothing where a side has one kind alone."""
-    is_later = times > np.quantile(times, 2 / 3, method="lower")
-    fit, held = np.flatnonzero(~is_later), np.flatnonzero(is_later)
-    both = all(0 < label[side].sum() < len(side) for side in (fit, held))
-    return [(fit, held)] if both else []
-
-
-def fit_band(kind: str, margin: Floats, label: Ints, weights: Iterable[Floats]) -> Band:
-    """Return the band of a kind of calibration.
+    """Hold back the later third of the rows.
 
     Parameters
     ----------
-    weights : iterable of ndarray, shape (n,)
-        How often each row is in each bootstrap sample, whole customers drawn (`training.evaluate.resamples`).
+    times : ndarray of int, shape (n,)
+        The day of each row.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+
+    Returns
+    -------
+    list of (ndarray of int, ndarray of int)
+        One split; none if either side has only one outcome.
+
+    Examples
+    --------
+    >>> later_split(np.arange(6), np.array([0, 1, 0, 1, 0, 1]))
+    [(array([0, 1, 2, 3]), array([4, 5]))]
     """
-    knots, found = _knots(margin), list[Floats]()
+    is_later = times > np.quantile(times, LATER_FROM, method="lower")
+    earlier = np.flatnonzero(~is_later)
+    later = np.flatnonzero(is_later)
+    for side in (earlier, later):
+        if not 0 < label[side].sum() < len(side):
+            return []
+    return [(earlier, later)]
+
+
+def fit_band(kind: str, margin: Floats, label: Ints, weights: Iterable[Floats]) -> Band:
+    """Return the 95% interval of a calibrated PD over bootstrap samples.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of calibration, one of `KINDS`.
+    margin : ndarray of float, shape (n,)
+        Out-of-fold margins.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weights : iterable of ndarray of float, shape (n,)
+        How often each row is in each bootstrap sample (`Resampling`); samples with
+        one outcome only are left out.
+    """
+    knots = _knots(margin)
+    resampled_pds = list[Floats]()
     for weight in weights:
         if 0 < (weight * label).sum() < weight.sum():
-            found.append(fit_calibration(kind, margin, label, weight)(knots))
-    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+            calibration = fit_calibration(kind, margin, label, weight)
+            resampled_pds.append(calibration(knots))
+    low, high = np.quantile(resampled_pds, BAND_QUANTILES, axis=0)
     return Band(tuple(knots.tolist()), tuple(low.tolist()), tuple(high.tolist()))
 
 
@@ -112,31 +186,7 @@ def _knots(margin: Floats) -> Floats:
     return np.unique(np.quantile(margin, np.linspace(0, 1, KNOTS)))
 
 
-def _venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
-    """The probability between those of two isotonic fits: with the asked row counted as a default, and as none."""
-    from sklearn.isotonic import IsotonicRegression
-
-    heights, knots = [], _knots(margin)
-    for knot in knots:
-        p0, p1 = (
-            float(
-                IsotonicRegression(out_of_bounds="clip")
-                .fit(
-                    np.append(margin, knot),
-                    np.append(label, as_),
-                    np.append(weight, 1.0),
-                )
-                .predict([knot])[0]
-            )
-            for as_ in (0, 1)
-        )
-        heights.append(p1 / (1 - p0 + p1))
-    return Calibration(
-        "venn_abers", (*knots.tolist(), *_rising(np.maximum.accumulate(heights)))
-    )
-
-
-def _rising(heights: Floats) -> list[float]:
-    """Heights that never stand still: a step must not take the ranking of the margin away."""
+def _strictly_rising(heights: Floats) -> list[float]:
+    """Tilt steps slightly: a flat step would lose the ranking of the margin."""
     tilted: Floats = heights + TILT * np.arange(len(heights))
     return tilted.tolist()

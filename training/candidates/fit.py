@@ -1,57 +1,65 @@
-"""Fitting a model of a ledger: the ladder with the catalogue's monotone directions."""
+"""Fitting a model of a ledger: the candidates with the catalogue's directions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from obligor.arrays import Floats
 from obligor.errors import SchemaError
 from obligor.features import catalogue
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
-from obligor.model.term_structure import fit_term_structure
 from obligor.training.candidates.calibrate import fit_band
-from obligor.training.candidates.candidates import (
+from obligor.training.candidates.candidates import CandidateSet, fit_candidates
+from obligor.training.candidates.fit_settings import (
     LIGHTGBM,
     MEMBERS,
     PLAIN,
-    CandidateSet,
-    TrainingRows,
+    FitSettings,
+    TreeChoices,
     cores,
-    fit_ladder,
 )
-from obligor.training.candidates.tune import Tuning, tuned_members
-from obligor.training.metrics.statistics import resamples
+from obligor.training.candidates.term_structure import fit_term_structure
+from obligor.training.candidates.training_rows import Columns, TrainingRows
+from obligor.training.candidates.tune import Tuning, tune_members
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Sample
 
 BAND_ROUNDS = 100
-FEWEST_CUSTOMERS = 10  # of each kind; with fewer, folds by customer lose one kind
+FEWEST_CUSTOMERS = 10  # with and without a default; else a fold may lack one kind
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model and what was learnt about it without looking at the test rows."""
+    """A fitted model and what was learned without looking at the test rows.
+
+    Attributes
+    ----------
+    model : PdModel
+        The chosen candidate.
+    candidates : CandidateSet
+        All candidates.
+    """
 
     model: PdModel
-    ladder: CandidateSet
+    candidates: CandidateSet
 
     @property
-    def out_of_fold_margin(self) -> NDArray[np.float64]:
-        """Margins of the training rows, each from a fit that had not seen its customer."""
-        return self.ladder.rungs[self.ladder.chosen].out_of_fold
+    def out_of_fold_margin(self) -> Floats:
+        """Margin of each training row, from a fit that had not seen its customer."""
+        return self.candidates.chosen.out_of_fold
 
 
 def fit_model(
     train: Sample, config: TrainingConfig, tuning: Tuning | None = None
 ) -> Fit:
-    """Fit the ladder on folds grouped by customer, choose a rung, its calibration on later dates, its term structure.
+    """Fit the candidates on folds grouped by customer and finish the chosen one.
 
     Parameters
     ----------
@@ -60,81 +68,99 @@ def fit_model(
     config : TrainingConfig
         Parameters and the seed.
     tuning : Tuning, optional
-        A search for LightGBM's parameters, in place of the configuration's.
+        A search for LightGBM's parameters, in place of those in the configuration.
+
+    Returns
+    -------
+    Fit
+        The model has its calibration, the interval of its PD and a term structure,
+        but neither facts nor a baseline yet.
 
     Raises
     ------
     SchemaError
-        Where there are too few defaults to learn from.
+        If there are too few customers with, or without, a default.
     """
-    for label, name in ((1, "with"), (0, "without")):
-        n_customers = len(set(train.customers[train.label == label]))
-        if n_customers < FEWEST_CUSTOMERS:
-            raise SchemaError(
-                f"only {n_customers} customers {name} a default in {len(train.rows)} training rows",
-                where="training sample",
-                expected=f"at least {FEWEST_CUSTOMERS}",
-                do="use a longer ledger, or another definition, e.g. default.dpd_days = 30",
-            )
-    table = table_of(train)
-    members = (
-        tuned_members(table, tuning, config.seed, cores())
-        if tuning
-        else _members(config)
-    )
-    ladder = fit_ladder(
-        table,
-        config.seed,
-        cores(),
-        members=members,
-        ratios=False,
+    _require_customers_of_both_kinds(train)
+    rows = training_rows(train)
+    settings = FitSettings(
+        seed=config.seed,
+        threads=cores(),
         n_folds=config.model.folds,
         most_trees=config.model.max_trees,
+        members=_configured_members(config),
+        has_ratios=False,  # most features of the catalogue are ratios already
     )
-    return Fit(finished(ladder, ladder.chosen, train, config), ladder)
+    if tuning:
+        tuned = tune_members(rows, tuning, settings)
+        settings = replace(settings, members=tuned)
+    candidates = fit_candidates(rows, settings)
+    model = finish_candidate(candidates, candidates.chosen_name, train, config)
+    return Fit(model, candidates)
 
 
-def finished(
-    ladder: CandidateSet, name: str, train: Sample, config: TrainingConfig
+def _require_customers_of_both_kinds(train: Sample) -> None:
+    for outcome, kind in ((1, "with"), (0, "without")):
+        n_customers = len(set(train.customers[train.label == outcome]))
+        if n_customers < FEWEST_CUSTOMERS:
+            raise SchemaError(
+                f"the {len(train.rows)} training rows contain only {n_customers} "
+                f"customers {kind} a default",
+                where="training sample",
+                expected=f"at least {FEWEST_CUSTOMERS}",
+                do="use a longer ledger, or another definition of default, "
+                "e.g. default.dpd_days = 30",
+            )
+
+
+def finish_candidate(
+    candidates: CandidateSet, name: str, train: Sample, config: TrainingConfig
 ) -> PdModel:
-    """Return a rung as a model, with how sure its PD is and when its defaults come."""
-    rung, horizon = ladder.rungs[name], config.default.horizon_days
-    weights = resamples(train.customers, BAND_ROUNDS, config.seed)
+    """Return a candidate as a model, with the interval of its PD and a term structure.
+
+    Parameters
+    ----------
+    candidates : CandidateSet
+        What `fit_candidates` returned.
+    name : str
+        Which candidate.
+    train : Sample
+        The rows it was fitted on.
+    config : TrainingConfig
+        Horizon and seed.
+    """
+    candidate = candidates.by_name[name]
+    margin = candidate.out_of_fold
+    horizon_days = config.default.horizon_days
+    resampling = Resampling(train.customers, BAND_ROUNDS, config.seed)
     return PdModel(
-        rung.text,
-        rung.calibration,
-        catalogue.NAMES,
-        horizon,
-        {},
-        band=fit_band(rung.calibration.kind, rung.out_of_fold, train.label, weights),
-        term=fit_term_structure(rung.out_of_fold, train.days_to_default, horizon),
+        text=candidate.text,
+        calibration=candidate.calibration,
+        features=catalogue.NAMES,
+        horizon_days=horizon_days,
+        about={},
+        band=fit_band(candidate.calibration.kind, margin, train.label, resampling),
+        term=fit_term_structure(margin, train.days_to_default, horizon_days),
     )
 
 
-def table_of(sample: Sample) -> TrainingRows:
-    """Return a sample's rows as the ladder takes them: the catalogue's columns and directions, grouped by customer."""
+def training_rows(sample: Sample) -> TrainingRows:
+    """Return a sample as training rows with the catalogue's columns and directions."""
     directions = tuple(feature.direction for feature in catalogue.CATALOGUE)
-    days = (
-        pd.to_datetime(sample.rows["as_of"])
-        .to_numpy()
-        .astype("datetime64[D]")
-        .astype(np.int64)
-    )
+    as_of = pd.to_datetime(sample.rows["as_of"]).to_numpy()
     return TrainingRows(
-        sample.features.to_numpy(),
-        sample.label,
-        sample.customers,
-        catalogue.NAMES,
-        (),
-        directions,
-        days,
+        rows=sample.features.to_numpy(),
+        label=sample.label,
+        groups=sample.customers,
+        columns=Columns(catalogue.NAMES, (), directions),
+        times=as_of.astype("datetime64[D]").astype(np.int64),
     )
 
 
-def _members(config: TrainingConfig) -> dict[str, Mapping[str, Any]]:
-    """The ladder's trees; LightGBM's own parameters are the configuration's."""
+def _configured_members(config: TrainingConfig) -> Mapping[str, TreeChoices]:
+    """Return the tree models, with the configured parameters for LightGBM."""
     choices = config.model
-    own = {
+    configured: TreeChoices = {
         "learning_rate": choices.learning_rate,
         "num_leaves": choices.num_leaves,
         "lambda_l2": choices.l2,
@@ -142,12 +168,17 @@ def _members(config: TrainingConfig) -> dict[str, Mapping[str, Any]]:
         "feature_fraction": choices.feature_fraction,
         "bagging_fraction": choices.bagging_fraction,
     }
-    return {**MEMBERS, LIGHTGBM: own}
+    return {**MEMBERS, LIGHTGBM: configured}
 
 
-def plain_lightgbm(train: Sample) -> PdModel:
-    """LightGBM as it comes, on the same rows: the peer every report shows beside ours."""
-    booster = lgb.train(PLAIN, lgb.Dataset(train.features, train.label))
+def fit_plain_lightgbm(train: Sample) -> PdModel:
+    """Fit LightGBM with default parameters: the peer every report shows beside ours."""
+    dataset = lgb.Dataset(train.features, train.label)
+    booster = lgb.train(PLAIN, dataset)
     return PdModel(
-        booster.model_to_string(), Calibration("identity"), catalogue.NAMES, 0, {}
+        text=booster.model_to_string(),
+        calibration=Calibration("identity"),
+        features=catalogue.NAMES,
+        horizon_days=0,
+        about={},
     )

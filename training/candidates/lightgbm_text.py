@@ -1,80 +1,107 @@
-"""LightGBM's model text, written: trees of several models as one, and a scorecard as trees.
+"""Writing LightGBM's model text: several models as one, and a scorecard as trees.
 
-A sum of models whose margins add is one list of trees. As one text it is read, served and explained like any model: by
-LightGBM itself, and exactly by `training.treeshap`.
+Models whose margins add up are one list of trees. As one text they are read, served
+and explained like any model: by LightGBM itself, and exactly by `model.treeshap`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-HUGE = 1.7976931348623157e308  # every number is at most this: only a missing value goes right
-_NUMBER, _CATEGORY = (
-    8,
-    1,
-)  # decision types: a number whose missing values (NaN) go right; a category
+LARGEST = 1.7976931348623157e308  # every number is at most this; only NaN goes right
+_NUMBER = 8  # decision type of a number whose missing values go right
+_CATEGORY = 1  # decision type of a category
+_WORD = 32  # bits of a word of categories
 
 
-def blended(
-    parts: Sequence[tuple[str, float]], constant: float, names: Sequence[str]
+def blend_texts(
+    weighted_texts: Sequence[tuple[str, float]], constant: float, n_columns: int
 ) -> str:
-    """Return the model whose margin is the weighted sum of the parts' margins, plus a constant.
+    """Return the model whose margin is a weighted sum of margins, plus a constant.
 
     Parameters
     ----------
-    parts : sequence of (str, float)
-        Model texts and weights; parts without weight are left out.
-    names : sequence of str
-        The columns, the same for all parts.
+    weighted_texts : sequence of (str, float)
+        Model texts and their weights; a model of weight 0 is left out.
+    constant : float
+        Added to the margin of every row.
+    n_columns : int
+        Columns of a row, the same for all models.
+
+    Examples
+    --------
+    >>> text = blend_texts([(model_text([constant_tree(2.0)], 1), 0.25)], 0.0, 1)
+    >>> [line for line in text.split() if line.startswith("leaf_value")]
+    ['leaf_value=0.5']
     """
     trees = [
         _scaled(tree, weight)
-        for text, weight in parts
+        for text, weight in weighted_texts
         if weight
-        for tree in trees_of(text)
+        for tree in tree_blocks(text)
     ]
-    return written(
-        [leaf_alone(constant), *trees] if constant or not trees else trees, names
-    )
+    if constant or not trees:
+        trees.insert(0, constant_tree(constant))
+    return model_text(trees, n_columns)
 
 
-def trees_of(text: str) -> Iterator[str]:
-    """Give the lines of each tree of a model, without its number."""
-    for block in text.partition("\nend of trees")[0].split("\nTree=")[1:]:
-        yield block.partition("\n")[2].strip("\n")
+def tree_blocks(text: str) -> Iterator[str]:
+    """Yield the lines of each tree of a model, without its number."""
+    trees, _, _ = text.partition("\nend of trees")
+    for block in trees.split("\nTree=")[1:]:
+        _, _, lines = block.partition("\n")
+        yield lines.strip("\n")
 
 
-def written(trees: Sequence[str], names: Sequence[str]) -> str:
-    """Return the model text of some trees."""
-    blocks = [f"Tree={n}\n{tree}\n\n\n" for n, tree in enumerate(trees)]
+def model_text(trees: Sequence[str], n_columns: int) -> str:
+    """Return the model that adds up some trees.
+
+    Columns are numbered, not named: a name may contain a blank, which LightGBM's
+    format cannot hold.
+    """
+    blocks = [f"Tree={number}\n{tree}\n\n\n" for number, tree in enumerate(trees)]
+    names = [f"column_{index}" for index in range(n_columns)]
+    sizes = [str(len(block.encode())) for block in blocks]
     head = [
         "tree",
         "version=v4",
         "num_class=1",
         "num_tree_per_iteration=1",
         "label_index=0",
-        f"max_feature_idx={len(names) - 1}",
+        f"max_feature_idx={n_columns - 1}",
         "objective=binary sigmoid:1",
-        f"feature_names={' '.join(f'column_{n}' for n in range(len(names)))}",  # a name may hold a blank
-        f"feature_infos={' '.join('[-inf:inf]' for _ in names)}",
-        f"tree_sizes={' '.join(str(len(block.encode())) for block in blocks)}",
+        f"feature_names={' '.join(names)}",
+        f"feature_infos={' '.join(['[-inf:inf]'] * n_columns)}",
+        f"tree_sizes={' '.join(sizes)}",
         "",
         "",
     ]
-    return (
-        "\n".join(head)
-        + "".join(blocks)
-        + "end of trees\n\nparameters:\n\nend of parameters\n"
-    )
+    tail = "end of trees\n\nparameters:\n\nend of parameters\n"
+    return "\n".join(head) + "".join(blocks) + tail
 
 
-def leaf_alone(value: float) -> str:
-    """Return a tree that gives every row the same."""
-    return (
-        f"num_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\n"
-        f"right_child=\nleaf_value={value!r}\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\n"
-        f"internal_count=\nis_linear=0\nshrinkage=1"
-    )
+def constant_tree(value: float) -> str:
+    """Return a tree of one leaf: it gives every row the same value."""
+    lines = [
+        "num_leaves=1",
+        "num_cat=0",
+        "split_feature=",
+        "split_gain=",
+        "threshold=",
+        "decision_type=",
+        "left_child=",
+        "right_child=",
+        f"leaf_value={value!r}",
+        "leaf_weight=",
+        "leaf_count=",
+        "internal_value=",
+        "internal_weight=",
+        "internal_count=",
+        "is_linear=0",
+        "shrinkage=1",
+    ]
+    return "\n".join(lines)
 
 
 def number_tree(
@@ -87,87 +114,118 @@ def number_tree(
 
     Parameters
     ----------
+    feature : int
+        Index of the column.
     thresholds : sequence of float
-        Rising; a value goes into the first bin whose threshold it does not exceed.
-    values, counts : sequence, len(thresholds) + 2
-        Of each bin, and last of what is missing.
+        Rising; a value falls into the first bin whose threshold it does not exceed.
+    values : sequence of float, len(thresholds) + 2
+        Margin of each bin, and last that of missing values.
+    counts : sequence of int, len(thresholds) + 2
+        Training rows of each bin, and last those with a missing value.
     """
-    return _chain(
-        feature,
-        [repr(float(t)) for t in (HUGE, *thresholds)],
-        _NUMBER,
-        [values[-1], *values[:-1]],
-        [counts[-1], *counts[:-1]],
-        is_first_right=True,
+    chain = _Chain(
+        feature=feature,
+        decision_type=_NUMBER,
+        thresholds=[repr(float(threshold)) for threshold in (LARGEST, *thresholds)],
+        values=[values[-1], *values[:-1]],
+        counts=[counts[-1], *counts[:-1]],
     )
+    return chain.text()
 
 
 def category_tree(feature: int, values: Sequence[float], counts: Sequence[int]) -> str:
-    """Return a tree over one column of codes 0, 1, ...; last is what was never seen, or is missing."""
-    return _chain(
-        feature,
-        [str(n) for n in range(len(values) - 1)],
-        _CATEGORY,
-        values,
-        counts,
-        is_first_right=False,
+    """Return a tree over one column of category codes.
+
+    Parameters
+    ----------
+    feature : int
+        Index of the column.
+    values : sequence of float
+        Margin of each code 0, 1, ..., and last that of unseen or missing codes.
+    counts : sequence of int
+        Training rows of each code, and last those unseen or missing.
+    """
+    chain = _Chain(
+        feature=feature,
+        decision_type=_CATEGORY,
+        thresholds=[str(code) for code in range(len(values) - 1)],
+        values=values,
+        counts=counts,
     )
+    return chain.text()
 
 
-def _chain(
-    feature: int,
-    thresholds: Sequence[str],
-    kind: int,
-    values: Sequence[float],
-    counts: Sequence[int],
-    is_first_right: bool,
-) -> str:
-    """Node after node: each sends one leaf aside, the last two; the first node's leaf is on the right if so asked."""
-    n = len(thresholds)
-    left, right = [~k for k in range(n)], [*range(1, n), ~n]
-    if is_first_right:
-        left[0], right[0] = right[0], left[0]
-    covers = [sum(counts[k:]) for k in range(n)]
-    words = max(1, (n + 31) // 32)
-    lines = {
-        "num_leaves": [n + 1],
-        "num_cat": [n if kind == _CATEGORY else 0],
-        "split_feature": [feature] * n,
-        "split_gain": [0] * n,
-        "threshold": thresholds,
-        "decision_type": [kind] * n,
-        "left_child": left,
-        "right_child": right,
-        "leaf_value": [repr(float(value)) for value in values],
-        "leaf_weight": counts,
-        "leaf_count": counts,
-        "internal_value": [0] * n,
-        "internal_weight": covers,
-        "internal_count": covers,
-    }
-    if kind == _CATEGORY:
-        bits = [
-            1 << k % 32 if k // 32 == word else 0
-            for k in range(n)
-            for word in range(words)
-        ]
-        lines |= {
-            "cat_boundaries": [words * k for k in range(n + 1)],
-            "cat_threshold": bits,
+@dataclass(frozen=True)
+class _Chain:
+    """A tree in which each node separates one leaf, and the last node two.
+
+    The first node of a number's chain sends missing values right, so its own leaf is
+    on the right.
+    """
+
+    feature: int
+    decision_type: int
+    thresholds: Sequence[str]
+    values: Sequence[float]
+    counts: Sequence[int]
+
+    def text(self) -> str:
+        """Return the tree's lines as LightGBM writes them."""
+        n_nodes = len(self.thresholds)
+        left = [~node for node in range(n_nodes)]
+        right = [*range(1, n_nodes), ~n_nodes]
+        if self.decision_type == _NUMBER:
+            left[0], right[0] = right[0], left[0]
+        covers = [sum(self.counts[node:]) for node in range(n_nodes)]
+        is_category = self.decision_type == _CATEGORY
+        fields: dict[str, Sequence[object]] = {
+            "num_leaves": [n_nodes + 1],
+            "num_cat": [n_nodes if is_category else 0],
+            "split_feature": [self.feature] * n_nodes,
+            "split_gain": [0] * n_nodes,
+            "threshold": self.thresholds,
+            "decision_type": [self.decision_type] * n_nodes,
+            "left_child": left,
+            "right_child": right,
+            "leaf_value": [repr(float(value)) for value in self.values],
+            "leaf_weight": self.counts,
+            "leaf_count": self.counts,
+            "internal_value": [0] * n_nodes,
+            "internal_weight": covers,
+            "internal_count": covers,
         }
-    lines |= {"is_linear": [0], "shrinkage": [1]}
-    return "\n".join(
-        f"{name}={' '.join(map(str, values))}" for name, values in lines.items()
-    )
+        if is_category:
+            fields |= _category_sets(n_nodes)
+        fields |= {"is_linear": [0], "shrinkage": [1]}
+        lines = [f"{name}={_spaced(values)}" for name, values in fields.items()]
+        return "\n".join(lines)
+
+
+def _category_sets(n_nodes: int) -> dict[str, Sequence[object]]:
+    """Return the bit sets by which node k sends category k alone to the left."""
+    n_words = max(1, (n_nodes + _WORD - 1) // _WORD)
+    words = []
+    for code in range(n_nodes):
+        code_words = [0] * n_words
+        code_words[code // _WORD] = 1 << code % _WORD
+        words += code_words
+    boundaries = [n_words * node for node in range(n_nodes + 1)]
+    return {"cat_boundaries": boundaries, "cat_threshold": words}
+
+
+def _spaced(values: Sequence[object]) -> str:
+    return " ".join(str(value) for value in values)
 
 
 def _scaled(tree: str, weight: float) -> str:
+    """Return a tree with every value multiplied by a weight."""
     if weight == 1:
         return tree
     lines = []
     for line in tree.split("\n"):
         name, _, values = line.partition("=")
         if name in ("leaf_value", "internal_value"):
-            line = f"{name}={' '.join(repr(float(value) * weight) for value in values.split())}"
+            scaled = [repr(float(value) * weight) for value in values.split()]
+            line = f"{name}={' '.join(scaled)}"
         lines.append(line)
     return "\n".join(lines)

@@ -1,15 +1,22 @@
-"""Reject inference: two ways for applicants who were refused, whose outcome nobody saw, to count. Never unless asked.
+"""Reject inference: two ways to use refused applicants, whose outcome nobody observed.
 
-Augmentation lets those who were accepted stand for the refused who resemble them: each counts one over its chance of
-being accepted (Hsia 1978). Fuzzy lets each refused one count as a default and as none, by its PD under a scorecard of
-the accepted (Siddiqi 2006, "fuzzy augmentation"). Neither knows what would have happened: where acceptance followed
-the columns of the table, PDs given those columns are right without either, and both can make a model worse (Banasik
-and Crook 2007). Numbers of trees, weights of the blend, the calibration, the choice among rungs and every figure
-are of known outcomes alone.
+It is used only if a run asks for it.
+
+- Augmentation lets accepted applicants stand for refused ones who resemble them: each
+  counts one over its chance of being accepted (Hsia 1978).
+- Fuzzy augmentation counts each refused applicant both as a default and as none, in
+  proportion to its PD under a scorecard of the accepted (Siddiqi 2006).
+
+Neither method observes how refused applicants would have paid. If acceptance followed
+the columns of the table, PDs given those columns are right without either, and both
+can make a model worse (Banasik and Crook 2007). The numbers of trees, the weights of
+the blend, the calibration, the choice among the candidates and every reported figure
+therefore use observed outcomes only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -17,47 +24,63 @@ import numpy as np
 
 from obligor.arrays import Floats, Ints
 from obligor.model.calibration import sigmoid
-from obligor.training.candidates.candidates import TrainingRows
 from obligor.training.candidates.scorecard import fit_scorecard
+from obligor.training.candidates.training_rows import TrainingRows
 
 Method = Literal["augmentation", "fuzzy"]
 
-MOST_WEIGHT = 10.0  # no accepted applicant stands for more than so many
+MOST_WEIGHT = 10.0  # the most applicants that one accepted applicant may stand for
 
 
 def with_rejects(
-    table: TrainingRows, refused: Floats, method: Method, odds: float = 1.0
+    rows: TrainingRows, refused: Floats, method: Method, odds: float = 1.0
 ) -> TrainingRows:
-    """Return a table in which refused applicants count.
+    """Return training rows in which refused applicants count.
 
     Parameters
     ----------
-    refused : array, shape (m, columns)
-        Rows of applicants who were refused.
+    rows : TrainingRows
+        Accepted applicants with their outcomes.
+    refused : ndarray of float, shape (m, columns)
+        Encoded rows of the refused applicants.
+    method : {"augmentation", "fuzzy"}
+        How they count; see the module.
     odds : float
-        The odds of a default of a refused one over those of an accepted one with the same PD; fuzzy alone uses them.
+        Odds of a default of a refused applicant over those of an accepted one with
+        the same PD, above 0; used by the fuzzy method only.
     """
-    return (
-        _augmented(table, refused)
-        if method == "augmentation"
-        else _fuzzy(table, refused, odds)
-    )
+    if method == "augmentation":
+        return _augment(rows, refused)
+    return _add_fuzzy(rows, refused, odds)
 
 
-def acceptance_weights(table: TrainingRows, refused: Floats) -> Floats:
-    """Return one over each accepted row's chance of having been accepted, at most `MOST_WEIGHT`, 1 in the mean."""
-    rows, is_refused = (
-        np.vstack([table.rows, refused]),
-        np.repeat([0, 1], [len(table.rows), len(refused)]),
-    )
-    free = [0] * len(table.names)
-    card = fit_scorecard(rows, is_refused, table.names, table.categorical, free)
-    weight = np.minimum(1 / sigmoid(-card.margin(table.rows)), MOST_WEIGHT)
+def acceptance_weights(rows: TrainingRows, refused: Floats) -> Floats:
+    """Return the weight of each accepted applicant: 1 / P(being accepted).
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Accepted applicants.
+    refused : ndarray of float, shape (m, columns)
+        Encoded rows of the refused applicants.
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+        At most `MOST_WEIGHT` before they are scaled to a mean of 1.
+    """
+    everyone = np.vstack([rows.rows, refused])
+    is_refused = np.repeat([0, 1], [len(rows.rows), len(refused)])
+    no_directions = (0,) * len(rows.columns.names)
+    columns = rows.columns._replace(directions=no_directions)
+    scorecard = fit_scorecard(everyone, is_refused, columns)
+    chance_accepted = sigmoid(-scorecard.margin(rows.rows))
+    weight = np.minimum(1 / chance_accepted, MOST_WEIGHT)
     return weight / float(weight.mean())
 
 
 def effective_rows(weight: Floats) -> float:
-    """Return how many rows of equal weight would say as much: (sum w)^2 / sum w^2 (Kish 1965).
+    """Return the effective sample size: (sum w)^2 / sum w^2 (Kish 1965).
 
     Examples
     --------
@@ -67,34 +90,42 @@ def effective_rows(weight: Floats) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
-def _augmented(table: TrainingRows, refused: Floats) -> TrainingRows:
-    weight = acceptance_weights(table, refused)
-    return replace(table, weigh=lambda fit: weight[fit])
+def _augment(rows: TrainingRows, refused: Floats) -> TrainingRows:
+    weight = acceptance_weights(rows, refused)
+    return replace(rows, weigh=lambda learned: weight[learned])
 
 
-def _fuzzy(table: TrainingRows, refused: Floats, odds: float) -> TrainingRows:
-    """Each refused row twice, behind the others; what it counts, the rows learnt from say, never those held."""
-    n, m = len(table.label), len(refused)
-    found = dict[bytes, Floats]()  # every rung learns from the same folds
-
-    def weigh(fit: Ints) -> Floats:
-        if (key := fit.tobytes()) not in found:
-            found[key] = fresh(fit[fit < n])
-        return found[key]
-
-    def fresh(known: Ints) -> Floats:
-        card = fit_scorecard(
-            table.rows[known],
-            table.label[known],
-            table.names,
-            table.categorical,
-            table.directions,
-        )
-        pd_ = sigmoid(card.margin(refused) + np.log(odds))
-        return np.concatenate([np.ones(len(known)), pd_, 1 - pd_])
-
-    rows, label = (
-        np.vstack([table.rows, refused, refused]),
-        np.append(table.label, np.repeat([1, 0], m)),
+def _add_fuzzy(rows: TrainingRows, refused: Floats, odds: float) -> TrainingRows:
+    """Append each refused applicant twice, once as a default and once as none."""
+    n_refused = len(refused)
+    fuzzy_label = np.repeat([1, 0], n_refused)
+    return replace(
+        rows,
+        rows=np.vstack([rows.rows, refused, refused]),
+        label=np.append(rows.label, fuzzy_label),
+        weigh=_fuzzy_weights(rows, refused, odds),
     )
-    return replace(table, rows=rows, label=label, weigh=weigh)
+
+
+def _fuzzy_weights(
+    rows: TrainingRows, refused: Floats, odds: float
+) -> Callable[[Ints], Floats]:
+    """Return the function that weighs rows, from the outcomes of the rows given only."""
+    weights_by_fold = dict[bytes, Floats]()  # every candidate uses the same folds
+
+    def weigh(learned: Ints) -> Floats:
+        fold_key = learned.tobytes()
+        if fold_key not in weights_by_fold:
+            accepted = learned[learned < len(rows.label)]
+            weights_by_fold[fold_key] = fit_weights(accepted)
+        return weights_by_fold[fold_key]
+
+    def fit_weights(accepted: Ints) -> Floats:
+        scorecard = fit_scorecard(
+            rows.rows[accepted], rows.label[accepted], rows.columns
+        )
+        refused_pd = sigmoid(scorecard.margin(refused) + np.log(odds))
+        accepted_weight = np.ones(len(accepted))
+        return np.concatenate([accepted_weight, refused_pd, 1 - refused_pd])
+
+    return weigh

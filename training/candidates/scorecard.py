@@ -1,10 +1,14 @@
-"""The scorecard: weight-of-evidence bins, a logistic regression that cannot turn a sign, points (Siddiqi 2006)."""
+"""The scorecard: bins, weights of evidence, and a logistic regression (Siddiqi 2006).
+
+The regression cannot turn the sign of a column's evidence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import log, nan
+from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -14,29 +18,33 @@ from scipy.optimize import minimize
 from obligor.arrays import Floats, Ints
 from obligor.model.calibration import sigmoid
 from obligor.training.candidates.lightgbm_text import (
-    blended,
+    blend_texts,
     category_tree,
+    model_text,
     number_tree,
-    written,
 )
+from obligor.training.candidates.training_rows import Columns
 
-MOST_BINS, SMALLEST_BIN = 6, 0.05
-PSEUDO_ROWS = 10.0  # a bin's rate is drawn towards the base rate by so many rows: no bin has an infinite weight
+MOST_BINS = 6
+SMALLEST_BIN = 0.05  # share of the rows
+FEWEST_ROWS_IN_BIN = 20
+PSEUDO_ROWS = 10.0  # pull a bin's rate towards the base rate: no infinite weight
 RIDGE = 1.0  # on the coefficients; a full weight of evidence has coefficient 1
+POINT_COLUMNS = ("feature", "bin", "rows", "default_rate", "woe", "iv", "points")
 
 
 @dataclass(frozen=True)
 class Bins:
-    """One column's bins; the last is what is missing or was never seen.
+    """The bins of one column; the last holds what is missing or was never seen.
 
     Attributes
     ----------
     feature : int
-        The column.
-    thresholds : array of float, optional
-        Upper ends of the bins of a number, all but the last; None where the column is codes.
-    goods, bads : array of float
-        Training rows per bin, by their weight.
+        Index of the column.
+    thresholds : ndarray of float, optional
+        Upper ends of a number's bins, all but the last; None for a category.
+    goods, bads : ndarray of float, shape (bins,)
+        Weight of the training rows per bin without and with a default.
     """
 
     feature: int
@@ -46,41 +54,67 @@ class Bins:
 
     @property
     def woe(self) -> Floats:
-        """ln(share of goods / share of bads) per bin, drawn towards 0 where a bin is small.
+        """Weight of evidence per bin: ln(share of goods / share of bads).
+
+        It is pulled towards 0 if the bin is small (`PSEUDO_ROWS`).
 
         Examples
         --------
-        >>> Bins(0, np.array([1.0]), np.array([900.0, 100, 0]), np.array([30.0, 70, 0])).woe.round(3).tolist()
+        >>> goods = np.array([900.0, 100, 0])
+        >>> bads = np.array([30.0, 70, 0])
+        >>> Bins(0, np.array([1.0]), goods, bads).woe.round(3).tolist()
         [1.079, -1.872, 0.0]
         """
+        counts = self.goods + self.bads
         rate = self.bads.sum() / (self.goods.sum() + self.bads.sum())
-        drawn = (self.bads + PSEUDO_ROWS * rate) / (
-            self.goods + self.bads + PSEUDO_ROWS
-        )
-        woe: Floats = np.log((1 - drawn) / drawn) - log((1 - rate) / rate)
-        return woe
+        pulled_rate = (self.bads + PSEUDO_ROWS * rate) / (counts + PSEUDO_ROWS)
+        log_odds: Floats = np.log((1 - pulled_rate) / pulled_rate)
+        return log_odds - log((1 - rate) / rate)
 
     @property
     def iv(self) -> float:
-        """The information value: sum of (share of goods - share of bads) * ln(their ratio) over the bins."""
+        """Information value: sum of (share of goods - share of bads) * woe.
+
+        Examples
+        --------
+        >>> goods = np.array([900.0, 100, 0])
+        >>> bads = np.array([30.0, 70, 0])
+        >>> round(Bins(0, np.array([1.0]), goods, bads).iv, 3)
+        1.77
+        """
         shares = self.goods / self.goods.sum() - self.bads / self.bads.sum()
         return float((shares * self.woe).sum())
 
-    def place(self, column: Floats) -> Ints:
-        """Return the bin of each value."""
+    def assign(self, values: Floats) -> Ints:
+        """Return the index of the bin each value falls into."""
         last = len(self.goods) - 1
         if self.thresholds is None:
-            codes = np.where(np.isnan(column) | (column >= last), last, column)
-            return codes.astype(np.int64)
-        found = np.searchsorted(self.thresholds, column, side="left")
-        return np.where(np.isnan(column), last, found).astype(np.int64)
+            is_unseen = np.isnan(values) | (values >= last)
+            return np.where(is_unseen, last, values).astype(np.int64)
+        return _number_bins(values, self.thresholds)
+
+
+def _number_bins(values: Floats, thresholds: Floats) -> Ints:
+    bins = np.searchsorted(thresholds, values, side="left")
+    return np.where(np.isnan(values), len(thresholds) + 1, bins).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Bins, and how much each column's weight of evidence counts.
+    """A fitted scorecard.
 
-    `margin` is the log-odds of a default: intercept - sum of coefficient x WoE.
+    The log-odds of a default are ``intercept - sum of coefficient * woe``.
+
+    Attributes
+    ----------
+    bins : tuple of Bins
+        The columns it uses.
+    coefficients : ndarray of float, shape (len(bins),)
+        How much each column's weight of evidence counts; 0 or more.
+    intercept : float
+        Log-odds of a default of a row without any evidence.
+    names : tuple of str
+        Names of all encoded columns.
     """
 
     bins: tuple[Bins, ...]
@@ -89,7 +123,7 @@ class Scorecard:
     names: tuple[str, ...]
 
     def woe(self, rows: Floats) -> Floats:
-        """Return the weight of evidence of each column, shape (n, columns of the scorecard)."""
+        """Return the weight of evidence of each used column, shape (n, bins)."""
         return _woe(self.bins, rows)
 
     def margin(self, rows: Floats) -> Floats:
@@ -97,153 +131,202 @@ class Scorecard:
         return self.intercept - self.woe(rows) @ self.coefficients
 
     def text(self) -> str:
-        """Return the scorecard as a LightGBM model: a tree per column, so that it is served and explained like any."""
+        """Return the scorecard as a LightGBM model with one tree per column."""
         trees = []
         for bins, coefficient in zip(self.bins, self.coefficients, strict=True):
-            values = (-coefficient * bins.woe).tolist()
-            counts = (
-                np.maximum(np.rint(bins.goods + bins.bads), 1).astype(int).tolist()
-            )  # LightGBM divides by them
-            if not coefficient:
-                continue
-            if bins.thresholds is None:
-                trees.append(category_tree(bins.feature, values, counts))
-            else:
-                thresholds = bins.thresholds.tolist()
-                trees.append(number_tree(bins.feature, thresholds, values, counts))
-        return blended(
-            [(written(trees, self.names), 1.0)] if trees else [],
-            self.intercept,
-            self.names,
-        )
+            if coefficient:
+                trees.append(_tree_text(bins, coefficient))
+        n_columns = len(self.names)
+        weighted = [(model_text(trees, n_columns), 1.0)] if trees else []
+        return blend_texts(weighted, self.intercept, n_columns)
 
     def points(
         self,
-        labels: Sequence[Sequence[str]],
+        levels: Sequence[Sequence[str]],
         base_score: float = 600,
         base_odds: float = 50,
         pdo: float = 20,
     ) -> pd.DataFrame:
-        """Return the printed scorecard: a row per bin with counts, default rate, WoE and points.
+        """Return the printed scorecard: a row per bin.
 
-        ``score = base_score + pdo / ln 2 * (ln(odds of good) - ln(base_odds))``; the sum of an applicant's points.
+        The sum of an applicant's points is the score (Siddiqi 2006)::
+
+            score = base_score + pdo / ln 2 * (ln(odds of good) - ln(base_odds))
 
         Parameters
         ----------
-        labels : sequence of sequence of str
-            The levels of each encoded column that is codes, empty for numbers.
+        levels : sequence of sequence of str
+            Category names of each encoded column; empty for numbers.
+        base_score : float
+            Score of an applicant with odds `base_odds`.
+        base_odds : float
+            Odds of good, above 0.
+        pdo : float
+            Points that double the odds.
+
+        Returns
+        -------
+        DataFrame
+            Columns `POINT_COLUMNS`.
         """
         factor = pdo / log(2)
         used = [
-            pair
-            for pair in zip(self.bins, self.coefficients, strict=True)
-            if pair[1] > 0
+            (bins, float(coefficient))
+            for bins, coefficient in zip(self.bins, self.coefficients, strict=True)
+            if coefficient > 0
         ]
-        share = (base_score - factor * (self.intercept + log(base_odds))) / max(
-            len(used), 1
-        )
+        # The constant part of the score is spread evenly over the columns.
+        constant = base_score - factor * (self.intercept + log(base_odds))
+        constant_share = constant / max(len(used), 1)
         rows = []
         for bins, coefficient in used:
-            for place, name in enumerate(_bin_names(bins, labels[bins.feature])):
-                n = bins.goods[place] + bins.bads[place]
-                rows.append(
-                    {
-                        "feature": self.names[bins.feature],
-                        "bin": name,
-                        "rows": round(float(n)),
-                        "default_rate": float(bins.bads[place] / n)
-                        if n
-                        else float("nan"),
-                        "woe": float(bins.woe[place]),
-                        "iv": bins.iv,
-                        "points": round(
-                            share + factor * coefficient * float(bins.woe[place])
-                        ),
-                    }
-                )
-        return pd.DataFrame(
-            rows,
-            columns=["feature", "bin", "rows", "default_rate", "woe", "iv", "points"],
-        )
+            points = constant_share + factor * coefficient * bins.woe
+            bin_names = _bin_names(bins, levels[bins.feature])
+            for index, bin_name in enumerate(bin_names):
+                figures = _bin_figures(bins, index)
+                figures["feature"] = self.names[bins.feature]
+                figures["bin"] = bin_name
+                figures["points"] = round(float(points[index]))
+                rows.append(figures)
+        return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
+
+
+def _tree_text(bins: Bins, coefficient: float) -> str:
+    """Return one column of a scorecard as a tree."""
+    values = (-coefficient * bins.woe).tolist()
+    # LightGBM divides by the counts: no bin may be empty.
+    weights = np.rint(bins.goods + bins.bads)
+    counts = np.maximum(weights, 1).astype(int).tolist()
+    if bins.thresholds is None:
+        return category_tree(bins.feature, values, counts)
+    return number_tree(bins.feature, bins.thresholds.tolist(), values, counts)
+
+
+def _bin_figures(bins: Bins, index: int) -> dict[str, object]:
+    n_rows = bins.goods[index] + bins.bads[index]
+    return {
+        "rows": round(float(n_rows)),
+        "default_rate": float(bins.bads[index] / n_rows) if n_rows else nan,
+        "woe": float(bins.woe[index]),
+        "iv": bins.iv,
+    }
+
+
+def _bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
+    if bins.thresholds is None:
+        n_codes = len(bins.goods) - 1
+        unnamed = [str(code) for code in range(len(levels), n_codes)]
+        return [*levels[:n_codes], *unnamed, "another"]
+    ends = [f"{end:g}" for end in bins.thresholds]
+    lower_ends = ["-inf", *ends]
+    upper_ends = [*ends, "inf"]
+    names = [
+        f"{lower} < x <= {upper}"
+        for lower, upper in zip(lower_ends, upper_ends, strict=True)
+    ]
+    return [*names, "missing"]
 
 
 def fit_scorecard(
-    rows: Floats,
-    label: Ints,
-    names: Sequence[str],
-    categorical: Sequence[int],
-    directions: Sequence[int],
-    weight: Floats | None = None,
+    rows: Floats, label: Ints, columns: Columns, weight: Floats | None = None
 ) -> Scorecard:
-    """Fit bins and coefficients.
+    """Fit the bins and the coefficients of a scorecard.
 
     Parameters
     ----------
-    rows : array, shape (n, columns)
-        Encoded; codes from 0 in the categorical columns.
-    directions : sequence of int
-        +1 or -1 where more of a column may only raise or lower the risk, 0 elsewhere.
-    weight : array, shape (n,), optional
-        What each row counts.
+    rows : ndarray of float, shape (n, columns)
+        Encoded rows.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    columns : Columns
+        Names of the columns, which are categories, and their directions.
+    weight : ndarray of float, shape (n,), optional
+        Weight of each row; 1 by default.
+
+    Returns
+    -------
+    Scorecard
+        Its coefficients are 0 or more: a column that would have to turn its own
+        evidence is left out.
 
     Notes
     -----
-    The bins of a number are the leaves of one tree of LightGBM's, each with 5% of the rows at least, monotone where
-    a direction is said. Coefficients are not negative: a column that would have to turn its own evidence is left out.
+    The bins of a number are the leaves of one LightGBM tree, each with at least 5% of
+    the rows, monotone if the column has a direction.
     """
-    counts = np.ones(len(label)) if weight is None else weight
-    found = [
-        _bins_of(rows[:, n], label, counts, n, n in set(categorical), directions[n])
-        for n in range(rows.shape[1])
-    ]
-    bins = tuple(
-        one for one in found if len(one.goods) > 2
-    )  # one bin and the missing say nothing
-    evidence = -_woe(bins, rows)
-    coefficients, intercept = _logistic(evidence, label, counts)
-    return Scorecard(bins, coefficients, intercept, tuple(names))
+    weights = np.ones(len(label)) if weight is None else weight
+    fitted_bins = []
+    for index, direction in enumerate(columns.directions):
+        is_category = index in columns.categorical
+        column = _Column(index, rows[:, index], is_category, direction)
+        fitted_bins.append(_fit_bins(column, label, weights))
+    # One bin beside the missing values carries no evidence.
+    bins = tuple(bins for bins in fitted_bins if len(bins.goods) > 2)
+    coefficients, intercept = _fit_coefficients(-_woe(bins, rows), label, weights)
+    return Scorecard(bins, coefficients, intercept, tuple(columns.names))
 
 
 def _woe(bins: Sequence[Bins], rows: Floats) -> Floats:
-    columns = [one.woe[one.place(rows[:, one.feature])] for one in bins]
-    return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+    if not bins:
+        return np.empty((len(rows), 0))
+    columns = []
+    for column_bins in bins:
+        values = rows[:, column_bins.feature]
+        columns.append(column_bins.woe[column_bins.assign(values)])
+    return np.column_stack(columns)
 
 
-def _bins_of(
-    column: Floats,
-    label: Ints,
-    weight: Floats,
-    feature: int,
-    is_codes: bool,
-    direction: int,
-) -> Bins:
-    if is_codes:
-        thresholds, last = None, int(np.nanmax(column, initial=-1)) + 1
-        place = np.where(np.isnan(column), last, column).astype(np.int64)
+class _Column(NamedTuple):
+    """One encoded column: its place, values, whether it is a category, direction."""
+
+    feature: int
+    values: Floats
+    is_category: bool
+    direction: int
+
+
+def _fit_bins(column: _Column, label: Ints, weight: Floats) -> Bins:
+    values = column.values
+    thresholds = None
+    if column.is_category:
+        last = int(np.nanmax(values, initial=-1)) + 1
+        bin_index = np.where(np.isnan(values), last, values).astype(np.int64)
     else:
-        thresholds = _thresholds(column, label, weight, direction)
+        thresholds = cut_points(values, label, weight, column.direction)
         last = len(thresholds) + 1
-        place = np.where(
-            np.isnan(column), last, np.searchsorted(thresholds, column, side="left")
-        ).astype(np.int64)
-    goods, bads = (
-        np.bincount(place, part, minlength=last + 1)
-        for part in (weight * (1 - label), weight * label)
-    )
+        bin_index = _number_bins(values, thresholds)
+    goods = np.bincount(bin_index, weight * (1 - label), minlength=last + 1)
+    bads = np.bincount(bin_index, weight * label, minlength=last + 1)
     return Bins(
-        feature,
+        column.feature,
         thresholds,
         np.asarray(goods, dtype=np.float64),
         np.asarray(bads, dtype=np.float64),
     )
 
 
-def _thresholds(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
-    is_there = ~np.isnan(column)
-    if (
-        len(np.unique(column[is_there][:1000])) < 2
-        and len(np.unique(column[is_there])) < 2
-    ):
+def cut_points(values: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
+    """Return the thresholds between the bins of a number: the splits of one tree.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+        The column; NaN if missing.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,)
+        Weight of each row.
+    direction : int
+        +1 or -1 if the default rate may only rise or fall from bin to bin, else 0.
+
+    Returns
+    -------
+    ndarray of float
+        Rising; at most `MOST_BINS` - 1 of them, none if the column is constant.
+    """
+    is_present = ~np.isnan(values)
+    present = values[is_present]
+    if _is_constant(present):
         return np.empty(0)
     parameters = {
         "objective": "binary",
@@ -251,67 +334,53 @@ def _thresholds(column: Floats, label: Ints, weight: Floats, direction: int) -> 
         "learning_rate": 1.0,
         "min_gain_to_split": 1.0,
         "verbose": -1,
-        "min_data_in_leaf": max(20, int(SMALLEST_BIN * is_there.sum())),
+        "min_data_in_leaf": max(FEWEST_ROWS_IN_BIN, int(SMALLEST_BIN * len(present))),
         "monotone_constraints": [direction],
         "num_threads": 1,
         "deterministic": True,
         "force_row_wise": True,
         "feature_pre_filter": False,
     }
-    tree = lgb.train(
-        parameters,
-        lgb.Dataset(column[is_there, None], label[is_there], weight=weight[is_there]),
-        1,
+    dataset = lgb.Dataset(
+        present[:, None], label[is_present], weight=weight[is_present]
     )
-    line = next(
-        (
-            line
-            for line in tree.model_to_string().split("\n")
-            if line.startswith("threshold=")
-        ),
-        "threshold=",
-    )
-    return np.unique(np.array(line.partition("=")[2].split(), dtype=np.float64))
+    tree = lgb.train(parameters, dataset, 1)
+    thresholds = ""
+    for line in tree.model_to_string().split("\n"):
+        if line.startswith("threshold="):
+            thresholds = line.removeprefix("threshold=")
+            break
+    return np.unique(np.array(thresholds.split(), dtype=np.float64))
 
 
-def _logistic(evidence: Floats, label: Ints, weight: Floats) -> tuple[Floats, float]:
-    """Coefficients that are not negative, and the intercept, by penalised likelihood."""
-    n = evidence.shape[1]
+def _is_constant(values: Floats) -> bool:
+    # Most columns differ within their first rows: sorting them all took longer.
+    return len(np.unique(values[:1000])) < 2 and len(np.unique(values)) < 2
 
-    def loss(w: Floats) -> tuple[float, Floats]:
-        margin = evidence @ w[:n] + w[n]
+
+def _fit_coefficients(
+    evidence: Floats, label: Ints, weight: Floats
+) -> tuple[Floats, float]:
+    """Return coefficients of 0 or more and the intercept, by penalised likelihood."""
+    n_columns = evidence.shape[1]
+
+    def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
+        coefficients = parameters[:n_columns]
+        margin = evidence @ coefficients + parameters[n_columns]
         error = weight * (sigmoid(margin) - label)
-        value = (
-            weight * (np.logaddexp(0, margin) - label * margin)
-        ).sum() + RIDGE / 2 * (w[:n] ** 2).sum()
-        return float(value), np.append(evidence.T @ error + RIDGE * w[:n], error.sum())
+        log_loss = (weight * (np.logaddexp(0, margin) - label * margin)).sum()
+        penalty = RIDGE / 2 * (coefficients**2).sum()
+        slopes = evidence.T @ error + RIDGE * coefficients
+        return float(log_loss + penalty), np.append(slopes, error.sum())
 
-    bad = float(weight @ label)
-    start = np.append(np.full(n, 1 / max(n, 1)), log(bad / (weight.sum() - bad)))
-    bounds = [(0.0, None)] * n + [(None, None)]
-    found = minimize(
-        loss,
-        start,
+    bad_weight = float(weight @ label)
+    base_log_odds = log(bad_weight / (weight.sum() - bad_weight))
+    result = minimize(
+        loss_and_gradient,
+        np.append(np.full(n_columns, 1 / max(n_columns, 1)), base_log_odds),
         jac=True,
-        bounds=bounds,
+        bounds=[(0.0, None)] * n_columns + [(None, None)],
         method="L-BFGS-B",
         options={"maxiter": 500},
     )
-    return found.x[:n], float(found.x[n])
-
-
-def _bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
-    if bins.thresholds is None:
-        return [
-            *(
-                levels[n] if n < len(levels) else str(n)
-                for n in range(len(bins.goods) - 1)
-            ),
-            "another",
-        ]
-    ends = [f"{end:g}" for end in bins.thresholds]
-    pairs = zip(["", *ends], [*ends, ""], strict=True)
-    return [
-        *(f"{low or '-inf'} < x <= {high or 'inf'}" for low, high in pairs),
-        "missing",
-    ]
+    return result.x[:n_columns], float(result.x[n_columns])

@@ -1,4 +1,7 @@
-"""LightGBM's parameters by a bounded search that can be taken up again: Optuna, on folds that never look back."""
+"""A bounded, resumable search for LightGBM's parameters with Optuna.
+
+Its folds never learn from rows later than those held back.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,62 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import lightgbm as lgb
 import numpy as np
 
 from obligor.arrays import Ints
 from obligor.errors import SchemaError
-from obligor.training.candidates.candidates import (
+from obligor.training.candidates.fit_settings import (
     FOLDS,
     LIGHTGBM,
     MEMBERS,
     PATIENCE,
+    FitSettings,
+    TreeChoices,
+)
+from obligor.training.candidates.training_rows import (
     Folds,
     TrainingRows,
-    folds_of,
-    parameters_of,
-    rows_of,
+    fewer_outcomes,
+    stratified_folds,
 )
+from obligor.training.candidates.trees import lightgbm_dataset, lightgbm_parameters
+
+if TYPE_CHECKING:
+    import optuna
 
 STUDIES = "tuning.db"  # in the store, beside MLflow's own tables
-FEWEST, STARTUP = (
-    10,
-    5,
-)  # defaults on each side of a fold; trials before the first may be pruned
-MOST_TREES = (
-    600  # small steps matter for the last fit, not for telling parameters apart
+FEWEST_DEFAULTS = 10  # on each side of a fold
+STARTUP_TRIALS = 5  # before the first trial may be pruned
+# Small steps matter for the final fit, not for comparing parameters.
+LEARNING_RATE = 0.05
+MOST_TREES = 600
+TUNED = (
+    "num_leaves",
+    "min_data_in_leaf",
+    "feature_fraction",
+    "bagging_fraction",
+    "lambda_l2",
 )
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How long to search, and where the study is kept.
+    """How long to search, and where the study is stored.
 
     Attributes
     ----------
     trials : int
-        In all, those of earlier runs of the same study included.
+        Number of trials, 1 or more, including those of earlier runs of this study.
     store : Path
-        The folder of the store.
+        The folder of the model store.
     name : str
-        Of the study; the same data and seed should have the same.
+        Name of the study; runs on the same data with the same seed should share it.
     gap_days : int
-        Between the last row learnt and the first held in a fold: the performance window.
+        Days between the last row learned from and the first row held back: the
+        performance window.
     """
 
     trials: int
@@ -57,84 +73,137 @@ class Tuning:
     gap_days: int = 0
 
 
-def tuned_members(
-    table: TrainingRows, tuning: Tuning, seed: int, threads: int
-) -> dict[str, Mapping[str, Any]]:
-    """Return the ladder's members with LightGBM's parameters from the study, the defaults where they are no better.
+def tune_members(
+    rows: TrainingRows, tuning: Tuning, settings: FitSettings
+) -> dict[str, TreeChoices]:
+    """Search for LightGBM's parameters, starting from the defaults.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        What to learn from.
+    tuning : Tuning
+        The number of trials and the study to resume.
+    settings : FitSettings
+        Seed and threads.
+
+    Returns
+    -------
+    dict of str to TreeChoices
+        The default members, with the best parameters in place of LightGBM's: the
+        defaults themselves if no trial was better.
 
     Raises
     ------
     SchemaError
-        Where no trial is asked for.
+        If fewer than one trial is requested.
     """
-    import optuna  # here: only who tunes waits for it
-
     if tuning.trials < 1:
         raise SchemaError(
-            f"{tuning.trials} trials", where="--tune", expected="1 at least"
+            f"{tuning.trials} trials requested",
+            where="--tune",
+            expected="at least 1",
         )
+    study = _open_study(tuning, settings.seed)
+    if not study.trials:
+        study.enqueue_trial(_default_parameters(rows))
+    folds = forward_folds(rows, tuning.gap_days)
+    if not folds:
+        folds = stratified_folds(rows.label, rows.groups, FOLDS, settings.seed)
+
+    def objective(trial: optuna.Trial) -> float:
+        return _mean_loss(rows, folds, settings, trial)
+
+    finished = sum(trial.state.is_finished() for trial in study.trials)
+    study.optimize(objective, n_trials=max(tuning.trials - finished, 0))
+    best = {
+        "learning_rate": MEMBERS[LIGHTGBM]["learning_rate"],
+        **study.best_params,
+    }
+    return {**MEMBERS, LIGHTGBM: cast(TreeChoices, best)}
+
+
+def _open_study(tuning: Tuning, seed: int) -> optuna.Study:
+    import optuna  # here: only a run that tunes waits for its import
+
     logging.getLogger("optuna").setLevel(logging.WARNING)
     tuning.store.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
+    return optuna.create_study(
         study_name=tuning.name,
         storage=f"sqlite:///{tuning.store.resolve() / STUDIES}",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
-    )
-    if not study.trials:
-        study.enqueue_trial(_asked(MEMBERS[LIGHTGBM], table))
-    folds = forward_folds(table, tuning.gap_days) or folds_of(
-        table.label, table.groups, FOLDS, seed
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
     )
 
-    def loss(trial: optuna.Trial) -> float:
-        choices, losses = _suggested(trial), []
-        for step, (fit, held) in enumerate(folds):
-            losses.append(_loss(table, choices, fit, held, seed, threads))
-            trial.report(float(np.mean(losses)), step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return float(np.mean(losses))
 
-    done = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(loss, n_trials=max(tuning.trials - done, 0))
-    return {
-        **MEMBERS,
-        LIGHTGBM: {
-            "learning_rate": MEMBERS[LIGHTGBM]["learning_rate"],
-            **study.best_params,
-        },
-    }
+def forward_folds(rows: TrainingRows, gap_days: int, n_folds: int = 3) -> Folds:
+    """Return folds whose rows learned from are older than the rows held back.
 
+    The days are cut into ``n_folds + 1`` parts; fold k holds back part k + 1 and
+    learns from what is older by the gap.
 
-def forward_folds(table: TrainingRows, gap_days: int, n: int = 3) -> Folds:
-    """Return folds in which everything learnt is older than everything held, by the gap; none where that leaves few.
+    Parameters
+    ----------
+    rows : TrainingRows
+        With `times`.
+    gap_days : int
+        Days between the last row learned from and the first held back, 0 or more.
+    n_folds : int
+        Number of folds, 1 or more.
 
-    The days are cut into n + 1 parts; fold k holds part k + 1 and learns from what lies before it.
+    Returns
+    -------
+    list of (ndarray of int, ndarray of int)
+        Empty if the rows have no times, or if a side of a fold has fewer than
+        `FEWEST_DEFAULTS` rows of either outcome.
     """
-    if table.times is None:
+    if rows.times is None:
         return []
-    edges, folds = (
-        np.quantile(table.times, np.linspace(0, 1, n + 2)[1:-1], method="lower"),
-        list[tuple[Ints, Ints]](),
-    )
-    for start, end in zip(edges, [*edges[1:], table.times.max()], strict=True):
-        fit = np.flatnonzero(table.times <= start - gap_days)
-        held = np.flatnonzero((table.times > start) & (table.times <= end))
-        for side in (fit, held):
-            if (
-                min(table.label[side].sum(), len(side) - table.label[side].sum())
-                < FEWEST
-            ):
+    cuts = np.linspace(0, 1, n_folds + 2)[1:-1]
+    starts = np.quantile(rows.times, cuts, method="lower")
+    ends = [*starts[1:], rows.times.max()]
+    folds = list[tuple[Ints, Ints]]()
+    for start, end in zip(starts, ends, strict=True):
+        learned = np.flatnonzero(rows.times <= start - gap_days)
+        held = np.flatnonzero((rows.times > start) & (rows.times <= end))
+        for side in (learned, held):
+            if fewer_outcomes(rows.label[side]) < FEWEST_DEFAULTS:
                 return []
-        folds.append((fit, held))
+        folds.append((learned, held))
     return folds
 
 
-def _suggested(trial: Any) -> dict[str, Any]:
+def _default_parameters(rows: TrainingRows) -> dict[str, object]:
+    """Return the defaults as a first trial: the result cannot be worse on the folds."""
+    defaults = lightgbm_parameters(rows, MEMBERS[LIGHTGBM], threads=1)
+    return {name: defaults[name] for name in TUNED}
+
+
+def _mean_loss(
+    rows: TrainingRows, folds: Folds, settings: FitSettings, trial: optuna.Trial
+) -> float:
+    """Return a trial's mean loss over the folds; stop early if it is hopeless."""
+    import optuna
+
+    choices = _suggest_choices(trial)
+    losses = []
+    for step, (learned, held) in enumerate(folds):
+        parameters = {
+            **lightgbm_parameters(rows, choices, settings.threads),
+            "learning_rate": LEARNING_RATE,
+            "seed": settings.seed,
+        }
+        losses.append(_held_loss(rows, learned, held, parameters))
+        trial.report(float(np.mean(losses)), step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return float(np.mean(losses))
+
+
+def _suggest_choices(trial: optuna.Trial) -> TreeChoices:
     return {
-        "learning_rate": 0.05,
+        "learning_rate": LEARNING_RATE,
         "num_leaves": trial.suggest_int("num_leaves", 4, 48, log=True),
         "min_data_in_leaf": trial.suggest_int("min_data_in_leaf", 10, 200, log=True),
         "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 1.0),
@@ -143,33 +212,19 @@ def _suggested(trial: Any) -> dict[str, Any]:
     }
 
 
-def _asked(choices: Mapping[str, Any], table: TrainingRows) -> dict[str, Any]:
-    """The defaults as a first trial: what is found is no worse on the folds."""
-    shared = parameters_of(table, choices, 1)
-    names = (
-        "num_leaves",
-        "min_data_in_leaf",
-        "feature_fraction",
-        "bagging_fraction",
-        "lambda_l2",
-    )
-    return {name: shared[name] for name in names}
-
-
-def _loss(
-    table: TrainingRows,
-    choices: Mapping[str, Any],
-    fit: Ints,
+def _held_loss(
+    rows: TrainingRows,
+    learned: Ints,
     held: Ints,
-    seed: int,
-    threads: int,
+    parameters: Mapping[str, object],
 ) -> float:
-    learnt = rows_of(table, fit)
+    """Return the log loss on held-back rows at the best number of trees."""
+    dataset = lightgbm_dataset(rows, learned)
     booster = lgb.train(
-        {**parameters_of(table, choices, threads), "learning_rate": 0.05, "seed": seed},
-        learnt,
+        parameters,
+        dataset,
         MOST_TREES,
-        [learnt.create_valid(table.rows[held], table.label[held])],
+        [dataset.create_valid(rows.rows[held], rows.label[held])],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
     return float(booster.best_score["valid_0"]["binary_logloss"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from obligor.arrays import Floats
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
-from obligor.training.candidates.candidates import cores
+from obligor.training.candidates.fit_settings import cores
 from obligor.training.forecasts.time_to_pay import (
     QUANTILES,
     WEEK,

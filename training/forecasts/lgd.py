@@ -9,7 +9,7 @@ import pandas as pd
 
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger, reporting_rates
-from obligor.training.metrics.statistics import resamples
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import default_events
 
@@ -114,7 +114,7 @@ def _row(found: pd.DataFrame, stated: float) -> dict[str, object]:
     customers = pd.factorize(found["customer_id"])[0].astype(np.int64)
     draws = [
         1 - (weight * recovered).sum() / (weight * ead).sum()
-        for weight in resamples(customers, ROUNDS, SEED)
+        for weight in Resampling(customers, ROUNDS, SEED)
     ]
     low, high = np.clip(np.quantile(draws, (0.025, 0.975)), 0, 1)
     value = float(np.clip(1 - recovered.sum() / ead.sum(), 0, 1))

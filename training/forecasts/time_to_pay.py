@@ -26,14 +26,13 @@ from obligor.features import catalogue
 from obligor.features.build import build_features
 from obligor.features.invoices import NAMES, OWN, items_of, open_invoices
 from obligor.model.calibration import SMALLEST_PD, sigmoid
-from obligor.training.candidates.candidates import (
-    FOLDS,
-    MEMBERS,
+from obligor.training.candidates.fit_settings import FOLDS, MEMBERS, FitSettings
+from obligor.training.candidates.training_rows import (
+    Columns,
     TrainingRows,
-    bagged,
-    fit_trees,
-    folds_of,
+    stratified_folds,
 )
+from obligor.training.candidates.trees import fit_bagged_trees, fit_trees
 
 WEEK, WEEKS, SPAN = 7, 26, 35
 TIMES = (
@@ -240,7 +239,13 @@ def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeT
     }
     n_trees = _trees(parameters, rows, is_paid, is_last)
     learnt = lgb.Dataset(rows, is_paid, free_raw_data=False, params={"verbose": -1})
-    text = bagged(parameters, learnt, n_trees, seed, BAGS, (*NAMES, *TIMES))
+    text = fit_bagged_trees(
+        learnt,
+        len(NAMES) + len(TIMES),
+        parameters,
+        n_trees,
+        range(seed, seed + BAGS),
+    )
     return TimeToPay(text, n_trees, *_days_paid(sample))
 
 
@@ -373,9 +378,8 @@ def fit_late_payment(
     directions = tuple(
         [0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE]
     )
-    table = TrainingRows(known.features, label, groups, NAMES, (), directions)
-    folds = folds_of(label, groups, FOLDS, seed)
-    direct, _ = fit_trees(
-        table, folds, MEMBERS["extra_trees"], seed, threads, BAGS, MOST_TREES
-    )
-    return LatePayment(hazard, direct, days_late)
+    table = TrainingRows(known.features, label, groups, Columns(NAMES, (), directions))
+    folds = stratified_folds(label, groups, FOLDS, seed)
+    settings = FitSettings(seed, threads, bags=BAGS, most_trees=MOST_TREES)
+    direct = fit_trees(table, folds, MEMBERS["extra_trees"], settings)
+    return LatePayment(hazard, direct.text, days_late)

@@ -17,6 +17,7 @@ from obligor.training.metrics.figures import (
     figures,
     with_intervals,
 )
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.validation.sections import IDS
 from obligor.training.validation.soundness import (
     FAITHFUL,
@@ -97,7 +98,7 @@ def _calibration(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
         return {"slope": calibration_line(pd_, label, weight)[0]}
 
     found = with_intervals(
-        pd_, candidate.label, candidate.customers, ROUNDS, SEED, slope
+        pd_, candidate.label, Resampling(candidate.customers, ROUNDS, SEED), slope
     )["slope"]
     if not found.low <= 1 <= found.high:
         yield f"the calibration slope is {found}, without 1: `obligor recalibrate` mends it without a refit"
@@ -148,9 +149,7 @@ def _champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
         pd_,
         old.predict_pd(candidate.matrix),
         candidate.label,
-        candidate.customers,
-        ROUNDS,
-        SEED,
+        Resampling(candidate.customers, ROUNDS, SEED),
     )
     if gap["gini"].high < 0:
         yield f"Gini is below the champion's (version {version}) by {gap['gini']}"

@@ -16,6 +16,7 @@ from scipy import stats
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.training.metrics.figures import PSI_BINS, auc, difference, psi
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
 from obligor.training.validation.plots import OURS, PEER, axes_of
@@ -193,7 +194,7 @@ def compared(old: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str]:
     challenger = np.array(
         [shadow[name] for name in both["decision_id"]], dtype=np.float64
     )
-    gap = difference(challenger, champion, label, customers, ROUNDS, SEED)
+    gap = difference(challenger, champion, label, Resampling(customers, ROUNDS, SEED))
     return {
         "matured decisions scored by both": f"{len(both):,}, {label.sum():,} defaults",
         "AUC of the champion": f"{auc(champion, label):.4f}",

@@ -21,9 +21,10 @@ from obligor.training.candidates.calibrate import (
     fit_band,
     later_split,
 )
-from obligor.training.candidates.candidates import FOLDS, folds_of
+from obligor.training.candidates.fit_settings import FOLDS
+from obligor.training.candidates.training_rows import stratified_folds
 from obligor.training.metrics.figures import with_intervals
-from obligor.training.metrics.statistics import resamples
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Progress, Sample, build_sample, gap_days
 from obligor.training.validation.report import card_of, write_report
@@ -82,13 +83,13 @@ def recalibrate(
     # 2. The kind with the least loss on rows it has not seen, fitted on all of the earlier ones.
     margin = old.margin(fit.rows)
     days = _days(fit)
-    splits = (later_split(days, fit.label) if days is not None else []) or folds_of(
-        fit.label, fit.groups, FOLDS, seed
-    )
+    splits = (
+        later_split(days, fit.label) if days is not None else []
+    ) or stratified_folds(fit.label, fit.groups, FOLDS, seed)
     calibration, losses = choose_calibration(margin, fit.label, splits)
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
     band = fit_band(
-        calibration.kind, margin, fit.label, resamples(groups, ROUNDS, seed)
+        calibration.kind, margin, fit.label, Resampling(groups, ROUNDS, seed)
     )
     about = {
         **old.about,
@@ -116,7 +117,7 @@ def recalibrate(
     files = write_report(
         report, case, sections, card_of(case, sections, about, card or {})
     )
-    was = with_intervals(before, test.label, test.groups, ROUNDS, seed)
+    was = with_intervals(before, test.label, Resampling(test.groups, ROUNDS, seed))
     metrics = {
         name: of.value for name, of in case.figures.items() if np.isfinite(of.value)
     }
@@ -182,7 +183,7 @@ def _sides(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
         is_later = days >= np.unique(days)[int(len(np.unique(days)) * 2 / 3)]
         sides = np.flatnonzero(~is_later), np.flatnonzero(is_later)
     else:
-        sides = folds_of(rows.label, rows.groups, 3, seed)[0]
+        sides = stratified_folds(rows.label, rows.groups, 3, seed)[0]
     found = tuple(_taken(rows, places) for places in sides)
     for side, name in zip(found, ("calibrate on", "test on"), strict=True):
         if min(side.label.sum(), len(side.label) - side.label.sum()) < FEWEST:

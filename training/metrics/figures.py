@@ -1,4 +1,4 @@
-"""How good a PD is: discrimination, calibration, stability; each figure with its 95% interval."""
+"""How good a PD is: discrimination, calibration, stability, with 95% intervals."""
 
 from __future__ import annotations
 
@@ -8,93 +8,169 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.training.metrics.statistics import Interval, resamples, weighted_logistic
+from obligor.training.metrics.statistics import Interval, Resampling, weighted_logistic
 
-SMOOTHING = (
-    1e-4  # the share an empty bin is given, the only smoothing constant in the project
-)
-
+SMOOTHING = 1e-4  # share of an empty bin; the only smoothing constant in the project
 PSI_BINS = 10
-
 ECE_BINS = 10
+INTERVAL = (0.025, 0.975)
+
+Measure = Callable[[Floats, Ints, Floats], dict[str, float]]
 
 
 def auc(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
-    """Return P(a random default is scored above a random other), ties half.
+    """Return P(a random default has a higher PD than a random other), ties count half.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs, or any score that rises with the risk.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN if only one outcome occurs.
 
     Examples
     --------
     >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
     0.75
     """
-    bad, good = _counts(pd_, label, weight)
-    below = np.cumsum(good) - good
-    pairs = bad.sum() * good.sum()
-    return float((bad * (below + good / 2)).sum() / pairs) if pairs else float("nan")
+    bad, good = _weight_by_pd(pd_, label, weight)
+    good_below = np.cumsum(good) - good
+    n_pairs = bad.sum() * good.sum()
+    if not n_pairs:
+        return float("nan")
+    return float((bad * (good_below + good / 2)).sum() / n_pairs)
 
 
 def ks(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
-    """Return the largest distance between the score distributions of defaults and others.
+    """Return the largest distance between the PD distributions of defaults and others.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs, or any score that rises with the risk.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN if only one outcome occurs.
 
     Examples
     --------
     >>> ks(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]))
     1.0
     """
-    bad, good = _counts(pd_, label, weight)
+    bad, good = _weight_by_pd(pd_, label, weight)
     if not bad.sum() or not good.sum():
         return float("nan")
-    return float(
-        np.abs(np.cumsum(bad) / bad.sum() - np.cumsum(good) / good.sum()).max()
-    )
+    bad_share = np.cumsum(bad) / bad.sum()
+    good_share = np.cumsum(good) / good.sum()
+    return float(np.abs(bad_share - good_share).max())
 
 
-def _counts(pd_: Floats, label: Ints, weight: Floats | None) -> tuple[Floats, Floats]:
-    """Weight of the defaults and of the others at each distinct PD, lowest first."""
-    w = np.ones(len(label)) if weight is None else weight
-    _, place = np.unique(pd_, return_inverse=True)
-    bad, good = (
-        np.asarray(np.bincount(place, part), dtype=np.float64)
-        for part in (w * label, w * (1 - label))
-    )
-    return bad, good
+def _weight_by_pd(
+    pd_: Floats, label: Ints, weight: Floats | None
+) -> tuple[Floats, Floats]:
+    """Return the weight of defaults and of others at each distinct PD, lowest first."""
+    weights = _or_ones(weight, len(label))
+    _, pd_index = np.unique(pd_, return_inverse=True)
+    bad = np.bincount(pd_index, weights * label)
+    good = np.bincount(pd_index, weights * (1 - label))
+    return np.asarray(bad, dtype=np.float64), np.asarray(good, dtype=np.float64)
+
+
+def _or_ones(weight: Floats | None, n_rows: int) -> Floats:
+    return np.ones(n_rows) if weight is None else weight
 
 
 def calibration_line(
     pd_: Floats, label: Ints, weight: Floats | None = None
 ) -> tuple[float, float]:
-    """Return slope and intercept of label ~ sigmoid(slope * logit(pd) + intercept) (Cox 1958).
+    """Fit P(default) = sigmoid(slope * logit(PD) + intercept) (Cox 1958).
 
-    A calibrated PD has slope 1 and intercept 0, one that is the same for all slope 0; weights count repetitions.
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
+
+    Returns
+    -------
+    float, float
+        Slope and intercept: 1 and 0 for a calibrated PD; a slope of 0 if all PDs are
+        the same.
+
+    Examples
+    --------
+    >>> pd_ = np.repeat([0.2, 0.5], 10)
+    >>> label = np.repeat([1, 0, 1, 0], [2, 8, 5, 5])
+    >>> [round(value, 3) + 0 for value in calibration_line(pd_, label)]
+    [1.0, 0.0]
     """
-    w = np.ones(len(label)) if weight is None else weight
+    weights = _or_ones(weight, len(label))
     if np.ptp(pd_) == 0:
-        rate = np.clip(w @ label / w.sum(), SMOOTHING, 1 - SMOOTHING)
+        rate = np.clip(weights @ label / weights.sum(), SMOOTHING, 1 - SMOOTHING)
         return 0.0, float(np.log(rate / (1 - rate)))
-    slope, intercept = weighted_logistic(np.log(pd_ / (1 - pd_))[:, None], label, w)
+    log_odds = np.log(pd_ / (1 - pd_))
+    slope, intercept = weighted_logistic(log_odds[:, None], label, weights)
     return float(slope), float(intercept)
 
 
 def ece(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
-    """Return the expected calibration error: mean ``|PD - default rate|`` over ten equally filled bins.
+    """Return the expected calibration error over ten equally filled bins.
+
+    It is the mean over the rows of |mean PD - default rate| of their bin.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in [0, 1].
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Examples
     --------
     >>> round(ece(np.full(100, 0.2), np.repeat([1, 0], [10, 90])), 6)
     0.1
     """
-    w = np.ones(len(label)) if weight is None else weight
-    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, ECE_BINS + 1)[1:-1]))
-    place = np.searchsorted(edges, pd_, side="right")
-    gap = np.bincount(place, w * (pd_ - label))
-    return float(np.abs(gap).sum() / w.sum())
+    weights = _or_ones(weight, len(label))
+    bin_index = np.searchsorted(_inner_edges(pd_, ECE_BINS), pd_, side="right")
+    gap_of_bin = np.bincount(bin_index, weights * (pd_ - label))
+    return float(np.abs(gap_of_bin).sum() / weights.sum())
+
+
+def _inner_edges(values: Floats, n_bins: int) -> Floats:
+    quantiles = np.linspace(0, 1, n_bins + 1)[1:-1]
+    return np.unique(np.quantile(values, quantiles))
 
 
 def psi(expected: Floats, actual: Floats) -> float:
-    """Return the population stability index over deciles of `expected`; NaN is a bin of its own.
+    """Return the population stability index over deciles of `expected`.
 
-    ``sum((a - e) * ln(a / e))`` over the shares of both samples per bin. Below .1 is stable, above
-    .25 has shifted (Siddiqi 2006).
+    It is ``sum((a - e) * ln(a / e))`` over the shares of both samples per bin; NaN is
+    a bin of its own. Below 0.1 is stable, above 0.25 has shifted (Siddiqi 2006).
+
+    Parameters
+    ----------
+    expected : ndarray of float, shape (n,)
+        The earlier sample, from which the bins are made.
+    actual : ndarray of float, shape (m,)
+        The later sample.
 
     Examples
     --------
@@ -105,82 +181,126 @@ def psi(expected: Floats, actual: Floats) -> float:
     >>> round(psi(first, second), 4)    # -.25 ln(.5) + .25 ln(1.5)
     0.2747
     """
-    known = expected[~np.isnan(expected)]
-    edges = (
-        np.unique(np.quantile(known, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
-        if len(known)
-        else np.array([])
-    )
-    shares = []
-    for values in (expected, actual):
-        place = np.where(
-            np.isnan(values),
-            len(edges) + 1,
-            np.searchsorted(edges, values, side="right"),
-        )
-        count = np.bincount(place, minlength=len(edges) + 2)
-        shares.append(np.maximum(count / max(len(values), 1), SMOOTHING))
-    return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
+    present = expected[~np.isnan(expected)]
+    edges = _inner_edges(present, PSI_BINS) if len(present) else np.array([])
+    expected_share = _shares(expected, edges)
+    actual_share = _shares(actual, edges)
+    log_ratio = np.log(actual_share / expected_share)
+    return float(((actual_share - expected_share) * log_ratio).sum())
+
+
+def _shares(values: Floats, edges: Floats) -> Floats:
+    """Return the share of the values in each bin; the last bin holds NaN."""
+    bin_index = np.searchsorted(edges, values, side="right")
+    nan_bin = len(edges) + 1
+    with_nan = np.where(np.isnan(values), nan_bin, bin_index)
+    counts = np.bincount(with_nan, minlength=nan_bin + 1)
+    return np.maximum(counts / max(len(values), 1), SMOOTHING)
 
 
 def figures(pd_: Floats, label: Ints, weight: Floats | None = None) -> dict[str, float]:
-    """Return every figure of one sample; `brier_constant` is that of the sample's own default rate."""
-    w = np.ones(len(label)) if weight is None else weight
-    total = w.sum()
-    rate = float((w * label).sum() / total)
-    area = auc(pd_, label, w)
-    slope, intercept = calibration_line(pd_, label, w)
-    hit = np.where(label == 1, pd_, 1 - pd_)
+    """Return every figure of one sample.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
+
+    Returns
+    -------
+    dict of str to float
+        By name; `brier_constant` is the Brier score of the sample's own default rate.
+    """
+    weights = _or_ones(weight, len(label))
+    total = weights.sum()
+    default_rate = float((weights * label).sum() / total)
+    area = auc(pd_, label, weights)
+    slope, intercept = calibration_line(pd_, label, weights)
+    probability_of_outcome = np.where(label == 1, pd_, 1 - pd_)
     return {
         "auc": area,
         "gini": 2 * area - 1,
-        "ks": ks(pd_, label, w),
-        "brier": float((w * (pd_ - label) ** 2).sum() / total),
-        "brier_constant": rate * (1 - rate),
-        "log_loss": float(-(w * np.log(hit)).sum() / total),
+        "ks": ks(pd_, label, weights),
+        "brier": _brier(pd_, label, weights),
+        "brier_constant": default_rate * (1 - default_rate),
+        "log_loss": float(-(weights * np.log(probability_of_outcome)).sum() / total),
         "calibration_slope": slope,
         "calibration_intercept": intercept,
-        "ece": ece(pd_, label, w),
-        "mean_pd": float((w * pd_).sum() / total),
-        "default_rate": rate,
+        "ece": ece(pd_, label, weights),
+        "mean_pd": float((weights * pd_).sum() / total),
+        "default_rate": default_rate,
     }
+
+
+def _brier(pd_: Floats, label: Ints, weight: Floats) -> float:
+    return float((weight * (pd_ - label) ** 2).sum() / weight.sum())
 
 
 def with_intervals(
     pd_: Floats,
     label: Ints,
-    customers: Ints,
-    rounds: int,
-    seed: int,
-    measure: Callable[[Floats, Ints, Floats], dict[str, float]] = figures,
+    resampling: Resampling,
+    measure: Measure = figures,
 ) -> dict[str, Interval]:
-    """Return every figure with the 2.5% and 97.5% percentiles over resampled customers."""
-    point = measure(pd_, label, np.ones(len(label)))
-    draws = pd.DataFrame(
-        [measure(pd_, label, weight) for weight in resamples(customers, rounds, seed)]
-    )
-    low, high = draws.quantile(0.025), draws.quantile(0.975)
+    """Return figures with their 95% intervals over resampled customers.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    resampling : Resampling
+        Bootstrap samples of these rows.
+    measure : callable
+        Maps PDs, labels and weights to figures by name.
+    """
+    figures_of_sample = measure(pd_, label, np.ones(len(label)))
+    draws = pd.DataFrame([measure(pd_, label, weight) for weight in resampling])
+    low = draws.quantile(INTERVAL[0])
+    high = draws.quantile(INTERVAL[1])
     return {
         name: Interval(value, float(low[name]), float(high[name]))
-        for name, value in point.items()
+        for name, value in figures_of_sample.items()
     }
 
 
 def difference(
-    first: Floats, second: Floats, label: Ints, customers: Ints, rounds: int, seed: int
+    first: Floats, second: Floats, label: Ints, resampling: Resampling
 ) -> dict[str, Interval]:
-    """Return figures of `first` less those of `second` on the same rows, with paired intervals."""
+    """Return figures of one PD less those of another on the same rows.
+
+    The intervals are paired: both PDs are measured on the same bootstrap samples.
+
+    Parameters
+    ----------
+    first, second : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    resampling : Resampling
+        Bootstrap samples of these rows.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``gini`` and ``brier``.
+    """
 
     def measure(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
-        one, two = _quick(pd_, label, weight), _quick(second, label, weight)
-        return {name: one[name] - two[name] for name in one}
+        first_figures = _gini_and_brier(pd_, label, weight)
+        second_figures = _gini_and_brier(second, label, weight)
+        return {
+            name: value - second_figures[name] for name, value in first_figures.items()
+        }
 
-    return with_intervals(first, label, customers, rounds, seed, measure)
+    return with_intervals(first, label, resampling, measure)
 
 
-def _quick(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
+def _gini_and_brier(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
     area = auc(pd_, label, weight)
-    return {
-        "gini": 2 * area - 1,
-        "brier": float((weight * (pd_ - label) ** 2).sum() / weight.sum()),
-    }
+    return {"gini": 2 * area - 1, "brier": _brier(pd_, label, weight)}

@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: two AUCs on the same rows, default rates against PDs, grades."""
+"""Whether a difference is more than chance: AUCs, default rates against PDs, grades."""
 
 from __future__ import annotations
 
@@ -13,11 +13,24 @@ from obligor.training.metrics.figures import auc
 from obligor.training.metrics.statistics import Interval
 
 BINS = 10
-PRUDENCE = 0.75  # of the Pluto-Tasche bound: with it three in four portfolios of that PD show more defaults
+Z_95 = 1.96
+# Confidence of the Pluto-Tasche bound: three in four portfolios of that PD would show
+# more defaults.
+PRUDENCE = 0.75
 
 
 class AucTest(NamedTuple):
-    """The difference of two AUCs with its 95% interval and the p-value of no difference."""
+    """The difference of two AUCs.
+
+    Attributes
+    ----------
+    difference : float
+        First less second, in [-1, 1].
+    low, high : float
+        Ends of its 95% interval.
+    p_value : float
+        Two-sided, of no difference.
+    """
 
     difference: float
     low: float
@@ -25,39 +38,76 @@ class AucTest(NamedTuple):
     p_value: float
 
 
-def delong(first: Floats, second: Floats, label: Ints) -> AucTest:
-    """Compare the AUCs of two scores on the same rows (DeLong, DeLong, Clarke-Pearson 1988; Sun, Xu 2014 for ranks).
+class _Placements(NamedTuple):
+    """Per default, the share of others below it; per other, of defaults above it."""
 
-    Rows are taken as independent: with several rows per customer its interval is too narrow, and the paired bootstrap
-    over customers beside it is the one to trust.
+    of_bad: Floats
+    of_good: Floats
+
+
+def delong(first: Floats, second: Floats, label: Ints) -> AucTest:
+    """Compare the AUCs of two scores on the same rows.
+
+    The test is that of DeLong, DeLong and Clarke-Pearson (1988), by ranks (Sun and Xu
+    2014). Rows are taken as independent: with several rows per customer its interval
+    is too narrow, and the paired bootstrap over customers is the one to trust.
+
+    Parameters
+    ----------
+    first, second : ndarray of float, shape (n,)
+        Scores that rise with the risk.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0; both must occur.
 
     Examples
     --------
     >>> label = np.array([0, 0, 0, 1, 1, 1])
-    >>> good, poor = np.array([1., 2, 4, 3, 5, 6]), np.array([1., 5, 6, 2, 3, 4])
-    >>> round(delong(good, poor, label).difference, 3)     # 8 of 9 pairs against 3 of 9
+    >>> good = np.array([1.0, 2, 4, 3, 5, 6])    # ranks 8 of 9 pairs correctly
+    >>> poor = np.array([1.0, 5, 6, 2, 3, 4])    # 3 of 9
+    >>> round(delong(good, poor, label).difference, 3)
     0.556
     """
-    bad, good = label == 1, label == 0
-    m, n = int(bad.sum()), int(good.sum())
-    areas, of_bad, of_good = [], [], []
-    for score in (first, second):
-        together, inside_bad, inside_good = (
-            stats.rankdata(part) for part in (score, score[bad], score[good])
-        )
-        of_bad.append((together[bad] - inside_bad) / n)
-        of_good.append(1 - (together[good] - inside_good) / m)
-        areas.append(of_bad[-1].mean())
-    spread = np.cov(of_bad) / m + np.cov(of_good) / n
-    variance = float(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
-    gap = float(areas[0] - areas[1])
+    first_placements = _placements(first, label)
+    second_placements = _placements(second, label)
+    of_bad = [first_placements.of_bad, second_placements.of_bad]
+    of_good = [first_placements.of_good, second_placements.of_good]
+    n_bad = len(of_bad[0])
+    n_good = len(of_good[0])
+    covariance = np.cov(of_bad) / n_bad + np.cov(of_good) / n_good
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    gap = float(of_bad[0].mean() - of_bad[1].mean())
     error = np.sqrt(max(variance, 0.0))
     p_value = 2 * float(stats.norm.sf(abs(gap) / error)) if error > 0 else 1.0
-    return AucTest(gap, gap - 1.96 * error, gap + 1.96 * error, p_value)
+    return AucTest(gap, gap - Z_95 * error, gap + Z_95 * error, p_value)
+
+
+def _placements(score: Floats, label: Ints) -> _Placements:
+    bad = label == 1
+    good = label == 0
+    ranks = stats.rankdata(score)
+    n_bad = int(bad.sum())
+    n_good = int(good.sum())
+    of_bad = (ranks[bad] - stats.rankdata(score[bad])) / n_good
+    of_good = 1 - (ranks[good] - stats.rankdata(score[good])) / n_bad
+    return _Placements(of_bad, of_good)
 
 
 def area(score: Floats, label: Ints) -> Interval:
-    """Return the AUC with DeLong's 95% interval: its difference from that of a score that is the same for all.
+    """Return the AUC with DeLong's 95% interval.
+
+    The interval is that of its difference from a score that is the same for all rows.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n,)
+        Rises with the risk.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+
+    Returns
+    -------
+    Interval
+        [0, 1] if either outcome occurs fewer than twice.
 
     Examples
     --------
@@ -67,84 +117,124 @@ def area(score: Floats, label: Ints) -> Interval:
     if min(label.sum(), len(label) - label.sum()) < 2:
         return Interval(auc(score, label), 0.0, 1.0)
     test = delong(score, np.zeros(len(score)), label)
-    return Interval(
-        test.difference + 0.5, max(test.low + 0.5, 0.0), min(test.high + 0.5, 1.0)
-    )
+    low = max(test.low + 0.5, 0.0)
+    high = min(test.high + 0.5, 1.0)
+    return Interval(test.difference + 0.5, low, high)
 
 
 def rate(defaults: int, n: int) -> Interval:
-    """Return a default rate with the 95% interval of Jeffreys (Brown, Cai, DasGupta 2001).
+    """Return a default rate with Jeffreys' 95% interval (Brown, Cai, DasGupta 2001).
+
+    Parameters
+    ----------
+    defaults : int
+        From 0 to `n`.
+    n : int
+        Number of rows, 1 or more.
 
     Examples
     --------
     >>> print(rate(3, 100))
     0.0300 [0.0085, 0.0779]
     """
-    low, high = stats.beta.ppf(
-        [0.025, 0.975], defaults + 0.5, n - defaults + 0.5
-    ).tolist()
+    ends = stats.beta.ppf([0.025, 0.975], defaults + 0.5, n - defaults + 0.5)
+    low, high = ends.tolist()
     return Interval(defaults / n, low, high)
 
 
 def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
-    """Return the statistic over ten equally filled bins and its p-value, on rows the model has not seen (ten degrees).
+    """Compare defaults with expected defaults in ten equally filled bins.
+
+    The test is for rows the model has not seen, so it has as many degrees of freedom
+    as there are bins (Hosmer and Lemeshow 1980).
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+
+    Returns
+    -------
+    float, float
+        The statistic and its p-value.
 
     Examples
     --------
     >>> pd_ = np.repeat([0.1, 0.3], 1000)
-    >>> label = np.concatenate([np.repeat([1, 0], [100, 900]), np.repeat([1, 0], [300, 700])])
+    >>> label = np.repeat([1, 0, 1, 0], [100, 900, 300, 700])
     >>> hosmer_lemeshow(pd_, label)     # as many defaults as expected
     (0.0, 1.0)
     """
     edges = np.unique(np.quantile(pd_, np.linspace(0, 1, BINS + 1)[1:-1]))
-    place = np.searchsorted(edges, pd_, side="left")
-    n, bads, expected = (
-        np.bincount(place, weight) for weight in (np.ones(len(pd_)), label, pd_)
-    )
-    used = n > 0
-    n, bads, expected = n[used], bads[used], expected[used]
-    statistic = float(((bads - expected) ** 2 / (expected * (1 - expected / n))).sum())
-    return round(statistic, 9), float(stats.chi2.sf(round(statistic, 9), len(n)))
+    bin_index = np.searchsorted(edges, pd_, side="left")
+    rows = np.bincount(bin_index)
+    is_used = rows > 0
+    rows = rows[is_used]
+    bads = np.bincount(bin_index, label)[is_used]
+    expected = np.bincount(bin_index, pd_)[is_used]
+    variance = expected * (1 - expected / rows)
+    statistic = round(float(((bads - expected) ** 2 / variance).sum()), 9)
+    return statistic, float(stats.chi2.sf(statistic, len(rows)))
 
 
 def by_grade(grade: Ints, pd_: Floats, label: Ints) -> pd.DataFrame:
-    """Return each grade's mean PD beside its defaults, with the binomial test and prudent upper bounds.
+    """Return each grade's mean PD beside its defaults.
+
+    Parameters
+    ----------
+    grade : ndarray of int, shape (n,)
+        1 is the best.
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
 
     Returns
     -------
     DataFrame
-        Index grade; ``rows, share, mean_pd, defaults, default_rate``; ``p_value`` of as many defaults or more at that
-        PD (binomial; below .05 the PD is too low); ``upper_jeffreys`` (95%, Beta(d + 1/2, n - d + 1/2)) and
-        ``upper_pluto_tasche`` (most prudent estimate at `PRUDENCE`, of all rows of this grade and worse ones, which
-        makes bounds rise with the grade and gives grades without any default one).
+        Index grade; ``rows, share, mean_pd, defaults, default_rate``; ``p_value`` of
+        as many defaults or more at that PD (binomial; below 0.05 the PD is too low);
+        ``upper_jeffreys`` (95%, Beta(d + 1/2, n - d + 1/2)); ``upper_pluto_tasche``,
+        the most prudent estimate at `PRUDENCE` from all rows of this grade and worse
+        ones (Pluto and Tasche 2005). That bound rises with the grade and exists for
+        grades without any default.
 
     Examples
     --------
-    >>> found = by_grade(np.array([1] * 100 + [2] * 50), np.full(150, 0.02), np.array([0] * 147 + [1] * 3))
-    >>> found["upper_pluto_tasche"].round(3).tolist()     # 3 of 150, then 3 of 50
+    >>> grade = np.repeat([1, 2], [100, 50])
+    >>> label = np.repeat([0, 1], [147, 3])
+    >>> table = by_grade(grade, np.full(150, 0.02), label)
+    >>> table["upper_pluto_tasche"].round(3).tolist()     # 3 of 150, then 3 of 50
     [0.034, 0.1]
     """
-    frame = pd.DataFrame({"grade": grade, "pd": pd_, "label": label}).groupby("grade")
-    found = pd.DataFrame(
+    rows = pd.DataFrame({"grade": grade, "pd": pd_, "label": label}).groupby("grade")
+    table = pd.DataFrame(
         {
-            "rows": frame.size(),
-            "share": frame.size() / len(label),
-            "mean_pd": frame["pd"].mean(),
-            "defaults": frame["label"].sum(),
-            "default_rate": frame["label"].mean(),
+            "rows": rows.size(),
+            "share": rows.size() / len(label),
+            "mean_pd": rows["pd"].mean(),
+            "defaults": rows["label"].sum(),
+            "default_rate": rows["label"].mean(),
         }
     )
-    n, d = found["rows"].to_numpy(), found["defaults"].to_numpy()
-    worse_n, worse_d = n[::-1].cumsum()[::-1], d[::-1].cumsum()[::-1]
-    found["p_value"] = stats.binom.sf(d - 1, n, found["mean_pd"])
-    found["upper_jeffreys"] = stats.beta.ppf(0.95, d + 0.5, n - d + 0.5)
-    bound = stats.beta.ppf(PRUDENCE, worse_d + 1, np.maximum(worse_n - worse_d, 1e-9))
-    found["upper_pluto_tasche"] = np.maximum.accumulate(bound)
-    return found
+    n = table["rows"].to_numpy()
+    d = table["defaults"].to_numpy()
+    table["p_value"] = stats.binom.sf(d - 1, n, table["mean_pd"])
+    table["upper_jeffreys"] = stats.beta.ppf(0.95, d + 0.5, n - d + 0.5)
+    n_and_worse = n[::-1].cumsum()[::-1]
+    d_and_worse = d[::-1].cumsum()[::-1]
+    others = np.maximum(n_and_worse - d_and_worse, 1e-9)
+    bound = stats.beta.ppf(PRUDENCE, d_and_worse + 1, others)
+    table["upper_pluto_tasche"] = np.maximum.accumulate(bound)
+    return table
 
 
 def concentration(share: Floats) -> float:
-    """Return the Herfindahl index of shares: 1 / number of grades where all are alike, 1 where one holds all.
+    """Return the Herfindahl index: the sum of squared shares.
+
+    It is 1 / (number of grades) if all are equally frequent and 1 if one holds all.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Bootstrap resamples, intervals, and logistic regression by weight."""
+"""Bootstrap samples, intervals, and weighted logistic regression."""
 
 from __future__ import annotations
 
@@ -8,62 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from obligor.arrays import Floats, Ints
-from obligor.model.calibration import PENALTY, sigmoid
+from obligor.model.calibration import sigmoid
 
-
-def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
-    """Return coefficients and, last, the intercept of a logistic regression, by Newton's method with halved steps.
-
-    Parameters
-    ----------
-    columns : ndarray, shape (n, k)
-        One or two columns; the penalty of 1e-6 only keeps what has no end finite.
-    weight : ndarray, shape (n,)
-        How often each row counts.
-
-    Examples
-    --------
-    >>> column, label = np.array([[0.0], [0.0], [0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 0, 1, 0, 1])
-    >>> weighted_logistic(column, label, np.ones(6)).round(3).tolist()     # odds 1:3 at 0, 1:1 at 1
-    [1.099, -1.099]
-    """
-    whole = np.column_stack([columns, np.ones(len(columns))])
-    rate = float(np.clip((weight * label).sum() / weight.sum(), 1e-9, 1 - 1e-9))
-    beta = np.append(np.zeros(columns.shape[1]), np.log(rate / (1 - rate)))
-    loss = _logistic_loss(whole, label, weight, beta)
-    for _ in range(60):
-        fitted = sigmoid(whole @ beta)
-        gradient = whole.T @ (weight * (label - fitted)) - PENALTY * beta
-        hessian = (
-            whole * (weight * fitted * (1 - fitted))[:, None]
-        ).T @ whole + PENALTY * np.eye(len(beta))
-        step = np.linalg.solve(hessian, gradient)
-        while (
-            better := _logistic_loss(whole, label, weight, beta + step)
-        ) > loss and np.abs(step).max() > 1e-9:
-            step = step / 2
-        beta, gain, loss = beta + step, loss - better, better
-        if gain < 1e-12 * abs(loss):
-            break
-    return beta
-
-
-def _logistic_loss(columns: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
-    margin = columns @ beta
-    return float(
-        (weight * (np.logaddexp(0, margin) - label * margin)).sum()
-        + PENALTY / 2 * beta @ beta
-    )
-
-
-def log_losses(pd_: Floats, label: Ints) -> Floats:
-    """Return the log loss of each row."""
-    return -np.log(np.where(label == 1, pd_, 1 - pd_))
+PENALTY = 1e-6  # keeps coefficients finite if the columns separate the labels
+MOST_STEPS = 60
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95% bootstrap interval (percentiles, customers resampled)."""
+    """A figure with its 95% bootstrap interval.
+
+    Attributes
+    ----------
+    value : float
+        The figure on the sample itself.
+    low, high : float
+        2.5% and 97.5% percentiles over resampled customers.
+    """
 
     value: float
     low: float
@@ -73,9 +34,104 @@ class Interval:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def resamples(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
-    """Yield row weights of bootstrap samples: whole customers are drawn, with all their dates."""
-    rng = np.random.default_rng(seed)
-    n = int(customers.max()) + 1
-    for _ in range(rounds):
-        yield np.bincount(rng.integers(0, n, n), minlength=n)[customers].astype(float)
+@dataclass(frozen=True)
+class Resampling:
+    """Bootstrap samples of rows; whole customers are drawn, with all their dates.
+
+    Iterating yields, per sample, how often each row is in it.
+
+    Attributes
+    ----------
+    customers : ndarray of int, shape (n,)
+        The customer of each row, numbered from 0.
+    rounds : int
+        Number of samples, 1 or more.
+    seed : int
+        Seed of the draws: the same customers are drawn on every iteration.
+
+    Examples
+    --------
+    >>> for weight in Resampling(np.array([0, 0, 1]), rounds=2, seed=5):
+    ...     print(weight.tolist())
+    [0.0, 0.0, 2.0]
+    [1.0, 1.0, 1.0]
+    """
+
+    customers: Ints
+    rounds: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Floats]:
+        rng = np.random.default_rng(self.seed)
+        n_customers = int(self.customers.max()) + 1
+        for _ in range(self.rounds):
+            drawn = rng.integers(0, n_customers, n_customers)
+            times_drawn = np.bincount(drawn, minlength=n_customers)
+            yield times_drawn[self.customers].astype(float)
+
+
+def log_losses(pd_: Floats, label: Ints) -> Floats:
+    """Return the log loss of each row: -ln of the probability of what happened.
+
+    Examples
+    --------
+    >>> log_losses(np.array([0.5, 0.1]), np.array([1, 0])).round(4).tolist()
+    [0.6931, 0.1054]
+    """
+    return -np.log(np.where(label == 1, pd_, 1 - pd_))
+
+
+def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
+    """Fit a logistic regression by Newton's method with halved steps.
+
+    Parameters
+    ----------
+    columns : ndarray of float, shape (n, k)
+        One or two columns.
+    label : ndarray of int, shape (n,)
+        0 or 1.
+    weight : ndarray of float, shape (n,)
+        How often each row counts.
+
+    Returns
+    -------
+    ndarray of float, shape (k + 1,)
+        Coefficients and, last, the intercept.
+
+    Examples
+    --------
+    >>> column = np.array([[0.0], [0.0], [0.0], [0.0], [1.0], [1.0]])
+    >>> label = np.array([0, 0, 0, 1, 0, 1])    # odds 1:3 at 0, 1:1 at 1
+    >>> weighted_logistic(column, label, np.ones(6)).round(3).tolist()
+    [1.099, -1.099]
+    """
+    design = np.column_stack([columns, np.ones(len(columns))])
+    rate = float(np.clip((weight * label).sum() / weight.sum(), 1e-9, 1 - 1e-9))
+    beta = np.append(np.zeros(columns.shape[1]), np.log(rate / (1 - rate)))
+    loss = _logistic_loss(design, label, weight, beta)
+    for _ in range(MOST_STEPS):
+        step = _newton_step(design, label, weight, beta)
+        next_loss = _logistic_loss(design, label, weight, beta + step)
+        while next_loss > loss and np.abs(step).max() > 1e-9:
+            step = step / 2
+            next_loss = _logistic_loss(design, label, weight, beta + step)
+        beta = beta + step
+        gain = loss - next_loss
+        loss = next_loss
+        if gain < 1e-12 * abs(loss):
+            break
+    return beta
+
+
+def _newton_step(design: Floats, label: Ints, weight: Floats, beta: Floats) -> Floats:
+    fitted = sigmoid(design @ beta)
+    gradient = design.T @ (weight * (label - fitted)) - PENALTY * beta
+    curvature = weight * fitted * (1 - fitted)
+    hessian = (design * curvature[:, None]).T @ design + PENALTY * np.eye(len(beta))
+    return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
+
+
+def _logistic_loss(design: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
+    margin = design @ beta
+    log_loss = (weight * (np.logaddexp(0, margin) - label * margin)).sum()
+    return float(log_loss + PENALTY / 2 * beta @ beta)

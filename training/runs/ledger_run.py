@@ -19,11 +19,11 @@ from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.pd_model import PdModel
 from obligor.policy.credit.decide import Facts, decide
 from obligor.policy.rulebooks.rulebook import in_force, read_rulebooks
-from obligor.training.candidates.candidates import SCORECARD
-from obligor.training.candidates.fit import Fit, fit_model, plain_lightgbm
+from obligor.training.candidates.fit import Fit, fit_model, fit_plain_lightgbm
+from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.tune import Tuning
 from obligor.training.metrics.figures import figures, with_intervals
-from obligor.training.metrics.statistics import Interval
+from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import (
     Progress,
@@ -121,7 +121,7 @@ def train(
     )
     ours, test = case.figures, case.test
     peer = with_intervals(
-        case.peers[PEER], test.label, test.groups, case.rounds, case.seed
+        case.peers[PEER], test.label, Resampling(test.groups, case.rounds, case.seed)
     )
     sections = validate(case)
     files = write_report(
@@ -131,7 +131,10 @@ def train(
     version = registry.log_run(
         fit.model,
         parameters=_flat(config.model_dump())
-        | {"chosen": fit.ladder.chosen, "calibration": fit.model.calibration.kind},
+        | {
+            "chosen": fit.candidates.chosen_name,
+            "calibration": fit.model.calibration.kind,
+        },
         metrics=_metrics(ours, peer),
         fingerprints={
             "data_sha256": data_fingerprint(ledger),
@@ -160,13 +163,13 @@ def case_of(
     peers: Mapping[str, NDArray[np.float64]],
 ) -> ModelUnderTest:
     """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
-    matrix, name = split.test.features.to_numpy(), fit.ladder.chosen
-    others = {PEER: plain_lightgbm(split.train).predict_pd(matrix), **peers}
+    matrix, name = split.test.features.to_numpy(), fit.candidates.chosen_name
+    others = {PEER: fit_plain_lightgbm(split.train).predict_pd(matrix), **peers}
     if name != SCORECARD:
         others[SCORECARD] = replace(
             fit.model,
-            text=fit.ladder.rungs[SCORECARD].text,
-            calibration=fit.ladder.rungs[SCORECARD].calibration,
+            text=fit.candidates.by_name[SCORECARD].text,
+            calibration=fit.candidates.by_name[SCORECARD].calibration,
         ).predict_pd(matrix)
     return ModelUnderTest(
         name="receivables ledger",
@@ -237,14 +240,12 @@ def evaluate_model(
     matrix, test = split.test.features.to_numpy(), split.test
     rounds, seed = config.bootstrap_rounds, config.seed
     ours = with_intervals(
-        model.predict_pd(matrix), test.label, test.customers, rounds, seed
+        model.predict_pd(matrix), test.label, Resampling(test.customers, rounds, seed)
     )
     peer = with_intervals(
-        plain_lightgbm(split.train).predict_pd(matrix),
+        fit_plain_lightgbm(split.train).predict_pd(matrix),
         test.label,
-        test.customers,
-        rounds,
-        seed,
+        Resampling(test.customers, rounds, seed),
     )
     return ours, peer
 
@@ -270,10 +271,12 @@ def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
         "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
         "rows": len(dates),
         "defaults": int(split.train.label.sum()),
-        "chosen": fit.ladder.chosen,
-        "weights": dict(fit.ladder.weights),
-        "calibration_losses": dict(fit.ladder.rungs[fit.ladder.chosen].losses),
-        "blend_gain_log_loss": list(fit.ladder.gain),
+        "chosen": fit.candidates.chosen_name,
+        "weights": dict(fit.candidates.weights),
+        "calibration_losses": dict(
+            fit.candidates.by_name[fit.candidates.chosen_name].losses
+        ),
+        "blend_gain_log_loss": list(fit.candidates.gain),
         "seed": config.seed,
         "train_gini": figures(
             fit.model.calibration(fit.out_of_fold_margin), split.train.label

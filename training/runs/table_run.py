@@ -27,17 +27,15 @@ from obligor.model.calibration import SMALLEST_PD
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import read_rulebooks
 from obligor.training.candidates.calibrate import fit_band
-from obligor.training.candidates.candidates import (
+from obligor.training.candidates.candidates import CandidateSet, fit_candidates
+from obligor.training.candidates.fit_settings import (
     BLEND,
     MEMBERS,
     PLAIN,
     RATIOS,
     SCORECARD,
-    CandidateSet,
-    TrainingRows,
+    FitSettings,
     cores,
-    fit_ladder,
-    folds_of,
 )
 from obligor.training.candidates.reject_inference import (
     Method,
@@ -45,9 +43,14 @@ from obligor.training.candidates.reject_inference import (
     effective_rows,
     with_rejects,
 )
-from obligor.training.candidates.tune import Tuning, tuned_members
+from obligor.training.candidates.training_rows import (
+    Columns,
+    TrainingRows,
+    stratified_folds,
+)
+from obligor.training.candidates.tune import Tuning, tune_members
 from obligor.training.metrics.figures import figures, with_intervals
-from obligor.training.metrics.statistics import Interval, resamples
+from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.validation.reject_effects import rejects
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
@@ -82,7 +85,7 @@ PROMOTED = "promoted"
 
 @dataclass(frozen=True)
 class TableModel:
-    """A fitted ladder with the encoding of its rows.
+    """Fitted candidates with the encoding of their rows.
 
     Attributes
     ----------
@@ -91,14 +94,14 @@ class TableModel:
     """
 
     encoding: Encoding
-    ladder: CandidateSet
+    candidates: CandidateSet
     spec: Spec
     findings: tuple[str, ...]
 
     def model(self, name: str | None = None) -> PdModel:
         """Return a rung as a model; by default the one that was chosen."""
-        name = name or self.ladder.chosen
-        rung, horizon = self.ladder.rungs[name], self.spec.target.horizon_days
+        name = name or self.candidates.chosen_name
+        rung, horizon = self.candidates.by_name[name], self.spec.target.horizon_days
         encoding = self.encoding_of(name)
         return PdModel(
             rung.text, rung.calibration, encoding.names, horizon, {}, encoding=encoding
@@ -113,12 +116,12 @@ class TableModel:
                 labels.append(
                     ("an ordinary number", *(f"{code:g}" for code in one.special))
                 )
-        return self.ladder.scorecard.points(labels)
+        return self.candidates.scorecard.points(labels)
 
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a rung: two of them read pairs of columns too."""
         return (
-            replace(self.encoding, pairs=self.ladder.pairs)
+            replace(self.encoding, pairs=self.candidates.pairs)
             if name in (RATIOS, BLEND)
             else self.encoding
         )
@@ -145,9 +148,8 @@ def fit_table(
     """
     encoding, findings = fit_encoding(data.frame, data.spec)
     table = _table(data, encoding)
-    members = (
-        tuned_members(table, tuning, seed, threads or cores()) if tuning else MEMBERS
-    )
+    settings = FitSettings(seed, threads or cores())
+    members = tune_members(table, tuning, settings) if tuning else MEMBERS
     if inference:
         table = with_rejects(
             table,
@@ -155,8 +157,8 @@ def fit_table(
             inference,
             _odds(data.spec),
         )
-    ladder = fit_ladder(table, seed, threads or cores(), members=members)
-    return TableModel(encoding, ladder, data.spec, tuple(findings))
+    candidates = fit_candidates(table, replace(settings, members=members))
+    return TableModel(encoding, candidates, data.spec, tuple(findings))
 
 
 def _table(data: Applications, encoding: Encoding) -> TrainingRows:
@@ -164,9 +166,7 @@ def _table(data: Applications, encoding: Encoding) -> TrainingRows:
         encoding.rows(data.frame),
         data.label,
         data.groups,
-        encoding.names,
-        encoding.categorical,
-        encoding.directions,
+        Columns(encoding.names, encoding.categorical, encoding.directions),
         None if data.dates is None else data.dates.astype(np.int64),
     )
 
@@ -189,7 +189,9 @@ def _require_refused(data: Applications) -> Applications:
 def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
     """Return rows to learn from and rows to test on: the latest fifth, or a drawn one where there are no dates."""
     if data.dates is None:
-        fit, test = folds_of(data.label, data.groups, round(1 / TEST_SHARE), seed)[0]
+        fit, test = stratified_folds(
+            data.label, data.groups, round(1 / TEST_SHARE), seed
+        )[0]
         return data.take(fit), data.take(test)
     start = np.quantile(data.dates.astype(np.int64), 1 - TEST_SHARE)
     is_later = data.dates.astype(np.int64) >= start
@@ -224,7 +226,7 @@ def evaluate_table(
     splits = [
         (repeat, fit, held)
         for repeat in range(repeats)
-        for fit, held in folds_of(data.label, data.groups, folds, seed + repeat)
+        for fit, held in stratified_folds(data.label, data.groups, folds, seed + repeat)
     ]
     jobs = [
         (data.take(fit), data.take(held), seed + repeat) for repeat, fit, held in splits
@@ -271,9 +273,12 @@ def _fold(job: tuple[Applications, Applications, int]) -> Fold:
     fitted = fit_table(fit, seed, threads=1)
     pds = {
         name: fitted.model(name).predict_pd(fitted.encoding_of(name).rows(held.frame))
-        for name in fitted.ladder.rungs
+        for name in fitted.candidates.by_name
     }
-    return {**pds, PROMOTED: pds[fitted.ladder.chosen]}, fitted.ladder.chosen
+    return {
+        **pds,
+        PROMOTED: pds[fitted.candidates.chosen_name],
+    }, fitted.candidates.chosen_name
 
 
 def _figures(pd_: Floats, label: NDArray[np.int64]) -> dict[str, float]:
@@ -333,13 +338,15 @@ def train_table(
     )
     fitted = fit_table(fit, seed, None, tuning, inference)
     rows = {
-        name: fitted.encoding_of(name).rows(test.frame) for name in fitted.ladder.rungs
+        name: fitted.encoding_of(name).rows(test.frame)
+        for name in fitted.candidates.by_name
     }
     pds = {
-        name: fitted.model(name).predict_pd(rows[name]) for name in fitted.ladder.rungs
+        name: fitted.model(name).predict_pd(rows[name])
+        for name in fitted.candidates.by_name
     }
     # 3. The chosen one, validated beside the others and the champion.
-    chosen = fitted.ladder.chosen
+    chosen = fitted.candidates.chosen_name
     model = _finished(fitted, fit, figures(pds[chosen], test.label), seed)
     registry = Registry(store)
     peers = {SCORECARD: pds[SCORECARD]} if chosen != SCORECARD else {}
@@ -348,7 +355,7 @@ def train_table(
     found = {
         name: case.figures
         if name == chosen
-        else with_intervals(pd_, test.label, case.test.groups, ROUNDS, seed)
+        else with_intervals(pd_, test.label, Resampling(case.test.groups, ROUNDS, seed))
         for name, pd_ in pds.items()
     }
     sections = validate(case)
@@ -394,7 +401,9 @@ def _rejects(
     inference: Method,
 ) -> Section:
     """What letting the refused count has changed."""
-    mine, theirs = (one.encoding_of(one.ladder.chosen) for one in (fitted, without))
+    mine, theirs = (
+        one.encoding_of(one.candidates.chosen_name) for one in (fitted, without)
+    )
     says = f"{len(fit.refused):,} refused applicants count by {inference}"
     if inference == "augmentation":
         weight = acceptance_weights(
@@ -436,7 +445,10 @@ def _case(
     seed: int,
 ) -> ModelUnderTest:
     """What is validated; periods are months of applications, segments the columns of few values."""
-    ladder, encoding = fitted.ladder, fitted.encoding_of(fitted.ladder.chosen)
+    candidates, encoding = (
+        fitted.candidates,
+        fitted.encoding_of(fitted.candidates.chosen_name),
+    )
     few = [name for name in test.frame if 1 < test.frame[name].nunique() <= FEW_VALUES][
         :MOST_SEGMENTS
     ]
@@ -445,7 +457,7 @@ def _case(
         name=fitted.spec.name,
         model=model,
         fit=LabelledRows(encoding.rows(fit.frame), fit.label, fit.groups, _months(fit)),
-        fit_pd=model.calibration(ladder.rungs[ladder.chosen].out_of_fold),
+        fit_pd=model.calibration(candidates.chosen.out_of_fold),
         test=LabelledRows(
             rows, test.label, pd.factorize(test.groups)[0], _months(test)
         ),
@@ -469,9 +481,9 @@ def _finished(
     fitted: TableModel, fit: Applications, found: Mapping[str, float], seed: int
 ) -> PdModel:
     """The chosen model with its facts, how sure its PDs are, and the baseline its reasons are given against."""
-    model, ladder = fitted.model(), fitted.ladder
+    model, candidates = fitted.model(), fitted.candidates
     rung, drawn = (
-        ladder.rungs[ladder.chosen],
+        candidates.chosen,
         np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS],
     )
     about = {
@@ -479,9 +491,9 @@ def _finished(
         "rows": len(fit),
         "defaults": int(fit.label.sum()),
         "seed": seed,
-        "chosen": ladder.chosen,
-        "weights": dict(ladder.weights),
-        "blend_gain_log_loss": list(ladder.gain),
+        "chosen": candidates.chosen_name,
+        "weights": dict(candidates.weights),
+        "blend_gain_log_loss": list(candidates.gain),
         "left_out": list(fitted.findings),
         "calibration_losses": dict(rung.losses),
         "figures": dict(found),
@@ -491,14 +503,16 @@ def _finished(
         rung.calibration.kind,
         rung.out_of_fold,
         fit.label,
-        resamples(groups, BAND_ROUNDS, seed),
+        Resampling(groups, BAND_ROUNDS, seed),
     )
     return replace(
         model,
         about=about,
         band=band,
         baseline=choose_baseline(
-            fitted.encoding_of(ladder.chosen).rows(fit.frame.iloc[np.sort(drawn)]),
+            fitted.encoding_of(candidates.chosen_name).rows(
+                fit.frame.iloc[np.sort(drawn)]
+            ),
             model.explain,
             None,
         ),

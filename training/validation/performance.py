@@ -18,7 +18,7 @@ from obligor.training.metrics.significance import (
     hosmer_lemeshow,
     rate,
 )
-from obligor.training.metrics.statistics import Interval
+from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.validation import plots
 from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
@@ -70,7 +70,10 @@ def benchmark(case: ModelUnderTest, pd_: Floats) -> Section:
     rows, worse = {}, []
     for name, peer in case.peers.items():
         gap = difference(
-            pd_, peer, case.test.label, case.test.groups, case.rounds, case.seed
+            pd_,
+            peer,
+            case.test.label,
+            Resampling(case.test.groups, case.rounds, case.seed),
         )
         test = delong(pd_, peer, case.test.label)
         rows[name] = {
@@ -249,9 +252,7 @@ def vintages(case: ModelUnderTest, pd_: Floats) -> Section:
             found = with_intervals(
                 pd_[inside],
                 case.test.label[inside],
-                np.arange(inside.sum()),
-                case.rounds,
-                case.seed,
+                Resampling(np.arange(inside.sum()), case.rounds, case.seed),
             )
             columns[str(period)] = {"rows": str(inside.sum())} | {
                 name: str(found[name])

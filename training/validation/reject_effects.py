@@ -7,6 +7,7 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.model.pd_model import PdModel
 from obligor.training.metrics.figures import auc, difference
+from obligor.training.metrics.statistics import Resampling
 from obligor.training.validation.subject import ModelUnderTest, Section
 
 
@@ -34,7 +35,7 @@ def rejects(
     """
     label, pds = case.test.label, (case.pd_(), without.predict_pd(rows))
     theirs = case.model.predict_pd(refused[0]), without.predict_pd(refused[1])
-    gap = difference(*pds, label, case.test.groups, case.rounds, case.seed)
+    gap = difference(*pds, label, Resampling(case.test.groups, case.rounds, case.seed))
     table = pd.DataFrame(
         {
             name: [

@@ -17,7 +17,7 @@ from obligor.arrays import Floats, Ints
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.training.metrics.figures import with_intervals
-from obligor.training.metrics.statistics import Interval
+from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.sample import Sample
 
 Verdict = Literal["good", "look", "bad", "none"]
@@ -85,7 +85,9 @@ class ModelUnderTest:
     def figures(self) -> dict[str, Interval]:
         """Every figure of the model on the test rows; some hundred bootstrap samples, drawn once."""
         return with_intervals(
-            self.pd_(), self.test.label, self.test.groups, self.rounds, self.seed
+            self.pd_(),
+            self.test.label,
+            Resampling(self.test.groups, self.rounds, self.seed),
         )
 
     def periods(self) -> list[Any]:

@@ -1,0 +1,132 @@
+"""How candidate models are fitted: seed, threads, folds and LightGBM's parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Required, TypedDict
+
+SCORECARD = "scorecard"
+LIGHTGBM = "lightgbm"
+RATIOS = "ratios"
+BLEND = "blend"
+
+FOLDS = 5
+FOLDS_OF_MANY = 3
+MANY_ROWS = 50_000  # from here on fewer folds suffice, and larger steps
+FEW_ROWS = 10_000  # up to here the mean of three fits is worth its time
+MOST_TREES = 3000
+PATIENCE = 60  # trees without a gain before early stopping
+
+
+class TreeChoices(TypedDict, total=False):
+    """LightGBM's parameters that differ between the candidates, by LightGBM's names."""
+
+    learning_rate: Required[float]
+    num_leaves: int
+    min_data_in_leaf: int
+    feature_fraction: float
+    feature_fraction_bynode: float
+    bagging_fraction: float
+    lambda_l2: float
+    extra_trees: bool
+
+
+# The members differ in kind, so that their errors differ: small trees, random cuts,
+# pairs of columns.
+MEMBERS: Mapping[str, TreeChoices] = {
+    LIGHTGBM: {
+        "learning_rate": 0.03,
+        "num_leaves": 8,
+        "feature_fraction": 0.5,
+        "lambda_l2": 20.0,
+    },
+    "extra_trees": {
+        "learning_rate": 0.05,
+        "num_leaves": 16,
+        "feature_fraction_bynode": 0.5,
+        "lambda_l2": 10.0,
+        "extra_trees": True,
+    },
+    "pairs": {
+        "learning_rate": 0.05,
+        "num_leaves": 3,
+        "feature_fraction": 0.3,
+        "lambda_l2": 5.0,
+    },
+}
+
+# LightGBM with its default parameters: the peer that every report shows beside ours.
+PLAIN: Mapping[str, object] = {
+    "objective": "binary",
+    "verbose": -1,
+    "seed": 0,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit candidate models.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the folds and of every fit; makes the fit repeatable.
+    threads : int
+        Threads LightGBM may use, 1 or more; the result does not depend on it.
+    bags : int, optional
+        Each tree model is the mean of so many fits; by default 1 to 3, more if there
+        are fewer rows.
+    n_folds : int, optional
+        Number of folds; by default fewer if there are many rows.
+    most_trees : int
+        Upper bound on the number of trees that early stopping chooses.
+    members : mapping of str to TreeChoices
+        The tree models to fit beside the scorecard, by name.
+    has_ratios : bool
+        Whether to try ratios and differences of two columns; pointless if the columns
+        are ratios already.
+    """
+
+    seed: int
+    threads: int
+    bags: int | None = None
+    n_folds: int | None = None
+    most_trees: int = MOST_TREES
+    members: Mapping[str, TreeChoices] = field(default_factory=lambda: MEMBERS)
+    has_ratios: bool = True
+
+    def seeds_for(self, n_rows: int) -> range:
+        """Return the seeds whose fits of a tree model are averaged.
+
+        Examples
+        --------
+        >>> settings = FitSettings(seed=7, threads=1)
+        >>> list(settings.seeds_for(900)), list(settings.seeds_for(60_000))
+        ([7, 8, 9], [7])
+        """
+        if self.bags:
+            bags = self.bags
+        elif n_rows < FEW_ROWS:
+            bags = 3
+        elif n_rows < MANY_ROWS:
+            bags = 2
+        else:
+            bags = 1
+        return range(self.seed, self.seed + bags)
+
+    def folds_for(self, n_rows: int) -> int:
+        """Return the number of folds."""
+        if self.n_folds:
+            return self.n_folds
+        return FOLDS if n_rows < MANY_ROWS else FOLDS_OF_MANY

@@ -1,0 +1,159 @@
+"""Encoded rows to learn from, and the folds that measure what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from obligor.arrays import Floats, Ints
+from obligor.errors import SchemaError
+from obligor.features.encoding import Pair
+
+Folds = list[tuple[Ints, Ints]]  # row indices: learned from, held back
+
+FEWEST_OF_A_KIND = 20  # defaults, and as many others
+
+
+class Columns(NamedTuple):
+    """The encoded columns of training rows.
+
+    Attributes
+    ----------
+    names : tuple of str
+        One name per column.
+    categorical : tuple of int
+        Indices of the columns that hold category codes 0, 1, ...
+    directions : tuple of int
+        Per column +1 or -1 if a higher value may only raise or lower the risk, else 0.
+    """
+
+    names: tuple[str, ...]
+    categorical: tuple[int, ...]
+    directions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Encoded rows with their outcomes.
+
+    Rows of refused applicants may stand behind those with an observed outcome: they
+    are learned from, but never held back and never measured.
+
+    Attributes
+    ----------
+    rows : ndarray of float, shape (n, columns)
+        Numbers and category codes; NaN if missing.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    groups : ndarray of int, shape (observed rows,)
+        Rows of one group are never on both sides of a split.
+    columns : Columns
+        What the columns are.
+    times : ndarray of int, shape (observed rows,), optional
+        The day of each row; with it, calibrations are compared on the later rows.
+    weigh : callable, optional
+        Maps the indices of the rows learned from to their weights. It is given no
+        other row, so held-back outcomes cannot leak into a weight.
+    """
+
+    rows: Floats
+    label: Ints
+    groups: Ints
+    columns: Columns
+    times: Ints | None = None
+    weigh: Callable[[Ints], Floats] | None = None
+
+    @property
+    def n_observed(self) -> int:
+        """Number of rows whose outcome was observed."""
+        return len(self.groups)
+
+    @property
+    def observed_label(self) -> Ints:
+        """Labels of the rows whose outcome was observed."""
+        return self.label[: self.n_observed]
+
+    @property
+    def all_indices(self) -> Ints:
+        """Indices of every row, refused applicants included."""
+        return np.arange(len(self.label))
+
+    def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
+        """Return the column names, followed by those of derived pairs."""
+        names = self.columns.names
+        return (*names, *(pair.name(names) for pair in pairs))
+
+    def with_unobserved(self, folds: Folds) -> Folds:
+        """Return the folds with every refused applicant added to the learning side."""
+        unobserved = np.arange(self.n_observed, len(self.label))
+        return [(np.append(learned, unobserved), held) for learned, held in folds]
+
+    def weights_of(self, learned: Ints) -> Floats | None:
+        """Return the weight of each row learned from; None if all weigh the same."""
+        return None if self.weigh is None else self.weigh(learned)
+
+
+def stratified_folds(label: Ints, groups: Ints, n_folds: int, seed: int) -> Folds:
+    """Cut rows into folds with similar default rates, keeping each group together.
+
+    Parameters
+    ----------
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    groups : ndarray of int, shape (n,)
+        Rows with the same value are held back together.
+    n_folds : int
+        Number of folds, 2 or more.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    list of (ndarray of int, ndarray of int)
+        Per fold, the indices learned from and those held back.
+
+    Examples
+    --------
+    >>> folds = stratified_folds(np.array([0, 1, 0, 1]), np.arange(4), 2, seed=0)
+    >>> [held.tolist() for _, held in folds]
+    [[1, 2], [0, 3]]
+    """
+    if len(np.unique(groups)) == len(groups):
+        by_row = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        return list(by_row.split(label, label))
+    by_group = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    return list(by_group.split(label, label, groups))
+
+
+def fewer_outcomes(label: Ints) -> int:
+    """Return the number of defaults or of others, whichever is smaller.
+
+    Examples
+    --------
+    >>> fewer_outcomes(np.array([0, 1, 0, 0]))
+    1
+    """
+    n_defaults = int(label.sum())
+    return min(n_defaults, len(label) - n_defaults)
+
+
+def require_both_outcomes(label: Ints) -> None:
+    """Check that there are enough defaults and enough others to learn from.
+
+    Raises
+    ------
+    SchemaError
+        If there are fewer than `FEWEST_OF_A_KIND` rows of either kind.
+    """
+    fewest = fewer_outcomes(label)
+    if fewest < FEWEST_OF_A_KIND:
+        raise SchemaError(
+            f"the rarer outcome occurs in only {fewest} rows",
+            where="training rows",
+            expected=f"at least {FEWEST_OF_A_KIND} defaults and as many others",
+            do="use more rows",
+        )
