@@ -24,8 +24,8 @@ from obligor.decisions.questions import CreditFileBody, DecisionRequest
 from obligor.features.catalogue import NAMES
 from obligor.policy.collecting.debt import Debt
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
-from obligor.policy.credit.promise_ladder import rung_on
-from obligor.policy.credit.rating import rate
+from obligor.policy.credit.promise_ladder import ladder_position
+from obligor.policy.credit.rating import Conduct, rate
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
 from obligor.portfolio.snapshot import active_on
 
@@ -66,7 +66,8 @@ def _debt(
     file = body.credit_file() if body else NOTHING_ON_FILE
     dpd_days, pd_ = Decimal(int(row[DPD])), Decimal(str(pd_12m))
     broken = None if np.isnan(row[BROKEN]) else Decimal(int(row[BROKEN]))
-    rung = rung_on(promises_of(known), as_of, rulebook).rung
+    rung = ladder_position(promises_of(known), as_of, rulebook).rung
+    conduct = Conduct(as_of, pd_, dpd_days, broken, rung)
     is_insured = any(
         one.kind == "insurance" and one.expires_on >= as_of for one in file.securities
     )
@@ -77,9 +78,7 @@ def _debt(
         overdue=_money(items.balance.sum(), currency),
         dpd_days=dpd_days,
         pd_12m=pd_,
-        customer_class=rate(
-            pd_, dpd_days, broken, rung, file, as_of, rulebook
-        ).customer_class,
+        customer_class=rate(conduct, file, rulebook).customer_class,
         disputed=_money(items.balance[items.is_disputed].sum(), currency),
         promised=_money(promised, currency),
         amount_days=Decimal(str(float(items.balance @ items.late))),

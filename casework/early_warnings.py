@@ -101,5 +101,5 @@ def _snapshot(answer: dict[str, Any], asked: str) -> Snapshot:
         contributions=answer["explanation"]["contributions"],
         margin=answer["explanation"]["margin"],
         model_sha256=answer["model"]["sha256"],
-        file=file.credit_file() if file else NOTHING_ON_FILE,
+        credit_file=file.credit_file() if file else NOTHING_ON_FILE,
     )

@@ -22,6 +22,7 @@ from obligor.cli.arguments import (
     with_options,
 )
 from obligor.errors import PolicyError
+from obligor.policy.rulebooks.files import RulebookFile
 from obligor.policy.rulebooks.rulebook import (
     RELEASE,
     RULES,
@@ -47,7 +48,7 @@ RulebookVersion = Annotated[
     str,
     typer.Argument(help="Version of a rulebook: the day from which it applies"),
 ]
-JsonObject = dict[str, Any]  # a table of a rulebook, the outcome of a simulation
+JsonObject = dict[str, Any]  # the outcome of a simulation
 ExcelFile = Annotated[Path, typer.Option("--xlsx", help="Excel file")]
 
 
@@ -129,7 +130,7 @@ def _chosen_rulebook(options: ShowOptions) -> Rulebook:
     return in_force(rulebooks, as_of)
 
 
-def _table_of(name: str, spec: JsonObject) -> Table:
+def _table_of(name: str, spec: RulebookFile) -> Table:
     if name == "parameters":
         table = Table("parameter", "value", "unit", "reference", title=name)
         for key, entry in spec["parameters"].items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -16,9 +15,10 @@ from obligor.decisions.facts import DecidedQuestion, ScoredRow, inputs_of
 from obligor.decisions.questions import OrderRequest
 from obligor.decisions.reasons import column_reasons, principal_reasons
 from obligor.model.bundle import NAME
-from obligor.policy.credit.decide import Decision, Terms, floor_of
+from obligor.policy.credit.decide import Decision
 from obligor.policy.credit.orders import Order, OrderCheck
-from obligor.policy.credit.pricing import discount_per_year
+from obligor.policy.credit.pricing import discount_per_year, floor_of
+from obligor.policy.credit.terms import Terms
 from obligor.record.entry import Entry
 
 
@@ -99,15 +99,8 @@ def order_entry_of(
     )
     floor = None
     if not order.is_prepaid:
-        pd_12m = Decimal(str(scored.pd_12m))
         floor = floor_of(
-            order.amount,
-            decision.position,
-            decision.terms,
-            pd_12m,
-            decision.capital,
-            currency,
-            rulebook,
+            order.amount, decision.position, decision.terms, decision.pricing
         )
     answer = {
         "decision_id": decision_id,
@@ -260,7 +253,7 @@ def _decided(decision: Decision) -> dict[str, Any]:
         "authority": {"approver": decision.approver, "persons": decision.persons},
         "expected_loss": {"amount": decision.expected_loss, "currency": currency},
         "next_review_on": decision.next_review_on,
-        "ladder": {"rung": decision.rung.rung, "since": decision.rung.since},
+        "ladder": {"rung": decision.ladder.rung, "since": decision.ladder.since},
         "collection": collection,
     }
 

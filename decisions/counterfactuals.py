@@ -20,7 +20,8 @@ from obligor.data.open_items import has_open_dispute, open_items
 from obligor.decisions.acts import with_disputes_settled, with_payments
 from obligor.decisions.facts import promises_of
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
-from obligor.policy.credit.decide import Decision, Facts, decide
+from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import Rulebook
 
 # Features and PD over 12 months of some accounts.

@@ -38,7 +38,7 @@ from obligor.errors import (
 )
 from obligor.model.pd_model import PdModel
 from obligor.policy.credit.decide import decide
-from obligor.policy.credit.orders import check_order
+from obligor.policy.credit.orders import OrderBook, check_order
 from obligor.policy.rulebooks.rulebook import (
     RULES,
     Rulebook,
@@ -283,14 +283,8 @@ class Engine:
         )
         idle = one.facts.features["days_since_last_invoice"]
         idle_days = None if isnan(idle) else Decimal(str(idle))
-        check = check_order(
-            order,
-            unbilled,
-            one.decision,
-            idle_days,
-            one.known.account.as_of,
-            one.rulebook,
-        )
+        book = OrderBook(one.known.account.as_of, tuple(unbilled), idle_days)
+        check = check_order(order, book, one.decision, one.rulebook)
         return order_entry_of(one, request, order, check, champion, entry_id, at)
 
     def answered(

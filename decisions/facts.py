@@ -19,7 +19,8 @@ from obligor.data.rates import rates_on
 from obligor.decisions.questions import DecisionRequest, OrderBody
 from obligor.features.catalogue import NAMES
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
-from obligor.policy.credit.decide import Decision, Facts, Request
+from obligor.policy.credit.decide import Decision
+from obligor.policy.credit.facts import Facts, RequestedCredit
 from obligor.policy.credit.orders import Order
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -79,7 +80,7 @@ class ScoredRow:
         """Return what the rules are asked about."""
         asked, account, request = known.request.request, known.account.account, None
         if asked is not None:
-            request = Request(
+            request = RequestedCredit(
                 known.reporting(asked.amount, asked.currency), asked.terms_days
             )
         features, file = dict(zip(NAMES, self.values, strict=True)), known.request.file

@@ -1,1 +1,4 @@
-"""What we do about a customer: pure rules over a PD and an account, money in Decimal."""
+"""What we do about a customer: rating, limits, terms, prices, collecting.
+
+The room is pure: no clock, no database, no model, and money stays in Decimal.
+"""

@@ -10,10 +10,25 @@ from statistics import NormalDist
 PD_FLOOR = 0.0005  # Basel CRE32.4
 _NORMAL = NormalDist()
 _quantile = cache(_NORMAL.inv_cdf)  # of the confidence, which never changes
+_EXP_MINUS_50 = math.exp(-50)
 
 
 def expected_loss(pd_12m: Decimal, lgd: Decimal, ead: Decimal) -> Decimal:
-    """Return PD x LGD x EAD, the loss expected within 12 months.
+    """Return PD x LGD x EAD, the loss expected within 12 months (Basel CRE35.2).
+
+    Parameters
+    ----------
+    pd_12m : Decimal
+        Probability of default within 12 months, 0 to 1.
+    lgd : Decimal
+        Loss given default as a share of the exposure, 0 to 1.
+    ead : Decimal
+        Exposure at default, in the reporting currency.
+
+    Returns
+    -------
+    Decimal
+        Expected loss in the reporting currency, not rounded.
 
     Examples
     --------
@@ -26,11 +41,28 @@ def expected_loss(pd_12m: Decimal, lgd: Decimal, ead: Decimal) -> Decimal:
 def capital_ratio(
     pd_12m: float, lgd: float, maturity_years: float = 1.0, confidence: float = 0.999
 ) -> float:
-    """Return the capital per unit of exposure by the Basel IRB formula for corporates (CRE31.5, CRE31.6).
+    """Return the capital per unit of exposure by the Basel IRB formula for corporates.
+
+    Parameters
+    ----------
+    pd_12m : float
+        Probability of default within 12 months; clipped to 0.0005 and 0.9995.
+    lgd : float
+        Loss given default, 0 to 1.
+    maturity_years : float
+        Effective maturity; 1 for trade credit.
+    confidence : float
+        Probability that the capital covers the loss of a year, below 1.
+
+    Returns
+    -------
+    float
+        Capital per unit of exposure, 0 or more.
 
     Notes
     -----
-    ``K = (LGD * N((G(PD) + sqrt(R) G(.999)) / sqrt(1 - R)) - PD * LGD) * (1 + (M - 2.5) b) / (1 - 1.5 b)``.
+    CRE31.5 and CRE31.6: ``K = (LGD * N((G(PD) + sqrt(R) G(.999)) / sqrt(1 - R))
+    - PD * LGD) * (1 + (M - 2.5) b) / (1 - 1.5 b)``.
 
     Examples
     --------
@@ -40,24 +72,37 @@ def capital_ratio(
     0.9232
     """
     pd_ = min(max(pd_12m, PD_FLOOR), 1 - PD_FLOOR)
-    weight = (1 - math.exp(-50 * pd_)) / (1 - math.exp(-50))
+    weight = (1 - math.exp(-50 * pd_)) / (1 - _EXP_MINUS_50)
     correlation = 0.12 * weight + 0.24 * (1 - weight)
-    stressed = _NORMAL.cdf(
+    stressed_pd = _NORMAL.cdf(
         (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _quantile(confidence))
         / math.sqrt(1 - correlation)
     )
+    unexpected_loss = lgd * stressed_pd - pd_ * lgd
     slope = (0.11852 - 0.05478 * math.log(pd_)) ** 2
-    return (
-        (lgd * stressed - pd_ * lgd)
-        * (1 + (maturity_years - 2.5) * slope)
-        / (1 - 1.5 * slope)
-    )
+    return unexpected_loss * (1 + (maturity_years - 2.5) * slope) / (1 - 1.5 * slope)
 
 
 def risk_cost(
     pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal
 ) -> Decimal:
-    """Return what one unit of unsecured exposure costs in a year besides its financing: EL and return on capital.
+    """Return what a unit of unsecured exposure costs in a year besides its financing.
+
+    Parameters
+    ----------
+    pd_12m : Decimal
+        Probability of default within 12 months, 0 to 1.
+    lgd : Decimal
+        Loss given default, 0 to 1.
+    hurdle_rate : Decimal
+        Return the owners require on capital, per year.
+    capital : Decimal
+        Capital per unit of exposure.
+
+    Returns
+    -------
+    Decimal
+        Expected loss plus the return on capital, per unit of exposure and year.
 
     Examples
     --------
@@ -74,18 +119,35 @@ def eva(
     risk_per_unit: Decimal,
     secured: Decimal,
 ) -> Decimal:
-    """Return the economic value added of a year: margin - financing - (EL + hurdle x capital) of what is not secured.
+    """Return the economic value added of one year of credit to a customer.
+
+    Parameters
+    ----------
+    exposure : Decimal
+        Exposure through the year, in the reporting currency.
+    annual_margin : Decimal
+        Margin on what the customer buys in a year.
+    cost_of_funds : Decimal
+        Interest rate at which the exposure is financed, per year.
+    risk_per_unit : Decimal
+        `risk_cost` of a unit of unsecured exposure.
+    secured : Decimal
+        Part of the exposure that securities cover, after haircuts.
+
+    Returns
+    -------
+    Decimal
+        Margin - financing - risk cost of the unsecured part, in the reporting currency.
 
     Examples
     --------
-    >>> eva(Decimal(10000), Decimal(970), Decimal("0.082"), Decimal("0.015"), Decimal(0))
+    >>> margin = Decimal(970)
+    >>> eva(Decimal(10000), margin, Decimal("0.082"), Decimal("0.015"), Decimal(0))
     Decimal('0.000')
     """
-    return (
-        annual_margin
-        - exposure * cost_of_funds
-        - max(exposure - secured, Decimal(0)) * risk_per_unit
-    )
+    financing = exposure * cost_of_funds
+    unsecured = max(exposure - secured, Decimal(0))
+    return annual_margin - financing - unsecured * risk_per_unit
 
 
 def economic_cap(
@@ -94,28 +156,61 @@ def economic_cap(
     risk_per_unit: Decimal,
     secured: Decimal,
 ) -> Decimal:
-    """Return the largest exposure with EVA >= 0, exactly.
+    """Return the largest exposure whose `eva` is not negative, exactly.
 
-    The margin comes from what the customer buys and does not grow with the limit; the costs do. Up to what
-    is secured a unit costs its financing, beyond that its risk as well: EVA falls along two straight lines.
+    Parameters
+    ----------
+    annual_margin : Decimal
+        Margin on what the customer buys in a year; it does not grow with the limit.
+    cost_of_funds : Decimal
+        Interest rate at which the exposure is financed, per year, above 0.
+    risk_per_unit : Decimal
+        `risk_cost` of a unit of unsecured exposure.
+    secured : Decimal
+        Part of the exposure that securities cover, after haircuts.
+
+    Returns
+    -------
+    Decimal
+        Exposure in the reporting currency, not rounded.
+
+    Notes
+    -----
+    A secured unit costs only its financing, an unsecured one its risk as well. EVA
+    therefore falls along two straight lines, and its root is exact on either.
 
     Examples
     --------
-    >>> economic_cap(Decimal("970"), Decimal("0.082"), Decimal("0.015"), Decimal(0))
+    >>> margin, funds, risk = Decimal("970"), Decimal("0.082"), Decimal("0.015")
+    >>> economic_cap(margin, funds, risk, Decimal(0))
     Decimal('10000')
-    >>> economic_cap(Decimal("970"), Decimal("0.082"), Decimal("0.015"), Decimal(1000))     # 985 / .097
+    >>> economic_cap(margin, funds, risk, Decimal(1000))  # 985 / .097
     Decimal('10154.63917525773195876288660')
     """
-    unsecured = (annual_margin + secured * risk_per_unit) / (
-        cost_of_funds + risk_per_unit
-    )
-    return unsecured if unsecured >= secured else annual_margin / cost_of_funds
+    cap = (annual_margin + secured * risk_per_unit) / (cost_of_funds + risk_per_unit)
+    return cap if cap >= secured else annual_margin / cost_of_funds
 
 
 def raroc(
     annual_margin: Decimal, expected_loss: Decimal, financing: Decimal, capital: Decimal
 ) -> Decimal:
-    """Return (margin - EL - financing) / capital.
+    """Return the risk-adjusted return on capital: (margin - EL - financing) / capital.
+
+    Parameters
+    ----------
+    annual_margin : Decimal
+        Margin on what the customer buys in a year.
+    expected_loss : Decimal
+        Loss expected within the year.
+    financing : Decimal
+        Interest on the exposure of the year.
+    capital : Decimal
+        Capital that the exposure binds, above 0.
+
+    Returns
+    -------
+    Decimal
+        Return per unit of capital and year.
 
     Examples
     --------
@@ -130,7 +225,9 @@ def pd_until(pd_12m: Decimal, days: Decimal) -> Decimal:
 
     Examples
     --------
-    >>> pd_until(Decimal("0.19"), Decimal(365)), round(pd_until(Decimal("0.19"), Decimal(182)), 4)
-    (Decimal('0.19'), Decimal('0.0997'))
+    >>> pd_until(Decimal("0.19"), Decimal(365))
+    Decimal('0.19')
+    >>> round(pd_until(Decimal("0.19"), Decimal(182)), 4)
+    Decimal('0.0997')
     """
     return 1 - (1 - pd_12m) ** (days / 365)

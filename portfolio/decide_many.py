@@ -18,9 +18,10 @@ from scipy.special import ndtr, ndtri
 
 from obligor.arrays import Floats
 from obligor.data.money import minor_digits
-from obligor.policy.credit.decide import Decision, Facts, decide
+from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.facts import Facts
 from obligor.policy.credit.position import SHORTEST_YEAR
-from obligor.policy.credit.promise_ladder import Promise, rung_on
+from obligor.policy.credit.promise_ladder import Promise, ladder_position
 from obligor.policy.economics import PD_FLOOR
 from obligor.policy.rulebooks.decision_table import DecisionTable
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -268,7 +269,7 @@ def stressed(portfolio: Portfolio, rulebook: Rulebook, scenario: Scenario) -> Re
 def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Array:
     rungs: Array = np.zeros(len(portfolio.customer_ids))
     for place, promises in portfolio.promises.items():
-        rungs[place] = rung_on(promises, portfolio.as_of, rulebook).rung
+        rungs[place] = ladder_position(promises, portfolio.as_of, rulebook).rung
     return rungs
 
 

@@ -1,4 +1,4 @@
-"""What one customer owes that is overdue."""
+"""The overdue debt of one customer."""
 
 from __future__ import annotations
 
@@ -6,27 +6,39 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from obligor.policy.collecting.priority import _NOTHING
+from obligor.policy.collecting.priority import Arrears
+
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Debt:
-    """What a customer owes past its day, as collectors see it, in the reporting currency.
+    """A customer's overdue debt as collectors see it, in the reporting currency.
 
     Attributes
     ----------
+    overdue : Decimal
+        Open amount past its due date.
+    dpd_days : Decimal
+        Days past due of the oldest item.
+    pd_12m, customer_class : Decimal, str
+        PD and class of the customer.
     disputed, promised : Decimal
-        Of the overdue amount: in dispute, and promised by a day that has not passed.
+        Parts of the overdue amount: in dispute, and promised by a day not yet past.
     amount_days : Decimal
         The sum over items of open amount x days past due.
     n_items : int
         Items past due.
+    country : str
+        ISO 3166 code of the customer's country, for the law on late interest.
+    is_insured : bool
+        Whether credit insurance covers the customer.
     last_broken_on : date, optional
-        When the last promise a collector took was broken.
+        Day on which the last promise made to a collector was broken.
     contacts_today : int
         Contacts made on the as-of date.
     next_contact_on : date, optional
-        What the last contact fixed.
+        Day agreed in the last contact.
     """
 
     customer_id: str
@@ -35,9 +47,9 @@ class Debt:
     dpd_days: Decimal
     pd_12m: Decimal
     customer_class: str
-    disputed: Decimal = _NOTHING
-    promised: Decimal = _NOTHING
-    amount_days: Decimal = _NOTHING
+    disputed: Decimal = _ZERO
+    promised: Decimal = _ZERO
+    amount_days: Decimal = _ZERO
     n_items: int = 1
     country: str = ""
     is_insured: bool = False
@@ -47,5 +59,10 @@ class Debt:
 
     @property
     def workable(self) -> Decimal:
-        """What there is to ask for: neither disputed nor promised."""
-        return max(self.overdue - self.disputed - self.promised, _NOTHING)
+        """The amount a collector can ask for: neither disputed nor promised."""
+        return max(self.overdue - self.disputed - self.promised, _ZERO)
+
+    @property
+    def arrears(self) -> Arrears:
+        """The workable amount, as the priority is computed from it."""
+        return Arrears(self.workable, self.dpd_days, self.pd_12m, self.currency)

@@ -1,4 +1,4 @@
-"""Late interest and compensation under the law of a country."""
+"""Late interest and compensation under the law of the customer's country."""
 
 from __future__ import annotations
 
@@ -7,47 +7,32 @@ from decimal import Decimal
 
 from obligor.data.money import round_money
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.collecting.priority import _YEAR
 from obligor.policy.rulebooks.rulebook import Rulebook
 
-EU = frozenset(
-    (
-        "AT",
-        "BE",
-        "BG",
-        "CY",
-        "CZ",
-        "DE",
-        "DK",
-        "EE",
-        "ES",
-        "FI",
-        "FR",
-        "GR",
-        "HR",
-        "HU",
-        "IE",
-        "IT",
-        "LT",
-        "LU",
-        "LV",
-        "MT",
-        "NL",
-        "PL",
-        "PT",
-        "RO",
-        "SE",
-        "SI",
-        "SK",
-    )
-)
-
+# Member states of the EU: directive 2011/7/EU on late payment.
+_EU_CODES = """
+AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK
+"""
+EU = frozenset(_EU_CODES.split())
 _LAWS = {"CN": "cn", "GB": "gb"}
+_YEAR = Decimal(365)
 
 
 @dataclass(frozen=True)
 class LateInterest:
-    """What the law of the customer's country adds: interest so far, and a fee in that law's currency."""
+    """What the law adds to a debt.
+
+    Attributes
+    ----------
+    amount : Decimal
+        Interest so far, in the reporting currency.
+    fee : Decimal
+        Compensation for all items, in `fee_currency`.
+    fee_currency : str
+        The currency of the law.
+    because : str
+        The law.
+    """
 
     amount: Decimal
     fee: Decimal
@@ -56,22 +41,34 @@ class LateInterest:
 
 
 def late_interest(debt: Debt, rulebook: Rulebook) -> LateInterest:
-    """Return amount x rate x days / 365 by the law of the customer's country, and its fee per item.
+    """Return amount x rate x days / 365 by the law of the country, and its fee.
+
+    The rates and fees of each law, with their sources, are in the rulebook.
 
     Examples
     --------
-    >>> from policy.rulebook import RULES, read_rulebook
-    >>> debt = Debt("C", "EUR", Decimal(1000), Decimal(73), Decimal("0.1"), "general", country="CN",
-    ...             amount_days=Decimal(73000))
-    >>> late_interest(debt, read_rulebook(RULES / "2000-01-01")).amount         # 1000 x .0005 x 73
+    >>> from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
+    >>> debt = Debt(
+    ...     customer_id="C",
+    ...     currency="EUR",
+    ...     overdue=Decimal(1000),
+    ...     dpd_days=Decimal(73),
+    ...     pd_12m=Decimal("0.1"),
+    ...     customer_class="general",
+    ...     amount_days=Decimal(73000),
+    ...     country="CN",
+    ... )
+    >>> rules = read_rulebook(RULES / "2000-01-01")
+    >>> late_interest(debt, rules).amount  # 1000 x .0005 x 73
     Decimal('36.50')
     """
     law = "eu" if debt.country in EU else _LAWS.get(debt.country, "other")
-    found = rulebook.tables["late_interest"](country=law)
-    rate, fee = (
-        Decimal(str(found.outputs[name])) for name in ("rate_per_year", "fee_per_item")
-    )
-    amount = round_money(debt.amount_days * rate / _YEAR, debt.currency)
+    evaluation = rulebook.tables["late_interest"](country=law)
+    rate_per_year = evaluation.number("rate_per_year")
+    interest = debt.amount_days * rate_per_year / _YEAR
     return LateInterest(
-        amount, fee * debt.n_items, str(found.outputs["fee_currency"]), found.because
+        amount=round_money(interest, debt.currency),
+        fee=evaluation.number("fee_per_item") * debt.n_items,
+        fee_currency=str(evaluation.outputs["fee_currency"]),
+        because=evaluation.because,
     )

@@ -1,25 +1,64 @@
-"""Which overdue account to work on first, how, and when again: the best value within the collectors' time."""
+"""Which overdue account to contact first, how, and when again.
+
+A contact is worth the loss it avoids plus the financing it saves, per minute of work.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from obligor.data.money import round_money
 from obligor.policy.rulebooks.decision_table import Evaluation
 from obligor.policy.rulebooks.rulebook import Rulebook
 
-DEFAULT_DPD_DAYS = 90  # from then on a loss is certain, but for what is recovered
+DEFAULT_DPD_DAYS = 90  # beyond these the customer is in default (Basel CRE36.69)
+_YEAR = Decimal(365)
+_CHANNELS_ZH = {"mail": "邮件", "call": "电话", "visit": "拜访", "lawyer": "律师跟进"}
 
-URGENT_DAYS = 7  # before an insurer's deadline
 
-_NOTHING, _YEAR = Decimal(0), Decimal(365)
+class Arrears(NamedTuple):
+    """An overdue amount, and how likely it is to be lost.
+
+    Attributes
+    ----------
+    amount : Decimal
+        Overdue amount in `currency`.
+    dpd_days : Decimal
+        Days past due of the oldest item.
+    pd_12m : Decimal
+        Probability of default within 12 months, 0 to 1.
+    currency : str
+        The reporting currency.
+    """
+
+    amount: Decimal
+    dpd_days: Decimal
+    pd_12m: Decimal
+    currency: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the rules say about an account of some stage and class."""
+    """How the rules treat an account of a stage and class.
+
+    Attributes
+    ----------
+    stage, channel : str
+        Stage of collection, and the means of contact.
+    calls_per_day, minutes : int
+        Most contacts a day, and the minutes one takes.
+    rest_days : int
+        Days without a contact after one that reached the customer.
+    contact_effect : Decimal
+        Share of the expected loss that a contact avoids, 0 to 1.
+    days_saved : int
+        Days by which a contact brings the money earlier.
+    trace : tuple of Evaluation
+        The rules.
+    """
 
     stage: str
     channel: str
@@ -33,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class CollectionPriority:
-    """The expected value of a contact per minute of work, and the stage and channel the account is in."""
+    """The value of a contact per minute of work, with stage, channel and reason."""
 
     stage: str
     channel: str
@@ -44,7 +83,22 @@ class CollectionPriority:
 
 
 def plan_of(dpd_days: Decimal, customer_class: str, rulebook: Rulebook) -> Plan:
-    """Return stage, channel and pace of an account."""
+    """Return stage, channel and pace of an account.
+
+    Parameters
+    ----------
+    dpd_days : Decimal
+        Days past due of the oldest item, above 0.
+    customer_class : {"premium", "general", "risk"}
+        Class of the customer.
+    rulebook : Rulebook
+        The rules in force.
+
+    Returns
+    -------
+    Plan
+        From the tables ``collection_stage`` and ``collection_strategy``.
+    """
     stage = rulebook.tables["collection_stage"](dpd_days=dpd_days)
     strategy = rulebook.tables["collection_strategy"](
         stage=stage.outputs["stage"], customer_class=customer_class
@@ -55,19 +109,35 @@ def plan_of(dpd_days: Decimal, customer_class: str, rulebook: Rulebook) -> Plan:
         calls_per_day=strategy.whole("calls_per_day"),
         minutes=strategy.whole("minutes"),
         rest_days=strategy.whole("rest_days"),
-        contact_effect=Decimal(str(strategy.outputs["contact_effect"])),
+        contact_effect=strategy.number("contact_effect"),
         days_saved=strategy.whole("days_saved"),
         trace=(stage, strategy),
     )
 
 
 def p_loss(pd_12m: Decimal, dpd_days: Decimal, lgd: Decimal) -> Decimal:
-    """Return the share of an overdue amount that is lost where nobody acts: PD x LGD, LGD once in default.
+    """Return the share of an overdue amount that is lost if nobody acts.
+
+    Parameters
+    ----------
+    pd_12m : Decimal
+        Probability of default within 12 months, 0 to 1.
+    dpd_days : Decimal
+        Days past due of the oldest item.
+    lgd : Decimal
+        Loss given default, 0 to 1.
+
+    Returns
+    -------
+    Decimal
+        PD x LGD; LGD once the customer is in default.
 
     Examples
     --------
-    >>> p_loss(Decimal("0.2"), Decimal(30), Decimal("0.5")), p_loss(Decimal("0.2"), Decimal(91), Decimal("0.5"))
-    (Decimal('0.10'), Decimal('0.5'))
+    >>> p_loss(Decimal("0.2"), Decimal(30), Decimal("0.5"))
+    Decimal('0.10')
+    >>> p_loss(Decimal("0.2"), Decimal(91), Decimal("0.5"))
+    Decimal('0.5')
     """
     return lgd if dpd_days > DEFAULT_DPD_DAYS else pd_12m * lgd
 
@@ -79,59 +149,118 @@ def contact_value(
     cost_of_funds: Decimal,
     days_saved: Decimal,
 ) -> Decimal:
-    """Return the money one contact is expected to save: loss avoided and financing saved.
+    """Return the money one contact is expected to save: loss avoided, financing saved.
+
+    Parameters
+    ----------
+    amount : Decimal
+        Overdue amount, in the reporting currency.
+    p_loss : Decimal
+        Share of it that is lost if nobody acts, 0 to 1.
+    contact_effect : Decimal
+        Share of that loss a contact avoids, 0 to 1.
+    cost_of_funds : Decimal
+        Interest rate at which receivables are financed, per year.
+    days_saved : Decimal
+        Days by which a contact brings the money earlier.
+
+    Returns
+    -------
+    Decimal
+        In the reporting currency, not rounded.
 
     Examples
     --------
-    >>> contact_value(Decimal("10000"), Decimal("0.10"), Decimal("0.15"), Decimal("0.0730"), Decimal("10"))
+    10,000 x 10% x 15% avoided, and 10 days at 7.3% a year saved:
+
+    >>> effect, funds = Decimal("0.15"), Decimal("0.0730")
+    >>> contact_value(Decimal("10000"), Decimal("0.10"), effect, funds, Decimal("10"))
     Decimal('170.0000')
     """
-    return (
-        amount * p_loss * contact_effect + amount * cost_of_funds * days_saved / _YEAR
+    loss_avoided = amount * p_loss * contact_effect
+    financing_saved = amount * cost_of_funds * days_saved / _YEAR
+    return loss_avoided + financing_saved
+
+
+def value_of_contact(arrears: Arrears, plan: Plan, rulebook: Rulebook) -> Decimal:
+    """Return what a contact about some arrears is worth under a plan.
+
+    Parameters
+    ----------
+    arrears : Arrears
+        The overdue amount, its age, and the PD.
+    plan : Plan
+        How the account is treated.
+    rulebook : Rulebook
+        Gives LGD and the cost of funds.
+
+    Returns
+    -------
+    Decimal
+        `contact_value` in the reporting currency, not rounded.
+    """
+    parameters = rulebook.parameters
+    return contact_value(
+        arrears.amount,
+        p_loss(arrears.pd_12m, arrears.dpd_days, parameters["lgd"]),
+        plan.contact_effect,
+        parameters["cost_of_funds"],
+        Decimal(plan.days_saved),
     )
 
 
 def collection_priority(
-    amount: Decimal,
-    dpd_days: Decimal,
-    pd_12m: Decimal,
-    plan: Plan,
-    currency: str,
-    rulebook: Rulebook,
-) -> tuple[Decimal, CollectionPriority]:
-    """Return what a contact is worth, and that per minute with the reason in words."""
-    p = rulebook.parameters
-    loss = p_loss(pd_12m, dpd_days, p["lgd"])
-    value = contact_value(
-        amount, loss, plan.contact_effect, p["cost_of_funds"], Decimal(plan.days_saved)
-    )
-    asked, saved, lost = (
-        round_money(one, currency) for one in (amount, value, amount * loss)
-    )
-    per_minute = round_money(value / plan.minutes, currency)
+    arrears: Arrears, plan: Plan, rulebook: Rulebook
+) -> CollectionPriority:
+    """Return the value of a contact per minute, with the reason in words.
+
+    Parameters
+    ----------
+    arrears : Arrears
+        The overdue amount, its age, and the PD.
+    plan : Plan
+        How the account is treated.
+    rulebook : Rulebook
+        Gives LGD and the cost of funds.
+
+    Returns
+    -------
+    CollectionPriority
+        Stage, channel, value per minute and reason.
+    """
+    currency = arrears.currency
+    dpd_days = arrears.dpd_days
+    loss_share = p_loss(arrears.pd_12m, dpd_days, rulebook.parameters["lgd"])
+    value = value_of_contact(arrears, plan, rulebook)
+    amount = round_money(arrears.amount, currency)
+    loss = round_money(arrears.amount * loss_share, currency)
+    saved = round_money(value, currency)
     because = (
-        f"{asked} {currency} is past due, the oldest item {dpd_days:.0f} days, expected loss {lost}; a {plan.channel} "
-        f"of {plan.minutes} minutes avoids {plan.contact_effect:.0%} of it and brings the money {plan.days_saved} days "
+        f"{amount} {currency} is past due, the oldest item {dpd_days:.0f} days, "
+        f"expected loss {loss}; a {plan.channel} of {plan.minutes} minutes avoids "
+        f"{plan.contact_effect:.0%} of it and brings the money {plan.days_saved} days "
         f"earlier: worth {saved} {currency}"
     )
     because_zh = (
-        f"逾期 {asked} {currency}，最早一笔逾期 {dpd_days:.0f} 天，预期损失 {lost}；一次 {plan.minutes} 分钟的"
+        f"逾期 {amount} {currency}，最早一笔逾期 {dpd_days:.0f} 天，"
+        f"预期损失 {loss}；一次 {plan.minutes} 分钟的"
         f"{_CHANNELS_ZH[plan.channel]}可避免其中 {plan.contact_effect:.0%}，"
         f"并提前 {plan.days_saved} 天回款：价值 {saved} {currency}"
     )
-    return value, CollectionPriority(
-        plan.stage, plan.channel, per_minute, currency, because, because_zh
+    return CollectionPriority(
+        stage=plan.stage,
+        channel=plan.channel,
+        value_per_minute=round_money(value / plan.minutes, currency),
+        currency=currency,
+        because=because,
+        because_zh=because_zh,
     )
-
-
-_CHANNELS_ZH = {"mail": "邮件", "call": "电话", "visit": "拜访", "lawyer": "律师跟进"}
 
 
 def is_quiet(day: date, rulebook: Rulebook) -> bool:
-    """Whether nobody is contacted on a day."""
-    return bool(
-        rulebook.tables["quiet_days"](weekday=day.isoweekday()).outputs["is_quiet"]
-    )
+    """Whether no customer is contacted on a day."""
+    evaluation = rulebook.tables["quiet_days"](weekday=day.isoweekday())
+    return bool(evaluation.outputs["is_quiet"])
 
 
 def next_contact_on(
@@ -141,25 +270,53 @@ def next_contact_on(
     plan: Plan,
     rulebook: Rulebook,
 ) -> date:
-    """Return the next contact's day: the same day while calls are left and nobody was reached, else after the rest.
+    """Return the day of the next contact.
+
+    It is the same day as long as calls are left and the customer was not reached, and
+    otherwise the first working day after the days of rest.
+
+    Parameters
+    ----------
+    contacted_on : date
+        Day of the last contact.
+    contacts_today : int
+        Contacts on that day so far.
+    is_reached : bool
+        Whether the customer was reached.
+    plan : Plan
+        Calls a day, and days of rest.
+    rulebook : Rulebook
+        Its table ``quiet_days`` says when nobody is contacted.
+
+    Returns
+    -------
+    date
+        The day.
 
     Examples
     --------
-    >>> from policy.rulebook import RULES, read_rulebook
+    A customer of class risk, 45 days past due: three calls a day, two days of rest,
+    and none on Sunday.
+
+    >>> from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
     >>> rules = read_rulebook(RULES / "2000-01-01")
-    >>> plan = plan_of(Decimal(45), "risk", rules)                      # three calls a day, two days of rest
+    >>> plan = plan_of(Decimal(45), "risk", rules)
     >>> friday = date(2025, 6, 27)
     >>> next_contact_on(friday, 2, False, plan, rules) == friday
     True
-    >>> next_contact_on(friday, 3, False, plan, rules)                  # not on Sunday
+    >>> next_contact_on(friday, 3, False, plan, rules)
     datetime.date(2025, 6, 30)
     """
     if not is_reached and contacts_today < plan.calls_per_day:
         return contacted_on
-    return working_day(contacted_on + timedelta(days=max(plan.rest_days, 1)), rulebook)
+    rest = timedelta(days=max(plan.rest_days, 1))
+    return working_day(contacted_on + rest, rulebook)
 
 
 def working_day(day: date, rulebook: Rulebook) -> date:
-    """Return the day, or the first of the week after it that is not quiet."""
-    week = (day + timedelta(days=n) for n in range(7))
-    return next((one for one in week if not is_quiet(one, rulebook)), day)
+    """Return the day, or the first day of the following week that is not quiet."""
+    week = (day + timedelta(days=offset) for offset in range(7))
+    working_days = (
+        candidate for candidate in week if not is_quiet(candidate, rulebook)
+    )
+    return next(working_days, day)

@@ -1,4 +1,7 @@
-"""What to provide for an open invoice: the IFRS 9 matrix by age, and beside it the loss its customer's PD expects."""
+"""What to provide for an open invoice, by age and by expected loss.
+
+The IFRS 9 matrix goes by age; beside it stands the loss that the customer's PD implies.
+"""
 
 from __future__ import annotations
 
@@ -32,37 +35,66 @@ def provision(
     Parameters
     ----------
     open_amount : Decimal
-        What is open, in the reporting currency.
+        Open amount in `currency`.
     dpd_days : int
         Days past due; negative before the due date.
+    pd_12m : Decimal
+        PD of the customer, 0 to 1.
+    currency : str
+        The reporting currency; both provisions are rounded to its minor unit.
+    rulebook : Rulebook
+        Gives the matrix and LGD.
+
+    Returns
+    -------
+    Provision
+        Bucket and both provisions.
 
     Notes
     -----
-    Matrix: open amount x loss rate of its age (IFRS 9 5.5.15, B5.5.35). Expected loss: open amount x LGD x the PD
-    until the invoice would be in default, ``pd_until(PD, days to due + 90)``; past due the PD of the whole year, as a
-    late payer's default comes soon; in default 1.
+    Matrix: open amount x loss rate of its age (IFRS 9 5.5.15, B5.5.35). Expected loss:
+    open amount x LGD x `p_default`.
 
     Examples
     --------
-    >>> from policy.rulebook import RULES, read_rulebook
+    >>> from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
     >>> rules = read_rulebook(RULES / "2000-01-01")
-    >>> provision(Decimal(10000), -30, Decimal("0.10"), "EUR", rules)     # 10000 x .45 x (1 - .9 ** (120 / 365))
-    Provision(bucket='not_due', matrix=Decimal('50.00'), expected_loss=Decimal('153.21'))
-    >>> provision(Decimal(10000), 45, Decimal("0.10"), "EUR", rules).expected_loss
+    >>> amount, pd_12m = Decimal(10000), Decimal("0.10")
+    >>> not_due = provision(amount, -30, pd_12m, "EUR", rules)
+    >>> not_due.bucket, not_due.matrix
+    ('not_due', Decimal('50.00'))
+    >>> not_due.expected_loss  # 10000 x .45 x (1 - .9 ** (120 / 365))
+    Decimal('153.21')
+    >>> provision(amount, 45, pd_12m, "EUR", rules).expected_loss
     Decimal('450.00')
-    >>> provision(Decimal(10000), 95, Decimal("0.10"), "EUR", rules)
-    Provision(bucket='90+', matrix=Decimal('5000.00'), expected_loss=Decimal('4500.00'))
+    >>> in_default = provision(amount, 95, pd_12m, "EUR", rules)
+    >>> in_default.bucket, in_default.matrix, in_default.expected_loss
+    ('90+', Decimal('5000.00'), Decimal('4500.00'))
     """
-    row = rulebook.tables["provision_matrix"](dpd_days=dpd_days).outputs
-    p_default = Decimal(1)
-    if dpd_days <= 0:
-        p_default = pd_until(pd_12m, Decimal(DEFAULT_DPD_DAYS - dpd_days))
-    elif dpd_days <= DEFAULT_DPD_DAYS:
-        p_default = pd_12m
+    row = rulebook.tables["provision_matrix"](dpd_days=dpd_days)
+    matrix = open_amount * row.number("loss_rate")
+    loss = open_amount * rulebook.parameters["lgd"] * p_default(pd_12m, dpd_days)
     return Provision(
-        bucket=str(row["bucket"]),
-        matrix=round_money(open_amount * Decimal(str(row["loss_rate"])), currency),
-        expected_loss=round_money(
-            open_amount * rulebook.parameters["lgd"] * p_default, currency
-        ),
+        bucket=str(row.outputs["bucket"]),
+        matrix=round_money(matrix, currency),
+        expected_loss=round_money(loss, currency),
     )
+
+
+def p_default(pd_12m: Decimal, dpd_days: int) -> Decimal:
+    """Return the probability that an open invoice ends in default.
+
+    Before its due date it is the PD until the invoice would be 90 days past due. Past
+    due it is the PD of the whole year, as a late payer defaults soon. In default it
+    is 1.
+
+    Examples
+    --------
+    >>> round(p_default(Decimal("0.10"), -30), 4)  # 1 - .9 ** (120 / 365)
+    Decimal('0.0340')
+    >>> p_default(Decimal("0.10"), 45), p_default(Decimal("0.10"), 95)
+    (Decimal('0.10'), Decimal('1'))
+    """
+    if dpd_days <= 0:
+        return pd_until(pd_12m, Decimal(DEFAULT_DPD_DAYS - dpd_days))
+    return pd_12m if dpd_days <= DEFAULT_DPD_DAYS else Decimal(1)

@@ -1,4 +1,4 @@
-"""Whom the collectors contact on a day, within the time they have."""
+"""Which customers the collectors contact on a day, within the time they have."""
 
 from __future__ import annotations
 
@@ -12,19 +12,39 @@ from obligor.errors import PolicyError
 from obligor.policy.collecting.debt import Debt
 from obligor.policy.collecting.late_interest import LateInterest, late_interest
 from obligor.policy.collecting.priority import (
-    _NOTHING,
-    URGENT_DAYS,
     CollectionPriority,
     Plan,
     collection_priority,
     plan_of,
+    value_of_contact,
 )
 from obligor.policy.rulebooks.rulebook import Rulebook
+
+URGENT_DAYS = 7  # before an insurer's deadline
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A line of a worklist."""
+    """A line of a worklist.
+
+    Attributes
+    ----------
+    debt : Debt
+        The overdue debt.
+    plan : Plan
+        How the account is treated.
+    value : Decimal
+        What the contact is expected to save, in the reporting currency.
+    priority : CollectionPriority
+        The value per minute, with the reason.
+    late_interest : LateInterest
+        What the law adds to the debt.
+    deadline : date, optional
+        Last day on which an insurer accepts the debt.
+    is_urgent : bool
+        Whether the deadline is near; then it comes before every other line.
+    """
 
     debt: Debt
     plan: Plan
@@ -33,6 +53,11 @@ class Task:
     late_interest: LateInterest
     deadline: date | None
     is_urgent: bool
+
+    @property
+    def value_per_minute(self) -> Decimal:
+        """What a minute of work is expected to save, not rounded."""
+        return self.value / self.plan.minutes
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,15 @@ class Pause:
 
 @dataclass(frozen=True)
 class Worklist:
-    """Tasks in order of their worth with the collector of each; `left_out` had no time."""
+    """Tasks in order of their worth, each with the number of its collector.
+
+    Attributes
+    ----------
+    lines : tuple of (int, Task)
+        The collector, from 1, and the task.
+    left_out : tuple of Task
+        Tasks for which no time was left.
+    """
 
     lines: tuple[tuple[int, Task], ...]
     left_out: tuple[Task, ...]
@@ -54,100 +87,135 @@ class Worklist:
     @property
     def value(self) -> Decimal:
         """What the contacts are expected to save."""
-        return sum((task.value for _, task in self.lines), _NOTHING)
+        return sum((task.value for _, task in self.lines), _ZERO)
 
 
 def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Pause:
-    """Return what to do about a debt on a day, or why it rests.
+    """Return what to do about a debt on a day, or why it is left alone.
 
-    Disputes stop the ladder, promises are waited for, a day of rest is kept: but an insurer's deadline is not moved.
+    A dispute is settled first, a promise is waited for, and days of rest are observed.
+    None of these delays a debt whose insurer's deadline is near.
+
+    Parameters
+    ----------
+    debt : Debt
+        The overdue debt.
+    as_of : date
+        The day.
+    rulebook : Rulebook
+        The rules in force.
+
+    Returns
+    -------
+    Task or Pause
+        The task with its value, or the reason for a pause.
     """
-    plan, p = plan_of(debt.dpd_days, debt.customer_class, rulebook), rulebook.parameters
-    deadline = None
-    if debt.is_insured:
-        left = p["insurer_extension_days"] + p["insurer_handover_days"] - debt.dpd_days
-        deadline = as_of + timedelta(days=int(left))
-    is_urgent = (
-        deadline is not None
-        and (deadline - as_of).days <= URGENT_DAYS
-        and debt.workable > 0
-    )
-    resting = _rest(debt, plan, as_of)
-    if resting and not is_urgent:
-        return resting
-    value, priority = collection_priority(
-        debt.workable, debt.dpd_days, debt.pd_12m, plan, debt.currency, rulebook
-    )
-    if priority.value_per_minute < p["collector_cost"] and not is_urgent:
+    plan = plan_of(debt.dpd_days, debt.customer_class, rulebook)
+    deadline = _insurer_deadline(debt, as_of, rulebook) if debt.is_insured else None
+    is_urgent = _is_urgent(debt, as_of, deadline)
+    pause = _pause(debt, plan, as_of)
+    if pause and not is_urgent:
+        return pause
+    priority = collection_priority(debt.arrears, plan, rulebook)
+    collector_cost = rulebook.parameters["collector_cost"]
+    if priority.value_per_minute < collector_cost and not is_urgent:
         return Pause(
             debt.customer_id,
             "not_worth_it",
-            f"a contact is worth {priority.value_per_minute} a minute, less "
-            f"than a collector costs ({p['collector_cost']})",
+            f"a contact is worth {priority.value_per_minute} a minute, less than a "
+            f"collector costs ({collector_cost})",
         )
     return Task(
-        debt, plan, value, priority, late_interest(debt, rulebook), deadline, is_urgent
+        debt=debt,
+        plan=plan,
+        value=value_of_contact(debt.arrears, plan, rulebook),
+        priority=priority,
+        late_interest=late_interest(debt, rulebook),
+        deadline=deadline,
+        is_urgent=is_urgent,
     )
 
 
-def _rest(debt: Debt, plan: Plan, as_of: date) -> Pause | None:
+def _insurer_deadline(debt: Debt, as_of: date, rulebook: Rulebook) -> date:
+    """The last day on which the insurer accepts the debt."""
+    parameters = rulebook.parameters
+    most_dpd_days = (
+        parameters["insurer_extension_days"] + parameters["insurer_handover_days"]
+    )
+    return as_of + timedelta(days=int(most_dpd_days - debt.dpd_days))
+
+
+def _is_urgent(debt: Debt, as_of: date, deadline: date | None) -> bool:
+    if deadline is None or debt.workable <= 0:
+        return False
+    return (deadline - as_of).days <= URGENT_DAYS
+
+
+def _pause(debt: Debt, plan: Plan, as_of: date) -> Pause | None:
+    """Why an account is not contacted on a day; None if it may be."""
     name = debt.customer_id
     if debt.workable <= 0 and debt.disputed >= debt.promised:
-        return Pause(
-            name,
-            "disputed",
-            f"{debt.disputed} {debt.currency} is disputed: settle that first",
-        )
+        because = f"{debt.disputed} {debt.currency} is disputed: settle that first"
+        return Pause(name, "disputed", because)
     if debt.workable <= 0:
-        return Pause(
-            name,
-            "promised",
-            f"{debt.promised} {debt.currency} is promised: wait for the day",
-        )
+        because = f"{debt.promised} {debt.currency} is promised: wait for the day"
+        return Pause(name, "promised", because)
     if debt.next_contact_on and debt.next_contact_on > as_of:
-        return Pause(
-            name, "fixed_later", f"the next contact is fixed for {debt.next_contact_on}"
-        )
+        because = f"the next contact is fixed for {debt.next_contact_on}"
+        return Pause(name, "fixed_later", because)
     if debt.contacts_today >= plan.calls_per_day:
-        return Pause(
-            name,
-            "enough_today",
-            f"{debt.contacts_today} contacts today; {plan.calls_per_day} is the most",
-        )
+        because = f"{debt.contacts_today} contacts today; at most {plan.calls_per_day}"
+        return Pause(name, "enough_today", because)
     return None
 
 
 def worklist(tasks: Sequence[Task], collectors: int, minutes: int) -> Worklist:
-    """Return the best value within capacity: by worth per minute, urgent ones first, as long as time is left.
+    """Return the best value within capacity: urgent tasks first, then by worth.
 
-    Each task goes to the collector with the most time left. Taking by worth per minute falls short of the best
-    possible by less than one task per collector (Dantzig 1957).
+    Tasks are taken by worth per minute as long as time is left, each by the collector
+    with the most time left. The value falls short of the best possible by less than
+    one task per collector (Dantzig 1957).
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        The tasks of the day, in any order.
+    collectors : int
+        Number of collectors, at least 1.
+    minutes : int
+        Minutes each of them has, at least 1.
+
+    Returns
+    -------
+    Worklist
+        The tasks in order, and those for which no time was left.
 
     Raises
     ------
     PolicyError
-        Where there is no capacity at all.
+        If there is no capacity at all.
     """
     if collectors < 1 or minutes < 1:
         raise PolicyError(
-            f"{collectors} collectors with {minutes} minutes",
+            f"{collectors} collectors with {minutes} minutes have no capacity",
             where="capacity",
             expected="at least 1 of each",
         )
-    free = [(-minutes, place) for place in range(1, collectors + 1)]
-    lines, left_out = list[tuple[int, Task]](), list[Task]()
-    for task in sorted(
-        tasks,
-        key=lambda one: (
-            not one.is_urgent,
-            -one.value / one.plan.minutes,
-            one.debt.customer_id,
-        ),
-    ):
-        left, place = free[0]
-        if -left < task.plan.minutes:
+    # A heap of (minutes left, negated; collector): the most time left is on top.
+    free = [(-minutes, collector) for collector in range(1, collectors + 1)]
+    lines = list[tuple[int, Task]]()
+    left_out = list[Task]()
+    for task in sorted(tasks, key=_rank):
+        negated_minutes, collector = free[0]
+        if -negated_minutes < task.plan.minutes:
             left_out.append(task)
         else:
-            heapq.heapreplace(free, (left + task.plan.minutes, place))
-            lines.append((place, task))
+            minutes_left = (negated_minutes + task.plan.minutes, collector)
+            heapq.heapreplace(free, minutes_left)
+            lines.append((collector, task))
     return Worklist(tuple(lines), tuple(left_out))
+
+
+def _rank(task: Task) -> tuple[bool, Decimal, str]:
+    """Sort key: urgent tasks first, then worth per minute, then the customer."""
+    return not task.is_urgent, -task.value_per_minute, task.debt.customer_id

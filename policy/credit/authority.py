@@ -1,4 +1,4 @@
-"""Who may resolve a case: the role the authority asks for, a second person where it asks for two, never the maker."""
+"""Who may resolve a case: the role, the number of persons, and never the maker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class Authority:
-    """Who must resolve a case: the least role, how many persons, and the makers, who may not."""
+    """What it takes to resolve a case: the lowest role and the number of persons.
+
+    The makers of the case may not resolve it.
+    """
 
     approver: str
     persons: int
@@ -22,7 +25,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What a person decided about a case: ``approve`` or ``decline``, and why."""
+    """One person's answer to a case: ``approve`` or ``decline``, and why."""
 
     by: str
     role: str
@@ -33,47 +36,75 @@ class Resolution:
 def resolve(
     authority: Authority, earlier: Sequence[Resolution], now: Resolution
 ) -> str:
-    """Return what a resolution makes of a case: its outcome, or ``pending`` where another person must agree.
+    """Return the outcome of a case after a resolution; ``pending`` if it needs more.
 
-    One person may decline; to approve takes as many as the authority says, each with the role it says.
+    One person may decline. An approval takes as many persons as the authority says,
+    each with at least its role.
+
+    Parameters
+    ----------
+    authority : Authority
+        What it takes to resolve this case.
+    earlier : sequence of Resolution
+        The resolutions of this case so far.
+    now : Resolution
+        The new one.
+
+    Returns
+    -------
+    str
+        ``approve``, ``decline`` or ``pending``.
 
     Raises
     ------
     AuthorityError
-        Where the role is too low, or the person made the case or has resolved it before.
+        If the role is too low, or the person made the case or has resolved it before.
 
     Examples
     --------
     >>> large = Authority("director", 2, frozenset({"S. Maker"}))
-    >>> first, second = (Resolution(name, "director", "approve", "board") for name in ("A. One", "B. Two"))
-    >>> resolve(large, [], first), resolve(large, [first], second)
+    >>> ann = Resolution("A. One", "director", "approve", "board")
+    >>> bob = Resolution("B. Two", "director", "approve", "board")
+    >>> resolve(large, [], ann), resolve(large, [ann], bob)
     ('pending', 'approve')
     >>> resolve(large, [], Resolution("s. maker", "director", "approve", "I know them"))
     Traceback (most recent call last):
-    data.errors.AuthorityError: by: s. maker made the case; expected another person
+    obligor.errors.AuthorityError: by: s. maker made the case; expected another person
     """
-    least = ROLES.index(authority.approver) if authority.approver in ROLES else 0
-    if ROLES.index(now.role) < least:
+    _require_role(authority, now)
+    _require_another_person(authority, earlier, now)
+    agreeing = [resolution for resolution in earlier if _agrees(resolution, now)]
+    needs_more = 1 + len(agreeing) < authority.persons
+    return PENDING if now.outcome == "approve" and needs_more else now.outcome
+
+
+def _require_role(authority: Authority, resolution: Resolution) -> None:
+    lowest = ROLES.index(authority.approver) if authority.approver in ROLES else 0
+    if ROLES.index(resolution.role) < lowest:
         raise AuthorityError(
-            f"{now.role} may not resolve it",
+            f"a {resolution.role} may not resolve this case",
             where="role",
-            expected=f"{ROLES[least]} or above",
+            expected=f"{ROLES[lowest]} or above",
         )
-    if _name(now.by) in {_name(maker) for maker in authority.makers}:
+
+
+def _require_another_person(
+    authority: Authority, earlier: Sequence[Resolution], now: Resolution
+) -> None:
+    person = _normalised(now.by)
+    if person in {_normalised(maker) for maker in authority.makers}:
         raise AuthorityError(
             f"{now.by} made the case", where="by", expected="another person"
         )
-    if _name(now.by) in {_name(one.by) for one in earlier}:
+    if person in {_normalised(resolution.by) for resolution in earlier}:
         raise AuthorityError(
-            f"{now.by} has resolved it already", where="by", expected="a second person"
+            f"{now.by} has already resolved it", where="by", expected="a second person"
         )
-    agreed = 1 + sum(one.outcome == now.outcome for one in earlier)
-    return (
-        PENDING
-        if now.outcome == "approve" and agreed < authority.persons
-        else now.outcome
-    )
 
 
-def _name(person: str) -> str:
+def _agrees(first: Resolution, second: Resolution) -> bool:
+    return first.outcome == second.outcome
+
+
+def _normalised(person: str) -> str:
     return " ".join(person.split()).casefold()

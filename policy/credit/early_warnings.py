@@ -1,4 +1,7 @@
-"""Early warnings: what got worse since the last decision, with the evidence and the part each feature had in it."""
+"""Early warnings: what got worse since the last decision, with the evidence.
+
+Each feature's part in the change of the margin is reported beside the warnings.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,33 @@ from obligor.policy.rulebooks.cells import Value
 from obligor.policy.rulebooks.decision_table import Evaluation
 from obligor.policy.rulebooks.rulebook import Rulebook
 
-DORMANT_DAYS, SPIKE = (
-    90,
-    3,
-)  # an order spike: three usual months in one, after so long without any
+# An order spike: three usual months in one, after so long without an invoice.
+DORMANT_DAYS = 90
+SPIKE_MONTHS = 3
 MOST_DRIVERS = 4
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a recorded decision says about a customer."""
+    """A customer at the time of a recorded decision.
+
+    Attributes
+    ----------
+    as_of : date
+        The date of the decision.
+    pd_12m, grade, limit : float, int, Decimal
+        What was decided.
+    features : mapping of str to float or None
+        Features by name; None if not known.
+    contributions : mapping of str to float
+        Exact contribution of each feature to `margin`, in log odds.
+    margin : float
+        Log odds of default by the model.
+    model_sha256 : str
+        The model that scored it; contributions of two models are not comparable.
+    credit_file : CreditFile
+        What people had recorded.
+    """
 
     as_of: date
     pd_12m: float
@@ -31,7 +51,7 @@ class Snapshot:
     contributions: Mapping[str, float]
     margin: float
     model_sha256: str
-    file: CreditFile
+    credit_file: CreditFile
 
 
 @dataclass(frozen=True)
@@ -51,80 +71,117 @@ def early_warnings(
 
     Parameters
     ----------
+    now : Snapshot
+        The last decision about the customer.
     before : Snapshot, optional
-        The decision before; without one nothing can have changed.
+        The decision before it; without one no change can be seen.
+    rulebook : Rulebook
+        The rules in force.
+
+    Returns
+    -------
+    list of Evaluation
+        Rows of the table ``warnings``, in its order.
     """
-    return rulebook.tables["warnings"].all(**_inputs(now, before))
+    inputs = _state(now)
+    if before is not None:
+        inputs |= _changes(now, before)
+    return rulebook.tables["warnings"].all(**inputs)
 
 
 def drivers(now: Snapshot, before: Snapshot) -> list[Driver]:
-    """Return the features that moved the margin most the way it went, largest first; none across two models.
+    """Return the features that moved the margin most in the direction it went.
+
+    The largest comes first; the list is empty if two models scored the customer.
 
     Examples
     --------
     >>> def at(dbt: float, part: float) -> Snapshot:
-    ...     day, file = date(2025, 1, 1), CreditFile()
-    ...     return Snapshot(day, 0.02, 5, Decimal(1), {"dbt_days": dbt}, {"dbt_days": part}, part, "m", file)
+    ...     return Snapshot(
+    ...         as_of=date(2025, 1, 1),
+    ...         pd_12m=0.02,
+    ...         grade=5,
+    ...         limit=Decimal(1),
+    ...         features={"dbt_days": dbt},
+    ...         contributions={"dbt_days": part},
+    ...         margin=part,
+    ...         model_sha256="m",
+    ...         credit_file=CreditFile(),
+    ...     )
     >>> drivers(at(15.0, 1.25), at(4.0, 0.25))
     [Driver(feature='dbt_days', was=4.0, now=15.0, margin_change=1.0)]
     """
     if now.model_sha256 != before.model_sha256:
         return []
     sign = 1 if now.margin >= before.margin else -1
-    parts = {
+    changes = {
         name: part - before.contributions[name]
         for name, part in now.contributions.items()
     }
-    moved = sorted(
-        (name for name in parts if sign * parts[name] > 0),
-        key=lambda name: -sign * parts[name],
-    )
+    with_the_margin = [name for name in changes if sign * changes[name] > 0]
+    with_the_margin.sort(key=lambda name: -sign * changes[name])
     return [
-        Driver(name, before.features.get(name), now.features.get(name), parts[name])
-        for name in moved[:MOST_DRIVERS]
+        Driver(name, before.features.get(name), now.features.get(name), changes[name])
+        for name in with_the_margin[:MOST_DRIVERS]
     ]
 
 
-def _inputs(now: Snapshot, before: Snapshot | None) -> dict[str, Value]:
-    number = {
-        name: None if value is None else Decimal(str(value))
-        for name, value in now.features.items()
-    }
-    open_amount, invoiced = number["open_amount"], number["invoiced_amount_90d"]
-    paid = number["paid_amount_90d"] or Decimal(0)
-    days = [(security.expires_on - now.as_of).days for security in now.file.securities]
-    inputs: dict[str, Value] = {
-        "utilisation": open_amount / now.limit
-        if open_amount is not None and now.limit > 0
-        else None,
+def _state(now: Snapshot) -> dict[str, Value]:
+    """The inputs of the table that one decision gives; no change is seen yet."""
+    open_amount = _exact(now.features["open_amount"])
+    invoiced = _exact(now.features["invoiced_amount_90d"])
+    paid = _exact(now.features["paid_amount_90d"]) or Decimal(0)
+    utilisation = None
+    if open_amount is not None and now.limit > 0:
+        utilisation = open_amount / now.limit
+    return {
+        "utilisation": utilisation,
         "dpd_change": None,
         "grade_change": None,
         "payment_ratio": paid / invoiced if invoiced else None,
-        "disputed_share": number["disputed_share"],
-        "broken_promises": number["broken_promises_365d"],
+        "disputed_share": _exact(now.features["disputed_share"]),
+        "broken_promises": _exact(now.features["broken_promises_365d"]),
         "has_new_payment_details": False,
         "is_spike": False,
-        "security_days": min((left for left in days if left >= 0), default=None),
+        "security_days": _days_to_expiry(now),
     }
-    if before is None:
-        return inputs
-    was, dpd = before.features["dpd_days"], number["dpd_days"]
-    changed_on, idle = (
-        now.file.payment_details_changed_on,
-        before.features["days_since_last_invoice"],
-    )
-    month, year = (
-        now.features["invoiced_amount_30d"] or 0.0,
-        before.features["invoiced_amount_365d"] or 0.0,
-    )
-    return inputs | {
-        "dpd_change": dpd - Decimal(str(was))
-        if dpd is not None and was is not None
-        else None,
+
+
+def _changes(now: Snapshot, before: Snapshot) -> dict[str, Value]:
+    """The inputs of the table that compare two decisions."""
+    dpd_days = _exact(now.features["dpd_days"])
+    dpd_days_before = _exact(before.features["dpd_days"])
+    dpd_change = None
+    if dpd_days is not None and dpd_days_before is not None:
+        dpd_change = dpd_days - dpd_days_before
+    changed_on = now.credit_file.payment_details_changed_on
+    is_new = changed_on is not None and before.as_of < changed_on <= now.as_of
+    return {
+        "dpd_change": dpd_change,
         "grade_change": now.grade - before.grade,
-        "has_new_payment_details": changed_on is not None
-        and before.as_of < changed_on <= now.as_of,
-        "is_spike": idle is not None
-        and idle > DORMANT_DAYS
-        and month > SPIKE * year / 12,
+        "has_new_payment_details": is_new,
+        "is_spike": _is_spike(now, before),
     }
+
+
+def _is_spike(now: Snapshot, before: Snapshot) -> bool:
+    """Whether a dormant customer suddenly buys several usual months' worth."""
+    idle_days = before.features["days_since_last_invoice"]
+    if idle_days is None or idle_days <= DORMANT_DAYS:
+        return False
+    invoiced_month = now.features["invoiced_amount_30d"] or 0.0
+    invoiced_year = before.features["invoiced_amount_365d"] or 0.0
+    return invoiced_month > SPIKE_MONTHS * invoiced_year / 12
+
+
+def _days_to_expiry(now: Snapshot) -> int | None:
+    """Days until the first security ends that is still valid."""
+    days = [
+        (security.expires_on - now.as_of).days
+        for security in now.credit_file.securities
+    ]
+    return min((left for left in days if left >= 0), default=None)
+
+
+def _exact(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))

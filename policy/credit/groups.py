@@ -1,4 +1,4 @@
-"""Groups of customers as a tree: the parent's limit comes first, then that of each group below it."""
+"""Groups of customers as a tree, in which a parent's limit binds every group below."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from obligor.errors import SchemaError
 
 @dataclass(frozen=True)
 class Group:
-    """A group: its limit, what its other members owe (those of the groups below it too), and its parent.
+    """A group of customers with one limit.
 
     Attributes
     ----------
+    name : str
+        Unique in the tree.
+    limit : Decimal
+        The limit of the group, in the reporting currency.
+    exposure_of_others : Decimal
+        What its other members owe, including those of the groups below it.
+    parent : str, optional
+        Name of the group above.
     members : tuple of str
         The customers that belong to it directly.
     """
@@ -31,59 +39,72 @@ def line_of(customer_id: str, groups: Sequence[Group]) -> list[Group]:
 
     Parameters
     ----------
+    customer_id : str
+        The customer.
     groups : sequence of Group
-        The tree; a single group without members is the customer's.
+        The tree. A single group without members is the customer's.
+
+    Returns
+    -------
+    list of Group
+        From the top of the tree down to the customer's own group.
 
     Raises
     ------
     SchemaError
-        Where a name stands twice, a parent is unknown, the tree runs in a circle, or the customer is in none or two.
+        If a name occurs twice, a parent is unknown, the tree has a cycle, or the
+        customer belongs to no group or to several.
     """
     if not groups:
         return []
     by_name = {group.name: group for group in groups}
     if len(by_name) < len(groups):
         raise SchemaError(
-            "a name stands twice", where="groups", expected="each group once"
+            "a name occurs twice", where="groups", expected="each group once"
         )
-    for group in groups:
-        _line(
-            group, by_name
-        )  # the whole tree must hold, not only the part above the customer
-    mine = [group for group in groups if customer_id in group.members]
+    for group in groups:  # the whole tree must hold, not only the customer's line
+        _line_upwards(group, by_name)
+    own_group = _own_group(customer_id, groups)
+    return _line_upwards(own_group, by_name)[::-1]
+
+
+def _own_group(customer_id: str, groups: Sequence[Group]) -> Group:
+    own_groups = [group for group in groups if customer_id in group.members]
     if len(groups) == 1 and not groups[0].members:
-        mine = list(groups)
-    if len(mine) != 1:
-        said = (
-            f"is in {len(mine)} groups: {sorted(group.name for group in mine)}"
-            if mine
-            else "is in no group"
-        )
-        raise SchemaError(
-            f"{customer_id} {said}", where="groups.members", expected="exactly one"
-        )
-    return _line(mine[0], by_name)[::-1]
+        own_groups = list(groups)
+    if len(own_groups) == 1:
+        return own_groups[0]
+    problem = "is in no group"
+    if own_groups:
+        names = sorted(group.name for group in own_groups)
+        problem = f"is in {len(own_groups)} groups: {names}"
+    raise SchemaError(
+        f"{customer_id} {problem}", where="groups.members", expected="exactly one"
+    )
 
 
-def _line(group: Group, by_name: Mapping[str, Group]) -> list[Group]:
+def _line_upwards(group: Group, by_name: Mapping[str, Group]) -> list[Group]:
     """A group and those above it, up to the top."""
     line = [group]
     while line[-1].parent is not None:
-        if line[-1].parent not in by_name:
+        parent = line[-1].parent
+        if parent not in by_name:
             raise SchemaError(
-                f"no group {line[-1].parent!r}", where=f"groups.{line[-1].name}.parent"
+                f"no group {parent!r}", where=f"groups.{line[-1].name}.parent"
             )
-        line.append(by_name[line[-1].parent])
+        line.append(by_name[parent])
         if len(line) > len(by_name):
-            circle = " > ".join(one.name for one in line[:5])
+            cycle = " > ".join(member.name for member in line[:5])
             raise SchemaError(
-                f"runs in a circle: {circle}", where="groups", expected="a tree"
+                f"the groups form a cycle: {cycle}", where="groups", expected="a tree"
             )
     return line
 
 
 def group_cap(line: Sequence[Group]) -> tuple[str, Decimal]:
-    """Return the name and room of the group that leaves least, the parent first where two leave the same.
+    """Return the name and the room of the group with the least room.
+
+    If two groups leave the same room, the higher one counts.
 
     Examples
     --------
@@ -92,9 +113,9 @@ def group_cap(line: Sequence[Group]) -> tuple[str, Decimal]:
     >>> group_cap([whole, part])
     ('Acme', Decimal('20000'))
     """
-    rooms = [
-        (group.limit - group.exposure_of_others, place, group.name)
-        for place, group in enumerate(line)
-    ]
-    room, _, name = min(rooms)
-    return name, room
+    rooms = []
+    for depth, group in enumerate(line):
+        room = group.limit - group.exposure_of_others
+        rooms.append((room, depth, group.name))
+    least_room, _, name = min(rooms)
+    return name, least_room

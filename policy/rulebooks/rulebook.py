@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from obligor.errors import AsOfError, PolicyError
 from obligor.policy.rulebooks.decision_table import DecisionTable, compile_table
+from obligor.policy.rulebooks.files import (
+    RulebookFile,
+    effective_date,
+    parameters_of,
+    parse,
+    parse_rulebook_file,
+    read_bytes,
+    source_of,
+)
 from obligor.signing import Signer, is_signed
 
 RULES = Path(__file__).parent.parent / "rules"
+RELEASE = "release.yaml"
+SIGNATURE = "release.sig"
 TABLES = (
     "master_scale",
     "overlay",
@@ -43,39 +54,48 @@ TABLES = (
     "provision_matrix",
     "stress",
 )
-# Rows of these become reasons, blocks or warnings: they speak Chinese too.
+# Rows of these become reasons, blocks or warnings, so they need a Chinese text too.
 REASONED = ("hard_stops", "authority", "outcome", "order_blocks", "warnings")
-# Every number `policy` works with, and the range it must lie in.
-PARAMETERS: dict[str, tuple[str, str]] = {
-    "lgd": ("0", "1"),
-    "credit_margin": ("0", "1"),
-    "cost_of_funds": ("0", "1"),
-    "hurdle_rate": ("0", "1"),
-    "capital_confidence": ("0.5", "0.9999"),
-    "secured_share": ("0", "1"),
-    "order_horizon_days": ("0", "365"),
-    "small_order": ("0", "1000000"),
-    "base_score": ("0", "1000"),
-    "base_odds": ("1", "1000"),
-    "points_to_double_odds": ("1", "200"),
-    "collector_cost": ("0", "1000"),
-    "insurer_extension_days": ("0", "365"),
-    "insurer_handover_days": ("0", "365"),
-}
 
 
-RELEASE = "release.yaml"
-SIGNATURE = "release.sig"
-_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml where it is there: ten times as fast
+class ScoreScale(NamedTuple):
+    """How odds become points.
+
+    Attributes
+    ----------
+    base_score, base_odds : float
+        The score of customers who pay at these odds.
+    points_to_double_odds : float
+        Points that double the odds.
+    """
+
+    base_score: float
+    base_odds: float
+    points_to_double_odds: float
 
 
 @dataclass(frozen=True)
 class Rulebook:
-    """What applies from `effective` on; `sha256` is over the bytes of its files, `specs` what they say.
+    """The parameters and tables that apply from one date on.
 
-    `makers` are those who decided its parts: somebody else releases it. `memo` keeps what the tables alone say.
+    Attributes
+    ----------
+    version, effective : str, date
+        The date from which it applies, as text and as date.
+    sha256 : str
+        Over the bytes of its files.
+    parameters : mapping of str to Decimal
+        The numbers of the policy.
+    tables : mapping of str to DecisionTable
+        Every table in `TABLES`, proven.
+    sources : mapping of str to str
+        Per file, who decided it, when and why.
+    specs : mapping of str to RulebookFile
+        The files as parsed.
+    makers : frozenset of str
+        The persons who decided its parts; another person releases it.
+    memo : dict
+        Results that depend on the tables alone.
     """
 
     version: str
@@ -84,23 +104,26 @@ class Rulebook:
     parameters: Mapping[str, Decimal]
     tables: Mapping[str, DecisionTable]
     sources: Mapping[str, str]
-    specs: Mapping[str, dict[str, Any]]
+    specs: Mapping[str, RulebookFile]
     makers: frozenset[str]
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[Hashable, object] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @cached_property
-    def scale(self) -> tuple[float, float, float]:
-        """Base score, base odds and points to double the odds."""
-        p = self.parameters
-        return (
-            float(p["base_score"]),
-            float(p["base_odds"]),
-            float(p["points_to_double_odds"]),
+    def scale(self) -> ScoreScale:
+        """How odds become points."""
+        return ScoreScale(
+            float(self.parameters["base_score"]),
+            float(self.parameters["base_odds"]),
+            float(self.parameters["points_to_double_odds"]),
         )
 
 
 def read_rulebook(folder: Path) -> Rulebook:
-    """Read, compile and prove every file of a rulebook; anything doubtful refuses the whole.
+    """Read, compile and prove every file of a rulebook.
+
+    One doubtful file refuses the whole rulebook.
 
     Raises
     ------
@@ -108,87 +131,97 @@ def read_rulebook(folder: Path) -> Rulebook:
         Naming the file, row, column and reason.
     """
     contents = _contents(folder)
-    parsed = {
-        name: _parse(content, f"{folder.name}/{name}.yaml")
-        for name, content in contents.items()
-    }
-    effective = _effective(parsed, folder)
-    sources = {name: _source(spec, name) for name, spec in parsed.items()}
-    tables = {name: compile_table(parsed[name]) for name in TABLES}
+    files = {}
+    for name, content in contents.items():
+        files[name] = parse_rulebook_file(content, f"{folder.name}/{name}.yaml")
+    effective = effective_date(files, folder)
+    sources = {name: source_of(file, name) for name, file in files.items()}
+    tables = {name: compile_table(files[name]) for name in TABLES}
     _require_both_languages(tables)
     _require_falling(tables["exposure_caps"])
     return Rulebook(
         version=folder.name,
         effective=effective,
         sha256=_digest(contents),
-        parameters=_parameters(parsed["parameters"]),
+        parameters=parameters_of(files["parameters"]),
         tables=tables,
         sources=sources,
-        specs=parsed,
-        makers=frozenset(str(spec["source"]["decided_by"]) for spec in parsed.values()),
+        specs=files,
+        makers=frozenset(str(file["source"]["decided_by"]) for file in files.values()),
     )
 
 
 def digest_of(folder: Path) -> str:
-    """Return the SHA-256 over the bytes of a rulebook's files, none of them parsed."""
+    """Return the SHA-256 over the bytes of a rulebook's files, without parsing them."""
     return _digest(_contents(folder))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {name: _read(folder / f"{name}.yaml") for name in ("parameters", *TABLES)}
+    names = ("parameters", *TABLES)
+    return {name: read_bytes(folder / f"{name}.yaml") for name in names}
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
-    return hashlib.sha256(
-        b"".join(
-            name.encode() + b"\0" + text + b"\0" for name, text in contents.items()
-        )
-    ).hexdigest()
+    parts = [name.encode() + b"\0" + text + b"\0" for name, text in contents.items()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def read_rulebooks(
     root: Path = RULES, trusted: Sequence[Ed25519PublicKey] | None = None
 ) -> tuple[list[Rulebook], list[PolicyError]]:
-    """Read every released rulebook; a doubtful one is refused and told, the good ones stay in force.
+    """Read every released rulebook; a doubtful one does not affect the others.
 
-    A folder without a release is a draft: nothing is decided by it.
+    A folder without a release is a draft: it decides nothing.
 
     Parameters
     ----------
+    root : Path
+        Folder of dated rulebooks.
     trusted : sequence of Ed25519PublicKey, optional
-        One of them must have signed the release, before anything is parsed. None for the rulebooks that ship: they
-        are as trusted as the code beside them.
+        One of them must have signed the release, before anything is parsed. None for
+        the rulebooks that ship, which are as trusted as the code beside them.
+
+    Returns
+    -------
+    good : list of Rulebook
+        By date.
+    refused : list of PolicyError
+        Why the others were refused.
 
     Raises
     ------
     PolicyError
-        Where none is good.
+        If none is good.
     """
-    good, refused = list[Rulebook](), list[PolicyError]()
+    good = list[Rulebook]()
+    refused = list[PolicyError]()
     for folder in folders(root):
         if not (folder / RELEASE).exists():
             continue
         try:
-            if trusted is not None:
-                _require_signature(folder, trusted)
-            rulebook = read_rulebook(folder)
-            read_release(folder, rulebook)
-            good.append(rulebook)
+            good.append(_read_released(folder, trusted))
         except PolicyError as error:
             refused.append(error)
     if not good:
-        raise (
-            refused[0]
-            if refused
-            else PolicyError(
-                "no rulebook", where=root.name, expected="a released folder"
-            )
+        missing = PolicyError(
+            "the folder has no rulebook", where=root.name, expected="a released folder"
         )
+        raise refused[0] if refused else missing
     return good, refused
 
 
+def _read_released(
+    folder: Path, trusted: Sequence[Ed25519PublicKey] | None
+) -> Rulebook:
+    if trusted is not None:
+        _require_signature(folder, trusted)
+    rulebook = read_rulebook(folder)
+    read_release(folder, rulebook)
+    return rulebook
+
+
 def folders(root: Path) -> list[Path]:
-    """Return the folders of rulebooks, drafts too, by date."""
+    """Return the folders of rulebooks by date, including drafts."""
     if not root.is_dir():
         raise PolicyError(
             "no such folder", where=str(root), expected="a folder of dated rulebooks"
@@ -201,86 +234,105 @@ def folders(root: Path) -> list[Path]:
 
 
 def read_release(folder: Path, rulebook: Rulebook) -> dict[str, str]:
-    """Return who released a rulebook, when and why; refuse one that was changed afterwards.
+    """Return who released a rulebook, when and why.
 
     Raises
     ------
     PolicyError
-        Where a part is missing, the files are not those that were released, or maker and checker are one.
+        If a part is missing, the files were changed since, or the maker released it.
     """
-    found, where = (
-        _parse(_read(folder / RELEASE), f"{folder.name}/{RELEASE}"),
-        f"{folder.name}/{RELEASE}",
-    )
-    missing = {"released_by", "released_at", "because", "sha256"} - set(found)
+    where = f"{folder.name}/{RELEASE}"
+    release = parse(read_bytes(folder / RELEASE), where)
+    missing = {"released_by", "released_at", "because", "sha256"} - set(release)
     if missing:
         raise PolicyError(
-            f"lacks {sorted(missing)}", where=where, do="run `obligor policy release`"
+            f"the release lacks {sorted(missing)}",
+            where=where,
+            do="run `obligor policy release`",
         )
-    if found["sha256"] != rulebook.sha256:
+    if release["sha256"] != rulebook.sha256:
         raise PolicyError(
             "the rulebook was changed after its release",
             where=where,
             do="release it again",
         )
-    _require_checker(rulebook, str(found["released_by"]))
-    return {name: str(value) for name, value in found.items()}
+    _require_checker(rulebook, str(release["released_by"]))
+    return {name: str(value) for name, value in release.items()}
 
 
 def release_rulebook(
     folder: Path, by: str, because: str, at: datetime, signer: Signer
 ) -> Rulebook:
-    """Prove a rulebook, sign it and put it in force from its date on; the files themselves say who made it.
+    """Prove a rulebook, sign it and put it in force from its date on.
+
+    Parameters
+    ----------
+    folder : Path
+        The rulebook; its files name the persons who made it.
+    by, because : str
+        The person who releases it, not a maker, and the reason.
+    at : datetime
+        The time of the release.
+    signer : Signer
+        The key that services trust.
+
+    Returns
+    -------
+    Rulebook
+        The rulebook, released.
 
     Raises
     ------
     PolicyError
-        Where it is doubtful, released already, or `by` made a part of it.
+        If it is doubtful or already released, or `by` made a part of it.
     """
     rulebook = read_rulebook(folder)
     if (folder / RELEASE).exists():
         raise PolicyError(
-            "is released already",
+            "the rulebook is already released",
             where=folder.name,
             do="make a new one with a later date",
         )
     if not by.strip() or not because.strip():
         raise PolicyError(
-            "no name or no reason", where="release", expected="who releases it, and why"
+            "the release has no name or no reason",
+            where="release",
+            expected="who releases it, and why",
         )
     _require_checker(rulebook, by)
-    found = {
+    entry = {
         "released_by": by,
         "released_at": at.isoformat(),
         "because": because,
         "sha256": rulebook.sha256,
     }
-    release = yaml.safe_dump(found, allow_unicode=True, sort_keys=False).encode()
-    (folder / SIGNATURE).write_text(
-        signer.sign(_signed(rulebook.sha256, release)).hex(), encoding="ascii"
-    )
+    release = yaml.safe_dump(entry, allow_unicode=True, sort_keys=False).encode()
+    signature = signer.sign(_signed_text(rulebook.sha256, release)).hex()
+    (folder / SIGNATURE).write_text(signature, encoding="ascii")
     (folder / RELEASE).write_bytes(release)
     return rulebook
 
 
 def _require_signature(folder: Path, trusted: Sequence[Ed25519PublicKey]) -> None:
-    text = _signed(digest_of(folder), _read(folder / RELEASE))
-    if not is_signed(_read(folder / SIGNATURE), text, trusted):
-        do = "release it with the key of OBLIGOR_RELEASE_KEY, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
+    text = _signed_text(digest_of(folder), read_bytes(folder / RELEASE))
+    if not is_signed(read_bytes(folder / SIGNATURE), text, trusted):
         raise PolicyError(
-            f"is not signed by any of {len(trusted)} trusted keys",
+            f"the release is not signed by any of {len(trusted)} trusted keys",
             where=folder.name,
-            do=do,
+            do="release it with the key of OBLIGOR_RELEASE_KEY, or name the key that "
+            "signed it in OBLIGOR_TRUSTED_KEYS",
         )
 
 
-def _signed(sha256: str, release: bytes) -> bytes:
-    """What the signature of a release is over: every file, and who released it when and why."""
-    return f"obligor rulebook v1\n{sha256}\n{hashlib.sha256(release).hexdigest()}\n".encode()
+def _signed_text(sha256: str, release: bytes) -> bytes:
+    """The text a release signs: every file, and who released it when and why."""
+    release_sha256 = hashlib.sha256(release).hexdigest()
+    return f"obligor rulebook v1\n{sha256}\n{release_sha256}\n".encode()
 
 
 def _require_checker(rulebook: Rulebook, by: str) -> None:
-    if by.strip().casefold() in {maker.strip().casefold() for maker in rulebook.makers}:
+    makers = {maker.strip().casefold() for maker in rulebook.makers}
+    if by.strip().casefold() in makers:
         raise PolicyError(
             f"{by} made it",
             where=rulebook.version,
@@ -289,21 +341,21 @@ def _require_checker(rulebook: Rulebook, by: str) -> None:
 
 
 def in_force(rulebooks: Sequence[Rulebook], as_of: date) -> Rulebook:
-    """Return the rulebook that applied on a date: the one with the latest effective date up to it.
+    """Return the rulebook that applies on a date: the latest one effective by then.
 
     Raises
     ------
     AsOfError
-        Where no rulebook was in force yet.
+        If no rulebook was in force yet.
     """
-    found = [rulebook for rulebook in rulebooks if rulebook.effective <= as_of]
-    if not found:
+    effective = [rulebook for rulebook in rulebooks if rulebook.effective <= as_of]
+    if not effective:
         raise AsOfError(
             f"no rulebook was in force on {as_of}",
             where="as_of",
             do="ask for a later day",
         )
-    return max(found, key=lambda rulebook: rulebook.effective)
+    return max(effective, key=lambda rulebook: rulebook.effective)
 
 
 def _require_both_languages(tables: Mapping[str, DecisionTable]) -> None:
@@ -311,97 +363,20 @@ def _require_both_languages(tables: Mapping[str, DecisionTable]) -> None:
         for rule in tables[name].rules:
             if not rule.because_zh:
                 raise PolicyError(
-                    "no text in Chinese",
+                    "the row has no text in Chinese",
                     where=f"{name} row {rule.id}",
                     expected="zh: the reason",
                 )
 
 
 def _require_falling(caps: DecisionTable) -> None:
-    """A weaker grade never has more: else a higher PD could raise a limit."""
-    rows = [caps(grade=grade).outputs for grade in range(1, 11)]
+    """Refuse caps that rise at a weaker grade: a higher PD could raise a limit."""
+    grades = [caps(grade=grade) for grade in range(1, 11)]
     for column in caps.outputs:
-        for grade, (better, worse) in enumerate(pairwise(rows), start=2):
-            if worse[column.name] > better[column.name]:  # type: ignore[operator]
+        for grade, (better, worse) in enumerate(pairwise(grades), start=2):
+            if worse.number(column.name) > better.number(column.name):
                 raise PolicyError(
                     f"{column.name} rises at grade {grade}",
                     where=caps.id,
                     expected="falling by grade",
                 )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise PolicyError(
-            "file is missing", where=f"{path.parent.name}/{path.name}"
-        ) from None
-
-
-def _parse(content: bytes, where: str) -> dict[str, Any]:
-    try:
-        parsed = yaml.load(content, _LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PolicyError(
-            f"cannot be read: {error}", where=where, expected="YAML"
-        ) from None
-    if not isinstance(parsed, dict):
-        raise PolicyError(
-            "holds no mapping",
-            where=where,
-            expected="keys such as id, effective, source",
-        )
-    return parsed
-
-
-def _effective(parsed: Mapping[str, dict[str, Any]], folder: Path) -> date:
-    dates = {spec.get("effective") for spec in parsed.values()}
-    if (
-        len(dates) != 1
-        or not isinstance(next(iter(dates)), date)
-        or str(next(iter(dates))) != folder.name
-    ):
-        raise PolicyError(
-            f"effective dates {sorted(map(str, dates))}",
-            where=folder.name,
-            expected="the folder's name in every file",
-        )
-    return next(iter(dates))  # type: ignore[return-value]
-
-
-def _source(spec: Mapping[str, Any], name: str) -> str:
-    source = spec.get("source") or {}
-    missing = {"decided_by", "decided_on", "because"} - set(source)
-    if missing:
-        raise PolicyError(
-            f"source lacks {sorted(missing)}",
-            where=name,
-            expected="who decided, when, why",
-        )
-    return f"{source['decided_by']}, {source['decided_on']}: {source['because']}"
-
-
-def _parameters(spec: Mapping[str, Any]) -> dict[str, Decimal]:
-    found = spec.get("parameters", {})
-    unknown, missing = set(found) - set(PARAMETERS), set(PARAMETERS) - set(found)
-    if unknown or missing:
-        raise PolicyError(
-            f"unknown {sorted(unknown)}, missing {sorted(missing)}", where="parameters"
-        )
-    values = {}
-    for name, entry in found.items():
-        low, high = (Decimal(end) for end in PARAMETERS[name])
-        value, where = entry.get("value"), f"parameters.{name}"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PolicyError(
-                f"{value!r} is no number", where=where, expected=f"{low} to {high}"
-            )
-        if not low <= Decimal(str(value)) <= high:
-            raise PolicyError(
-                f"{value} is out of range", where=where, expected=f"{low} to {high}"
-            )
-        if not entry.get("unit") or not entry.get("reference"):
-            raise PolicyError("no unit or no reference", where=where, expected="both")
-        values[name] = Decimal(str(value))
-    return values

@@ -1,11 +1,14 @@
-"""Rulebooks for people who edit in Excel: every table a sheet, and back to files; and what differs between two."""
+"""Rulebooks for people who edit in Excel: export, import, and the differences.
+
+Every table has a sheet of rules and a sheet of worked examples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, cast
 from zipfile import BadZipFile
 
 import yaml
@@ -15,150 +18,148 @@ from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet.worksheet import Worksheet
 
 from obligor.errors import PolicyError
+from obligor.policy.rulebooks.files import RulebookFile, Scalar
 from obligor.policy.rulebooks.rulebook import TABLES, Rulebook, read_rulebook
 
-_ABOUT = ("id", "hit", "effective", "decided_by", "decided_on", "because")
-_COLUMN = ("type", "unit", "low", "high", "values", "nullable")
-_PARAMETER = ("name", "value", "unit", "reference")
+Row = Sequence[object]
+
+_HEAD_KEYS = ("id", "hit", "effective", "decided_by", "decided_on", "because")
+_SOURCE_KEYS = ("decided_by", "decided_on", "because")
+_COLUMN_KEYS = ("type", "unit", "low", "high", "values", "nullable")
+_PARAMETER_KEYS = ("name", "value", "unit", "reference")
 _BOLD = Font(bold=True)
 
 
 def export_workbook(rulebook: Rulebook, path: Path) -> None:
-    """Write a rulebook: a sheet of parameters, then per table a sheet of rules and one of cases."""
+    """Write a rulebook: parameters, then per table its rules and worked examples."""
     book = Workbook()
     book.remove(book.worksheets[0])
-    parameters = rulebook.specs["parameters"]
-    sheet = book.create_sheet("parameters")
-    _write(sheet, [*_about_rows(parameters), [], list(_PARAMETER)])
-    for name, entry in parameters["parameters"].items():
-        sheet.append([name, entry["value"], entry["unit"], entry["reference"]])
+    file = rulebook.specs["parameters"]
+    _write(book.create_sheet("parameters"), [*_head_rows(file), *_parameter_rows(file)])
     for name in TABLES:
-        spec = rulebook.specs[name]
-        _write(
-            book.create_sheet(name),
-            [*_about_rows(spec), [], *_column_rows(spec), [], *_rule_rows(spec)],
-        )
-        _write(book.create_sheet(f"{name} cases"), _case_rows(spec))
+        file = rulebook.specs[name]
+        rows = [*_head_rows(file), *_column_rows(file), [], *_rule_rows(file)]
+        _write(book.create_sheet(name), rows)
+        _write(book.create_sheet(f"{name} cases"), _example_rows(file))
     book.save(path)
 
 
 def import_workbook(path: Path, folder: Path) -> Rulebook:
-    """Write the files of a rulebook from a workbook into a new folder, prove them, and return the rulebook.
+    """Write the files of a rulebook from a workbook into a new folder, and prove them.
 
     Raises
     ------
     PolicyError
-        Where the workbook cannot be read, the folder exists, or what it says is doubtful; then nothing is left.
+        If the workbook cannot be read, the folder exists, or the rulebook is doubtful;
+        then nothing is left in the folder.
     """
     if folder.exists():
-        raise PolicyError("exists already", where=str(folder), do="give a new date")
-    try:
-        book = load_workbook(path, data_only=True)
-    except (OSError, BadZipFile, InvalidFileException, KeyError) as error:
         raise PolicyError(
-            f"cannot be read: {error}", where=str(path), expected="an .xlsx file"
-        ) from None
-    missing = sorted(
-        {"parameters", *TABLES, *(f"{name} cases" for name in TABLES)}
-        - set(book.sheetnames)
-    )
-    if missing:
-        raise PolicyError(
-            f"lacks the sheets {missing}",
-            where=str(path),
-            expected="those of `obligor policy export`",
+            "the folder already exists", where=str(folder), do="give a new date"
         )
-    specs = {"parameters": _read_parameters(book["parameters"], folder.name)}
-    specs |= {
-        name: _read_table(book[name], book[f"{name} cases"], folder.name)
-        for name in TABLES
-    }
+    files = _read_files(_load(path), folder.name)
     folder.mkdir(parents=True)
     try:
-        for name, spec in specs.items():
-            text = yaml.safe_dump(spec, allow_unicode=True, sort_keys=False, width=200)
+        for name, file in files.items():
+            text = yaml.safe_dump(file, allow_unicode=True, sort_keys=False, width=200)
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
         return read_rulebook(folder)
     except PolicyError:
-        for file in folder.iterdir():
-            file.unlink()
+        for written in folder.iterdir():
+            written.unlink()
         folder.rmdir()
         raise
 
 
 def differences(old: Rulebook, new: Rulebook) -> Iterator[str]:
-    """Say every change from one rulebook to another: parameters, columns, rows and their cells, one a line."""
+    """Give every change from one rulebook to another, one a line.
+
+    Parameters, columns, rows and cells are compared.
+    """
     for name in ("parameters", *TABLES):
-        before, after = _flat(name, old.specs[name]), _flat(name, new.specs[name])
-        for key in [*before, *(key for key in after if key not in before)]:
-            was, now = before.get(key), after.get(key)
-            if was != now:
-                yield f"{name} {key}: {'(none)' if was is None else was} -> {'(none)' if now is None else now}"
+        before = _entries(name, old.specs[name])
+        after = _entries(name, new.specs[name])
+        for key in {**before, **after}:
+            old_text = before.get(key, "(none)")
+            new_text = after.get(key, "(none)")
+            if old_text != new_text:
+                yield f"{name} {key}: {old_text} -> {new_text}"
 
 
-def _flat(name: str, spec: Mapping[str, Any]) -> dict[str, str]:
+def _entries(name: str, file: RulebookFile) -> dict[str, str]:
+    """Every entry of a file as text, by a name that people can read."""
     if name == "parameters":
-        return {key: str(entry["value"]) for key, entry in spec["parameters"].items()}
-    found = {"hit": str(spec["hit"])}
-    for side in ("inputs", "outputs"):
-        for column, entry in spec[side].items():
-            found |= {f"{column} {key}": str(value) for key, value in entry.items()}
-    for place, row in enumerate(spec["rules"], start=1):
-        found[f"{row['id']} place"] = str(place)
-        for side in ("when", "then"):
-            found |= {
-                f"{row['id']} {column}": str(value)
-                for column, value in row.get(side, {}).items()
-            }
-        found[f"{row['id']} because"] = str(row["because"])
-    return found
+        parameters = file["parameters"]
+        return {key: str(entry["value"]) for key, entry in parameters.items()}
+    entries = {"hit": str(file["hit"])}
+    for column, entry in [*file["inputs"].items(), *file["outputs"].items()]:
+        for key, value in entry.items():
+            entries[f"{column} {key}"] = str(value)
+    for position, rule in enumerate(file["rules"], start=1):
+        rule_id = rule["id"]
+        entries[f"{rule_id} place"] = str(position)
+        for column, cell in rule.get("when", {}).items():
+            entries[f"{rule_id} {column}"] = str(cell)
+        for column, output in rule.get("then", {}).items():
+            entries[f"{rule_id} {column}"] = str(output)
+        entries[f"{rule_id} because"] = str(rule["because"])
+    return entries
 
 
-def _about_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
-    known = {**spec, **spec["source"]}
-    return [[name, known[name]] for name in _ABOUT if name in known]
+# --- writing
 
 
-def _column_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
-    columns = [("input", *item) for item in spec["inputs"].items()]
-    columns += [("output", *item) for item in spec["outputs"].items()]
-    rows: list[list[Any]] = [["column", "name", *_COLUMN]]
+def _head_rows(file: RulebookFile) -> list[Row]:
+    """Id, hit policy, date and source, and an empty row."""
+    head: dict[str, object] = {**file, **file["source"]}
+    rows: list[Row] = [[key, head[key]] for key in _HEAD_KEYS if key in head]
+    return [*rows, []]
+
+
+def _parameter_rows(file: RulebookFile) -> list[Row]:
+    rows: list[Row] = [_PARAMETER_KEYS]
+    for name, entry in file["parameters"].items():
+        rows.append([name, entry["value"], entry["unit"], entry["reference"]])
+    return rows
+
+
+def _column_rows(file: RulebookFile) -> list[Row]:
+    columns = [("input", *item) for item in file["inputs"].items()]
+    columns += [("output", *item) for item in file["outputs"].items()]
+    rows: list[Row] = [["column", "name", *_COLUMN_KEYS]]
     for side, name, entry in columns:
-        values = {**entry, "values": ", ".join(entry.get("values", ()))}
-        rows.append([side, name, *(values.get(key) for key in _COLUMN)])
+        values: dict[str, object] = {**entry}
+        values["values"] = ", ".join(entry.get("values", ()))
+        rows.append([side, name, *(values.get(key) for key in _COLUMN_KEYS)])
     return rows
 
 
-def _rule_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
-    inputs, outputs = list(spec["inputs"]), list(spec["outputs"])
-    rows: list[list[Any]] = [["rule", *inputs, *outputs, "because", "zh"]]
-    for row in spec["rules"]:
-        when = [row.get("when", {}).get(name, "-") for name in inputs]
-        rows.append(
-            [
-                row["id"],
-                *when,
-                *(row["then"][name] for name in outputs),
-                row["because"],
-                row.get("zh"),
-            ]
-        )
+def _rule_rows(file: RulebookFile) -> list[Row]:
+    rows: list[Row] = [["rule", *file["inputs"], *file["outputs"], "because", "zh"]]
+    for rule in file["rules"]:
+        when = rule.get("when", {})
+        cells: list[object] = [when.get(name, "-") for name in file["inputs"]]
+        outputs = [rule["then"][name] for name in file["outputs"]]
+        texts = [rule["because"], rule.get("zh")]
+        rows.append([rule["id"], *cells, *outputs, *texts])
     return rows
 
 
-def _case_rows(spec: Mapping[str, Any]) -> list[list[Any]]:
-    names = list(dict.fromkeys(name for case in spec["cases"] for name in case["out"]))
-    rows: list[list[Any]] = [[*spec["inputs"], *(f"-> {name}" for name in names)]]
-    for case in spec["cases"]:
-        out = [
-            ", ".join(v) if isinstance(v := case["out"].get(name), list) else v
-            for name in names
-        ]
-        rows.append([*(case["in"].get(name) for name in spec["inputs"]), *out])
+def _example_rows(file: RulebookFile) -> list[Row]:
+    names = list(dict.fromkeys(name for case in file["cases"] for name in case["out"]))
+    rows: list[Row] = [[*file["inputs"], *(f"-> {name}" for name in names)]]
+    for case in file["cases"]:
+        inputs = [case["in"].get(name) for name in file["inputs"]]
+        outputs = [_joined(case["out"].get(name)) for name in names]
+        rows.append([*inputs, *outputs])
     return rows
 
 
-def _write(sheet: Worksheet, rows: Sequence[Sequence[Any]]) -> None:
+def _joined(value: Scalar | list[str]) -> Scalar:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+def _write(sheet: Worksheet, rows: Sequence[Row]) -> None:
     for row in rows:
         sheet.append(list(row))
         if row and row[0] in ("column", "rule", "name"):
@@ -168,135 +169,179 @@ def _write(sheet: Worksheet, rows: Sequence[Sequence[Any]]) -> None:
         sheet.column_dimensions[column].width = 22
 
 
-def _read_about(rows: Sequence[Sequence[Any]], version: str) -> dict[str, Any]:
-    known = {
-        str(row[0]): row[1] for row in rows[: len(_ABOUT)] if row and row[0] in _ABOUT
-    }
-    source = {
-        name: _plain(known[name])
-        for name in ("decided_by", "decided_on", "because")
-        if known.get(name)
-    }
-    about = {name: known[name] for name in ("id", "hit") if known.get(name)}
+# --- reading
+
+
+class _Columns(NamedTuple):
+    """The columns of a table, by name."""
+
+    inputs: dict[str, dict[str, object]]
+    outputs: dict[str, dict[str, object]]
+
+
+def _load(path: Path) -> Workbook:
     try:
-        return {**about, "effective": date.fromisoformat(version), "source": source}
+        book = load_workbook(path, data_only=True)
+    except (OSError, BadZipFile, InvalidFileException, KeyError) as error:
+        raise PolicyError(
+            f"workbook cannot be read: {error}",
+            where=str(path),
+            expected="an .xlsx file",
+        ) from None
+    expected = {"parameters", *TABLES, *(f"{name} cases" for name in TABLES)}
+    missing = sorted(expected - set(book.sheetnames))
+    if missing:
+        raise PolicyError(
+            f"the workbook lacks the sheets {missing}",
+            where=str(path),
+            expected="the sheets of `obligor policy export`",
+        )
+    return book
+
+
+def _read_files(book: Workbook, version: str) -> dict[str, RulebookFile]:
+    files = {"parameters": _read_parameters(book["parameters"], version)}
+    for name in TABLES:
+        files[name] = _read_table(book[name], book[f"{name} cases"], version)
+    return files
+
+
+def _read_head(rows: Sequence[Row], version: str) -> dict[str, object]:
+    head = {}
+    for row in rows[: len(_HEAD_KEYS)]:
+        if row and row[0] in _HEAD_KEYS:
+            head[str(row[0])] = row[1]
+    try:
+        effective = date.fromisoformat(version)
     except ValueError:
         raise PolicyError(
-            f"{version!r} is no date",
+            f"{version!r} is not a date",
             where="version",
-            expected="the day from which it applies",
+            expected="the day from which it applies, such as 2026-01-31",
         ) from None
+    named = {key: head[key] for key in ("id", "hit") if head.get(key)}
+    source = {key: _plain(head[key]) for key in _SOURCE_KEYS if head.get(key)}
+    return {**named, "effective": effective, "source": source}
 
 
-def _read_parameters(sheet: Worksheet, version: str) -> dict[str, Any]:
+def _read_parameters(sheet: Worksheet, version: str) -> RulebookFile:
     rows = _rows(sheet)
     start = _header(rows, "name", sheet.title)
-    found = {
-        str(row[0]): {"value": row[1], "unit": row[2], "reference": row[3]}
-        for row in rows[start + 1 :]
-        if row[0]
-    }
-    return {**_read_about(rows, version), "parameters": found}
+    parameters = {}
+    for row in rows[start + 1 :]:
+        if row[0]:
+            name, value, unit, reference = row[:4]
+            entry = {"value": value, "unit": unit, "reference": reference}
+            parameters[str(name)] = entry
+    file = {**_read_head(rows, version), "parameters": parameters}
+    return cast(RulebookFile, file)
 
 
-def _read_table(sheet: Worksheet, cases: Worksheet, version: str) -> dict[str, Any]:
+def _read_table(sheet: Worksheet, cases: Worksheet, version: str) -> RulebookFile:
     rows = _rows(sheet)
-    columns, rules = (
-        _header(rows, "column", sheet.title),
-        _header(rows, "rule", sheet.title),
-    )
-    sides: dict[str, dict[str, Any]] = {"input": {}, "output": {}}
-    for row in rows[columns + 1 : rules]:
-        if row[0] not in sides:
-            if row[0]:
-                raise PolicyError(
-                    f"column is an {row[0]!r}",
-                    where=sheet.title,
-                    expected="input or output",
-                )
+    first_column = _header(rows, "column", sheet.title) + 1
+    rule_header = _header(rows, "rule", sheet.title)
+    columns = _read_columns(rows[first_column:rule_header], sheet.title)
+    names = [str(name) for name in rows[rule_header][1:] if name not in (None, "")]
+    rules = [
+        _read_rule(row, names, columns) for row in rows[rule_header + 1 :] if row[0]
+    ]
+    file = {
+        **_read_head(rows, version),
+        "inputs": columns.inputs,
+        "outputs": columns.outputs,
+        "rules": rules,
+        "cases": _read_examples(cases, columns),
+    }
+    return cast(RulebookFile, file)
+
+
+def _read_columns(rows: Sequence[Row], sheet: str) -> _Columns:
+    columns = _Columns({}, {})
+    sides = {"input": columns.inputs, "output": columns.outputs}
+    for row in rows:
+        if not row[0]:
             continue
-        entry = {
-            key: _plain(value)
-            for key, value in zip(_COLUMN, row[2:], strict=False)
-            if value not in (None, "")
-        }
+        side = sides.get(str(row[0]))
+        if side is None:
+            raise PolicyError(
+                f"{row[0]!r} is not a kind of column",
+                where=sheet,
+                expected="input or output",
+            )
+        entry = {}
+        for key, value in zip(_COLUMN_KEYS, row[2:], strict=False):
+            if value not in (None, ""):
+                entry[key] = _plain(value)
         if "values" in entry:
-            entry["values"] = [text.strip() for text in str(entry["values"]).split(",")]
-        sides[str(row[0])][str(row[1])] = entry
-    names = [str(name) for name in rows[rules][1:] if name not in (None, "")]
-    found = [_read_rule(row, names, sides) for row in rows[rules + 1 :] if row[0]]
-    table = {"inputs": sides["input"], "outputs": sides["output"], "rules": found}
-    return {
-        **_read_about(rows, version),
-        **table,
-        "cases": _read_cases(cases, sides["input"]),
-    }
+            texts = str(entry["values"]).split(",")
+            entry["values"] = [text.strip() for text in texts]
+        side[str(row[1])] = entry
+    return columns
 
 
-def _read_rule(
-    row: Sequence[Any], names: Sequence[str], sides: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    cells = dict(zip(names, row[1:], strict=False))
-    when = {
-        name: _cell(cells[name])
-        for name in names
-        if name in sides["input"] and _cell(cells[name]) != "-"
-    }
-    then = {name: _plain(cells[name]) for name in names if name in sides["output"]}
-    unknown = sorted(set(names) - {*sides["input"], *sides["output"], "because", "zh"})
+def _read_rule(row: Row, names: Sequence[str], columns: _Columns) -> dict[str, object]:
+    expected = {*columns.inputs, *columns.outputs, "because", "zh"}
+    unknown = sorted(set(names) - expected)
     if unknown:
         raise PolicyError(
             f"unknown column {unknown}",
             where=f"row {row[0]}",
             expected="a column named above",
         )
-    rule = {
+    cells = dict(zip(names, row[1:], strict=False))
+    when = {}
+    for name in names:
+        if name in columns.inputs and _cell_text(cells[name]) != "-":
+            when[name] = _cell_text(cells[name])
+    rule: dict[str, object] = {
         "id": str(row[0]),
         "when": when,
-        "then": then,
+        "then": {
+            name: _plain(cells[name]) for name in names if name in columns.outputs
+        },
         "because": str(cells.get("because") or ""),
     }
-    return {**rule, "zh": str(cells["zh"])} if cells.get("zh") else rule
+    if cells.get("zh"):
+        rule["zh"] = str(cells["zh"])
+    return rule
 
 
-def _read_cases(sheet: Worksheet, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    head, *rows = _rows(sheet)
-    cases = []
+def _read_examples(sheet: Worksheet, columns: _Columns) -> list[dict[str, object]]:
+    header, *rows = _rows(sheet)
+    examples = list[dict[str, object]]()
     for row in rows:
-        given = {
-            str(name): _plain(value)
-            for name, value in zip(head, row, strict=True)
-            if value is not None
-        }
-        out = {
-            name[3:]: value for name, value in given.items() if name.startswith("-> ")
-        }
-        if "-> fired" in head:
-            out["fired"] = [
-                text
-                for text in str(out.get("fired") or "").replace(" ", "").split(",")
-                if text
-            ]
-        if given:
-            cases.append(
-                {
-                    "in": {
-                        name: value for name, value in given.items() if name in inputs
-                    },
-                    "out": out,
-                }
-            )
-    return cases
+        cells = {}
+        for name, value in zip(header, row, strict=True):
+            if value is not None:
+                cells[str(name)] = _plain(value)
+        if not cells:
+            continue
+        outputs = {}
+        for name, value in cells.items():
+            if name.startswith("-> "):
+                outputs[name.removeprefix("-> ")] = value
+        if "-> fired" in header:
+            outputs["fired"] = _split(outputs.get("fired"))
+        inputs = {name: cells[name] for name in cells if name in columns.inputs}
+        examples.append({"in": inputs, "out": outputs})
+    return examples
 
 
-def _rows(sheet: Worksheet) -> list[tuple[Any, ...]]:
+def _split(value: object) -> list[str]:
+    """The texts of a cell that are separated by commas."""
+    texts = str(value or "").replace(" ", "").split(",")
+    return [text for text in texts if text]
+
+
+def _rows(sheet: Worksheet) -> list[tuple[object, ...]]:
     return list(sheet.iter_rows(values_only=True))
 
 
-def _header(rows: Sequence[Sequence[Any]], first: str, sheet: str) -> int:
-    for place, row in enumerate(rows):
+def _header(rows: Sequence[Row], first: str, sheet: str) -> int:
+    for index, row in enumerate(rows):
         if row and row[0] == first:
-            return place
+            return index
     raise PolicyError(
         f"no row begins with {first!r}",
         where=f"sheet {sheet}",
@@ -304,15 +349,18 @@ def _header(rows: Sequence[Sequence[Any]], first: str, sheet: str) -> int:
     )
 
 
-def _plain(value: Any) -> Any:
-    """What Excel holds as what a file says: whole floats are whole numbers, days are dates."""
+def _plain(value: object) -> object:
+    """What a file would hold for a cell: whole floats become ints, times become days.
+
+    Excel stores every number as a float, and every day as a time.
+    """
     if isinstance(value, datetime):
         return value.date()
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _cell(value: Any) -> str:
-    """A test as text: a person may type 5, or TRUE, where the file says "5", or "true"."""
+def _cell_text(value: object) -> str:
+    """A test as text: a person may type 5 or TRUE for "5" or "true"."""
     if value in (None, ""):
         return "-"
     return str(value).lower() if isinstance(value, bool) else str(_plain(value))

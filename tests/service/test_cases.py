@@ -252,7 +252,7 @@ def test_a_bad_resolution_is_a_problem_with_its_place(
                 {"name": "A", "parent": "B"},
                 {"name": "B", "parent": "A", "members": [CUSTOMER]},
             ],
-            "runs in a circle",
+            "the groups form a cycle",
         ),
         (
             [

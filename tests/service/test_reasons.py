@@ -31,7 +31,8 @@ from obligor.features.build import account_features
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
-from obligor.policy.credit.decide import Facts, decide
+from obligor.policy.credit.decide import decide
+from obligor.policy.credit.facts import Facts
 from obligor.training.runs.ledger_run import Trained, baseline_of
 from obligor.training.samples.config import TrainingConfig
 from tests.conftest import engine_of

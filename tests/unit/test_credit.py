@@ -20,7 +20,8 @@ from obligor.policy.credit.credit_file import (
     Security,
     TemporaryLimit,
 )
-from obligor.policy.credit.decide import Decision, Facts, Request, decide
+from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.facts import Facts, RequestedCredit
 from obligor.policy.credit.groups import Group
 from obligor.policy.economics import economic_cap, eva
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
@@ -39,7 +40,7 @@ def decided(
     **facts: Any,
 ) -> Decision:
     more = {name: facts.pop(name) for name in ("equity", "turnover") if name in facts}
-    request = Request(Decimal(asked)) if asked else None
+    request = RequestedCredit(Decimal(asked)) if asked else None
     return decide(
         Facts(pd_12m, "EUR", {**FACTS, **facts}, TODAY, request, file, **more), RULEBOOK
     )
@@ -220,7 +221,7 @@ def test_securities_count_less_their_haircut_until_they_expire() -> None:
             CreditFile(
                 securities=(Security("pledge", Decimal("NaN"), Decimal(0), TODAY),)
             ),
-            "is no amount",
+            "NaN is not a valid amount",
         ),
         (
             CreditFile(securities=(Security("pledge", Decimal(1), Decimal(2), TODAY),)),

@@ -22,10 +22,11 @@ from obligor.policy.credit.credit_file import (
     Security,
     TemporaryLimit,
 )
-from obligor.policy.credit.decide import Decision, Facts, decide
+from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.facts import Facts
 from obligor.policy.credit.groups import Group, line_of
-from obligor.policy.credit.orders import Order, check_order
-from obligor.policy.credit.promise_ladder import Promise, rung_on
+from obligor.policy.credit.orders import Order, OrderBook, check_order
+from obligor.policy.credit.promise_ladder import Promise, ladder_position
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from tests.ascii import ledger
 from tests.unit.test_policy import FACTS
@@ -54,7 +55,7 @@ def decided(
             "EUR",
             FACTS,
             TODAY,
-            file=file,
+            credit_file=file,
             promises=promises(marks),
             customer_id="ANNA",
         ),
@@ -82,7 +83,7 @@ def decided(
     ],
 )
 def test_promises_move_the_rung(marks: str, rung: int) -> None:
-    assert rung_on(promises(marks), TODAY, RULEBOOK).rung == rung
+    assert ladder_position(promises(marks), TODAY, RULEBOOK).rung == rung
 
 
 def test_a_quiet_year_is_a_step_to_the_middle_and_later_promises_are_not_seen() -> None:
@@ -96,7 +97,7 @@ def test_a_quiet_year_is_a_step_to_the_middle_and_later_promises_are_not_seen() 
         date(2029, 1, 1): 0,
     }
     for day, rung in days.items():
-        found = rung_on(broken, day, RULEBOOK)
+        found = ladder_position(broken, day, RULEBOOK)
         assert (day, found.rung) == (day, rung)
         assert found.since is None or found.since <= day
 
@@ -104,7 +105,7 @@ def test_a_quiet_year_is_a_step_to_the_middle_and_later_promises_are_not_seen() 
 @given(st.text("kb", max_size=30))
 def test_a_broken_promise_never_raises_and_a_kept_one_never_lowers(marks: str) -> None:
     rungs = [
-        rung_on(promises(marks)[:n], TODAY, RULEBOOK).rung
+        ladder_position(promises(marks)[:n], TODAY, RULEBOOK).rung
         for n in range(len(marks) + 1)
     ]
     for mark, before, after in zip(marks, rungs, rungs[1:], strict=False):
@@ -144,15 +145,21 @@ def test_kept_promises_earn_a_discount_and_three_broken_ones_stop_delivery() -> 
         stopped.terms.deposit_share,
     ) == (True, True, 1)
     small = Order(Decimal(100), TODAY)
-    check = check_order(small, [], stopped, Decimal(3), TODAY, RULEBOOK)
+    check = check_order(small, OrderBook(TODAY, (), Decimal(3)), stopped, RULEBOOK)
     assert "B09" in [block.fired for block in check.blocks]
     assert (
         check_order(
-            replace(small, is_prepaid=True), [], stopped, Decimal(3), TODAY, RULEBOOK
+            replace(small, is_prepaid=True),
+            OrderBook(TODAY, (), Decimal(3)),
+            stopped,
+            RULEBOOK,
         ).blocks
         == ()
     )
-    assert check_order(small, [], decided(), Decimal(3), TODAY, RULEBOOK).blocks == ()
+    assert (
+        check_order(small, OrderBook(TODAY, (), Decimal(3)), decided(), RULEBOOK).blocks
+        == ()
+    )
 
 
 def test_promises_of_a_ledger_are_settled_when_they_were() -> None:
@@ -211,15 +218,15 @@ def test_the_parents_limit_comes_first() -> None:
 @pytest.mark.parametrize(
     ("tree", "told"),
     [
-        ((replace(TREE[0], parent="North"), *TREE[1:]), "runs in a circle"),
-        ((replace(TREE[0], parent="World"), *TREE[1:]), "runs in a circle"),
+        ((replace(TREE[0], parent="North"), *TREE[1:]), "the groups form a cycle"),
+        ((replace(TREE[0], parent="World"), *TREE[1:]), "the groups form a cycle"),
         (
             (TREE[0], replace(TREE[1], members=("ANNA",)), TREE[2]),
             r"ANNA is in 2 groups: \['Europe', 'North'\]",
         ),
         ((TREE[0], TREE[1]), "ANNA is in no group"),
         (TREE[1:], "no group 'World'"),
-        ((*TREE, TREE[0]), "a name stands twice"),
+        ((*TREE, TREE[0]), "a name occurs twice"),
     ],
 )
 def test_a_tree_that_is_none_is_refused(tree: tuple[Group, ...], told: str) -> None:
@@ -289,11 +296,11 @@ def test_the_role_and_the_persons_an_authority_asks_for() -> None:
             ONE,
             [],
             resolution(role="credit_analyst"),
-            "role: credit_analyst may not resolve it; expected credit_manager",
+            "role: a credit_analyst may not resolve this case; expected credit_manager",
         ),
         (TWO, [], resolution(role="credit_manager"), "expected director"),
         (ONE, [], resolution(by=" s.  MAKER "), "made the case"),
-        (TWO, [resolution()], resolution(by="a. one"), "has resolved it already"),
+        (TWO, [resolution()], resolution(by="a. one"), "has already resolved it"),
     ],
 )
 def test_the_wrong_person_is_refused(

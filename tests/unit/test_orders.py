@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from obligor.errors import PolicyError
-from obligor.policy.credit.decide import Facts, decide
-from obligor.policy.credit.orders import Order, OrderCheck, check_order
+from obligor.policy.credit.decide import decide
+from obligor.policy.credit.facts import Facts
+from obligor.policy.credit.orders import Order, OrderBook, OrderCheck, check_order
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from tests.unit.test_policy import FACTS
 
@@ -29,9 +30,8 @@ def checked(
     """Limit 16,438.35 (need), 4,000 open, 10,000 a month."""
     decision = decide(Facts(pd_12m, "EUR", {**FACTS, **facts}, TODAY), RULEBOOK)
     order = Order(Decimal(amount), TODAY, prepaid)
-    return check_order(
-        order, unbilled, decision, idle and Decimal(idle), TODAY, RULEBOOK
-    )  # type: ignore[arg-type]
+    book = OrderBook(TODAY, unbilled, Decimal(idle) if idle else None)
+    return check_order(order, book, decision, RULEBOOK)
 
 
 def fired(check: OrderCheck) -> list[str]:

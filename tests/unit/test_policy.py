@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from obligor.errors import AsOfError, PolicyError
 from obligor.features.catalogue import NAMES
-from obligor.policy.credit.decide import Decision, Facts, Request, decide
+from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.facts import Facts, RequestedCredit
 from obligor.policy.economics import capital_ratio
 from obligor.policy.rulebooks.cells import Column, Value
 from obligor.policy.rulebooks.decision_table import compile_table
@@ -62,26 +63,34 @@ def test_a_table_answers_with_its_trace() -> None:
         (
             'dpd: "<= 30"',
             'dpd: "<= 31"',
-            "overlap: rows R1 and R. both answer dpd = 3[01]",
+            "overlap: rows R1 and R. all answer dpd = 3[01]",
         ),
         ('kind: "b, null"', 'kind: "b"', "gap: no row answers .*kind = None"),
         ('kind: "a"', 'kind: "c"', "cannot read 'c'; expected one of"),
         ('when: {dpd: "<= 30"}', 'when: {dpb: "<= 30"}', "unknown column 'dpb'"),
         ("then: {stop: true}", "then: {stopp: true}", "unknown column 'stopp'"),
-        ("then: {stop: true}", "then: {}", "no output"),
+        ("then: {stop: true}", "then: {}", "the row has no output"),
         ("then: {stop: true}", "then: {stop: 1}", "another type"),
-        ("unit: days, ", "", "no unit"),
-        ("values: [a, b], ", "", "no values"),
-        ("type: number", "type: numbr", "type 'numbr'"),
-        ("hit: unique", "hit: any", "hit policy 'any'"),
-        (", nullable: true", "", "tests for null"),
-        ("because: x}\n  - {id: R2", "}\n  - {id: R2", "no id or no because"),
+        ("unit: days, ", "", "the column has no unit"),
+        ("values: [a, b], ", "", "the column has no values"),
+        ("type: number", "type: numbr", "unknown type 'numbr'"),
+        ("hit: unique", "hit: any", "unknown hit policy 'any'"),
+        (", nullable: true", "", "the cell tests for null, which cannot occur"),
+        (
+            "because: x}\n  - {id: R2",
+            "}\n  - {id: R2",
+            "the row has no id or no because",
+        ),
         (
             "{in: {dpd: 31, kind: a}, out: {stop: true}}",
             "{in: {dpd: 31, kind: a}, out: {stop: false}}",
             "gives stop",
         ),
-        ("cases: [{in: {dpd: 31, kind: a}, out: {stop: true}}]", "", "no cases"),
+        (
+            "cases: [{in: {dpd: 31, kind: a}, out: {stop: true}}]",
+            "",
+            "the table has no cases",
+        ),
         ("hit: unique", "hit: unique\nhitt: 3", "unknown column 'hitt'"),
     ],
 )
@@ -107,7 +116,7 @@ def test_a_table_too_large_to_prove_is_refused() -> None:
     spec["inputs"] |= {
         f"x{n}": {"type": "text", "values": list("abcdefghij")} for n in range(6)
     }
-    with pytest.raises(PolicyError, match="too large to prove"):
+    with pytest.raises(PolicyError, match="the table is too large to prove"):
         compile_table(spec)
 
 
@@ -173,7 +182,9 @@ def test_a_collect_table_needs_no_proof_of_every_combination() -> None:
 def test_a_table_of_too_many_rows_or_none_is_refused() -> None:
     spec = yaml.safe_load(GOOD)
     for rules in ([], [spec["rules"][0] | {"id": f"R{n}"} for n in range(61)]):
-        with pytest.raises(PolicyError, match=f"{len(rules)} rows; expected 1 to 60"):
+        with pytest.raises(
+            PolicyError, match=f"the table has {len(rules)} rows; expected 1 to 60"
+        ):
             compile_table(spec | {"rules": rules})
 
 
@@ -304,13 +315,13 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
             "{value: 4.5",
             "parameters.lgd: 4.5 is out of range",
         ),
-        ("parameters", "{value: 0.45", "{value: yes", "is no number"),
+        ("parameters", "{value: 0.45", "{value: yes", "is not a number"),
         ("parameters", "  lgd:", "  lgdd:", r"unknown \['lgdd'\], missing \['lgd'\]"),
         (
             "parameters",
             "unit: points, reference: scorecard convention",
             "unit: points",
-            "no unit or no reference",
+            "has no unit or no reference",
         ),
         ("terms", "decided_by: Obligor's authors, ", "", "source lacks"),
         ("terms", "effective: 2024-06-01", "effective: 2024-06-02", "effective dates"),
@@ -320,7 +331,7 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
             "outcome",
             ", zh: 触发硬性停止规则，拒绝",
             "",
-            "outcome row P20: no text in Chinese",
+            "outcome row P20: the row has no text in Chinese",
         ),
         (
             "exposure_caps",
@@ -328,7 +339,12 @@ def test_in_force_is_the_last_one_effective(root: Path) -> None:
             "ceiling: 25000000",
             "ceiling rises at grade 2",
         ),
-        ("review", "review_days: {type", "Review days: {type", "name 'Review days'"),
+        (
+            "review",
+            "review_days: {type",
+            "Review days: {type",
+            "'Review days' is not a valid column name",
+        ),
         ("hard_stops", '"> 60"', '"> 6O"', "cannot read '> 6O'"),
     ],
 )
@@ -348,13 +364,13 @@ def test_no_good_rulebook_at_all_is_an_error(root: Path, tmp_path: Path) -> None
     with pytest.raises(PolicyError, match=r"terms\.yaml: file is missing"):
         read_rulebooks(root)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PolicyError, match="no rulebook"):
+    with pytest.raises(PolicyError, match="the folder has no rulebook"):
         read_rulebooks(tmp_path / "empty")
 
 
 def test_a_file_that_is_no_mapping_is_refused(root: Path) -> None:
     (root / "2000-01-01" / "terms.yaml").write_text("- 1")
-    with pytest.raises(PolicyError, match="holds no mapping"):
+    with pytest.raises(PolicyError, match="does not hold a mapping"):
         read_rulebook(root / "2000-01-01")
 
 
@@ -370,7 +386,7 @@ FACTS = dict.fromkeys(NAMES, 0.0) | {
 
 
 def decided(
-    pd_12m: float = 0.01, request: Request | None = None, **facts: float
+    pd_12m: float = 0.01, request: RequestedCredit | None = None, **facts: float
 ) -> Decision:
     return decide(
         Facts(pd_12m, "EUR", {**FACTS, **facts}, date(2025, 6, 30), request), RULEBOOK
@@ -450,11 +466,17 @@ def test_a_stop_and_a_grade_name_both() -> None:
 
 
 def test_a_request_must_fit_with_what_is_open() -> None:
-    assert decided(0.01, Request(Decimal("10000"))).outcome == "approve"
-    found = decided(0.05, Request(Decimal("60000")))
+    assert decided(0.01, RequestedCredit(Decimal("10000"))).outcome == "approve"
+    found = decided(0.05, RequestedCredit(Decimal("60000")))
     assert (found.outcome, found.reasons[0].fired) == ("refer", "P24")
-    assert decided(0.01, Request(Decimal("100"), terms_days=10)).terms.terms_days == 10
-    assert decided(0.01, Request(Decimal("100"), terms_days=90)).terms.terms_days == 45
+    assert (
+        decided(0.01, RequestedCredit(Decimal("100"), terms_days=10)).terms.terms_days
+        == 10
+    )
+    assert (
+        decided(0.01, RequestedCredit(Decimal("100"), terms_days=90)).terms.terms_days
+        == 45
+    )
 
 
 def test_an_overdue_customer_gets_a_collection_priority() -> None:
@@ -476,7 +498,7 @@ def test_a_short_history_is_scaled_to_a_year() -> None:
 
 def test_a_pd_outside_0_to_1_is_an_error() -> None:
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(PolicyError, match="is no probability"):
+        with pytest.raises(PolicyError, match="is not a probability"):
             decided(wrong)
 
 

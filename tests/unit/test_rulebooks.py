@@ -96,12 +96,18 @@ def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None
             "> 6O",
             "hard_stops row P05, dpd_days: cannot read '> 6O'",
         ),
-        ("hard_stops", "P05", "because", "", "hard_stops row P05: no id or no because"),
+        (
+            "hard_stops",
+            "P05",
+            "because",
+            "",
+            "hard_stops row P05: the row has no id or no because",
+        ),
         ("terms", "T6", "grade", "[7..8]", "overlap"),
         ("review", "N1", "review_days", 14, "gives review_days = 14"),
         ("review", "N1", "review_days", "soon", "another type"),
         ("parameters", "lgd", "value", 4.5, "parameters.lgd: 4.5 is out of range"),
-        ("parameters", "lgd", "value", "=1/2", "is no number"),
+        ("parameters", "lgd", "value", "=1/2", "is not a number"),
     ],
 )
 def test_a_doubtful_edit_is_refused_and_leaves_nothing(
@@ -119,9 +125,9 @@ def test_what_is_no_workbook_of_ours_is_refused(
     (tmp_path / "text.xlsx").write_text("id,hit")
     with pytest.raises(PolicyError, match="cannot be read"):
         import_workbook(tmp_path / "text.xlsx", root / NEW)
-    with pytest.raises(PolicyError, match="exists already"):
+    with pytest.raises(PolicyError, match="already exists"):
         import_workbook(xlsx, root / OLD)
-    with pytest.raises(PolicyError, match="is no date"):
+    with pytest.raises(PolicyError, match="is not a date"):
         import_workbook(xlsx, root / "next-year")
     book = load_workbook(xlsx)
     del book["terms"]
@@ -138,8 +144,8 @@ def test_a_draft_decides_nothing_until_a_second_person_releases_it(
     for by, because, told in (
         ("Obligor's authors", "x", "made it; expected a second person"),
         ("  obligor's AUTHORS ", "x", "made it; expected a second person"),
-        (" ", "x", "no name or no reason"),
-        ("C. Manager", "", "no name or no reason"),
+        (" ", "x", "the release has no name or no reason"),
+        ("C. Manager", "", "the release has no name or no reason"),
     ):
         with pytest.raises(PolicyError, match=told):
             release_rulebook(root / NEW, by, because, AT, SIGNER)
@@ -153,7 +159,7 @@ def test_a_draft_decides_nothing_until_a_second_person_releases_it(
         "C. Manager",
         AT.isoformat(),
     )
-    with pytest.raises(PolicyError, match="is released already"):
+    with pytest.raises(PolicyError, match="is already released"):
         release_rulebook(root / NEW, "D. Director", "again", AT, SIGNER)
 
 

@@ -17,7 +17,8 @@ from obligor.data.ledger import Ledger
 from obligor.features.catalogue import NAMES
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.pd_model import PdModel
-from obligor.policy.credit.decide import Facts, decide
+from obligor.policy.credit.decide import decide
+from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import in_force, read_rulebooks
 from obligor.training.candidates.fit import Fit, fit_model, fit_plain_lightgbm
 from obligor.training.candidates.fit_settings import SCORECARD
