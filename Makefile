@@ -5,12 +5,12 @@ UV := $(BIN)/uv pip
 BENCHMARKS := treeshap serving policy collections record features real history models binning
 RELIABILITY := tamper powercut hostile drain bundles kill
 
-.PHONY: demo test coverage lint bench reliability lock env env-dev clean
+.PHONY: demo test coverage lint docs notebooks bench reliability lock env env-dev clean
 
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
 
-test: lint                 ## the whole gate
+test: lint docs            ## the whole gate
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: env-dev          ## branch coverage; the tracer takes 1.8 times as long
@@ -18,6 +18,12 @@ coverage: env-dev          ## branch coverage; the tracer takes 1.8 times as lon
 
 lint: env-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+docs: env-dev              ## the documentation, in docs/_build/html
+	$(BIN)/sphinx-build -q -W -j 2 -b html docs docs/_build/html
+
+notebooks: env-dev         ## run the notebooks and store their outputs
+	$(BIN)/python docs/_ext/run_notebooks.py notebooks/*.ipynb
 
 bench: env-dev             ## every benchmark, with its bars
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json || exit 1; done
@@ -45,4 +51,4 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(UV) install --compile-bytecode -r requirements-dev.lock && touch $@
 
 clean:
-	rm -rf $(VENV) demo store report
+	rm -rf $(VENV) demo store report docs/_build

@@ -69,15 +69,15 @@ def _unpaid(known: KnownAccount) -> dict[Any, Any]:
 
 def draw_vintages(found: pd.DataFrame, path: Path) -> None:
     """Draw the unpaid share of each month's invoices as a PNG file."""
-    import matplotlib
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
     for days, colour in zip(
         HORIZONS,
-        plt.get_cmap("viridis")(np.linspace(0, 0.9, len(HORIZONS))),
+        colormaps["viridis"](np.linspace(0, 0.9, len(HORIZONS))),
         strict=True,
     ):
         axes.plot(
@@ -93,8 +93,7 @@ def draw_vintages(found: pd.DataFrame, path: Path) -> None:
         ylabel="unpaid share of the amount invoiced",
     )
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.tick_params(axis="x", rotation=60)
     figure.legend(title="looked at", loc="outside right upper")
     figure.savefig(path, dpi=120)
-    plt.close(figure)

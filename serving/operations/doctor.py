@@ -87,7 +87,10 @@ def _environment(d: Deployment) -> Iterator[Check]:
     for name in _DANGEROUS:
         if name in d.environment:
             yield Check(
-                "environment", "bad", f"{name} is set", "unset it: see deploy/README.md"
+                "environment",
+                "bad",
+                f"{name} is set",
+                "unset it: see docs/how-to/deploy.md",
             )
     admin = d.environment.get("OBLIGOR_ADMIN_KEY")
     if admin is not None and len(admin) < SHORT_KEY:

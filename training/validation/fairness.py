@@ -83,7 +83,7 @@ def proxies(
     categorical: tuple[int, ...],
     groups: pd.Series[str],
 ) -> pd.Series[float]:
-    """Return how well each column tells the largest group from the others: |Gini|, the highest first.
+    """Return how well each column tells the largest group from the others: ``|Gini|``, the highest first.
 
     Codes are taken by the share of the group that each holds.
     """

@@ -112,12 +112,14 @@ def scores(pd_: Floats, label: Ints) -> Figure:
 
 def beeswarm(model: PdModel, rows: Floats) -> Figure:
     """Draw the SHAP contributions of some rows."""
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import shap  # here: it takes seconds to import and only this plot needs it
 
     contributions, _ = model.explain(rows)
     base, names = np.full(len(rows), model.base), list(model.features)
+    # shap draws with pyplot. A notebook's own backend must show its later pictures.
+    backend = matplotlib.get_backend(auto_select=False)
+    matplotlib.use("Agg")
     plt.figure()
     explained = shap.Explanation(contributions, base, rows, feature_names=names)
     shap.plots.beeswarm(explained, max_display=15, show=False)
@@ -128,6 +130,8 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
     figure.axes[0].set_ylabel("column")
     figure.axes[0].set_title("What moves the PD")
     plt.close(figure)
+    if backend is not None:
+        matplotlib.use(backend)
     return figure
 
 
