@@ -14,7 +14,7 @@ from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow, inputs_of
 from obligor.decisions.questions import OrderRequest
 from obligor.decisions.reasons import column_reasons, principal_reasons
-from obligor.model.bundle import NAME
+from obligor.model.bundle import MODEL_NAME
 from obligor.policy.credit.decide import Decision
 from obligor.policy.credit.orders import Order, OrderCheck
 from obligor.policy.credit.pricing import discount_per_year, floor_of
@@ -217,7 +217,7 @@ def explanation(champion: Champion, scored: ScoredRow) -> dict[str, Any]:
 def model_of(champion: Champion) -> dict[str, Any]:
     """Return which model it was."""
     return {
-        "name": NAME,
+        "name": MODEL_NAME,
         "version": champion.version,
         "sha256": champion.sha256,
         "horizon_days": champion.model.horizon_days,

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
-from obligor.model.bundle import POINTER, load_bundle, require_signature, verify_bundle
+from obligor.model.bundle import (
+    CHAMPION_POINTER,
+    load_bundle,
+    require_signature,
+    verify_bundle,
+)
+from obligor.model.calibration import CalibrationFields
 from obligor.model.pd_model import PdModel
 from obligor.signing import RELEASE_PUBLIC
 
@@ -33,7 +38,7 @@ class Champion:
     sha256: str
 
     @cached_property
-    def calibration(self) -> dict[str, Any]:
+    def calibration(self) -> CalibrationFields:
         """How the margin becomes the PD."""
         return self.model.calibration.as_dict()
 
@@ -55,7 +60,10 @@ class ChampionLoader:
     """
 
     def __init__(
-        self, store: Path, trusted: Sequence[Path] | None = None, pointer: str = POINTER
+        self,
+        store: Path,
+        trusted: Sequence[Path] | None = None,
+        pointer: str = CHAMPION_POINTER,
     ) -> None:
         self.store, self._pointer, self._role = (
             store,

@@ -1,13 +1,13 @@
-"""A model bundle on disk: written, signed, verified, loaded without unpickling."""
+"""A model bundle: a folder that is written, signed, verified, and never unpickled."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from obligor.errors import ModelError
 from obligor.features import catalogue
@@ -18,107 +18,58 @@ from obligor.model.pd_model import PdModel
 from obligor.model.term_structure import TermStructure
 from obligor.signing import is_signed, public_key
 
+MODEL = "model.txt"
+CALIBRATION = "calibration.json"
 BASELINE = "baseline.json"
-
+CATALOGUE = "catalogue.json"
 ENCODING = "encoding.json"
-
-FILES = ("model.txt", "calibration.json", BASELINE, "catalogue.json", ENCODING)
-
-_OPTIONAL = (
-    BASELINE,
-    "catalogue.json",
-    ENCODING,
-)  # bundles of old had no baseline; one of the others says what a row is
-
+FILES = (MODEL, CALIBRATION, BASELINE, CATALOGUE, ENCODING)
+# The first bundles had no baseline; a bundle has either a catalogue or an encoding.
+OPTIONAL_FILES = (BASELINE, CATALOGUE, ENCODING)
 MANIFEST = "manifest.json"
-
 SIGNATURE = "signature"
 
-# What the registry writes and the service reads: the registered name, and the file that names the champion.
-NAME = "obligor-pd"
-
-POINTER = "champion.json"
-
-SHADOW_POINTER = "challenger.json"  # who scores in the shadow
-
-PROMOTIONS = "promotions.jsonl"  # every promotion, one a line
+# What the registry writes and the service reads.
+MODEL_NAME = "obligor-pd"  # of the registered model
+CHAMPION_POINTER = "champion.json"  # names the version that decides
+SHADOW_POINTER = "challenger.json"  # names the version that scores in the shadow
+PROMOTIONS = "promotions.jsonl"  # one promotion a line
 
 
-def verify_bundle(folder: Path, sha256: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return manifest and files of a bundle, every hash checked.
+class Manifest(TypedDict):
+    """What ``manifest.json`` holds.
 
-    Raises
-    ------
-    ModelError
-        Where a file is missing, was changed, or does not belong there.
-    """
-    manifest_bytes = _read(folder / MANIFEST)
-    _require_hash(folder / MANIFEST, manifest_bytes, sha256)
-    if extra := {path.name for path in folder.iterdir()} - {
-        MANIFEST,
-        SIGNATURE,
-        *FILES,
-    }:
-        raise ModelError(
-            f"holds {sorted(extra)} besides",
-            where=folder.name,
-            expected="a bundle's own files alone",
-        )
-    manifest = json.loads(manifest_bytes)
-    contents = {}
-    for name in FILES:
-        if name in _OPTIONAL and name not in manifest["files"]:
-            continue
-        contents[name] = _read(folder / name)
-        _require_hash(folder / name, contents[name], manifest["files"].get(name, ""))
-    return manifest, contents
-
-
-def bundle_text(sha256: str) -> bytes:
-    """Return what the signature of a bundle is over."""
-    return f"obligor bundle v1\n{sha256}\n".encode()
-
-
-def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> None:
-    """Refuse a bundle that none of the trusted keys signed; nothing of it is read but the signature.
-
-    Parameters
+    Attributes
     ----------
-    trusted : sequence of Path
-        Public keys as PEM.
-
-    Raises
-    ------
-    ModelError
-        Where the signature is missing or is another's.
+    format : int
+        Version of the bundle's format.
+    files : dict of str to str
+        SHA-256 of each file.
+    features : list of str
+        Column names, in the order of every input row.
+    catalogue_sha256 : str or None
+        Fingerprint of the feature catalogue; None if the bundle has an encoding.
+    horizon_days : int
+        Length of the horizon the PD is for.
+    about : dict
+        Facts stored with the model.
     """
-    do = "run `obligor promote` again, or name the key that signed it in OBLIGOR_TRUSTED_KEYS"
-    keys = [
-        public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()
-    ]
-    if not is_signed(_read(folder / SIGNATURE), bundle_text(sha256), keys):
-        raise ModelError(
-            f"is not signed by any of {len(keys)} trusted keys",
-            where=folder.name,
-            do=do,
-        )
+
+    format: int
+    files: dict[str, str]
+    features: list[str]
+    catalogue_sha256: str | None
+    horizon_days: int
+    about: dict[str, Any]
 
 
 def save_bundle(model: PdModel, folder: Path) -> str:
     """Write a model as a bundle and return its SHA-256, that of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "model.txt": model.text,
-        "calibration.json": _json(_calibration_dict(model)),
-        BASELINE: _json(model.reference.as_dict()),
-    }
-    if model.encoding:
-        contents[ENCODING] = _json(model.encoding.as_dict())
-    else:
-        contents["catalogue.json"] = _json(_catalogue_entries())
+    contents = _contents(model)
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")
-    manifest = {
+    manifest: Manifest = {
         "format": 1,
         "files": {name: _sha256(text.encode()) for name, text in contents.items()},
         "features": list(model.features),
@@ -126,18 +77,29 @@ def save_bundle(model: PdModel, folder: Path) -> str:
         "horizon_days": model.horizon_days,
         "about": model.about,
     }
-    (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
-    return _sha256((folder / MANIFEST).read_bytes())
+    manifest_path = folder / MANIFEST
+    manifest_path.write_text(_json(manifest), encoding="utf-8")
+    return _sha256(manifest_path.read_bytes())
 
 
-def _calibration_dict(model: PdModel) -> dict[str, object]:
-    fields: dict[str, object] = dict(model.calibration.as_dict())
+def _contents(model: PdModel) -> dict[str, str]:
+    """Return the text of each file but the manifest."""
+    contents = {
+        MODEL: model.text,
+        CALIBRATION: _json(_calibration_fields(model)),
+        BASELINE: _json(model.reference.as_dict()),
+    }
+    if model.encoding:
+        contents[ENCODING] = _json(model.encoding.as_dict())
+    else:
+        contents[CATALOGUE] = _json(_catalogue_entries())
+    return contents
+
+
+def _calibration_fields(model: PdModel) -> dict[str, object]:
+    fields: dict[str, object] = {**model.calibration.as_dict()}
     if model.band:
-        fields["band"] = {
-            "knots": model.band.knots,
-            "low": model.band.low,
-            "high": model.band.high,
-        }
+        fields["band"] = model.band.as_dict()
     if model.term:
         fields["term"] = model.term.as_dict()
     return fields
@@ -152,51 +114,109 @@ def _catalogue_entries() -> list[dict[str, object]]:
 
 
 def load_bundle(folder: Path, sha256: str) -> PdModel:
-    """Load a bundle whose manifest has that SHA-256; every file is checked BEFORE it is parsed.
+    """Load a bundle; every file is verified BEFORE it is parsed.
 
     Parameters
     ----------
     folder : Path
-        Where `save_bundle` wrote.
+        The folder `save_bundle` wrote.
     sha256 : str
-        What `save_bundle` returned, from a source that is trusted (the registry's pointer).
+        The hash `save_bundle` returned, from a source that is trusted (the registry's
+        pointer); 64 hexadecimal digits.
 
     Raises
     ------
     ModelError
-        Where a file is missing, was changed, or speaks of other features than this version's.
+        If a file is missing or was changed, or if the features of the bundle mean
+        something else in this version.
     """
     manifest, contents = verify_bundle(folder, sha256)
-    if (
-        ENCODING not in contents
-        and manifest["catalogue_sha256"] != catalogue.fingerprint()
-    ):
+    is_of_table = ENCODING in contents
+    if not is_of_table and manifest["catalogue_sha256"] != catalogue.fingerprint():
         raise ModelError(
-            "its features mean something else in this version",
+            "the features of the bundle mean something else in this version",
             where=str(folder),
             expected="the catalogue the model was trained with",
             do="train again with this version",
         )
-    calibration = json.loads(contents["calibration.json"])
+    parsed = {
+        name: json.loads(content) for name, content in contents.items() if name != MODEL
+    }
+    calibration = parsed[CALIBRATION]
     return PdModel(
-        text=contents["model.txt"].decode(),
-        calibration=Calibration(calibration["kind"], tuple(calibration["parameters"])),
+        text=contents[MODEL].decode(),
+        calibration=Calibration.from_dict(calibration),
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
-        baseline=Baseline.from_dict(json.loads(contents[BASELINE]))
-        if BASELINE in contents
-        else None,
-        encoding=Encoding.from_dict(json.loads(contents[ENCODING]))
-        if ENCODING in contents
-        else None,
-        band=Band(**{name: tuple(of) for name, of in calibration["band"].items()})
-        if "band" in calibration
-        else None,
-        term=TermStructure.from_dict(calibration["term"])
-        if "term" in calibration
-        else None,
+        baseline=_baseline_of(parsed),
+        encoding=_encoding_of(parsed),
+        band=_band_of(calibration),
+        term=_term_of(calibration),
     )
+
+
+def _baseline_of(parsed: Mapping[str, Any]) -> Baseline | None:
+    return Baseline.from_dict(parsed[BASELINE]) if BASELINE in parsed else None
+
+
+def _encoding_of(parsed: Mapping[str, Any]) -> Encoding | None:
+    return Encoding.from_dict(parsed[ENCODING]) if ENCODING in parsed else None
+
+
+def _band_of(calibration: Mapping[str, Any]) -> Band | None:
+    return Band.from_dict(calibration["band"]) if "band" in calibration else None
+
+
+def _term_of(calibration: Mapping[str, Any]) -> TermStructure | None:
+    if "term" not in calibration:
+        return None
+    return TermStructure.from_dict(calibration["term"])
+
+
+def verify_bundle(folder: Path, sha256: str) -> tuple[Manifest, dict[str, bytes]]:
+    """Check every hash of a bundle.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder `save_bundle` wrote.
+    sha256 : str
+        The expected hash of the manifest, 64 hexadecimal digits.
+
+    Returns
+    -------
+    Manifest, dict of str to bytes
+        The manifest, and the content of each file.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, was changed, or does not belong to a bundle.
+    """
+    manifest_bytes = _read(folder / MANIFEST)
+    _require_hash(folder / MANIFEST, manifest_bytes, sha256)
+    _require_no_other_files(folder)
+    manifest: Manifest = json.loads(manifest_bytes)
+    contents = {}
+    for name in FILES:
+        if name in OPTIONAL_FILES and name not in manifest["files"]:
+            continue
+        content = _read(folder / name)
+        _require_hash(folder / name, content, manifest["files"].get(name, ""))
+        contents[name] = content
+    return manifest, contents
+
+
+def _require_no_other_files(folder: Path) -> None:
+    present = {path.name for path in folder.iterdir()}
+    unexpected = present - {MANIFEST, SIGNATURE, *FILES}
+    if unexpected:
+        raise ModelError(
+            f"the bundle contains other files: {sorted(unexpected)}",
+            where=folder.name,
+            expected="only the files of a bundle",
+        )
 
 
 def _read(path: Path) -> bytes:
@@ -221,9 +241,43 @@ def _require_hash(path: Path, content: bytes, sha256: str) -> None:
         )
 
 
+def bundle_text(sha256: str) -> bytes:
+    """Return the text that the signature of a bundle signs."""
+    return f"obligor bundle v1\n{sha256}\n".encode()
+
+
+def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> None:
+    """Refuse a bundle that no trusted key signed; only its signature is read.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle.
+    sha256 : str
+        The hash of its manifest, 64 hexadecimal digits.
+    trusted : sequence of Path
+        Public keys as PEM; those that do not exist are skipped.
+
+    Raises
+    ------
+    ModelError
+        If the signature is missing, or made with another key.
+    """
+    keys = [
+        public_key(path.read_bytes(), str(path)) for path in trusted if path.exists()
+    ]
+    if not is_signed(_read(folder / SIGNATURE), bundle_text(sha256), keys):
+        raise ModelError(
+            f"the bundle is not signed by any of the {len(keys)} trusted keys",
+            where=folder.name,
+            do="run `obligor promote` again, or name the key that signed it in "
+            "OBLIGOR_TRUSTED_KEYS",
+        )
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)

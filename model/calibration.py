@@ -1,23 +1,34 @@
-"""From a model's margin to a probability: a monotone map chosen on rows the model never saw."""
+"""From a model's margin to a probability: monotone maps, and how certain they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from obligor.arrays import Floats
 
 KINDS = ("platt", "beta", "isotonic", "venn_abers")
-
 STEPS_FROM = 1000  # defaults; with fewer the steps of isotonic and Venn-Abers are noise
-
 TILT = 1e-8  # of a step from knot to knot
+KNOTS = 48  # margins at which a Venn-Abers map or a band is computed
+SMALLEST_PD = 1e-5  # no customer is certain to pay; it also keeps every log finite
 
-KNOTS = 48  # margins at which a Venn-Abers map, or a band, is worked out; between them a line
 
-SMALLEST_PD = 1e-5  # no customer is certain to pay; also keeps every log finite
+class CalibrationFields(TypedDict):
+    """A calibration as it stands in ``calibration.json``."""
+
+    kind: str
+    parameters: list[float]
+
+
+class BandFields(TypedDict):
+    """A band as it stands in ``calibration.json``."""
+
+    knots: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 def sigmoid(margin: Floats) -> Floats:
@@ -39,10 +50,11 @@ class Calibration:
     Attributes
     ----------
     kind : {"identity", "platt", "beta", "isotonic", "venn_abers"}
-        identity: sigmoid(m). platt: sigmoid(a m + b) (Platt 1999). beta: sigmoid(a ln p - b ln(1-p)
-        + c) with p = sigmoid(m) and a, b >= 0 (Kull, Silva Filho, Flach 2017). isotonic: linear
-        interpolation between the knots of a pool-adjacent-violators fit. venn_abers: p1 / (1 - p0 + p1)
-        of an inductive Venn-Abers predictor at some knots, linear between them (Vovk, Petej 2014).
+        identity: sigmoid(m). platt: sigmoid(a m + b) (Platt 1999). beta: sigmoid(a ln p
+        - b ln(1 - p) + c) with p = sigmoid(m) and a, b >= 0 (Kull, Silva Filho, Flach
+        2017). isotonic: linear interpolation between the knots of a
+        pool-adjacent-violators fit. venn_abers: p1 / (1 - p0 + p1) of an inductive
+        Venn-Abers predictor at some knots, linear between them (Vovk, Petej 2014).
     parameters : tuple of float
         a, b; or a, b, c; or knots followed by their heights.
     """
@@ -57,35 +69,52 @@ class Calibration:
         --------
         >>> Calibration("platt", (1.0, 0.0))(np.array([0.0])).tolist()
         [0.5]
+        >>> Calibration("isotonic", (-1.0, 1.0, 0.1, 0.3))(np.array([0.0])).tolist()
+        [0.2]
         """
-        p = self.parameters
-        if self.kind == "identity":
-            pd_ = sigmoid(margin)
-        elif self.kind == "platt":
-            pd_ = sigmoid(p[0] * margin + p[1])
-        elif self.kind == "beta":
-            # ln p = -ln(1+e^-m) and ln(1-p) = -ln(1+e^m), both without overflow
-            pd_ = sigmoid(
-                -p[0] * np.logaddexp(0, -margin) + p[1] * np.logaddexp(0, margin) + p[2]
-            )
-        else:
-            knots, heights = np.split(np.asarray(p), 2)
-            pd_ = np.interp(margin, knots, heights)
-        return np.minimum(
-            np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD
-        )  # np.clip takes three times as long
+        pd_ = self._map(margin)
+        # np.clip takes three times as long.
+        return np.minimum(np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `calibration.json` holds."""
+    def _map(self, margin: Floats) -> Floats:
+        if self.kind == "identity":
+            return sigmoid(margin)
+        if self.kind == "platt":
+            slope, intercept = self.parameters
+            return sigmoid(slope * margin + intercept)
+        if self.kind == "beta":
+            a, b, c = self.parameters
+            # ln p and ln(1 - p), both without overflow
+            log_p = -np.logaddexp(0, -margin)
+            minus_log_q = np.logaddexp(0, margin)
+            return sigmoid(a * log_p + b * minus_log_q + c)
+        knots, heights = np.split(np.asarray(self.parameters), 2)
+        return np.interp(margin, knots, heights)
+
+    def as_dict(self) -> CalibrationFields:
+        """Return plain values for JSON."""
         return {"kind": self.kind, "parameters": list(self.parameters)}
+
+    @classmethod
+    def from_dict(cls, fields: CalibrationFields) -> Calibration:
+        """Return the calibration that `as_dict` wrote."""
+        return cls(fields["kind"], tuple(fields["parameters"]))
 
 
 @dataclass(frozen=True)
 class Band:
-    """How sure the PD at a margin is: the 95% interval of the calibrated PD over resampled customers.
+    """How certain the PD at a margin is: its 95% interval over resampled customers.
 
-    It speaks of the default rate among customers with such a margin, not of one customer's own luck, and the model
-    that gives the margin is taken as it is.
+    The interval is for the default rate of customers with such a margin, not for the
+    outcome of a single customer, and it takes the model that gives the margin as
+    fixed.
+
+    Attributes
+    ----------
+    knots : tuple of float
+        Margins, rising.
+    low, high : tuple of float
+        Ends of the interval at each knot; linear between them.
     """
 
     knots: tuple[float, ...]
@@ -93,8 +122,35 @@ class Band:
     high: tuple[float, ...]
 
     def __call__(self, margin: Floats, pd_: Floats) -> tuple[Floats, Floats]:
-        """Return low and high at each margin; the PD itself is always between them."""
-        low, high = (
-            np.interp(margin, self.knots, heights) for heights in (self.low, self.high)
-        )
+        """Return the ends of the interval; the PD itself is always between them.
+
+        Parameters
+        ----------
+        margin : ndarray of float, shape (n,)
+            Log-odds before calibration.
+        pd_ : ndarray of float, shape (n,)
+            The calibrated PD at each margin.
+
+        Examples
+        --------
+        >>> band = Band((0.0, 1.0), (0.1, 0.3), (0.3, 0.5))
+        >>> low, high = band(np.array([0.5]), np.array([0.25]))
+        >>> low.round(3).tolist(), high.round(3).tolist()
+        ([0.2], [0.4])
+        """
+        low = np.interp(margin, self.knots, self.low)
+        high = np.interp(margin, self.knots, self.high)
         return np.minimum(low, pd_), np.maximum(high, pd_)
+
+    def as_dict(self) -> BandFields:
+        """Return plain values for JSON."""
+        return {"knots": self.knots, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_dict(cls, fields: BandFields) -> Band:
+        """Return the band that `as_dict` wrote."""
+        return cls(
+            tuple(fields["knots"]),
+            tuple(fields["low"]),
+            tuple(fields["high"]),
+        )

@@ -1,25 +1,40 @@
-"""The PD model: a LightGBM booster with a calibration, kept as a bundle that needs no unpickling."""
+"""The PD model: a sum of trees with its calibration, as it scores and explains."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 
 from obligor.arrays import Floats
-from obligor.errors import ModelError
 from obligor.features.encoding import Encoding
 from obligor.model.baseline import Baseline
 from obligor.model.calibration import Band, Calibration
 from obligor.model.term_structure import TermStructure
 from obligor.model.treeshap.explainer import TreeShap
-from obligor.model.treeshap.lightgbm_fallback import LightGbmShap
 
-log = logging.getLogger("obligor")
+DAYS_12M = 365
+DAYS_6M = 182
+DAYS_3M = 91
+
+
+class HorizonPds(NamedTuple):
+    """PDs of some rows within three horizons.
+
+    Attributes
+    ----------
+    pd_12m, pd_3m, pd_6m : ndarray of float, shape (n,)
+        P(default within 12, 3 and 6 months).
+    interval_12m : tuple of ndarray of float, shape (n,)
+        Ends of the 95% interval of `pd_12m`.
+    """
+
+    pd_12m: Floats
+    pd_3m: Floats
+    pd_6m: Floats
+    interval_12m: tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -29,23 +44,24 @@ class PdModel:
     Attributes
     ----------
     text : str
-        LightGBM's model as text; gives the margin (log-odds before calibration).
+        LightGBM's model text; gives the margin (log-odds before calibration).
     calibration : Calibration
         From margin to PD over `horizon_days`.
     features : tuple of str
         Column names, in the order of every input row.
     horizon_days : int
-        The window the PD speaks of.
+        Length of the horizon the PD is for.
     about : dict
-        Facts kept with the model: default definition, training dates, figures.
+        Facts stored with the model: default definition, training dates, figures.
     baseline : Baseline, optional
-        Who reasons compare a customer with; SHAP's own base where absent.
+        Whom reasons compare a customer with; SHAP's own base if absent.
     encoding : Encoding, optional
-        How a row of a table of applications becomes numbers; None where the features are the catalogue's.
+        How a row of a table of applications becomes numbers; None if the features
+        are the catalogue's.
     band : Band, optional
-        How sure the PD is at each margin.
+        How certain the PD is at each margin.
     term : TermStructure, optional
-        When within the horizon a default comes; a constant hazard where absent.
+        When within the horizon a default occurs; a constant hazard if absent.
     """
 
     text: str
@@ -61,93 +77,112 @@ class PdModel:
     @cached_property
     def reference(self) -> Baseline:
         """The baseline that reasons are given against."""
-        return self.baseline or Baseline.none(len(self.features))
+        return self.baseline or Baseline.of_shap(len(self.features))
 
     @cached_property
-    def explainer(self) -> TreeShap | LightGbmShap:
-        """What gives margins and contributions: our engine, or LightGBM where it cannot take the model."""
-        try:
-            return TreeShap(self.text)
-        except ModelError as reason:
-            log.warning(
-                "LightGBM explains this model itself, some 60 times slower: %s", reason
-            )
-            return LightGbmShap(self.booster)
+    def explainer(self) -> TreeShap:
+        """The engine that computes margins and contributions.
 
-    @cached_property
-    def booster(self) -> lgb.Booster:
-        """LightGBM's own form of the model; scoring does without (its import takes seconds)."""
-        import lightgbm as lgb
+        Raises
+        ------
+        ModelError
+            If the model has several outputs, or linear models in its leaves.
+        """
+        return TreeShap(self.text)
 
-        return lgb.Booster(model_str=self.text)
+    @property
+    def base(self) -> float:
+        """The mean margin over the training rows, to which contributions are added."""
+        return self.explainer.expected_value
 
     def margin(self, rows: Floats) -> Floats:
-        """Return the margin of each row, shape (n,)."""
+        """Return the margin of each row, shape (n,): the log-odds before calibration.
+
+        Raises
+        ------
+        ModelError
+            If the rows do not have `features` as columns.
+        """
         return self.explainer.margin(rows)
+
+    def explain(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
+
+        `base` plus the contributions of a row is its margin.
+
+        Raises
+        ------
+        ModelError
+            If the rows do not have `features` as columns.
+        """
+        return self.explainer.explain(rows)
 
     def predict_pd(self, rows: Floats) -> Floats:
         """Return P(default within `horizon_days`) of each row, shape (n,), in (0, 1)."""
         return self.calibration(self.margin(rows))
 
     def predict_pd_12m(self, rows: Floats) -> Floats:
-        """Return the PD over 12 months; another horizon is converted at a constant hazard.
+        """Return the PD of each row over 12 months, shape (n,), in (0, 1).
 
+        Another horizon is converted at a constant hazard:
         ``pd_12m = 1 - (1 - pd) ** (365 / horizon_days)``.
         """
         return self.pd_12m(self.margin(rows))
 
     def pd_12m(self, margin: Floats) -> Floats:
-        """Return what `predict_pd_12m` does, from margins that are there already."""
-        return self._year(self.calibration(margin))
+        """Return the PD over 12 months at each margin, shape (n,)."""
+        return self._to_12m(self.calibration(margin))
 
     def pd_within(self, margin: Floats, days: int) -> Floats:
-        """Return the PD within some days; it rises with them, and is the calibrated PD at the horizon."""
+        """Return the PD within some days; at the horizon it is the calibrated PD.
+
+        Parameters
+        ----------
+        margin : ndarray of float, shape (n,)
+            Log-odds before calibration.
+        days : int
+            Days from the as-of date, 0 or more; the PD rises with them.
+        """
         return self._within(self.calibration(margin), margin, days)
 
     def interval_12m(self, margin: Floats) -> tuple[Floats, Floats]:
-        """Return low and high of the 95% interval of the PD over 12 months; see `Band` for what it covers."""
-        return self._interval(self.calibration(margin), margin)
+        """Return the ends of the 95% interval of the PD over 12 months; see `Band`."""
+        return self._interval_12m(self.calibration(margin), margin)
 
-    def pds(
-        self, margin: Floats
-    ) -> tuple[Floats, Floats, Floats, tuple[Floats, Floats]]:
-        """Return the PD over 12, 3 and 6 months and the interval of the first, from one calibration of the margins."""
+    def pds(self, margin: Floats) -> HorizonPds:
+        """Return the PDs within 12, 3 and 6 months from a single calibration."""
         pd_ = self.calibration(margin)
-        sooner = (self._within(pd_, margin, days) for days in (91, 182))
-        return self._year(pd_), *sooner, self._interval(pd_, margin)  # type: ignore[return-value]
+        return HorizonPds(
+            pd_12m=self._to_12m(pd_),
+            pd_3m=self._within(pd_, margin, DAYS_3M),
+            pd_6m=self._within(pd_, margin, DAYS_6M),
+            interval_12m=self._interval_12m(pd_, margin),
+        )
 
     def _within(self, pd_: Floats, margin: Floats, days: int) -> Floats:
-        share = (
-            days / self.horizon_days
-            if self.term is None
-            else self.term.share(margin, days)
-        )
-        return _compounded(pd_, share)
+        if self.term is None:
+            return _compound(pd_, days / self.horizon_days)
+        return _compound(pd_, self.term.share(margin, days))
 
-    def _interval(self, pd_: Floats, margin: Floats) -> tuple[Floats, Floats]:
-        low, high = self.band(margin, pd_) if self.band else (pd_, pd_)
-        return self._year(low), self._year(high)
+    def _interval_12m(self, pd_: Floats, margin: Floats) -> tuple[Floats, Floats]:
+        if self.band is None:
+            pd_12m = self._to_12m(pd_)
+            return pd_12m, pd_12m
+        low, high = self.band(margin, pd_)
+        return self._to_12m(low), self._to_12m(high)
 
-    def _year(self, pd_: Floats) -> Floats:
-        return (
-            pd_
-            if self.horizon_days == 365
-            else 1 - (1 - pd_) ** (365 / self.horizon_days)
-        )
-
-    def explain(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
-
-        `base` plus the contributions of a row is its margin.
-        """
-        return self.explainer.explain(rows)
-
-    @property
-    def base(self) -> float:
-        """What every row's contributions start from: the mean margin over the training rows."""
-        return self.explainer.expected_value
+    def _to_12m(self, pd_: Floats) -> Floats:
+        if self.horizon_days == DAYS_12M:
+            return pd_
+        return 1 - (1 - pd_) ** (DAYS_12M / self.horizon_days)
 
 
-def _compounded(pd_: Floats, share: Floats | float) -> Floats:
-    """Return ``1 - (1 - pd) ** share`` without loss where the PD is small."""
+def _compound(pd_: Floats, share: Floats | float) -> Floats:
+    """Return ``1 - (1 - pd) ** share`` without loss of digits if the PD is small.
+
+    Examples
+    --------
+    >>> _compound(np.array([0.19]), 0.5).round(6).tolist()
+    [0.1]
+    """
     return np.asarray(-np.expm1(share * np.log1p(-pd_)))

@@ -17,7 +17,7 @@ import orjson
 import sqlalchemy as sa
 
 from obligor.errors import RecordError
-from obligor.model.bundle import POINTER, PROMOTIONS
+from obligor.model.bundle import CHAMPION_POINTER, PROMOTIONS
 from obligor.record.merkle_log import Tree
 from obligor.record.record import Record
 from obligor.record.tables import (
@@ -66,7 +66,7 @@ def back_up(
                 folder / _name(table),
                 progress,
             )
-    for name in (POINTER, PROMOTIONS):
+    for name in (CHAMPION_POINTER, PROMOTIONS):
         if (store / name).exists():
             shutil.copy(store / name, folder / name)
     for name in FOLDERS:
@@ -132,7 +132,7 @@ def restore(
                 )
             )
         Tree(record.database).place_rest(connection)
-    for name in (POINTER, PROMOTIONS):
+    for name in (CHAMPION_POINTER, PROMOTIONS):
         if (folder / name).exists():
             shutil.copy(folder / name, store / name)
     for name, target in (

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import orjson
 import pandas as pd
@@ -112,7 +113,9 @@ def test_a_reason_names_only_what_raised_the_pd_and_is_used(
     used = {
         name
         for name, n in zip(
-            NAMES, trained.fit.model.booster.feature_importance("split"), strict=True
+            NAMES,
+            lgb.Booster(model_str=trained.fit.model.text).feature_importance("split"),
+            strict=True,
         )
         if n
     }

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from obligor.errors import ModelError
 from obligor.model.bundle import (
-    NAME,
-    POINTER,
+    CHAMPION_POINTER,
+    MODEL_NAME,
     PROMOTIONS,
     SHADOW_POINTER,
     SIGNATURE,
@@ -68,12 +68,12 @@ class Registry:
         self.store = store.resolve()
         self.store.mkdir(parents=True, exist_ok=True)
         self.client = mlflow.MlflowClient(f"sqlite:///{self.store}/mlflow.db")
-        found = self.client.get_experiment_by_name(NAME)
+        found = self.client.get_experiment_by_name(MODEL_NAME)
         self.experiment_id = (
             found.experiment_id
             if found
             else self.client.create_experiment(
-                NAME, artifact_location=(self.store / "artifacts").as_uri()
+                MODEL_NAME, artifact_location=(self.store / "artifacts").as_uri()
             )
         )
 
@@ -121,28 +121,30 @@ class Registry:
             self.client.log_artifact(run_id, str(path), "report")
         self.client.set_terminated(run_id)
         version = self._register(run_id, sha256)
-        self.client.set_registered_model_alias(NAME, CHALLENGER, version)
+        self.client.set_registered_model_alias(MODEL_NAME, CHALLENGER, version)
         return version
 
     def _register(self, run_id: str, sha256: str) -> str:
         with suppress(MlflowException):  # it is there from an earlier run
-            self.client.create_registered_model(NAME)
+            self.client.create_registered_model(MODEL_NAME)
         source = self.client.get_run(run_id).info.artifact_uri + "/bundle"
         version = self.client.create_model_version(
-            NAME, source, run_id=run_id, tags={"sha256": sha256}
+            MODEL_NAME, source, run_id=run_id, tags={"sha256": sha256}
         )
         return str(version.version)
 
     def versions(self) -> list[dict[str, str]]:
         """Return every version with its aliases and main figures, newest first."""
         rows = []
-        for version in self.client.search_model_versions(f"name='{NAME}'"):
+        for version in self.client.search_model_versions(f"name='{MODEL_NAME}'"):
             metrics = self.client.get_run(str(version.run_id)).data.metrics
             rows.append(
                 {
                     "version": str(version.version),
                     "aliases": ", ".join(
-                        self.client.get_model_version(NAME, version.version).aliases
+                        self.client.get_model_version(
+                            MODEL_NAME, version.version
+                        ).aliases
                     ),
                     "gini": f"{metrics.get('gini', nan):.4f}",
                     "brier": f"{metrics.get('brier', nan):.5f}",
@@ -210,12 +212,15 @@ class Registry:
         )
         for name in ("by", "because", "at", "forced", "second"):
             self.client.set_model_version_tag(
-                NAME, found.version, f"promoted_{name}", str(getattr(promotion, name))
+                MODEL_NAME,
+                found.version,
+                f"promoted_{name}",
+                str(getattr(promotion, name)),
             )
-        self._export(promotion, signer, POINTER)
+        self._export(promotion, signer, CHAMPION_POINTER)
         with (self.store / PROMOTIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
-        self.client.set_registered_model_alias(NAME, CHAMPION, found.version)
+        self.client.set_registered_model_alias(MODEL_NAME, CHAMPION, found.version)
         return promotion
 
     def objections(self, version: str) -> list[str]:
@@ -255,7 +260,9 @@ class Registry:
     def champion(self) -> str | None:
         """Return the champion's version, None where there is none yet."""
         try:
-            return str(self.client.get_model_version_by_alias(NAME, CHAMPION).version)
+            return str(
+                self.client.get_model_version_by_alias(MODEL_NAME, CHAMPION).version
+            )
         except MlflowException:
             return None
 
@@ -272,11 +279,11 @@ class Registry:
 
     def _version(self, version: str) -> ModelVersion:
         try:
-            return self.client.get_model_version(NAME, version)
+            return self.client.get_model_version(MODEL_NAME, version)
         except MlflowException:
             known = [row["version"] for row in self.versions()]
             raise ModelError(
-                f"no version {version}", where=NAME, expected=f"one of {known}"
+                f"no version {version}", where=MODEL_NAME, expected=f"one of {known}"
             ) from None
 
     def _artifact(self, version: ModelVersion, name: str) -> Path:
