@@ -12,11 +12,11 @@ import numpy as np
 
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.contacts import REMEMBERED, _contacts
-from obligor.data.account import DAY, ITEM, KIND, PAYMENT, VALUE
+from obligor.data.account import PAYMENT, select
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import round_money
-from obligor.data.open_items import _Items
+from obligor.data.open_items import OverdueItems
 from obligor.data.rates import item_rates
 from obligor.decisions.engine import Engine
 from obligor.decisions.facts import promises_of
@@ -62,7 +62,7 @@ def _debt(
     rulebook: Rulebook,
 ) -> Debt:
     account, as_of, today = known.account, known.as_of, day_number(known.as_of)
-    items, currency = _Items.of(known), account.currency
+    items, currency = OverdueItems.of(known), account.currency
     file = body.credit_file() if body else NOTHING_ON_FILE
     dpd_days, pd_ = Decimal(int(row[DPD])), Decimal(str(pd_12m))
     broken = None if np.isnan(row[BROKEN]) else Decimal(int(row[BROKEN]))
@@ -81,7 +81,7 @@ def _debt(
         customer_class=rate(conduct, file, rulebook).customer_class,
         disputed=_money(items.balance[items.is_disputed].sum(), currency),
         promised=_money(promised, currency),
-        amount_days=Decimal(str(float(items.balance @ items.late))),
+        amount_days=Decimal(str(float(items.balance @ items.days_late))),
         n_items=len(items.balance),
         country=account.country,
         is_insured=is_insured,
@@ -118,13 +118,14 @@ def _after(debt: Debt, known: KnownAccount, contacts: Sequence[dict[str, Any]]) 
 def _paid(known: KnownAccount, first: date, last: date) -> Decimal:
     events = known.account.events
     is_meant = (
-        (events[KIND] == PAYMENT)
-        & (events[DAY] >= day_number(first))
-        & (events[DAY] <= day_number(last))
+        (events.kind == PAYMENT)
+        & (events.day >= day_number(first))
+        & (events.day <= day_number(last))
     )
     rates = item_rates(known.account)
+    payments = select(events, is_meant)
     return _money(
-        float((events[VALUE, is_meant] * rates[events[ITEM, is_meant]]).sum()),
+        float((payments.value * rates[payments.item]).sum()),
         known.account.currency,
     )
 

@@ -1,144 +1,235 @@
-"""One customer's part of a ledger as whole numbers: what the gate, the feature kernel and the ledger store share.
+"""One customer's part of a ledger, as columns of whole numbers.
 
-Days are counted from 1970-01-01, amounts of items and events are whole minor units of the item's currency.
-Arrays have one row per column of a table, so that every column lies together.
+The gate, the feature kernel and the ledger store share this form. Days are counted from
+1970-01-01. Amounts of items and events are whole minor units of the item's currency.
+Each table is a NamedTuple of arrays of one length: numba compiles code that reads
+``items.due[n]``, and a column is never mistaken for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from obligor.arrays import Floats, Ints
+from obligor.arrays import Bools, Floats, Ints
 from obligor.data.days import OPEN_END
 
-# What can happen to an item after it was issued.
-PAYMENT, CREDIT_NOTE, WRITE_OFF, DISPUTE, PROMISE = 0, 1, 2, 3, 4
+# What can happen to an item after it was issued: the values of `Events.kind`.
+PAYMENT = 0
+CREDIT_NOTE = 1
+WRITE_OFF = 2
+DISPUTE = 3
+PROMISE = 4
 
-# Columns of items, of events, of limits, of statements, of rates.
-ISSUED, DUE, AMOUNT, CURRENCY, ITEM_KNOWN = range(5)
 
-ITEM, DAY, ORDER, KIND, VALUE, END, EVENT_KNOWN = range(7)
+class EventTable(NamedTuple):
+    """How a table of the ledger becomes events."""
 
-LIMIT_KNOWN, LIMIT, LIMIT_CURRENCY = range(3)
+    kind: int
+    day_column: str
+    end_column: str | None
 
-(
-    PERIOD_END,
-    STATEMENT_KNOWN,
-    EQUITY_RATIO,
-    CURRENT_RATIO,
-    NET_MARGIN,
-    EQUITY,
-    TURNOVER,
-) = range(7)
 
-RATE_ON, RATE, RATE_KNOWN = range(3)
-
-# table -> (kind, day column, end column); the order in which same-day events of an item are taken
+# Same-day events of an item are taken in this order.
 EVENT_TABLES = {
-    "promises": (PROMISE, "promised_on", "pay_by"),
-    "disputes": (DISPUTE, "opened_on", "resolved_on"),
-    "payments": (PAYMENT, "paid_on", None),
-    "write_offs": (WRITE_OFF, "written_off_on", None),
+    "promises": EventTable(PROMISE, "promised_on", "pay_by"),
+    "disputes": EventTable(DISPUTE, "opened_on", "resolved_on"),
+    "payments": EventTable(PAYMENT, "paid_on", None),
+    "write_offs": EventTable(WRITE_OFF, "written_off_on", None),
 }
 
-AMOUNTS = ("equity", "turnover")
+# The ratios of a statement: each is one column over another.
+RATIOS = {
+    "equity_ratio": ("equity", "total_assets"),
+    "current_ratio": ("current_assets", "current_liabilities"),
+    "net_margin": ("net_income", "turnover"),
+}
 
-RATIOS = (
-    ("equity", "total_assets"),
-    ("current_assets", "current_liabilities"),
-    ("net_income", "turnover"),
-)
 
-_SHAPES = (
-    ("registered", 2),
-    ("items", 5),
-    ("events", 7),
-    ("limits", 3),
-    ("statements", 7),
-)
+class Registration(NamedTuple):
+    """When the customer was registered; no row if that is not known."""
 
-_FLOATS = ("limits", "statements")
+    day: Ints
+    known_on: Ints
+
+
+class Items(NamedTuple):
+    """The invoices, by id; ``currency`` is an index into `Account.currencies`."""
+
+    issued: Ints
+    due: Ints
+    amount: Ints
+    currency: Ints
+    known_on: Ints
+
+
+class Events(NamedTuple):
+    """What happened to the items, by item, day and order.
+
+    Attributes
+    ----------
+    item : array of int
+        Index of the item.
+    day : array of int
+        The day of the event.
+    order : array of int
+        Its place among the events of one item and day: the order of `EVENT_TABLES`.
+    kind : array of int
+        ``PAYMENT``, ``CREDIT_NOTE``, ``WRITE_OFF``, ``DISPUTE`` or ``PROMISE``.
+    value : array of int
+        Minor units; 0 for a dispute.
+    end : array of int
+        The day to pay by of a promise, the day of resolution of a dispute, `OPEN_END`
+        if there is none.
+    known_on : array of int
+        The day on which the event became known.
+    """
+
+    item: Ints
+    day: Ints
+    order: Ints
+    kind: Ints
+    value: Ints
+    end: Ints
+    known_on: Ints
+
+
+class Limits(NamedTuple):
+    """Credit limits by the day they became known, amounts in major units."""
+
+    known_on: Floats
+    amount: Floats
+    currency: Floats
+
+
+class Statements(NamedTuple):
+    """Financial statements by period and the day they became known; NaN if unknown."""
+
+    period_end: Floats
+    known_on: Floats
+    equity_ratio: Floats
+    current_ratio: Floats
+    net_margin: Floats
+    equity: Floats
+    turnover: Floats
+
+
+class Rates(NamedTuple):
+    """A currency's rates into the reporting currency, by day."""
+
+    day: Floats
+    rate: Floats
+    known_on: Floats
+
+
+Table = TypeVar("Table", Registration, Items, Events, Limits, Statements, Rates)
+
+
+def select(table: Table, rows: Bools | Ints | slice) -> Table:
+    """Return some rows of a table of columns.
+
+    Examples
+    --------
+    >>> rates = Rates(np.array([1.0, 2.0]), np.array([0.9, 0.8]), np.array([1.0, 5.0]))
+    >>> select(rates, rates.known_on <= 3).rate.tolist()
+    [0.9]
+    """
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "b":
+        # Turned into indices once: 1.5 instead of 1.9 us for 7 columns.
+        rows = rows.nonzero()[0]
+    return type(table)(*[column[rows] for column in table])
 
 
 @dataclass(frozen=True)
 class Account:
-    """One customer's part of a ledger, the future included: `data.asof.known_account` is the gate.
+    """One customer's part of a ledger, the future included.
+
+    `data.asof.known_account` is the gate that removes what was not known on a day.
 
     Attributes
     ----------
+    customer_id : str
+        The customer's id in the ledger.
     currency : str
         The reporting currency.
     currencies : tuple of str
-        What the currency columns count through; the reporting currency first.
+        The currencies of items and limits; the reporting currency first.
     invoice_ids : sequence of str
-        The items' names, in the order of `items`: sorted.
-    registered : array of int, shape (2, 0 or 1)
-        Day of registration, day it became known.
-    items, events : arrays of int
-        One column per item, and per event by item and day; rows as named above.
-    limits, statements : arrays of float
-        One column per limit by the day it became known, and per statement by period and that day.
-    rates : mapping of str to array of float
-        Of each foreign currency: day, rate into the reporting currency, day it became known, by day.
+        The ids of the items, sorted, in the order of `items`.
+    registered : Registration
+        At most one row.
+    items : Items
+        One row per invoice.
+    events : Events
+        One row per payment, credit note, write-off, dispute and promise.
+    limits : Limits
+        One row per credit limit.
+    statements : Statements
+        One row per statement.
+    rates : mapping of str to Rates
+        The rates of each foreign currency.
     observed_until : date, optional
-        The last day the ledger knows of; None for rows sent along.
+        The last day the ledger knows of; None for rows sent with a request.
     learnt_until : int, optional
-        The last day anything but a rate was learnt, where that was worked out: `last_learnt`.
+        The result of `last_learnt`, if it was computed when the account was stored.
     sector, country : str
-        Of the customer, empty where not known.
+        Of the customer; empty if not known.
     """
 
     customer_id: str
     currency: str
     currencies: tuple[str, ...]
     invoice_ids: Sequence[str]
-    registered: Ints
-    items: Ints
-    events: Ints
-    limits: Floats
-    statements: Floats
-    rates: Mapping[str, Floats] = field(default_factory=dict)
+    registered: Registration
+    items: Items
+    events: Events
+    limits: Limits
+    statements: Statements
+    rates: Mapping[str, Rates] = field(default_factory=dict)
     observed_until: date | None = None
     learnt_until: int | None = None
     sector: str = ""
     country: str = ""
 
     def last_learnt(self) -> int:
-        """Return the last day on which anything but a rate became known: from then on nothing is hidden."""
-        resolved = self.events[
-            END, (self.events[KIND] == DISPUTE) & (self.events[END] < OPEN_END)
-        ]
+        """Return the last day on which anything but a rate became known.
+
+        From that day on the gate has nothing to hide.
+        """
+        is_resolved = (self.events.kind == DISPUTE) & (self.events.end < OPEN_END)
         columns = (
-            self.registered[1],
-            self.items[ITEM_KNOWN],
-            self.events[EVENT_KNOWN],
-            resolved,
-            self.limits[LIMIT_KNOWN],
-            self.statements[STATEMENT_KNOWN],
+            self.registered.known_on,
+            self.items.known_on,
+            self.events.known_on,
+            self.events.end[is_resolved],
+            self.limits.known_on,
+            self.statements.known_on,
         )
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
     def last_statement(self) -> tuple[float, float]:
-        """Return equity and turnover of the last statement, NaN where not known."""
-        equity, turnover = (
-            self.statements[EQUITY:, -1].tolist()
-            if self.statements.shape[1]
-            else (np.nan, np.nan)
-        )
-        return equity, turnover
+        """Return equity and turnover of the last statement, NaN if not known."""
+        if not len(self.statements.equity):
+            return np.nan, np.nan
+        return float(self.statements.equity[-1]), float(self.statements.turnover[-1])
 
     def packed(self) -> bytes:
         """Return the account without its rates as bytes; `unpacked` reads them."""
-        arrays = [getattr(self, name) for name, _ in _SHAPES]
-        head = np.array([array.shape[1] for array in arrays], dtype=np.int64)
-        names = {
+        tables = (
+            self.registered,
+            self.items,
+            self.events,
+            self.limits,
+            self.statements,
+        )
+        row_counts = np.array([len(table[0]) for table in tables], dtype=np.int64)
+        texts = {
             "customer_id": self.customer_id,
             "currencies": self.currencies,
             "observed_until": self.observed_until,
@@ -147,40 +238,54 @@ class Account:
             "sector": self.sector,
             "country": self.country,
         }
-        return b"".join(
-            [
-                head.tobytes(),
-                *(array.tobytes() for array in arrays),
-                orjson.dumps(names),
-            ]
-        )
+        parts = [row_counts.tobytes()]
+        parts.extend(packed_columns(table) for table in tables)
+        parts.append(orjson.dumps(texts))
+        return b"".join(parts)
+
+
+def packed_columns(columns: Iterable[NDArray[np.int64] | NDArray[np.float64]]) -> bytes:
+    """Return columns as bytes, one after the other."""
+    return b"".join([column.tobytes() for column in columns])
+
+
+# The row counts of the five tables come first.
+_HEAD = 5
 
 
 def unpacked(packed: bytes) -> Account:
-    """Return the account that `Account.packed` wrote."""
-    head, at = (
-        np.frombuffer(packed, dtype=np.int64, count=len(_SHAPES)),
-        8 * len(_SHAPES),
-    )
-    arrays: dict[str, Any] = {}
-    for (name, rows), columns in zip(_SHAPES, head.tolist(), strict=True):
-        kind = np.float64 if name in _FLOATS else np.int64
-        array: NDArray[Any] = np.frombuffer(
-            packed, dtype=kind, count=rows * columns, offset=at
-        )
-        arrays[name], at = array.reshape(rows, columns), at + array.nbytes
-    names = orjson.loads(memoryview(packed)[at:])
-    until = names["observed_until"]
+    """Return the account that `Account.packed` wrote.
+
+    The columns are views of the bytes, so nothing may write into them.
+    """
+    head = np.frombuffer(packed, np.int64, _HEAD)
+    n_registered, n_items, n_events, n_limits, n_statements = head.tolist()
+    offset = head.nbytes
+    registered = np.frombuffer(packed, np.int64, 2 * n_registered, offset)
+    offset += registered.nbytes
+    items = np.frombuffer(packed, np.int64, 5 * n_items, offset)
+    offset += items.nbytes
+    events = np.frombuffer(packed, np.int64, 7 * n_events, offset)
+    offset += events.nbytes
+    limits = np.frombuffer(packed, np.float64, 3 * n_limits, offset)
+    offset += limits.nbytes
+    statements = np.frombuffer(packed, np.float64, 7 * n_statements, offset)
+    offset += statements.nbytes
+    texts = orjson.loads(memoryview(packed)[offset:])
+    until = texts["observed_until"]
     return Account(
-        customer_id=names["customer_id"],
-        currency=names["currencies"][0],
-        currencies=tuple(names["currencies"]),
-        invoice_ids=names["invoice_ids"],
+        customer_id=texts["customer_id"],
+        currency=texts["currencies"][0],
+        currencies=tuple(texts["currencies"]),
+        invoice_ids=texts["invoice_ids"],
+        registered=Registration(*registered.reshape(2, n_registered)),
+        items=Items(*items.reshape(5, n_items)),
+        events=Events(*events.reshape(7, n_events)),
+        limits=Limits(*limits.reshape(3, n_limits)),
+        statements=Statements(*statements.reshape(7, n_statements)),
         observed_until=until and date.fromisoformat(until),
-        learnt_until=names["learnt_until"],
-        sector=names.get(
-            "sector", ""
-        ),  # a ledger that was loaded by an earlier version
-        country=names.get("country", ""),
-        **arrays,
+        learnt_until=texts["learnt_until"],
+        # A ledger loaded by an earlier version has neither sector nor country.
+        sector=texts.get("sector", ""),
+        country=texts.get("country", ""),
     )

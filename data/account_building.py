@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from obligor.arrays import Floats, Ints
 from obligor.data.account import (
-    AMOUNTS,
     CREDIT_NOTE,
-    CURRENCY,
-    DAY,
     EVENT_TABLES,
-    ITEM,
-    LIMIT_CURRENCY,
-    ORDER,
     RATIOS,
     Account,
+    Events,
+    Items,
+    Limits,
+    Rates,
+    Registration,
+    Statements,
+    select,
 )
 from obligor.data.days import OPEN_END, day_number, days
 from obligor.data.ledger import Ledger
 from obligor.data.money import minor_digits
 
+# A row as it was sent: a cell is a text, a number or a date.
+Row = Mapping[str, Any]
+
 
 def accounts_of(ledger: Ledger) -> Iterator[Account]:
-    """Give every customer's account, without rates.
+    """Yield every customer's account, by id, without rates.
 
     Parameters
     ----------
@@ -37,75 +41,129 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
         A checked ledger.
     """
     customers = ledger["customers"].sort_values("customer_id", ignore_index=True)
-    ids = pd.Index(customers["customer_id"])
-    codes = pd.Index([ledger.currency]).append(
-        pd.Index(ledger["invoices"]["currency"].unique())
+    columns = _LedgerColumns.of(ledger, pd.Index(customers["customer_id"]))
+    registered = Registration(
+        days(customers["registered_on"]), days(customers["known_on"])
     )
-    codes = codes.append(
-        pd.Index(ledger["limits"]["currency"].unique())
-    ).drop_duplicates()
-    units = np.array([10.0 ** minor_digits(code) for code in codes])
-    invoices = ledger["invoices"].assign(
-        customer=lambda f: ids.get_indexer(pd.Index(f["customer_id"]))
-    )
-    invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
-    currency = codes.get_indexer(pd.Index(invoices["currency"]))
-    amount = minor(invoices["amount"], units[currency])
-    items = np.stack(
-        [
-            days(invoices["issued_on"]),
-            days(invoices["due_on"]),
-            amount,
-            currency,
-            days(invoices["known_on"]),
-        ]
-    )
-    events = events_of(ledger, pd.Index(invoices["invoice_id"]), units[currency])
-    registered = np.stack(
-        [days(customers["registered_on"]), days(customers["known_on"])]
-    )
-    limits, limit_of = _limits(ledger, ids, codes)
-    statements, statement_of = _statements(ledger, ids)
-    every = np.arange(len(ids) + 1)
-    first_item = np.searchsorted(invoices["customer"].to_numpy(), every)
-    first_event = np.searchsorted(events[ITEM], first_item)
-    first_limit, first_statement = (
-        np.searchsorted(limit_of, every),
-        np.searchsorted(statement_of, every),
-    )
-    groups = [_texts(customers, name) for name in ("sector", "country")]
-    names, invoice_ids, until = (
-        ids.tolist(),
-        invoices["invoice_id"].tolist(),
-        ledger.observed_until,
-    )
-    for n, name in enumerate(names):
-        a, b, c, d = (
-            first_item[n],
-            first_item[n + 1],
-            first_event[n],
-            first_event[n + 1],
-        )
-        mine = events[:, c:d].copy()
-        mine[ITEM] -= a
-        is_foreign = (
-            items[CURRENCY, a:b].any()
-            or limits[LIMIT_CURRENCY, first_limit[n] : first_limit[n + 1]].any()
-        )
+    sectors = _texts(customers, "sector")
+    countries = _texts(customers, "country")
+    observed_until = ledger.observed_until
+    for index, customer_id in enumerate(customers["customer_id"].tolist()):
+        own = columns.of_customer(index)
+        is_foreign = own.items.currency.any() or own.limits.currency.any()
         yield Account(
-            name,
-            ledger.currency,
-            tuple(codes) if is_foreign else (ledger.currency,),
-            invoice_ids[a:b],
-            registered[:, n : n + 1],
-            items[:, a:b],
-            mine,
-            limits[:, first_limit[n] : first_limit[n + 1]],
-            statements[:, first_statement[n] : first_statement[n + 1]],
-            observed_until=until,
-            sector=groups[0][n],
-            country=groups[1][n],
+            customer_id=customer_id,
+            currency=ledger.currency,
+            currencies=columns.currencies if is_foreign else (ledger.currency,),
+            invoice_ids=own.invoice_ids,
+            registered=select(registered, slice(index, index + 1)),
+            items=own.items,
+            events=own.events,
+            limits=own.limits,
+            statements=own.statements,
+            observed_until=observed_until,
+            sector=sectors[index],
+            country=countries[index],
         )
+
+
+@dataclass(frozen=True)
+class _CustomerColumns:
+    """One customer's share of `_LedgerColumns`."""
+
+    invoice_ids: list[str]
+    items: Items
+    events: Events
+    limits: Limits
+    statements: Statements
+
+
+@dataclass(frozen=True)
+class _LedgerColumns:
+    """A ledger's columns sorted by customer, and where each customer's rows start.
+
+    The rows of customer n are ``starts[n] .. starts[n + 1]``, for each table.
+    """
+
+    currencies: tuple[str, ...]
+    invoice_ids: list[str]
+    items: Items
+    events: Events
+    limits: Limits
+    statements: Statements
+    item_starts: list[int]
+    event_starts: list[int]
+    limit_starts: list[int]
+    statement_starts: list[int]
+
+    @classmethod
+    def of(cls, ledger: Ledger, customer_ids: pd.Index) -> _LedgerColumns:
+        """Return the columns of a ledger whose customers are in this order."""
+        currencies = _currencies(ledger)
+        invoices = _by_customer(ledger["invoices"], customer_ids, ["invoice_id"])
+        currency = currencies.get_indexer(pd.Index(invoices["currency"]))
+        units = np.array([10.0 ** minor_digits(code) for code in currencies])[currency]
+        items = Items(
+            issued=days(invoices["issued_on"]),
+            due=days(invoices["due_on"]),
+            amount=minor(invoices["amount"], units),
+            currency=currency,
+            known_on=days(invoices["known_on"]),
+        )
+        events = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
+        limits = _by_customer(ledger["limits"], customer_ids, ["known_on"])
+        statements = _by_customer(
+            ledger["financials"], customer_ids, ["period_end", "known_on"]
+        )
+        customers = np.arange(len(customer_ids) + 1)
+        item_starts = np.searchsorted(invoices["customer"], customers)
+        return cls(
+            currencies=tuple(currencies),
+            invoice_ids=invoices["invoice_id"].tolist(),
+            items=items,
+            events=events,
+            limits=_limits(limits, currencies),
+            statements=_statements(statements),
+            item_starts=item_starts.tolist(),
+            event_starts=np.searchsorted(events.item, item_starts).tolist(),
+            limit_starts=np.searchsorted(limits["customer"], customers).tolist(),
+            statement_starts=np.searchsorted(
+                statements["customer"], customers
+            ).tolist(),
+        )
+
+    def of_customer(self, index: int) -> _CustomerColumns:
+        """Return the columns of one customer; events count items from its first."""
+        item_rows = _span(self.item_starts, index)
+        events = select(self.events, _span(self.event_starts, index))
+        return _CustomerColumns(
+            invoice_ids=self.invoice_ids[item_rows],
+            items=select(self.items, item_rows),
+            events=events._replace(item=events.item - item_rows.start),
+            limits=select(self.limits, _span(self.limit_starts, index)),
+            statements=select(self.statements, _span(self.statement_starts, index)),
+        )
+
+
+def _span(starts: list[int], index: int) -> slice:
+    return slice(starts[index], starts[index + 1])
+
+
+def _by_customer(
+    frame: pd.DataFrame, customer_ids: pd.Index, columns: list[str]
+) -> pd.DataFrame:
+    """Return a table with each row's customer as a number, sorted by it and columns."""
+    customer = customer_ids.get_indexer(pd.Index(frame["customer_id"]))
+    frame = frame.assign(customer=customer)
+    return frame.sort_values(["customer", *columns], kind="stable", ignore_index=True)
+
+
+def _currencies(ledger: Ledger) -> pd.Index:
+    """Return the currencies of a ledger in order of use, the reporting one first."""
+    currencies = pd.Index([ledger.currency])
+    for table in ("invoices", "limits"):
+        currencies = currencies.append(pd.Index(ledger[table]["currency"].unique()))
+    return currencies.drop_duplicates()
 
 
 def _texts(customers: pd.DataFrame, name: str) -> list[str]:
@@ -114,212 +172,250 @@ def _texts(customers: pd.DataFrame, name: str) -> list[str]:
     return customers[name].astype("object").fillna("").tolist()
 
 
-def rates_of(ledger: Ledger) -> dict[str, Floats]:
-    """Return each foreign currency's rates by day, as `Account.rates` holds them."""
-    rates = ledger["fx_rates"].sort_values(["currency", "rate_on"], kind="stable")
-    return {
-        str(code): np.stack(
-            [days(rows["rate_on"]), rows["rate"], days(rows["known_on"])]
-        ).astype(np.float64)
-        for code, rows in rates.groupby("currency")
-    }
+def rates_of(ledger: Ledger) -> dict[str, Rates]:
+    """Return the rates of each foreign currency, as `Account.rates` holds them."""
+    frame = ledger["fx_rates"].sort_values(["currency", "rate_on"], kind="stable")
+    rates = {}
+    for code, rows in frame.groupby("currency"):
+        rates[str(code)] = Rates(
+            day=days(rows["rate_on"]).astype(np.float64),
+            rate=rows["rate"].to_numpy(dtype=np.float64),
+            known_on=days(rows["known_on"]).astype(np.float64),
+        )
+    return rates
 
 
 def minor(amount: pd.Series[float], units: Floats) -> Ints:
-    """Return whole minor units."""
+    """Return amounts in whole minor units; `units` is how many make up a major one."""
     return np.rint(amount.to_numpy() * units).astype("int64")
 
 
-def events_of(ledger: Ledger, place: pd.Index, units: Floats) -> Ints:
-    """Return every event, shape (7, n), by item and day; `place` finds an item, `units` are its minor units."""
-    parts = []
-    for order, (table, (kind, day, end)) in enumerate(EVENT_TABLES.items()):
-        rows = ledger[table]
-        item = place.get_indexer(pd.Index(rows["invoice_id"]))
-        value = (
-            np.zeros(len(rows), dtype=np.int64)
-            if table == "disputes"
-            else minor(rows["amount"], units[item])
-        )
-        kinds = np.full(len(rows), kind)
-        if table == "payments":
-            kinds[(rows["kind"] == "credit_note").to_numpy()] = CREDIT_NOTE
-        ends = np.full(len(rows), OPEN_END)
-        if end:
-            has_end = rows[end].notna().to_numpy()
-            ends[has_end] = days(rows[end][has_end])
-        parts.append(
-            np.stack(
-                [
-                    item,
-                    days(rows[day]),
-                    np.full(len(rows), order),
-                    kinds,
-                    value,
-                    ends,
-                    days(rows["known_on"]),
-                ]
-            )
-        )
-    events = np.concatenate(parts, axis=1).astype(np.int64)
-    return np.ascontiguousarray(
-        events[:, np.lexsort((events[ORDER], events[DAY], events[ITEM]))]
-    )
+def events_of(ledger: Ledger, invoice_ids: pd.Index, units: Floats) -> Events:
+    """Return every event of a ledger, by item, day and order.
 
-
-def _limits(ledger: Ledger, ids: pd.Index, codes: pd.Index) -> tuple[Floats, Ints]:
-    rows = ledger["limits"]
-    rows = rows.assign(customer=ids.get_indexer(pd.Index(rows["customer_id"])))
-    rows = rows.sort_values(["customer", "known_on"], kind="stable")
-    limits = np.stack(
-        [
-            days(rows["known_on"]),
-            rows["amount"],
-            codes.get_indexer(pd.Index(rows["currency"])),
-        ]
-    )
-    return limits.astype(np.float64), rows["customer"].to_numpy()
-
-
-def _statements(ledger: Ledger, ids: pd.Index) -> tuple[Floats, Ints]:
-    rows = ledger["financials"]
-    rows = rows.assign(customer=ids.get_indexer(pd.Index(rows["customer_id"])))
-    rows = rows.sort_values(["customer", "period_end", "known_on"], kind="stable")
-    ratios = [rows[part] / rows[whole].where(rows[whole] > 0) for part, whole in RATIOS]
-    columns: list[Any] = [
-        days(rows["period_end"]),
-        days(rows["known_on"]),
-        *ratios,
-        *(rows[name] for name in AMOUNTS),
+    Parameters
+    ----------
+    ledger : Ledger
+        A ledger whose events refer to invoices it holds.
+    invoice_ids : Index
+        The items, in the order by which events number them.
+    units : array of float, shape (items,)
+        Minor units per major unit of each item's currency.
+    """
+    parts = [
+        _events_of_table(ledger, table, invoice_ids, units) for table in EVENT_TABLES
     ]
-    statements = np.stack(columns).astype(np.float64)
-    return statements, rows["customer"].to_numpy()
+    events = Events._make(
+        np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)
+    )
+    return in_order(events)
+
+
+def in_order(events: Events) -> Events:
+    """Return events sorted by item, day and order."""
+    return select(events, np.lexsort((events.order, events.day, events.item)))
+
+
+def _events_of_table(
+    ledger: Ledger, table: str, invoice_ids: pd.Index, units: Floats
+) -> Events:
+    kind, day_column, end_column = EVENT_TABLES[table]
+    rows = ledger[table]
+    item = invoice_ids.get_indexer(pd.Index(rows["invoice_id"]))
+    if table == "disputes":
+        value = np.zeros(len(rows), dtype=np.int64)
+    else:
+        value = minor(rows["amount"], units[item])
+    kinds = np.full(len(rows), kind)
+    if table == "payments":
+        is_credit_note = (rows["kind"] == "credit_note").to_numpy()
+        kinds[is_credit_note] = CREDIT_NOTE
+    ends = np.full(len(rows), OPEN_END)
+    if end_column:
+        has_end = rows[end_column].notna().to_numpy()
+        ends[has_end] = days(rows[end_column][has_end])
+    return Events(
+        item=item,
+        day=days(rows[day_column]),
+        order=np.full(len(rows), list(EVENT_TABLES).index(table)),
+        kind=kinds,
+        value=value,
+        end=ends,
+        known_on=days(rows["known_on"]),
+    )
+
+
+def _limits(rows: pd.DataFrame, currencies: pd.Index) -> Limits:
+    currency = currencies.get_indexer(pd.Index(rows["currency"]))
+    return Limits(
+        known_on=days(rows["known_on"]).astype(np.float64),
+        amount=rows["amount"].to_numpy(dtype=np.float64),
+        currency=currency.astype(np.float64),
+    )
+
+
+def _statements(rows: pd.DataFrame) -> Statements:
+    ratios = {
+        name: rows[part] / rows[whole].where(rows[whole] > 0)
+        for name, (part, whole) in RATIOS.items()
+    }
+    return Statements(
+        period_end=days(rows["period_end"]).astype(np.float64),
+        known_on=days(rows["known_on"]).astype(np.float64),
+        equity_ratio=ratios["equity_ratio"].to_numpy(dtype=np.float64),
+        current_ratio=ratios["current_ratio"].to_numpy(dtype=np.float64),
+        net_margin=ratios["net_margin"].to_numpy(dtype=np.float64),
+        equity=rows["equity"].to_numpy(dtype=np.float64),
+        turnover=rows["turnover"].to_numpy(dtype=np.float64),
+    )
 
 
 def account_of_rows(
     customer_id: str,
     currency: str,
-    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    rows: Mapping[str, Sequence[Row]],
     observed_until: date | None = None,
 ) -> Account:
-    """Return the account of plain rows, dates and amounts as they were sent.
+    """Return the account of plain rows, with dates and amounts as they were sent.
 
     Parameters
     ----------
+    customer_id : str
+        The customer to whom every row belongs.
+    currency : str
+        The reporting currency.
     rows : mapping of str to sequence of mapping
-        Per table of the ledger, every row with its `known_on`; events only of the items among them.
+        Rows per table of the ledger, each with its ``known_on``; events refer only to
+        invoices among them.
+    observed_until : date, optional
+        The last day the source knows of.
+
+    Raises
+    ------
+    SchemaError
+        If a currency is not an ISO 4217 code.
     """
-    invoices = sorted(
-        rows.get("invoices", ()), key=lambda row: row["invoice_id"]
-    )  # the order of a ledger
+    # A ledger's order, so that features of equal rows are equal bit for bit.
+    invoices = sorted(rows.get("invoices", ()), key=lambda row: row["invoice_id"])
     limits = sorted(rows.get("limits", ()), key=lambda row: row["known_on"])
-    codes = tuple(
-        dict.fromkeys([currency, *(row["currency"] for row in (*invoices, *limits))])
-    )
-    place, code = (
-        {row["invoice_id"]: n for n, row in enumerate(invoices)},
-        {name: n for n, name in enumerate(codes)},
-    )
-    events = [
-        (
-            place[row["invoice_id"]],
-            *_event(row, table, order, invoices[place[row["invoice_id"]]]["currency"]),
-        )
-        for order, table in enumerate(EVENT_TABLES)
-        for row in rows.get(table, ())
-    ]
-    statements = sorted(
-        rows.get("financials", ()), key=lambda row: (row["period_end"], row["known_on"])
-    )
+    used = [row["currency"] for row in (*invoices, *limits)]
+    currencies = tuple(dict.fromkeys([currency, *used]))
     return Account(
         customer_id=customer_id,
         currency=currency,
-        currencies=codes,
-        invoice_ids=list(place),
-        registered=_columns(
-            [
-                (day_number(r["registered_on"]), day_number(r["known_on"]))
-                for r in rows.get("customers", ())
-            ],
-            2,
-        ),
-        items=_columns(
-            [
-                (
-                    day_number(r["issued_on"]),
-                    day_number(r["due_on"]),
-                    _minor_units(r["amount"], r["currency"]),
-                    code[r["currency"]],
-                    day_number(r["known_on"]),
-                )
-                for r in invoices
-            ],
-            5,
-        ),
-        events=_columns(sorted(events, key=lambda event: event[:3]), 7),
-        limits=_columns(
-            [
-                (day_number(r["known_on"]), float(r["amount"]), code[r["currency"]])
-                for r in limits
-            ],
-            3,
-            np.float64,
-        ),
-        statements=_columns(
-            [
-                (
-                    day_number(r["period_end"]),
-                    day_number(r["known_on"]),
-                    *(_quotient(r, part, whole) for part, whole in RATIOS),
-                    *(
-                        np.nan if r.get(name) is None else float(r[name])
-                        for name in AMOUNTS
-                    ),
-                )
-                for r in statements
-            ],
-            7,
-            np.float64,
-        ),
+        currencies=currencies,
+        invoice_ids=[row["invoice_id"] for row in invoices],
+        registered=_registered_of_rows(rows.get("customers", ())),
+        items=_items_of_rows(invoices, currencies),
+        events=_events_of_rows(rows, invoices),
+        limits=_limits_of_rows(limits, currencies),
+        statements=_statements_of_rows(rows.get("financials", ())),
         rates=_rates_of_rows(rows.get("fx_rates", ())),
         observed_until=observed_until,
     )
 
 
-def _columns(
-    rows: Sequence[tuple[Any, ...]], width: int, kind: Any = np.int64
-) -> NDArray[Any]:
-    return np.ascontiguousarray(np.array(rows, dtype=kind).reshape(-1, width).T)
+def _day_column(rows: Sequence[Row], name: str) -> Ints:
+    return np.array([day_number(row[name]) for row in rows], dtype=np.int64)
 
 
-def _event(
-    row: Mapping[str, Any], table: str, order: int, currency: str
-) -> tuple[int, ...]:
-    kind, day, end = EVENT_TABLES[table]
-    kind = CREDIT_NOTE if row.get("kind") == "credit_note" else kind
+def _registered_of_rows(customers: Sequence[Row]) -> Registration:
+    return Registration(
+        day=_day_column(customers, "registered_on"),
+        known_on=_day_column(customers, "known_on"),
+    )
+
+
+def _items_of_rows(invoices: Sequence[Row], currencies: Sequence[str]) -> Items:
+    amounts = [_minor_units(row["amount"], row["currency"]) for row in invoices]
+    codes = [currencies.index(row["currency"]) for row in invoices]
+    return Items(
+        issued=_day_column(invoices, "issued_on"),
+        due=_day_column(invoices, "due_on"),
+        amount=np.array(amounts, dtype=np.int64),
+        currency=np.array(codes, dtype=np.int64),
+        known_on=_day_column(invoices, "known_on"),
+    )
+
+
+def _events_of_rows(
+    rows: Mapping[str, Sequence[Row]], invoices: Sequence[Row]
+) -> Events:
+    item_of = {row["invoice_id"]: item for item, row in enumerate(invoices)}
+    events = []
+    for order, table in enumerate(EVENT_TABLES):
+        for row in rows.get(table, ()):
+            item = item_of[row["invoice_id"]]
+            currency = invoices[item]["currency"]
+            events.append((item, *_event(row, table, order, currency)))
+    events.sort(key=lambda event: event[:3])
+    columns = np.array(events, dtype=np.int64).reshape(-1, len(Events._fields)).T
+    return Events._make(np.ascontiguousarray(columns))
+
+
+def _event(row: Row, table: str, order: int, currency: str) -> tuple[int, ...]:
+    """Return an event's columns after the item."""
+    kind, day_column, end_column = EVENT_TABLES[table]
+    if row.get("kind") == "credit_note":
+        kind = CREDIT_NOTE
     value = 0 if table == "disputes" else _minor_units(row["amount"], currency)
-    until = day_number(row[end]) if end and row[end] is not None else OPEN_END
-    return day_number(row[day]), order, kind, value, until, day_number(row["known_on"])
+    end = OPEN_END
+    if end_column and row[end_column] is not None:
+        end = day_number(row[end_column])
+    day = day_number(row[day_column])
+    return day, order, kind, value, end, day_number(row["known_on"])
 
 
 def _minor_units(amount: float, currency: str) -> int:
     return round(float(amount) * float(10 ** minor_digits(currency)))
 
 
-def _quotient(statement: Mapping[str, Any], part: str, whole: str) -> float:
-    values: Sequence[float | None] = [statement.get(part), statement.get(whole)]
-    if values[0] is None or not values[1] or values[1] <= 0:
-        return np.nan
-    return float(values[0]) / float(values[1])
+def _limits_of_rows(limits: Sequence[Row], currencies: Sequence[str]) -> Limits:
+    codes = [currencies.index(row["currency"]) for row in limits]
+    return Limits(
+        known_on=_day_column(limits, "known_on").astype(np.float64),
+        amount=np.array([float(row["amount"]) for row in limits], dtype=np.float64),
+        currency=np.array(codes, dtype=np.float64),
+    )
 
 
-def _rates_of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
-    found: dict[str, list[tuple[int, float, int]]] = {}
+def _statements_of_rows(financials: Sequence[Row]) -> Statements:
+    rows = sorted(financials, key=lambda row: (row["period_end"], row["known_on"]))
+    return Statements(
+        period_end=_day_column(rows, "period_end").astype(np.float64),
+        known_on=_day_column(rows, "known_on").astype(np.float64),
+        equity_ratio=_ratio_of_rows(rows, "equity_ratio"),
+        current_ratio=_ratio_of_rows(rows, "current_ratio"),
+        net_margin=_ratio_of_rows(rows, "net_margin"),
+        equity=_amount_of_rows(rows, "equity"),
+        turnover=_amount_of_rows(rows, "turnover"),
+    )
+
+
+def _amount_of_rows(rows: Sequence[Row], name: str) -> Floats:
+    amounts = []
+    for row in rows:
+        amount = row.get(name)
+        amounts.append(np.nan if amount is None else float(amount))
+    return np.array(amounts, dtype=np.float64)
+
+
+def _ratio_of_rows(rows: Sequence[Row], name: str) -> Floats:
+    part, whole = RATIOS[name]
+    numerator = _amount_of_rows(rows, part)
+    denominator = _amount_of_rows(rows, whole)
+    return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+def _rates_of_rows(rows: Sequence[Row]) -> dict[str, Rates]:
+    by_currency: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["rate_on"]):
-        rate = (
-            day_number(row["rate_on"]),
-            float(row["rate"]),
-            day_number(row["known_on"]),
+        by_currency.setdefault(row["currency"], []).append(row)
+    rates = {}
+    for code, own in by_currency.items():
+        rates[code] = Rates(
+            day=_day_column(own, "rate_on").astype(np.float64),
+            rate=np.array([float(row["rate"]) for row in own], dtype=np.float64),
+            known_on=_day_column(own, "known_on").astype(np.float64),
         )
-        found.setdefault(row["currency"], []).append(rate)
-    return {code: _columns(rates, 3, np.float64) for code, rates in found.items()}
+    return rates

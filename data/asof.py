@@ -1,8 +1,8 @@
-"""The ONLY gate between what happened and what was known. Nothing else in the project filters by time.
+"""The ONLY gate between what happened and what was known.
 
-A row is known on a day when its `known_on` is that day or earlier. A fact that was learnt later
-about a known row (the resolution of a dispute) is masked; an item of an invoice that was not yet
-known is absent with it.
+Nothing else in the project filters by time. A row is known on a day if its ``known_on``
+is that day or earlier. A fact that was learnt later about a known row (the resolution of
+a dispute) is masked. The events of an invoice are never known before the invoice.
 """
 
 from __future__ import annotations
@@ -14,22 +14,12 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 
-from obligor.data.account import (
-    DISPUTE,
-    END,
-    EVENT_KNOWN,
-    ITEM,
-    ITEM_KNOWN,
-    KIND,
-    LIMIT_KNOWN,
-    RATE_KNOWN,
-    STATEMENT_KNOWN,
-    Account,
-)
+from obligor.data.account import DISPUTE, Account, Table, select
 from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
 from obligor.errors import AsOfError
 
+# Facts about a known row that may be learnt after it, by table.
 LEARNT_LATER = {"disputes": "resolved_on"}
 
 
@@ -43,90 +33,108 @@ class KnownLedger:
 
 @dataclass(frozen=True)
 class KnownAccount:
-    """An account as it was known at the end of `as_of`; only `known_account` makes one."""
+    """An account as it was known at the end of `as_of`; `known_account` makes it."""
 
     account: Account
     as_of: date
 
 
 def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
-    """Return what of the ledger was known at the end of `as_of`.
+    """Return what was known of a ledger at the end of a day.
 
     Parameters
     ----------
     ledger : Ledger
         The whole ledger, the future included.
     as_of : date
-        The day whose knowledge is wanted.
+        The day at whose end the answer holds.
+
+    Returns
+    -------
+    KnownLedger
+        The known rows; a table keeps its index.
 
     Raises
     ------
     AsOfError
-        Where no invoice was known by then.
+        If no invoice was known by then.
     """
     day = pd.Timestamp(as_of)
-    known = {
-        table: ledger[table][ledger[table]["known_on"] <= day]
-        for table in ledger.tables
-    }
-    if known["invoices"].empty:
+    tables = {}
+    for name in ledger.tables:
+        rows = ledger[name]
+        tables[name] = rows[rows["known_on"] <= day]
+    if tables["invoices"].empty:
         raise _too_early(as_of, ledger["invoices"]["known_on"].min().date())
-    for table, column in LEARNT_LATER.items():
-        if table in known:
-            known[table] = known[table].assign(
-                **{column: known[table][column].where(known[table][column] <= day)}
-            )
-    invoices = pd.Index(known["invoices"]["invoice_id"])
-    for table in OF_INVOICE:
-        if table in known and len(known[table]):
-            is_there = is_among(known[table]["invoice_id"], invoices)
-            known[table] = known[table] if is_there.all() else known[table][is_there]
-    return KnownLedger(replace(ledger, tables=known), as_of)
+    for name, column in LEARNT_LATER.items():
+        if name in tables:
+            values = tables[name][column]
+            tables[name] = tables[name].assign(**{column: values.where(values <= day)})
+    invoice_ids = pd.Index(tables["invoices"]["invoice_id"])
+    for name in OF_INVOICE:
+        if name in tables and len(tables[name]):
+            has_invoice = is_among(tables[name]["invoice_id"], invoice_ids)
+            if not has_invoice.all():
+                tables[name] = tables[name][has_invoice]
+    return KnownLedger(replace(ledger, tables=tables), as_of)
 
 
 def known_account(account: Account, as_of: date) -> KnownAccount:
-    """Return what of one customer's account was known at the end of `as_of`: the rules of `known_on`.
+    """Return what was known of one customer's account at the end of a day.
 
-    A customer without any invoice is an answer (a thin file), one whose first invoice comes after
-    `as_of` is an error: the question is about a time before the story began.
+    The rules are those of `known_on`. A customer without any invoice is answered as a
+    thin file. A customer whose first invoice became known after `as_of` is an error: the
+    question is about a time before the ledger of this customer begins.
+
+    Parameters
+    ----------
+    account : Account
+        The whole account, the future included.
+    as_of : date
+        The day at whose end the answer holds.
+
+    Raises
+    ------
+    AsOfError
+        If the account has invoices, but none was known by then.
     """
     day = day_number(as_of)
-    if (
-        account.learnt_until is not None
-        and account.learnt_until <= day
-        and not account.rates
-    ):
-        return KnownAccount(account, as_of)  # nothing was learnt later
-    is_item_known = account.items[ITEM_KNOWN] <= day
-    is_event_known = account.events[EVENT_KNOWN] <= day
-    items, events, invoice_ids = account.items, account.events, account.invoice_ids
+    was_all_learnt = account.learnt_until is not None and account.learnt_until <= day
+    if was_all_learnt and not account.rates:
+        return KnownAccount(account, as_of)
+    items = account.items
+    invoice_ids = account.invoice_ids
+    is_item_known = items.known_on <= day
+    is_event_known = account.events.known_on <= day
     if is_item_known.all():
-        events = events[:, is_event_known]
+        events = select(account.events, is_event_known)
     else:
         if not is_item_known.any():
-            raise _too_early(as_of, day_of(items[ITEM_KNOWN].min()))
-        events = events[:, is_event_known & is_item_known[events[ITEM]]]
-        events[ITEM] = (np.cumsum(is_item_known) - 1)[events[ITEM]]
-        items, invoice_ids = (
-            items[:, is_item_known],
-            list(compress(invoice_ids, is_item_known)),
-        )
-    is_learnt_later = (events[KIND] == DISPUTE) & (events[END] > day)
-    events[END, is_learnt_later] = OPEN_END
+            raise _too_early(as_of, day_of(items.known_on.min()))
+        has_known_item = is_item_known[account.events.item]
+        events = select(account.events, is_event_known & has_known_item)
+        new_index = np.cumsum(is_item_known) - 1
+        events = events._replace(item=new_index[events.item])
+        items = select(items, is_item_known)
+        invoice_ids = list(compress(invoice_ids, is_item_known))
+    # `select` copied the column; a dispute resolved later is still open.
+    events.end[(events.kind == DISPUTE) & (events.end > day)] = OPEN_END
     known = replace(
         account,
         invoice_ids=invoice_ids,
-        registered=account.registered[:, account.registered[1] <= day],
+        registered=_known(account.registered, day),
         items=items,
         events=events,
-        limits=account.limits[:, account.limits[LIMIT_KNOWN] <= day],
-        statements=account.statements[:, account.statements[STATEMENT_KNOWN] <= day],
-        rates={
-            code: rates[:, rates[RATE_KNOWN] <= day]
-            for code, rates in account.rates.items()
-        },
+        limits=_known(account.limits, day),
+        statements=_known(account.statements, day),
+        rates={code: _known(rates, day) for code, rates in account.rates.items()},
     )
     return KnownAccount(known, as_of)
+
+
+def _known(table: Table, day: int) -> Table:
+    """Return the rows known on a day."""
+    return select(table, table.known_on <= day)
 
 
 def _too_early(as_of: date, first: date) -> AsOfError:

@@ -1,123 +1,152 @@
-"""What is open and overdue of each item in the reporting currency."""
+"""What is open and overdue of each item."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from obligor.arrays import Ints
+from obligor.arrays import Bools, Floats, Ints
 from obligor.data.account import (
-    AMOUNT,
     CREDIT_NOTE,
-    DAY,
     DISPUTE,
-    DUE,
-    END,
-    ITEM,
-    KIND,
     PAYMENT,
     PROMISE,
-    VALUE,
     WRITE_OFF,
     Account,
+    Events,
+    select,
 )
 from obligor.data.asof import KnownAccount
 from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.rates import item_rates
 
+_SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
+
 
 def open_balances(account: Account) -> Ints:
-    """Return what is open of each item, in its minor units, shape (items,); 0 where nothing is."""
-    events = account.events[
-        :, np.isin(account.events[KIND], (PAYMENT, CREDIT_NOTE, WRITE_OFF))
-    ]
-    balance = account.items[AMOUNT].copy()
-    np.subtract.at(balance, events[ITEM], events[VALUE])
-    return np.maximum(balance, 0)  # type: ignore[no-any-return]
+    """Return what is open of each item, in its minor units, shape (items,)."""
+    events = select(account.events, np.isin(account.events.kind, _SETTLING))
+    balance = account.items.amount.copy()
+    np.subtract.at(balance, events.item, events.value)
+    return np.maximum(balance, 0)
 
 
 def open_items(account: Account) -> Ints:
-    """Return the places of the items with a balance, the oldest due first."""
-    places = np.flatnonzero(open_balances(account))
-    return places[np.argsort(account.items[DUE, places], kind="stable")]
+    """Return the indices of the items with a balance, the oldest due first."""
+    indices = np.flatnonzero(open_balances(account))
+    return indices[np.argsort(account.items.due[indices], kind="stable")]
+
+
+def is_open_dispute(events: Events) -> Bools:
+    """Return whether each event is a dispute that is not resolved."""
+    is_open: Bools = (events.kind == DISPUTE) & (events.end == OPEN_END)
+    return is_open
 
 
 def has_open_dispute(account: Account) -> bool:
-    """Whether any dispute is unresolved."""
-    return bool(_is_open_dispute(account.events).any())
+    """Return whether any dispute is not resolved."""
+    return bool(is_open_dispute(account.events).any())
 
 
-def settled_promises(known: KnownAccount) -> list[tuple[date, bool]]:
-    """Return each promise settled by the as-of date: the day it was kept, or the one after it ran out, and which.
+class SettledPromise(NamedTuple):
+    """A promise to pay whose outcome is known, and the day on which it became so."""
 
-    A promise is kept on the day by which as much as promised was paid since it was made.
+    settled_on: date
+    is_kept: bool
+
+
+def settled_promises(known: KnownAccount) -> list[SettledPromise]:
+    """Return the promises that were kept or broken by the as-of date, by day.
+
+    A promise is kept on the day by which as much as promised has been paid since it was
+    made. It is broken on the day after its last day.
     """
-    events, today, found = (
-        known.account.events,
-        day_number(known.as_of),
-        list[tuple[date, bool]](),
-    )
-    for promise in events[:, events[KIND] == PROMISE].T.tolist():
-        item, made, value, last = (
-            promise[ITEM],
-            promise[DAY],
-            promise[VALUE],
-            promise[END],
-        )
-        is_paid = (events[KIND] == PAYMENT) & (events[ITEM] == item)
-        paid = events[:, is_paid & (events[DAY] >= made) & (events[DAY] <= last)]
-        reached = np.flatnonzero(np.cumsum(paid[VALUE]) >= value)
-        if len(reached):
-            found.append((day_of(paid[DAY, reached[0]]), True))
+    events = known.account.events
+    today = day_number(known.as_of)
+    payments = select(events, events.kind == PAYMENT)
+    promises = select(events, events.kind == PROMISE)
+    settled = []
+    for item, made, amount, last in zip(
+        promises.item.tolist(),
+        promises.day.tolist(),
+        promises.value.tolist(),
+        promises.end.tolist(),
+        strict=True,
+    ):
+        is_in_time = (payments.day >= made) & (payments.day <= last)
+        in_time = select(payments, (payments.item == item) & is_in_time)
+        is_reached = np.cumsum(in_time.value) >= amount
+        if is_reached.any():
+            kept_on = day_of(in_time.day[is_reached.argmax()])
+            settled.append(SettledPromise(kept_on, is_kept=True))
         elif last < today:
-            found.append((day_of(last + 1), False))
-    return sorted(found)
-
-
-def _is_open_dispute(events: Ints) -> NDArray[np.bool_]:
-    return (events[KIND] == DISPUTE) & (events[END] == OPEN_END)  # type: ignore[no-any-return]
+            settled.append(SettledPromise(day_of(last + 1), is_kept=False))
+    return sorted(settled)
 
 
 @dataclass(frozen=True)
-class _Items:
-    """The items past due: place, balance in the reporting currency, days, and whether each is disputed."""
+class OverdueItems:
+    """The items past due on the as-of date, amounts in the reporting currency.
 
-    place: Any
-    balance: Any
-    rate: Any
-    late: Any
-    is_disputed: Any
+    Attributes
+    ----------
+    index : array of int, shape (n,)
+        The item's index in `Account.items`.
+    balance : array of float, shape (n,)
+        What is open of it.
+    rate : array of float, shape (n,)
+        What a minor unit of it is worth.
+    days_late : array of int, shape (n,)
+        Days past due, 1 or more.
+    is_disputed : array of bool, shape (n,)
+        Whether a dispute about it is open.
+    """
+
+    index: Ints
+    balance: Floats
+    rate: Floats
+    days_late: Ints
+    is_disputed: Bools
 
     @classmethod
-    def of(cls, known: KnownAccount) -> _Items:
-        """Those of an account that are past due on its as-of date."""
-        account, today = known.account, day_number(known.as_of)
-        open_, late, rates = (
-            open_balances(account),
-            today - account.items[DUE],
-            item_rates(account),
-        )
-        place = np.flatnonzero((open_ > 0) & (late > 0))
-        disputes = account.events[
-            ITEM, (account.events[KIND] == DISPUTE) & (account.events[END] == OPEN_END)
-        ]
+    def of(cls, known: KnownAccount) -> OverdueItems:
+        """Return the overdue items of an account on its as-of date."""
+        account = known.account
+        balance = open_balances(account)
+        days_late = day_number(known.as_of) - account.items.due
+        index = np.flatnonzero((balance > 0) & (days_late > 0))
+        rate = item_rates(account)[index]
+        disputed_items = account.events.item[is_open_dispute(account.events)]
         return cls(
-            place,
-            open_[place] * rates[place],
-            rates[place],
-            late[place],
-            np.isin(place, disputes),
+            index=index,
+            balance=balance[index] * rate,
+            rate=rate,
+            days_late=days_late[index],
+            is_disputed=np.isin(index, disputed_items),
         )
 
-    def promised(self, events: Any, today: int) -> float:
-        """Return what of the undisputed is promised by a day that has not passed."""
-        promises = events[:, (events[KIND] == PROMISE) & (events[END] >= today)]
+    def promised(self, events: Events, today: int) -> float:
+        """Return what of the undisputed items is promised by a day not yet past.
+
+        Parameters
+        ----------
+        events : Events
+            The account's events.
+        today : int
+            The as-of date, in days since 1970-01-01.
+
+        Returns
+        -------
+        float
+            In the reporting currency; per item at most its balance.
+        """
+        is_running = (events.kind == PROMISE) & (events.end >= today)
+        promises = select(events, is_running)
         total = 0.0
-        for n in np.flatnonzero(~self.is_disputed).tolist():
-            mine = promises[VALUE, promises[ITEM] == self.place[n]]
-            total += min(float(mine.sum() * self.rate[n]), float(self.balance[n]))
+        for row in np.flatnonzero(~self.is_disputed).tolist():
+            amount = promises.value[promises.item == self.index[row]].sum()
+            total += min(float(amount * self.rate[row]), float(self.balance[row]))
         return total

@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from functools import cache
 
-from obligor.data.account import CURRENCY, ISSUED, RATE, RATE_ON, Account
+import numpy as np
+
+from obligor.arrays import Floats, Ints
+from obligor.data.account import Account, Rates
 from obligor.data.days import day_of
 from obligor.data.ledger import no_rate
 from obligor.data.money import minor_digits
 
+_NO_RATES = Rates(day=np.empty(0), rate=np.empty(0), known_on=np.empty(0))
 
-def item_rates(account: Account) -> NDArray[np.float64]:
-    """Return units of the reporting currency per minor unit of each item, at the last rate on its day."""
-    currency = account.items[CURRENCY]
+
+def item_rates(account: Account) -> Floats:
+    """Return what a minor unit of each item is worth in the reporting currency.
+
+    The rate is the last one on the day the item was issued.
+
+    Raises
+    ------
+    SchemaError
+        If a currency has no rate on or before that day.
+    """
+    currency = account.items.currency
     if len(account.currencies) == 1:
-        return np.full(len(currency), 1 / 10.0 ** minor_digits(account.currency))
-    found = np.empty(len(currency))
+        return np.full(len(currency), 1 / _minor_units(account.currency))
+    item_rate = np.empty(len(currency))
     for code in np.unique(currency).tolist():
-        name, mine = account.currencies[code], currency == code
-        found[mine] = rates_on(
-            account, name, account.items[ISSUED, mine]
-        ) / 10.0 ** minor_digits(name)
-    return found
+        name = account.currencies[code]
+        has_code = currency == code
+        rate = rates_on(account, name, account.items.issued[has_code])
+        item_rate[has_code] = rate / _minor_units(name)
+    return item_rate
 
 
-def rates_on(
-    account: Account, currency: str, on: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the last rate into the reporting currency on each day; `SchemaError` where there is none."""
+@cache
+def _minor_units(currency: str) -> float:
+    """Return the minor units of one major unit."""
+    return 10.0 ** minor_digits(currency)
+
+
+def rates_on(account: Account, currency: str, on: Ints) -> Floats:
+    """Return the last rate into the reporting currency on each day.
+
+    Parameters
+    ----------
+    account : Account
+        The account whose rates are used.
+    currency : str
+        The currency to convert from.
+    on : array of int, shape (n,)
+        Days, counted from 1970-01-01.
+
+    Returns
+    -------
+    array of float, shape (n,)
+        Units of the reporting currency per unit of the currency.
+
+    Raises
+    ------
+    SchemaError
+        If there is no rate on or before one of the days.
+    """
     if currency == account.currency:
         return np.ones(len(on))
-    rates = account.rates.get(currency, np.empty((3, 0)))
-    place = np.searchsorted(rates[RATE_ON], on, side="right") - 1
-    if (place < 0).any():
-        raise no_rate(currency, account.currency, day_of(on[place < 0][0]))
-    return rates[RATE, place]  # type: ignore[no-any-return]
+    rates = account.rates.get(currency, _NO_RATES)
+    row_index = np.searchsorted(rates.day, on, side="right") - 1
+    if (row_index < 0).any():
+        raise no_rate(currency, account.currency, day_of(on[row_index < 0][0]))
+    return rates.rate[row_index]

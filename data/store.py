@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from obligor.data.account import Account, unpacked
+from obligor.data.account import Account, Rates, packed_columns, unpacked
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError, UnknownCustomerError
@@ -71,7 +71,7 @@ class LedgerStore:
             ]
             connection.execute(_ACCOUNTS.insert(), rows)
             rates = [
-                {"currency": code, "rates": found.tobytes()}
+                {"currency": code, "rates": packed_columns(found)}
                 for code, found in rates_of(ledger).items()
             ]
             if rates:
@@ -142,7 +142,7 @@ class LedgerStore:
         return replace(
             account,
             rates={
-                code: np.frombuffer(found).reshape(3, -1)
+                code: Rates(*np.frombuffer(found).reshape(3, -1))
                 for code, found in rates.items()
                 if found
             },

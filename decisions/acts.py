@@ -8,42 +8,46 @@ from dataclasses import replace
 import numpy as np
 
 from obligor.arrays import Ints
-from obligor.data.account import DAY, END, ITEM, ORDER, PAYMENT
+from obligor.data.account import EVENT_TABLES, PAYMENT, Events
+from obligor.data.account_building import in_order
 from obligor.data.asof import KnownAccount
 from obligor.data.days import OPEN_END, day_number
-from obligor.data.open_items import _is_open_dispute, open_balances
+from obligor.data.open_items import is_open_dispute, open_balances
 
-_ORDER_OF_PAYMENTS = (
-    2  # among the events of one item and day: behind promises and disputes
-)
+_ORDER_OF_PAYMENTS = list(EVENT_TABLES).index("payments")
 
 
-def with_payments(known: KnownAccount, places: Sequence[int] | Ints) -> KnownAccount:
-    """Return the account after the open balance of some items was paid on the as-of date."""
-    account, day = known.account, day_number(known.as_of)
-    items = np.asarray(places, dtype=np.int64)
-    paid = (
-        np.array(
-            [
-                [item, day, _ORDER_OF_PAYMENTS, PAYMENT, balance, OPEN_END, day]
-                for item, balance in zip(
-                    items.tolist(), open_balances(account)[items].tolist(), strict=True
-                )
-            ],
-            dtype=np.int64,
-        )
-        .reshape(-1, 7)
-        .T
+def with_payments(known: KnownAccount, items: Sequence[int] | Ints) -> KnownAccount:
+    """Return the account after some items were paid in full on the as-of date.
+
+    Parameters
+    ----------
+    known : KnownAccount
+        The account as it is.
+    items : sequence of int
+        Indices of the items to pay.
+    """
+    account = known.account
+    item = np.asarray(items, dtype=np.int64)
+    day = np.full(len(item), day_number(known.as_of))
+    payments = Events(
+        item=item,
+        day=day,
+        order=np.full(len(item), _ORDER_OF_PAYMENTS),
+        kind=np.full(len(item), PAYMENT),
+        value=open_balances(account)[item],
+        end=np.full(len(item), OPEN_END),
+        known_on=day,
     )
-    events = np.concatenate([account.events, paid], axis=1)
-    events = np.ascontiguousarray(
-        events[:, np.lexsort((events[ORDER], events[DAY], events[ITEM]))]
-    )
+    columns = zip(account.events, payments, strict=True)
+    events = in_order(Events._make(map(np.concatenate, columns)))
     return KnownAccount(replace(account, events=events), known.as_of)
 
 
 def with_disputes_settled(known: KnownAccount) -> KnownAccount:
     """Return the account after every dispute was resolved on the as-of date."""
-    events = known.account.events.copy()
-    events[END, _is_open_dispute(events)] = day_number(known.as_of)
-    return KnownAccount(replace(known.account, events=events), known.as_of)
+    events = known.account.events
+    today = day_number(known.as_of)
+    end = np.where(is_open_dispute(events), today, events.end)
+    account = replace(known.account, events=events._replace(end=end))
+    return KnownAccount(account, known.as_of)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from obligor.data.account import unpacked
+from obligor.data.account import Rates, unpacked
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import round_money
@@ -116,7 +116,10 @@ def inputs_of(known: KnownQuestion) -> bytes:
         {
             "source": known.source,
             "observed_until": known.observed_until,
-            "rates": {code: rates.tolist() for code, rates in account.rates.items()},
+            "rates": {
+                code: [column.tolist() for column in rates]
+                for code, rates in account.rates.items()
+            },
         }
     )
     return len(head).to_bytes(4, "big") + head + account.packed()
@@ -127,7 +130,7 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuest
     size = int.from_bytes(inputs[:4], "big")
     head, account = orjson.loads(inputs[4 : 4 + size]), unpacked(inputs[4 + size :])
     rates = {
-        code: np.array(found, dtype=np.float64).reshape(3, -1)
+        code: Rates(*(np.array(column, dtype=np.float64) for column in found))
         for code, found in head["rates"].items()
     }
     until = head["observed_until"] and date.fromisoformat(head["observed_until"])

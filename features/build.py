@@ -1,38 +1,27 @@
-"""The kernel over a whole ledger, or over accounts: features in catalogue order."""
+"""The features of a whole ledger, or of some accounts, in catalogue order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from inspect import isfunction
 from math import nan
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.data.account import (
-    AMOUNT,
-    DAY,
-    DISPUTE,
-    DUE,
-    END,
-    EQUITY_RATIO,
-    ISSUED,
-    ITEM,
-    KIND,
-    NET_MARGIN,
-    VALUE,
-    Account,
-)
+from obligor.arrays import Floats
+from obligor.data.account import Account, Events, Items
 from obligor.data.account_building import events_of, minor
 from obligor.data.asof import KnownAccount, KnownLedger
-from obligor.data.days import OPEN_END, day_number, days
+from obligor.data.days import day_number, days
 from obligor.data.ledger import Ledger, reporting_rates
 from obligor.data.money import minor_digits
 from obligor.data.rates import item_rates, rates_on
 from obligor.features import kernel
 from obligor.features.catalogue import NAMES
+from obligor.features.kernel import EventColumns, ItemColumns, Standing
 
 
 def build_features(known: KnownLedger) -> pd.DataFrame:
@@ -41,147 +30,187 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     Parameters
     ----------
     known : KnownLedger
-        From `data.asof.known_on`: nothing later can be in it.
+        The result of `data.asof.known_on`: it cannot contain anything later.
 
     Returns
     -------
     DataFrame
-        Index ``customer_id``, one float64 column per catalogue entry, NaN where not known.
-    """
-    ledger, as_of = known.ledger, day_number(known.as_of)
-    customers = ledger["customers"]["customer_id"].sort_values().to_numpy()
-    invoices = ledger["invoices"].assign(
-        customer=lambda f: pd.Index(customers).get_indexer(f["customer_id"])
-    )
-    invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
-    firsts = np.searchsorted(
-        invoices["customer"].to_numpy(), np.arange(len(customers) + 1)
-    )
-    units = _units(invoices["currency"])
-    found = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
-    items = (
-        days(invoices["issued_on"]),
-        days(invoices["due_on"]),
-        minor(invoices["amount"], units),
-        reporting_rates(ledger, invoices["currency"], invoices["issued_on"]) / units,
-        np.searchsorted(found[ITEM], np.arange(len(invoices) + 1)),
-    )
-    out = np.empty((len(customers), len(NAMES)))
-    _compiled()(
-        as_of,
-        _standing(ledger, customers),
-        items,
-        _events(found),
-        firsts,
-        np.empty(kernel.WORK),
-        out,
-    )
-    return pd.DataFrame(
-        out, index=pd.Index(customers, name="customer_id"), columns=list(NAMES)
-    )
-
-
-def account_features(known: Sequence[KnownAccount]) -> NDArray[np.float64]:
-    """Return the features of some accounts, shape (n, features), in catalogue order, by one pass of the kernel.
-
-    Parameters
-    ----------
-    known : sequence of KnownAccount
-        From `data.asof.known_account`, all on one day.
+        Index ``customer_id``; one float64 column per catalogue entry, NaN if not known.
 
     Raises
     ------
     SchemaError
-        Where a currency has no rate yet.
+        If a currency has no rate on or before the day of an item or a limit.
     """
-    accounts = [one.account for one in known]
-    items, events = accounts[0].items, accounts[0].events
+    ledger = known.ledger
+    customer_ids = ledger["customers"]["customer_id"].sort_values().to_numpy()
+    invoices = ledger["invoices"]
+    customer = pd.Index(customer_ids).get_indexer(pd.Index(invoices["customer_id"]))
+    invoices = invoices.assign(customer=customer)
+    invoices = invoices.sort_values(["customer", "invoice_id"], ignore_index=True)
+    units = _minor_units(invoices["currency"])
+    events = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
+    rate = reporting_rates(ledger, invoices["currency"], invoices["issued_on"])
+    items = ItemColumns(
+        issued=days(invoices["issued_on"]),
+        due=days(invoices["due_on"]),
+        amount=minor(invoices["amount"], units),
+        rate=rate / units,
+        first_event=np.searchsorted(events.item, np.arange(len(invoices) + 1)),
+    )
+    first_items = np.searchsorted(
+        invoices["customer"].to_numpy(), np.arange(len(customer_ids) + 1)
+    )
+    features = np.empty((len(customer_ids), len(NAMES)))
+    _compiled()(
+        day_number(known.as_of),
+        _standing(ledger, customer_ids),
+        items,
+        _event_columns(events),
+        first_items,
+        np.empty(kernel.WORK),
+        features,
+    )
+    index = pd.Index(customer_ids, name="customer_id")
+    return pd.DataFrame(features, index=index, columns=list(NAMES))
+
+
+def account_features(known: Sequence[KnownAccount]) -> Floats:
+    """Return the features of some accounts, by one pass of the kernel.
+
+    Parameters
+    ----------
+    known : sequence of KnownAccount
+        Results of `data.asof.known_account`, at least one, all on one day.
+
+    Returns
+    -------
+    array of float, shape (accounts, features)
+        In catalogue order, NaN if not known.
+
+    Raises
+    ------
+    SchemaError
+        If a currency has no rate on or before the day of an item or a limit.
+    """
+    accounts = [known_one.account for known_one in known]
+    first_items = [0]
+    for account in accounts:
+        first_items.append(first_items[-1] + len(account.items.due))
+    items = accounts[0].items
+    events = accounts[0].events
     if len(accounts) > 1:
-        items = np.concatenate([account.items for account in accounts], axis=1)
-        events = np.concatenate([account.events for account in accounts], axis=1)
-    firsts = np.cumsum([0, *(account.items.shape[1] for account in accounts)])
-    shifts = np.repeat(firsts[:-1], [account.events.shape[1] for account in accounts])
-    columns = (
-        items[ISSUED],
-        items[DUE],
-        items[AMOUNT],
-        np.concatenate([item_rates(account) for account in accounts]),
-        np.searchsorted(events[ITEM] + shifts, np.arange(items.shape[1] + 1)),
+        items = _joined_items(accounts)
+        events = _joined_events(accounts, first_items)
+    columns = ItemColumns(
+        issued=items.issued,
+        due=items.due,
+        amount=items.amount,
+        rate=np.concatenate([item_rates(account) for account in accounts]),
+        first_event=np.searchsorted(events.item, np.arange(first_items[-1] + 1)),
     )
     standing = np.array([_account_standing(account) for account in accounts])
-    out = np.empty((len(accounts), len(NAMES)))
-    as_of = day_number(known[0].as_of)
+    features = np.empty((len(accounts), len(NAMES)))
     _compiled()(
-        as_of, standing, columns, _events(events), firsts, np.empty(kernel.WORK), out
+        day_number(known[0].as_of),
+        Standing._make(np.ascontiguousarray(standing.T)),
+        columns,
+        _event_columns(events),
+        np.array(first_items),
+        np.empty(kernel.WORK),
+        features,
     )
-    return out
+    return features
+
+
+def _joined_items(accounts: Sequence[Account]) -> Items:
+    """Return the items of accounts, one account after the other."""
+    tables = [account.items for account in accounts]
+    return Items._make(map(np.concatenate, zip(*tables, strict=True)))
+
+
+def _joined_events(accounts: Sequence[Account], first_items: Sequence[int]) -> Events:
+    """Return the events of accounts, their items counted through all accounts."""
+    tables = [account.events for account in accounts]
+    events = Events._make(map(np.concatenate, zip(*tables, strict=True)))
+    counts = [len(table.item) for table in tables]
+    return events._replace(item=events.item + np.repeat(first_items[:-1], counts))
+
+
+def _event_columns(events: Events) -> EventColumns:
+    return EventColumns(events.kind, events.day, events.value, events.end)
 
 
 @cache
 def _compiled() -> Callable[..., None]:
-    """The kernel and the loop over customers, compiled (and kept on disk) by numba."""
+    """Return the kernel compiled by numba, which keeps the code on disk."""
     import numba  # here, since it takes a second
 
-    for name in kernel.customer_features.__globals__:
+    for name in dir(kernel):
         function = getattr(kernel, name)
-        if (
-            callable(function)
-            and getattr(function, "__module__", "") == kernel.__name__
-        ):
+        if isfunction(function):
             numba.extending.register_jitable(function)
     return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
 
-def _units(currency: pd.Series[str]) -> NDArray[np.float64]:
-    """Minor units per major unit of each row's currency."""
+def _minor_units(currency: pd.Series[str]) -> Floats:
+    """Return the minor units per major unit of each row's currency."""
     codes, names = pd.factorize(currency)
     return np.array([10.0 ** minor_digits(name) for name in names])[codes]
 
 
-def _events(events: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-    """Kind, day, amount and end of each event as the kernel takes them: a dispute counts 1 while it is open."""
-    value = np.where(events[KIND] == DISPUTE, events[END] == OPEN_END, events[VALUE])
-    return events[KIND], events[DAY], value, events[END]
-
-
-def _standing(ledger: Ledger, customers: NDArray[Any]) -> NDArray[np.float64]:
-    """Registration day, limit and financial ratios per customer; NaN where not known."""
-    registered = (
-        ledger["customers"].set_index("customer_id")["registered_on"].reindex(customers)
-    )
+def _standing(ledger: Ledger, customer_ids: NDArray[np.str_]) -> Standing:
+    """Return what is known of each customer besides items and events."""
+    customers = ledger["customers"].set_index("customer_id")
+    registered = customers["registered_on"].reindex(customer_ids)
     limits = ledger["limits"]
-    limits = limits.assign(
-        value=limits["amount"]
-        * reporting_rates(ledger, limits["currency"], limits["known_on"])
+    rates = reporting_rates(ledger, limits["currency"], limits["known_on"])
+    limits = limits.assign(value=limits["amount"] * rates)
+    limits = limits.sort_values("known_on", kind="stable")
+    limit = limits.groupby("customer_id")["value"].last().reindex(customer_ids)
+    statements = ledger["financials"]
+    statements = statements.sort_values(["period_end", "known_on"], kind="stable")
+    last = statements.groupby("customer_id").tail(1).set_index("customer_id")
+    last = last.reindex(customer_ids)
+    liabilities = last["current_liabilities"]
+    turnover = last["turnover"]
+    current_ratio = last["current_assets"] / liabilities.where(liabilities > 0)
+    net_margin = last["net_income"] / turnover.where(turnover > 0)
+    equity_ratio = last["equity"] / last["total_assets"]
+    return Standing(
+        registered=days(registered).astype(np.float64),
+        limit=limit.to_numpy(dtype=np.float64),
+        equity_ratio=equity_ratio.to_numpy(dtype=np.float64),
+        current_ratio=current_ratio.to_numpy(dtype=np.float64),
+        net_margin=net_margin.to_numpy(dtype=np.float64),
     )
-    limit = (
-        limits.sort_values("known_on", kind="stable")
-        .groupby("customer_id")["value"]
-        .last()
-        .reindex(customers)
-    )
-    last = ledger["financials"].sort_values(["period_end", "known_on"], kind="stable")
-    last = (
-        last.groupby("customer_id").tail(1).set_index("customer_id").reindex(customers)
-    )
-    columns: list[Any] = [
-        days(registered).astype(float),
-        limit,
-        last["equity"] / last["total_assets"],
-        last["current_assets"]
-        / last["current_liabilities"].where(last["current_liabilities"] > 0),
-        last["net_income"] / last["turnover"].where(last["turnover"] > 0),
-    ]
-    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 
 
-def _account_standing(account: Account) -> list[float]:
-    limit, statement = nan, [nan, nan, nan]
-    if account.limits.shape[1]:
-        known, amount, code = account.limits[:, -1].tolist()
-        rate = rates_on(account, account.currencies[int(code)], np.array([int(known)]))
-        limit = amount * float(rate[0])
-    if account.statements.shape[1]:
-        statement = account.statements[EQUITY_RATIO : NET_MARGIN + 1, -1].tolist()
-    registered = float(account.registered[0, 0]) if account.registered.shape[1] else nan
-    return [registered, limit, *statement]
+def _account_standing(account: Account) -> tuple[float, ...]:
+    """Return what is known of an account besides items and events: a `Standing`."""
+    registered = nan
+    limit = nan
+    ratios = (nan, nan, nan)
+    statements = account.statements
+    if len(account.registered.day):
+        registered = float(account.registered.day[0])
+    if len(account.limits.amount):
+        limit = _last_limit(account)
+    if len(statements.equity_ratio):
+        ratios = (
+            statements.equity_ratio.item(-1),
+            statements.current_ratio.item(-1),
+            statements.net_margin.item(-1),
+        )
+    return registered, limit, *ratios
+
+
+def _last_limit(account: Account) -> float:
+    """Return the last credit limit in the reporting currency."""
+    limits = account.limits
+    amount = limits.amount.item(-1)
+    currency = account.currencies[int(limits.currency[-1])]
+    if currency == account.currency:
+        return amount
+    known_on = limits.known_on[-1:].astype(np.int64)
+    return amount * rates_on(account, currency, known_on).item()

@@ -1,126 +1,171 @@
-"""ONE pass over one customer's items and events gives all features.
+"""One pass over a customer's items and events computes every feature.
 
-The same source runs plain on lists (one decision) and compiled by numba on arrays (batch), so it keeps
-to loops, numbers and indexing. Days are counted from 1970-01-01; amounts are whole minor units with one
-rate per item into the reporting currency; NaN means "not known". A window of n days is (as_of-n, as_of].
+The same source runs in the interpreter and compiled by numba, so it keeps to loops,
+numbers and indexing. Days are counted from 1970-01-01. Amounts are whole minor units,
+with one rate per item into the reporting currency. NaN means "not known". A window of n
+days is (as_of-n, as_of].
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
 from math import nan
+from typing import NamedTuple
 
+from obligor.arrays import Floats, Ints
 from obligor.data.account import CREDIT_NOTE, DISPUTE, PAYMENT, WRITE_OFF
+from obligor.data.days import OPEN_END
 
 WINDOWS = (30, 90, 180, 365)
-BINS = 5  # four disjoint age bins that add up to the windows, and what is older
+# Four disjoint bins of age, whose sums are the windows, and one of what is older.
+BINS = 5
 
-# Sums by age bin: each takes BINS places.
-INVOICES, INVOICED, PAYMENTS, PAID, LATE, DBT, DBT_MAX, TERMS, CREDITED = (
-    0,
-    5,
-    10,
-    15,
-    20,
-    25,
-    30,
-    35,
-    40,
-)
-PARTIAL, SIZE, DISPUTES, BROKEN, LOST = 45, 50, 55, 60, 65
-# Sums over the open items, and days of the first and last event.
-OPEN, OPEN_COUNT, OVERDUE, DAYS_OVERDUE, DISPUTED, LARGEST, DPD = (
-    70,
-    71,
-    72,
-    73,
-    74,
-    75,
-    76,
-)
-AGE_1_30, AGE_31_60, AGE_61_90, AGE_OVER_90 = 77, 78, 79, 80
-FIRST_ISSUED, LAST_ISSUED, LAST_PAID = 81, 82, 83
-WORK = 84  # places the pass needs
+# Where the sums by age bin start in the scratch space: each takes BINS places.
+INVOICES = 0
+INVOICED = 5
+PAYMENTS = 10
+PAID = 15
+LATE = 20
+DBT = 25
+DBT_MAX = 30
+TERMS = 35
+CREDITED = 40
+PARTIAL = 45
+SIZE = 50
+DISPUTES = 55
+BROKEN = 60
+LOST = 65
+# Sums over the open items.
+OPEN = 70
+OPEN_COUNT = 71
+OVERDUE = 72
+DAYS_OVERDUE = 73
+DISPUTED = 74
+LARGEST = 75
+DPD = 76
+AGE_1_30 = 77
+AGE_31_60 = 78
+AGE_61_90 = 79
+AGE_OVER_90 = 80
+# Days of the first and last event; NaN until there is one.
+FIRST_ISSUED = 81
+LAST_ISSUED = 82
+LAST_PAID = 83
+# The size of the scratch space.
+WORK = 84
 
 
-def customer_features(
-    as_of: int,
-    standing: Sequence[float],
-    items: tuple[
-        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
-    ],
-    events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    first: int,
-    last: int,
-    work: MutableSequence[float],
-    out: MutableSequence[float],
-) -> None:
-    """Fill `out` with the features of one customer, in catalogue order.
+class ItemColumns(NamedTuple):
+    """The items of all customers, customer after customer.
 
-    Parameters
+    Attributes
     ----------
-    as_of : int
-        The day whose knowledge the items and events hold.
-    standing : sequence of float, length 5
-        Registration day, limit, equity ratio, current ratio, net margin; NaN where not known.
-    items : tuple of sequences
-        Per item: issued day, due day, amount (minor units), rate, first event; events of item i
-        are ``start[i] .. start[i+1]``.
-    events : tuple of sequences
-        Per event, in order of time within an item: kind, day, amount (minor units; for a dispute 1
-        while it is open), end day (of a promise).
-    first, last : int
-        The customer's items are ``first .. last - 1``.
-    work : sequence of float, length WORK
-        Scratch space, overwritten.
-    out : sequence of float, length of the catalogue
-        Where the features go.
+    issued, due : array of int
+        Days.
+    amount : array of int
+        Minor units.
+    rate : array of float
+        What a minor unit is worth in the reporting currency.
+    first_event : array of int, one longer than the items
+        The events of item n are ``first_event[n] .. first_event[n + 1] - 1``.
     """
-    for place in range(WORK):
-        work[place] = 0.0 if place < FIRST_ISSUED else nan
-    for item in range(first, last):
-        add_item(as_of, items, item, work)
-        add_events(as_of, items, events, item, work)
-    for measure in range(0, OPEN, BINS):
-        for bin_ in range(1, BINS - 1):  # disjoint bins become nested windows
-            if measure == DBT_MAX:
-                work[measure + bin_] = max(
-                    work[measure + bin_], work[measure + bin_ - 1]
-                )
-            else:
-                work[measure + bin_] += work[measure + bin_ - 1]
-    put_windows(work, out)
-    put_balances(work, standing, out)
-    put_habits(as_of, work, standing, out)
+
+    issued: Ints
+    due: Ints
+    amount: Ints
+    rate: Floats
+    first_event: Ints
+
+
+class EventColumns(NamedTuple):
+    """The events, by item and in order of time, as in `data.account.Events`."""
+
+    kind: Ints
+    day: Ints
+    value: Ints
+    end: Ints
+
+
+class Standing(NamedTuple):
+    """What is known of a customer besides items and events, one value per customer.
+
+    Attributes
+    ----------
+    registered : array of float
+        The day of registration.
+    limit : array of float
+        The credit limit in the reporting currency.
+    equity_ratio, current_ratio, net_margin : array of float
+        Of the last statement.
+    """
+
+    registered: Floats
+    limit: Floats
+    equity_ratio: Floats
+    current_ratio: Floats
+    net_margin: Floats
 
 
 def all_customers(
     as_of: int,
-    standing: Sequence[Sequence[float]],
-    items: tuple[
-        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
-    ],
-    events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    firsts: Sequence[int],
-    work: MutableSequence[float],
-    out: Sequence[MutableSequence[float]],
+    standing: Standing,
+    items: ItemColumns,
+    events: EventColumns,
+    first_items: Ints,
+    work: Floats,
+    out: Floats,
 ) -> None:
-    """Fill a row of `out` per customer; it stands here so that numba's cache sees every change of the kernel."""
-    for customer in range(len(firsts) - 1):
-        customer_features(
-            as_of,
-            standing[customer],
-            items,
-            events,
-            firsts[customer],
-            firsts[customer + 1],
-            work,
-            out[customer],
-        )
+    """Fill a row of `out` for each customer.
+
+    The loop is in this module so that numba's cache notices every change of the kernel.
+
+    Parameters
+    ----------
+    as_of : int
+        The day at whose end items and events are known.
+    standing : Standing
+        One value per customer.
+    items : ItemColumns
+        The items of all customers.
+    events : EventColumns
+        Their events.
+    first_items : array of int, one longer than the customers
+        The items of customer n are ``first_items[n] .. first_items[n + 1] - 1``.
+    work : array of float, length WORK
+        Scratch space, overwritten.
+    out : array of float, shape (customers, features)
+        Where the features go, in catalogue order.
+    """
+    for customer in range(len(first_items) - 1):
+        features = out[customer]
+        clear(work)
+        for item in range(first_items[customer], first_items[customer + 1]):
+            add_item(as_of, items, item, work)
+            add_events(as_of, items, events, item, work)
+        nest_windows(work)
+        put_windows(work, features)
+        put_balances(customer, standing, work, features)
+        put_habits(as_of, customer, standing, work, features)
+
+
+def clear(work: Floats) -> None:
+    """Set every sum to 0 and every day to NaN."""
+    for index in range(WORK):
+        work[index] = 0.0 if index < FIRST_ISSUED else nan
+
+
+def nest_windows(work: Floats) -> None:
+    """Turn the sums of disjoint bins of age into sums of nested windows."""
+    for measure in range(0, OPEN, BINS):
+        for bin_ in range(1, BINS - 1):
+            place = measure + bin_
+            if measure == DBT_MAX:
+                work[place] = max(work[place], work[place - 1])
+            else:
+                work[place] += work[place - 1]
 
 
 def age_bin(age: int) -> int:
-    """The bin of an event `age` days before the as-of date."""
+    """Return the bin of an event that happened `age` days before the as-of date."""
     if age < 30:
         return 0
     if age < 90:
@@ -132,71 +177,66 @@ def age_bin(age: int) -> int:
     return 4
 
 
-def add_item(
-    as_of: int,
-    items: tuple[
-        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
-    ],
-    item: int,
-    work: MutableSequence[float],
-) -> None:
+def add_item(as_of: int, items: ItemColumns, item: int, work: Floats) -> None:
     """Count one item as issued."""
-    issued, due, amount, rate, _ = items
-    value = amount[item] * rate[item]
-    bin_ = age_bin(as_of - issued[item])
+    issued = items.issued[item]
+    value = items.amount[item] * items.rate[item]
+    bin_ = age_bin(as_of - issued)
     work[INVOICES + bin_] += 1.0
     work[INVOICED + bin_] += value
-    work[TERMS + bin_] += value * (due[item] - issued[item])
-    if (
-        not work[FIRST_ISSUED] <= issued[item]
-    ):  # also where there is none yet: NaN compares false
-        work[FIRST_ISSUED] = issued[item]
-    if not work[LAST_ISSUED] >= issued[item]:
-        work[LAST_ISSUED] = issued[item]
+    work[TERMS + bin_] += value * (items.due[item] - issued)
+    # Negated, since NaN (no item yet) compares false.
+    if not work[FIRST_ISSUED] <= issued:
+        work[FIRST_ISSUED] = issued
+    if not work[LAST_ISSUED] >= issued:
+        work[LAST_ISSUED] = issued
 
 
 def add_events(
     as_of: int,
-    items: tuple[
-        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
-    ],
-    events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+    items: ItemColumns,
+    events: EventColumns,
     item: int,
-    work: MutableSequence[float],
+    work: Floats,
 ) -> None:
-    """Follow what happened to one item, and leave its balance in the sums."""
-    _, due, amount, rate, start = items
-    kind, day, value, _ = events
-    balance = amount[item]
+    """Follow what happened to one item, and add its balance to the sums."""
+    amount = items.amount[item]
+    due = items.due[item]
+    rate = items.rate[item]
+    balance = amount
     is_disputed = False
-    for event in range(start[item], start[item + 1]):
-        bin_ = age_bin(as_of - day[event])
-        if kind[event] == PAYMENT:
-            balance -= value[event]
-            add_payment(value[event] * rate[item], day[event], due[item], bin_, work)
-            if amount[item] > 0:  # an amount below half a minor unit is 0
-                work[SIZE + bin_] += value[event] / amount[item]
+    for event in range(items.first_event[item], items.first_event[item + 1]):
+        kind = events.kind[event]
+        day = events.day[event]
+        value = events.value[event]
+        bin_ = age_bin(as_of - day)
+        if kind == PAYMENT:
+            balance -= value
+            add_payment(value * rate, day, due, bin_, work)
+            # An amount below half a minor unit is 0.
+            if amount > 0:
+                work[SIZE + bin_] += value / amount
             if balance > 0:
                 work[PARTIAL + bin_] += 1.0
-        elif kind[event] == CREDIT_NOTE:
-            balance -= value[event]
-            work[CREDITED + bin_] += value[event] * rate[item]
-        elif kind[event] == WRITE_OFF:
-            work[LOST + bin_] += min(value[event], max(balance, 0)) * rate[item]
-            balance -= value[event]
-        elif kind[event] == DISPUTE:
+        elif kind == CREDIT_NOTE:
+            balance -= value
+            work[CREDITED + bin_] += value * rate
+        elif kind == WRITE_OFF:
+            work[LOST + bin_] += min(value, max(balance, 0)) * rate
+            balance -= value
+        elif kind == DISPUTE:
             work[DISPUTES + bin_] += 1.0
-            is_disputed = is_disputed or value[event] == 1
+            is_disputed = is_disputed or events.end[event] == OPEN_END
         elif is_broken(as_of, items, events, item, event):
-            work[BROKEN + age_bin(as_of - events[3][event])] += 1.0
+            work[BROKEN + age_bin(as_of - events.end[event])] += 1.0
     if balance > 0:
-        add_balance(balance * rate[item], as_of - due[item], is_disputed, work)
+        add_balance(balance * rate, as_of - due, is_disputed, work)
 
 
 def add_payment(
-    paid: float, paid_on: int, due_on: int, bin_: int, work: MutableSequence[float]
+    paid: float, paid_on: int, due_on: int, bin_: int, work: Floats
 ) -> None:
-    """Count one payment; days beyond terms of an early one are 0."""
+    """Count one payment; an early one is 0 days beyond terms."""
     dbt_days = max(paid_on - due_on, 0)
     work[PAYMENTS + bin_] += 1.0
     work[PAID + bin_] += paid
@@ -209,27 +249,22 @@ def add_payment(
 
 
 def is_broken(
-    as_of: int,
-    items: tuple[
-        Sequence[int], Sequence[int], Sequence[int], Sequence[float], Sequence[int]
-    ],
-    events: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    item: int,
-    promise: int,
+    as_of: int, items: ItemColumns, events: EventColumns, item: int, promise: int
 ) -> bool:
-    """Whether a promise is past its day and less than promised came between its two days."""
-    kind, day, value, end = events
+    """Return whether a promise is past its last day with less paid than promised."""
+    first_day = events.day[promise]
+    last_day = events.end[promise]
     paid = 0
-    for event in range(items[4][item], items[4][item + 1]):
-        if kind[event] == PAYMENT and day[promise] <= day[event] <= end[promise]:
-            paid += value[event]
-    return end[promise] < as_of and paid < value[promise]
+    for event in range(items.first_event[item], items.first_event[item + 1]):
+        is_payment = events.kind[event] == PAYMENT
+        if is_payment and first_day <= events.day[event] <= last_day:
+            paid += events.value[event]
+    is_over: bool = last_day < as_of
+    return is_over and paid < events.value[promise]
 
 
-def add_balance(
-    balance: float, dpd_days: int, is_disputed: bool, work: MutableSequence[float]
-) -> None:
-    """Count what is still open of one item, by its days past due."""
+def add_balance(balance: float, dpd_days: int, is_disputed: bool, work: Floats) -> None:
+    """Add what is still open of one item to the sums, by its days past due."""
     work[OPEN] += balance
     work[OPEN_COUNT] += 1.0
     work[LARGEST] = max(work[LARGEST], balance)
@@ -251,67 +286,75 @@ def add_balance(
 
 
 def ratio(part: float, whole: float) -> float:
-    """Part of a whole, unknown where there is no whole."""
+    """Return a part of a whole, NaN if there is no whole."""
     return part / whole if whole > 0 else nan
 
 
-def put_windows(work: Sequence[float], out: MutableSequence[float]) -> None:
-    """Features 0 to 23: six measures over four windows each."""
+def put_windows(work: Floats, out: Floats) -> None:
+    """Fill features 0 to 23: six measures over four windows each."""
     for window in range(4):
         paid = work[PAID + window]
-        out[window] = work[INVOICES + window]
-        out[4 + window] = work[INVOICED + window]
-        out[8 + window] = paid
-        out[12 + window] = ratio(work[DBT + window], paid)
-        out[16 + window] = (
-            work[DBT_MAX + window] if work[PAYMENTS + window] > 0 else nan
-        )
-        out[20 + window] = ratio(work[LATE + window], paid)
+        has_payments = work[PAYMENTS + window] > 0
+        out[window] = work[INVOICES + window]  # invoice_count
+        out[4 + window] = work[INVOICED + window]  # invoiced_amount
+        out[8 + window] = paid  # paid_amount
+        out[12 + window] = ratio(work[DBT + window], paid)  # dbt_days_mean
+        out[16 + window] = work[DBT_MAX + window] if has_payments else nan
+        out[20 + window] = ratio(work[LATE + window], paid)  # share_late
 
 
 def put_balances(
-    work: Sequence[float], standing: Sequence[float], out: MutableSequence[float]
+    customer: int,
+    standing: Standing,
+    work: Floats,
+    out: Floats,
 ) -> None:
-    """Features 24 to 37: what is open on the day."""
-    out[24] = work[OPEN]
+    """Fill features 24 to 37: what is open on the as-of date."""
+    balance = work[OPEN]
+    out[24] = balance
     out[25] = work[OPEN_COUNT]
     out[26] = work[OVERDUE]
     out[27] = work[AGE_1_30]
     out[28] = work[AGE_31_60]
     out[29] = work[AGE_61_90]
     out[30] = work[AGE_OVER_90]
-    out[31] = ratio(work[OVERDUE], work[OPEN])
+    out[31] = ratio(work[OVERDUE], balance)  # overdue_share
     out[32] = work[DPD]
-    out[33] = ratio(work[DAYS_OVERDUE], work[OPEN])
-    out[34] = ratio(work[DISPUTED], work[OPEN])
-    out[35] = ratio(work[LARGEST], work[OPEN])
-    out[36] = ratio(work[OPEN], standing[1])
-    out[37] = ratio(work[OPEN], work[INVOICED + 1])
+    out[33] = ratio(work[DAYS_OVERDUE], balance)  # dpd_days_mean
+    out[34] = ratio(work[DISPUTED], balance)  # disputed_share
+    out[35] = ratio(work[LARGEST], balance)  # largest_open_share
+    out[36] = ratio(balance, standing.limit[customer])  # utilisation
+    out[37] = ratio(balance, work[INVOICED + 1])  # open_to_sales_90d
 
 
 def put_habits(
     as_of: int,
-    work: Sequence[float],
-    standing: Sequence[float],
-    out: MutableSequence[float],
+    customer: int,
+    standing: Standing,
+    work: Floats,
+    out: Floats,
 ) -> None:
-    """Features 38 to 53: trends, habits, age of the relation, financial ratios."""
-    year = 3  # the place of the 365-day window
-    out[38] = ratio(work[DBT + 1], work[PAID + 1]) - ratio(
-        work[DBT + year], work[PAID + year]
-    )
-    out[39] = ratio(work[INVOICED + 1] * 365, work[INVOICED + year] * 90)
-    out[40] = as_of - work[LAST_PAID]
-    out[41] = as_of - work[LAST_ISSUED]
-    out[42] = as_of - work[FIRST_ISSUED]
-    out[43] = as_of - standing[0]
+    """Fill features 38 to 53: trends, habits, age of the relation, statements."""
+    quarter = 1  # the window of 90 days
+    year = 3  # the window of 365 days
+    dbt_quarter = ratio(work[DBT + quarter], work[PAID + quarter])
+    dbt_year = ratio(work[DBT + year], work[PAID + year])
+    invoiced_quarter = work[INVOICED + quarter]
+    invoiced_year = work[INVOICED + year]
+    payments_year = work[PAYMENTS + year]
+    out[38] = dbt_quarter - dbt_year  # dbt_days_trend
+    out[39] = ratio(invoiced_quarter * 365, invoiced_year * 90)  # sales_trend
+    out[40] = as_of - work[LAST_PAID]  # days_since_last_payment
+    out[41] = as_of - work[LAST_ISSUED]  # days_since_last_invoice
+    out[42] = as_of - work[FIRST_ISSUED]  # days_since_first_invoice
+    out[43] = as_of - standing.registered[customer]  # tenure_days
     out[44] = work[BROKEN + year]
     out[45] = work[DISPUTES + year]
-    out[46] = ratio(work[PARTIAL + year], work[PAYMENTS + year])
-    out[47] = ratio(work[SIZE + year], work[PAYMENTS + year])
-    out[48] = ratio(work[CREDITED + year], work[INVOICED + year])
-    out[49] = ratio(work[TERMS + year], work[INVOICED + year])
+    out[46] = ratio(work[PARTIAL + year], payments_year)  # partial_payment_share_365d
+    out[47] = ratio(work[SIZE + year], payments_year)  # payment_size_mean_365d
+    out[48] = ratio(work[CREDITED + year], invoiced_year)  # credit_note_share_365d
+    out[49] = ratio(work[TERMS + year], invoiced_year)  # terms_days_mean_365d
     out[50] = work[LOST + year]
-    out[51] = standing[2]
-    out[52] = standing[3]
-    out[53] = standing[4]
+    out[51] = standing.equity_ratio[customer]
+    out[52] = standing.current_ratio[customer]
+    out[53] = standing.net_margin[customer]

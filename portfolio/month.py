@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from obligor.data.account import DUE, Account
+from obligor.data.account import Account
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.open_items import open_balances
@@ -94,5 +94,5 @@ def _open_items(known: KnownAccount, pd_12m: float) -> dict[Any, Any]:
         "customer_id": [account.customer_id] * len(place),
         "pd_12m": np.full(len(place), pd_12m),
         "open_amount": balance[place] * item_rates(account)[place],
-        "dpd_days": today - account.items[DUE, place],
+        "dpd_days": today - account.items.due[place],
     }

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.data.account import ITEM_KNOWN, Account
+from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account
 from obligor.data.days import day_number
@@ -67,7 +67,7 @@ def active_on(
     known = [
         known_account(one, as_of)
         for one in accounts
-        if (one.items[ITEM_KNOWN] <= day).any()
+        if (one.items.known_on <= day).any()
     ]
     if not known:
         raise AsOfError(

@@ -10,18 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from obligor.data.account import (
-    AMOUNT,
-    CREDIT_NOTE,
-    DAY,
-    DUE,
-    ISSUED,
-    ITEM,
-    KIND,
-    PAYMENT,
-    VALUE,
-    Account,
-)
+from obligor.data.account import CREDIT_NOTE, PAYMENT, Account, select
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number, day_of
 from obligor.data.rates import item_rates
@@ -52,17 +41,19 @@ def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
 
 def _unpaid(known: KnownAccount) -> dict[Any, Any]:
     account, today = known.account, day_number(known.as_of)
-    rates, due = item_rates(account), account.items[DUE]
-    settling = account.events[:, np.isin(account.events[KIND], (PAYMENT, CREDIT_NOTE))]
+    rates, due = item_rates(account), account.items.due
+    settling = select(
+        account.events, np.isin(account.events.kind, (PAYMENT, CREDIT_NOTE))
+    )
     columns: dict[Any, Any] = {
-        "issued": account.items[ISSUED],
-        "amount": account.items[AMOUNT] * rates,
+        "issued": account.items.issued,
+        "amount": account.items.amount * rates,
     }
     for days in HORIZONS:
         paid = np.zeros(len(due))
-        in_time = settling[:, settling[DAY] <= due[settling[ITEM]] + days]
-        np.add.at(paid, in_time[ITEM], in_time[VALUE])
-        left = np.maximum(account.items[AMOUNT] - paid, 0) * rates
+        in_time = select(settling, settling.day <= due[settling.item] + days)
+        np.add.at(paid, in_time.item, in_time.value)
+        left = np.maximum(account.items.amount - paid, 0) * rates
         columns[days] = np.where(due + days <= today, left, np.nan)
     return columns
 

@@ -18,6 +18,7 @@ import orjson
 import pandas as pd
 import pytest
 
+from obligor.data.account import CREDIT_NOTE, PAYMENT, WRITE_OFF, select
 from obligor.data.asof import known_account
 from obligor.data.ledger import Ledger
 from obligor.data.open_items import open_items
@@ -301,10 +302,10 @@ def oldest_items(engine: Engine, answer: dict[str, Any]) -> list[tuple[str, floa
     ).account
     balance = {place: 0 for place in open_items(account)}
     for place in balance:
-        mine = account.events[:, account.events[0] == place]
-        balance[place] = (
-            account.items[2, place] - mine[4, np.isin(mine[3], (0, 1, 2))].sum()
-        )
+        events = select(account.events, account.events.item == place)
+        is_settling = np.isin(events.kind, (PAYMENT, CREDIT_NOTE, WRITE_OFF))
+        settled = events.value[is_settling].sum()
+        balance[place] = account.items.amount[place] - settled
     return [
         (account.invoice_ids[place], cents / 100) for place, cents in balance.items()
     ]

@@ -95,7 +95,7 @@ def test_its_amounts_are_those_of_the_features(
     account = engine.ledger.account(
         next(name for name, debt in debts.items() if debt.promised)
     )
-    ends = known_account(account, DAY).account.events[5]
+    ends = known_account(account, DAY).account.events.end
     assert (ends >= day_number(DAY)).any()
 
 

@@ -84,7 +84,7 @@ def test_every_kind_of_source_gives_the_same_ledger(tmp_path: Path, kind: str) -
 
 
 def test_known_on_is_never_before_the_event(tmp_path: Path) -> None:
-    frame = ITEMS.assign(KnownQuestion=pd.to_datetime("2024-02-01"))
+    frame = ITEMS.assign(Known=pd.to_datetime("2024-02-01"))
     frame.to_csv(tmp_path / "items.csv", index=False)
     text = MAPPING.format(source='file = "items.csv"').replace(
         'paid_on = "Paid"', 'paid_on = "Paid"\nknown_on = "Known"'
