@@ -245,6 +245,7 @@ def purge(options: PurgeOptions) -> None:
 
     Example: `obligor audit purge --trial`
     """
+    from obligor.record.retention import RetentionPeriod
     from obligor.record.retention import purge as purge_record
 
     context = command_context()
@@ -252,8 +253,7 @@ def purge(options: PurgeOptions) -> None:
         context.record(options.store),
         context.now(),
         context.new_id(),
-        options.months,
-        options.months_of_persons,
+        RetentionPeriod(options.months, options.months_of_persons),
         options.is_trial,
     )
     table = Table("month", "customers", title="retention has ended")
@@ -388,7 +388,7 @@ def rotate(store: Store = Path("store")) -> None:
             expected="64 hexadecimal digits",
         )
     new_key = parse_key(context.environment[NEW_DATA_KEY], NEW_DATA_KEY)
-    n_keys = rotate_keys(context.record(store), Vault(new_key, context.random))
+    n_keys = rotate_keys(context.record(store).database, Vault(new_key, context.random))
     console.print(
         f"{n_keys:,} customers' keys are wrapped again; "
         "set OBLIGOR_DATA_KEY to the new key"

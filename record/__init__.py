@@ -1,1 +1,1 @@
-"""What was decided: append-only, encrypted, signed, provable; knows nothing of credit."""
+"""The record: append-only, encrypted, signed, provable; it knows nothing of credit."""

@@ -5,36 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypedDict
+from typing import Any
 
 from obligor.errors import UnknownDecisionError
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
-
-
-class CheckpointJson(TypedDict):
-    """A checkpoint as JSON; root and signature as hexadecimal digits."""
-
-    size: int
-    root: str
-    at: str
-    key_id: str
-    signature: str
-
-
-class ProofJson(TypedDict):
-    """A proof as `record/verifier.py` checks it.
-
-    `path` are the hashes, as hexadecimal digits, that lead from the leaf to the root
-    (RFC 6962, section 2.1.1).
-    """
-
-    entry_id: str
-    leaf: str
-    place: int
-    path: list[str]
-    checkpoint: CheckpointJson
 
 
 class Checkpointer:
@@ -90,8 +66,11 @@ class Checkpointer:
                 self._last = checkpoint
             return self._last
 
-    def proof(self, entry_id: str) -> ProofJson:
-        """Return the proof that an entry is in the record.
+    def proof(self, entry_id: str) -> dict[str, Any]:
+        """Return the proof that an entry is in the record, as JSON values.
+
+        `record/verifier.py` checks it: root, signature and the hashes of the path
+        (RFC 6962, 2.1.1) are hexadecimal digits.
 
         Raises
         ------
@@ -106,7 +85,7 @@ class Checkpointer:
         return {
             "entry_id": entry_id,
             "leaf": entry.leaf().decode(),
-            "place": proof.place,
+            "place": proof.leaf_index,
             "path": [hash_.hex() for hash_ in proof.path],
             "checkpoint": {
                 "size": checkpoint.size,

@@ -1,4 +1,4 @@
-"""The record's database: opened, brought up to date, read and written in transactions."""
+"""The record's database: opened, migrated, read and written in transactions."""
 
 from __future__ import annotations
 
@@ -91,7 +91,11 @@ class RecordDatabase:
         """Return what stands for a customer's id, or a request, in the tables."""
         return pseudonym(self._index_key, text)
 
-    def customer_key(self, wrapped: bytes, customer_ref: str) -> bytes:
+    def customer_key(
+        self,
+        wrapped: bytes,
+        customer_ref: str,
+    ) -> bytes:
         """Return a customer's key, unwrapped; the last ones used are cached."""
         return self._cached_unwrap(wrapped, customer_ref)
 

@@ -53,11 +53,19 @@ class Vault:
         """Return a fresh key of 32 bytes."""
         return self.random(BYTES)
 
-    def wrap(self, key: bytes, owner: str) -> bytes:
+    def wrap(
+        self,
+        key: bytes,
+        owner: str,
+    ) -> bytes:
         """Return a key encrypted under the data key, for one owner."""
         return encrypt(self.data_key, key, _context_of(owner), self.random)
 
-    def unwrap(self, wrapped: bytes, owner: str) -> bytes:
+    def unwrap(
+        self,
+        wrapped: bytes,
+        owner: str,
+    ) -> bytes:
         """Return the key that was wrapped for an owner.
 
         Raises
@@ -68,7 +76,12 @@ class Vault:
         return decrypt(self.data_key, wrapped, _context_of(owner))
 
 
-def encrypt(key: bytes, plaintext: bytes, context: str, random: Random) -> bytes:
+def encrypt(
+    key: bytes,
+    plaintext: bytes,
+    context: str,
+    random: Random,
+) -> bytes:
     """Return a text encrypted and authenticated with AES-GCM (NIST SP 800-38D).
 
     Parameters
@@ -92,7 +105,11 @@ def encrypt(key: bytes, plaintext: bytes, context: str, random: Random) -> bytes
     return nonce + AESGCM(key).encrypt(nonce, plaintext, context.encode())
 
 
-def decrypt(key: bytes, ciphertext: bytes, context: str) -> bytes:
+def decrypt(
+    key: bytes,
+    ciphertext: bytes,
+    context: str,
+) -> bytes:
     """Return the text that was encrypted for a context.
 
     Parameters

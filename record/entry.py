@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import rfc8785
@@ -24,12 +25,14 @@ LEAF_COLUMNS = tuple(
 )
 # The columns of these fields are older than the fields' names.
 _FIELD_OF_COLUMN = {"about": "case_id", "made_by": "requested_by_key"}
-# Column -> field of `Entry`, for all that is stored as it is written.
-PLAIN_FIELDS = {
-    name: _FIELD_OF_COLUMN.get(name, name)
-    for name in LEAF_COLUMNS
-    if name not in (*ENCRYPTED, *REFERENCES)
-}
+# What is stored as it is written: neither encrypted nor replaced by a reference.
+_PLAIN_COLUMNS = tuple(
+    name for name in LEAF_COLUMNS if name not in (*ENCRYPTED, *REFERENCES)
+)
+_plain_values = attrgetter(
+    *(_FIELD_OF_COLUMN.get(name, name) for name in _PLAIN_COLUMNS)
+)
+_leaf_values = itemgetter(*LEAF_COLUMNS)
 # The service's own entries are encrypted like a customer's, under a key of this owner.
 # The line feed keeps it apart from every customer: no customer's id may contain one.
 _SERVICE = "\nthe service"
@@ -79,6 +82,10 @@ class Entry:
     requested_by_key: str | None = None
     is_natural_person: bool = False
 
+    def plain_columns(self) -> dict[str, object]:
+        """Return the columns that are stored as they are written, by name."""
+        return dict(zip(_PLAIN_COLUMNS, _plain_values(self), strict=True))
+
 
 def key_owner(customer_id: str | None) -> str:
     """Return whose key encrypts an entry: the customer's, or the service's own.
@@ -89,7 +96,10 @@ def key_owner(customer_id: str | None) -> str:
 
 
 def service_entry(
-    kind: str, details: Mapping[str, object], at: datetime, entry_id: str
+    kind: str,
+    details: Mapping[str, object],
+    at: datetime,
+    entry_id: str,
 ) -> Entry:
     """Return an entry about the service itself: calls denied, data erased or purged.
 
@@ -158,7 +168,7 @@ class StoredEntry:
         without showing it, and stays valid when the customer's key is destroyed.
         """
         columns = self.columns
-        leaf = {name: columns[name] for name in LEAF_COLUMNS}
+        leaf = dict(zip(LEAF_COLUMNS, _leaf_values(columns), strict=True))
         leaf["as_of"] = columns["as_of"].isoformat()
         leaf["recorded_at"] = _in_utc(columns["recorded_at"]).isoformat()
         for name in ENCRYPTED:

@@ -1,4 +1,4 @@
-"""Work behind the answers: tasks that run every half second in a thread of their own."""
+"""Work behind the answers: tasks that a thread runs every half second."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ class Housekeeper:
 
     def start(self) -> None:
         """Run the tasks in a thread of their own."""
-        threading.Thread(target=self._run, name="housekeeper", daemon=True).start()
+        threading.Thread(
+            target=self._run,
+            name="housekeeper",
+            daemon=True,
+        ).start()
 
     def stop(self) -> None:
         """Run every task for the last time, and no more."""

@@ -1,32 +1,65 @@
-"""The tree over the record: entries get their places in it behind the answers."""
+"""The Merkle tree over the record: entries get their place in it behind the answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
 from obligor.record import merkle
-from obligor.record.database import RecordDatabase
+from obligor.record.database import DatabaseRow, RecordDatabase
 from obligor.record.entry import StoredEntry
 from obligor.record.reader import STORED_COLUMNS
-from obligor.record.tables import ENTRIES, NODES
+from obligor.record.tables import ENTRIES, ENTRY, NODE, NODES
 
-WIDTH = 256  # leaves of a block, whose root is kept
-MOST_AT_ONCE = 256  # entries given their place in one transaction: answers wait for it
+# Roots are stored of blocks of this many nodes, on every level.
+WIDTH = 256
+BITS_PER_LEVEL = 8  # 2**8 = WIDTH
+# Entries placed in one transaction: answers wait until it is committed.
+MOST_AT_ONCE = 256
+CACHED_BLOCKS = 4096
 _TREE_LOCK = 0x0B11605
+_HAS_NO_PLACE = ~sa.exists().where(NODE.seq == ENTRY.seq)
 
 
 class Proof(NamedTuple):
-    """That an entry's leaf is in the tree of a size: its place, and the hashes that lead to the root."""
+    """A proof that an entry's leaf is in the tree of a size (RFC 6962, 2.1.1).
 
-    place: int
+    Attributes
+    ----------
+    leaf_index : int
+        The leaf's index, from zero.
+    size : int
+        The tree has this many leaves.
+    path : list of bytes
+        The hashes that lead from the leaf to the root.
+    root : bytes
+        The root.
+    """
+
+    leaf_index: int
     size: int
     path: list[bytes]
     root: bytes
+
+
+class PlacedEntry(NamedTuple):
+    """An entry with its place in the tree, and both hashes stored of its leaf."""
+
+    leaf_index: int
+    entry: StoredEntry
+    stored_hash: bytes
+    node_hash: bytes
+
+
+class UnplacedEntry(NamedTuple):
+    """An entry without a place in the tree, and the hash stored of its leaf."""
+
+    entry: StoredEntry
+    stored_hash: bytes
 
 
 class Tree:
@@ -39,22 +72,22 @@ class Tree:
     """
 
     def __init__(self, database: RecordDatabase) -> None:
-        self.database = database
+        self._database = database
         self.engine = database.engine
-        self._block = lru_cache(maxsize=4096)(self._read_whole_block)
-        # The size of the tree last asked about, and the blocks at its end.
-        self._growing: tuple[int, dict[tuple[int, int], list[bytes]]] = 0, {}
+        self._whole_block = lru_cache(maxsize=CACHED_BLOCKS)(self._read_whole_block)
+        self._growing = _GrowingBlocks(size=0, hashes={})
 
     def advance(self) -> int:
-        """Give places to the entries that have none yet; return the size of the tree.
+        """Place the entries that have no place yet, and return the size of the tree.
 
-        On PostgreSQL the order of `seq` is not that of the commits: only entries of transactions older than
-        every open one are taken, by transaction and `seq`, so none can come in before one that has its place.
+        On PostgreSQL the order of `seq` is not the order of the commits: only entries
+        of transactions older than every open one are placed, by transaction and `seq`,
+        so that no entry can appear before one that has its place.
 
         Raises
         ------
         RecordError
-            Where the database cannot write.
+            If the database cannot be written.
         """
         try:
             while self._advance_once() == MOST_AT_ONCE:
@@ -67,77 +100,57 @@ class Tree:
             ) from None
 
     def _advance_once(self) -> int:
-        with self.database.writing() as connection:
-            if not self.database.is_sqlite:
+        with self._database.writing() as connection:
+            if not self._database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TREE_LOCK)))
             last = connection.execute(
-                sa.select(NODES.c.place, NODES.c.xid, NODES.c.seq)
-                .where(NODES.c.level == 0)
-                .order_by(NODES.c.place.desc())
+                sa.select(NODE.place, NODE.xid, NODE.seq)
+                .where(NODE.level == 0)
+                .order_by(NODE.place.desc())
                 .limit(1)
             ).first()
-            size, xid, seq = (
-                (last.place + 1, last.xid, last.seq) if last else (0, -1, -1)
-            )
-            order = sa.tuple_(ENTRIES.c.xid, ENTRIES.c.seq)
-            query = sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash).where(
-                order > sa.tuple_(xid, seq)
-            )
-            if not self.database.is_sqlite:
-                query = query.where(
-                    ENTRIES.c.xid
-                    < sa.text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-                )
-            rows = connection.execute(
-                query.order_by(ENTRIES.c.xid, ENTRIES.c.seq).limit(MOST_AT_ONCE)
-            ).all()
-            if rows:
-                connection.execute(NODES.insert(), _leaves(size, rows))
-                self._close_blocks(connection, size, size + len(rows))
-        return len(rows)
+            size = 0 if last is None else last.place + 1
+            entries = connection.execute(self._entries_after(last)).all()
+            _add_leaves(connection, size, entries)
+        return len(entries)
 
-    def place_rest(self, connection: sa.Connection) -> None:
-        """Give a place to entries that have none, in a database nobody else writes to: one that is being restored."""
+    def _entries_after(self, last: DatabaseRow | None) -> sa.Executable:
+        """Return the query of the next entries, in the order of their commits."""
         query = (
-            sa.select(ENTRIES.c.xid, ENTRIES.c.seq, ENTRIES.c.leaf_hash)
-            .where(_has_no_place())
-            .order_by(ENTRIES.c.seq)
+            sa.select(ENTRY.xid, ENTRY.seq, ENTRY.leaf_hash)
+            .order_by(ENTRY.xid, ENTRY.seq)
+            .limit(MOST_AT_ONCE)
         )
-        size = (
-            connection.scalar(sa.select(sa.func.count()).where(NODES.c.level == 0)) or 0
-        )
-        rows = connection.execute(query.order_by(ENTRIES.c.seq)).all()
-        if rows:
-            connection.execute(NODES.insert(), _leaves(size, rows))
-            self._close_blocks(connection, size, size + len(rows))
+        if last is not None:
+            order = sa.tuple_(ENTRY.xid, ENTRY.seq)
+            query = query.where(order > sa.tuple_(last.xid, last.seq))
+        if not self._database.is_sqlite:
+            oldest_open = sa.text(
+                "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+            )
+            query = query.where(ENTRY.xid < oldest_open)
+        return query
 
-    def _close_blocks(self, connection: sa.Connection, old: int, new: int) -> None:
-        """Keep the roots of the blocks that became whole, level by level."""
-        level = 0
-        while new // WIDTH:
-            level, first, last = level + 1, old // WIDTH, new // WIDTH
-            nodes = []
-            for place in range(first, last):
-                hashes = _hashes(connection, level - 1, place * WIDTH, WIDTH)
-                nodes.append(
-                    {
-                        "level": level,
-                        "place": place,
-                        "hash": _folded(hashes),
-                        "seq": None,
-                        "xid": None,
-                    }
-                )
-            if nodes:
-                connection.execute(NODES.insert(), nodes)
-            old, new = first, last
+    def place_unplaced(self, connection: sa.Connection) -> None:
+        """Place the entries that have no place, in a database that is being restored.
+
+        Nobody else may write to it meanwhile.
+        """
+        query = (
+            sa.select(ENTRY.xid, ENTRY.seq, ENTRY.leaf_hash)
+            .where(_HAS_NO_PLACE)
+            .order_by(ENTRY.seq)
+        )
+        count = sa.select(sa.func.count()).where(NODE.level == 0)
+        size = connection.scalar(count) or 0
+        _add_leaves(connection, size, connection.execute(query).all())
 
     def size(self) -> int:
         """Return how many entries have their place."""
         query = (
-            sa.select(NODES.c.place)
-            .where(NODES.c.level == 0)
-            .order_by(NODES.c.place.desc())
+            sa.select(NODE.place)
+            .where(NODE.level == 0)
+            .order_by(NODE.place.desc())
             .limit(1)
         )
         with self.engine.connect() as connection:
@@ -149,124 +162,200 @@ class Tree:
         with self.engine.connect() as connection:
             return merkle.root(size, self._subtrees(connection, size))
 
-    def proof(self, entry_id: str, size: int | None = None) -> Proof:
-        """Return the proof that an entry is among the first `size`, all by default.
+    def proof(
+        self,
+        entry_id: str,
+        size: int | None = None,
+    ) -> Proof:
+        """Return the proof that an entry is among the first `size`, by default all.
 
         Raises
         ------
         UnknownDecisionError
-            Where there is no such entry, or it has no place among them yet.
+            If there is no such entry, or it has no place among them yet.
+        RecordError
+            If the tree is damaged.
         """
-        query = sa.select(NODES.c.place).join(ENTRIES, ENTRIES.c.seq == NODES.c.seq)
+        query = (
+            sa.select(NODE.place)
+            .join(ENTRIES, ENTRY.seq == NODE.seq)
+            .where(ENTRY.entry_id == entry_id, NODE.level == 0)
+        )
         with self.engine.connect() as connection:
-            place = connection.scalar(
-                query.where(ENTRIES.c.entry_id == entry_id, NODES.c.level == 0)
-            )
+            leaf_index = connection.scalar(query)
             size = self.size() if size is None else size
-            if place is None or place >= size:
-                do = "ask again in a second: entries get their place behind the answers"
+            if leaf_index is None or leaf_index >= size:
                 raise UnknownDecisionError(
-                    f"{entry_id!r} has no place in the tree", where="decision_id", do=do
+                    f"{entry_id!r} has no place in the tree",
+                    where="decision_id",
+                    do="ask again in a second: an entry gets its place after its "
+                    "answer was given",
                 )
             subtree = self._subtrees(connection, size)
-            path = merkle.inclusion_proof(place, size, subtree)
-            found = merkle.root_of_path(subtree(place, 1), place, size, path)
-        if found is None:
+            path = merkle.inclusion_proof(leaf_index, size, subtree)
+            leaf = subtree(leaf_index, 1)
+        root = merkle.root_of_path(leaf, leaf_index, size, path)
+        if root is None:
             raise RecordError(
                 "the tree is damaged", where="nodes", do="run `obligor audit verify`"
             )
-        return Proof(place, size, path, found)
+        return Proof(leaf_index, size, path, root)
 
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        """Return the proof that the tree of `new` entries begins with that of `old`."""
+    def consistency(
+        self,
+        old_size: int,
+        new_size: int,
+    ) -> list[bytes]:
+        """Return the proof that the tree of one size grew out of that of another."""
         with self.engine.connect() as connection:
-            return merkle.consistency_proof(old, new, self._subtrees(connection, new))
+            subtree = self._subtrees(connection, new_size)
+            return merkle.consistency_proof(old_size, new_size, subtree)
 
-    def placed(self, chunk: int) -> Iterator[tuple[int, StoredEntry, bytes, bytes]]:
-        """Give every entry that has a place: place, row, the hash kept with it, the hash in the tree."""
-        node = [NODES.c.place, NODES.c.hash]
+    def placed(self, chunk: int) -> Iterator[PlacedEntry]:
+        """Yield every placed entry in the tree's order, reading `chunk` at a time."""
         query = (
-            sa.select(*STORED_COLUMNS, *node)
-            .join(NODES, NODES.c.seq == ENTRIES.c.seq)
-            .where(NODES.c.level == 0)
+            sa.select(*STORED_COLUMNS, NODE.place, NODE.hash)
+            .join(NODES, NODE.seq == ENTRY.seq)
+            .where(NODE.level == 0)
+            .order_by(NODE.place)
+            .limit(chunk)
         )
         last = -1
-        while rows := self.database.rows(
-            query.where(NODES.c.place > last).order_by(NODES.c.place).limit(chunk)
-        ):
+        while rows := self._database.rows(query.where(NODE.place > last)):
             for row in rows:
-                yield (
-                    row.place,
-                    StoredEntry(row._asdict()),
-                    bytes(row.leaf_hash),
-                    bytes(row.hash),
+                yield PlacedEntry(
+                    leaf_index=row.place,
+                    entry=StoredEntry(row._asdict()),
+                    stored_hash=bytes(row.leaf_hash),
+                    node_hash=bytes(row.hash),
                 )
             last = rows[-1].place
 
-    def unplaced(self) -> Iterator[tuple[StoredEntry, bytes]]:
-        """Give the entries that have no place yet, or not any more, with the hash kept with each."""
-        query = (
-            sa.select(*STORED_COLUMNS).where(_has_no_place()).order_by(ENTRIES.c.seq)
-        )
-        for row in self.database.rows(query):
-            yield StoredEntry(row._asdict()), bytes(row.leaf_hash)
+    def unplaced(self) -> Iterator[UnplacedEntry]:
+        """Yield the entries that have no place yet, or have lost it."""
+        query = sa.select(*STORED_COLUMNS).where(_HAS_NO_PLACE).order_by(ENTRY.seq)
+        for row in self._database.rows(query):
+            yield UnplacedEntry(StoredEntry(row._asdict()), bytes(row.leaf_hash))
 
-    def _subtrees(self, connection: sa.Connection, size: int) -> merkle.Subtree:
-        """The hash over a whole subtree among the first `size` leaves, from the kept hashes of the level below it."""
-        if self._growing[0] != size:
-            self._growing = size, {}
-        growing = self._growing[1]
+    def _subtrees(
+        self,
+        connection: sa.Connection,
+        size: int,
+    ) -> merkle.Subtree:
+        """Return what gives the hash of a whole subtree among the first leaves.
+
+        It is folded from the stored hashes of the level below it. Blocks that are
+        whole never change, and are cached; the others are cached for one size.
+        """
+        if self._growing.size != size:
+            self._growing = _GrowingBlocks(size=size, hashes={})
+        growing = self._growing.hashes
 
         def subtree(start: int, count: int) -> bytes:
-            level = (count.bit_length() - 1) // 8
-            block, offset = divmod(start // WIDTH**level, WIDTH)
-            if (block + 1) * WIDTH ** (level + 1) <= size:
-                found = self._block(level, block)
+            level = (count.bit_length() - 1) // BITS_PER_LEVEL
+            leaves_per_node = WIDTH**level
+            block, offset = divmod(start // leaves_per_node, WIDTH)
+            end_of_block = (block + 1) * WIDTH * leaves_per_node
+            if end_of_block <= size:
+                hashes = self._whole_block(level, block)
             elif (level, block) in growing:
-                found = growing[level, block]
+                hashes = growing[level, block]
             else:
-                found = growing[level, block] = _hashes(
-                    connection, level, block * WIDTH, WIDTH
-                )
-            return _folded(found[offset : offset + count // WIDTH**level])
+                hashes = _hashes(connection, level, block)
+                growing[level, block] = hashes
+            return _folded(hashes[offset : offset + count // leaves_per_node])
 
         return subtree
 
-    def _read_whole_block(self, level: int, block: int) -> list[bytes]:
+    def _read_whole_block(
+        self,
+        level: int,
+        block: int,
+    ) -> list[bytes]:
         with self.engine.connect() as connection:
-            return _hashes(connection, level, block * WIDTH, WIDTH)
+            return _hashes(connection, level, block)
 
 
-def _has_no_place() -> sa.ColumnElement[bool]:
-    return ~sa.exists().where(NODES.c.seq == ENTRIES.c.seq)
+class _GrowingBlocks(NamedTuple):
+    """The hashes of the blocks at the end of a tree of one size, by level and block."""
+
+    size: int
+    hashes: dict[tuple[int, int], list[bytes]]
 
 
-def _leaves(size: int, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "level": 0,
-            "place": size + n,
-            "hash": row.leaf_hash,
-            "seq": row.seq,
-            "xid": row.xid,
-        }
-        for n, row in enumerate(rows)
-    ]
+def _add_leaves(
+    connection: sa.Connection,
+    size: int,
+    entries: Sequence[DatabaseRow],
+) -> None:
+    """Append leaves to a tree of a size, and store the roots of what became whole."""
+    if not entries:
+        return
+    leaves = list[dict[str, object]]()
+    for leaf_index, entry in enumerate(entries, start=size):
+        leaves.append(
+            {
+                "level": 0,
+                "place": leaf_index,
+                "hash": entry.leaf_hash,
+                "seq": entry.seq,
+                "xid": entry.xid,
+            }
+        )
+    connection.execute(NODES.insert(), leaves)
+    _close_blocks(connection, size, size + len(entries))
+
+
+def _close_blocks(
+    connection: sa.Connection,
+    old_size: int,
+    new_size: int,
+) -> None:
+    """Store the roots of the blocks that became whole, level by level."""
+    level = 0
+    while new_size // WIDTH:
+        first = old_size // WIDTH
+        last = new_size // WIDTH
+        roots = list[dict[str, object]]()
+        for block in range(first, last):
+            roots.append(
+                {
+                    "level": level + 1,
+                    "place": block,
+                    "hash": _folded(_hashes(connection, level, block)),
+                    "seq": None,
+                    "xid": None,
+                }
+            )
+        if roots:
+            connection.execute(NODES.insert(), roots)
+        level += 1
+        old_size = first
+        new_size = last
 
 
 def _hashes(
-    connection: sa.Connection, level: int, first: int, count: int
+    connection: sa.Connection,
+    level: int,
+    block: int,
 ) -> list[bytes]:
-    query = sa.select(NODES.c.hash).where(
-        NODES.c.level == level, NODES.c.place >= first, NODES.c.place < first + count
+    """Return the stored hashes of a block, in their order."""
+    first = block * WIDTH
+    query = (
+        sa.select(NODE.hash)
+        .where(
+            NODE.level == level,
+            NODE.place >= first,
+            NODE.place < first + WIDTH,
+        )
+        .order_by(NODE.place)
     )
-    return [bytes(hash_) for hash_ in connection.scalars(query.order_by(NODES.c.place))]
+    return [bytes(hash_) for hash_ in connection.scalars(query)]
 
 
 def _folded(hashes: Sequence[bytes]) -> bytes:
-    """The root over a power of two of hashes."""
+    """Return the root over as many hashes as a power of two."""
     while len(hashes) > 1:
-        hashes = [
-            merkle.node_hash(*hashes[n : n + 2]) for n in range(0, len(hashes), 2)
-        ]
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
+        hashes = [merkle.node_hash(left, right) for left, right in pairs]
     return hashes[0]

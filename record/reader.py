@@ -10,26 +10,24 @@ from obligor.errors import ConflictError, ErasedError, UnknownDecisionError
 from obligor.record.database import DatabaseRow, RecordDatabase
 from obligor.record.encryption import decrypt
 from obligor.record.entry import LEAF_COLUMNS, OpenedEntry, StoredEntry
-from obligor.record.tables import CUSTOMERS, ENTRIES
+from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES, ENTRY
 
 # An entry is readable until its customer's key is destroyed.
-IS_READABLE = CUSTOMERS.c.wrapped.isnot(None)
-STORED_COLUMNS = [ENTRIES.c[name] for name in (*LEAF_COLUMNS, "leaf_hash")]
-_OF_CUSTOMER = ENTRIES.join(
-    CUSTOMERS, CUSTOMERS.c.customer_ref == ENTRIES.c.customer_ref
-)
+IS_READABLE = CUSTOMER.wrapped.isnot(None)
+STORED_COLUMNS = [ENTRY[name] for name in (*LEAF_COLUMNS, "leaf_hash")]
+_OF_CUSTOMER = ENTRIES.join(CUSTOMERS, CUSTOMER.customer_ref == ENTRY.customer_ref)
 _OPENED_COLUMNS = (
-    ENTRIES.c.entry_id,
-    ENTRIES.c.kind,
-    ENTRIES.c.about,
-    ENTRIES.c.customer_ref,
-    ENTRIES.c.outcome,
-    ENTRIES.c.request_ref,
-    ENTRIES.c.request,
-    ENTRIES.c.body,
-    ENTRIES.c.leaf_hash,
-    ENTRIES.c.made_by,
-    CUSTOMERS.c.wrapped,
+    ENTRY.entry_id,
+    ENTRY.kind,
+    ENTRY.about,
+    ENTRY.customer_ref,
+    ENTRY.outcome,
+    ENTRY.request_ref,
+    ENTRY.request,
+    ENTRY.body,
+    ENTRY.leaf_hash,
+    ENTRY.made_by,
+    CUSTOMER.wrapped,
 )
 
 
@@ -55,7 +53,7 @@ class RecordReader:
         ErasedError
             If its customer was erased.
         """
-        rows = self._rows(ENTRIES.c.entry_id == entry_id)
+        rows = self._rows(ENTRY.entry_id == entry_id)
         if not rows:
             raise _unknown(entry_id)
         return self._opened(rows[0])
@@ -63,9 +61,9 @@ class RecordReader:
     def inputs_of(self, entry_id: str) -> bytes:
         """Return what an answer was computed from; raises as `entry`."""
         query = (
-            sa.select(ENTRIES.c.customer_ref, ENTRIES.c.inputs, CUSTOMERS.c.wrapped)
+            sa.select(ENTRY.customer_ref, ENTRY.inputs, CUSTOMER.wrapped)
             .select_from(_OF_CUSTOMER)
-            .where(ENTRIES.c.entry_id == entry_id)
+            .where(ENTRY.entry_id == entry_id)
         )
         rows = self._database.rows(query)
         if not rows or rows[0].inputs is None:
@@ -83,14 +81,17 @@ class RecordReader:
         UnknownDecisionError
             If no entry has this id.
         """
-        query = sa.select(*STORED_COLUMNS).where(ENTRIES.c.entry_id == entry_id)
+        query = sa.select(*STORED_COLUMNS).where(ENTRY.entry_id == entry_id)
         rows = self._database.rows(query)
         if not rows:
             raise _unknown(entry_id)
         return StoredEntry(rows[0]._asdict())
 
     def of_customer(
-        self, customer_id: str, kind: str, limit: int = 100
+        self,
+        customer_id: str,
+        kind: str,
+        limit: int = 100,
     ) -> list[OpenedEntry]:
         """Return the last entries of one kind about a customer, newest first.
 
@@ -112,15 +113,19 @@ class RecordReader:
             sa.select(*_OPENED_COLUMNS)
             .select_from(_OF_CUSTOMER)
             .where(
-                CUSTOMERS.c.lookup == self._database.pseudonym(customer_id),
-                ENTRIES.c.kind == kind,
+                CUSTOMER.lookup == self._database.pseudonym(customer_id),
+                ENTRY.kind == kind,
             )
-            .order_by(ENTRIES.c.seq.desc())
+            .order_by(ENTRY.seq.desc())
             .limit(limit)
         )
         return [self._opened(row) for row in self._database.rows(query)]
 
-    def for_key(self, idempotency_key: str, request: str) -> OpenedEntry | None:
+    def for_key(
+        self,
+        idempotency_key: str,
+        request: str,
+    ) -> OpenedEntry | None:
         """Return the entry that answered an idempotency key, None if the key is new.
 
         Raises
@@ -131,7 +136,7 @@ class RecordReader:
             If the customer was erased.
         """
         key_ref = self._database.pseudonym(idempotency_key)
-        rows = self._rows(ENTRIES.c.key_ref == key_ref)
+        rows = self._rows(ENTRY.key_ref == key_ref)
         if not rows:
             return None
         if rows[0].request_ref != self._database.pseudonym(request):
@@ -146,16 +151,18 @@ class RecordReader:
     def ids_of_kinds(self, kinds: Iterable[str]) -> list[str]:
         """Return the ids of the entries of some kinds, in the order recorded."""
         query = (
-            sa.select(ENTRIES.c.entry_id)
-            .where(ENTRIES.c.kind.in_(list(kinds)))
-            .order_by(ENTRIES.c.seq)
+            sa.select(ENTRY.entry_id)
+            .where(ENTRY.kind.in_(list(kinds)))
+            .order_by(ENTRY.seq)
         )
         return [str(row.entry_id) for row in self._database.rows(query)]
 
     def ids_matching(
-        self, *conditions: sa.ColumnElement[bool], limit: int | None = None
+        self,
+        *conditions: sa.ColumnElement[bool],
+        limit: int | None = None,
     ) -> list[str]:
-        """Return the ids of the entries that meet all conditions, in the order recorded.
+        """Return the ids of the entries that meet all conditions, oldest first.
 
         Parameters
         ----------
@@ -165,10 +172,10 @@ class RecordReader:
             How many at most; the oldest come first.
         """
         query = (
-            sa.select(ENTRIES.c.entry_id)
+            sa.select(ENTRY.entry_id)
             .select_from(_OF_CUSTOMER)
             .where(*conditions)
-            .order_by(ENTRIES.c.seq)
+            .order_by(ENTRY.seq)
             .limit(limit)
         )
         return [str(row.entry_id) for row in self._database.rows(query)]
@@ -190,7 +197,7 @@ class RecordReader:
 
     def _rows(self, *conditions: sa.ColumnElement[bool]) -> Sequence[DatabaseRow]:
         query = sa.select(*_OPENED_COLUMNS).select_from(_OF_CUSTOMER).where(*conditions)
-        return self._database.rows(query.order_by(ENTRIES.c.seq))
+        return self._database.rows(query.order_by(ENTRY.seq))
 
     def _opened(self, row: DatabaseRow) -> OpenedEntry:
         key = self._key(row, row.entry_id)
@@ -205,7 +212,11 @@ class RecordReader:
             requested_by_key=row.made_by,
         )
 
-    def _key(self, row: DatabaseRow, entry_id: str) -> bytes:
+    def _key(
+        self,
+        row: DatabaseRow,
+        entry_id: str,
+    ) -> bytes:
         if row.wrapped is None:
             raise ErasedError(
                 "the customer was erased",

@@ -18,7 +18,11 @@ class Record(NamedTuple):
     reader: RecordReader
 
     @classmethod
-    def open(cls, url: str, vault: Vault) -> Record:
+    def open(
+        cls,
+        url: str,
+        vault: Vault,
+    ) -> Record:
         """Open a record by its SQLAlchemy URL; raises as `open_database`."""
         database = open_database(url, vault)
         return cls(database, RecordWriter(database), RecordReader(database))

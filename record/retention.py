@@ -1,4 +1,8 @@
-"""Forgetting a customer, or what is old enough, and changing the key that all keys are wrapped under."""
+"""Retention: erasing a customer, purging old months, changing the data key.
+
+Entries are never deleted. Destroying the key that encrypts them makes their texts
+unreadable for good, and the log still verifies.
+"""
 
 from __future__ import annotations
 
@@ -11,205 +15,289 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from obligor.errors import RecordError, UnknownDecisionError
-from obligor.record.database import INDEX_KEY
+from obligor.record.database import INDEX_KEY, RecordDatabase
 from obligor.record.encryption import Vault
 from obligor.record.entry import key_owner, service_entry
 from obligor.record.record import Record
-from obligor.record.tables import CUSTOMERS, ENTRIES, SECRETS
+from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES, ENTRY, SECRETS
+
+# A statement takes at most 32,766 values in SQLite (SQLITE_MAX_VARIABLE_NUMBER).
+MOST_IN_STATEMENT = 10_000
 
 
-def erase(
-    record: Record, customer_id: str, because: str, at: datetime, entry_id: str
-) -> int:
-    """Destroy a customer's keys: nothing about the customer can be read again. Return the number of entries.
+@dataclass(frozen=True)
+class RetentionPeriod:
+    """For how many months entries stay readable.
 
-    The entries stay as they are, sealed for good, so the log still verifies. An entry of its own says what was done.
-
-    Raises
-    ------
-    UnknownDecisionError
-        Where nothing is recorded about the customer.
-    RecordError
-        Where the database cannot write.
+    Attributes
+    ----------
+    months : int
+        For companies; 12 by default, as long as the notice to a business must be kept
+        (Regulation B, 12 CFR 1002.12(b)).
+    months_of_persons : int
+        For natural persons; 25 by default (the same). A customer who was recorded as a
+        person once is a person.
     """
-    meant = CUSTOMERS.c.lookup == record.database.pseudonym(customer_id)
-    refs = _refs(record, sa.select(CUSTOMERS.c.customer_ref).where(meant))
-    if not refs:
-        raise UnknownDecisionError(
-            f"nothing is recorded about {customer_id!r}", where="customer_id"
-        )
-    said = {"references": refs, "because": because}
-    record.writer.append(
-        [service_entry("erasure", said, at, entry_id)]
-    )  # first: what was destroyed cannot be told again
-    return _destroy(record, refs, because, at)
+
+    months: int = 12
+    months_of_persons: int = 25
+
+
+LEGAL_PERIOD = RetentionPeriod()
 
 
 @dataclass(frozen=True)
 class Purge:
-    """What has been kept for long enough: customers' months, and how many entries cannot be read any more."""
+    """What was purged.
 
-    months: Mapping[str, int]  # "2024-03" -> customers
+    Attributes
+    ----------
+    months : mapping of str to int
+        How many customers each month was purged of, such as ``2024-03``.
+    entries : int
+        How many entries can no longer be read.
+    """
+
+    months: Mapping[str, int]
     entries: int
+
+
+def erase(
+    record: Record,
+    customer_id: str,
+    because: str,
+    at: datetime,
+    entry_id: str,
+) -> int:
+    """Destroy a customer's keys, so that nothing about the customer can be read again.
+
+    An entry of its own records the erasure, without the customer's id.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    customer_id : str
+        The customer.
+    because : str
+        Why, such as who requested it and when.
+    at : datetime
+        The time, with its zone.
+    entry_id : str
+        A fresh id for the entry about the erasure.
+
+    Returns
+    -------
+    int
+        How many entries can no longer be read.
+
+    Raises
+    ------
+    UnknownDecisionError
+        If nothing is recorded about the customer.
+    RecordError
+        If the database cannot be written.
+    """
+    lookup = record.database.pseudonym(customer_id)
+    query = sa.select(CUSTOMER.customer_ref).where(CUSTOMER.lookup == lookup)
+    with record.database.engine.connect() as connection:
+        references = list(connection.scalars(query))
+    if not references:
+        raise UnknownDecisionError(
+            f"nothing is recorded about {customer_id!r}", where="customer_id"
+        )
+    details = {"references": references, "because": because}
+    # Recorded first: afterwards it is no longer known whose keys they were.
+    record.writer.append([service_entry("erasure", details, at, entry_id)])
+    return _destroy_keys(record.database, references, because, at)
 
 
 def purge(
     record: Record,
     at: datetime,
     entry_id: str,
-    months: int = 12,
-    months_of_persons: int = 25,
+    period: RetentionPeriod = LEGAL_PERIOD,
     is_trial: bool = False,
 ) -> Purge:
-    """Destroy the keys of every month whose last entry is older than the retention period.
+    """Destroy the keys of every month whose last entry is older than its period.
 
-    Retention is 25 months for persons and 12 for companies by default (Reg B, 12 CFR 1002.12(b): the notice to a
-    company must be kept for 12 months); a customer who was a person once is a person.
+    An entry of its own records the purge, unless there is nothing to purge.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    at : datetime
+        The time, with its zone.
+    entry_id : str
+        A fresh id for the entry about the purge.
+    period : RetentionPeriod
+        For how long entries stay readable.
+    is_trial : bool
+        Whether to report only what would be purged.
 
     Raises
     ------
     RecordError
-        Where the database cannot write.
+        If the database cannot be written.
     """
-    persons = sa.select(CUSTOMERS.c.lookup).where(
-        CUSTOMERS.c.is_natural_person, CUSTOMERS.c.lookup.isnot(None)
-    )
-    last = sa.func.max(ENTRIES.c.recorded_at)
-    kept = CUSTOMERS.c.lookup.isnot(None) & (
-        CUSTOMERS.c.lookup != record.database.pseudonym(key_owner(None))
-    )
-    query = (
-        sa.select(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month)
-        .join(ENTRIES, ENTRIES.c.customer_ref == CUSTOMERS.c.customer_ref)
-        .where(kept)
-        .group_by(CUSTOMERS.c.customer_ref, CUSTOMERS.c.month, CUSTOMERS.c.lookup)
-        .having(
-            last
-            < sa.case(
-                (CUSTOMERS.c.lookup.in_(persons), _before(at, months_of_persons)),
-                else_=_before(at, months),
-            )
-        )
-    )
+    query = _expired(record.database, at, period)
     with record.database.engine.connect() as connection:
         rows = connection.execute(query).all()
-    refs, found = (
-        [str(row.customer_ref) for row in rows],
-        Counter(str(row.month) for row in rows),
+    references = [str(row.customer_ref) for row in rows]
+    by_month = Counter(str(row.month) for row in rows)
+    months = dict(sorted(by_month.items()))
+    if is_trial or not references:
+        return Purge(months, _count_entries(record.database, references))
+    because = (
+        f"kept for {period.months} months, "
+        f"{period.months_of_persons} where it is a person"
     )
-    by_month = dict(sorted(found.items()))
-    if is_trial or not refs:
-        return Purge(by_month, _count(record, refs))
-    because = f"kept for {months} months, {months_of_persons} where it is a person"
-    record.writer.append(
-        [
-            service_entry(
-                "purge",
-                {"months": by_month, "references": refs, "because": because},
-                at,
-                entry_id,
-            )
-        ]
-    )
-    return Purge(by_month, _destroy(record, refs, because, at))
+    details = {"months": months, "references": references, "because": because}
+    record.writer.append([service_entry("purge", details, at, entry_id)])
+    return Purge(months, _destroy_keys(record.database, references, because, at))
 
 
-def _before(at: datetime, months: int) -> sa.BindParameter[datetime]:
-    """The same day so many months ago, or the last one of that month."""
-    year, month = divmod(at.year * 12 + at.month - 1 - months, 12)
-    day = min(at.day, monthrange(year, month + 1)[1])
-    return sa.literal(
-        at.replace(year=year, month=month + 1, day=day), sa.DateTime(timezone=True)
-    )
+def rotate(database: RecordDatabase, new_vault: Vault) -> int:
+    """Wrap every key under another data key.
 
-
-def _refs(record: Record, query: sa.Select[tuple[str]]) -> list[str]:
-    with record.database.engine.connect() as connection:
-        return list(connection.scalars(query))
-
-
-def _count(record: Record, refs: Sequence[str]) -> int:
-    with record.database.engine.connect() as connection:
-        counts = (
-            connection.scalar(
-                sa.select(sa.func.count()).where(ENTRIES.c.customer_ref.in_(part))
-            )
-            for part in _parts(refs)
-        )
-        return sum(count or 0 for count in counts)
-
-
-def _parts(refs: Sequence[str]) -> Iterator[Sequence[str]]:
-    """At most so many at a time: a statement takes 32,766 values in SQLite."""
-    return (refs[start : start + 10_000] for start in range(0, len(refs), 10_000))
-
-
-def _destroy(record: Record, refs: Sequence[str], because: str, at: datetime) -> int:
-    try:
-        with record.database.writing() as connection:
-            gone = {
-                "lookup": None,
-                "wrapped": None,
-                "erased_at": at,
-                "erased_because": because,
-            }
-            for part in _parts(refs):
-                connection.execute(
-                    CUSTOMERS.update()
-                    .where(CUSTOMERS.c.customer_ref.in_(part))
-                    .values(gone)
-                )
-        if (
-            record.database.engine.dialect.name == "sqlite"
-        ):  # `secure_delete` cleared the pages; now the write-ahead log
-            with record.database.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sa.exc.SQLAlchemyError as error:
-        raise _failed(error) from None
-    record.database.forget_keys()
-    return _count(record, refs)
-
-
-def rotate(record: Record, new: Vault) -> int:
-    """Wrap every key under another data key; return how many customers' keys there were.
+    Returns
+    -------
+    int
+        How many customers' keys there were.
 
     Raises
     ------
     RecordError
-        Where the database cannot write, or a key does not open under the old data key.
+        If the database cannot be written, or a key cannot be unwrapped with the old
+        data key.
     """
     try:
-        with record.database.writing() as connection:
-            secret = SECRETS.c.name == INDEX_KEY
-            index = record.database.vault.unwrap(
-                connection.scalar(sa.select(SECRETS.c.wrapped).where(secret)) or b"",
-                INDEX_KEY,
-            )
-            connection.execute(
-                SECRETS.update()
-                .where(secret)
-                .values(wrapped=new.wrap(index, INDEX_KEY))
-            )
-            rows = connection.execute(
-                sa.select(CUSTOMERS).where(CUSTOMERS.c.wrapped.isnot(None))
-            ).all()
-            for row in rows:
-                wrapped = new.wrap(
-                    record.database.vault.unwrap(row.wrapped, row.customer_ref),
-                    row.customer_ref,
-                )
-                mine = CUSTOMERS.c.customer_ref == row.customer_ref
-                connection.execute(
-                    CUSTOMERS.update().where(mine).values(wrapped=wrapped)
-                )
+        with database.writing() as connection:
+            _rewrap_index_key(connection, database.vault, new_vault)
+            return _rewrap_customer_keys(connection, database.vault, new_vault)
     except sa.exc.SQLAlchemyError as error:
-        raise _failed(error) from None
-    return len(rows)
+        raise _unwritable(error) from None
 
 
-def _failed(error: Exception) -> RecordError:
+def _rewrap_index_key(
+    connection: sa.Connection,
+    old: Vault,
+    new: Vault,
+) -> None:
+    is_index_key = SECRETS.c.name == INDEX_KEY
+    wrapped = connection.scalar(sa.select(SECRETS.c.wrapped).where(is_index_key))
+    index_key = old.unwrap(wrapped or b"", INDEX_KEY)
+    rewrapped = {"wrapped": new.wrap(index_key, INDEX_KEY)}
+    connection.execute(SECRETS.update().where(is_index_key).values(rewrapped))
+
+
+def _rewrap_customer_keys(
+    connection: sa.Connection,
+    old: Vault,
+    new: Vault,
+) -> int:
+    query = sa.select(CUSTOMER.customer_ref, CUSTOMER.wrapped)
+    customers = connection.execute(query.where(CUSTOMER.wrapped.isnot(None))).all()
+    for customer_ref, wrapped in customers:
+        key = old.unwrap(wrapped, customer_ref)
+        connection.execute(
+            CUSTOMERS.update()
+            .where(CUSTOMER.customer_ref == customer_ref)
+            .values(wrapped=new.wrap(key, customer_ref))
+        )
+    return len(customers)
+
+
+def _expired(
+    database: RecordDatabase,
+    at: datetime,
+    period: RetentionPeriod,
+) -> sa.Select[tuple[str, str]]:
+    """Return the query of the customers' months whose retention has ended."""
+    persons = sa.select(CUSTOMER.lookup).where(
+        CUSTOMER.is_natural_person,
+        CUSTOMER.lookup.isnot(None),
+    )
+    earliest_kept = sa.case(
+        (CUSTOMER.lookup.in_(persons), _months_before(at, period.months_of_persons)),
+        else_=_months_before(at, period.months),
+    )
+    # The entries about the service itself are kept: they contain no customer's data.
+    service = database.pseudonym(key_owner(None))
+    return (
+        sa.select(CUSTOMER.customer_ref, CUSTOMER.month)
+        .join(ENTRIES, ENTRY.customer_ref == CUSTOMER.customer_ref)
+        .where(CUSTOMER.lookup.isnot(None), CUSTOMER.lookup != service)
+        .group_by(CUSTOMER.customer_ref, CUSTOMER.month, CUSTOMER.lookup)
+        .having(sa.func.max(ENTRY.recorded_at) < earliest_kept)
+    )
+
+
+def _months_before(at: datetime, months: int) -> sa.BindParameter[datetime]:
+    """Return the same day some months earlier, or the last day of that month."""
+    months_since_year_0 = at.year * 12 + at.month - 1 - months
+    year, month_index = divmod(months_since_year_0, 12)
+    month = month_index + 1
+    _, days_in_month = monthrange(year, month)
+    day = min(at.day, days_in_month)
+    earlier = at.replace(
+        year=year,
+        month=month,
+        day=day,
+    )
+    return sa.literal(earlier, sa.DateTime(timezone=True))
+
+
+def _destroy_keys(
+    database: RecordDatabase,
+    references: Sequence[str],
+    because: str,
+    at: datetime,
+) -> int:
+    """Destroy the keys of some references; return how many entries they encrypted."""
+    destroyed = {
+        "lookup": None,
+        "wrapped": None,
+        "erased_at": at,
+        "erased_because": because,
+    }
+    try:
+        with database.writing() as connection:
+            for part in _parts(references):
+                connection.execute(
+                    CUSTOMERS.update()
+                    .where(CUSTOMER.customer_ref.in_(part))
+                    .values(destroyed)
+                )
+        if database.is_sqlite:
+            # `secure_delete` overwrites the pages; the write-ahead log is cut here.
+            with database.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sa.exc.SQLAlchemyError as error:
+        raise _unwritable(error) from None
+    database.forget_keys()
+    return _count_entries(database, references)
+
+
+def _count_entries(database: RecordDatabase, references: Sequence[str]) -> int:
+    total = 0
+    with database.engine.connect() as connection:
+        for part in _parts(references):
+            is_theirs = ENTRY.customer_ref.in_(part)
+            query = sa.select(sa.func.count()).where(is_theirs)
+            total += connection.scalar(query) or 0
+    return total
+
+
+def _parts(references: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(references), MOST_IN_STATEMENT):
+        yield references[start : start + MOST_IN_STATEMENT]
+
+
+def _unwritable(error: Exception) -> RecordError:
+    # The class only: the statement holds customer data.
     return RecordError(
-        f"cannot be written ({type(error).__name__})",
-        where="record",
+        f"the record cannot be written ({type(error).__name__})",
         do="check the database",
     )

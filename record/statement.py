@@ -50,9 +50,10 @@ class Statement:
 
 def _sqlite_value(value: object) -> object:
     """Return dates and times as SQLAlchemy stores them in SQLite."""
+    # A datetime is a date, too: most values need this one test only.
+    if not isinstance(value, date):
+        return value
     if isinstance(value, datetime):
         in_utc = value.astimezone(UTC).replace(tzinfo=None)
         return in_utc.isoformat(" ", "microseconds")
-    if isinstance(value, date):
-        return value.isoformat()
-    return value
+    return value.isoformat()

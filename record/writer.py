@@ -20,14 +20,13 @@ from obligor.record.database import RecordDatabase, unwritten
 from obligor.record.encryption import encrypt
 from obligor.record.entry import (
     LEAF_COLUMNS,
-    PLAIN_FIELDS,
     Entry,
     StoredEntry,
     key_owner,
 )
 from obligor.record.merkle import leaf_hash
 from obligor.record.statement import Statement
-from obligor.record.tables import CUSTOMERS, ENTRIES
+from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES
 
 
 class _Owner(NamedTuple):
@@ -114,24 +113,29 @@ class RecordWriter:
         self._connection = connection
         return hashes
 
-    def _insert(self, cursor: DBAPICursor, entries: Sequence[Entry]) -> list[bytes]:
-        keys = dict[_Owner, _CustomerKey]()
+    def _insert(
+        self,
+        cursor: DBAPICursor,
+        entries: Sequence[Entry],
+    ) -> list[bytes]:
+        owners = [_owner(entry) for entry in entries]
+        keys = {owner: self._key_of(cursor, *owner) for owner in dict.fromkeys(owners)}
         hashes = list[bytes]()
         rows = list[Any]()
-        for entry in entries:
-            owner = _owner(entry)
-            if owner not in keys:
-                keys[owner] = self._key_of(cursor, *owner)
+        for entry, owner in zip(entries, owners, strict=True):
             columns = self._encrypted(entry, *keys[owner])
-            hash_ = leaf_hash(StoredEntry(columns).leaf())
-            hashes.append(hash_)
-            columns["leaf_hash"] = hash_
+            columns["leaf_hash"] = leaf_hash(StoredEntry(columns).leaf())
+            hashes.append(columns["leaf_hash"])
             rows.append(self._statements.entry.values(columns))
         cursor.executemany(self._statements.entry.text, rows)
         return hashes
 
     def _key_of(
-        self, cursor: DBAPICursor, customer_id: str, month: str, is_person: bool
+        self,
+        cursor: DBAPICursor,
+        customer_id: str,
+        month: str,
+        is_person: bool,
     ) -> _CustomerKey:
         """Return a customer's reference and key of a month, made for the first entry.
 
@@ -174,7 +178,9 @@ class RecordWriter:
         return _CustomerKey(customer_ref, key)
 
     def _customer_row(
-        self, cursor: DBAPICursor, lookup: dict[str, str]
+        self,
+        cursor: DBAPICursor,
+        lookup: dict[str, str],
     ) -> tuple[str, bytes, bool] | None:
         select = self._statements.customer
         cursor.execute(select.text, select.values(lookup))
@@ -182,7 +188,10 @@ class RecordWriter:
         return row
 
     def _make_customer(
-        self, cursor: DBAPICursor, lookup: dict[str, str], is_person: bool
+        self,
+        cursor: DBAPICursor,
+        lookup: dict[str, str],
+        is_person: bool,
     ) -> None:
         vault = self._database.vault
         customer_ref = vault.random(16).hex()
@@ -196,8 +205,11 @@ class RecordWriter:
         cursor.execute(insert.text, insert.values(row))
 
     def _encrypted(
-        self, entry: Entry, customer_ref: str, key: bytes
-    ) -> dict[str, object]:
+        self,
+        entry: Entry,
+        customer_ref: str,
+        key: bytes,
+    ) -> dict[str, Any]:
         """Return the columns of an entry, its texts encrypted; all but the leaf's hash.
 
         Parameters
@@ -209,9 +221,7 @@ class RecordWriter:
         key : bytes
             The customer's key of the month.
         """
-        columns: dict[str, object] = {
-            column: getattr(entry, field) for column, field in PLAIN_FIELDS.items()
-        }
+        columns = entry.plain_columns()
         columns["customer_ref"] = customer_ref
         columns["key_ref"] = None
         if entry.idempotency_key is not None:
@@ -246,18 +256,18 @@ class _Statements:
         )
         self.customer = Statement(
             sa.select(
-                CUSTOMERS.c.customer_ref,
-                CUSTOMERS.c.wrapped,
-                CUSTOMERS.c.is_natural_person,
+                CUSTOMER.customer_ref,
+                CUSTOMER.wrapped,
+                CUSTOMER.is_natural_person,
             ).where(
-                CUSTOMERS.c.lookup == sa.bindparam("lookup"),
-                CUSTOMERS.c.month == sa.bindparam("month"),
+                CUSTOMER.lookup == sa.bindparam("lookup"),
+                CUSTOMER.month == sa.bindparam("month"),
             ),
             dialect,
         )
         self.mark_person = Statement(
             sa.update(CUSTOMERS)
-            .where(CUSTOMERS.c.customer_ref == sa.bindparam("ref"))
+            .where(CUSTOMER.customer_ref == sa.bindparam("ref"))
             .values(is_natural_person=True),
             dialect,
         )

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the versions on the connection it is given."""
+"""Alembic's entry point: runs the versions on the given connection."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def restore(
                     )
                 )
             )
-        Tree(record.database).place_rest(connection)
+        Tree(record.database).place_unplaced(connection)
     for name in (CHAMPION_POINTER, PROMOTIONS):
         if (folder / name).exists():
             shutil.copy(folder / name, store / name)

@@ -14,7 +14,7 @@ from obligor.errors import ErasedError
 from obligor.record.checkpointer import Checkpointer
 from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
-from obligor.record.retention import Purge, erase, purge
+from obligor.record.retention import Purge, RetentionPeriod, erase, purge
 from tests.conftest import VAULT
 from tests.service.test_audit import findings
 from tests.service.test_record import ENTRY
@@ -97,10 +97,10 @@ def test_what_is_old_enough_goes_month_by_month_and_the_log_verifies(
 def test_periods_are_the_houses_own_and_what_the_service_says_of_itself_stays(
     record: Record,
 ) -> None:
-    assert purge(record, NOW, "p-1", months=120, months_of_persons=120).entries == 0
-    assert purge(record, NOW, "p-2", months=1, months_of_persons=1).entries == 6
+    assert purge(record, NOW, "p-1", RetentionPeriod(120, 120)).entries == 0
+    assert purge(record, NOW, "p-2", RetentionPeriod(1, 1)).entries == 6
     later = NOW.replace(year=2030)
-    assert purge(record, later, "p-3", months=1, months_of_persons=1).entries == 0
+    assert purge(record, later, "p-3", RetentionPeriod(1, 1)).entries == 0
     assert json.loads(record.reader.entry("p-2").body)["kind"] == "purge"
 
 

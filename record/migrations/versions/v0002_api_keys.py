@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import Column, DateTime, String
 
-revision, down_revision = "0002", "0001"
+revision = "0002"
+down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "api_keys",
-        sa.Column("key_id", sa.String(12), primary_key=True),
-        sa.Column("name", sa.String(128), nullable=False),
-        sa.Column("role", sa.String(20), nullable=False),
-        sa.Column("secret_sha256", sa.String(64), nullable=False),
-        sa.Column("per_second", sa.Integer, nullable=False),
-        sa.Column("person", sa.String(128), nullable=True),
-        sa.Column("authority", sa.String(20), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        Column("key_id", String(12), primary_key=True),
+        Column("name", String(128), nullable=False),
+        Column("role", String(20), nullable=False),
+        Column("secret_sha256", String(64), nullable=False),
+        Column("per_second", sa.Integer, nullable=False),
+        Column("person", String(128), nullable=True),
+        Column("authority", String(20), nullable=True),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("revoked_at", DateTime(timezone=True), nullable=True),
     )
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop the table."""
     op.drop_table("api_keys")

@@ -1,24 +1,26 @@
-"""What a challenger would have said of a decision."""
+"""The challenger's PD of each decision."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import Column, DateTime, String
 
-revision, down_revision = "0004", "0003"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Create the table."""
     op.create_table(
         "shadow_scores",
-        sa.Column("entry_id", sa.String(36), primary_key=True),
-        sa.Column("model_sha256", sa.String(64), primary_key=True),
-        sa.Column("pd_12m", sa.Float(53), nullable=False),
-        sa.Column("scored_at", sa.DateTime(timezone=True), nullable=False),
+        Column("entry_id", String(36), primary_key=True),
+        Column("model_sha256", String(64), primary_key=True),
+        Column("pd_12m", sa.Float(53), nullable=False),
+        Column("scored_at", DateTime(timezone=True), nullable=False),
     )
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Drop the table."""
     op.drop_table("shadow_scores")
