@@ -42,6 +42,7 @@ from obligor.signing import Signer, parse_key
 from obligor.training.lifecycle.registry import Registry
 from obligor.training.runs.ledger_run import train
 from obligor.training.samples.config import TrainingConfig
+from tests.unit.test_cli import run
 
 STORES = Path(__file__).parents[1] / "stores"
 ARCHIVE = STORES / "901a7c6.tar.xz"
@@ -411,6 +412,24 @@ def test_the_monitor_reads_decisions_and_shadow_scores(earlier: Earlier) -> None
     scores = shadow_scores(record, EXPECTED["sha256"]["2"])
     assert scores == EXPECTED["shadow"]
     assert set(scores) <= set(EXPECTED["decided"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["audit", "verify"],
+        pytest.param(["audit", "replay", "--all"], marks=same_arithmetic),
+        ["keys", "list"],
+    ],
+    ids=" ".join,
+)
+def test_the_commands_work_on_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpacked(tmp_path / "store")
+    for name, value in EXPECTED["environment"].items():
+        monkeypatch.setenv(name, value)
+    assert run(*command, "--store", str(folder)).exit_code == 0
 
 
 def test_the_http_interface_has_the_names_it_had(earlier: Earlier) -> None:
