@@ -1,4 +1,4 @@
-"""The array types that every room names alike."""
+"""The array types used in every room."""
 
 from __future__ import annotations
 

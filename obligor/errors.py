@@ -1,10 +1,14 @@
-"""Every error a person may see. A message says what is wrong, where, what was expected, what to do."""
+"""Every error a person may see.
+
+A message says what is wrong, where, what was expected, and what to do next. A decline is
+an answer, never an error. `serving.api.problems` gives each class its HTTP status.
+"""
 
 from __future__ import annotations
 
 
 class ObligorError(Exception):
-    """The root of every error of ours.
+    """Anything this service refuses or cannot do.
 
     Parameters
     ----------
@@ -16,12 +20,20 @@ class ObligorError(Exception):
         What would have been right.
     do : str, optional
         The next step for the reader.
+
+    Examples
+    --------
+    >>> str(ObligorError("the file is empty", where="items.csv", do="add a header"))
+    'items.csv: the file is empty; add a header'
     """
 
     def __init__(
         self, what: str, *, where: str = "", expected: str = "", do: str = ""
     ) -> None:
-        self.what, self.where, self.expected, self.do = what, where, expected, do
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.do = do
         parts = [f"{where}: {what}" if where else what]
         if expected:
             parts.append(f"expected {expected}")
@@ -31,62 +43,72 @@ class ObligorError(Exception):
 
 
 class InputError(ObligorError):
-    """The caller's input cannot be used (HTTP 422)."""
+    """What was sent or read cannot be used (HTTP 422)."""
 
 
 class SchemaError(InputError):
-    """A table, column, cell or field is not what its contract says."""
+    """A table, column, cell or field breaks its contract (HTTP 422)."""
 
 
 class AsOfError(InputError):
-    """A date is outside what can be answered."""
+    """The as-of date is before anything was known, or after today (HTTP 422)."""
 
 
 class UnknownCustomerError(InputError):
-    """No such customer in the ledger (HTTP 404)."""
+    """The ledger has no customer with this id (HTTP 404)."""
 
 
 class UnknownDecisionError(InputError):
-    """No such decision in the record (HTTP 404)."""
-
-
-class ConflictError(InputError):
-    """An idempotency key came back with another request (HTTP 409)."""
-
-
-class AccessError(InputError):
-    """Nobody we know calls (HTTP 401)."""
-
-
-class RateError(InputError):
-    """A caller calls too often (HTTP 429); `retry_after_s` later it may again."""
-
-    def __init__(self, what: str, retry_after_s: float) -> None:
-        super().__init__(
-            what, where="Authorization", do=f"try again in {retry_after_s:.1f} s"
-        )
-        self.retry_after_s = retry_after_s
+    """The record has no decision, case or contact with this id (HTTP 404)."""
 
 
 class ErasedError(InputError):
-    """What was asked for was erased on request (HTTP 410)."""
+    """The entry existed, but its customer's data was erased or expired (HTTP 410)."""
 
 
-class AuthorityError(InputError):
-    """A person may not do this (HTTP 403)."""
+class ConflictError(InputError):
+    """An idempotency key was used before with another request (HTTP 409)."""
+
+
+class AccessError(InputError):
+    """The caller's key or token is missing, unknown or expired (HTTP 401)."""
+
+
+class RateError(InputError):
+    """The caller has used up its quota (HTTP 429).
+
+    Parameters
+    ----------
+    what : str
+        Which quota was used up.
+    retry_after_s : float
+        Seconds until the caller may try again.
+    """
+
+    def __init__(self, what: str, retry_after_s: float) -> None:
+        next_step = f"try again in {retry_after_s:.1f} s"
+        super().__init__(what, where="Authorization", do=next_step)
+        self.retry_after_s = retry_after_s
+
+
+class AuthorityError(ObligorError):
+    """The caller is known, but its role or limit does not allow this (HTTP 403)."""
 
 
 class ModelError(ObligorError):
-    """No usable model (HTTP 503)."""
+    """There is no usable model (HTTP 503)."""
 
 
 class PolicyError(ObligorError):
-    """A rulebook is refused; at load the service keeps the last good one."""
+    """A rulebook is refused (HTTP 500).
+
+    A service that is running keeps the last good rulebook.
+    """
 
 
 class KeyFileError(ObligorError):
-    """A key is missing, or is none."""
+    """A key is missing or not valid (HTTP 503)."""
 
 
 class RecordError(ObligorError):
-    """A decision could not be made durable, so it was not given (HTTP 503)."""
+    """An entry could not be made durable, so no decision was given (HTTP 503)."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from obligor.record import merkle
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Checkpoint, receipt_text
-from obligor.signing import holds, public_key
+from obligor.signing import public_key, signature_is_valid
 
 CHUNK = 2000
 
@@ -62,7 +62,7 @@ def verify(
     by_size = dict[int, list[Checkpoint]]()
     for checkpoint in checkpoints:
         by_size.setdefault(checkpoint.size, []).append(checkpoint)
-        if not holds(key, checkpoint.signature, checkpoint.text()):
+        if not signature_is_valid(key, checkpoint.signature, checkpoint.text()):
             yield Finding(f"checkpoint {checkpoint.size}", "the signature is not valid")
     # Of every entry a receipt is about, the leaf's hash once it was read.
     receipted = {receipt.split(";")[1]: b"" for receipt in receipts if ";" in receipt}
@@ -129,7 +129,7 @@ def _check_receipt(
     entry_id, leaf_hex, _, signature_hex = fields
     where = f"receipt of {entry_id}"
     text = receipt_text(entry_id, bytes.fromhex(leaf_hex))
-    if not holds(key, bytes.fromhex(signature_hex), text):
+    if not signature_is_valid(key, bytes.fromhex(signature_hex), text):
         yield Finding(where, "the signature is not valid")
     elif not leaves.get(entry_id):
         yield Finding(where, "the record no longer contains the entry")

@@ -21,7 +21,7 @@ from obligor.errors import ErasedError, RecordError, SchemaError
 from obligor.record.retention import erase
 from obligor.serving.operations.doctor import Deployment, examine
 from obligor.serving.settings import Settings
-from obligor.signing import holds, public_key
+from obligor.signing import public_key, signature_is_valid
 from tests.conftest import NOW
 from tests.service.test_audit import ATTACKS, tamper
 
@@ -45,7 +45,7 @@ def test_the_evidence_holds_together_and_is_checked_without_us(
     for name, hash_ in manifest.items():
         assert sha256((tmp_path / name).read_bytes()).hexdigest() == hash_, name
     signature = bytes.fromhex((tmp_path / "manifest.sig").read_text())
-    assert holds(
+    assert signature_is_valid(
         public_key(engine.seal.public, "seal"),
         signature,
         (tmp_path / "manifest.json").read_bytes(),
