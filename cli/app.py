@@ -34,6 +34,8 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_CONFIGURE_LOGGING": "false",
+    # Pictures are files: no window system is asked for.
+    "MPLBACKEND": "Agg",
 }
 
 app = typer.Typer(

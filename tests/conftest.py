@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import sqlalchemy as sa

@@ -132,7 +132,7 @@ def calibration_line(
 def ece(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
     """Return the expected calibration error over ten equally filled bins.
 
-    It is the mean over the rows of |mean PD - default rate| of their bin.
+    It is the mean over the rows of ``|mean PD - default rate|`` of their bin.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -117,9 +116,8 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
 
     contributions, _ = model.explain(rows)
     base, names = np.full(len(rows), model.base), list(model.features)
-    # shap draws with pyplot. A notebook's own backend must show its later pictures.
-    backend = matplotlib.get_backend(auto_select=False)
-    matplotlib.use("Agg")
+    # shap draws with pyplot, whose backend belongs to the caller: the command line
+    # sets Agg, and a notebook that was switched to it would show no later picture.
     plt.figure()
     explained = shap.Explanation(contributions, base, rows, feature_names=names)
     shap.plots.beeswarm(explained, max_display=15, show=False)
@@ -130,8 +128,6 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
     figure.axes[0].set_ylabel("column")
     figure.axes[0].set_title("What moves the PD")
     plt.close(figure)
-    if backend is not None:
-        matplotlib.use(backend)
     return figure
 
 
