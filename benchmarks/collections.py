@@ -40,7 +40,7 @@ from obligor.policy.collecting.debt import Debt
 from obligor.policy.collecting.priority import Plan, is_quiet, plan_of
 from obligor.policy.collecting.worklist import Task, task_of, worklist
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
-from obligor.portfolio.decide_many import lookup, outputs
+from obligor.portfolio.array_tables import lookup, outputs
 from obligor.training.candidates.fit import fit_model
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import build_sample

@@ -30,7 +30,10 @@ from obligor.policy.credit.decide import decide
 from obligor.policy.rulebooks.cells import Cell, Span
 from obligor.policy.rulebooks.decision_table import DecisionTable
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
-from obligor.portfolio.decide_many import Portfolio, lookup, simulate, summary
+from obligor.portfolio.array_tables import lookup
+from obligor.portfolio.comparison import summary
+from obligor.portfolio.decide_many import decide_many
+from obligor.portfolio.snapshot import Portfolio
 
 CUSTOMERS, ROUNDS = 1_000_000, 5
 AS_OF = date(2025, 6, 30)
@@ -164,7 +167,7 @@ def main() -> None:
     rate = one_by_one(portfolio, rulebook)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    first, second = simulate(portfolio, rulebook), simulate(portfolio, rulebook)
+    first, second = decide_many(portfolio, rulebook), decide_many(portfolio, rulebook)
     found = summary(portfolio, first, second)
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

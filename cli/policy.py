@@ -295,7 +295,7 @@ def simulate(options: SimulateOptions) -> None:
     --to 2026-01-01 --as-of 2024-12-31`
     """
     from obligor.portfolio.snapshot import active_on, ledger_accounts, portfolio_of
-    from obligor.portfolio.what_if import simulation
+    from obligor.portfolio.what_if import what_if
 
     old = read_rulebook(options.rules / options.old)
     new = read_rulebook(options.rules / options.new)
@@ -304,7 +304,7 @@ def simulate(options: SimulateOptions) -> None:
     accounts = ledger_accounts(context.ledger(options.mapping))
     model = context.champions(options.store).current().model
     portfolio = portfolio_of(*active_on(accounts, as_of), model)
-    outcome = simulation(portfolio, old, new, options.customer)
+    outcome = what_if(portfolio, old, new, options.customer)
     if options.as_json:
         typer.echo(json.dumps(outcome, default=str))
     else:

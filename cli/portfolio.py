@@ -22,7 +22,7 @@ from obligor.cli.arguments import (
     progress_bar,
     with_options,
 )
-from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
+from obligor.policy.rulebooks.rulebook import RULES, in_force, read_rulebooks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,21 +72,20 @@ def review(options: ReviewOptions) -> None:
 
 
 def _reviewed(options: ReviewOptions) -> Review:
-    from obligor.portfolio.month import month_ends
+    from obligor.portfolio.month import month_ends, month_of
     from obligor.portfolio.review import review as review_portfolio
     from obligor.portfolio.snapshot import ledger_accounts
 
     context = command_context()
-    ledger = context.ledger(options.mapping)
+    accounts = list(ledger_accounts(context.ledger(options.mapping)))
+    model = context.champions(options.store).current().model
     rulebooks, _ = read_rulebooks(options.rules)
-    return review_portfolio(
-        ledger_accounts(ledger),
-        month_ends(parsed_day(options.as_of), options.months),
-        context.champions(options.store).current().model,
-        rulebooks,
-        options.sector,
-        iter if options.as_json else progress_bar("months"),
-    )
+    as_of = parsed_day(options.as_of)
+    days = month_ends(as_of, options.months)
+    watched_days = days if options.as_json else progress_bar("months")(days)
+    months = [month_of(accounts, day, model, rulebooks) for day in watched_days]
+    rulebook = in_force(rulebooks, as_of)
+    return review_portfolio(accounts, months, rulebook, options.sector)
 
 
 def _write_files(portfolio_review: Review, folder: Path) -> None:

@@ -2,92 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from obligor.portfolio.month import Month
+from obligor.portfolio.month import IN_DEFAULT, Month
 
 BUCKETS = ("not_due", "1-15", "16-30", "31-60", "61-90", "90+")
-
 GRADES = tuple(str(grade) for grade in range(1, 11))
-
 _LAST_DAYS = np.array([0, 15, 30, 60, 90])  # of each bucket but the last
 
 
 def migration(before: Month, after: Month) -> pd.DataFrame:
-    """Return how many customers of each grade (rows) went to which grade, into default, or are gone."""
-    now = after.grade.reindex(before.grade.index).fillna("gone")
-    rows, columns = [*GRADES, "default"], [*GRADES, "default", "gone"]
-    return pd.crosstab(before.grade, now).reindex(
-        index=rows, columns=columns, fill_value=0
-    )
+    """Return the customers of each grade (rows) by their grade a month later.
+
+    The last columns are ``default`` and ``gone``, for customers without an invoice.
+    """
+    grade_after = after.grade.reindex(before.grade.index).fillna("gone")
+    counts = pd.crosstab(before.grade, grade_after)
+    rows = [*GRADES, IN_DEFAULT]
+    return counts.reindex(index=rows, columns=[*rows, "gone"], fill_value=0)
 
 
 def roll_rates(before: Month, after: Month) -> pd.DataFrame:
-    """Return the amount open in each age bucket (rows) by where it is a month later: a bucket, or settled.
+    """Return the open amount of each age bucket (rows) by its bucket a month later.
 
-    Settled is what was paid, credited or written off.
+    The last column, ``settled``, is what was paid, credited or written off.
     """
-    then, now = (month.items.set_index("invoice_id") for month in (before, after))
-    left = (
-        now["open_amount"]
-        .reindex(then.index)
-        .fillna(0.0)
-        .clip(upper=then["open_amount"])
-    )
-    moved = pd.DataFrame(
+    items = before.items.set_index("invoice_id")
+    later = after.items.set_index("invoice_id")
+    open_amount = items["open_amount"]
+    still_open = later["open_amount"].reindex(items.index).fillna(0.0)
+    still_open = still_open.clip(upper=open_amount)
+    moves = pd.DataFrame(
         {
-            "from": bucket_of(then["dpd_days"]),
-            "to": bucket_of(now["dpd_days"].reindex(then.index).fillna(0)),
-            "left": left,
-            "settled": then["open_amount"] - left,
+            "from": bucket_of(items["dpd_days"]),
+            "to": bucket_of(later["dpd_days"].reindex(items.index).fillna(0)),
+            "still_open": still_open,
+            "settled": open_amount - still_open,
         }
     )
-    table = moved.pivot_table(
-        index="from", columns="to", values="left", aggfunc="sum", observed=False
+    table = moves.pivot_table(
+        index="from", columns="to", values="still_open", aggfunc="sum", observed=False
     )
-    settled = moved.groupby("from", observed=False)["settled"].sum()
-    return (
-        table.reindex(index=BUCKETS, columns=BUCKETS)
-        .fillna(0.0)
-        .assign(settled=settled.reindex(BUCKETS).fillna(0.0))
-    )
+    table = table.reindex(index=BUCKETS, columns=BUCKETS).fillna(0.0)
+    settled = moves.groupby("from", observed=False)["settled"].sum()
+    return table.assign(settled=settled.reindex(BUCKETS).fillna(0.0))
 
 
-def bucket_of(dpd_days: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the age bucket of some days past due."""
-    places = np.searchsorted(_LAST_DAYS, dpd_days.to_numpy())
-    return pd.Series(np.array(BUCKETS)[places], index=dpd_days.index)
-
-
-def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float]:
-    """Return the loss rate of each bucket that roll rates imply: P(it ends beyond 90 days) x LGD.
-
-    Notes
-    -----
-    The months are a Markov chain in which ``90+`` and ``settled`` are never left: with Q the moves among the other
-    buckets and r those into ``90+``, P solves ``(I - Q) P = r`` (Cyert, Davidson and Thompson 1962).
+def bucket_of(dpd_days: pd.Series[int]) -> pd.Series[str]:
+    """Return the age bucket of some days past due.
 
     Examples
     --------
-    Half of what is 61 to 90 days late goes beyond 90, a tenth of what is 31 to 60 days late becomes that:
+    >>> bucket_of(pd.Series([-3, 15, 91])).tolist()
+    ['not_due', '1-15', '90+']
+    """
+    indices = np.searchsorted(_LAST_DAYS, dpd_days.to_numpy())
+    return pd.Series(np.array(BUCKETS)[indices], index=dpd_days.index)
+
+
+def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float]:
+    """Return the loss rate of each bucket that roll rates imply.
+
+    It is the probability that an amount ends beyond 90 days past due, times LGD.
+
+    Notes
+    -----
+    The months are a Markov chain in which ``90+`` and ``settled`` are never left: with
+    Q the moves among the other buckets and r those into ``90+``, the probabilities P
+    solve ``(I - Q) P = r`` (Cyert, Davidson and Thompson 1962).
+
+    Examples
+    --------
+    Half of what is 61 to 90 days late goes beyond 90, and a tenth of what is 31 to 60
+    days late becomes 61 to 90 days late:
 
     >>> moves = pd.DataFrame(0.0, index=BUCKETS, columns=[*BUCKETS, "settled"])
     >>> moves.loc["61-90", ["90+", "settled"]] = 50.0
     >>> moves.loc["31-60", ["61-90", "settled"]] = [10.0, 90.0]
-    >>> found = implied_loss_rates(moves, 0.4)
-    >>> found["61-90"], found["31-60"], found["90+"]
+    >>> rates = implied_loss_rates(moves, 0.4)
+    >>> rates["61-90"], rates["31-60"], rates["90+"]
     (0.2, 0.02, 0.4)
     """
     shares = rolls.div(rolls.sum(axis=1).replace(0.0, 1.0), axis=0)
-    open_ = list(BUCKETS[:-1])
-    inside = shares.loc[open_, open_].to_numpy()
-    worst = np.linalg.solve(
-        np.eye(len(open_)) - inside, shares.loc[open_, "90+"].to_numpy()
-    )
-    return {
-        **dict(zip(open_, (worst * lgd).round(12).tolist(), strict=True)),
-        "90+": lgd,
-    }
+    *transient, worst = BUCKETS
+    among_transient = shares.loc[transient, transient].to_numpy()
+    into_worst = shares.loc[transient, worst].to_numpy()
+    identity = np.eye(len(transient))
+    p_worst = np.linalg.solve(identity - among_transient, into_worst)
+    rates = (p_worst * lgd).round(12).tolist()
+    return {**dict(zip(transient, rates, strict=True)), worst: lgd}

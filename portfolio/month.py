@@ -1,11 +1,10 @@
-"""The portfolio at the ends of months."""
+"""The portfolio at the end of a month: grades, and open items with their age."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +17,30 @@ from obligor.data.rates import item_rates
 from obligor.model.pd_model import PdModel
 from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
-from obligor.portfolio.decide_many import Portfolio, simulate
-from obligor.portfolio.snapshot import active_on, portfolio_of
+from obligor.portfolio.decide_many import decide_many
+from obligor.portfolio.item_columns import Columns, stacked
+from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
+
+IN_DEFAULT = "default"
 
 
 @dataclass(frozen=True)
 class Month:
-    """The last day of a month: the portfolio, each customer's grade, and every open item with its age."""
+    """The portfolio on the last day of a month.
+
+    Attributes
+    ----------
+    portfolio : Portfolio
+        The customers, scored.
+    grade : Series of str
+        By customer, ``1`` to ``10`` or ``default``.
+    items : DataFrame
+        One row per open item: ``invoice_id``, ``customer_id``, ``pd_12m``,
+        ``open_amount`` (reporting currency), ``dpd_days`` (negative before due).
+    """
 
     portfolio: Portfolio
-    grade: pd.Series[Any]
+    grade: pd.Series[str]
     items: pd.DataFrame
 
 
@@ -53,46 +66,53 @@ def month_of(
 ) -> Month:
     """Return the portfolio as it was known on a day, under the rules of that day.
 
+    Parameters
+    ----------
+    accounts : iterable of Account
+        Every account of the ledger, the future included.
+    as_of : date
+        The day.
+    model : PdModel
+        The model that scores the customers.
+    rulebooks : sequence of Rulebook
+        The released rulebooks; the one in force on the day decides.
+
+    Returns
+    -------
+    Month
+        Portfolio, grades and open items.
+
     Raises
     ------
     AsOfError
-        Where no invoice was known by then.
+        If no invoice or no rulebook was known by then.
     """
-    known, rows = active_on(accounts, as_of)
-    portfolio = portfolio_of(known, rows, model)
-    found = simulate(portfolio, in_force(rulebooks, as_of))
-    ids = pd.Index(portfolio.customer_ids)
-    in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
+    customers = active_on(accounts, as_of)
+    portfolio = portfolio_of(customers.known, customers.rows, model)
+    decisions = decide_many(portfolio, in_force(rulebooks, as_of))
+    is_in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
+    grades = decisions.grade.astype("int64").astype(str)
     grade = pd.Series(
-        np.where(in_default, "default", found.grade.astype("int64").astype(str)),
-        index=ids,
+        np.where(is_in_default, IN_DEFAULT, grades).tolist(),
+        index=pd.Index(portfolio.customer_ids),
     )
-    return Month(
-        portfolio,
-        grade,
-        _stacked(
-            [_open_items(*one) for one in zip(known, portfolio.pd_12m, strict=True)]
-        ),
-    )
+    items = [
+        _open_items(known, pd_12m)
+        for known, pd_12m in zip(customers.known, portfolio.pd_12m, strict=True)
+    ]
+    return Month(portfolio, grade, stacked(items))
 
 
-def _stacked(parts: Sequence[dict[Any, Any]]) -> pd.DataFrame:
-    """One frame of many short tables: a frame for each would take a millisecond."""
-    return pd.DataFrame(
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    )
-
-
-def _open_items(known: KnownAccount, pd_12m: float) -> dict[Any, Any]:
-    account, today = known.account, day_number(known.as_of)
+def _open_items(known: KnownAccount, pd_12m: float) -> Columns:
+    """The open items of a customer, in the reporting currency, with their age."""
+    account = known.account
     balance = open_balances(account)
-    place = np.flatnonzero(balance > 0)
+    rows = np.flatnonzero(balance > 0)
+    invoice_ids = [account.invoice_ids[row] for row in rows.tolist()]
     return {
-        "invoice_id": np.array(
-            [account.invoice_ids[n] for n in place.tolist()], dtype=object
-        ),
-        "customer_id": [account.customer_id] * len(place),
-        "pd_12m": np.full(len(place), pd_12m),
-        "open_amount": balance[place] * item_rates(account)[place],
-        "dpd_days": today - account.items.due[place],
+        "invoice_id": np.array(invoice_ids, dtype=object),
+        "customer_id": [account.customer_id] * len(rows),
+        "pd_12m": np.full(len(rows), pd_12m),
+        "open_amount": balance[rows] * item_rates(account)[rows],
+        "dpd_days": day_number(known.as_of) - account.items.due[rows],
     }

@@ -1,9 +1,9 @@
-"""Provisions for expected losses on what is open."""
+"""Provisions for expected losses on open invoices."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from decimal import Decimal
-from typing import Any
 
 import pandas as pd
 
@@ -14,26 +14,29 @@ from obligor.portfolio.month import Month
 
 
 def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
-    """Return every open invoice with its age bucket and both provisions (Decimal), largest expected loss first."""
-    currency, rows = month.portfolio.currency, list[dict[str, Any]]()
+    """Return every open invoice with its age bucket and both provisions.
+
+    The columns are those of `Month.items`, then ``currency``, ``bucket``, ``matrix``
+    and ``expected_loss``; amounts are Decimal, the largest expected loss comes first.
+    """
+    currency = month.portfolio.currency
+    rows = []
     for item in month.items.to_dict("records"):
-        amount = round_money(Decimal(str(item["open_amount"])), currency)
-        found = provision(
-            amount,
+        open_amount = round_money(Decimal(str(item["open_amount"])), currency)
+        item_provision = provision(
+            open_amount,
             int(item["dpd_days"]),
             Decimal(str(item["pd_12m"])),
             currency,
             rulebook,
         )
-        rows.append(
-            {
-                **{str(name): value for name, value in item.items()},
-                "open_amount": amount,
-                "currency": currency,
-                **vars(found),
-            }
-        )
-    frame = pd.DataFrame(rows)
-    return frame.sort_values(
+        row: dict[Hashable, object] = {**item}
+        row["open_amount"] = open_amount
+        row["currency"] = currency
+        row["bucket"] = item_provision.bucket
+        row["matrix"] = item_provision.matrix
+        row["expected_loss"] = item_provision.expected_loss
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(
         "expected_loss", ascending=False, kind="stable", ignore_index=True
     )

@@ -1,20 +1,21 @@
-"""A portfolio under review: provisions per invoice, how grades and ages move by month, vintages, and stress."""
+"""A portfolio under review over some months.
+
+Provisions per invoice, migration of grades, roll rates, vintages and stress.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from obligor.data.account import Account
-from obligor.model.pd_model import PdModel
-from obligor.policy.rulebooks.rulebook import Rulebook, in_force
+from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.portfolio.migration import implied_loss_rates, migration, roll_rates
-from obligor.portfolio.month import month_of
+from obligor.portfolio.month import Month
 from obligor.portfolio.provisions import provisions
 from obligor.portfolio.stress import stress
 from obligor.portfolio.vintages import vintages
@@ -22,7 +23,21 @@ from obligor.portfolio.vintages import vintages
 
 @dataclass(frozen=True)
 class Review:
-    """All of it, as of the last of some months."""
+    """The review as of the last of some months.
+
+    Attributes
+    ----------
+    provisions : DataFrame
+        Open invoices with both provisions.
+    migration, roll_rates : DataFrame
+        Moves between grades and between age buckets, added up over the months.
+    implied_loss_rates : dict of str to float
+        By age bucket, the loss rate that the roll rates imply.
+    vintages : DataFrame
+        Unpaid shares by month of issue.
+    stress : dict
+        Figures before and after each scenario.
+    """
 
     provisions: pd.DataFrame
     migration: pd.DataFrame
@@ -34,28 +49,48 @@ class Review:
 
 def review(
     accounts: Iterable[Account],
-    days: Sequence[date],
-    model: PdModel,
-    rulebooks: Sequence[Rulebook],
+    months: Sequence[Month],
+    rulebook: Rulebook,
     sector: str | None = None,
-    progress: Callable[[Iterable[date]], Iterable[date]] = iter,
 ) -> Review:
-    """Review a portfolio over some days, a month apart; the moves from each to the next are added up.
+    """Review a portfolio over some months; the moves between them are added up.
+
+    Parameters
+    ----------
+    accounts : iterable of Account
+        Every account of the ledger, the future included.
+    months : sequence of Month
+        The portfolio at the ends of two or more months, oldest first.
+    rulebook : Rulebook
+        The rules in force at the last of them.
+    sector : str, optional
+        The sector that is stressed; default the one with the largest limits.
+
+    Returns
+    -------
+    Review
+        As of the last month.
 
     Raises
     ------
-    AsOfError, SchemaError
-        Where nothing was known on a day, or the sector is unknown.
+    SchemaError
+        If no customer is in the sector.
     """
-    accounts, rulebook = list(accounts), in_force(rulebooks, days[-1])
-    months = [month_of(accounts, day, model, rulebooks) for day in progress(days)]
-    pairs = list(pairwise(months))
-    rolls = sum((roll_rates(*pair) for pair in pairs[1:]), roll_rates(*pairs[0]))
+    last_month = months[-1]
+    migrations = [migration(before, after) for before, after in pairwise(months)]
+    rolls = [roll_rates(before, after) for before, after in pairwise(months)]
+    all_rolls = _added_up(rolls)
+    lgd = float(rulebook.parameters["lgd"])
     return Review(
-        provisions=provisions(months[-1], rulebook),
-        migration=sum((migration(*pair) for pair in pairs[1:]), migration(*pairs[0])),
-        roll_rates=rolls,
-        implied_loss_rates=implied_loss_rates(rolls, float(rulebook.parameters["lgd"])),
-        vintages=vintages(accounts, days[-1]),
-        stress=stress(months[-1].portfolio, rulebook, sector),
+        provisions=provisions(last_month, rulebook),
+        migration=_added_up(migrations),
+        roll_rates=all_rolls,
+        implied_loss_rates=implied_loss_rates(all_rolls, lgd),
+        vintages=vintages(accounts, last_month.portfolio.as_of),
+        stress=stress(last_month.portfolio, rulebook, sector),
     )
+
+
+def _added_up(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    first, *others = tables
+    return sum(others, first)

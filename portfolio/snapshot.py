@@ -1,14 +1,16 @@
-"""A ledger's customers on one day, scored, as the rule layer simulates them."""
+"""A portfolio: a ledger's customers on one day, scored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from obligor.arrays import Floats
 from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account
@@ -19,58 +21,146 @@ from obligor.errors import AsOfError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
-from obligor.portfolio.decide_many import Portfolio
+from obligor.policy.credit.facts import Facts
+from obligor.policy.credit.promise_ladder import Promise
+
+Texts = NDArray[np.str_]
 
 
-def portfolio_of(
-    people: Sequence[KnownAccount], rows: NDArray[np.float64], model: PdModel
-) -> Portfolio:
-    """Return the customers of `active_on` with PD, features and the last statement."""
-    standing = np.array([one.account.last_statement() for one in people])
-    groups = {
-        name: np.array([getattr(one.account, name) for one in people])
-        for name in ("sector", "country")
-    }
-    promises = ((place, promises_of(one)) for place, one in enumerate(people))
-    return Portfolio(
-        customer_ids=[one.account.customer_id for one in people],
-        currency=people[0].account.currency,
-        as_of=people[0].as_of,
-        pd_12m=model.predict_pd_12m(rows),
-        features=dict(zip(NAMES, np.ascontiguousarray(rows.T), strict=True)),
-        equity=standing[:, 0],
-        turnover=standing[:, 1],
-        groups={name: found for name, found in groups.items() if (found != "").any()},
-        promises={place: found for place, found in promises if found},
-    )
+@dataclass(frozen=True)
+class Portfolio:
+    """Customers on one day; every array has shape (n,), and NaN if not known.
+
+    Attributes
+    ----------
+    customer_ids : sequence of str
+        The customers, in the order of the arrays.
+    currency : str
+        The reporting currency.
+    as_of : date
+        The day.
+    pd_12m : Floats
+        Probability of default within 12 months.
+    features : mapping of str to Floats
+        Features by name.
+    equity, turnover : Floats
+        Of the last statement, in the reporting currency.
+    groups : mapping of str to Texts
+        Further ways to break the figures down, such as ``sector``.
+    promises : mapping of int to tuple of Promise
+        By row, the settled promises of the customers who have made any.
+    """
+
+    customer_ids: Sequence[str]
+    currency: str
+    as_of: date
+    pd_12m: Floats
+    features: Mapping[str, Floats]
+    equity: Floats
+    turnover: Floats
+    groups: Mapping[str, Texts]
+    promises: Mapping[int, tuple[Promise, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """The number of customers."""
+        return len(self.customer_ids)
+
+    def facts(self, row: int) -> Facts:
+        """Return the facts about the customer of a row."""
+        features = {name: float(column[row]) for name, column in self.features.items()}
+        return Facts(
+            pd_12m=float(self.pd_12m[row]),
+            currency=self.currency,
+            features=features,
+            as_of=self.as_of,
+            equity=float(self.equity[row]),
+            turnover=float(self.turnover[row]),
+            promises=self.promises.get(row, ()),
+            customer_id=self.customer_ids[row],
+        )
 
 
-def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
-    """Give every account of a ledger, with the rates it needs."""
-    rates = rates_of(ledger)
-    for account in accounts_of(ledger):
-        foreign = {code: rates[code] for code in account.currencies if code in rates}
-        yield replace(account, rates=foreign) if foreign else account
+class ActiveCustomers(NamedTuple):
+    """The customers with an invoice known on a day.
+
+    Attributes
+    ----------
+    known : list of KnownAccount
+        What was known of each.
+    rows : Floats
+        Their features, shape (n, features), in the order of the catalogue.
+    """
+
+    known: list[KnownAccount]
+    rows: Floats
 
 
-def active_on(
-    accounts: Iterable[Account], as_of: date
-) -> tuple[list[KnownAccount], NDArray[np.float64]]:
-    """Return what was known of each account that had an invoice by a day, and the features, shape (n, features).
+def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
+    """Return the accounts with an invoice known on a day, and their features.
 
     Raises
     ------
     AsOfError
-        Where none had.
+        If there is none.
     """
     day = day_number(as_of)
     known = [
-        known_account(one, as_of)
-        for one in accounts
-        if (one.items.known_on <= day).any()
+        known_account(account, as_of)
+        for account in accounts
+        if (account.items.known_on <= day).any()
     ]
     if not known:
         raise AsOfError(
             f"no invoice was known on {as_of}", where="as_of", do="ask for a later day"
         )
-    return known, account_features(known)
+    return ActiveCustomers(known, account_features(known))
+
+
+def portfolio_of(
+    customers: Sequence[KnownAccount], rows: Floats, model: PdModel
+) -> Portfolio:
+    """Return the portfolio of some customers, scored by a model.
+
+    Parameters
+    ----------
+    customers : sequence of KnownAccount
+        What was known of each on the same day; at least one.
+    rows : Floats
+        Their features, shape (n, features), in the order of the catalogue.
+    model : PdModel
+        The model that scores them.
+
+    Returns
+    -------
+    Portfolio
+        With sectors and countries as groups if the ledger has them.
+    """
+    accounts = [customer.account for customer in customers]
+    statements = np.array([account.last_statement() for account in accounts])
+    groups = {
+        "sector": np.array([account.sector for account in accounts]),
+        "country": np.array([account.country for account in accounts]),
+    }
+    promises = {}
+    for row, customer in enumerate(customers):
+        if settled := promises_of(customer):
+            promises[row] = settled
+    return Portfolio(
+        customer_ids=[account.customer_id for account in accounts],
+        currency=accounts[0].currency,
+        as_of=customers[0].as_of,
+        pd_12m=model.predict_pd_12m(rows),
+        features=dict(zip(NAMES, np.ascontiguousarray(rows.T), strict=True)),
+        equity=statements[:, 0],
+        turnover=statements[:, 1],
+        groups={name: texts for name, texts in groups.items() if (texts != "").any()},
+        promises=promises,
+    )
+
+
+def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
+    """Give every account of a ledger, with the exchange rates it needs."""
+    rates = rates_of(ledger)
+    for account in accounts_of(ledger):
+        foreign = {code: rates[code] for code in account.currencies if code in rates}
+        yield replace(account, rates=foreign) if foreign else account

@@ -1,64 +1,87 @@
-"""What is still unpaid of each month of issue."""
+"""Vintages: the share of each month's invoices that is still unpaid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from obligor.data.account import CREDIT_NOTE, PAYMENT, Account, select
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number, day_of
 from obligor.data.rates import item_rates
-from obligor.portfolio.month import _stacked
+from obligor.portfolio.item_columns import Columns, stacked
 from obligor.portfolio.snapshot import active_on
 
-HORIZONS = (0, 30, 60, 90, 120)  # days past due at which a vintage is looked at
+HORIZONS = (0, 30, 60, 90, 120)  # days past due at which a vintage is measured
 
 
 def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
-    """Return the unpaid share of each month's invoices, so many days past due; NaN where that day is yet to come.
+    """Return the unpaid share of each month's invoices at every horizon.
+
+    Parameters
+    ----------
+    accounts : iterable of Account
+        Every account of the ledger, the future included.
+    as_of : date
+        The day whose knowledge counts.
 
     Returns
     -------
     DataFrame
-        Index: month of issue; columns: ``amount`` and the horizons in days.
+        Index: month of issue; columns: ``amount`` and the horizons in days past due. A
+        share is NaN if its day has not come for every invoice.
+
+    Raises
+    ------
+    AsOfError
+        If no invoice was known by then.
     """
-    known, _ = active_on(accounts, as_of)
-    frame = _stacked([_unpaid(one) for one in known])
-    frame["month"] = [day_of(day).strftime("%Y-%m") for day in frame.pop("issued")]
-    total = frame.groupby("month")["amount"].sum()
-    shares = dict[Any, Any]()
+    customers = active_on(accounts, as_of)
+    items = stacked([_unpaid(known) for known in customers.known])
+    months = [day_of(day).strftime("%Y-%m") for day in items.pop("issued")]
+    items["month"] = months
+    by_month = items.groupby("month")
+    total = by_month["amount"].sum()
+    columns: dict[Hashable, pd.Series[float]] = {"amount": total}
     for days in HORIZONS:
-        unpaid = frame[days].isna().groupby(frame["month"]).any()
-        shares[days] = (frame.groupby("month")[days].sum() / total).mask(unpaid)
-    return pd.DataFrame({"amount": total, **shares})
+        is_to_come = items[days].isna().groupby(items["month"]).any()
+        share = by_month[days].sum() / total
+        columns[days] = share.mask(is_to_come)
+    return pd.DataFrame(columns)
 
 
-def _unpaid(known: KnownAccount) -> dict[Any, Any]:
-    account, today = known.account, day_number(known.as_of)
-    rates, due = item_rates(account), account.items.due
-    settling = select(
-        account.events, np.isin(account.events.kind, (PAYMENT, CREDIT_NOTE))
-    )
-    columns: dict[Any, Any] = {
+def _unpaid(known: KnownAccount) -> Columns:
+    """Per item its amount and what was unpaid at every horizon, NaN if that is to come.
+
+    Amounts are in the reporting currency.
+    """
+    account = known.account
+    as_of = day_number(known.as_of)
+    due = account.items.due
+    amount = account.items.amount
+    rates = item_rates(account)
+    is_settling = np.isin(account.events.kind, (PAYMENT, CREDIT_NOTE))
+    settling = select(account.events, is_settling)
+    columns: dict[Hashable, ArrayLike] = {
         "issued": account.items.issued,
-        "amount": account.items.amount * rates,
+        "amount": amount * rates,
     }
     for days in HORIZONS:
+        last_day = due + days
+        in_time = select(settling, settling.day <= last_day[settling.item])
         paid = np.zeros(len(due))
-        in_time = select(settling, settling.day <= due[settling.item] + days)
         np.add.at(paid, in_time.item, in_time.value)
-        left = np.maximum(account.items.amount - paid, 0) * rates
-        columns[days] = np.where(due + days <= today, left, np.nan)
+        unpaid = np.maximum(amount - paid, 0) * rates
+        columns[days] = np.where(last_day <= as_of, unpaid, np.nan)
     return columns
 
 
-def draw_vintages(found: pd.DataFrame, path: Path) -> None:
+def draw_vintages(shares: pd.DataFrame, path: Path) -> None:
     """Draw the unpaid share of each month's invoices as a PNG file."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -66,14 +89,11 @@ def draw_vintages(found: pd.DataFrame, path: Path) -> None:
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for days, colour in zip(
-        HORIZONS,
-        colormaps["viridis"](np.linspace(0, 0.9, len(HORIZONS))),
-        strict=True,
-    ):
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(HORIZONS)))
+    for days, colour in zip(HORIZONS, colours, strict=True):
         axes.plot(
-            found.index,
-            found[days],
+            shares.index,
+            shares[days],
             color=colour,
             marker=".",
             label=f"{days} days past due",
@@ -86,5 +106,5 @@ def draw_vintages(found: pd.DataFrame, path: Path) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.tick_params(axis="x", rotation=60)
-    figure.legend(title="looked at", loc="outside right upper")
+    figure.legend(title="measured", loc="outside right upper")
     figure.savefig(path, dpi=120)

@@ -1,10 +1,10 @@
-"""The loaded ledger under two rulebooks, as a simulation to read."""
+"""What would change under another rulebook, for a portfolio or for one customer."""
 
 from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from pydantic import ConfigDict, Field
@@ -13,78 +13,11 @@ from obligor.decisions.engine import Engine
 from obligor.decisions.questions import Body, Id
 from obligor.errors import SchemaError, UnknownCustomerError
 from obligor.policy.rulebooks.rulebook import Rulebook, folders, read_rulebook
-from obligor.portfolio.decide_many import Portfolio, movers, simulate, summary, what_if
-from obligor.portfolio.snapshot import active_on, portfolio_of
+from obligor.portfolio.comparison import compare_customer, movers, summary
+from obligor.portfolio.decide_many import decide_many
+from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
 
 MOST_SIMULATED = 50_000  # customers, in one request
-
-
-def simulation(
-    portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None
-) -> dict[str, Any]:
-    """Return what changes from one rulebook to another: by groups with the largest movers, or for one customer.
-
-    Raises
-    ------
-    UnknownCustomerError
-        Where that customer was not known on the day.
-    """
-    if customer_id is not None:
-        if customer_id not in portfolio.customer_ids:
-            said = f"no customer {customer_id!r} on {portfolio.as_of}"
-            raise UnknownCustomerError(
-                said, where="customer_id", do="ask about one of the ledger"
-            )
-        facts = portfolio.facts(list(portfolio.customer_ids).index(customer_id))
-        return {"movers": [what_if(customer_id, facts, old, new)]}
-    before, after = simulate(portfolio, old), simulate(portfolio, new)
-    return {
-        **summary(portfolio, before, after),
-        "movers": movers(portfolio, old, new, before, after),
-    }
-
-
-def simulation_answer(asked: SimulationRequest, engine: Engine) -> bytes:
-    """Return a simulation on the loaded ledger as JSON; nothing is recorded.
-
-    Raises
-    ------
-    AsOfError, SchemaError, UnknownCustomerError
-        Where day, rulebook or customer are not there, or the ledger is too large for one request.
-    """
-    as_of = engine.day(asked.as_of)
-    books = [
-        _rulebook(engine.rules, version, where)
-        for version, where in ((asked.from_, "from"), (asked.to, "to"))
-    ]
-    if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
-        do = "run `obligor policy simulate`"
-        raise SchemaError(
-            f"more than {MOST_SIMULATED} customers", where="ledger store", do=do
-        )
-    portfolio = portfolio_of(
-        *active_on(engine.ledger.every(), as_of), engine.champions.of_ledger().model
-    )
-    found = simulation(portfolio, books[0], books[1], asked.customer_id)
-    answer = {
-        "from": asked.from_,
-        "to": asked.to,
-        "as_of": as_of,
-        "currency": portfolio.currency,
-        "movers": found.pop("movers"),
-        "by": found,
-    }
-    return orjson.dumps(answer, default=str)
-
-
-def _rulebook(rules: Path, version: str, where: str) -> Rulebook:
-    """A rulebook of the folder, drafts too; the version is looked up, never put into a path."""
-    found = {folder.name: folder for folder in folders(rules)}
-    if version not in found:
-        raise SchemaError(
-            f"no rulebook {version!r}", where=where, expected=f"one of {sorted(found)}"
-        )
-    return read_rulebook(found[version])
 
 
 class SimulationRequest(Body):
@@ -96,3 +29,96 @@ class SimulationRequest(Body):
     to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     as_of: date | None = Field(None, description="Default the ledger's last day")
     customer_id: Id | None = Field(None, description="Only this customer: what if")
+
+
+def what_if(
+    portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None = None
+) -> dict[str, object]:
+    """Return what changes from one rulebook to another; nothing is recorded.
+
+    Parameters
+    ----------
+    portfolio : Portfolio
+        The customers.
+    old, new : Rulebook
+        The rulebooks.
+    customer_id : str, optional
+        Compare this customer only.
+
+    Returns
+    -------
+    dict
+        The largest ``movers``, and the parts of `summary`; or the one customer only.
+
+    Raises
+    ------
+    UnknownCustomerError
+        If the customer was not known on the day.
+    """
+    if customer_id is not None:
+        row = _row_of(customer_id, portfolio)
+        return {"movers": [compare_customer(portfolio.facts(row), old, new)]}
+    before = decide_many(portfolio, old)
+    after = decide_many(portfolio, new)
+    return {
+        **summary(portfolio, before, after),
+        "movers": movers(portfolio, old, new, before, after),
+    }
+
+
+def _row_of(customer_id: str, portfolio: Portfolio) -> int:
+    if customer_id not in portfolio.customer_ids:
+        raise UnknownCustomerError(
+            f"no customer {customer_id!r} on {portfolio.as_of}",
+            where="customer_id",
+            do="ask about a customer of the ledger",
+        )
+    return list(portfolio.customer_ids).index(customer_id)
+
+
+def what_if_answer(request: SimulationRequest, engine: Engine) -> bytes:
+    """Return the comparison on the loaded ledger as JSON; nothing is recorded.
+
+    Raises
+    ------
+    AsOfError, SchemaError, UnknownCustomerError
+        If the day, a rulebook or the customer does not exist, or the ledger is too
+        large for one request.
+    """
+    as_of = engine.day(request.as_of)
+    old = _rulebook(engine.rules, request.from_, "from")
+    new = _rulebook(engine.rules, request.to, "to")
+    if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
+        raise SchemaError(
+            f"the ledger has more than {MOST_SIMULATED} customers",
+            where="ledger store",
+            do="run `obligor policy simulate`",
+        )
+    customers = active_on(engine.ledger.every(), as_of)
+    model = engine.champions.of_ledger().model
+    portfolio = portfolio_of(customers.known, customers.rows, model)
+    changes = what_if(portfolio, old, new, request.customer_id)
+    answer = {
+        "from": request.from_,
+        "to": request.to,
+        "as_of": as_of,
+        "currency": portfolio.currency,
+        "movers": changes.pop("movers"),
+        "by": changes,
+    }
+    return orjson.dumps(answer, default=str)
+
+
+def _rulebook(root: Path, version: str, field: str) -> Rulebook:
+    """A rulebook of the folder, drafts too.
+
+    The version is looked up and never becomes part of a path.
+    """
+    by_version = {folder.name: folder for folder in folders(root)}
+    if version not in by_version:
+        raise SchemaError(
+            f"no rulebook {version!r}",
+            where=field,
+            expected=f"one of {sorted(by_version)}",
+        )
+    return read_rulebook(by_version[version])

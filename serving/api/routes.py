@@ -42,7 +42,7 @@ from obligor.errors import (
     SchemaError,
     UnknownDecisionError,
 )
-from obligor.portfolio.what_if import SimulationRequest, simulation_answer
+from obligor.portfolio.what_if import SimulationRequest, what_if_answer
 from obligor.serving.access.api_keys import Caller
 from obligor.serving.access.denials import Denied
 from obligor.serving.access.gate import Gate
@@ -350,7 +350,7 @@ async def _post_contact(request: Request) -> Response:
 
 async def _post_simulation(request: Request) -> Response:
     asked = _parsed(SimulationRequest, await _json_body(request))
-    return _json(await _in_thread(request, simulation_answer, asked, _engine(request)))
+    return _json(await _in_thread(request, what_if_answer, asked, _engine(request)))
 
 
 async def _get_openapi(request: Request) -> Response:

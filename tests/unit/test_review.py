@@ -32,7 +32,7 @@ from obligor.portfolio.migration import (
 )
 from obligor.portfolio.month import Month, month_ends, month_of
 from obligor.portfolio.provisions import provisions
-from obligor.portfolio.review import review
+from obligor.portfolio.review import Review, review
 from obligor.portfolio.snapshot import active_on, ledger_accounts
 from obligor.portfolio.stress import stress
 from obligor.portfolio.vintages import vintages
@@ -192,7 +192,7 @@ def test_stress_raises_losses_and_only_the_shocked_sector_suffers(
         assert figures["eva"][1] < figures["eva"][0]
         assert figures["limit"][1] <= figures["limit"][0]
     assert found["severe"]["expected_loss"][1] > found["mild"]["expected_loss"][1]
-    with pytest.raises(SchemaError, match="no customer is of sector 'moon'"):
+    with pytest.raises(SchemaError, match="no customer is in sector 'moon'"):
         stress(portfolio, RULEBOOKS[-1], "moon")
     assert list(stress(replace(portfolio, groups={}), RULEBOOKS[-1])) == [
         "mild",
@@ -203,15 +203,21 @@ def test_stress_raises_losses_and_only_the_shocked_sector_suffers(
 def test_a_review_sees_nothing_of_later_days(
     accounts: Sequence[Account], trained: Trained, store: Path
 ) -> None:
-    model, days = ChampionLoader(store).current().model, DAYS[:2]
-    whole = review(accounts, days, model, RULEBOOKS)
-    known = [one.account for one in active_on(accounts, days[-1])[0]]
-    then = review(known, days, model, RULEBOOKS)
+    model = ChampionLoader(store).current().model
+
+    def reviewed(accounts: Sequence[Account], days: Sequence[date]) -> Review:
+        months = [month_of(accounts, day, model, RULEBOOKS) for day in days]
+        return review(accounts, months, RULEBOOKS[-1])
+
+    days = DAYS[:2]
+    whole = reviewed(accounts, days)
+    known = [customer.account for customer in active_on(accounts, days[-1]).known]
+    then = reviewed(known, days)
     pd.testing.assert_frame_equal(whole.provisions, then.provisions)
     pd.testing.assert_frame_equal(whole.roll_rates, then.roll_rates)
     pd.testing.assert_frame_equal(whole.vintages, then.vintages)
     with pytest.raises(AsOfError, match="no invoice was known"):
-        review(accounts, month_ends(date(2021, 6, 30), 1), model, RULEBOOKS)
+        reviewed(accounts, month_ends(date(2021, 6, 30), 1))
 
 
 def test_the_command_writes_tables_and_a_picture(

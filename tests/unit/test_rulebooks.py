@@ -11,7 +11,7 @@ import pytest
 from openpyxl import load_workbook
 
 from obligor.data.synthetic import simulate_ledger, write_ledger
-from obligor.errors import PolicyError, UnknownCustomerError
+from obligor.errors import PolicyError, SchemaError, UnknownCustomerError
 from obligor.policy.rulebooks.rulebook import (
     RULES,
     TABLES,
@@ -223,12 +223,13 @@ def test_the_commands(xlsx: Path, root: Path, tmp_path: Path) -> None:
     (root / NEW / "terms.yaml").unlink()
     done = run("policy", "check", *rules)
     assert (done.exit_code, "doubtful" in done.stdout) == (1, True)
-    for words, told in (
-        (["show", "--table", "nothing"], "no table 'nothing'"),
-        (["show", "--as-of", "yesterday"], "is no date"),
-        (["check", "--rules", str(tmp_path / "nowhere")], "no such folder"),
+    nowhere = str(tmp_path / "nowhere")
+    for words, error, message in (
+        (["show", "--table", "nothing"], PolicyError, "no table 'nothing'"),
+        (["show", "--as-of", "yesterday"], SchemaError, "is not a date"),
+        (["check", "--rules", nowhere], PolicyError, "no such folder"),
     ):
-        with pytest.raises(PolicyError, match=told):
+        with pytest.raises(error, match=message):
             run("policy", *words)
 
 

@@ -20,17 +20,10 @@ from obligor.policy.credit.decide import decide
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.economics import capital_ratio
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
-from obligor.portfolio.decide_many import (
-    OUTCOMES,
-    Portfolio,
-    capital_ratios,
-    lookup,
-    movers,
-    outputs,
-    simulate,
-    summary,
-    what_if,
-)
+from obligor.portfolio.array_tables import lookup, outputs
+from obligor.portfolio.comparison import compare_customer, movers, summary
+from obligor.portfolio.decide_many import OUTCOMES, capital_ratios, decide_many
+from obligor.portfolio.snapshot import Portfolio
 from tests.unit.test_policy import value_of
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
@@ -80,7 +73,7 @@ def stricter(tmp_path: Path) -> Rulebook:
 
 
 def test_a_portfolio_is_decided_as_its_customers_are(portfolio: Portfolio) -> None:
-    found = simulate(portfolio, RULEBOOK)
+    found = decide_many(portfolio, RULEBOOK)
     classes = ("premium", "general", "risk")
     approvers = ("system", "credit_analyst", "credit_manager", "director")
     for place in range(len(portfolio.customer_ids)):
@@ -168,7 +161,7 @@ def test_outputs_are_numbers_or_places_of_texts() -> None:
 def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(
     portfolio: Portfolio, stricter: Rulebook
 ) -> None:
-    old, new = simulate(portfolio, RULEBOOK), simulate(portfolio, stricter)
+    old, new = decide_many(portfolio, RULEBOOK), decide_many(portfolio, stricter)
     found = summary(portfolio, old, new)
     everyone = found["all"]["all"]
     assert everyone["customers"] == len(portfolio.customer_ids)
@@ -182,7 +175,7 @@ def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(
     changes = [abs(one["limit"][1] - one["limit"][0]) for one in told]
     assert changes == sorted(changes, reverse=True)
     assert all(one["because"] for one in told)
-    same = what_if("X", portfolio.facts(0), RULEBOOK, RULEBOOK)
+    same = compare_customer(portfolio.facts(0), RULEBOOK, RULEBOOK)
     assert same["because"] == []
     assert summary(portfolio, old, old)["all"]["all"]["decisions_changed"] == 0
     assert movers(portfolio, RULEBOOK, RULEBOOK, old, old) == []
