@@ -1,4 +1,4 @@
-"""What is lost of a default: by hand, on the simulator, and where nothing is recorded."""
+"""Loss given default: by hand, on the simulator, and if too little is recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from obligor.training.samples.config import DefaultDefinition
 from tests.ascii import ledger
 
 UNTIL = date(2025, 12, 31)
-ITEMS = """
+DEFINITION = DefaultDefinition()
+INVOICES = """
     invoice_id | customer_id | issued_on  | due_on     | amount
     I1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000
     I2         | BORIS       | 2024-01-01 | 2024-01-31 | 500
@@ -30,69 +31,82 @@ PAYMENTS = """
 """
 
 
-def test_recoveries_of_a_year_are_discounted_and_set_against_the_balance_at_default() -> (
-    None
-):
-    """I1 is in default on 2024-04-30 with 800 open; 400 come half a year later, 100 too late to count."""
-    found = workouts(
-        ledger(invoices=ITEMS, payments=PAYMENTS),
-        DefaultDefinition(),
+@pytest.fixture(scope="module")
+def by_hand() -> pd.DataFrame:
+    """I1 defaults on 2024-04-30 with 800 open; 400 come half a year later."""
+    return workouts(
+        ledger(invoices=INVOICES, payments=PAYMENTS),
+        DEFINITION,
         UNTIL,
         discount_rate=0.1,
     )
-    assert found.index.tolist() == ["I1", "I2"]  # CARL's default has not had its year
-    assert found["ead"].tolist() == [800.0, 500.0]
-    assert found.loc["I1", "recovered"] == pytest.approx(400 / 1.1 ** (180 / 365))
-    assert found.loc["I2", "lgd"] == 1.0
-    assert found.loc["I1", "lgd"] == pytest.approx(1 - 400 / 1.1 ** (180 / 365) / 800)
 
 
-def test_the_simulators_recoveries_come_out(simulation: Simulation) -> None:
-    """What the simulator pays back, counted from its own payments after the default, undiscounted."""
-    found = workouts(
-        simulation.ledger,
-        DefaultDefinition(),
-        simulation.ledger.observed_until,
-        discount_rate=0.0,
-    )
-    assert len(found) > 100
-    row = lgd_table(found, None, 0.45).loc["all"]
+def test_a_default_needs_a_year_of_recoveries(by_hand: pd.DataFrame) -> None:
+    assert by_hand.index.tolist() == ["I1", "I2"]  # CARL's is too recent
+
+
+def test_exposure_is_the_balance_at_default(by_hand: pd.DataFrame) -> None:
+    assert by_hand["ead"].tolist() == [800.0, 500.0]
+
+
+def test_recoveries_of_a_year_are_discounted(by_hand: pd.DataFrame) -> None:
+    """The last 100 come too late to count."""
+    recovered = 400 / 1.1 ** (180 / 365)
+    assert by_hand.loc["I1", "recovered"] == pytest.approx(recovered)
+    assert by_hand.loc["I1", "lgd"] == pytest.approx(1 - recovered / 800)
+
+
+def test_a_default_without_recoveries_is_lost(by_hand: pd.DataFrame) -> None:
+    assert by_hand.loc["I2", "lgd"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def undiscounted(simulation: Simulation) -> pd.DataFrame:
+    ledger = simulation.ledger
+    return workouts(ledger, DEFINITION, ledger.observed_until, discount_rate=0.0)
+
+
+def test_lgd_of_the_simulator_is_measured_with_its_interval(
+    undiscounted: pd.DataFrame,
+) -> None:
+    assert len(undiscounted) > 100
+    row = lgd_table(undiscounted, None, 0.45).loc["all"]
     assert row["source"] == OBSERVED
     assert row["low"] < row["lgd"] < row["high"]
-    paid = simulation.ledger["payments"].merge(
-        found["default_on"], left_on="invoice_id", right_index=True
-    )
-    days = (paid["paid_on"] - paid["default_on"]).dt.days
-    back = paid[(days > 0) & (days <= 365) & (paid["kind"] == "payment")]
-    is_euro = (
-        simulation.ledger["invoices"]
-        .set_index("invoice_id")
-        .loc[found.index, "currency"]
-        == "EUR"
-    )
-    mine = found[is_euro.to_numpy()]
-    assert mine["recovered"].sum() == pytest.approx(
-        back[back["invoice_id"].isin(mine.index)]["amount"].sum()
-    )
 
 
-def test_few_defaults_take_the_stated_figure_and_say_so() -> None:
-    found = pd.DataFrame(
-        {"customer_id": ["A"] * 5 + ["B"] * 60, "ead": 100.0, "recovered": 30.0}
+def test_recoveries_equal_the_simulators_payments(
+    simulation: Simulation, undiscounted: pd.DataFrame
+) -> None:
+    """Counted from the payments in euro in the year after each default."""
+    payments = simulation.ledger["payments"].merge(
+        undiscounted["default_on"], left_on="invoice_id", right_index=True
     )
-    table = lgd_table(found, pd.Series({"A": "food", "B": "retail"}), 0.45)
+    days = (payments["paid_on"] - payments["default_on"]).dt.days
+    is_recovery = (days > 0) & (days <= 365) & (payments["kind"] == "payment")
+    recoveries = payments[is_recovery]
+    invoices = simulation.ledger["invoices"].set_index("invoice_id")
+    is_euro = invoices.loc[undiscounted.index, "currency"] == "EUR"
+    in_euro = undiscounted[is_euro.to_numpy()]
+    of_these = recoveries["invoice_id"].isin(in_euro.index)
+    expected = recoveries[of_these]["amount"].sum()
+    assert in_euro["recovered"].sum() == pytest.approx(expected)
+
+
+def test_few_defaults_take_the_stated_figure() -> None:
+    customers = ["A"] * 5 + ["B"] * 60
+    items = pd.DataFrame({"customer_id": customers, "ead": 100.0, "recovered": 30.0})
+    segment = pd.Series({"A": "food", "B": "retail"})
+    table = lgd_table(items, segment, 0.45)
     assert table.loc["food", ["lgd", "source"]].tolist() == [0.45, STATED]
     assert table.loc["retail", "lgd"] == pytest.approx(0.7)
 
 
-def test_on_the_command_line(simulation: Simulation, tmp_path: Path) -> None:
+def test_lgd_on_the_command_line(simulation: Simulation, tmp_path: Path) -> None:
     write_ledger(simulation, tmp_path)
-    words = [
-        "lgd",
-        str(tmp_path / "mapping.toml"),
-        "--as-of",
-        str(simulation.ledger.observed_until),
-    ]
+    as_of = str(simulation.ledger.observed_until)
+    words = ["lgd", str(tmp_path / "mapping.toml"), "--as-of", as_of]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert "recoveries of" in result.output

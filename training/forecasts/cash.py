@@ -1,4 +1,7 @@
-"""What will be paid when: expected cash of the open invoices, and how well that held in the weeks before."""
+"""What will be paid and when: expected cash of the open invoices.
+
+Beside it stands how well the same forecast did in the weeks before.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from obligor.arrays import Floats
+from obligor.arrays import Bools, Floats
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.training.candidates.fit_settings import cores
@@ -27,8 +29,10 @@ from obligor.training.forecasts.time_to_pay import (
     open_after,
     weekly_dates,
 )
+from obligor.training.validation.plots import OURS, PEER
 
-DAYS_LATE, NINE_IN_TEN = 30, 1.645  # standard deviations of a 90% interval
+DAYS_LATE = 30  # after the due date, from which on a payment counts as late
+NINE_IN_TEN = 1.645  # standard deviations of a 90% interval of a normal variable
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,16 @@ class Cash:
 
     Attributes
     ----------
+    as_of : date
+        The date.
     invoices : DataFrame
-        From `forecast`.
+        A row per open invoice, from `forecast`.
     weeks : DataFrame
-        From `cash_by_week`, with ``received`` where the ledger tells it.
+        From `cash_by_week`, with ``received``: the cash of each week that the ledger
+        reaches, else NaN.
     coverage : DataFrame
-        From `coverage`, of a model learnt a quarter of a year before, on the invoices open then.
+        From `coverage`: of a model that learned only from what was known `weeks`
+        weeks earlier, on the invoices open then.
     """
 
     as_of: date
@@ -51,110 +59,157 @@ class Cash:
     coverage: pd.DataFrame
 
     def interval(self) -> tuple[pd.Series[float], pd.Series[float]]:
-        """Return low and high of the 90% interval of each week's cash, were invoices paid independently."""
+        """Return both ends of the 90% interval of each week's cash.
+
+        It holds if invoices are paid independently of each other.
+        """
+        expected = self.weeks["expected"]
         spread = NINE_IN_TEN * self.weeks["deviation"]
-        return (self.weeks["expected"] - spread).clip(lower=0), self.weeks[
-            "expected"
-        ] + spread
+        low = (expected - spread).clip(lower=0)
+        return low, expected + spread
 
 
 def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -> Cash:
-    """Learn from what was known on a date, and say what the invoices open then will bring.
+    """Learn from what was known on a date; forecast the cash of the invoices open then.
 
     Parameters
     ----------
     ledger : Ledger
-        It may go on after `as_of`: what came is then put beside what was expected, and nothing else.
+        If it goes on after `as_of`, what was received is put beside what was expected,
+        and used for nothing else.
+    as_of : date
+        The last day whose knowledge counts.
+    weeks : int
+        How many weeks ahead, 1 to 26.
+    seed : int
+        Of LightGBM and of all drawings.
+
+    Returns
+    -------
+    Cash
+        By invoice, by week, and how well it would have held before.
 
     Raises
     ------
     SchemaError
-        Where too few invoices were paid to learn from.
+        If too few invoices were paid to learn from.
     """
-    # 1. How well it would have held: learnt a quarter earlier, asked about what has come since.
-    before = as_of - timedelta(days=WEEK * weeks)
-    known = known_on(ledger, as_of).ledger
-    earlier = fit_time_to_pay(learning_sample(known, before), seed, cores())
-    past = invoice_sample(known, [before], as_of)
-    held = coverage(past, earlier.survival(past.features))
+    # 1. How well it would have held: learned earlier, compared with payments since.
+    earlier = as_of - timedelta(days=WEEK * weeks)
+    backtest = _backtest(ledger, earlier, as_of, seed)
     # 2. Learn again from all that is known.
-    late = fit_late_payment(learning_sample(known, as_of), DAYS_LATE, seed, cores())
-    # 3. The invoices open now, and the weeks they are expected in.
-    now = invoice_sample(ledger, [as_of], ledger.observed_until)
-    survival = late.hazard.survival(now.features)
-    expected = cash_by_week(now.rows["balance"].to_numpy(), survival, weeks)
+    late = fit_late_payment(learning_sample(ledger, as_of), DAYS_LATE, seed, cores())
+    # 3. The invoices open now, and the weeks in which they are expected.
+    open_now = invoice_sample(ledger, [as_of], ledger.observed_until)
+    survival = late.hazard.survival(open_now.features)
+    expected = cash_by_week(open_now.rows["balance"].to_numpy(), survival, weeks)
     return Cash(
-        as_of,
-        forecast(now, survival, late),
-        expected.assign(received=cash_received(now, weeks)),
-        held,
+        as_of=as_of,
+        invoices=forecast(open_now, survival, late),
+        weeks=expected.assign(received=cash_received(open_now, weeks)),
+        coverage=backtest,
     )
 
 
+def _backtest(ledger: Ledger, earlier: date, as_of: date, seed: int) -> pd.DataFrame:
+    """Coverage of the hazard learned on an earlier day, by what is known on a date."""
+    known_now = known_on(ledger, as_of).ledger
+    hazard = fit_time_to_pay(learning_sample(known_now, earlier), seed, cores())
+    open_then = invoice_sample(known_now, [earlier], as_of)
+    return coverage(open_then, hazard.survival(open_then.features))
+
+
 def learning_sample(ledger: Ledger, until: date) -> InvoiceSample:
-    """Return the invoices open on the Sundays before a day, with what was known of them on that day."""
-    known = known_on(ledger, until).ledger
-    return invoice_sample(known, weekly_dates(known, until), until)
+    """Return the invoices open on the Sundays before a day, as known on that day."""
+    known_then = known_on(ledger, until).ledger
+    return invoice_sample(known_then, weekly_dates(known_then, until), until)
 
 
 def coverage(sample: InvoiceSample, survival: Floats) -> pd.DataFrame:
-    """Return how often payment came by each quantile, and between the outer two, beside what the model expected.
+    """Return how often payment came by each quantile, beside what was expected.
 
-    Days are whole and payments come in lumps, so what is expected is more than the quantile's level. An invoice not
-    watched as long as its quantile says nothing about it, paid early or not: counting those paid alone would flatter.
+    Days are whole and payments come in lumps, so more than the quantile's level is
+    expected. An invoice that was not watched until its quantile is left out whether or
+    not it was paid early: to count only the paid ones would flatter the model.
+
+    Parameters
+    ----------
+    sample : InvoiceSample
+        Open invoices with their payments.
+    survival : ndarray, shape (n, days)
+        Of a hazard that had not seen these payments.
 
     Returns
     -------
     DataFrame
-        Columns ``observed``, ``expected`` (shares) and ``invoices``; a row per quantile and one ``between``.
+        Columns ``observed, expected`` (shares) and ``invoices``; a row per quantile
+        ("by p10") and one for the days between the outer two ("between").
     """
-    days, watched = sample.days_to_payment, sample.days_watched
-    low, high = (
-        days_quantile(survival, level) for level in (QUANTILES[0], QUANTILES[-1])
-    )
-    found = {}
+    days = sample.days_to_payment
+    watched = sample.days_watched
+    rows = {}
     for level in QUANTILES:
         end = days_quantile(survival, level)
-        is_known = end <= watched
-        found[f"by p{level * 100:.0f}"] = _shares(
-            is_known, days <= end, 1 - open_after(survival, _finite(end))
+        expected = 1 - open_after(survival, _or_last_day(end))
+        rows[f"by p{level * 100:.0f}"] = _compare(
+            is_watched=end <= watched, is_paid=days <= end, expected=expected
         )
-    expected = open_after(survival, _finite(low) - 1) - open_after(
-        survival, _finite(high)
+    low = days_quantile(survival, QUANTILES[0])
+    high = days_quantile(survival, QUANTILES[-1])
+    open_before = open_after(survival, _or_last_day(low) - 1)
+    open_at_end = open_after(survival, _or_last_day(high))
+    rows["between"] = _compare(
+        is_watched=high <= watched,
+        is_paid=(days >= low) & (days <= high),
+        expected=open_before - open_at_end,
     )
-    found["between"] = _shares(
-        high <= watched, (days >= low) & (days <= high), expected
-    )
-    return pd.DataFrame(found).T
+    return pd.DataFrame(rows).T
 
 
-def _finite(days: Floats) -> Floats:
+def _or_last_day(days: Floats) -> Floats:
     return np.nan_to_num(days, nan=float(WEEK * WEEKS))
 
 
-def _shares(
-    is_known: NDArray[np.bool_], happened: NDArray[np.bool_], expected: Floats
-) -> dict[str, float]:
-    if not is_known.any():
+def _compare(is_watched: Bools, is_paid: Bools, expected: Floats) -> dict[str, float]:
+    if not is_watched.any():
         return {"observed": float("nan"), "expected": float("nan"), "invoices": 0}
     return {
-        "observed": float(happened[is_known].mean()),
-        "expected": float(expected[is_known].mean()),
-        "invoices": int(is_known.sum()),
+        "observed": float(is_paid[is_watched].mean()),
+        "expected": float(expected[is_watched].mean()),
+        "invoices": int(is_watched.sum()),
     }
 
 
 def cash_by_week(balance: Floats, survival: Floats, weeks: int) -> pd.DataFrame:
-    """Return expected cash of each coming week, and the spread of it if invoices are paid independently.
+    """Return the expected cash of each coming week, and its standard deviation.
+
+    The sum of ``balance * p`` over the invoices, p the chance of payment in the week;
+    the variance is that of independent payments, ``balance**2 * p * (1 - p)``.
+
+    Parameters
+    ----------
+    balance : ndarray, shape (n,)
+        Open balance of each invoice, in the reporting currency.
+    survival : ndarray, shape (n, days)
+        From `TimeToPay.survival`.
+    weeks : int
+        How many weeks ahead, at most those of `survival`.
 
     Returns
     -------
     DataFrame
-        A row per week: ``expected`` and ``deviation`` (one standard deviation), in the unit of `balance`.
+        A row per week: ``expected`` and ``deviation``, in the unit of `balance`.
+
+    Examples
+    --------
+    >>> survival = np.array([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]])
+    >>> cash_by_week(np.array([100.0]), survival, 1).loc[1].tolist()
+    [50.0, 50.0]
     """
-    p_paid = -np.diff(survival[:, : WEEK * weeks + 1 : WEEK], axis=1)
-    variance = (balance[:, None] ** 2 * p_paid * (1 - p_paid)).sum(axis=0)
+    at_week_ends = survival[:, : WEEK * weeks + 1 : WEEK]
+    p_paid = -np.diff(at_week_ends, axis=1)
     expected = (balance[:, None] * p_paid).sum(axis=0)
+    variance = (balance[:, None] ** 2 * p_paid * (1 - p_paid)).sum(axis=0)
     return pd.DataFrame(
         {"expected": expected, "deviation": np.sqrt(variance)},
         index=pd.RangeIndex(1, weeks + 1),
@@ -162,46 +217,64 @@ def cash_by_week(balance: Floats, survival: Floats, weeks: int) -> pd.DataFrame:
 
 
 def cash_received(sample: InvoiceSample, weeks: int) -> pd.Series[float]:
-    """Return the balance that was settled in each week after the as-of date; NaN for weeks not watched to the end."""
-    week = np.ceil(sample.days_to_payment / WEEK)
+    """Return the balance settled in each week; NaN for weeks not watched to the end."""
+    week_of_payment = np.ceil(sample.days_to_payment / WEEK)
     balance = sample.rows["balance"].to_numpy()
-    last = int(sample.days_watched.min() // WEEK) if len(sample.rows) else 0
-    received = [
-        balance[week == n].sum() if n <= last else np.nan for n in range(1, weeks + 1)
-    ]
+    last_week = int(sample.days_watched.min() // WEEK) if len(sample.rows) else 0
+    received = []
+    for week in range(1, weeks + 1):
+        is_settled = week_of_payment == week
+        received.append(balance[is_settled].sum() if week <= last_week else np.nan)
     return pd.Series(received, index=pd.RangeIndex(1, weeks + 1), dtype=float)
 
 
 def forecast(
     sample: InvoiceSample, survival: Floats, late: LatePayment
 ) -> pd.DataFrame:
-    """Return per invoice the days to payment at each quantile (NaN beyond 26 weeks) and the chance of being paid."""
-    found = sample.rows[["customer_id", "due_on", "balance"]].copy()
-    found["p_paid_within_30d"] = 1 - open_after(survival, np.full(len(found), 30.0))
-    found[f"p_late_{late.days_late}d"] = late.p_late(sample.features, survival)
+    """Return when each open invoice will be paid.
+
+    Parameters
+    ----------
+    sample : InvoiceSample
+        Open invoices.
+    survival : ndarray, shape (n, days)
+        From the hazard of `late`.
+    late : LatePayment
+        Gives the chance of late payment.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id, due_on, balance``; ``p_paid_within_30d`` and ``p_late_30d``
+        (probabilities); ``days_p10, days_p50, days_p90`` (days to payment, NaN beyond
+        26 weeks); the largest balance first.
+    """
+    invoices = sample.rows[["customer_id", "due_on", "balance"]].copy()
+    in_30_days = np.full(len(invoices), 30.0)
+    invoices["p_paid_within_30d"] = 1 - open_after(survival, in_30_days)
+    invoices[f"p_late_{late.days_late}d"] = late.p_late(sample.features, survival)
     for level in QUANTILES:
-        found[f"days_p{level * 100:.0f}"] = days_quantile(survival, level)
-    return found.sort_values("balance", ascending=False)
+        invoices[f"days_p{level * 100:.0f}"] = days_quantile(survival, level)
+    return invoices.sort_values("balance", ascending=False)
 
 
 def cash_plot(cash: Cash, currency: str) -> Figure:
-    """Draw expected cash by week with its 90% interval, and what came."""
+    """Draw expected cash by week with its 90% interval, and the cash received."""
     figure = Figure(figsize=(7.2, 4.2))
     axes = figure.subplots()
-    weeks, (low, high) = cash.weeks.index.to_numpy(), cash.interval()
+    weeks = cash.weeks.index.to_numpy()
+    low, high = cash.interval()
     axes.fill_between(
         weeks,
         low,
         high,
-        color="#1d5b8f",
+        color=OURS,
         alpha=0.18,
         label="90% interval, invoices paid independently",
     )
-    axes.plot(weeks, cash.weeks["expected"], "o-", color="#1d5b8f", label="expected")
+    axes.plot(weeks, cash.weeks["expected"], "o-", color=OURS, label="expected")
     if cash.weeks["received"].notna().any():
-        axes.plot(
-            weeks, cash.weeks["received"], "s--", color="#c2410c", label="received"
-        )
+        axes.plot(weeks, cash.weeks["received"], "s--", color=PEER, label="received")
     axes.set_xlabel(f"week after {cash.as_of}")
     axes.set_ylabel(f"cash from invoices open on {cash.as_of} ({currency})")
     axes.set_title("Expected cash by week")

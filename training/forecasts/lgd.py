@@ -1,4 +1,8 @@
-"""What is lost of a default: recoveries where the ledger records them, a stated figure where it does not."""
+"""What share of a default is lost.
+
+Measured from the recoveries that the ledger records; the figure stated in the rules is
+taken if there are too few.
+"""
 
 from __future__ import annotations
 
@@ -13,115 +17,142 @@ from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import default_events
 
-WORKOUT_DAYS, FEWEST, ROUNDS, SEED = 365, 30, 300, 0
-OBSERVED, STATED = "recoveries of this ledger", "stated in the rules"
+WORKOUT_DAYS = 365  # after the default, in which recoveries count
+FEWEST = 30  # defaulted items from which an LGD is measured
+ROUNDS = 300
+SEED = 0
+OBSERVED = "recoveries of this ledger"
+STATED = "stated in the rules"
 
 
 def workouts(
     ledger: Ledger, definition: DefaultDefinition, until: date, discount_rate: float
 ) -> pd.DataFrame:
-    """Return every defaulted item whose recovery has had a year, with what came of it.
+    """Return every defaulted item whose recovery has had a year, and its loss.
 
     Parameters
     ----------
+    ledger : Ledger
+        A checked ledger with its payments and write-offs.
+    definition : DefaultDefinition
+        What counts as a default.
     until : date
         The last day whose knowledge counts.
     discount_rate : float
-        Per year; recoveries are worth less the later they come (Basel CRE36.76: economic loss).
+        Per year; recoveries are worth less the later they come (Basel CRE36.76:
+        economic loss).
 
     Returns
     -------
     DataFrame
-        ``customer_id, default_on, ead`` (balance at default, reporting currency), ``recovered`` (discounted cash of the
-        year after it), ``lgd = 1 - recovered / ead``, in [0, 1]. An item written off at once has a year too: its cash
-        may still come.
+        Index ``invoice_id``; ``customer_id, default_on, ead`` (balance at default,
+        reporting currency), ``recovered`` (discounted cash of the year after it),
+        ``lgd = 1 - recovered / ead``, in [0, 1]. An item written off at once has a
+        year too: cash may still come.
     """
-    known = known_on(ledger, until).ledger
-    events = default_events(known, definition, until, with_items=True).set_index(
-        "invoice_id"
+    known_then = known_on(ledger, until).ledger
+    events = _events_with_a_year(known_then, definition, until)
+    items = known_then["invoices"].set_index("invoice_id").reindex(events.index)
+    rates = reporting_rates(known_then, items["currency"], items["issued_on"])
+    rate = pd.Series(rates, index=items.index)
+    cash = known_then["payments"].join(
+        events["default_on"], on="invoice_id", how="inner"
     )
-    events = events[
-        events["default_on"] <= pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)
-    ]
-    items = known["invoices"].set_index("invoice_id").reindex(events.index)
-    rate = pd.Series(
-        reporting_rates(known, items["currency"], items["issued_on"]), index=items.index
-    )
-    cash = known["payments"].join(events["default_on"], on="invoice_id", how="inner")
-    days = (cash["paid_on"] - cash["default_on"]).dt.days
-    before = (
-        cash[days <= 0]
-        .groupby("invoice_id")["amount"]
-        .sum()
-        .reindex(events.index, fill_value=0.0)
-    )
-    after = cash[(days > 0) & (days <= WORKOUT_DAYS) & (cash["kind"] == "payment")]
-    worth = after["amount"] / (1 + discount_rate) ** (days[after.index] / 365)
-    recovered = (
-        worth.groupby(after["invoice_id"]).sum().reindex(events.index, fill_value=0.0)
-    )
-    found = pd.DataFrame(
+    cash["days"] = (cash["paid_on"] - cash["default_on"]).dt.days
+    table = pd.DataFrame(
         {
             "customer_id": events["customer_id"],
             "default_on": events["default_on"],
-            "ead": (items["amount"] - before) * rate,
-            "recovered": recovered * rate,
+            "ead": (items["amount"] - _paid_before(cash, events.index)) * rate,
+            "recovered": _recovered(cash, events.index, discount_rate) * rate,
         }
     )
-    found = found[found["ead"] > 0]
-    return found.assign(lgd=(1 - found["recovered"] / found["ead"]).clip(0, 1))
+    table = table[table["ead"] > 0]
+    return table.assign(lgd=(1 - table["recovered"] / table["ead"]).clip(0, 1))
+
+
+def _events_with_a_year(
+    ledger: Ledger, definition: DefaultDefinition, until: date
+) -> pd.DataFrame:
+    events = default_events(ledger, definition, until, with_items=True)
+    events = events.set_index("invoice_id")
+    last_day = pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)
+    return events[events["default_on"] <= last_day]
+
+
+def _paid_before(cash: pd.DataFrame, items: pd.Index) -> pd.Series[float]:
+    """What was settled of each item up to its default."""
+    before = cash[cash["days"] <= 0]
+    return before.groupby("invoice_id")["amount"].sum().reindex(items, fill_value=0.0)
+
+
+def _recovered(
+    cash: pd.DataFrame, items: pd.Index, discount_rate: float
+) -> pd.Series[float]:
+    """Discounted payments of each item in the year after its default."""
+    is_inside = (cash["days"] > 0) & (cash["days"] <= WORKOUT_DAYS)
+    after = cash[is_inside & (cash["kind"] == "payment")]
+    discount = (1 + discount_rate) ** (after["days"] / 365)
+    worth = after["amount"] / discount
+    return worth.groupby(after["invoice_id"]).sum().reindex(items, fill_value=0.0)
 
 
 def lgd_table(
-    found: pd.DataFrame, segment: pd.Series[str] | None, stated: float
+    items: pd.DataFrame, segment: pd.Series[str] | None, stated: float
 ) -> pd.DataFrame:
-    """Return the LGD, weighted by exposure, with its 95% interval over resampled customers; in all and by segment.
+    """Return the LGD, weighted by exposure, in all and by segment.
+
+    Its 95% interval is over resampled customers.
 
     Parameters
     ----------
-    found : DataFrame
-        From `workouts`.
+    items : DataFrame
+        From `workouts`: ``customer_id, ead, recovered``.
     segment : Series, optional
-        Of each customer.
+        The segment of each customer, by ``customer_id``.
     stated : float
-        What is taken where fewer than 30 defaulted items have had their year.
+        Taken if fewer than 30 defaulted items have had their year, in [0, 1].
+
+    Returns
+    -------
+    DataFrame
+        A row "all" and one per segment: ``items, lgd, low, high, source``.
 
     Examples
     --------
-    >>> lgd_table(pd.DataFrame({"customer_id": [], "ead": [], "recovered": []}), None, 0.45)["lgd"].tolist()
+    >>> none = pd.DataFrame({"customer_id": [], "ead": [], "recovered": []})
+    >>> lgd_table(none, None, 0.45)["lgd"].tolist()
     [0.45]
     """
-    rows = {"all": _row(found, stated)}
+    rows = {"all": _lgd_row(items, stated)}
     if segment is not None:
-        of = found["customer_id"].map(segment)
-        rows |= {
-            str(value): _row(found[of == value], stated)
-            for value in sorted(of.dropna().unique())
-        }
+        segment_of_item = items["customer_id"].map(segment)
+        for name in sorted(segment_of_item.dropna().unique()):
+            rows[str(name)] = _lgd_row(items[segment_of_item == name], stated)
     return pd.DataFrame(rows).T
 
 
-def _row(found: pd.DataFrame, stated: float) -> dict[str, object]:
-    if len(found) < FEWEST:
+def _lgd_row(items: pd.DataFrame, stated: float) -> dict[str, object]:
+    if len(items) < FEWEST:
         return {
-            "items": len(found),
+            "items": len(items),
             "lgd": stated,
             "low": np.nan,
             "high": np.nan,
             "source": STATED,
         }
-    ead, recovered = found["ead"].to_numpy(float), found["recovered"].to_numpy(float)
-    customers = pd.factorize(found["customer_id"])[0].astype(np.int64)
+    ead = items["ead"].to_numpy(float)
+    recovered = items["recovered"].to_numpy(float)
+    customers = pd.factorize(items["customer_id"])[0].astype(np.int64)
     draws = [
         1 - (weight * recovered).sum() / (weight * ead).sum()
         for weight in Resampling(customers, ROUNDS, SEED)
     ]
-    low, high = np.clip(np.quantile(draws, (0.025, 0.975)), 0, 1)
-    value = float(np.clip(1 - recovered.sum() / ead.sum(), 0, 1))
+    low, high = np.clip(np.quantile(draws, (0.025, 0.975)), 0, 1).tolist()
     return {
-        "items": len(found),
-        "lgd": value,
-        "low": float(low),
-        "high": float(high),
+        "items": len(items),
+        "lgd": float(np.clip(1 - recovered.sum() / ead.sum(), 0, 1)),
+        "low": low,
+        "high": high,
         "source": OBSERVED,
     }

@@ -1,24 +1,25 @@
-"""When an open invoice will be paid: a discrete-time hazard, week by week, learnt from invoices still open too.
+"""When an open invoice will be paid: a discrete-time hazard, week by week.
 
-An invoice open on an as-of date gives a row per week it was watched: whether it was paid in that week, given that it
-was still open. An invoice still open at the end of what is known gives its weeks so far and no more (Singer and Willett
-1993), so nobody waits for outcomes, and the weeks before today teach as well as those long ago.
+An invoice that is open on an as-of date gives a row per week it was watched: whether
+it was paid in that week, given that it was still open. An invoice still open at the
+end of what is known contributes its weeks so far and no more (Singer and Willett
+1993). So no outcome has to be awaited, and the weeks just before today teach as much
+as those long ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.arrays import Floats
+from obligor.arrays import Bools, Floats, Ints
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
@@ -34,32 +35,50 @@ from obligor.training.candidates.training_rows import (
 )
 from obligor.training.candidates.trees import fit_bagged_trees, fit_trees
 
-WEEK, WEEKS, SPAN = 7, 26, 35
-TIMES = (
-    "week",
-    "days_late_at_week_end",
-)  # what a row of a week has beside the invoice's features
+WEEK = 7
+WEEKS = 26  # modelled ahead
+SPAN = 35  # days before and after the due date whose share of payments is counted
+DAYS_TO_DUE = NAMES.index("days_to_due")
+DUE_WEEKDAY = NAMES.index("due_weekday")
+TIMES = ("week", "days_late_at_week_end")  # of a row, behind the invoice's features
 QUANTILES = (0.1, 0.5, 0.9)
-BAGS, MOST_TREES, PATIENCE, LAST_DAYS = 2, 2000, 50, 28
-MOST_ROWS, MOST_ASKED = (
-    300_000,
-    20_000,
-)  # of weeks, and of whole outcomes; of more, invoices are drawn
+BAGS = 2
+MOST_TREES = 2000
+FEWEST_TREES = 20
+PATIENCE = 50  # trees without a gain before early stopping
+LAST_DAYS = 28  # on which the number of trees is chosen
+MOST_WEEKS = 300_000  # rows of a week; beyond that, invoices are drawn
+MOST_OUTCOMES = 20_000  # whole outcomes; beyond that, invoices are drawn
 MOST_DATES = 52  # how people paid longer ago teaches little
-FEWEST_PAID, FEWEST_LATE = 100, 50
+FEWEST_PAID = 100
+FEWEST_LATE = 50
+FIRST_DAYS = 30  # of a ledger, which hold too little history
+PARAMETERS: Mapping[str, object] = {
+    "objective": "binary",
+    "learning_rate": 0.08,
+    "num_leaves": 31,
+    "min_data_in_leaf": 40,
+    "lambda_l2": 10.0,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
 
 
 @dataclass(frozen=True)
 class InvoiceSample:
-    """Open invoices on as-of dates, and what was known of their payment on a later day.
+    """Open invoices on as-of dates, and what was known of their payment later.
 
     Attributes
     ----------
     rows : DataFrame
-        Index ``invoice_id``; ``as_of, customer_id, due_on, balance, settled_on`` (NaT: still open on `until`) and the
-        features of `features.invoice`.
+        Index ``invoice_id``; ``as_of, customer_id, due_on, balance, settled_on`` (NaT
+        if still open on `until`) and the features of `features.invoices`.
     until : date
-        The day of that knowledge.
+        The day on which the payments are known.
     """
 
     rows: pd.DataFrame
@@ -73,55 +92,65 @@ class InvoiceSample:
     @property
     def days_to_payment(self) -> Floats:
         """Days from the as-of date to settlement; NaN while the invoice is open."""
-        return np.asarray(
-            (self.rows["settled_on"] - self.rows["as_of"]).dt.days, dtype=np.float64
-        )
+        days = (self.rows["settled_on"] - self.rows["as_of"]).dt.days
+        return np.asarray(days, dtype=np.float64)
 
     @property
     def days_watched(self) -> Floats:
         """Days from the as-of date to `until`."""
-        return np.asarray(
-            (pd.Timestamp(self.until) - self.rows["as_of"]).dt.days, dtype=np.float64
-        )
+        days = (pd.Timestamp(self.until) - self.rows["as_of"]).dt.days
+        return np.asarray(days, dtype=np.float64)
 
-    def days_late(self, days: int) -> NDArray[np.int64]:
-        """Return 1 where an invoice was paid more than so many days after its due date, or not at all."""
-        late = (
-            self.rows["settled_on"].fillna(pd.Timestamp.max.floor("s"))
-            - self.rows["due_on"]
-        )
+    def days_late(self, days: int) -> Ints:
+        """Return 1 for an invoice paid more than so many days late, or not at all."""
+        never = pd.Timestamp.max.floor("s")
+        late = self.rows["settled_on"].fillna(never) - self.rows["due_on"]
         return np.asarray(late.dt.days > days, dtype=np.int64)
 
-    def where(self, which: NDArray[np.bool_] | pd.Series[bool]) -> InvoiceSample:
+    def where(self, is_chosen: Bools | pd.Series[bool]) -> InvoiceSample:
         """Return some of the rows."""
-        return InvoiceSample(self.rows[np.asarray(which)], self.until)
+        return InvoiceSample(self.rows[np.asarray(is_chosen)], self.until)
 
 
 def invoice_sample(
     ledger: Ledger, dates: Iterable[date], until: date, *, only_new: bool = False
 ) -> InvoiceSample:
-    """Return the invoices open on each date with their features then, and their settlement as known on `until`.
+    """Return the invoices open on each date, and their settlement as known later.
 
     Parameters
     ----------
+    ledger : Ledger
+        A checked ledger that goes on to `until` at least.
+    dates : iterable of date
+        The as-of dates; features are those of these days.
+    until : date
+        The day on which the payments are known.
     only_new : bool
-        Keep those issued on the as-of date alone: each invoice once, as it was when it was written.
+        Keep only invoices issued on the as-of date: each invoice once, as it was when
+        it was written.
+
+    Returns
+    -------
+    InvoiceSample
+        A row per open invoice and date.
     """
     parts = []
     for as_of in dates:
-        known = known_on(ledger, as_of)
-        found = open_invoices(known, build_features(known))
-        found = found[found["age_days"] == 0] if only_new else found
-        parts.append(found.assign(as_of=pd.Timestamp(as_of)))
+        known_then = known_on(ledger, as_of)
+        invoices = open_invoices(known_then, build_features(known_then))
+        if only_new:
+            invoices = invoices[invoices["age_days"] == 0]
+        parts.append(invoices.assign(as_of=pd.Timestamp(as_of)))
     rows = pd.concat(parts)
-    settled = items_of(known_on(ledger, until))["settled_on"]
-    return InvoiceSample(rows.assign(settled_on=settled.reindex(rows.index)), until)
+    settled_on = items_of(known_on(ledger, until))["settled_on"].reindex(rows.index)
+    return InvoiceSample(rows.assign(settled_on=settled_on), until)
 
 
 def weekly_dates(ledger: Ledger, until: date) -> list[date]:
-    """Return the Sundays of the last year of which a week of what follows is known by `until`."""
-    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(days=30)
-    days = pd.date_range(first, pd.Timestamp(until) - pd.Timedelta(days=WEEK), freq="W")
+    """Return the Sundays of the year before a day, whose next week is known by then."""
+    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(days=FIRST_DAYS)
+    last = pd.Timestamp(until) - pd.Timedelta(days=WEEK)
+    days = pd.date_range(first, last, freq="W")
     return [day.date() for day in days[-MOST_DATES:]]
 
 
@@ -132,10 +161,15 @@ class TimeToPay:
     Attributes
     ----------
     text : str
-        LightGBM's model as text, over the features and `TIMES`; gives the log-odds of payment in a week.
-    by_lateness, by_weekday : array
-        On which days within a week payments fall: how many came on each day from `SPAN` before the due date to `SPAN`
-        after it, and on each day of the week, Monday first.
+        LightGBM's model as text, over the features and `TIMES`; gives the log-odds of
+        payment in a week.
+    n_trees : int
+        Of each of its fits.
+    by_lateness : ndarray, shape (2 * SPAN + 1,)
+        How many payments came on each day from `SPAN` before the due date to `SPAN`
+        after it.
+    by_weekday : ndarray, shape (7,)
+        How many payments came on each day of the week, Monday first.
     """
 
     text: str
@@ -149,35 +183,45 @@ class TimeToPay:
         return lgb.Booster(model_str=self.text)
 
     def survival(self, features: Floats) -> Floats:
-        """Return P(still open at the end of each day), shape (n, 7 * WEEKS + 1), falling from 1."""
-        still = np.ones((len(features), WEEK * WEEKS + 1))
+        """Return P(still open at the end of each day).
+
+        Within a week payments are spread as they fell around due dates and weekdays.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, len(NAMES))
+            Of open invoices.
+
+        Returns
+        -------
+        ndarray, shape (n, 7 * WEEKS + 1)
+            Falls from 1 on day 0.
+        """
+        is_open = np.ones((len(features), WEEK * WEEKS + 1))
         for week in range(WEEKS):
             start = WEEK * week
-            p_paid = still[:, start] * np.asarray(
-                self.booster.predict(_timed(features, week))
-            )
-            by_day = np.cumsum(self._days_of(features, start), axis=1)
-            still[:, start + 1 : start + WEEK + 1] = (
-                still[:, [start]] - p_paid[:, None] * by_day
-            )
-        return still
+            hazard = np.asarray(self.booster.predict(_with_times(features, week)))
+            p_paid = is_open[:, start] * hazard
+            by_day = np.cumsum(self._day_shares(features, start), axis=1)
+            days = slice(start + 1, start + WEEK + 1)
+            is_open[:, days] = is_open[:, [start]] - p_paid[:, None] * by_day
+        return is_open
 
-    def _days_of(self, features: Floats, start: int) -> Floats:
+    def _day_shares(self, features: Floats, start: int) -> Floats:
         """The share of a week's payments that each of its days has, shape (n, 7)."""
-        days_late = (
-            start + np.arange(1, WEEK + 1) - features[:, [NAMES.index("days_to_due")]]
-        )
-        weekday = (features[:, [NAMES.index("due_weekday")]] + days_late) % WEEK
-        place = np.clip(days_late, -SPAN, SPAN).astype(np.int64) + SPAN
-        share: Floats = (
-            self.by_lateness[place] * self.by_weekday[weekday.astype(np.int64)]
-        )
-
+        days = start + np.arange(1, WEEK + 1)
+        days_late = days - features[:, [DAYS_TO_DUE]]
+        weekday = (features[:, [DUE_WEEKDAY]] + days_late) % WEEK
+        lateness = np.clip(days_late, -SPAN, SPAN).astype(np.int64) + SPAN
+        share = self.by_lateness[lateness] * self.by_weekday[weekday.astype(np.int64)]
         return np.asarray(share / share.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def open_after(survival: Floats, days: Floats) -> Floats:
-    """Return the survival of each row at the end of a day of its own, the last one modelled at most.
+    """Return the survival of each row at the end of a day of its own.
+
+    Days beyond the last one modelled count as the last one, days before the first as
+    the first.
 
     Examples
     --------
@@ -189,154 +233,176 @@ def open_after(survival: Floats, days: Floats) -> Floats:
 
 
 def days_quantile(survival: Floats, level: float) -> Floats:
-    """Return the day by whose end an invoice is paid with probability `level`; NaN beyond those modelled.
+    """Return the day by whose end an invoice is paid with probability `level`.
+
+    NaN if that is beyond the days modelled.
 
     Examples
     --------
-    >>> days_quantile(np.array([[1.0, 0.9, 0.4, 0.1], [1.0, 0.9, 0.8, 0.7]]), 0.5).tolist()
+    >>> survival = np.array([[1.0, 0.9, 0.4, 0.1], [1.0, 0.9, 0.8, 0.7]])
+    >>> days_quantile(survival, 0.5).tolist()
     [2.0, nan]
     """
     is_past = survival <= 1 - level
-    return np.asarray(
-        np.where(is_past.any(axis=1), is_past.argmax(axis=1), np.nan), dtype=np.float64
-    )
+    day = np.where(is_past.any(axis=1), is_past.argmax(axis=1), np.nan)
+    return np.asarray(day, dtype=np.float64)
 
 
 def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeToPay:
-    """Fit the hazard; the number of trees is chosen on the last four weeks that are known.
+    """Fit the hazard; the number of trees is chosen on the last four weeks known.
+
+    Parameters
+    ----------
+    sample : InvoiceSample
+        Open invoices to learn from.
+    seed : int
+        Of LightGBM and of the drawing, if there are too many rows.
+    threads : int
+        For LightGBM; the hazard does not depend on it.
+
+    Returns
+    -------
+    TimeToPay
+        The fitted hazard.
 
     Raises
     ------
     SchemaError
-        Where too few invoices were paid to learn from.
+        If too few invoices were paid.
     """
-    n_paid = int(np.isfinite(sample.days_to_payment).sum())
-    if n_paid < FEWEST_PAID:
-        raise SchemaError(
-            f"only {n_paid} payments of open invoices",
-            where="time to pay",
-            expected=f"{FEWEST_PAID} at least",
-            do="use a longer ledger, or a later as-of date",
-        )
-    rows, is_paid, ends = _weeks_of(_drawn(sample, seed))
-    is_last = ends > pd.Timestamp(sample.until).to_numpy() - np.timedelta64(
-        LAST_DAYS, "D"
+    _require_payments(sample)
+    weeks = _weeks_of(_draw_for_weeks(sample, seed))
+    parameters = {**PARAMETERS, "seed": seed, "num_threads": threads}
+    n_trees = _choose_trees(parameters, weeks, sample.until)
+    dataset = lgb.Dataset(
+        weeks.rows, weeks.is_paid, free_raw_data=False, params={"verbose": -1}
     )
-    parameters = {
-        "objective": "binary",
-        "learning_rate": 0.08,
-        "num_leaves": 31,
-        "min_data_in_leaf": 40,
-        "lambda_l2": 10.0,
-        "feature_fraction": 0.3,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": threads,
-        "verbose": -1,
-    }
-    n_trees = _trees(parameters, rows, is_paid, is_last)
-    learnt = lgb.Dataset(rows, is_paid, free_raw_data=False, params={"verbose": -1})
     text = fit_bagged_trees(
-        learnt,
+        dataset,
         len(NAMES) + len(TIMES),
         parameters,
         n_trees,
         range(seed, seed + BAGS),
     )
-    return TimeToPay(text, n_trees, *_days_paid(sample))
+    by_lateness, by_weekday = _count_payment_days(sample)
+    return TimeToPay(text, n_trees, by_lateness, by_weekday)
 
 
-def _days_paid(sample: InvoiceSample) -> tuple[Floats, Floats]:
-    """How many invoices were paid on each day around their due date, and on each weekday; one is added everywhere."""
+def _require_payments(sample: InvoiceSample) -> None:
+    n_paid = int(np.isfinite(sample.days_to_payment).sum())
+    if n_paid < FEWEST_PAID:
+        raise SchemaError(
+            f"only {n_paid} payments of open invoices are known",
+            where="time to pay",
+            expected=f"at least {FEWEST_PAID}",
+            do="use a longer ledger, or a later as-of date",
+        )
+
+
+def _count_payment_days(sample: InvoiceSample) -> tuple[Floats, Floats]:
+    """How many invoices were paid on each day around their due date and each weekday.
+
+    One is added everywhere, so that no day has a share of 0.
+    """
     paid = sample.rows[sample.rows["settled_on"].notna()]
     paid = paid[~paid.index.duplicated()]
-    late = np.asarray((paid["settled_on"] - paid["due_on"]).dt.days)
-    around_due = np.bincount(np.clip(late, -SPAN, SPAN) + SPAN, minlength=2 * SPAN + 1)
-    weekdays = np.bincount(
-        np.asarray(paid["settled_on"].dt.day_of_week), minlength=WEEK
-    )
-    return np.asarray(around_due + 1.0, dtype=np.float64), np.asarray(
-        weekdays + 1.0, dtype=np.float64
-    )
+    days_late = np.asarray((paid["settled_on"] - paid["due_on"]).dt.days)
+    lateness = np.clip(days_late, -SPAN, SPAN) + SPAN
+    weekday = np.asarray(paid["settled_on"].dt.day_of_week)
+    by_lateness = np.bincount(lateness, minlength=2 * SPAN + 1) + 1
+    by_weekday = np.bincount(weekday, minlength=WEEK) + 1
+    return by_lateness.astype(np.float64), by_weekday.astype(np.float64)
 
 
-def _trees(
-    parameters: dict[str, Any],
-    rows: Floats,
-    is_paid: NDArray[np.int64],
-    is_last: NDArray[np.bool_],
-) -> int:
-    earlier = lgb.Dataset(rows[~is_last], is_paid[~is_last], params={"verbose": -1})
-    later = earlier.create_valid(rows[is_last], is_paid[is_last])
-    stopper = lgb.early_stopping(PATIENCE, verbose=False)
-    return max(
-        int(
-            lgb.train(
-                parameters, earlier, MOST_TREES, [later], callbacks=[stopper]
-            ).best_iteration
-        ),
-        20,
-    )
+@dataclass(frozen=True)
+class _InvoiceWeeks:
+    """A row per invoice and week: it was paid in the week, or open through its end.
+
+    `is_paid` is 1 if it was paid in the week, `ends` is the week's last day.
+    """
+
+    rows: Floats
+    is_paid: Ints
+    ends: NDArray[np.datetime64]
 
 
-def _weeks_of(
-    sample: InvoiceSample,
-) -> tuple[Floats, NDArray[np.int64], NDArray[np.datetime64]]:
-    """A row per invoice and week it was open in and watched to the end, or paid in; whether paid; the week's end."""
-    days, watched, features = (
-        sample.days_to_payment,
-        sample.days_watched,
-        sample.features,
-    )
+def _weeks_of(sample: InvoiceSample) -> _InvoiceWeeks:
+    days = sample.days_to_payment
+    watched = sample.days_watched
+    features = sample.features
     as_of = sample.rows["as_of"].to_numpy().astype("datetime64[D]")
-    rows, is_paid, ends = (
-        list[Floats](),
-        list[NDArray[np.int64]](),
-        list[NDArray[np.datetime64]](),
-    )
+    rows = list[Floats]()
+    is_paid = list[Ints]()
+    ends = list[NDArray[np.datetime64]]()
     for week in range(WEEKS):
-        start, end = WEEK * week, WEEK * (week + 1)
-        paid = (days > start) & (days <= end)
-        seen = paid | (~(days <= end) & (watched >= end))
-        rows.append(_timed(features[seen], week))
-        is_paid.append(paid[seen].astype(np.int64))
-        ends.append(
-            np.asarray(as_of[seen] + np.timedelta64(end, "D"), dtype="datetime64[D]")
-        )
-    return np.concatenate(rows), np.concatenate(is_paid), np.concatenate(ends)
+        start = WEEK * week
+        end = start + WEEK
+        paid_in_week = (days > start) & (days <= end)
+        still_open = ~(days <= end) & (watched >= end)
+        seen = paid_in_week | still_open
+        rows.append(_with_times(features[seen], week))
+        is_paid.append(paid_in_week[seen].astype(np.int64))
+        last_day = as_of[seen] + np.timedelta64(end, "D")
+        ends.append(np.asarray(last_day, dtype="datetime64[D]"))
+    return _InvoiceWeeks(
+        np.concatenate(rows), np.concatenate(is_paid), np.concatenate(ends)
+    )
 
 
-def _timed(features: Floats, week: int) -> Floats:
-    days_late = WEEK * (week + 1) - features[:, NAMES.index("days_to_due")]
-    return np.column_stack([features, np.full(len(features), float(week)), days_late])
+def _choose_trees(
+    parameters: Mapping[str, object], weeks: _InvoiceWeeks, until: date
+) -> int:
+    """The number of trees with the least loss on the last weeks."""
+    first_last_day = pd.Timestamp(until).to_numpy() - np.timedelta64(LAST_DAYS, "D")
+    is_last = weeks.ends > first_last_day
+    earlier = lgb.Dataset(
+        weeks.rows[~is_last], weeks.is_paid[~is_last], params={"verbose": -1}
+    )
+    later = earlier.create_valid(weeks.rows[is_last], weeks.is_paid[is_last])
+    stopper = lgb.early_stopping(PATIENCE, verbose=False)
+    booster = lgb.train(parameters, earlier, MOST_TREES, [later], callbacks=[stopper])
+    return max(int(booster.best_iteration), FEWEST_TREES)
 
 
-def _drawn(sample: InvoiceSample, seed: int) -> InvoiceSample:
+def _with_times(features: Floats, week: int) -> Floats:
+    """Features with `TIMES` behind them."""
+    days_late = WEEK * (week + 1) - features[:, DAYS_TO_DUE]
+    weeks = np.full(len(features), float(week))
+    return np.column_stack([features, weeks, days_late])
+
+
+def _draw_for_weeks(sample: InvoiceSample, seed: int) -> InvoiceSample:
     days = np.fmin(sample.days_to_payment, sample.days_watched)
     weeks = np.minimum(np.ceil(days / WEEK), WEEKS)
-    return _thinned(sample, MOST_ROWS / max(weeks.sum(), 1), seed)
+    return _draw(sample, MOST_WEEKS / max(weeks.sum(), 1), seed)
 
 
-def _thinned(sample: InvoiceSample, share: float, seed: int) -> InvoiceSample:
-    return (
-        sample
-        if share >= 1
-        else sample.where(np.random.default_rng(seed).random(len(sample.rows)) < share)
-    )
+def _draw(sample: InvoiceSample, share: float, seed: int) -> InvoiceSample:
+    if share >= 1:
+        return sample
+    draw = np.random.default_rng(seed)
+    return sample.where(draw.random(len(sample.rows)) < share)
 
 
-# --- paid late
+# --- late payment
 
 
 @dataclass(frozen=True)
 class LatePayment:
-    """P(an invoice is paid more than some days late): a hazard and trees that saw whole outcomes alone, half each.
+    """P(an invoice is paid more than some days late), the mean of two models' log-odds.
 
-    The hazard knows the last weeks, whose invoices have no outcome yet; the trees ask the question itself. Where too
-    few invoices were late the hazard is alone.
+    The hazard knows the last weeks, whose invoices have no outcome yet; the trees
+    answer the question itself, from whole outcomes only.
+
+    Attributes
+    ----------
+    hazard : TimeToPay
+        The hazard.
+    direct : str, optional
+        LightGBM's text of the trees; None if too few invoices were late, and the
+        hazard is used alone.
+    days_late : int
+        After the due date.
     """
 
     hazard: TimeToPay
@@ -344,42 +410,74 @@ class LatePayment:
     days_late: int
 
     def p_late(self, features: Floats, survival: Floats) -> Floats:
-        """Return the probability that each open invoice is paid later than that, shape (n,), given its survival."""
-        until = features[:, NAMES.index("days_to_due")] + self.days_late
-        by_hazard = np.clip(open_after(survival, until), SMALLEST_PD, 1 - SMALLEST_PD)
+        """Return the probability that each open invoice is paid later than that.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, len(NAMES))
+            Of open invoices.
+        survival : ndarray, shape (n, days)
+            From the hazard.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            In (0, 1).
+        """
+        last_day = features[:, DAYS_TO_DUE] + self.days_late
+        still_open = open_after(survival, last_day)
+        by_hazard = np.clip(still_open, SMALLEST_PD, 1 - SMALLEST_PD)
         if self.direct is None:
             return by_hazard
-        by_trees = np.asarray(
-            lgb.Booster(model_str=self.direct).predict(features, raw_score=True)
-        )
-        return sigmoid((np.log(by_hazard / (1 - by_hazard)) + by_trees) / 2)
+        trees = lgb.Booster(model_str=self.direct)
+        log_odds = np.asarray(trees.predict(features, raw_score=True))
+        return sigmoid((np.log(by_hazard / (1 - by_hazard)) + log_odds) / 2)
 
 
 def fit_late_payment(
     sample: InvoiceSample, days_late: int, seed: int, threads: int
 ) -> LatePayment:
-    """Fit both halves on what was known on `sample.until`; the trees on invoices whose outcome was known by then.
+    """Fit the hazard, and the trees on invoices whose outcome was known by then.
+
+    Parameters
+    ----------
+    sample : InvoiceSample
+        Open invoices to learn from, and what was known on `sample.until`.
+    days_late : int
+        After the due date, from which on a payment counts as late.
+    seed : int
+        Of LightGBM, the folds and the drawing.
+    threads : int
+        For LightGBM; the result does not depend on it.
+
+    Returns
+    -------
+    LatePayment
+        Both models, or the hazard alone if too few invoices were late.
 
     Raises
     ------
     SchemaError
-        Where too few invoices were paid to learn from.
+        If too few invoices were paid.
     """
-    due = sample.rows["due_on"] + pd.Timedelta(days=days_late)
-    known = sample.where(due < pd.Timestamp(sample.until))
-    known = _thinned(known, MOST_ASKED / max(len(known.rows), 1), seed)
     hazard = fit_time_to_pay(sample, seed, threads)
-    label, groups = (
-        known.days_late(days_late),
-        pd.factorize(known.rows["customer_id"])[0].astype(np.int64),
-    )
+    whole = _whole_outcomes(sample, days_late, seed)
+    label = whole.days_late(days_late)
     if label.sum() < FEWEST_LATE:
         return LatePayment(hazard, None, days_late)
-    directions = tuple(
-        [0] * len(OWN) + [feature.direction for feature in catalogue.CATALOGUE]
-    )
-    table = TrainingRows(known.features, label, groups, Columns(NAMES, (), directions))
+    groups = pd.factorize(whole.rows["customer_id"])[0].astype(np.int64)
+    own_directions = [0] * len(OWN)
+    directions = [feature.direction for feature in catalogue.CATALOGUE]
+    columns = Columns(NAMES, (), (*own_directions, *directions))
+    rows = TrainingRows(whole.features, label, groups, columns)
     folds = stratified_folds(label, groups, FOLDS, seed)
     settings = FitSettings(seed, threads, bags=BAGS, most_trees=MOST_TREES)
-    direct = fit_trees(table, folds, MEMBERS["extra_trees"], settings)
-    return LatePayment(hazard, direct.text, days_late)
+    trees = fit_trees(rows, folds, MEMBERS["extra_trees"], settings)
+    return LatePayment(hazard, trees.text, days_late)
+
+
+def _whole_outcomes(sample: InvoiceSample, days_late: int, seed: int) -> InvoiceSample:
+    """Invoices of which it is known whether they were paid so late."""
+    last_day = sample.rows["due_on"] + pd.Timedelta(days=days_late)
+    whole = sample.where(last_day < pd.Timestamp(sample.until))
+    return _draw(whole, MOST_OUTCOMES / max(len(whole.rows), 1), seed)
