@@ -39,7 +39,7 @@ from obligor.training.forecasts.time_to_pay import (
 )
 from obligor.training.metrics.figures import figures
 from obligor.training.runs.ledger_run import evaluate_model
-from obligor.training.runs.table_run import FIGURES, PROMOTED, evaluate_table
+from obligor.training.runs.table_evaluation import FIGURES, PROMOTED, evaluate_table
 from obligor.training.samples.config import read_config
 from obligor.training.samples.sample import build_sample
 

@@ -65,16 +65,14 @@ def promote(options: PromoteOptions) -> None:
 
 def run_promotion(options: PromoteOptions) -> None:
     """Promote a version and print who did, and against which objections."""
-    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.lifecycle.registry import Approval, Registry
 
     context = command_context()
     registry = Registry(options.store)
     promotion = registry.promote(
         _chosen_version(registry, options.version),
-        by=options.by,
-        because=options.because,
-        at=context.now(),
-        signer=context.release_signer(options.store),
+        Approval(options.by, options.because, context.now()),
+        context.release_signer(options.store),
         force=options.force,
         second=options.second,
     )
@@ -111,6 +109,7 @@ def recalibrate(options: RecalibrateOptions) -> None:
     """
     from obligor.training.lifecycle.recalibrate import recalibrate as fit_again
     from obligor.training.lifecycle.registry import Registry
+    from obligor.training.lifecycle.run_settings import RunSettings
 
     registry = Registry(options.store)
     version = _chosen_version(registry, options.version)
@@ -118,10 +117,8 @@ def recalibrate(options: RecalibrateOptions) -> None:
     recalibration = fit_again(
         version,
         _later_rows(options, model),
-        f"version {version}, recalibrated",
-        options.store,
-        options.report,
-        at=command_context().now(),
+        RunSettings(options.store, options.report, command_context().now()),
+        name=f"version {version}, recalibrated",
     )
     console.print(
         f"{recalibration.kind}: calibration slope {recalibration.before} before, "
@@ -238,16 +235,14 @@ def shadow(options: ShadowOptions) -> None:
 
     Example: `obligor shadow latest --by "R. Modeler" --because "until outcomes known"`
     """
-    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.lifecycle.registry import Approval, Registry
 
     context = command_context()
     registry = Registry(options.store)
     challenger = registry.shadow(
         _chosen_version(registry, options.version),
-        by=options.by,
-        because=options.because,
-        at=context.now(),
-        signer=context.release_signer(options.store),
+        Approval(options.by, options.because, context.now()),
+        context.release_signer(options.store),
     )
     console.print(
         f"version {challenger.version} scores in the shadow, "

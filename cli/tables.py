@@ -139,7 +139,8 @@ class TableTraining:
 
 def train(settings: TableTraining) -> None:
     """Train all candidates, print their figures on later rows, register the chosen."""
-    from obligor.training.runs.table_run import train_table
+    from obligor.training.lifecycle.run_settings import RunSettings
+    from obligor.training.runs.table_run import TableChoices, train_table
 
     applications = read_table(settings.table, settings.spec)
     n_refused = len(applications.refused)
@@ -150,18 +151,19 @@ def train(settings: TableTraining) -> None:
             highlight=False,
         )
     fingerprint = hashlib.sha256(settings.table.read_bytes()).hexdigest()
+    run_settings = RunSettings(
+        store=settings.store,
+        report=settings.report,
+        at=command_context().now(),
+        card=settings.card,
+    )
+    choices = TableChoices(
+        seed=settings.seed,
+        trials=settings.trials,
+        inference=None if settings.rejects == "none" else settings.rejects,
+    )
     with error_console.status(f"training on {len(applications):,} applications"):
-        trained = train_table(
-            applications,
-            settings.store,
-            settings.report,
-            at=command_context().now(),
-            seed=settings.seed,
-            fingerprint=fingerprint,
-            card=settings.card,
-            trials=settings.trials,
-            inference=None if settings.rejects == "none" else settings.rejects,
-        )
+        trained = train_table(applications, run_settings, choices, fingerprint)
     for finding in trained.fitted.findings:
         error_console.print(escape(finding), highlight=False)
     _print_candidates(trained)
@@ -210,7 +212,7 @@ def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
     for section in trained.sections:
         if section.verdict in ("look", "bad"):
             console.print(
-                f"[b]{section.verdict}[/b] {section.title}: {escape(section.says)}",
+                f"[b]{section.verdict}[/b] {section.title}: {escape(section.summary)}",
                 highlight=False,
             )
     report = settings.report
@@ -254,7 +256,7 @@ class TableEvaluation:
 
 def evaluate(settings: TableEvaluation) -> None:
     """Print the out-of-fold figures of every candidate and of the chosen one."""
-    from obligor.training.runs.table_run import evaluate_table
+    from obligor.training.runs.table_evaluation import evaluate_table
 
     def progress(folds: Iterable[Item], n_folds: int) -> Iterable[Item]:
         return track(folds, "folds", n_folds, console=error_console, transient=True)

@@ -100,20 +100,24 @@ def _train_on_table(options: TrainOptions, table: Path) -> None:
 
 
 def _train_on_ledger(options: TrainOptions) -> None:
+    from obligor.training.lifecycle.run_settings import RunSettings
     from obligor.training.runs.ledger_run import train as train_on_ledger
     from obligor.training.samples.config import read_config
     from obligor.training.validation.report import read_card
 
     context = command_context()
     ledger = context.ledger(required_mapping(options.mapping))
+    settings = RunSettings(
+        store=options.store,
+        report=options.report,
+        at=context.now(),
+        card=read_card(options.card),
+    )
     trained = train_on_ledger(
         ledger,
         read_config(options.config),
-        options.store,
-        options.report,
-        at=context.now(),
+        settings,
         progress=progress_bar("features by as-of date"),
-        card=read_card(options.card),
         trials=options.tune,
     )
     print_figures(trained.figures, trained.peer, len(trained.split.test.rows))

@@ -16,7 +16,8 @@ from obligor.data.synthetic import simulate_ledger
 from obligor.decisions.trial import ROOT
 from obligor.serving.process.launch import serve_command, stop, wait
 from obligor.signing import release_signer
-from obligor.training.lifecycle.registry import Registry
+from obligor.training.lifecycle.registry import Approval, Registry
+from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import train
 from obligor.training.samples.config import TrainingConfig
 
@@ -31,15 +32,13 @@ def prepare(store: Path) -> None:
     config = TrainingConfig.model_validate(
         {"bootstrap_rounds": 20, "model": {"max_trees": 60}}
     )
-    trained = train(
-        simulation.ledger, config, store, store / "report", at=datetime.now(UTC)
-    )
+    now = datetime.now(UTC)
+    settings = RunSettings(store, store / "report", now)
+    trained = train(simulation.ledger, config, settings)
     Registry(store).promote(
         trained.version,
-        by="reliability",
-        because="test",
-        at=datetime.now(UTC),
-        signer=release_signer(store, None, os.urandom),
+        Approval("reliability", "test", now),
+        release_signer(store, None, os.urandom),
         force=True,
         second="others",
     )

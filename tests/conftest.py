@@ -39,6 +39,7 @@ from obligor.record.record import Record
 from obligor.serving.api.routes import create_app, use_engine
 from obligor.serving.assembly import keep_rulebooks
 from obligor.signing import Signer, release_signer
+from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import Trained, train
 from obligor.training.samples.config import TrainingConfig
 
@@ -76,15 +77,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Trained:
-    from obligor.training.lifecycle.registry import Registry
+    from obligor.training.lifecycle.registry import Approval, Registry
 
-    result = train(simulation.ledger, quick, store, store / "report", at=NOW)
+    settings = RunSettings(store, store / "report", NOW)
+    result = train(simulation.ledger, quick, settings)
     Registry(store).promote(
         result.version,
-        by="tests",
-        because="first model",
-        at=NOW,
-        signer=release_signer(store, None, os.urandom),
+        Approval("tests", "first model", NOW),
+        release_signer(store, None, os.urandom),
     )
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
     return result

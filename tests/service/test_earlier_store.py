@@ -39,7 +39,8 @@ from obligor.serving.api.routes import create_app, use_engine
 from obligor.serving.assembly import build_engine, build_gate
 from obligor.serving.settings import Settings
 from obligor.signing import Signer, parse_key
-from obligor.training.lifecycle.registry import Registry
+from obligor.training.lifecycle.registry import Approval, Registry
+from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import train
 from obligor.training.samples.config import TrainingConfig
 from tests.unit.test_cli import run
@@ -388,10 +389,12 @@ def test_the_registry_lists_and_promotes_an_earlier_version(earlier: Earlier) ->
     assert registry.champion() == "1"
     promotion = registry.promote(
         "2",
-        by="R. Modeler",
-        because="its Brier score misses a gate",
-        at=datetime.fromisoformat(EXPECTED["clock"]),
-        signer=Signer(parse_key(RELEASE_KEY, "test")),
+        Approval(
+            by="R. Modeler",
+            because="its Brier score misses a gate",
+            at=datetime.fromisoformat(EXPECTED["clock"]),
+        ),
+        Signer(parse_key(RELEASE_KEY, "test")),
         force=True,
         second="S. Second",
     )
@@ -466,5 +469,6 @@ def test_a_seeded_training_gives_the_bundle_it_gave(tmp_path: Path) -> None:
     ).ledger
     config = TrainingConfig.model_validate(run["config"])
     at = datetime.fromisoformat(run["at"])
-    trained = train(ledger, config, tmp_path, tmp_path / "report", at=at)
+    settings = RunSettings(tmp_path, tmp_path / "report", at)
+    trained = train(ledger, config, settings)
     assert save_bundle(trained.fit.model, tmp_path / "bundle") == run["ledger_sha256"]

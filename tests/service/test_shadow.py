@@ -23,23 +23,23 @@ from obligor.model.pd_model import PdModel
 from obligor.record.tables import SHADOW_SCORES
 from obligor.serving.assembly import _in_shadow
 from obligor.training.lifecycle.monitor import compared
-from obligor.training.lifecycle.registry import Registry
+from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
 from obligor.training.runs.ledger_run import Trained
-from obligor.training.validation.subject import kept_rows, part_of
+from obligor.training.validation.subject import labelled_rows, stored_rows
 from tests.conftest import NOW, SIGNER
 
 
 @pytest.fixture(scope="module")
 def registry(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A store of its own whose only version is the challenger."""
-    store, part = tmp_path_factory.mktemp("challengers"), part_of(trained.split.test)
-    found = Registry(store)
-    found.log_run(
-        _model(trained), {}, {}, {}, kept_rows(_model(trained), part), [], NOW
-    )
+    store = tmp_path_factory.mktemp("challengers")
+    model = _model(trained)
+    test_rows = stored_rows(model, labelled_rows(trained.split.test))
+    challengers = Registry(store)
+    challengers.log_run(TrainingRun(model, test_rows), NOW)
     (store / "keys").mkdir()
     (store / "keys" / "release.pem").write_bytes(SIGNER.public)
-    return found
+    return challengers
 
 
 def _model(trained: Trained) -> PdModel:
@@ -52,9 +52,8 @@ def _model(trained: Trained) -> PdModel:
 
 
 def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionLoader:
-    registry.shadow(
-        "1", by="R. Modeler", because="more outcomes", at=NOW + at, signer=SIGNER
-    )
+    approval = Approval("R. Modeler", "more outcomes", NOW + at)
+    registry.shadow("1", approval, SIGNER)
     return ChampionLoader(registry.store, pointer=SHADOW_POINTER)
 
 

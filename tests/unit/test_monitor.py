@@ -1,4 +1,4 @@
-"""What became of the decisions: alerts that ask for a size, outcomes that have matured, an exit code for schedulers."""
+"""Monitoring: drift, matured outcomes, alerts that require a size, an exit code."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from obligor.decisions.recorded import decided_rows
 from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.training.lifecycle.monitor import (
+    Monitoring,
     backtest,
     drift,
     matured,
@@ -29,127 +30,139 @@ from obligor.training.runs.ledger_run import Trained
 from obligor.training.samples.config import DefaultDefinition
 
 DRAW = np.random.default_rng(2)
+DEFINITION = DefaultDefinition()
 
 
-def _rows(n: int, shift: float = 0.0) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"pd_12m": DRAW.beta(2, 30, n), "dpd_days": DRAW.normal(shift, 1, n)}
-    )
+def draw_decisions(n: int, shift: float = 0.0) -> pd.DataFrame:
+    pd_12m = DRAW.beta(2, 30, n)
+    dpd_days = DRAW.normal(shift, 1, n)
+    return pd.DataFrame({"pd_12m": pd_12m, "dpd_days": dpd_days})
 
 
-def _reference(n: int) -> pd.DataFrame:
-    return _rows(n).rename(columns={"pd_12m": "pd"})
+def draw_reference(n: int) -> pd.DataFrame:
+    return draw_decisions(n).rename(columns={"pd_12m": "pd"})
 
 
 @pytest.mark.parametrize("n", [60, 300, 3000, 60_000])
-def test_samples_alike_raise_no_alert_however_few_or_many(n: int) -> None:
-    worst = max(drift(_rows(n), _reference(3000))["beyond"].max() for _ in range(20))
-    assert worst < 0.25
+def test_samples_of_one_population_raise_no_alert(n: int) -> None:
+    largest = []
+    for _ in range(20):
+        moved = drift(draw_decisions(n), draw_reference(3000))
+        largest.append(moved["beyond"].max())
+    assert max(largest) < 0.25
 
 
 @pytest.mark.parametrize("n", [300, 60_000])
-def test_a_small_shift_is_no_alert_and_a_large_one_is_at_every_size(n: int) -> None:
-    """A tenth of a deviation is significant among 60,000 and matters to nobody."""
-    assert drift(_rows(n, 0.1), _reference(3000)).loc["dpd_days", "beyond"] < 0.25
-    assert drift(_rows(n, 1.0), _reference(3000)).loc["dpd_days", "beyond"] > 0.25
+def test_a_small_shift_raises_no_alert(n: int) -> None:
+    """A tenth of a deviation is significant among 60,000 and does not matter."""
+    moved = drift(draw_decisions(n, shift=0.1), draw_reference(3000))
+    assert moved.loc["dpd_days", "beyond"] < 0.25
+
+
+@pytest.mark.parametrize("n", [300, 60_000])
+def test_a_large_shift_raises_an_alert(n: int) -> None:
+    moved = drift(draw_decisions(n, shift=1.0), draw_reference(3000))
+    assert moved.loc["dpd_days", "beyond"] > 0.25
 
 
 @pytest.fixture(scope="module")
 def decisions(trained: Trained, simulation: Simulation) -> pd.DataFrame:
-    """What the champion would have decided at three month's ends, two of them matured."""
+    """What the champion would have decided on three days, two of them matured."""
     last = simulation.ledger.observed_until
     parts = []
-    for as_of in (
-        last - timedelta(days=430),
-        last - timedelta(days=380),
-        last - timedelta(days=30),
-    ):
+    for days in (430, 380, 30):
+        as_of = last - timedelta(days=days)
         features = build_features(known_on(simulation.ledger, as_of))
         pd_12m = trained.fit.model.predict_pd_12m(features.to_numpy())
         parts.append(features.assign(as_of=as_of, pd_12m=pd_12m).reset_index())
     return pd.concat(parts, ignore_index=True)
 
 
-def test_only_matured_decisions_are_held_against_outcomes(
+def test_only_matured_decisions_are_compared_with_outcomes(
     decisions: pd.DataFrame, simulation: Simulation
 ) -> None:
-    found = matured(decisions, simulation.ledger, DefaultDefinition())
-    assert set(found["as_of"]) == set(sorted(set(decisions["as_of"]))[:2])
-    months = backtest(found, DefaultDefinition())
-    assert months["defaults"].sum() == found["label"].sum() > 0
+    mature = matured(decisions, simulation.ledger, DEFINITION)
+    first_two_days = sorted(set(decisions["as_of"]))[:2]
+    assert set(mature["as_of"]) == set(first_two_days)
+    months = backtest(mature, DEFINITION)
+    assert months["defaults"].sum() == mature["label"].sum() > 0
     assert (months["low"] <= months["expected"]).all()
     assert (months["expected"] <= months["high"]).all()
 
 
-def test_pds_far_too_low_are_an_alert_with_their_size(
-    decisions: pd.DataFrame, trained: Trained, simulation: Simulation, tmp_path: Path
-) -> None:
-    reference = trained.split.test.features.assign(
-        pd=trained.fit.model.predict_pd(trained.split.test.features.to_numpy())
-    )
+@pytest.fixture(scope="module")
+def with_low_pds(
+    decisions: pd.DataFrame, trained: Trained, simulation: Simulation
+) -> Monitoring:
+    features = trained.split.test.features
+    reference = features.assign(pd=trained.fit.model.predict_pd(features.to_numpy()))
     low = decisions.assign(pd_12m=decisions["pd_12m"] / 4)
-    found = monitor(low, reference, simulation.ledger, DefaultDefinition())
-    (alert,) = (one for one in found.alerts if one.what == "defaults over expected")
-    assert alert.value > 2
-    write_page(tmp_path / "page.html", found, "version 1")
+    return monitor(low, reference, simulation.ledger, DEFINITION)
+
+
+def test_far_too_low_pds_raise_an_alert_with_their_size(
+    with_low_pds: Monitoring,
+) -> None:
+    values = {alert.figure: alert.value for alert in with_low_pds.alerts}
+    assert values["defaults over expected"] > 2
+
+
+def test_the_page_shows_each_alert_and_needs_no_network(
+    with_low_pds: Monitoring, tmp_path: Path
+) -> None:
+    write_page(tmp_path / "page.html", with_low_pds, "version 1")
     page = (tmp_path / "page.html").read_text()
-    assert str(alert) in page
+    assert with_low_pds.alerts
+    assert all(str(alert) in page for alert in with_low_pds.alerts)
     assert "https://" not in page
 
 
-def test_nothing_recorded_says_so(trained: Trained, simulation: Simulation) -> None:
+def test_monitoring_needs_a_recorded_decision(
+    trained: Trained, simulation: Simulation
+) -> None:
+    reference = trained.split.test.features
     with pytest.raises(SchemaError, match="no decision is recorded"):
-        monitor(
-            pd.DataFrame(),
-            trained.split.test.features,
-            simulation.ledger,
-            DefaultDefinition(),
-        )
+        monitor(pd.DataFrame(), reference, simulation.ledger, DEFINITION)
 
 
-def test_decisions_come_from_the_record_with_their_features(engine: Engine) -> None:
+def test_recorded_decisions_carry_their_features(engine: Engine) -> None:
     names = engine.ledger.customer_ids(5)
-    engine.decide_all([DecisionRequest(customer_id=name) for name in names], [None] * 5)
-    sha256 = engine.champions.current().sha256
-    found = pd.DataFrame(decided_rows(engine.record, sha256))
-    assert found["customer_id"].tolist() == names
-    rows = found.drop(
-        columns=["decision_id", "customer_id", "as_of", "pd_12m"]
-    ).to_numpy()
-    np.testing.assert_array_equal(
-        engine.champions.current().model.predict_pd_12m(rows), found["pd_12m"]
-    )
+    questions = [DecisionRequest(customer_id=name) for name in names]
+    engine.decide_all(questions, [None] * 5)
+    champion = engine.champions.current()
+    rows = pd.DataFrame(decided_rows(engine.record, champion.sha256))
+    assert rows["customer_id"].tolist() == names
+    features = rows.drop(columns=["decision_id", "customer_id", "as_of", "pd_12m"])
+    pds = champion.model.predict_pd_12m(features.to_numpy())
+    np.testing.assert_array_equal(pds, rows["pd_12m"])
+
+
+def test_another_model_has_no_recorded_decisions(engine: Engine) -> None:
     assert not list(decided_rows(engine.record, "0" * 64))
 
 
+def invoke(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.usefixtures("trained")
 def test_monitor_on_the_command_line(
-    trained: Trained,
     store: Path,
     simulation: Simulation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_ledger(simulation, tmp_path / "ledger")
+    mapping = tmp_path / "ledger" / "mapping.toml"
+    page = tmp_path / "page.html"
     monkeypatch.setenv("OBLIGOR_RECORD_URL", f"sqlite:///{tmp_path}/record.db")
-    words = [str(tmp_path / "ledger" / "mapping.toml"), "--store", str(store)]
-    run = CliRunner().invoke
+    as_of = date(2024, 6, 30)
     for customer in ("C0000001", "C0000002", "C0000003"):
-        answer = run(
-            app,
-            [
-                "decide",
-                customer,
-                "--as-of",
-                str(date(2024, 6, 30)),
-                "--store",
-                str(store),
-            ],
-        )
-        assert answer.exit_code == 0, answer.output
-    result = run(app, ["monitor", *words, "--out", str(tmp_path / "page.html")])
-    assert "3 decisions" in " ".join(result.output.split())
-    assert result.exit_code in (0, 1)
-    assert result.exit_code == int(
-        "alert[" in result.output or " 0 alerts" not in " ".join(result.output.split())
-    )
-    assert (tmp_path / "page.html").exists()
+        code, output = invoke("decide", customer, "--as-of", as_of, "--store", store)
+        assert code == 0, output
+    code, output = invoke("monitor", mapping, "--store", store, "--out", page)
+    assert "3 decisions" in output
+    assert code in (0, 1)
+    assert code == int("alert[" in output or " 0 alerts" not in output)
+    assert page.exists()

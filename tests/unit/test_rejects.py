@@ -28,7 +28,7 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     stratified_folds,
 )
-from obligor.training.runs.table_run import fit_table, split
+from obligor.training.runs.table_model import fit_table, split
 
 SPEC = Spec.model_validate(
     {
@@ -191,11 +191,13 @@ def test_the_report_says_what_changes(tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
-    assert "refused applicants count by augmentation" in " ".join(done.stdout.split())
+    assert "refused applicants are used by augmentation" in " ".join(
+        done.stdout.split()
+    )
     verdicts = json.loads((tmp_path / "report" / "validation.json").read_text())
     assert "rejects" in verdicts
     page = (tmp_path / "report" / "model_report.html").read_text()
     assert "mean PD of the refused" in page
     assert (
-        page.count("refused applicants count by augmentation") == 3
+        page.count("refused applicants are used by augmentation") == 3
     )  # at the top, in its section, and in the model card

@@ -22,12 +22,20 @@ from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.calibrate import fit_calibration
 from obligor.training.candidates.fit import fit_model
-from obligor.training.lifecycle.registry import Registry
-from obligor.training.runs.ledger_run import Trained, data_fingerprint, evaluate_model
+from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
+from obligor.training.runs.ledger_run import (
+    SOURCES,
+    Trained,
+    code_fingerprint,
+    data_fingerprint,
+    evaluate_model,
+)
 from obligor.training.samples.config import TrainingConfig, read_config
 from obligor.training.samples.sample import build_sample
 from obligor.training.validation.report import CARD
 from tests.conftest import NOW, SIGNER
+
+APPROVAL = Approval(by="a", because="b", at=NOW)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +203,7 @@ def test_the_report_is_self_contained(trained: Trained) -> None:
         assert name in html
     for section in trained.sections:
         assert f'id="{section.id}"' in html
-        assert section.says
+        assert section.summary
     for _, title in CARD:
         assert f"<th>{title}</th>" in html
     assert "not recorded" in html  # nobody said who owns it
@@ -261,41 +269,31 @@ def test_a_worse_model_is_refused_unless_forced(
     figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
     report = [trained.report, trained.report.parent / "validation.json"]
     one, two = (
-        registry.log_run(model, {}, figures, {}, test_rows, report, NOW)
+        registry.log_run(TrainingRun(model, test_rows, report, metrics=figures), NOW)
         for model in (good, noise)
     )
-    registry.promote(one, by="a", because="b", at=NOW, signer=SIGNER)
+    registry.promote(one, APPROVAL, SIGNER)
     with pytest.raises(
         ModelError,
         match=r"Brier .* is not below the constant rate.*Gini .* does not rank",
     ):
-        registry.promote(two, by="a", because="b", at=NOW, signer=SIGNER)
+        registry.promote(two, APPROVAL, SIGNER)
     assert registry.champion() == one
     assert any(
         "champion's (version 1)" in objection for objection in registry.objections(two)
     )
     for second in (None, " A "):
-        with pytest.raises(ModelError, match="is no second person beside a"):
-            registry.promote(
-                two,
-                by="a",
-                because="drill",
-                at=NOW,
-                signer=SIGNER,
-                force=True,
-                second=second,
-            )
-    forced = registry.promote(
-        two, by="a", because="drill", at=NOW, signer=SIGNER, force=True, second="B"
-    )
+        with pytest.raises(ModelError, match="expected two different persons"):
+            registry.promote(two, APPROVAL, SIGNER, force=True, second=second)
+    forced = registry.promote(two, APPROVAL, SIGNER, force=True, second="B")
     assert (forced.forced, forced.second) == (True, "B")
     assert registry.champion() == two
     assert json.loads((mine / "champion.json").read_text())["objections"]
 
 
 def test_an_unknown_version_is_named(store: Path, trained: Trained) -> None:
-    with pytest.raises(ModelError, match="no version 99"):
-        Registry(store).promote("99", by="a", because="b", at=NOW, signer=SIGNER)
+    with pytest.raises(ModelError, match="version 99 does not exist"):
+        Registry(store).promote("99", APPROVAL, SIGNER)
 
 
 def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
@@ -355,7 +353,7 @@ def test_vintages_and_stability_cover_the_test_dates(trained: Trained) -> None:
     assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(
         vintages.index
     )
-    moved = found["stability"]["PSI against the rows learnt"]
+    moved = found["stability"]["PSI against the training rows"]
     assert set(moved) == {"all", *dates}
     assert moved.index[0] == "the PD"
     assert np.isfinite(moved.to_numpy()).all()
@@ -401,3 +399,41 @@ def test_a_margin_that_says_nothing_or_the_contrary_gives_everybody_the_base_rat
     )
     pds = fit_calibration(kind, margin, label)(margin)
     np.testing.assert_allclose(pds, label.mean(), rtol=1e-6)
+
+
+def make_package(folder: Path) -> Path:
+    """A package with code and rules in a sub-folder of each room that makes a model."""
+    for room in SOURCES:
+        deep = folder / room / "first" / "second"
+        deep.mkdir(parents=True)
+        (deep / "source.py").write_text("VALUE = 1\n")
+        (deep / "rules.yaml").write_text("value: 1\n")
+        (deep / "sample.csv").write_text("value\n1\n")
+    return folder
+
+
+@pytest.mark.parametrize("file", ["source.py", "rules.yaml"])
+@pytest.mark.parametrize("room", SOURCES)
+def test_code_fingerprint_sees_a_change_in_a_sub_folder(
+    room: str, file: str, tmp_path: Path
+) -> None:
+    package = make_package(tmp_path)
+    before = code_fingerprint(package)
+    (package / room / "first" / "second" / file).write_text("changed\n")
+    assert code_fingerprint(package) != before
+
+
+def test_code_fingerprint_does_not_see_data(tmp_path: Path) -> None:
+    package = make_package(tmp_path)
+    before = code_fingerprint(package)
+    (package / "data" / "first" / "second" / "sample.csv").write_text("changed\n")
+    assert code_fingerprint(package) == before
+
+
+def test_code_fingerprint_covers_the_rooms_that_make_a_model() -> None:
+    assert set(SOURCES) == {"data", "features", "policy", "model", "training"}
+
+
+def test_code_fingerprint_reads_our_own_sources(tmp_path: Path) -> None:
+    assert code_fingerprint() == code_fingerprint()
+    assert code_fingerprint() != code_fingerprint(tmp_path)

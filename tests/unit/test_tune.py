@@ -28,7 +28,7 @@ from obligor.training.candidates.tune import (
     tune_members,
 )
 from obligor.training.runs.ledger_run import Trained
-from obligor.training.runs.table_run import fit_table
+from obligor.training.runs.table_model import fit_table
 
 DRAW = np.random.default_rng(8)
 ROWS = DRAW.normal(size=(500, 4))

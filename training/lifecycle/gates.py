@@ -1,10 +1,12 @@
-"""What a model must hold before it may decide: each objection says which gate, and by how much it is missed."""
+"""What a model must satisfy before it may decide.
+
+Each objection names the gate and by how much the model misses it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,8 +30,11 @@ from obligor.training.validation.soundness import (
     riskiest,
 )
 
-ROUNDS, SEED, EXPLAINED = 200, 0, 2000
-KEPT = ("label", "customer", "period", "pd")  # of the test rows, beside the columns
+ROUNDS = 200
+SEED = 0
+EXPLAINED = 2000  # rows whose contributions are added up
+LARGEST_ERROR = 1e-9  # of contributions against the margin, relative
+BESIDE_FEATURES = ("label", "customer", "period", "pd")  # columns of the test rows
 
 
 @dataclass(frozen=True)
@@ -38,120 +43,150 @@ class PromotionCandidate:
 
     Attributes
     ----------
+    model : PdModel
+        The model of the version.
     rows : DataFrame
-        Its test rows as they were kept: columns, and those of `KEPT`.
-    verdicts : dict
-        Of its report, by section; empty where there is none.
+        Its test rows as they were stored: features, and `BESIDE_FEATURES`.
+    verdicts : mapping
+        Of its report, by section; empty if there is no report.
     champion : tuple of (str, PdModel), optional
-        The version in force.
+        The version in force, and its model.
     """
 
     model: PdModel
     rows: pd.DataFrame
-    verdicts: Mapping[str, Any]
+    verdicts: Mapping[str, object]
     champion: tuple[str, PdModel] | None
 
     @property
     def matrix(self) -> Floats:
-        """The rows as the model takes them."""
-        return self.rows.drop(columns=list(KEPT), errors="ignore").to_numpy(
-            dtype=np.float64
-        )
+        """The test rows as the model takes them, shape (n, columns)."""
+        features = self.rows.drop(columns=list(BESIDE_FEATURES), errors="ignore")
+        return features.to_numpy(dtype=np.float64)
 
     @property
     def label(self) -> Ints:
-        """What happened."""
+        """1 if the customer defaulted within the horizon, else 0; shape (n,)."""
         return self.rows["label"].to_numpy()
 
     @property
-    def customers(self) -> Ints:
-        """Whose each row is."""
-        return self.rows["customer"].to_numpy()
+    def resampling(self) -> Resampling:
+        """Bootstrap samples of the test rows; whole customers are drawn."""
+        return Resampling(self.rows["customer"].to_numpy(), ROUNDS, SEED)
 
 
 def objections(candidate: PromotionCandidate) -> list[str]:
     """Return each reason against a promotion, with its figures."""
     pd_ = candidate.model.predict_pd(candidate.matrix)
-    gates = (
-        _figures(candidate, pd_),
-        _calibration(candidate, pd_),
-        _monotone(candidate),
-        _explained(candidate),
-        _repeatable(candidate, pd_),
-        _allowed(candidate),
-        _reported(candidate),
-        _champion(candidate, pd_),
-    )
-    return [objection for gate in gates for objection in gate]
+    reasons = list[str]()
+    reasons += _check_figures(candidate, pd_)
+    reasons += _check_calibration(candidate, pd_)
+    reasons += _check_directions(candidate)
+    reasons += _check_explanations(candidate)
+    reasons += _check_repeatable(candidate, pd_)
+    reasons += _check_forbidden(candidate)
+    reasons += _check_report(candidate)
+    reasons += _check_champion(candidate, pd_)
+    return reasons
 
 
-def _figures(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
+def _check_figures(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     own = figures(pd_, candidate.label)
-    if own["brier"] >= own["brier_constant"]:
-        yield f"Brier {own['brier']:.5f} is not below the constant rate's {own['brier_constant']:.5f}"
-    if not own["gini"] > 0:  # also where there is none
-        yield f"Gini {own['gini']:.3f} does not rank at all"
+    brier = own["brier"]
+    constant = own["brier_constant"]
+    if brier >= constant:
+        yield (
+            f"Brier score {brier:.5f} is not below the constant rate's {constant:.5f}"
+        )
+    if not own["gini"] > 0:  # NaN too: a Gini that cannot be computed
+        yield (f"Gini is {own['gini']:.3f}: the model does not rank better than chance")
 
 
-def _calibration(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
-    def slope(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
-        return {"slope": calibration_line(pd_, label, weight)[0]}
+def _check_calibration(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
+    def slope_of(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
+        slope, _ = calibration_line(pd_, label, weight)
+        return {"slope": slope}
 
-    found = with_intervals(
-        pd_, candidate.label, Resampling(candidate.customers, ROUNDS, SEED), slope
+    slope = with_intervals(
+        pd_, candidate.label, candidate.resampling, measure=slope_of
     )["slope"]
-    if not found.low <= 1 <= found.high:
-        yield f"the calibration slope is {found}, without 1: `obligor recalibrate` mends it without a refit"
+    if not slope.low <= 1 <= slope.high:
+        yield (
+            f"the calibration slope is {slope}, and its 95% interval does not include "
+            "1: `obligor recalibrate` corrects this without a refit"
+        )
 
 
-def _monotone(candidate: PromotionCandidate) -> Iterator[str]:
-    for one in monotone_violations(candidate.model, candidate.matrix):
-        yield f"{one.feature} moves the margin against its direction in {one.rows:.0%} of rows, by {one.worst:.3g}"
+def _check_directions(candidate: PromotionCandidate) -> Iterator[str]:
+    for violation in monotone_violations(candidate.model, candidate.matrix):
+        yield (
+            f"{violation.feature} moves the margin against its direction in "
+            f"{violation.rows:.0%} of rows, by up to {violation.worst:.3g}"
+        )
 
 
-def _explained(candidate: PromotionCandidate) -> Iterator[str]:
-    model, matrix = candidate.model, candidate.matrix
-    if (error := additive_error(model, matrix[:EXPLAINED])) > 1e-9:
+def _check_explanations(candidate: PromotionCandidate) -> Iterator[str]:
+    model = candidate.model
+    matrix = candidate.matrix
+    error = additive_error(model, matrix[:EXPLAINED])
+    if error > LARGEST_ERROR:
         yield f"contributions miss the margin by {error:.1e} of its size"
-    if (share := faithful_share(model, riskiest(model, matrix), SEED)) < FAITHFUL:
-        yield f"reasons are faithful for {share:.0%} of the riskiest rows, {FAITHFUL:.0%} are asked"
+    share = faithful_share(model, riskiest(model, matrix), SEED)
+    if share < FAITHFUL:
+        yield (
+            f"reasons are faithful for {share:.0%} of the riskiest rows; "
+            f"{FAITHFUL:.0%} is required"
+        )
 
 
-def _repeatable(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
-    if "pd" in candidate.rows and not np.array_equal(
-        candidate.rows["pd"].to_numpy(), pd_
-    ):
-        gap = float(np.abs(candidate.rows["pd"].to_numpy() - pd_).max())
-        yield f"the PDs of its test rows do not come out again: they differ by up to {gap:.3g}"
+def _check_repeatable(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
+    if "pd" not in candidate.rows:
+        return
+    stored = candidate.rows["pd"].to_numpy()
+    if not np.array_equal(stored, pd_):
+        gap = float(np.abs(stored - pd_).max())
+        yield (
+            "the PDs of the test rows cannot be reproduced: they differ by up to "
+            f"{gap:.3g}"
+        )
 
 
-def _allowed(candidate: PromotionCandidate) -> Iterator[str]:
+def _check_forbidden(candidate: PromotionCandidate) -> Iterator[str]:
     spec = candidate.model.about.get("spec", {})
-    if used := forbidden_used(
-        candidate.model, spec.get("table", {}).get("forbidden", ())
-    ):
-        yield f"it reads {', '.join(used)}, which the spec forbids"
+    forbidden = spec.get("table", {}).get("forbidden", ())
+    used = forbidden_used(candidate.model, forbidden)
+    if used:
+        yield f"the model reads {', '.join(used)}, which the spec forbids"
 
 
-def _reported(candidate: PromotionCandidate) -> Iterator[str]:
-    if missing := [name for name in IDS if name not in candidate.verdicts]:
-        yield f"the report lacks {len(missing)} of {len(IDS)} sections: {', '.join(missing[:5])}"
+def _check_report(candidate: PromotionCandidate) -> Iterator[str]:
+    missing = [name for name in IDS if name not in candidate.verdicts]
+    if missing:
+        yield (
+            f"the report lacks {len(missing)} of {len(IDS)} sections: "
+            f"{', '.join(missing[:5])}"
+        )
 
 
-def _champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
+def _check_champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
     if candidate.champion is None:
         return
-    version, old = candidate.champion
-    if old.features != candidate.model.features:
-        yield f"the champion (version {version}) has other columns: they cannot be compared"
+    version, champion = candidate.champion
+    if champion.features != candidate.model.features:
+        yield (
+            f"the champion (version {version}) has other columns: the two models "
+            "cannot be compared"
+        )
         return
     gap = difference(
         pd_,
-        old.predict_pd(candidate.matrix),
+        champion.predict_pd(candidate.matrix),
         candidate.label,
-        Resampling(candidate.customers, ROUNDS, SEED),
+        candidate.resampling,
     )
     if gap["gini"].high < 0:
         yield f"Gini is below the champion's (version {version}) by {gap['gini']}"
     if gap["brier"].low > 0:
-        yield f"Brier is above the champion's (version {version}) by {gap['brier']}"
+        yield (
+            f"Brier score is above the champion's (version {version}) by {gap['brier']}"
+        )

@@ -1,4 +1,8 @@
-"""What became of the decisions: drift since training, PDs against matured outcomes, alerts that ask for a size."""
+"""What became of the decisions: drift since training, PDs against matured outcomes.
+
+Alerts require a minimum effect, so they do not become more frequent merely because
+there are more decisions.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +11,48 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from obligor.arrays import Ints
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.training.metrics.figures import PSI_BINS, auc, difference, psi
 from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
+from obligor.training.validation.pages import as_html, embedded, render
 from obligor.training.validation.plots import OURS, PEER, axes_of
-from obligor.training.validation.report import as_html, embedded
 
-SHIFTED, LEVEL, FEWEST = (
-    0.25,
-    1.25,
-    30,
-)  # PSI beyond chance; defaults over expected; matured decisions at least
-FEWEST_PER_BIN = 20
-ROUNDS, SEED = 200, 0
+SHIFTED = 0.25  # PSI beyond chance that raises an alert (Siddiqi 2006: has shifted)
+LEVEL = 1.25  # defaults over expected defaults that raise an alert
+SIGNIFICANT = 0.01  # and the p-value below which that is more than chance
+FEWEST = 30  # matured decisions that figures are given for
+FEWEST_PER_BIN = 20  # with fewer, bins of the PSI are empty by chance
+CHANCE = 0.999  # share of samples without drift whose PSI is below `noise`
+NOT_FEATURES = ("pd", "label", "customer")
+ROUNDS = 200
+SEED = 0
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that moved by more than it may: what, how far, and how far it may."""
+    """A figure beyond its limit.
 
-    what: str
+    Examples
+    --------
+    >>> str(Alert("drift of the PD", 0.3141, 0.25))
+    'drift of the PD: 0.314 (limit 0.25)'
+    """
+
+    figure: str
     value: float
     limit: float
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.value:.3f} (limit {self.limit:g})"
+        return f"{self.figure}: {self.value:.3f} (limit {self.limit:g})"
 
 
 @dataclass(frozen=True)
@@ -49,13 +61,20 @@ class Monitoring:
 
     Attributes
     ----------
+    decisions : int
+        How many decisions were read.
     drift : DataFrame
-        A row for the PD and each feature: ``psi``, ``noise`` (what chance alone gives samples of these sizes) and
-        ``beyond`` (the first less the second, never below 0), which is what alerts ask about.
+        A row for the PD and for each feature: ``psi``, ``noise`` (what chance alone
+        gives samples of these sizes) and ``beyond`` (the first less the second, at
+        least 0), which alerts look at.
     backtest : DataFrame
-        A row per month of matured decisions: ``decisions, expected, defaults, low, high`` (95% of a binomial).
-    challenger : dict
-        How the challenger's PDs compare on matured decisions that both scored; empty while they are too few.
+        A row per month of matured decisions: ``decisions, expected, defaults, low,
+        high`` (95% range of a binomial).
+    alerts : tuple of Alert
+        Figures beyond their limits.
+    challenger : mapping of str
+        How the challenger's PDs compare on matured decisions that both models
+        scored; empty if these are too few.
     """
 
     decisions: int
@@ -72,182 +91,260 @@ def monitor(
     definition: DefaultDefinition,
     shadow: Mapping[str, float] | None = None,
 ) -> Monitoring:
-    """Compare decisions with the rows the model was tested on, and with what has happened since.
+    """Compare decisions with the model's test rows, and with what has happened since.
 
     Parameters
     ----------
     decisions : DataFrame
-        ``customer_id, as_of, pd_12m`` and the features, a row per recorded decision.
+        A row per recorded decision: ``decision_id, customer_id, as_of, pd_12m`` and
+        the features.
     reference : DataFrame
         The model's test rows: ``pd`` and the features.
     ledger : Ledger
         With the outcomes known by now.
-    shadow : mapping, optional
-        The challenger's PDs over 12 months by ``decision_id``.
+    definition : DefaultDefinition
+        What counts as a default, and within how many days.
+    shadow : mapping of float, optional
+        The challenger's PDs over 12 months, by ``decision_id``.
+
+    Returns
+    -------
+    Monitoring
+        Drift, backtest, alerts, and the challenger beside the champion.
 
     Raises
     ------
     SchemaError
-        Where no decision is recorded.
+        If no decision is recorded.
     """
     if decisions.empty:
         raise SchemaError(
             "no decision is recorded",
             where="record",
-            expected="one at least",
-            do="ask for decisions",
+            expected="at least one decision of this model",
+            do="make a decision first: obligor decide",
         )
     moved = drift(decisions, reference)
-    old = matured(decisions, ledger, definition)
-    months = backtest(old, definition)
-    alerts = [
-        Alert(f"drift of {name}", float(row["beyond"]), SHIFTED)
-        for name, row in moved.iterrows()
-        if row["beyond"] > SHIFTED
-    ]
-    if len(months) and months["decisions"].sum() >= FEWEST:
-        alerts += _level(months)
+    mature = matured(decisions, ledger, definition)
+    months = backtest(mature, definition)
     return Monitoring(
-        len(decisions), moved, months, tuple(alerts), compared(old, shadow or {})
+        decisions=len(decisions),
+        drift=moved,
+        backtest=months,
+        alerts=(*_alerts_of_drift(moved), *_alerts_of_level(months)),
+        challenger=compared(mature, shadow or {}),
     )
 
 
 def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return the PSI of the PD and of each feature, with what chance alone would give.
+    """Return the PSI of the PD and of each feature, beside what chance would give.
 
-    Without any drift the PSI of samples of n and m rows over B bins is about ``(1 / n + 1 / m)`` times a chi-square of
-    B - 1 degrees: what one sample in a thousand exceeds of that is taken away, so that few decisions raise no alarm;
-    and as a PSI is a size and no significance, many raise none either. Of fewer than 200 nothing is said.
+    Without any drift the PSI of samples of n and m rows over B bins is about
+    ``(1 / n + 1 / m)`` times a chi-square variable of B - 1 degrees of freedom
+    (Yurdakul 2018). The value that one sample in a thousand exceeds is subtracted, so
+    few decisions raise no false alarm; and because a PSI measures size, not
+    significance, many decisions raise none either. With fewer than 200 rows on
+    either side no drift is reported.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``psi, noise, beyond``; the PD first, then the features, those that
+        moved most first.
     """
-    noise = stats.chi2.ppf(0.999, PSI_BINS - 1) * (
-        1 / len(decisions) + 1 / len(reference)
-    )
-    if min(len(decisions), len(reference)) < FEWEST_PER_BIN * PSI_BINS:
-        noise = np.inf  # bins are empty by chance
-    pairs = {"the PD": ("pd", "pd_12m")} | {
-        name: (name, name)
-        for name in decisions
-        if name in reference and name not in ("pd", "label", "customer")
-    }
-    found = {
-        title: psi(reference[old].to_numpy(float), decisions[new].to_numpy(float))
-        for title, (old, new) in pairs.items()
-    }
+    columns = {"the PD": ("pd", "pd_12m")}
+    for name in decisions:
+        if name in reference and name not in NOT_FEATURES:
+            columns[str(name)] = (str(name), str(name))
+    found = dict[str, float]()
+    for title, (old, new) in columns.items():
+        before = reference[old].to_numpy(float)
+        now = decisions[new].to_numpy(float)
+        found[title] = psi(before, now)
     table = pd.DataFrame({"psi": pd.Series(found, dtype=float)})
-    table["noise"], table["beyond"] = noise, (table["psi"] - noise).clip(lower=0)
-    return pd.concat(
-        [table.iloc[:1], table.iloc[1:].sort_values("beyond", ascending=False)]
-    )
+    table["noise"] = _noise(len(decisions), len(reference))
+    table["beyond"] = (table["psi"] - table["noise"]).clip(lower=0)
+    features = table.iloc[1:].sort_values("beyond", ascending=False)
+    return pd.concat([table.iloc[:1], features])
+
+
+def _noise(n: int, m: int) -> float:
+    if min(n, m) < FEWEST_PER_BIN * PSI_BINS:
+        return float("inf")
+    return float(stats.chi2.ppf(CHANCE, PSI_BINS - 1) * (1 / n + 1 / m))
+
+
+def _alerts_of_drift(moved: pd.DataFrame) -> list[Alert]:
+    alerts = []
+    for name, row in moved.iterrows():
+        if row["beyond"] > SHIFTED:
+            alerts.append(Alert(f"drift of {name}", float(row["beyond"]), SHIFTED))
+    return alerts
 
 
 def matured(
     decisions: pd.DataFrame, ledger: Ledger, definition: DefaultDefinition
 ) -> pd.DataFrame:
-    """Return the decisions whose outcome is known by now, each customer once a month, with ``label``."""
+    """Return the decisions whose outcome is known by now, with ``label``.
+
+    Parameters
+    ----------
+    decisions : DataFrame
+        A row per recorded decision, with ``customer_id`` and ``as_of`` (date).
+    ledger : Ledger
+        With the outcomes known by now.
+    definition : DefaultDefinition
+        What counts as a default, and within how many days.
+
+    Returns
+    -------
+    DataFrame
+        The last decision of each customer in each month, ``month`` ("2024-06") and
+        ``label`` (1 if the customer defaulted within the horizon).
+    """
     last = ledger.observed_until - timedelta(days=definition.outcome_days)
-    old = decisions[decisions["as_of"] <= last].copy()
-    old["month"] = [day.strftime("%Y-%m") for day in old["as_of"]]
-    old = old.drop_duplicates(["customer_id", "month"], keep="last").reset_index(
-        drop=True
-    )
-    events, label = (
-        default_events(ledger, definition, ledger.observed_until),
-        np.zeros(len(old), dtype=np.int64),
-    )
-    for as_of, places in old.groupby("as_of").indices.items():
-        customers = pd.Index(old["customer_id"].iloc[places])
-        day = as_of if isinstance(as_of, date) else pd.Timestamp(str(as_of)).date()
-        label[places] = (
-            days_to_default(events, customers, day, definition).notna().to_numpy()
-        )
-    return old.assign(label=label)
+    mature = decisions[decisions["as_of"] <= last].copy()
+    mature["month"] = [day.strftime("%Y-%m") for day in mature["as_of"]]
+    mature = mature.drop_duplicates(["customer_id", "month"], keep="last")
+    mature = mature.reset_index(drop=True)
+    label = np.zeros(len(mature), dtype=np.int64)
+    events = default_events(ledger, definition, ledger.observed_until)
+    for as_of, row_indices in mature.groupby("as_of").indices.items():
+        customers = pd.Index(mature["customer_id"].iloc[row_indices])
+        days = days_to_default(events, customers, _as_date(as_of), definition)
+        label[row_indices] = days.notna().to_numpy()
+    return mature.assign(label=label)
 
 
-def backtest(old: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFrame:
-    """Return expected and seen defaults of matured decisions by month, with the 95% range of a binomial."""
-    pd_ = 1 - (1 - old["pd_12m"]) ** (definition.horizon_days / 365)
-    by = old.assign(pd=pd_).groupby("month")
-    found = pd.DataFrame(
+def _as_date(day: object) -> date:
+    return day if isinstance(day, date) else pd.Timestamp(str(day)).date()
+
+
+def backtest(mature: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFrame:
+    """Return expected and observed defaults of matured decisions by month.
+
+    Parameters
+    ----------
+    mature : DataFrame
+        From `matured`: ``pd_12m, month, label``.
+    definition : DefaultDefinition
+        Its horizon is the one that PDs are taken over.
+
+    Returns
+    -------
+    DataFrame
+        ``decisions, expected, defaults, low, high``; the last two are the 95% range
+        of a binomial with the month's mean PD.
+
+    Examples
+    --------
+    >>> mature = pd.DataFrame({"pd_12m": [0.5, 0.5], "month": "2024-06", "label": 1})
+    >>> backtest(mature, DefaultDefinition()).loc["2024-06"].tolist()
+    [2.0, 1.0, 2.0, 0.0, 2.0]
+    """
+    pd_ = 1 - (1 - mature["pd_12m"]) ** (definition.horizon_days / 365)
+    by_month = mature.assign(pd=pd_).groupby("month")
+    months = pd.DataFrame(
         {
-            "decisions": by.size(),
-            "expected": by["pd"].sum(),
-            "defaults": by["label"].sum(),
+            "decisions": by_month.size(),
+            "expected": by_month["pd"].sum(),
+            "defaults": by_month["label"].sum(),
         }
     )
-    mean = found["expected"] / found["decisions"]
-    found["low"], found["high"] = (
-        stats.binom.ppf(level, found["decisions"], mean) for level in (0.025, 0.975)
-    )
-    return found
+    mean_pd = months["expected"] / months["decisions"]
+    months["low"] = stats.binom.ppf(0.025, months["decisions"], mean_pd)
+    months["high"] = stats.binom.ppf(0.975, months["decisions"], mean_pd)
+    return months
 
 
-def compared(old: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str]:
-    """Return how a challenger's shadow PDs compare with the champion's on matured decisions that both scored."""
-    both = old[old["decision_id"].isin(list(shadow))] if shadow else old.iloc[:0]
+def _alerts_of_level(months: pd.DataFrame) -> list[Alert]:
+    """Far more defaults than expected in all: a size that matters, beyond chance."""
+    n = int(months["decisions"].sum()) if len(months) else 0
+    if n < FEWEST:
+        return []
+    observed = float(months["defaults"].sum())
+    expected = float(months["expected"].sum())
+    p_value = float(stats.binom.sf(observed - 1, n, min(expected / n, 1.0)))
+    ratio = observed / max(expected, 1e-9)
+    if ratio > LEVEL and p_value < SIGNIFICANT:
+        return [Alert("defaults over expected", ratio, LEVEL)]
+    return []
+
+
+def compared(mature: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str]:
+    """Return how a challenger compares with the champion on matured decisions.
+
+    Parameters
+    ----------
+    mature : DataFrame
+        From `matured`, with ``decision_id`` and the champion's ``pd_12m``.
+    shadow : mapping of float
+        The challenger's PDs over 12 months, by ``decision_id``.
+
+    Returns
+    -------
+    dict of str
+        Figures by their names; empty if too few decisions were scored by both.
+    """
+    if not shadow:
+        return {}
+    both = mature[mature["decision_id"].isin(list(shadow))]
     if len(both) < FEWEST or both["label"].nunique() < 2:
         return {}
-    label, customers = (
-        both["label"].to_numpy(),
-        pd.factorize(both["customer_id"])[0].astype(np.int64),
-    )
+    label = both["label"].to_numpy()
+    customers: Ints = pd.factorize(both["customer_id"])[0].astype(np.int64)
     champion = np.asarray(both["pd_12m"], dtype=np.float64)
-    challenger = np.array(
-        [shadow[name] for name in both["decision_id"]], dtype=np.float64
-    )
+    challenger = np.asarray(both["decision_id"].map(shadow), dtype=np.float64)
     gap = difference(challenger, champion, label, Resampling(customers, ROUNDS, SEED))
     return {
-        "matured decisions scored by both": f"{len(both):,}, {label.sum():,} defaults",
+        "matured decisions scored by both": f"{len(both):,} ({label.sum():,} defaults)",
         "AUC of the champion": f"{auc(champion, label):.4f}",
         "AUC of the challenger": f"{auc(challenger, label):.4f}",
-        "Gini of the challenger more by": str(gap["gini"]),
-        "Brier more by": str(gap["brier"]),
+        "Gini gain of the challenger": str(gap["gini"]),
+        "Brier score increase of the challenger": str(gap["brier"]),
     }
 
 
-def _level(months: pd.DataFrame) -> list[Alert]:
-    """Far more defaults than expected, in all: by a size that matters, and by more than chance."""
-    seen, expected, n = (
-        float(months[name].sum()) for name in ("defaults", "expected", "decisions")
-    )
-    p_value = float(stats.binom.sf(seen - 1, int(n), min(expected / n, 1.0)))
-    ratio = seen / max(expected, 1e-9)
-    return (
-        [Alert("defaults over expected", ratio, LEVEL)]
-        if ratio > LEVEL and p_value < 0.01
-        else []
-    )
-
-
 def backtest_plot(months: pd.DataFrame) -> Figure:
-    """Draw expected and seen defaults of matured decisions by month."""
+    """Draw expected and observed defaults of matured decisions by month."""
     figure, axes = axes_of(7.2, 4.0)
-    place = np.arange(len(months))
+    x = np.arange(len(months))
     axes.fill_between(
-        place,
+        x,
         months["low"],
         months["high"],
         color=OURS,
         alpha=0.18,
-        label="95% of a binomial",
+        label="95% range of a binomial",
     )
-    axes.plot(place, months["expected"], "o-", color=OURS, label="expected")
-    axes.plot(place, months["defaults"], "s--", color=PEER, label="seen")
-    axes.set_xticks(place, list(months.index), rotation=45)
+    axes.plot(x, months["expected"], "o-", color=OURS, label="expected")
+    axes.plot(x, months["defaults"], "s--", color=PEER, label="observed")
+    axes.set_xticks(x, list(months.index), rotation=45)
     axes.set_xlabel("month of the decision")
     axes.set_ylabel("defaults within the horizon (count)")
-    axes.set_title("Matured decisions: defaults expected and seen")
+    axes.set_title("Matured decisions: expected and observed defaults")
     axes.legend(frameon=False)
     return figure
 
 
-def write_page(path: Path, found: Monitoring, model: str) -> None:
-    """Write the page: alerts first, then the matured decisions and the drift; it needs no network."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("obligor.training"), autoescape=True
-    )
-    picture = embedded(backtest_plot(found.backtest)) if len(found.backtest) else None
-    html = environment.get_template("monitor.html").render(
-        found=found,
+def write_page(path: Path, monitoring: Monitoring, model: str) -> None:
+    """Write the page: alerts, matured decisions, challenger, drift.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file, which needs no network and no other file.
+    monitoring : Monitoring
+        What it shows.
+    model : str
+        The champion's name in the heading.
+    """
+    picture = None
+    if len(monitoring.backtest):
+        picture = embedded(backtest_plot(monitoring.backtest))
+    html = render(
+        "monitor.html",
+        monitoring=monitoring,
         model=model,
         picture=picture,
         html=as_html,

@@ -1,11 +1,12 @@
-"""A new calibration for a model that ranks well but whose level has moved: no refit, a version of its own."""
+"""A new calibration for a model that ranks well but whose level has moved.
+
+The trees stay as they are; the recalibrated model is a version of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,9 @@ from obligor.training.candidates.calibrate import (
     later_split,
 )
 from obligor.training.candidates.fit_settings import FOLDS
-from obligor.training.candidates.training_rows import stratified_folds
+from obligor.training.candidates.training_rows import fewer_outcomes, stratified_folds
+from obligor.training.lifecycle.registry import Registry, TrainingRun
+from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.metrics.figures import with_intervals
 from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
@@ -33,16 +36,30 @@ from obligor.training.validation.subject import (
     LabelledRows,
     ModelUnderTest,
     Section,
-    kept_rows,
-    part_of,
+    labelled_rows,
+    stored_rows,
 )
 
-FEWEST, ROUNDS = 20, 100  # defaults to calibrate on, and as few to test on
+FEWEST = 20  # defaults to calibrate on, and as many to test on
+ROUNDS = 100
+EARLIER = 2 / 3  # share of the days to calibrate on; the later ones test
 
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The new version, its calibration's kind, and the calibration slope before and after on later rows."""
+    """What a recalibration leaves behind.
+
+    Attributes
+    ----------
+    version : str
+        The new version in the registry.
+    kind : str
+        Of its calibration.
+    before, after : str
+        The calibration slope on the later rows, with its 95% interval.
+    sections : list of Section
+        Of the validation report.
+    """
 
     version: str
     kind: str
@@ -54,105 +71,160 @@ class Recalibrated:
 def recalibrate(
     version: str,
     rows: LabelledRows,
+    settings: RunSettings,
     name: str,
-    store: Path,
-    report: Path,
-    *,
-    at: datetime,
     seed: int = 7,
-    card: Mapping[str, str] | None = None,
 ) -> Recalibrated:
-    """Fit a new calibration on the earlier two thirds of the rows, test it on the later, register it as a challenger.
+    """Fit a new calibration on earlier rows, test it on later rows, register it.
 
     Parameters
     ----------
+    version : str
+        The version whose trees are kept.
     rows : LabelledRows
-        Rows the model has not learnt from.
+        Rows that the model has not learned from. The calibration is fitted on the
+        earlier two thirds and tested on the others.
+    settings : RunSettings
+        The store of `version`, the report's folder, the time, the model card.
+    name : str
+        Title of the report.
+    seed : int
+        Of the folds and the bootstrap.
+
+    Returns
+    -------
+    Recalibrated
+        The new version, registered as the challenger.
 
     Raises
     ------
     SchemaError
-        Where either side has too few defaults.
+        If either side has too few defaults.
     """
-    from obligor.training.lifecycle.registry import Registry
-
-    registry = Registry(store)
+    registry = Registry(settings.store)
     old = registry.model(version)
-    # 1. Earlier rows to calibrate on, later ones to test on.
-    fit, test = _sides(rows, seed)
-    # 2. The kind with the least loss on rows it has not seen, fitted on all of the earlier ones.
+    # 1. Earlier rows to calibrate on, later rows to test on.
+    fit, test = _split(rows, seed)
+    # 2. The kind with the least loss on rows it has not seen, fitted on all the
+    # earlier ones.
+    model = _calibrate(old, fit, seed, version)
+    # 3. Validated beside the old one, and registered.
+    old_pd = old.predict_pd(test.rows)
+    subject = ModelUnderTest(
+        name=name,
+        model=model,
+        fit=fit,
+        fit_pd=model.predict_pd(fit.rows),
+        test=test,
+        peers={f"version {version}": old_pd},
+        segments=pd.DataFrame(index=range(len(old_pd))),
+        forbidden=pd.DataFrame(index=range(len(old_pd))),
+        scale=read_rulebooks()[0][-1],
+        rounds=ROUNDS,
+        seed=seed,
+    )
+    sections = validate(subject)
+    card = {**card_of(subject, sections), **settings.card}
+    run = TrainingRun(
+        model=model,
+        test_rows=stored_rows(model, test),
+        report=write_report(settings.report, subject, sections, card),
+        parameters={
+            "recalibrated_from": version,
+            "calibration": model.calibration.kind,
+        },
+        metrics=_finite_figures(subject),
+    )
+    before = with_intervals(old_pd, test.label, subject.resampling)
+    return Recalibrated(
+        version=registry.log_run(run, settings.at),
+        kind=model.calibration.kind,
+        before=str(before["calibration_slope"]),
+        after=str(subject.figures["calibration_slope"]),
+        sections=sections,
+    )
+
+
+def _calibrate(old: PdModel, fit: LabelledRows, seed: int, version: str) -> PdModel:
     margin = old.margin(fit.rows)
-    days = _days(fit)
-    splits = (
-        later_split(days, fit.label) if days is not None else []
-    ) or stratified_folds(fit.label, fit.groups, FOLDS, seed)
+    splits = _calibration_splits(fit, seed)
     calibration, losses = choose_calibration(margin, fit.label, splits)
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
-    band = fit_band(
-        calibration.kind, margin, fit.label, Resampling(groups, ROUNDS, seed)
-    )
+    resampling = Resampling(groups, ROUNDS, seed)
     about = {
         **old.about,
         "recalibrated_from": version,
         "calibration_losses": losses,
         "calibrated_on": len(fit.label),
     }
-    model = replace(old, calibration=calibration, band=band, about=about)
-    # 3. Validated beside the old one, kept and registered.
-    before = old.predict_pd(test.rows)
-    case = ModelUnderTest(
-        name=name,
-        model=model,
-        fit=fit,
-        fit_pd=calibration(margin),
-        test=test,
-        peers={f"version {version}": before},
-        segments=pd.DataFrame(index=range(len(before))),
-        forbidden=pd.DataFrame(index=range(len(before))),
-        scale=read_rulebooks()[0][-1],
-        rounds=ROUNDS,
-        seed=seed,
+    return replace(
+        old,
+        calibration=calibration,
+        band=fit_band(calibration.kind, margin, fit.label, resampling),
+        about=about,
     )
-    sections = validate(case)
-    files = write_report(
-        report, case, sections, card_of(case, sections, about, card or {})
-    )
-    was = with_intervals(before, test.label, Resampling(test.groups, ROUNDS, seed))
-    metrics = {
-        name: of.value for name, of in case.figures.items() if np.isfinite(of.value)
-    }
-    chosen = {"recalibrated_from": version, "calibration": calibration.kind}
-    made = registry.log_run(
-        model, chosen, metrics, {}, kept_rows(model, test), files, at
-    )
-    said = [str(of["calibration_slope"]) for of in (was, case.figures)]
-    return Recalibrated(made, calibration.kind, said[0], said[1], sections)
+
+
+def _calibration_splits(fit: LabelledRows, seed: int) -> list[tuple[Ints, Ints]]:
+    """Later rows against earlier ones if there are dates, else folds by group."""
+    days = _days_of(fit)
+    if days is not None:
+        splits = later_split(days, fit.label)
+        if splits:
+            return splits
+    return stratified_folds(fit.label, fit.groups, FOLDS, seed)
+
+
+def _finite_figures(subject: ModelUnderTest) -> dict[str, float]:
+    figures = dict[str, float]()
+    for name, interval in subject.figures.items():
+        if np.isfinite(interval.value):
+            figures[name] = interval.value
+    return figures
 
 
 def rows_of_ledger(
-    ledger: Ledger, config: TrainingConfig, model: PdModel, progress: Progress = iter
+    ledger: Ledger,
+    config: TrainingConfig,
+    model: PdModel,
+    progress: Progress = iter,
 ) -> LabelledRows:
-    """Return the rows of as-of dates after those the model learnt from, a performance window later.
+    """Return the rows of as-of dates that lie after those the model learned from.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A checked ledger that goes on longer than the one the model learned from.
+    config : TrainingConfig
+        The default definition, the as-of dates, the gap.
+    model : PdModel
+        A model of a ledger.
+    progress : callable
+        Wraps the as-of dates so that a person can watch.
+
+    Returns
+    -------
+    LabelledRows
+        Rows at least a performance window after the last training date.
 
     Raises
     ------
     SchemaError
-        Where the ledger has no such dates.
+        If the ledger has no such dates.
     """
     split = build_sample(ledger, config, progress)
-    last = date.fromisoformat(model.about["trained_on"][1]) + timedelta(
-        days=gap_days(config)
-    )
+    last_learnt = date.fromisoformat(model.about["trained_on"][1])
+    first_day = last_learnt + timedelta(days=gap_days(config))
     rows = pd.concat([split.train.rows, split.test.rows])
-    later = Sample(rows[rows["as_of"] >= last])
+    later = Sample(rows[rows["as_of"] >= first_day])
     if later.rows.empty:
         raise SchemaError(
-            f"no as-of date after {last}",
+            f"the ledger has no as-of date from {first_day} on",
             where="ledger",
-            expected="outcomes later than those learnt",
+            expected="outcomes later than those the model learned from",
             do="use a ledger that goes on longer",
         )
-    return part_of(later)
+    return labelled_rows(later)
 
 
 def rows_of_table(data: Applications, model: PdModel) -> LabelledRows:
@@ -161,52 +233,66 @@ def rows_of_table(data: Applications, model: PdModel) -> LabelledRows:
     Raises
     ------
     SchemaError
-        Where the model is not one of a table.
+        If the model is not the model of a table.
     """
     if model.encoding is None:
         raise SchemaError(
-            "the model is of a ledger", where="--table", expected="a mapping file"
+            "the model scores customers of a ledger, not applications",
+            where="--table",
+            expected="a mapping file",
         )
-    periods = (
-        np.full(len(data), "all", dtype=object)
-        if data.dates is None
-        else data.dates.astype(str).astype(object)
-    )
-    return LabelledRows(
-        model.encoding.rows(data.frame), data.label, data.groups, periods
-    )
-
-
-def _sides(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
-    days = _days(rows)
-    if days is not None and len(np.unique(days)) > 1:
-        is_later = days >= np.unique(days)[int(len(np.unique(days)) * 2 / 3)]
-        sides = np.flatnonzero(~is_later), np.flatnonzero(is_later)
+    if data.dates is None:
+        periods = np.full(len(data), "all", dtype=object)
     else:
-        sides = stratified_folds(rows.label, rows.groups, 3, seed)[0]
-    found = tuple(_taken(rows, places) for places in sides)
-    for side, name in zip(found, ("calibrate on", "test on"), strict=True):
-        if min(side.label.sum(), len(side.label) - side.label.sum()) < FEWEST:
-            raise SchemaError(
-                f"only {int(side.label.sum())} defaults in {len(side.label)} rows to {name}",
-                where="recalibration",
-                expected=f"{FEWEST} at least, and as many others",
-                do="use more, or longer observed, rows",
-            )
-    return found[0], found[1]
-
-
-def _taken(rows: LabelledRows, places: Ints) -> LabelledRows:
-    groups = pd.factorize(rows.groups[places])[0]
+        periods = data.dates.astype(str).astype(object)
     return LabelledRows(
-        rows.rows[places], rows.label[places], groups, rows.periods[places]
+        model.encoding.rows(data.frame),
+        data.label,
+        data.groups,
+        periods,
     )
 
 
-def _days(rows: LabelledRows) -> Ints | None:
+def _split(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
+    """Earlier and later rows; without dates a fold of three is tested on."""
+    days = _days_of(rows)
+    if days is not None and len(np.unique(days)) > 1:
+        all_days = np.unique(days)
+        first_later_day = all_days[int(len(all_days) * EARLIER)]
+        is_later = days >= first_later_day
+        fit_rows = np.flatnonzero(~is_later)
+        test_rows = np.flatnonzero(is_later)
+    else:
+        fit_rows, test_rows = stratified_folds(rows.label, rows.groups, 3, seed)[0]
+    fit = _take(rows, fit_rows)
+    test = _take(rows, test_rows)
+    _require_defaults(fit, "calibrate on")
+    _require_defaults(test, "test on")
+    return fit, test
+
+
+def _require_defaults(rows: LabelledRows, purpose: str) -> None:
+    if fewer_outcomes(rows.label) < FEWEST:
+        raise SchemaError(
+            f"only {int(rows.label.sum())} defaults in {len(rows.label)} rows to {purpose}",
+            where="recalibration",
+            expected=f"at least {FEWEST} defaults and {FEWEST} others",
+            do="use more rows, or rows that were observed longer",
+        )
+
+
+def _take(rows: LabelledRows, row_indices: Ints) -> LabelledRows:
+    return LabelledRows(
+        rows.rows[row_indices],
+        rows.label[row_indices],
+        pd.factorize(rows.groups[row_indices])[0],
+        rows.periods[row_indices],
+    )
+
+
+def _days_of(rows: LabelledRows) -> Ints | None:
+    """The day of each row as a whole number, None if a period is not a day."""
     days = pd.to_datetime(pd.Series(rows.periods), errors="coerce")
-    return (
-        None
-        if days.isna().any()
-        else days.to_numpy().astype("datetime64[D]").astype(np.int64)
-    )
+    if days.isna().any():
+        return None
+    return days.to_numpy().astype("datetime64[D]").astype(np.int64)

@@ -1,24 +1,30 @@
-"""A first spec of a table nobody has described yet, and what looks wrong about it: leaks before all."""
+"""A first spec of a table that nobody has described yet, with warnings.
+
+Above all it warns of leaks: columns known only after the outcome.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from obligor.arrays import Ints
+from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.applications import is_bad
 from obligor.features.encoding import kind_of, numbers, texts
 from obligor.training.metrics.figures import auc
 
-TOO_GOOD = 0.9  # no single honest column ranks this well
+TOO_GOOD = 0.9  # AUC that no single honest column reaches
+MOST_TARGET_VALUES = 12
+FEWEST_SHARE = 0.002  # of the rows, for a value to be a code
+FEWEST_OTHERS = 10  # other values, to tell a code from a number
+FAR_ABOVE = 5  # times the highest other value
+NAMED = 30  # columns named in a message
 _TARGETS = (
     "default.payment.next.month",
     "default_payment_next_month",
@@ -53,28 +59,56 @@ _BAD = (
     "2",
 )
 _GOOD = re.compile(
-    r"(^|_)(good|(re|fully_)?paid|creditworth\w*|creditability|non_?default|performing)($|_)"
+    r"(^|_)(good|(re|fully_)?paid|creditworth\w*|creditability|non_?default"
+    r"|performing)($|_)"
 )
 _ID = re.compile(r"(^|_)(id|no|nr|number|key|uuid|index)$|^unnamed: 0$|^id")
 _DATE = re.compile(r"date|_on$|_at$|month$|_d$|time")
 _AFTER = re.compile(
-    r"recover|charge_?off|collection|settle|last_(pymnt|payment)|total_(pymnt|rec)|outcome|write_?off"
-    r"|closed|days_(late|overdue)|paid_(on|at)|cleared|days_?to_?(settle|pay)|out_prncp"
+    r"recover|charge_?off|collection|settle|last_(pymnt|payment)|total_(pymnt|rec)"
+    r"|outcome|write_?off|closed|days_(late|overdue)|paid_(on|at)|cleared"
+    r"|days_?to_?(settle|pay)|out_prncp"
 )
 _FORBIDDEN = re.compile(
-    r"(^|_)(sex|gender|race|ethnic\w*|religion|nationality|foreign_worker|disab\w*)($|_)"
+    r"(^|_)(sex|gender|race|ethnic\w*|religion|nationality|foreign_worker"
+    r"|disab\w*)($|_)"
 )
-_CODES = (-7.0, -8.0, -9.0, -99.0, -999.0, -9999.0, 999.0, 9999.0, 99999.0, 999999.0)
+_CODES = (
+    -7.0,
+    -8.0,
+    -9.0,
+    -99.0,
+    -999.0,
+    -9999.0,
+    999.0,
+    9999.0,
+    99999.0,
+    999999.0,
+)
 
 
 @dataclass
 class Inferred:
-    """A spec as text, and warnings for whoever reads it.
+    """A spec in the making.
 
     Attributes
     ----------
+    target : str
+        The column that says what happened.
+    bad : list
+        Its values that are a default.
+    id : list of str
+        Columns that identify a row.
+    date : str, optional
+        The column of the application's date.
+    leaks : list of str
+        Columns left out because they seem to be known only after the outcome.
+    forbidden : list of str
+        Columns that must not be features.
+    special : list of float
+        Numbers that are codes.
     warnings : list of str
-        Each is also a comment in the text.
+        For the person who reads the spec; each is also a comment in its text.
     """
 
     target: str
@@ -87,9 +121,10 @@ class Inferred:
     warnings: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
-        """Return the TOML, to be read and corrected by a person."""
+        """Return the spec as TOML, to be read and corrected by a person."""
         lines = [
-            "# Inferred: read every line. What is not said here has the defaults of features/application.py."
+            "# Inferred: check every line. Whatever is not set here has the defaults "
+            "of features/table_spec.py."
         ]
         lines += [f"# warning: {warning}" for warning in self.warnings]
         lines += [
@@ -100,11 +135,17 @@ class Inferred:
             "[table]",
         ]
         for part in ("id", "leaks", "forbidden", "special"):
-            if found := getattr(self, part):
-                lines.append(f"{part} = {json.dumps(found, ensure_ascii=False)}")
+            values = getattr(self, part)
+            if values:
+                lines.append(f"{part} = {json.dumps(values, ensure_ascii=False)}")
         if self.date:
             lines.append(f"date = {json.dumps(self.date)}")
         return "\n".join(lines) + "\n"
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Leave a column out as a leak, with a warning."""
+        self.leaks.append(name)
+        self.warnings.append(f"{reason}: {name} is left out")
 
 
 def infer_spec(
@@ -114,170 +155,194 @@ def infer_spec(
 
     Parameters
     ----------
-    target, bad : str, optional
-        The target column and its bad value, where known.
+    frame : DataFrame
+        A row per applicant.
+    target : str, optional
+        The column that says what happened, if it is known.
+    bad : str, optional
+        Its value that is a default, if it is known.
+
+    Returns
+    -------
+    Inferred
+        The spec with its warnings.
 
     Raises
     ------
     SchemaError
-        Where no column looks like a target of two kinds.
+        If no column looks like a target, or no row or every row is a default.
     """
-    column = target or _target(frame)
+    column = target or _find_target(frame)
     if column not in frame:
         raise SchemaError(
-            f"no column {column!r}",
+            f"the table has no column {column!r}",
             where="--target",
-            expected=f"one of {list(frame)[:30]}",
+            expected=f"one of {list(frame)[:NAMED]}",
         )
-    found = Inferred(
-        column, [_number_or_text(bad)] if bad else _bad_values(frame[column])
-    )
-    known = frame[frame[column].notna()]
-    label = is_bad(known[column], found.bad)
+    bad_values = [_number_or_text(bad)] if bad else _bad_values(frame[column])
+    spec = Inferred(column, bad_values)
+    labelled = frame[frame[column].notna()]
+    label = _label_of(labelled, spec)
+    if not (target and bad):
+        spec.warnings.append(
+            f"{column} was taken for the target and {spec.bad} for a default "
+            f"({label.mean():.1%} of the rows): check this"
+        )
+    for name in labelled:
+        if name != column:
+            _classify(str(name), labelled[name], label, spec)
+    _find_codes(labelled, spec)
+    _warn_of_duplicates(labelled, spec)
+    return spec
+
+
+def _label_of(labelled: pd.DataFrame, spec: Inferred) -> Ints:
+    label = is_bad(labelled[spec.target], spec.bad)
     if not 0 < label.sum() < len(label):
         raise SchemaError(
-            f"{found.bad} are {int(label.sum())} of {len(label)} rows",
-            where=column,
-            expected="a value that some rows have",
+            f"{spec.bad} is the value of {int(label.sum())} of {len(label)} rows",
+            where=spec.target,
+            expected="a value that some rows have and others do not",
             do="name it with --bad",
         )
-    if not (target and bad):
-        found.warnings.append(
-            f"{column} was taken for the target, {found.bad} for a default "
-            f"({label.mean():.1%} of the rows): is that right?"
-        )
-    for name in (name for name in known if name != column):
-        _look(str(name), known[name], label, found)
-    _look_for_codes(known, found)
-    twice = int(known.drop(columns=found.id).duplicated().sum())
-    if twice:
-        found.warnings.append(
-            f"{twice:,} rows are there twice: name a [table] group, or they are on both sides of folds"
-        )
-    return found
+    return label
 
 
-def _look(name: str, values: pd.Series[Any], label: Ints, found: Inferred) -> None:
-    """Put a column where it belongs, and say what is strange about it."""
-    lower, kind = name.lower(), kind_of(values)
+def _classify(name: str, values: pd.Series, label: Ints, spec: Inferred) -> None:
+    """Put a column where it belongs, and warn of what is strange about it."""
+    lower = name.lower()
+    kind = kind_of(values)
     is_unique = values.nunique() == len(values)
     if is_unique and (_ID.search(lower) or kind.startswith("texts")):
-        found.id.append(name)
-        return
-    if kind == "dates":
-        if found.date is None and _DATE.search(lower) and values.notna().all():
-            found.date = name
-        return
-    if _FORBIDDEN.search(lower):
-        found.forbidden.append(name)
-        found.warnings.append(
-            f"{name} may not decide about people in many places: forbidden as a feature"
+        spec.id.append(name)
+    elif kind == "dates":
+        if spec.date is None and _DATE.search(lower) and values.notna().all():
+            spec.date = name
+    elif _FORBIDDEN.search(lower):
+        spec.forbidden.append(name)
+        spec.warnings.append(
+            f"{name} may not be used to decide about people in many countries: "
+            "forbidden as a feature"
         )
-        return
-    alone, gaps = (
-        _auc_alone(values, kind, label),
-        auc(values.isna().to_numpy().astype(np.float64), label),
-    )
-    if alone > TOO_GOOD:
-        found.leaks.append(name)
-        found.warnings.append(
-            f"{name} alone has AUC {alone:.3f}: known only after the outcome? left out"
-        )
-    elif max(gaps, 1 - gaps) > TOO_GOOD:
-        found.leaks.append(name)
-        found.warnings.append(
-            f"whether {name} is filled has AUC {max(gaps, 1 - gaps):.3f}: left out"
-        )
-    elif _AFTER.search(lower):
-        found.leaks.append(name)
-        found.warnings.append(
-            f"{name} sounds as if known only after the outcome: left out"
-        )
+    elif reason := _leak_reason(name, values, kind, label):
+        spec.leave_out(name, reason)
     elif is_unique and kind == "number" and (np.diff(numbers(values)) > 0).all():
-        found.id.append(name)
-        found.warnings.append(f"{name} only counts the rows: left out")
+        spec.id.append(name)
+        spec.warnings.append(f"{name} only numbers the rows: it is left out")
 
 
-def _auc_alone(values: pd.Series[Any], kind: str, label: Ints) -> float:
-    """How well one column ranks: a number either way, a category by its own default rates of other rows."""
+def _leak_reason(name: str, values: pd.Series, kind: str, label: Ints) -> str | None:
+    """Why a column seems to be known only after the outcome; None if it does not."""
+    alone = _auc_alone(values, kind, label)
+    if alone > TOO_GOOD:
+        return f"{name} alone has AUC {alone:.3f}, so it may be known only afterwards"
+    is_missing = values.isna().to_numpy().astype(np.float64)
+    gaps = _either_way(auc(is_missing, label))
+    if gaps > TOO_GOOD:
+        return f"whether {name} is filled has AUC {gaps:.3f}"
+    if _AFTER.search(name.lower()):
+        return f"the name {name} suggests that it is known only after the outcome"
+    return None
+
+
+def _auc_alone(values: pd.Series, kind: str, label: Ints) -> float:
+    """How well one column ranks.
+
+    A number counts either way; a category counts by the default rates of its other
+    rows.
+    """
     if kind == "number":
         column = numbers(values)
-        found = auc(
-            np.nan_to_num(
-                column, nan=np.nanmedian(column) if np.isfinite(column).any() else 0.0
-            ),
-            label,
-        )
-        return max(found, 1 - found)
+        middle = np.nanmedian(column) if np.isfinite(column).any() else 0.0
+        return _either_way(auc(np.nan_to_num(column, nan=middle), label))
     codes = pd.factorize(texts(values))[0]
-    counts, bads = np.bincount(codes), np.bincount(codes, label)
-    others = np.maximum(counts[codes] - 1, 1)
-    return auc((bads[codes] - label + label.mean()) / (others + 1), label)
+    counts = np.bincount(codes)
+    bads = np.bincount(codes, label)
+    n_others = np.maximum(counts[codes] - 1, 1)
+    rate_of_others = (bads[codes] - label + label.mean()) / (n_others + 1)
+    return auc(rate_of_others, label)
 
 
-def _look_for_codes(frame: pd.DataFrame, found: Inferred) -> None:
-    """Codes among numbers: values far from all others, in many rows."""
-    aside = {found.target, *found.id, *found.leaks, *found.forbidden, found.date}
+def _either_way(area: float) -> float:
+    return max(area, 1 - area)
+
+
+def _find_codes(frame: pd.DataFrame, spec: Inferred) -> None:
+    """Find codes among numbers: values far from all others, in many rows."""
+    used = {spec.target, *spec.id, *spec.leaks, *spec.forbidden, spec.date}
     columns = [
         numbers(frame[name])
         for name in frame
-        if name not in aside and kind_of(frame[name]) == "number"
+        if name not in used and kind_of(frame[name]) == "number"
     ]
     for code in _CODES:
         if any(_is_code(column, code) for column in columns):
-            found.special.append(code)
-    if found.special:
-        found.warnings.append(
-            f"{found.special} look like codes, not numbers: taken for special values"
+            spec.special.append(code)
+    if spec.special:
+        spec.warnings.append(
+            f"{spec.special} look like codes, not numbers: they are taken for special "
+            "values"
         )
 
 
-def _is_code(column: NDArray[np.float64], code: float) -> bool:
-    rest = column[~np.isnan(column) & ~np.isin(column, _CODES)]
+def _is_code(column: Floats, code: float) -> bool:
+    others = column[~np.isnan(column) & ~np.isin(column, _CODES)]
     share = float((column == code).mean())
-    if share < 0.002 or len(rest) < 10:
+    if share < FEWEST_SHARE or len(others) < FEWEST_OTHERS:
         return False
-    return bool(rest.min() >= 0) if code < 0 else bool(rest.max() * 5 < code)
+    if code < 0:
+        return bool(others.min() >= 0)
+    return bool(others.max() * FAR_ABOVE < code)
 
 
-def _target(frame: pd.DataFrame) -> str:
+def _warn_of_duplicates(frame: pd.DataFrame, spec: Inferred) -> None:
+    n_duplicates = int(frame.drop(columns=spec.id).duplicated().sum())
+    if n_duplicates:
+        spec.warnings.append(
+            f"{n_duplicates:,} rows are duplicates of others: name a [table] group, or "
+            "the same row is on both sides of a fold"
+        )
+
+
+def _find_target(frame: pd.DataFrame) -> str:
     by_name = {str(name).lower(): str(name) for name in frame}
     for name in _TARGETS:
-        if name in by_name and 2 <= frame[by_name[name]].nunique() <= 12:
-            return by_name[name]
-    two = [str(name) for name in frame if frame[name].nunique() == 2]
-    ends: Sequence[str] = [
-        name for name in (str(frame.columns[-1]), str(frame.columns[0])) if name in two
-    ]
-    if not (ends or two):
+        if name in by_name:
+            column = by_name[name]
+            if 2 <= frame[column].nunique() <= MOST_TARGET_VALUES:
+                return column
+    of_two_values = [str(name) for name in frame if frame[name].nunique() == 2]
+    if not of_two_values:
         raise SchemaError(
             "no column looks like a target", where="table", do="name it with --target"
         )
-    return (ends or two)[0]
+    for name in (str(frame.columns[-1]), str(frame.columns[0])):
+        if name in of_two_values:
+            return name
+    return of_two_values[0]
 
 
-def _bad_values(target: pd.Series[Any]) -> list[str | float]:
-    there = target.dropna()
-    if _GOOD.search(str(target.name).lower()) and there.nunique() == 2:
-        return [_plain(there.min())]  # 0 of 1, no of yes, bad of good
-    for value in _values(there):
+def _bad_values(target: pd.Series) -> list[str | float]:
+    filled = target.dropna()
+    if _GOOD.search(str(target.name).lower()) and filled.nunique() == 2:
+        return [_as_number_or_text(filled.min())]  # 0 of 1, no of yes, bad of good
+    for value in _bad_candidates(filled):
         if str(value).strip().lower() in _BAD[:-1]:
             return [value]
-    rare = there.value_counts().index[-1]
-    return [_plain(rare)]
+    rarest = filled.value_counts().index[-1]
+    return [_as_number_or_text(rarest)]
 
 
-def _values(target: pd.Series[Any]) -> Iterator[str | float]:
-    for word in _BAD:  # the plainest word first
-        yield from (
-            _plain(value)
-            for value in target.unique()
-            if str(value).strip().lower() == word
-        )
+def _bad_candidates(target: pd.Series) -> Iterator[str | float]:
+    """Values that are words for a default, the plainest word first."""
+    for word in _BAD:
+        for value in target.unique():
+            if str(value).strip().lower() == word:
+                yield _as_number_or_text(value)
 
 
-def _plain(value: Any) -> str | float:
-    return str(value).strip() if isinstance(value, str) else float(value)
+def _as_number_or_text(value: float | str) -> str | float:
+    return value.strip() if isinstance(value, str) else float(value)
 
 
 def _number_or_text(text: str) -> str | float:

@@ -1,18 +1,17 @@
-"""The spine of one training run."""
+"""The spine of a training run on a ledger."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from obligor.arrays import Floats
 from obligor.data.ledger import Ledger
 from obligor.features.catalogue import NAMES
 from obligor.model.baseline import Baseline, choose_baseline
@@ -23,6 +22,8 @@ from obligor.policy.rulebooks.rulebook import in_force, read_rulebooks
 from obligor.training.candidates.fit import Fit, fit_model, fit_plain_lightgbm
 from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.tune import Tuning
+from obligor.training.lifecycle.registry import Registry, TrainingRun
+from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.metrics.figures import figures, with_intervals
 from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.config import TrainingConfig
@@ -39,23 +40,39 @@ from obligor.training.validation.subject import (
     PEER,
     ModelUnderTest,
     Section,
-    kept_rows,
-    part_of,
+    labelled_rows,
+    stored_rows,
 )
 
-SOURCES = ("data", "features", "policy", "model", "training")
+PACKAGE = Path(__file__).parent.parent.parent
+SOURCES = ("data", "features", "policy", "model", "training")  # that make a model
+SOURCE_SUFFIXES = (".py", ".yaml")  # code and rules
+CUSTOMER_SEGMENTS = ("sector", "country")
+FEATURE_SEGMENTS = {
+    "sales of a year": "invoiced_amount_365d",
+    "tenure": "days_since_first_invoice",
+}
+THIRDS = ("lowest third", "middle third", "top third")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves behind.
+    """What a training run on a ledger leaves behind.
 
     Attributes
     ----------
+    version : str
+        The version in the registry.
+    fit : Fit
+        The fitted model with its facts and its baseline.
+    split : Split
+        Training rows and out-of-time test rows.
     figures, peer : dict of Interval
-        Ours and plain LightGBM's on the same out-of-time rows.
+        Figures of the model and of plain LightGBM on the same test rows.
     sections : list of Section
         Of the validation report.
+    report : Path
+        The HTML report.
     """
 
     version: str
@@ -70,250 +87,322 @@ class Trained:
 def train(
     ledger: Ledger,
     config: TrainingConfig,
-    store: Path,
-    report: Path,
-    *,
-    at: datetime,
+    settings: RunSettings,
     progress: Progress = iter,
-    card: Mapping[str, str] | None = None,
     trials: int = 0,
 ) -> Trained:
-    """Train, evaluate out of time, report, and register one model as the challenger.
+    """Train a model, evaluate it out of time, report, register it as the challenger.
 
     Parameters
     ----------
     ledger : Ledger
-        A checked ledger (steps 1 and 2 of the spine: `read_ledger`, `check_ledger`).
-    store : Path
-        The MLflow store.
-    report : Path
-        Folder for the HTML report and its plots.
-    at : datetime
-        The time the run is filed under.
-    card : mapping, optional
-        What people say in the model card, by the keys of `training.report.CARD`.
+        A checked ledger: steps 1 and 2 of the spine are `read_ledger` and
+        `check_ledger`.
+    config : TrainingConfig
+        Every choice about the model, with the seed.
+    settings : RunSettings
+        Store, report folder, time, and people's answers in the model card.
+    progress : callable
+        Wraps the as-of dates so that a person can watch.
     trials : int
-        Of a search for LightGBM's parameters; a study of the same data, definition and seed is taken up again.
-    """
-    from obligor.training.lifecycle.registry import Registry
+        Of a search for LightGBM's parameters; 0 for none. A study of the same data,
+        definition and seed is continued.
 
-    # 3-5. As-of grid; per date known_on -> build_features; labels; split out of time with a gap.
+    Returns
+    -------
+    Trained
+        The version and what it was judged by.
+
+    Raises
+    ------
+    AsOfError, SchemaError
+        If the ledger is too short, or holds too few defaults.
+    """
+    # 3-5. As-of grid; per date known_on, then features and labels; split out of time
+    # with a gap.
     split = build_sample(ledger, config, progress)
     # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
-    tuning = (
-        Tuning(trials, store, _study(ledger, config), gap_days(config))
-        if trials
-        else None
-    )
-    fit = fit_model(split.train, config, tuning)
-    baseline = baseline_of(fit.model, split.train, config, ledger.currency)
-    fit = replace(
-        fit,
-        model=replace(fit.model, about=_about(split, fit, config), baseline=baseline),
-    )
-    # 8. Evaluate out of time, beside plain LightGBM and the champion on the same rows; validate and report.
-    registry = Registry(store)
-    case = case_of(
-        ledger,
-        fit,
-        split,
-        config,
-        registry.peers(fit.model, split.test.features.to_numpy()),
-    )
-    ours, test = case.figures, case.test
-    peer = with_intervals(
-        case.peers[PEER], test.label, Resampling(test.groups, case.rounds, case.seed)
-    )
-    sections = validate(case)
-    files = write_report(
-        report, case, sections, card_of(case, sections, fit.model.about, card or {})
-    )
-    # 9. Keep the run and register it; promotion is a step of its own, by a named person.
-    version = registry.log_run(
-        fit.model,
-        parameters=_flat(config.model_dump())
-        | {
-            "chosen": fit.candidates.chosen_name,
-            "calibration": fit.model.calibration.kind,
-        },
-        metrics=_metrics(ours, peer),
+    fit = _fit(ledger, config, split, _plan_search(ledger, config, settings, trials))
+    # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
+    registry = Registry(settings.store)
+    champion = registry.peers(fit.model, split.test.features.to_numpy())
+    subject = model_under_test(ledger, fit, split, config, champion)
+    peer = _evaluate_peer(subject)
+    sections = validate(subject)
+    card = {**card_of(subject, sections), **settings.card}
+    report = write_report(settings.report, subject, sections, card)
+    # 9. Register the run. Promotion is a step of its own, by a named person.
+    run = TrainingRun(
+        model=fit.model,
+        test_rows=stored_rows(fit.model, subject.test),
+        report=report,
+        parameters=_list_parameters(config, fit),
+        metrics=_list_metrics(subject.figures, peer),
         fingerprints={
             "data_sha256": data_fingerprint(ledger),
             "code_sha256": code_fingerprint(),
         },
-        test_rows=kept_rows(fit.model, case.test),
-        report=files,
-        at=at,
     )
-    return Trained(version, fit, split, ours, peer, sections, files[0])
+    version = registry.log_run(run, settings.at)
+    return Trained(
+        version=version,
+        fit=fit,
+        split=split,
+        figures=subject.figures,
+        peer=peer,
+        sections=sections,
+        report=report[0],
+    )
 
 
-def _study(ledger: Ledger, config: TrainingConfig) -> str:
-    """The name of a search: what the rows and folds are made of."""
+def _plan_search(
+    ledger: Ledger, config: TrainingConfig, settings: RunSettings, trials: int
+) -> Tuning | None:
+    if not trials:
+        return None
+    # The study is named after what its rows and folds are made of.
     choices = config.model_dump_json(include={"seed", "default", "sample"})
-    return hashlib.sha256((data_fingerprint(ledger) + choices).encode()).hexdigest()[
-        :16
-    ]
+    content = data_fingerprint(ledger) + choices
+    study = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Tuning(trials, settings.store, study, gap_days(config))
 
 
-def case_of(
-    ledger: Ledger,
-    fit: Fit,
-    split: Split,
-    config: TrainingConfig,
-    peers: Mapping[str, NDArray[np.float64]],
-) -> ModelUnderTest:
-    """Return what is validated: the model on its out-of-time rows, beside plain LightGBM, the scorecard and others."""
-    matrix, name = split.test.features.to_numpy(), fit.candidates.chosen_name
-    others = {PEER: fit_plain_lightgbm(split.train).predict_pd(matrix), **peers}
-    if name != SCORECARD:
-        others[SCORECARD] = replace(
-            fit.model,
-            text=fit.candidates.by_name[SCORECARD].text,
-            calibration=fit.candidates.by_name[SCORECARD].calibration,
-        ).predict_pd(matrix)
-    return ModelUnderTest(
-        name="receivables ledger",
-        model=fit.model,
-        fit=part_of(split.train),
-        fit_pd=fit.model.calibration(fit.out_of_fold_margin),
-        test=part_of(split.test),
-        peers=others,
-        segments=_segments(ledger, split.test),
-        forbidden=pd.DataFrame(index=range(len(matrix))),
-        scale=in_force(read_rulebooks()[0], max(split.test.rows["as_of"])),
-        rounds=config.bootstrap_rounds,
-        seed=config.seed,
+def _fit(
+    ledger: Ledger, config: TrainingConfig, split: Split, tuning: Tuning | None
+) -> Fit:
+    """The fitted model, with the facts kept beside it and its baseline."""
+    fit = fit_model(split.train, config, tuning)
+    model = replace(
+        fit.model,
+        about=_describe(split, fit, config),
+        baseline=baseline_of(fit.model, split.train, config, ledger.currency),
     )
+    return replace(fit, model=model)
 
 
-def _segments(ledger: Ledger, test: Sample) -> pd.DataFrame:
-    """Sector and country where the ledger has them, and thirds by what was sold and by how long customers are known."""
-    customers = ledger["customers"].set_index("customer_id").reindex(test.rows.index)
-    found = {
-        name: customers[name].to_numpy()
-        for name in ("sector", "country")
-        if name in customers
-    }
-    for name, column in (
-        ("sales of a year", "invoiced_amount_365d"),
-        ("tenure", "days_since_first_invoice"),
-    ):
-        thirds = pd.qcut(
-            test.rows[column].rank(method="first"),
-            3,
-            labels=["lowest third", "middle third", "top third"],
-        )
-        found[name] = thirds.astype(str).to_numpy()
-    return pd.DataFrame(found)
-
-
-def baseline_of(
-    model: PdModel, train: Sample, config: TrainingConfig, currency: str
-) -> Baseline:
-    """Return the baseline that the model's reasons are given against: approved as the rules of each date decide."""
-    choices, drawn = config.baseline, np.random.default_rng(config.seed)
-    places = np.sort(
-        drawn.choice(len(train.rows), min(choices.rows, len(train.rows)), replace=False)
-    )
-    rows = train.features.to_numpy()[places]
-    if choices.population == "all":
-        return choose_baseline(rows, model.explain, None)
-    rulebooks, _ = read_rulebooks()
-    dates = train.rows["as_of"].iloc[places]
-    is_approved = [
-        decide(
-            Facts(pd_12m, currency, dict(zip(NAMES, row, strict=True)), as_of),
-            in_force(rulebooks, as_of),
-        ).outcome
-        == "approve"
-        for row, pd_12m, as_of in zip(
-            rows.tolist(), model.predict_pd_12m(rows).tolist(), dates, strict=True
-        )
-    ]
-    return choose_baseline(rows, model.explain, np.array(is_approved))
-
-
-def evaluate_model(
-    model: PdModel, split: Split, config: TrainingConfig
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Return all figures of a model on the out-of-time rows, and those of plain LightGBM beside it."""
-    matrix, test = split.test.features.to_numpy(), split.test
-    rounds, seed = config.bootstrap_rounds, config.seed
-    ours = with_intervals(
-        model.predict_pd(matrix), test.label, Resampling(test.customers, rounds, seed)
-    )
-    peer = with_intervals(
-        fit_plain_lightgbm(split.train).predict_pd(matrix),
-        test.label,
-        Resampling(test.customers, rounds, seed),
-    )
-    return ours, peer
-
-
-def _metrics(
-    ours: Mapping[str, Interval], peer: Mapping[str, Interval]
-) -> dict[str, float]:
-    metrics = dict[str, float]()
-    for name, interval in ours.items():
-        metrics |= {
-            name: interval.value,
-            f"{name}_low": interval.low,
-            f"{name}_high": interval.high,
-        }
-    metrics |= {f"plain_{name}": interval.value for name, interval in peer.items()}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
-
-
-def _about(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, Any]:
+def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, object]:
     dates = split.train.rows["as_of"]
+    candidates = fit.candidates
+    fit_pd = fit.model.calibration(fit.out_of_fold_margin)
     return {
         "default": config.default.model_dump(),
         "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
         "rows": len(dates),
         "defaults": int(split.train.label.sum()),
-        "chosen": fit.candidates.chosen_name,
-        "weights": dict(fit.candidates.weights),
-        "calibration_losses": dict(
-            fit.candidates.by_name[fit.candidates.chosen_name].losses
-        ),
-        "blend_gain_log_loss": list(fit.candidates.gain),
+        "chosen": candidates.chosen_name,
+        "weights": dict(candidates.weights),
+        "calibration_losses": dict(candidates.chosen.losses),
+        "blend_gain_log_loss": list(candidates.gain),
         "seed": config.seed,
-        "train_gini": figures(
-            fit.model.calibration(fit.out_of_fold_margin), split.train.label
-        )["gini"],
+        "train_gini": figures(fit_pd, split.train.label)["gini"],
     }
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        flat |= (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {prefix + name: value}
+def baseline_of(
+    model: PdModel, train: Sample, config: TrainingConfig, currency: str
+) -> Baseline:
+    """Return the baseline that the model's reasons compare a customer with.
+
+    Parameters
+    ----------
+    model : PdModel
+        The fitted model.
+    train : Sample
+        Training rows, of which some are drawn.
+    config : TrainingConfig
+        Its `baseline` says how many rows, and whether only approved customers count.
+    currency : str
+        The reporting currency.
+
+    Returns
+    -------
+    Baseline
+        Of the drawn customers whom the rules in force on their dates approve, or of
+        all drawn customers.
+    """
+    n = min(config.baseline.rows, len(train.rows))
+    draw = np.random.default_rng(config.seed)
+    row_indices = np.sort(draw.choice(len(train.rows), n, replace=False))
+    rows = train.features.to_numpy()[row_indices]
+    if config.baseline.population == "all":
+        return choose_baseline(rows, model.explain, None)
+    rulebooks, _ = read_rulebooks()
+    dates: list[date] = train.rows["as_of"].iloc[row_indices].tolist()
+    pds = model.predict_pd_12m(rows).tolist()
+    is_approved = []
+    for row, pd_12m, as_of in zip(rows.tolist(), pds, dates, strict=True):
+        features = dict(zip(NAMES, row, strict=True))
+        facts = Facts(pd_12m, currency, features, as_of)
+        decision = decide(facts, in_force(rulebooks, as_of))
+        is_approved.append(decision.outcome == "approve")
+    return choose_baseline(rows, model.explain, np.array(is_approved))
+
+
+def model_under_test(
+    ledger: Ledger,
+    fit: Fit,
+    split: Split,
+    config: TrainingConfig,
+    peers: Mapping[str, Floats],
+) -> ModelUnderTest:
+    """Return the model on its out-of-time rows, beside other models.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Its customers give the segments.
+    fit : Fit
+        The model, and the scorecard that was fitted beside it.
+    split : Split
+        Training and test rows.
+    config : TrainingConfig
+        The seed and the number of bootstrap samples.
+    peers : mapping of ndarray
+        PDs of further models on the test rows, by their names.
+
+    Returns
+    -------
+    ModelUnderTest
+        What `validate` takes.
+    """
+    rows = split.test.features.to_numpy()
+    plain = fit_plain_lightgbm(split.train)
+    others = {PEER: plain.predict_pd(rows), **peers}
+    if fit.candidates.chosen_name != SCORECARD:
+        others[SCORECARD] = _scorecard_of(fit).predict_pd(rows)
+    rulebooks, _ = read_rulebooks()
+    return ModelUnderTest(
+        name="receivables ledger",
+        model=fit.model,
+        fit=labelled_rows(split.train),
+        fit_pd=fit.model.calibration(fit.out_of_fold_margin),
+        test=labelled_rows(split.test),
+        peers=others,
+        segments=_segments(ledger, split.test),
+        forbidden=pd.DataFrame(index=range(len(rows))),
+        scale=in_force(rulebooks, max(split.test.rows["as_of"])),
+        rounds=config.bootstrap_rounds,
+        seed=config.seed,
+    )
+
+
+def _scorecard_of(fit: Fit) -> PdModel:
+    scorecard = fit.candidates.by_name[SCORECARD]
+    return replace(fit.model, text=scorecard.text, calibration=scorecard.calibration)
+
+
+def _segments(ledger: Ledger, test: Sample) -> pd.DataFrame:
+    """Sector and country if the ledger has them; thirds by sales and by tenure."""
+    customers = ledger["customers"].set_index("customer_id").reindex(test.rows.index)
+    segments = {}
+    for name in CUSTOMER_SEGMENTS:
+        if name in customers:
+            segments[name] = customers[name].to_numpy()
+    for name, feature in FEATURE_SEGMENTS.items():
+        rank = test.rows[feature].rank(method="first")
+        thirds = pd.qcut(rank, len(THIRDS), labels=list(THIRDS))
+        segments[name] = thirds.astype(str).to_numpy()
+    return pd.DataFrame(segments)
+
+
+def _evaluate_peer(subject: ModelUnderTest) -> dict[str, Interval]:
+    return with_intervals(
+        subject.peers[PEER],
+        subject.test.label,
+        subject.resampling,
+    )
+
+
+def evaluate_model(
+    model: PdModel, split: Split, config: TrainingConfig
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Return the figures of a model on out-of-time rows, and of plain LightGBM.
+
+    Parameters
+    ----------
+    model : PdModel
+        A model of a ledger.
+    split : Split
+        Plain LightGBM learns from its training rows; both are evaluated on its test
+        rows.
+    config : TrainingConfig
+        The seed and the number of bootstrap samples.
+
+    Returns
+    -------
+    tuple of (dict of Interval, dict of Interval)
+        Of the model, then of plain LightGBM, by the names of `figures`.
+    """
+    test = split.test
+    rows = test.features.to_numpy()
+    resampling = Resampling(test.customers, config.bootstrap_rounds, config.seed)
+    intervals = []
+    for candidate in (model, fit_plain_lightgbm(split.train)):
+        measured = with_intervals(
+            candidate.predict_pd(rows),
+            test.label,
+            resampling,
         )
+        intervals.append(measured)
+    return intervals[0], intervals[1]
+
+
+def _list_parameters(config: TrainingConfig, fit: Fit) -> dict[str, object]:
+    return {
+        **_flatten(config.model_dump()),
+        "chosen": fit.candidates.chosen_name,
+        "calibration": fit.model.calibration.kind,
+    }
+
+
+def _flatten(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Names with dots in place of nested mappings."""
+    flat = dict[str, object]()
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
     return flat
 
 
+def _list_metrics(
+    ours: Mapping[str, Interval], peer: Mapping[str, Interval]
+) -> dict[str, float]:
+    metrics = dict[str, float]()
+    for name, interval in ours.items():
+        metrics[name] = interval.value
+        metrics[f"{name}_low"] = interval.low
+        metrics[f"{name}_high"] = interval.high
+    for name, interval in peer.items():
+        metrics[f"plain_{name}"] = interval.value
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
 def data_fingerprint(ledger: Ledger) -> str:
-    """SHA-256 over every cell of every table."""
+    """Return the SHA-256 over every cell of every table."""
     digest = hashlib.sha256(ledger.currency.encode())
     for table in sorted(ledger.tables):
         frame = ledger[table].sort_index(axis=1)
-        digest.update(
-            table.encode()
-            + pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
-        )
+        cells = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        digest.update(table.encode() + cells.tobytes())
     return digest.hexdigest()
 
 
-def code_fingerprint() -> str:
-    """SHA-256 over every source that makes a model, in sub-folders too."""
+def code_fingerprint(package: Path = PACKAGE) -> str:
+    """Return the SHA-256 over every source that makes a model.
+
+    Rules count too: the baseline is chosen among the customers they approve.
+
+    Parameters
+    ----------
+    package : Path
+        Folder of the rooms; the sources of `SOURCES` count, in sub-folders too.
+    """
     digest = hashlib.sha256()
-    package = Path(__file__).parent.parent.parent
-    for folder in SOURCES:
-        for path in sorted((package / folder).rglob("*.py")):
-            name = path.relative_to(package).as_posix()
-            digest.update(name.encode() + path.read_bytes())
+    for room in SOURCES:
+        for path in sorted((package / room).rglob("*")):
+            if path.suffix in SOURCE_SUFFIXES:
+                name = path.relative_to(package).as_posix()
+                digest.update(name.encode() + path.read_bytes())
     return digest.hexdigest()

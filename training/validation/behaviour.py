@@ -1,12 +1,17 @@
-"""What a model does and on what data: columns, leaks, sensitivity, overfitting, explanations, fairness, limits."""
+"""What a model does, and on what data.
+
+Columns, leaks, sensitivity, overfitting, explanations, fairness, limits of use.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Floats
+from obligor.arrays import Bools, Floats, Ints
 from obligor.training.metrics.figures import auc
 from obligor.training.validation import plots
 from obligor.training.validation.fairness import (
@@ -24,306 +29,386 @@ from obligor.training.validation.soundness import (
     directions_of,
     faithful_share,
     forbidden_used,
+    medians,
     monotone_violations,
     partial_dependence,
     riskiest,
 )
 from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
-TOO_GOOD, SHOWN, DRAWN = 0.9, 15, 500
-CURVE = (
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-)  # shares of the training rows that the learning curve is drawn at
+TOO_GOOD = 0.9  # AUC that no honest column reaches alone
+SHOWN = 15  # rows of a table
+DRAWN = 500  # rows in the picture of contributions
+EXPLAINED = 2000  # rows whose contributions are averaged
+MOSTLY_EMPTY = 0.95  # share of missing values
+MOVED = 0.2  # change in the share of missing values that a person should look at
+OVERFITTED = 0.05  # AUC on training rows less AUC on test rows
+LARGEST_ERROR = 1e-9  # of contributions against the margin, relative
+FEW_DEFAULTS = 200
+CURVE = (0.1, 0.25, 0.5, 1.0)  # shares of the customers learned from
+CURVE_TREES = 150
+CURVE_PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 8,
+    "lambda_l2": 10.0,
+    "verbose": -1,
+    "seed": 0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 2,
+    "feature_fraction": 0.5,
+    "min_data_in_leaf": 20,
+}
 
 
-def data_quality(case: ModelUnderTest, pd_: Floats) -> Section:
-    """What the columns hold: missing values, and columns that say next to nothing."""
-    fit, test = case.fit, case.test
-    found = pd.DataFrame(
-        {
-            "missing, learnt": np.isnan(fit.rows).mean(axis=0),
-            "missing, test": np.isnan(test.rows).mean(axis=0),
-            "distinct values": [
-                len(np.unique(column[~np.isnan(column)])) for column in fit.rows.T
-            ],
-            "median": _medians(fit.rows),
-        },
-        index=list(case.model.features),
-    )
-    moved = (found["missing, learnt"] - found["missing, test"]).abs()
-    empty = list(found.index[found["missing, learnt"] > 0.95])
-    twice = int(pd.DataFrame(fit.rows).assign(label=fit.label).duplicated().sum())
-    says = (
-        f"{len(fit.label):,} rows learnt ({fit.label.sum():,} defaults), {len(test.label):,} tested "
-        f"({test.label.sum():,}). {twice:,} learnt rows are there twice. {len(empty)} columns are empty in more "
-        f"than 95% of the rows{': ' + ', '.join(empty[:8]) if empty else ''}."
-    )
-    bad = moved.max() > 0.2
-    says += (
-        f" The share of missing values of {moved.idxmax()} moved by {moved.max():.0%}."
-        if bad
-        else ""
-    )
-    if case.notes:
-        says += " " + "; ".join(case.notes) + "."
-    order = (
-        found.assign(moved=moved)
-        .sort_values(["moved", "missing, learnt"], ascending=False)
-        .drop(columns="moved")
-    )
+def data_quality(subject: ModelUnderTest) -> Section:
+    """Show missing values, and columns that hold next to nothing."""
+    table = _column_table(subject)
+    moved = (table["missing, training"] - table["missing, test"]).abs()
+    has_moved = bool(moved.max() > MOVED)
+    order = table.assign(moved=moved)
+    order = order.sort_values(["moved", "missing, training"], ascending=False)
+    caption = "The columns whose share of missing values changed most, or is largest"
+    summary = _describe_rows(subject) + " " + _describe_gaps(table)
+    if has_moved:
+        summary += (
+            f" The share of missing values of {moved.idxmax()} changed by "
+            f"{moved.max():.0%}."
+        )
+    if subject.notes:
+        summary += " " + "; ".join(subject.notes) + "."
     return Section(
-        "data_quality",
-        "Data quality",
-        "look" if bad else "good",
-        says,
-        (("The columns whose gaps moved most, or are widest", order.head(SHOWN)),),
+        id="data_quality",
+        title="Data quality",
+        verdict="look" if has_moved else "good",
+        summary=summary,
+        tables=((caption, order.drop(columns="moved").head(SHOWN)),),
     )
 
 
-def leakage(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Whether any column alone, or its being missing, tells the outcome too well."""
-    found = {}
-    for place, name in enumerate(case.model.features):
-        column = case.fit.rows[:, place]
-        gap = np.isnan(column).astype(np.float64)
-        found[name] = {
-            "AUC alone": _either_way(
-                np.nan_to_num(column, nan=np.nanmin(column, initial=0.0) - 1), case
-            ),
-            "AUC of being missing": _either_way(gap, case),
+def _column_table(subject: ModelUnderTest) -> pd.DataFrame:
+    fit = subject.fit.rows
+    distinct = [len(np.unique(column[~np.isnan(column)])) for column in fit.T]
+    return pd.DataFrame(
+        {
+            "missing, training": np.isnan(fit).mean(axis=0),
+            "missing, test": np.isnan(subject.test.rows).mean(axis=0),
+            "distinct values": distinct,
+            "median": medians(fit),
+        },
+        index=list(subject.model.features),
+    )
+
+
+def _describe_rows(subject: ModelUnderTest) -> str:
+    fit = subject.fit
+    test = subject.test
+    rows = pd.DataFrame(fit.rows).assign(label=fit.label)
+    n_duplicates = int(rows.duplicated().sum())
+    return (
+        f"{len(fit.label):,} training rows ({fit.label.sum():,} defaults), "
+        f"{len(test.label):,} test rows ({test.label.sum():,}). {n_duplicates:,} "
+        "training rows are duplicates of others."
+    )
+
+
+def _describe_gaps(table: pd.DataFrame) -> str:
+    is_empty = table["missing, training"] > MOSTLY_EMPTY
+    names = [str(name) for name in table.index[is_empty]]
+    if not names:
+        return f"No column is empty in more than {MOSTLY_EMPTY:.0%} of the rows."
+    return (
+        f"{len(names)} columns are empty in more than {MOSTLY_EMPTY:.0%} of the rows: "
+        f"{', '.join(names[:8])}."
+    )
+
+
+def leakage(subject: ModelUnderTest) -> Section:
+    """Show whether a column alone, or its gaps, ranks too well to be honest."""
+    label = subject.fit.label
+    rows = {}
+    for index, name in enumerate(subject.model.features):
+        column = subject.fit.rows[:, index]
+        below_all = np.nanmin(column, initial=0.0) - 1
+        is_missing = np.isnan(column).astype(np.float64)
+        rows[name] = {
+            "AUC alone": _auc_either_way(np.nan_to_num(column, nan=below_all), label),
+            "AUC of being missing": _auc_either_way(is_missing, label),
         }
-    table = pd.DataFrame(found).T.sort_values("AUC alone", ascending=False)
+    table = pd.DataFrame(rows).T.sort_values("AUC alone", ascending=False)
     names = [str(name) for name in table.index]
-    suspects = list(table.index[(table > TOO_GOOD).any(axis=1)])
+    suspects = [str(name) for name in table.index[(table > TOO_GOOD).any(axis=1)]]
     if suspects:
-        says = f"{', '.join(suspects)} rank above {TOO_GOOD} alone: known only after the outcome?"
+        summary = (
+            f"{', '.join(suspects)} alone has an AUC above {TOO_GOOD}. Is it known "
+            "only after the outcome?"
+        )
     else:
         best = float(table["AUC alone"].iloc[0])
-        says = f"No column alone ranks with an AUC above {TOO_GOOD}; the best is {names[0]} with {best:.3f}."
+        summary = (
+            f"No column alone has an AUC above {TOO_GOOD}; the best is {names[0]} "
+            f"with {best:.3f}."
+        )
     return Section(
-        "leakage",
-        "Leakage probes",
-        "bad" if suspects else "good",
-        says,
-        (("Each column alone on the learnt rows", table.head(SHOWN)),),
+        id="leakage",
+        title="Leakage probes",
+        verdict="bad" if suspects else "good",
+        summary=summary,
+        tables=(("Each column alone on the training rows", table.head(SHOWN)),),
     )
 
 
-def sensitivity(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Which columns move the PD and how; whether any moves it against its direction."""
-    model, names = case.model, case.model.features
-    contributions, _ = model.explain(case.test.rows[:2000])
-    weight = pd.Series(
-        np.abs(contributions).mean(axis=0), index=list(names)
-    ).sort_values(ascending=False)
-    found = monotone_violations(model, case.test.rows)
-    directed = sum(direction != 0 for direction in directions_of(model))
-    against = ", ".join(f"{one.feature} by {one.worst:.3g}" for one in found[:5])
-    says = f"{directed} columns have a direction; moved along their whole grid " + (
-        f"{len(found)} go against it: {against}"
-        if found
-        else "no margin goes against it."
-    )
+def _auc_either_way(column: Floats, label: Ints) -> float:
+    area = auc(column, label)
+    return max(area, 1 - area)
+
+
+def sensitivity(subject: ModelUnderTest) -> Section:
+    """Show which columns move the PD, how, and whether any goes the wrong way."""
+    model = subject.model
+    names = list(model.features)
+    rows = subject.test.rows
+    contributions, _ = model.explain(rows[:EXPLAINED])
+    mean_size = pd.Series(np.abs(contributions).mean(axis=0), index=names)
+    mean_size = mean_size.sort_values(ascending=False)
+    violations = monotone_violations(model, rows)
+    n_directed = sum(direction != 0 for direction in directions_of(model))
+    summary = f"{n_directed} columns have a direction. "
+    if violations:
+        worst = [f"{row.feature} by {row.worst:.3g}" for row in violations[:5]]
+        summary += (
+            f"Moved along their whole grid, {len(violations)} of them move the margin "
+            f"against it: {', '.join(worst)}."
+        )
+    else:
+        summary += (
+            "Moved along its whole grid, none of them moves the margin against it."
+        )
     curves = {
-        name: partial_dependence(model, case.test.rows, names.index(name))
-        for name in weight.index[:6]
+        str(name): partial_dependence(model, rows, names.index(str(name)))
+        for name in mean_size.index[:6]
     }
-    table = pd.DataFrame({"mean |contribution|, log-odds": weight.head(SHOWN)})
+    table = pd.DataFrame({"mean |contribution|, log-odds": mean_size.head(SHOWN)})
     return Section(
-        "sensitivity",
-        "Sensitivity",
-        "bad" if found else "good",
-        says,
-        (("What moves the PD", table),),
-        (
+        id="sensitivity",
+        title="Sensitivity",
+        verdict="bad" if violations else "good",
+        summary=summary,
+        tables=(("What moves the PD", table),),
+        pictures=(
             ("Partial dependence", plots.dependence(curves)),
-            ("Contributions", plots.beeswarm(model, case.test.rows[:DRAWN])),
+            ("Contributions", plots.beeswarm(model, rows[:DRAWN])),
         ),
     )
 
 
-def overfitting(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Whether more rows would help, and how far learnt rows flatter."""
-    draw, found = np.random.default_rng(case.seed), {}
+def overfitting(subject: ModelUnderTest) -> Section:
+    """Show whether more rows would help, and how far training rows flatter."""
+    curve = _learning_curve(subject)
+    fit_auc = auc(subject.fit_pd, subject.fit.label)
+    test_auc = auc(subject.test_pd, subject.test.label)
+    summary = (
+        f"The AUC of this model is {fit_auc:.3f} on training rows, each scored by a "
+        f"fit that had not seen it, and {test_auc:.3f} on the test rows. The learning "
+        "curve is that of LightGBM with fixed parameters on growing shares of the "
+        "training rows."
+    )
+    return Section(
+        id="overfitting",
+        title="Overfitting",
+        verdict="look" if fit_auc - test_auc > OVERFITTED else "good",
+        summary=summary,
+        tables=(("Learning curve", curve),),
+        pictures=(("Learning curve", plots.learning_curve(curve)),),
+    )
+
+
+def _learning_curve(subject: ModelUnderTest) -> pd.DataFrame:
+    """AUCs of LightGBM by the number of training rows."""
+    draw = np.random.default_rng(subject.seed)
+    groups = np.unique(subject.fit.groups)
+    rows = {}
     for share in CURVE:
-        chosen = np.isin(
-            case.fit.groups,
-            draw.permutation(np.unique(case.fit.groups))[: _at_least(share, case)],
-        )
-        if not 0 < case.fit.label[chosen].sum() < chosen.sum():
-            continue
-        learnt = lgb.Dataset(
-            case.fit.rows[chosen], case.fit.label[chosen], params={"verbose": -1}
-        )
-        booster = lgb.train(
-            {
-                "objective": "binary",
-                "learning_rate": 0.05,
-                "num_leaves": 8,
-                "lambda_l2": 10.0,
-                "verbose": -1,
-                "seed": 0,
-                "deterministic": True,
-                "force_row_wise": True,
-                "num_threads": 2,
-                "feature_fraction": 0.5,
-                "min_data_in_leaf": 20,
-                "monotone_constraints": list(directions_of(case.model)),
-            },
-            learnt,
-            150,
-        )
-        found[int(chosen.sum())] = {
-            "AUC, rows learnt": auc(
-                np.asarray(booster.predict(case.fit.rows[chosen])),
-                case.fit.label[chosen],
-            ),
-            "AUC, rows not seen": auc(
-                np.asarray(booster.predict(case.test.rows)), case.test.label
-            ),
-        }
-    curve = pd.DataFrame(found).T
-    held, own = auc(case.fit_pd, case.fit.label), auc(pd_, case.test.label)
-    says = (
-        f"This model: AUC {held:.3f} on learnt rows by fits that had not seen them, {own:.3f} on the test rows. "
-        "The curve is LightGBM's with fixed parameters on growing shares of the rows."
-    )
+        n_groups = max(int(share * len(groups)), 2)
+        chosen = np.isin(subject.fit.groups, draw.permutation(groups)[:n_groups])
+        label = subject.fit.label[chosen]
+        if 0 < label.sum() < len(label):
+            rows[len(label)] = _curve_point(subject, chosen)
+    return pd.DataFrame(rows).T
+
+
+def _curve_point(subject: ModelUnderTest, chosen: Bools) -> dict[str, float]:
+    rows = subject.fit.rows[chosen]
+    label = subject.fit.label[chosen]
+    parameters = {
+        **CURVE_PARAMETERS,
+        "monotone_constraints": list(directions_of(subject.model)),
+    }
+    learned = lgb.Dataset(rows, label, params={"verbose": -1})
+    booster = lgb.train(parameters, learned, CURVE_TREES)
+    fit_score = np.asarray(booster.predict(rows))
+    test_score = np.asarray(booster.predict(subject.test.rows))
+    return {
+        "AUC, training rows": auc(fit_score, label),
+        "AUC, unseen rows": auc(test_score, subject.test.label),
+    }
+
+
+def faithfulness(subject: ModelUnderTest) -> Section:
+    """Show whether contributions add up and reasons name what matters."""
+    model = subject.model
+    rows = subject.test.rows
+    error = additive_error(model, rows[:EXPLAINED])
+    share = faithful_share(model, riskiest(model, rows), subject.seed)
+    is_faithful = error < LARGEST_ERROR and share >= FAITHFUL
     return Section(
-        "overfitting",
-        "Overfitting",
-        "look" if held - own > 0.05 else "good",
-        says,
-        (("Learning curve", curve),),
-        (("Learning curve", plots.learning_curve(curve)),),
+        id="faithfulness",
+        title="Faithfulness of explanations",
+        verdict="good" if is_faithful else "bad",
+        summary=f"Base and contributions add up to the margin within {error:.1e} of "
+        f"its size. For {share:.0%} of the riskiest rows, setting the three features "
+        "named to typical values lowers the margin at least as much as setting three "
+        f"others ({FAITHFUL:.0%} is required).",
     )
 
 
-def faithfulness(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Whether contributions add up, and whether the features named are those that matter."""
-    error = additive_error(case.model, case.test.rows[:2000])
-    share = faithful_share(case.model, riskiest(case.model, case.test.rows), case.seed)
-    good = error < 1e-9 and share >= FAITHFUL
-    says = (
-        f"Base and contributions give the margin within {error:.1e} of its size. For {share:.0%} of the riskiest "
-        f"rows setting the three features named to typical values lowers the margin at least as much as setting as "
-        f"many others ({FAITHFUL:.0%} asked)."
-    )
+def fairness(subject: ModelUnderTest) -> Section:
+    """Show approvals by group of each forbidden attribute, and its proxies."""
+    if not len(subject.forbidden.columns):
+        return Section(
+            id="fairness",
+            title="Fairness",
+            verdict="none",
+            summary="No forbidden attribute is recorded, so fairness cannot be "
+            "assessed: the model scores companies, or the attributes are not in the "
+            "data.",
+        )
+    findings = _Fairness()
+    for attribute in subject.forbidden:
+        _examine_attribute(subject, str(attribute), findings)
+    used = _forbidden_in_use(subject)
+    verdict: Verdict = "good"
+    if findings.unequal or findings.proxies or findings.too_small:
+        verdict = "look"
+    if used:
+        verdict = "bad"
     return Section(
-        "faithfulness", "Faithfulness of explanations", "good" if good else "bad", says
+        id="fairness",
+        title="Fairness",
+        verdict=verdict,
+        summary=_describe_use(subject, used) + _describe_fairness(findings),
+        tables=tuple(findings.tables),
     )
 
 
-def fairness(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Approvals by group of what is forbidden, and the columns that stand in for it."""
-    spec = case.model.about.get("spec", {})
-    named = list(spec.get("table", {}).get("forbidden", []))
-    used = forbidden_used(case.model, named)
-    if case.forbidden.empty or not len(case.forbidden.columns):
-        says = (
-            "No forbidden attribute is known, so nothing can be said about fairness; companies are scored, or the \
-attributes are not recorded."
-        )
-        return Section("fairness", "Fairness", "none", says)
-    tables, low, tell, few = [], set[str](), [], []
-    encoding = case.model.encoding
-    for name in case.forbidden:
-        groups = groups_of(case.forbidden[name])
-        if groups.nunique() < 2:
-            few.append(str(name))
-            continue
-        for approved in APPROVED:
-            found = approvals(pd_, case.test.label, groups, approved)
-            tables.append((f"{name}, {approved:.0%} of all approved", found))
-            if len(found) > 1 and found["four_fifths"].min() < FOUR_FIFTHS:
-                low.add(str(name))
-        proxy = proxies(
-            case.test.rows,
-            case.model.features,
-            encoding.categorical if encoding else (),
-            groups,
-        )
-        tell += [
-            f"{column} ({name}, {gini:.2f})"
-            for column, gini in proxy[proxy > PROXY].head(3).items()
-        ]
-        tables.append(
-            (f"Columns that tell {name}, |Gini|", proxy.head(8).to_frame("|Gini|"))
-        )
-    says = (
-        f"Held out: {', '.join(map(str, case.forbidden))}; read by the model: {', '.join(used) or 'none'}. "
-        + (
-            f"Nothing can be said about {', '.join(few)}: no two groups of {FEWEST} test rows. "
-            if few
-            else ""
-        )
-    )
-    if tables:
-        says += (
-            f"Four fifths are missed for {', '.join(sorted(low))}. "
-            if low
-            else "Four fifths hold everywhere. "
-        )
-        says += (
-            f"They are told by {', '.join(tell)}."
-            if tell
-            else "No column tells an attribute."
-        )
-    verdict: Verdict = "bad" if used else "look" if low or tell or few else "good"
-    return Section("fairness", "Fairness", verdict, says.strip(), tuple(tables))
+@dataclass
+class _Fairness:
+    """What was found about each forbidden attribute."""
+
+    tables: list[tuple[str, pd.DataFrame]] = field(default_factory=list)
+    unequal: list[str] = field(default_factory=list)
+    too_small: list[str] = field(default_factory=list)
+    proxies: list[str] = field(default_factory=list)
 
 
-def limits_of_use(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Where the model has not been: ranges it learnt, horizons, and what its interval does not cover."""
-    few = case.fit.label.sum() < 200
-    says = (
-        f"The PD is over {case.model.horizon_days} days, for rows like those learnt; values outside the ranges "
-        "below are answered as if they lay at their ends. The interval of a PD is that of the default rate at such "
-        "a score, not of one customer."
+def _examine_attribute(subject: ModelUnderTest, name: str, findings: _Fairness) -> None:
+    groups = groups_of(subject.forbidden[name])
+    if groups.nunique() < 2:
+        findings.too_small.append(name)
+        return
+    is_unequal = False
+    for approved in APPROVED:
+        table = approvals(subject.test_pd, subject.test.label, groups, approved)
+        caption = f"{name}, {approved:.0%} of all rows approved"
+        findings.tables.append((caption, table))
+        is_unequal |= _misses_four_fifths(table)
+    if is_unequal:
+        findings.unequal.append(name)
+    gini = _proxies_of(subject, groups)
+    for column, value in gini[gini > PROXY].head(3).items():
+        findings.proxies.append(f"{column} ({name}, {value:.2f})")
+    caption = f"Columns that separate the groups of {name}, |Gini|"
+    findings.tables.append((caption, gini.head(8).to_frame("|Gini|")))
+
+
+def _misses_four_fifths(table: pd.DataFrame) -> bool:
+    return len(table) > 1 and bool(table["four_fifths"].min() < FOUR_FIFTHS)
+
+
+def _proxies_of(subject: ModelUnderTest, groups: pd.Series[str]) -> pd.Series[float]:
+    encoding = subject.model.encoding
+    categorical = encoding.categorical if encoding else ()
+    return proxies(subject.test.rows, subject.model.features, categorical, groups)
+
+
+def _forbidden_in_use(subject: ModelUnderTest) -> list[str]:
+    spec = subject.model.about.get("spec", {})
+    return forbidden_used(
+        subject.model, list(spec.get("table", {}).get("forbidden", []))
     )
-    says += (
-        " Fewer than 200 defaults were learnt from: take the prudent bounds by grade."
-        if few
-        else ""
+
+
+def _describe_use(subject: ModelUnderTest, used: list[str]) -> str:
+    attributes = ", ".join(str(name) for name in subject.forbidden)
+    if used:
+        return f"Forbidden: {attributes}. The model reads {', '.join(used)}."
+    return f"Forbidden: {attributes}. The model reads none of them."
+
+
+def _describe_fairness(findings: _Fairness) -> str:
+    text = ""
+    if findings.too_small:
+        text += (
+            f" Fairness cannot be assessed for {', '.join(findings.too_small)}: fewer "
+            f"than two groups have {FEWEST} test rows."
+        )
+    if not findings.tables:
+        return text
+    if findings.unequal:
+        text += f" The four-fifths rule is missed for {', '.join(findings.unequal)}."
+    else:
+        text += " The four-fifths rule is met for every group."
+    if findings.proxies:
+        return f"{text} Proxies: {', '.join(findings.proxies)}."
+    return f"{text} No column is a proxy of an attribute."
+
+
+def limits_of_use(subject: ModelUnderTest) -> Section:
+    """Show the ranges learned, the horizon, and what the interval does not cover."""
+    has_few_defaults = bool(subject.fit.label.sum() < FEW_DEFAULTS)
+    summary = (
+        f"The PD is over {subject.model.horizon_days} days, for rows like the training "
+        "rows. A value outside the ranges below is scored as if it were the nearest "
+        "value inside. The interval of a PD is that of the default rate at such a "
+        "score, not that of a single customer."
     )
-    ends = pd.DataFrame(
+    if has_few_defaults:
+        summary += (
+            f" The training rows hold fewer than {FEW_DEFAULTS} defaults: use the "
+            "prudent bounds by grade."
+        )
+    return Section(
+        id="limits_of_use",
+        title="Limits of use",
+        verdict="look" if has_few_defaults else "good",
+        summary=summary,
+        tables=(("Ranges of the training rows", _ranges(subject).head(SHOWN)),),
+    )
+
+
+def _ranges(subject: ModelUnderTest) -> pd.DataFrame:
+    fit = subject.fit.rows
+    test = subject.test.rows
+    lowest = np.nanmin(fit, axis=0, initial=np.inf)
+    highest = np.nanmax(fit, axis=0, initial=-np.inf)
+    is_outside = (test < lowest) | (test > highest)
+    table = pd.DataFrame(
         {
-            "lowest": np.nanmin(case.fit.rows, axis=0, initial=np.inf),
-            "highest": np.nanmax(case.fit.rows, axis=0, initial=-np.inf),
+            "lowest": lowest,
+            "highest": highest,
+            "test rows outside": is_outside.mean(axis=0),
         },
-        index=list(case.model.features),
+        index=list(subject.model.features),
     )
-    outside = (
-        (case.test.rows < ends["lowest"].to_numpy())
-        | (case.test.rows > ends["highest"].to_numpy())
-    ).mean(axis=0)
-    table = ends.assign(**{"test rows outside": outside}).sort_values(
-        "test rows outside", ascending=False
-    )
-    return Section(
-        "limits_of_use",
-        "Limits of use",
-        "look" if few else "good",
-        says,
-        (("Ranges", table.head(SHOWN)),),
-    )
-
-
-def _medians(rows: Floats) -> list[float]:
-    return [
-        float(np.median(column[~np.isnan(column)]))
-        if (~np.isnan(column)).any()
-        else np.nan
-        for column in rows.T
-    ]
-
-
-def _either_way(column: Floats, case: ModelUnderTest) -> float:
-    area = auc(column, case.fit.label)
-    return max(area, 1 - area)
-
-
-def _at_least(share: float, case: ModelUnderTest) -> int:
-    return max(int(share * len(np.unique(case.fit.groups))), 2)
+    return table.sort_values("test rows outside", ascending=False)

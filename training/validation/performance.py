@@ -1,14 +1,16 @@
-"""How good a PD is: discrimination, calibration, grades, stability; over all rows, by segment and by vintage."""
+"""How good a PD is: discrimination, calibration, grades, stability.
+
+Figures are given over all test rows, by segment and by vintage.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Floats, Ints
+from obligor.arrays import Bools, Floats, Ints
 from obligor.training.metrics.figures import auc, difference, psi, with_intervals
 from obligor.training.metrics.significance import (
     area,
@@ -22,306 +24,344 @@ from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.validation import plots
 from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
-STABLE, SHIFTED, FEWEST, SHOWN = 0.1, 0.25, 100, 15
+STABLE = 0.1  # PSI below which a population is stable (Siddiqi 2006)
+SHIFTED = 0.25  # PSI above which it has shifted
+FEWEST = 100  # rows of a segment, or customers of a migration table
+SHOWN = 15  # rows of a table
+LEVEL = 0.05  # of the binomial test by grade, over the number of grades
+CONCENTRATED = 0.5  # Herfindahl index of the grades above which a person should look
+TOO_LOW = 1.5  # defaults over expected above which a segment's PDs are too low
+SIGNIFICANT = 0.01  # and the p-value below which that is more than chance
+DISCRIMINATION = (
+    "auc",
+    "gini",
+    "ks",
+    "brier",
+    "brier_constant",
+    "log_loss",
+    "ece",
+    "mean_pd",
+    "default_rate",
+)
+VINTAGE = (
+    "gini",
+    "ks",
+    "brier",
+    "brier_constant",
+    "log_loss",
+    "calibration_slope",
+    "ece",
+)
 
 
-def discrimination(case: ModelUnderTest, pd_: Floats) -> Section:
-    """How well the PD ranks, each figure with its interval."""
-    found = case.figures
-    shown = (
-        "auc",
-        "gini",
-        "ks",
-        "brier",
-        "brier_constant",
-        "log_loss",
-        "ece",
-        "mean_pd",
-        "default_rate",
-    )
-    table = pd.DataFrame(
-        {"value": [str(found[name]) for name in shown]}, index=list(shown)
-    )
-    good = (
-        found["auc"].low > 0.5 and found["brier"].value < found["brier_constant"].value
-    )
-    says = (
-        f"AUC {found['auc']}; the Brier score is {'below' if good else 'NOT below'} that of always answering the "
-        "default rate."
-    )
+def discrimination(subject: ModelUnderTest) -> Section:
+    """Show how well the PD ranks, each figure with its interval."""
+    figures = subject.figures
+    values = [str(figures[name]) for name in DISCRIMINATION]
+    table = pd.DataFrame({"value": values}, index=list(DISCRIMINATION))
+    is_better = figures["brier"].value < figures["brier_constant"].value
+    ranks = figures["auc"].low > 0.5
+    curves = {"this model": subject.test_pd, **subject.peers}
     return Section(
-        "discrimination",
-        "Discrimination",
-        "good" if good else "bad",
-        says,
-        (("On rows not seen, 95% intervals over resampled customers", table),),
-        (
+        id="discrimination",
+        title="Discrimination",
+        verdict="good" if ranks and is_better else "bad",
+        summary=f"The AUC is {figures['auc']}. The Brier score is "
+        f"{'below' if is_better else 'NOT below'} that of a constant PD equal to the "
+        "default rate.",
+        tables=(("Unseen rows, 95% intervals over resampled customers", table),),
+        pictures=(
+            ("ROC curve", plots.roc(subject.test.label, curves)),
             (
-                "ROC curve",
-                plots.roc(case.test.label, {"this model": pd_, **case.peers}),
+                "PDs by what happened",
+                plots.scores(subject.test_pd, subject.test.label),
             ),
-            ("PDs by what happened", plots.scores(pd_, case.test.label)),
         ),
     )
 
 
-def benchmark(case: ModelUnderTest, pd_: Floats) -> Section:
-    """The model against others on the same rows: DeLong and the paired bootstrap."""
-    rows, worse = {}, []
-    for name, peer in case.peers.items():
-        gap = difference(
-            pd_,
-            peer,
-            case.test.label,
-            Resampling(case.test.groups, case.rounds, case.seed),
-        )
-        test = delong(pd_, peer, case.test.label)
+def benchmark(subject: ModelUnderTest) -> Section:
+    """Compare with other models on the same rows: DeLong and paired bootstrap."""
+    label = subject.test.label
+    rows = {}
+    better_peers = []
+    for name, peer_pd in subject.peers.items():
+        gap = difference(subject.test_pd, peer_pd, label, subject.resampling)
+        test = delong(subject.test_pd, peer_pd, label)
         rows[name] = {
-            "AUC": round(auc(peer, case.test.label), 4),
-            "AUC of this model more by": str(_half(gap["gini"])),
-            "DeLong": f"{test.difference:.4f} [{test.low:.4f}, {test.high:.4f}], p = {test.p_value:.3g}",
-            "Brier less by": str(_minus(gap["brier"])),
+            "AUC": round(auc(peer_pd, label), 4),
+            "AUC gain": str(_half(gap["gini"])),
+            "DeLong": f"{test.difference:.4f} [{test.low:.4f}, {test.high:.4f}], "
+            f"p = {test.p_value:.3g}",
+            "Brier reduction": str(_negative(gap["brier"])),
         }
         if gap["gini"].high < 0:
-            worse.append(name)
-    says = (
-        f"Worse than {', '.join(worse)} by more than chance."
-        if worse
-        else "No other model ranks better by more \
-than chance."
-    )
-    caption = "Paired bootstrap over customers; DeLong takes rows as independent"
-    return Section(
-        "benchmark",
-        "Against other models on the same rows",
-        "look" if worse else "good",
-        says,
-        ((caption, pd.DataFrame(rows).T),),
-    )
-
-
-def calibration(case: ModelUnderTest, pd_: Floats) -> Section:
-    """Whether 4% means 4%."""
-    found = case.figures
-    slope, intercept = found["calibration_slope"], found["calibration_intercept"]
-    statistic, p_value = hosmer_lemeshow(pd_, case.test.label)
-    level = found["mean_pd"].value / max(found["default_rate"].value, 1e-9)
-    test = f"{statistic:.1f}, p = {p_value:.3g}"
-    values = [str(slope), str(intercept), str(found["ece"]), test, f"{level:.2f}"]
-    table = pd.DataFrame(
-        {"value": values},
-        index=[
-            "slope",
-            "intercept",
-            "ECE",
-            "Hosmer-Lemeshow",
-            "mean PD over default rate",
-        ],
-    )
-    good = slope.low <= 1 <= slope.high
-    losses = case.model.about.get("calibration_losses", {})
-    says = (
-        f"The interval of the slope {'holds' if good else 'does NOT hold'} 1. The map is "
-        f"{case.model.calibration.kind}"
-        + (
-            f", of {_losses(losses)} (log loss on rows it had not seen)."
-            if losses
-            else "."
+            better_peers.append(name)
+    if better_peers:
+        summary = (
+            f"This model ranks worse than {', '.join(better_peers)} by more than "
+            "chance."
         )
+    else:
+        summary = "No other model ranks better than this one by more than chance."
+    caption = (
+        "This model against each of the others; paired bootstrap over customers "
+        "(DeLong treats rows as independent)"
     )
     return Section(
-        "calibration",
-        "Calibration",
-        "good" if good else "bad",
-        says,
-        (("Calibration", table),),
-        (("Reliability", plots.reliability(pd_, case.test.label)),),
+        id="benchmark",
+        title="Against other models on the same rows",
+        verdict="look" if better_peers else "good",
+        summary=summary,
+        tables=((caption, pd.DataFrame(rows).T),),
     )
 
 
-def grades(case: ModelUnderTest, pd_: Floats) -> Section:
-    """PDs against default rates grade by grade, concentration, and how grades migrate between periods."""
-    found = case.grades(pd_)
-    table = by_grade(found, pd_, case.test.label)
-    low = [
-        str(grade)
-        for grade in table.index[(table["p_value"] < 0.05 / max(len(table), 1))]
-    ]
-    index = concentration(table["share"].to_numpy())
-    says = f"{len(table)} grades are in use, Herfindahl {index:.2f}. " + (
-        f"Grade {', '.join(low)} shows more defaults than its PD allows."
-        if low
-        else "No grade shows more defaults than its PD allows (binomial, .05 over the number of grades)."
+def calibration(subject: ModelUnderTest) -> Section:
+    """Show whether 4% means 4%."""
+    figures = subject.figures
+    slope = figures["calibration_slope"]
+    statistic, p_value = hosmer_lemeshow(subject.test_pd, subject.test.label)
+    level = figures["mean_pd"].value / max(figures["default_rate"].value, 1e-9)
+    values = {
+        "slope": str(slope),
+        "intercept": str(figures["calibration_intercept"]),
+        "ECE": str(figures["ece"]),
+        "Hosmer-Lemeshow": f"{statistic:.1f}, p = {p_value:.3g}",
+        "mean PD over default rate": f"{level:.2f}",
+    }
+    includes_one = slope.low <= 1 <= slope.high
+    summary = (
+        "The 95% interval of the calibration slope "
+        f"{'includes' if includes_one else 'does not include'} 1. The calibration is "
+        f"{subject.model.calibration.kind}."
     )
-    if case.model.horizon_days != 365:
-        says += f" Grades are of the PD over 12 months, defaults over {case.model.horizon_days} days."
-    tables = [("By grade of the master scale", table)]
-    migration = _migration(case, found)
-    if migration is not None:
-        tables.append(
-            (
-                "From the first to the last test period, share of each grade's customers",
-                migration,
-            )
-        )
+    losses = subject.model.about.get("calibration_losses", {})
+    if losses:
+        summary += f" Log loss on rows it had not seen: {_list_losses(losses)}."
+    reliability = plots.reliability(subject.test_pd, subject.test.label)
     return Section(
-        "grades",
-        "Grades",
-        "look" if low or index > 0.5 else "good",
-        says,
-        tuple(tables),
+        id="calibration",
+        title="Calibration",
+        verdict="good" if includes_one else "bad",
+        summary=summary,
+        tables=(("Calibration", pd.DataFrame({"value": values})),),
+        pictures=(("Reliability", reliability),),
     )
 
 
-def stability(case: ModelUnderTest, pd_: Floats) -> Section:
-    """How far scores and columns have moved from the rows learnt, over all and by period."""
-    periods = {"all": np.ones(len(pd_), dtype=bool)}
-    periods |= {str(period): case.test.periods == period for period in case.periods()}
-    found = {}
-    for period, inside in periods.items():
-        columns = {
-            name: psi(case.fit.rows[:, place], case.test.rows[inside, place])
-            for place, name in enumerate(case.model.features)
-        }
-        found[period] = {"the PD": psi(case.fit_pd, pd_[inside]), **columns}
-    table = pd.DataFrame(found)
-    table = pd.concat(
-        [table.iloc[:1], table.iloc[1:].sort_values("all", ascending=False)]
-    )
-    score, moved = (
-        table.iloc[0]["all"],
-        list(table.index[1:][table["all"].iloc[1:] > SHIFTED]),
-    )
-    verdict: Verdict = (
-        "bad" if score > SHIFTED else "look" if moved or score > STABLE else "good"
-    )
-    says = (
-        f"PSI of the PD {score:.3f} (below {STABLE} is stable, above {SHIFTED} has shifted); {len(moved)} columns "
-        f"have shifted{': ' + ', '.join(moved[:8]) if moved else ''}."
-    )
-    return Section(
-        "stability",
-        "Stability",
-        verdict,
-        says,
-        (("PSI against the rows learnt", table.head(SHOWN + 1)),),
-        (("Population stability", plots.psi_bars(table["all"].iloc[1:], score)),),
-    )
-
-
-def segments(case: ModelUnderTest, pd_: Floats) -> Section:
-    """The figures of each segment that has enough rows."""
-    rows, off = {}, []
-    for name in case.segments:
-        for value, places in case.segments.groupby(
-            str(name), observed=True
-        ).indices.items():
-            label = case.test.label[places]
-            if len(places) < FEWEST or not 0 < label.sum() < len(label):
-                continue
-            rows[f"{name} = {value}"] = found = _segment(pd_[places], label)
-            if found["defaults over expected"] > 1.5 and found["p-value"] < 0.01:
-                off.append(f"{name} = {value}")
-    if not rows:
-        return Section(
-            "segments",
-            "By segment",
-            "none",
-            "No segment has enough rows with both outcomes.",
-        )
-    says = (
-        f"PDs are too low in {', '.join(off[:5])}."
-        if off
-        else "No segment defaults much more than its PDs say."
-    )
-    return Section(
-        "segments",
-        "By segment",
-        "look" if off else "good",
-        says,
-        (("Segments", pd.DataFrame(rows).T),),
-    )
-
-
-def vintages(case: ModelUnderTest, pd_: Floats) -> Section:
-    """The figures of each period on its own."""
-    columns = {}
-    for period in case.periods():
-        inside = case.test.periods == period
-        if 0 < case.test.label[inside].sum() < inside.sum():
-            found = with_intervals(
-                pd_[inside],
-                case.test.label[inside],
-                Resampling(np.arange(inside.sum()), case.rounds, case.seed),
-            )
-            columns[str(period)] = {"rows": str(inside.sum())} | {
-                name: str(found[name])
-                for name in (
-                    "gini",
-                    "ks",
-                    "brier",
-                    "brier_constant",
-                    "log_loss",
-                    "calibration_slope",
-                    "ece",
-                )
-            }
-    if len(columns) < 2:
-        says = "The rows have no dates, or one period alone: nothing can be said about vintages."
-        return Section("vintages", "By vintage", "none", says)
-    return Section(
-        "vintages",
-        "By vintage",
-        "good",
-        f"{len(columns)} periods, each with both outcomes.",
-        (("By vintage", pd.DataFrame(columns)),),
-    )
-
-
-def _half(gap: Interval) -> Interval:
-    return Interval(gap.value / 2, gap.low / 2, gap.high / 2)
-
-
-def _minus(gap: Interval) -> Interval:
-    return Interval(-gap.value, -gap.high, -gap.low)
-
-
-def _losses(losses: Mapping[str, Any]) -> str:
+def _list_losses(losses: Mapping[str, float]) -> str:
     return ", ".join(f"{kind} {loss:.5f}" for kind, loss in losses.items())
 
 
-def _migration(case: ModelUnderTest, grade: Ints) -> pd.DataFrame | None:
-    """Shares of each grade's customers by their grade in the last period; None where nobody is in both."""
-    periods = case.periods()
-    if not periods:
-        return None
-    first, last = (
-        dict(
-            zip(case.test.groups[inside].tolist(), grade[inside].tolist(), strict=True)
+def grades(subject: ModelUnderTest) -> Section:
+    """Compare PDs with default rates by grade; show how grades migrate."""
+    grade = subject.grades(subject.test_pd)
+    table = by_grade(grade, subject.test_pd, subject.test.label)
+    is_too_low = table["p_value"] < LEVEL / max(len(table), 1)
+    too_low = [str(name) for name in table.index[is_too_low]]
+    index = concentration(table["share"].to_numpy())
+    summary = f"{len(table)} grades are in use; their Herfindahl index is {index:.2f}. "
+    if too_low:
+        summary += f"Defaults exceed what the PD allows in grade {', '.join(too_low)}."
+    else:
+        summary += (
+            "No grade has more defaults than its PD allows (binomial test at 5%, "
+            "divided by the number of grades)."
         )
-        for inside in (
-            case.test.periods == period for period in (periods[0], periods[-1])
+    horizon = subject.model.horizon_days
+    if horizon != 365:
+        summary += (
+            f" Grades are assigned by the PD over 12 months; defaults are counted over "
+            f"{horizon} days."
         )
+    tables = [("By grade of the master scale", table)]
+    migration = _migration(subject, grade)
+    if migration is not None:
+        caption = (
+            "From the first to the last test period, share of each grade's customers"
+        )
+        tables.append((caption, migration))
+    return Section(
+        id="grades",
+        title="Grades",
+        verdict="look" if too_low or index > CONCENTRATED else "good",
+        summary=summary,
+        tables=tuple(tables),
     )
-    both = sorted(first.keys() & last.keys())
-    if len(both) < FEWEST:
+
+
+def _migration(subject: ModelUnderTest, grade: Ints) -> pd.DataFrame | None:
+    """Shares of each grade's customers by their grade in the last period.
+
+    None if too few customers are in both the first and the last period.
+    """
+    if not subject.periods:
+        return None
+    first = _grade_by_customer(subject, grade, subject.periods[0])
+    last = _grade_by_customer(subject, grade, subject.periods[-1])
+    customers = sorted(first.keys() & last.keys())
+    if len(customers) < FEWEST:
         return None
     return pd.crosstab(
-        pd.Series([first[one] for one in both], name="from"),
-        pd.Series([last[one] for one in both], name="to"),
+        pd.Series([first[customer] for customer in customers], name="from"),
+        pd.Series([last[customer] for customer in customers], name="to"),
         normalize="index",
     )
 
 
-def _segment(pd_: Floats, label: Ints) -> dict[str, Any]:
-    expected, n = float(pd_.sum()), len(label)
-    p_value = hosmer_lemeshow(np.full(n, expected / n), label)[1]
+def _grade_by_customer(
+    subject: ModelUnderTest, grade: Ints, period: object
+) -> dict[int, int]:
+    is_inside = subject.test.periods == period
+    customers = subject.test.groups[is_inside].tolist()
+    return dict(zip(customers, grade[is_inside].tolist(), strict=True))
+
+
+def stability(subject: ModelUnderTest) -> Section:
+    """Show how far scores and columns have moved from the training rows."""
+    table = _psi_table(subject)
+    score_psi = float(table["all"].iloc[0])
+    columns = table["all"].iloc[1:]
+    shifted = [str(name) for name in columns.index[columns > SHIFTED]]
+    verdict: Verdict = "good"
+    if shifted or score_psi > STABLE:
+        verdict = "look"
+    if score_psi > SHIFTED:
+        verdict = "bad"
+    summary = (
+        f"The PSI of the PD is {score_psi:.3f} (below {STABLE} is stable, above "
+        f"{SHIFTED} has shifted). "
+    )
+    if shifted:
+        summary += f"{len(shifted)} columns have shifted: {', '.join(shifted[:8])}."
+    else:
+        summary += "No column has shifted."
+    return Section(
+        id="stability",
+        title="Stability",
+        verdict=verdict,
+        summary=summary,
+        tables=(("PSI against the training rows", table.head(SHOWN + 1)),),
+        pictures=(("Population stability", plots.psi_bars(columns, score_psi)),),
+    )
+
+
+def _psi_table(subject: ModelUnderTest) -> pd.DataFrame:
+    """PSI of the PD, then of each column; over all test rows and by period."""
+    everywhere: Bools = np.ones(len(subject.test_pd), dtype=bool)
+    is_inside = {"all": everywhere}
+    for period in subject.periods:
+        is_inside[str(period)] = subject.test.periods == period
+    by_period = {}
+    for period, inside in is_inside.items():
+        moved = {"the PD": psi(subject.fit_pd, subject.test_pd[inside])}
+        for index, name in enumerate(subject.model.features):
+            before = subject.fit.rows[:, index]
+            moved[name] = psi(before, subject.test.rows[inside, index])
+        by_period[period] = moved
+    table = pd.DataFrame(by_period)
+    columns = table.iloc[1:].sort_values("all", ascending=False)
+    return pd.concat([table.iloc[:1], columns])
+
+
+def segments(subject: ModelUnderTest) -> Section:
+    """Show the figures of each segment that has enough rows."""
+    table = pd.DataFrame(_segment_rows(subject)).T
+    if table.empty:
+        return Section(
+            id="segments",
+            title="By segment",
+            verdict="none",
+            summary="No segment has enough rows with both outcomes.",
+        )
+    is_too_low = (table["defaults over expected"] > TOO_LOW) & (
+        table["p-value"] < SIGNIFICANT
+    )
+    too_low = [str(name) for name in table.index[is_too_low]]
+    if too_low:
+        summary = f"PDs are too low in {', '.join(too_low[:5])}."
+    else:
+        summary = "No segment defaults much more often than its PDs predict."
+    return Section(
+        id="segments",
+        title="By segment",
+        verdict="look" if too_low else "good",
+        summary=summary,
+        tables=(("Segments", table),),
+    )
+
+
+def _segment_rows(subject: ModelUnderTest) -> dict[str, dict[str, object]]:
+    rows = {}
+    for name in subject.segments:
+        by_value = subject.segments.groupby(str(name), observed=True)
+        for value, row_indices in by_value.indices.items():
+            label = subject.test.label[row_indices]
+            if len(label) >= FEWEST and 0 < label.sum() < len(label):
+                pd_ = subject.test_pd[row_indices]
+                rows[f"{name} = {value}"] = _segment_row(pd_, label)
+    return rows
+
+
+def _segment_row(pd_: Floats, label: Ints) -> dict[str, object]:
+    n = len(label)
+    defaults = int(label.sum())
+    expected = float(pd_.sum())
+    _, p_value = hosmer_lemeshow(np.full(n, expected / n), label)
     return {
         "rows": n,
-        "defaults": int(label.sum()),
+        "defaults": defaults,
         "mean PD": expected / n,
-        "default rate": str(rate(int(label.sum()), n)),
-        "defaults over expected": round(float(label.sum()) / expected, 4),
+        "default rate": str(rate(defaults, n)),
+        "defaults over expected": round(defaults / expected, 4),
         "p-value": round(p_value, 4),
         "AUC": str(area(pd_, label)),
     }
+
+
+def vintages(subject: ModelUnderTest) -> Section:
+    """Show the figures of each period on its own."""
+    columns = {}
+    for period in subject.periods:
+        is_inside = subject.test.periods == period
+        label = subject.test.label[is_inside]
+        if 0 < label.sum() < len(label):
+            columns[str(period)] = _vintage_column(subject, is_inside)
+    if len(columns) < 2:
+        return Section(
+            id="vintages",
+            title="By vintage",
+            verdict="none",
+            summary="The rows have no dates, or only one period has both outcomes, so "
+            "vintages cannot be compared.",
+        )
+    return Section(
+        id="vintages",
+        title="By vintage",
+        verdict="good",
+        summary=f"{len(columns)} periods have both outcomes.",
+        tables=(("By vintage", pd.DataFrame(columns)),),
+    )
+
+
+def _vintage_column(subject: ModelUnderTest, is_inside: Bools) -> dict[str, str]:
+    n = int(is_inside.sum())
+    figures = with_intervals(
+        subject.test_pd[is_inside],
+        subject.test.label[is_inside],
+        Resampling(np.arange(n), subject.rounds, subject.seed),
+    )
+    column = {"rows": str(n)}
+    for name in VINTAGE:
+        column[name] = str(figures[name])
+    return column
+
+
+def _half(gap: Interval) -> Interval:
+    """An interval of a Gini as that of an AUC."""
+    return Interval(gap.value / 2, gap.low / 2, gap.high / 2)
+
+
+def _negative(gap: Interval) -> Interval:
+    return Interval(-gap.value, -gap.high, -gap.low)

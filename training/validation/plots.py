@@ -1,37 +1,55 @@
-"""The pictures of the validation report, each with a title, axis names and units."""
+"""The pictures of the validation report; each has a title, axis names and units."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from obligor.arrays import Floats, Ints
 from obligor.model.pd_model import PdModel
 
-OURS, PEER, FAINT = "#1d5b8f", "#c2410c", "#9aa5b1"
+OURS = "#1d5b8f"
+PEER = "#c2410c"
+FAINT = "#9aa5b1"
 COLOURS = (OURS, PEER, FAINT, "#3f7d4e", "#7c5295")
+PSI_LEVELS = ((0.1, "stable below"), (0.25, "shifted above"))  # Siddiqi 2006
+MOST_BARS = 15
+LONGEST_LEVEL = 28  # characters of a level's name in a bar plot
 
 
-def axes_of(width: float = 6.4, height: float = 4.4) -> tuple[Figure, Any]:
-    """Return a figure with one plain pair of axes."""
+def axes_of(width: float = 6.4, height: float = 4.4) -> tuple[Figure, Axes]:
+    """Return a figure with one plain pair of axes; width and height in inches."""
     figure = Figure(figsize=(width, height))
     axes = figure.subplots()
-    _plain(axes)
+    _simplify(axes)
     return figure, axes
 
 
-def _plain(axes: Any) -> None:
+def _simplify(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
 def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
-    """Draw the ROC curves of several models on the same rows."""
+    """Draw the ROC curves of several models on the same rows.
+
+    Parameters
+    ----------
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    pds : mapping of ndarray, shape (n,)
+        PDs by the model's name; at most five are drawn.
+
+    Returns
+    -------
+    Figure
+        The picture.
+    """
     figure, axes = axes_of()
     for (name, pd_), colour in zip(pds.items(), COLOURS, strict=False):
         bad = label[np.argsort(-pd_, kind="stable")]
@@ -45,53 +63,61 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
     axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1)
     axes.set_xlabel("share of other rows flagged")
     axes.set_ylabel("share of defaults flagged")
-    axes.set_title("ROC on rows not seen")
+    axes.set_title("ROC curve on unseen rows")
     axes.legend(frameon=False)
     return figure
 
 
 def reliability(pd_: Floats, label: Ints) -> Figure:
-    """Draw default rates over mean PDs in ten equally filled bins, with 95% intervals (Clopper and Pearson 1934)."""
+    """Draw default rates over mean PDs in ten equally filled bins.
+
+    The intervals are 95% (Clopper and Pearson 1934).
+    """
     figure, axes = axes_of()
-    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, 11)[1:-1]))
-    place = np.searchsorted(
-        edges, pd_, side="right"
-    )  # one bin where all PDs are the same
-    bins = (
-        pd.DataFrame({"pd": pd_, "label": label})
-        .groupby(place)
-        .agg(["mean", "size", "sum"])
-    )
-    mean, n, bad = (
-        bins["pd"]["mean"],
-        bins["label"]["size"].to_numpy(),
-        bins["label"]["sum"].to_numpy(),
-    )
-    rate = bad / n
-    low = np.nan_to_num(stats.beta.ppf(0.025, bad, n - bad + 1))
-    high = np.nan_to_num(stats.beta.ppf(0.975, bad + 1, n - bad), nan=1.0)
-    top = 1.1 * float(max(mean.max(), high.max()))
+    bins = _reliability_bins(pd_, label)
+    top = 1.1 * float(max(bins["mean_pd"].max(), bins["high"].max()))
     axes.plot([0, top], [0, top], color=FAINT, ls="--", lw=1, label="perfect")
+    below = np.maximum(bins["rate"] - bins["low"], 0)
+    above = np.maximum(bins["high"] - bins["rate"], 0)
     axes.errorbar(
-        mean,
-        rate,
-        yerr=[np.maximum(rate - low, 0), np.maximum(high - rate, 0)],
+        bins["mean_pd"],
+        bins["rate"],
+        yerr=np.vstack([below, above]),
         fmt="o-",
         color=OURS,
         capsize=3,
-        label="ten equally filled bins, 95%",
+        label="ten equally filled bins, 95% intervals",
     )
     axes.set_xlabel("mean predicted PD in the bin (probability)")
     axes.set_ylabel("observed default rate (share)")
-    axes.set_title("Reliability on rows not seen")
+    axes.set_title("Reliability on unseen rows")
     axes.legend(frameon=False)
     return figure
 
 
+def _reliability_bins(pd_: Floats, label: Ints) -> pd.DataFrame:
+    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, 11)[1:-1]))
+    # One bin if all PDs are the same.
+    bin_of_row = np.searchsorted(edges, pd_, side="right")
+    by_bin = pd.DataFrame({"pd": pd_, "label": label}).groupby(bin_of_row)
+    n = by_bin.size().to_numpy()
+    bad = by_bin["label"].sum().to_numpy()
+    low = stats.beta.ppf(0.025, bad, n - bad + 1)
+    high = stats.beta.ppf(0.975, bad + 1, n - bad)
+    return pd.DataFrame(
+        {
+            "mean_pd": by_bin["pd"].mean().to_numpy(),
+            "rate": bad / n,
+            "low": np.nan_to_num(low),
+            "high": np.nan_to_num(high, nan=1.0),
+        }
+    )
+
+
 def scores(pd_: Floats, label: Ints) -> Figure:
-    """Draw the distribution of PDs of defaults and of others."""
+    """Draw the distribution of the PDs of defaults and of other rows."""
     figure, axes = axes_of()
-    bins = np.geomspace(max(pd_.min(), 1e-5), pd_.max() * 1.01, 40)
+    bins = np.geomspace(max(pd_.min(), 1e-5), pd_.max() * 1.01, 40).tolist()
     for value, name, colour in ((0, "no default", OURS), (1, "default", PEER)):
         axes.hist(
             pd_[label == value],
@@ -104,7 +130,7 @@ def scores(pd_: Floats, label: Ints) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("predicted PD (probability, log scale)")
     axes.set_ylabel("density of rows")
-    axes.set_title("Predicted PD by what happened")
+    axes.set_title("Predicted PD by outcome")
     axes.legend(frameon=False)
     return figure
 
@@ -115,72 +141,85 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
     import shap  # here: it takes seconds to import and only this plot needs it
 
     contributions, _ = model.explain(rows)
-    base, names = np.full(len(rows), model.base), list(model.features)
+    base = np.full(len(rows), model.base)
     # shap draws with pyplot, whose backend belongs to the caller: the command line
     # sets Agg, and a notebook that was switched to it would show no later picture.
     plt.figure()
-    explained = shap.Explanation(contributions, base, rows, feature_names=names)
-    shap.plots.beeswarm(explained, max_display=15, show=False)
-    figure = plt.gcf()
-    figure.axes[0].set_xlabel(
-        "contribution to the margin (log-odds; right raises the PD)"
+    explained = shap.Explanation(
+        contributions, base, rows, feature_names=list(model.features)
     )
-    figure.axes[0].set_ylabel("column")
-    figure.axes[0].set_title("What moves the PD")
+    shap.plots.beeswarm(explained, max_display=MOST_BARS, show=False)
+    figure = plt.gcf()
+    axes = figure.axes[0]
+    axes.set_xlabel("contribution to the margin (log-odds; right raises the PD)")
+    axes.set_ylabel("column")
+    axes.set_title("What moves the PD")
     plt.close(figure)
     return figure
 
 
-def psi_bars(found: pd.Series[float], score: float) -> Figure:
-    """Draw the population stability index of the columns that moved most."""
+def psi_bars(psi: pd.Series[float], score_psi: float) -> Figure:
+    """Draw the population stability index of the columns that moved most.
+
+    Parameters
+    ----------
+    psi : Series
+        Of each column, the largest first.
+    score_psi : float
+        Of the PD; named in the title.
+
+    Returns
+    -------
+    Figure
+        The picture.
+    """
     figure, axes = axes_of(6.4, 5.0)
-    top = found.head(15)[::-1]
+    top = psi.head(MOST_BARS)[::-1]
     axes.barh([str(name) for name in top.index], top.to_numpy(), color=OURS)
-    for level, name in ((0.1, "stable below"), (0.25, "shifted above")):
+    for height, (level, name) in enumerate(PSI_LEVELS):
         axes.axvline(level, color=PEER, ls=":", lw=1)
-        axes.text(
-            level,
-            0.2 if level < 0.2 else 1.2,
-            f" {name} {level}",
-            color=PEER,
-            fontsize=8,
-        )
-    axes.set_xlabel("population stability index, learnt against test rows (no unit)")
+        axes.text(level, 0.2 + height, f" {name} {level}", color=PEER, fontsize=8)
+    axes.set_xlabel("population stability index, test against training rows (no unit)")
     axes.set_ylabel("column")
-    axes.set_title(f"Stability of the columns; PSI of the PD {score:.3f}")
+    axes.set_title(f"Stability of the columns; PSI of the PD {score_psi:.3f}")
     return figure
 
 
 def dependence(curves: Mapping[str, pd.Series[float]]) -> Figure:
     """Draw the mean PD along the grid of each of up to six columns."""
     figure = Figure(figsize=(9.6, 5.2))
-    for axes, (name, curve) in zip(
-        np.ravel(figure.subplots(2, 3)), curves.items(), strict=False
-    ):
-        _plain(axes)
+    grid = np.ravel(figure.subplots(2, 3))
+    for axes, (name, curve) in zip(grid, curves.items(), strict=False):
+        _simplify(axes)
         if curve.index.dtype.kind == "f":
-            axes.plot(curve.index, curve.to_numpy(), color=OURS, lw=2)
-            axes.set_xlabel(f"{name} (its own unit)", fontsize=8)
+            _draw_curve(axes, name, curve)
         else:
-            axes.barh(
-                [str(level)[:28] for level in curve.index], curve.to_numpy(), color=OURS
-            )
-            axes.set_xlabel(f"mean PD (probability) by {name}", fontsize=8)
-            axes.tick_params(labelsize=6)
-            continue
-        axes.set_ylabel("mean PD (probability)", fontsize=8)
-        axes.tick_params(labelsize=7)
+            _draw_levels(axes, name, curve)
     figure.suptitle("Partial dependence of the six columns that move the PD most")
     figure.tight_layout()
     return figure
 
 
+def _draw_curve(axes: Axes, name: str, curve: pd.Series[float]) -> None:
+    axes.plot(curve.index, curve.to_numpy(), color=OURS, lw=2)
+    axes.set_xlabel(f"{name} (its own unit)", fontsize=8)
+    axes.set_ylabel("mean PD (probability)", fontsize=8)
+    axes.tick_params(labelsize=7)
+
+
+def _draw_levels(axes: Axes, name: str, curve: pd.Series[float]) -> None:
+    levels = [str(level)[:LONGEST_LEVEL] for level in curve.index]
+    axes.barh(levels, curve.to_numpy(), color=OURS)
+    axes.set_xlabel(f"mean PD (probability) by {name}", fontsize=8)
+    axes.tick_params(labelsize=6)
+
+
 def learning_curve(curve: pd.DataFrame) -> Figure:
-    """Draw AUCs over the number of rows learnt."""
+    """Draw AUCs over the number of training rows."""
     figure, axes = axes_of()
     for name, colour in zip(curve, COLOURS, strict=False):
         axes.plot(curve.index, curve[name], "o-", color=colour, label=str(name))
-    axes.set_xlabel("rows learnt (count)")
+    axes.set_xlabel("training rows (count)")
     axes.set_ylabel("AUC (probability)")
     axes.set_title("Learning curve")
     axes.legend(frameon=False)

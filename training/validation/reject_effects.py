@@ -1,66 +1,108 @@
-"""What letting refused applicants count changes in a model."""
+"""How the use of refused applicants in training changes a model."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.model.pd_model import PdModel
 from obligor.training.metrics.figures import auc, difference
-from obligor.training.metrics.statistics import Resampling
 from obligor.training.validation.subject import ModelUnderTest, Section
 
 
-def rejects(
-    case: ModelUnderTest,
-    without: PdModel,
-    rows: Floats,
-    refused: tuple[Floats, Floats],
-    says: str,
+@dataclass(frozen=True)
+class ScoredApplicants:
+    """A model, and the applicants as it takes them.
+
+    Attributes
+    ----------
+    model : PdModel
+        The model.
+    test : ndarray, shape (n, columns)
+        The test rows.
+    refused : ndarray, shape (m, columns)
+        The refused applicants.
+    """
+
+    model: PdModel
+    test: Floats
+    refused: Floats
+
+    @property
+    def test_pd(self) -> Floats:
+        """PDs of the test rows, shape (n,)."""
+        return self.model.predict_pd(self.test)
+
+    @property
+    def refused_pd(self) -> Floats:
+        """PDs of the refused applicants, shape (m,)."""
+        return self.model.predict_pd(self.refused)
+
+
+def reject_effects(
+    subject: ModelUnderTest,
+    using: ScoredApplicants,
+    without: ScoredApplicants,
+    method: str,
 ) -> Section:
-    """Say how much letting refused applicants count changes a model.
+    """Show how much the use of refused applicants changes a model.
 
     Parameters
     ----------
-    case : ModelUnderTest
-        Of the model in which they count.
-    without : PdModel
-        The one in which they do not.
-    rows : array, shape (n, columns)
-        The test rows as `without` takes them.
-    refused : tuple of array
-        The refused as the model of the case takes them, and as `without` does.
-    says : str
-        How they were let count.
+    subject : ModelUnderTest
+        The model that was trained with refused applicants.
+    using : ScoredApplicants
+        The same model with its rows.
+    without : ScoredApplicants
+        The model that was trained without them.
+    method : str
+        How the refused were used, in a sentence.
+
+    Returns
+    -------
+    Section
+        ``rejects``: always for a person to look at, because no figure tells which
+        model is right about the refused.
     """
-    label, pds = case.test.label, (case.pd_(), without.predict_pd(rows))
-    theirs = case.model.predict_pd(refused[0]), without.predict_pd(refused[1])
-    gap = difference(*pds, label, Resampling(case.test.groups, case.rounds, case.seed))
+    label = subject.test.label
+    pd_using = using.test_pd
+    pd_without = without.test_pd
+    gap = difference(pd_using, pd_without, label, subject.resampling)
+    regraded = subject.grades(pd_using) != subject.grades(pd_without)
+    refused_before = without.refused_pd.mean()
+    refused_after = using.refused_pd.mean()
+    summary = (
+        f"{method} The mean PD of the test rows moves from {pd_without.mean():.4f} to "
+        f"{pd_using.mean():.4f}, that of the refused from {refused_before:.4f} to "
+        f"{refused_after:.4f}. {np.mean(regraded):.0%} of the test rows change their "
+        f"grade. The Gini on known outcomes changes by {gap['gini']}. Nobody observed "
+        "how the refused would have paid, so no figure here shows which model is "
+        "right about them."
+    )
     table = pd.DataFrame(
         {
-            name: [
-                f"{auc(test, label):.4f}",
-                f"{((test - label) ** 2).mean():.5f}",
-                f"{test.mean():.4f}",
-                f"{of_refused.mean():.4f}",
-            ]
-            for name, test, of_refused in zip(
-                ("they count", "they do not"), pds, theirs, strict=True
-            )
-        },
-        index=["AUC", "Brier", "mean PD of the test rows", "mean PD of the refused"],
-    )
-    moved = float((case.grades(pds[0]) != case.grades(pds[1])).mean())
-    found = (
-        f"{says} It moves the mean PD of the test rows from {pds[1].mean():.4f} to {pds[0].mean():.4f}, that of "
-        f"the refused from {theirs[1].mean():.4f} to {theirs[0].mean():.4f}, {moved:.0%} of the test rows to "
-        f"another grade, and the Gini on known outcomes by {gap['gini']}. What the refused would have done nobody "
-        "saw: no figure here says which model is right about them."
+            "with the refused": _figures(using, subject),
+            "without the refused": _figures(without, subject),
+        }
     )
     return Section(
-        "rejects",
-        "Refused applicants",
-        "look",
-        found,
-        (("With and without the refused", table),),
+        id="rejects",
+        title="Refused applicants",
+        verdict="look",
+        summary=summary,
+        tables=(("With and without the refused", table),),
     )
+
+
+def _figures(applicants: ScoredApplicants, subject: ModelUnderTest) -> dict[str, str]:
+    label = subject.test.label
+    pd_ = applicants.test_pd
+    return {
+        "AUC": f"{auc(pd_, label):.4f}",
+        "Brier score": f"{((pd_ - label) ** 2).mean():.5f}",
+        "mean PD of the test rows": f"{pd_.mean():.4f}",
+        "mean PD of the refused": f"{applicants.refused_pd.mean():.4f}",
+    }

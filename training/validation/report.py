@@ -1,4 +1,4 @@
-"""The validation report: one HTML file for a model of a ledger or of a table, printable, without any network."""
+"""The validation report: one HTML file, printable, that needs no network."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import jinja2
-import pandas as pd
-from matplotlib.figure import Figure
 
 from obligor.errors import SchemaError
+from obligor.training.validation.pages import as_html, embedded, render
 from obligor.training.validation.subject import ModelUnderTest, Section
 
-REPORT, VERDICTS = "model_report.html", "validation.json"
+REPORT = "model_report.html"
+VERDICTS = "validation.json"
 NOT_RECORDED = "not recorded"
-# Our headings for what SR 26-2 and Annex IV of the EU AI Act (2024/1689) want written down; none is left blank.
+INPUTS_NAMED = 12
+# Our headings for what SR 26-2 and Annex IV of the EU AI Act (2024/1689) require to
+# be written down. None is left blank.
 CARD: tuple[tuple[str, str], ...] = (
     ("purpose", "Purpose and intended use"),
     ("users", "Intended users and human oversight"),
@@ -41,120 +39,144 @@ CARD: tuple[tuple[str, str], ...] = (
 
 def write_report(
     folder: Path,
-    case: ModelUnderTest,
+    subject: ModelUnderTest,
     sections: Sequence[Section],
     card: Mapping[str, str],
 ) -> list[Path]:
-    """Write the report with all pictures in it, the pictures as PNG files, and the verdicts.
+    """Write the report with its pictures inside, the verdicts, and the pictures.
 
     Parameters
     ----------
-    card : mapping
-        Answers to `CARD` by their keys; what is missing reads "not recorded".
+    folder : Path
+        Created if it does not exist.
+    subject : ModelUnderTest
+        The model that the report is about.
+    sections : sequence of Section
+        In the order in which they are read.
+    card : mapping of str
+        Answers to `CARD` by their keys; a missing one reads "not recorded".
 
     Returns
     -------
     list of Path
-        The HTML file, which needs no network and no other file, the verdicts, then the pictures.
+        The HTML file, which needs no network and no other file; the verdicts as
+        JSON; the pictures as PNG files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths, pictures = (
-        [folder / REPORT, folder / VERDICTS],
-        dict[str, list[tuple[str, str]]](),
+    pictures = _embedded_pictures(sections)
+    html = render(
+        "report.html",
+        subject=subject,
+        sections=sections,
+        pictures=pictures,
+        card=[(title, card.get(key) or NOT_RECORDED) for key, title in CARD],
+        html=as_html,
     )
+    page = folder / REPORT
+    page.write_text(html, encoding="utf-8")
+    return [page, _write_verdicts(folder, sections), *_save_pictures(folder, pictures)]
+
+
+def _embedded_pictures(
+    sections: Sequence[Section],
+) -> dict[str, list[tuple[str, str]]]:
+    """Titles and pictures of each section, as the page holds them."""
+    pictures = {}
     for section in sections:
-        for title, figure in section.pictures:
-            path = folder / f"{re.sub('[^a-z]+', '_', title.lower())}.png"
-            pictures.setdefault(section.id, []).append(
-                (title, picture := embedded(figure))
-            )
-            path.write_bytes(base64.b64decode(picture))
-            paths.append(path)
-    answers = [(title, card.get(key) or NOT_RECORDED) for key, title in CARD]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("obligor.training"), autoescape=True
-    )
-    html = environment.get_template("report.html").render(
-        case=case, sections=sections, pictures=pictures, card=answers, html=as_html
-    )
-    paths[0].write_text(html, encoding="utf-8")
-    found = {
-        section.id: {"verdict": section.verdict, "says": section.says}
+        pictures[section.id] = [
+            (title, embedded(figure)) for title, figure in section.pictures
+        ]
+    return pictures
+
+
+def _write_verdicts(folder: Path, sections: Sequence[Section]) -> Path:
+    verdicts = {
+        section.id: {"verdict": section.verdict, "summary": section.summary}
         for section in sections
     }
-    paths[1].write_text(
-        json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
+    path = folder / VERDICTS
+    content = json.dumps(verdicts, indent=1, ensure_ascii=False)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _save_pictures(
+    folder: Path, pictures: Mapping[str, Sequence[tuple[str, str]]]
+) -> list[Path]:
+    paths = []
+    for section_pictures in pictures.values():
+        for title, picture in section_pictures:
+            name = re.sub("[^a-z]+", "_", title.lower())
+            path = folder / f"{name}.png"
+            path.write_bytes(base64.b64decode(picture))
+            paths.append(path)
     return paths
 
 
-def embedded(figure: Figure) -> str:
-    """Return a picture as a page holds it: PNG in base64."""
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
-    return base64.b64encode(content.getvalue()).decode()
-
-
-def as_html(table: pd.DataFrame) -> str:
-    """Return a table as HTML, four digits to a number."""
-    return str(table.to_html(border=0, float_format=lambda value: f"{value:.4g}"))
-
-
-def card_of(
-    case: ModelUnderTest,
-    sections: Sequence[Section],
-    about: Mapping[str, Any],
-    said: Mapping[str, str],
-) -> dict[str, str]:
-    """Return the answers of the model card that the run itself knows, with those a person wrote in front of them."""
-    says = {section.id: section.says for section in sections}
-    model = case.model
-    known = {
-        "purpose": "A probability of default per customer or applicant, for credit decisions by the rules of "
-        f"policy/rules; case {case.name}.",
-        "users": "Credit managers and applications; decisions above the limits of authority go to people, who may "
-        "resolve, override within bounds, and are named in the record.",
-        "outcome": f"{about.get('default') or about.get('spec', {}).get('target') or NOT_RECORDED}; horizon "
-        f"{model.horizon_days} days.",
-        "data": says["data_quality"]
-        + f" Trained on {about.get('trained_on', 'rows of the table')}. "
-        + says.get("rejects", "Applicants who were refused had no part in it."),
-        "method": f"{about.get('chosen', 'LightGBM')} of a ladder (scorecard, LightGBM, blend); calibration "
-        f"{model.calibration.kind}.",
-        "assumptions": "Customers default one by one given their features; the future resembles the rows learnt; what "
-        "is known on a date is in the ledger with that date.",
-        "inputs": f"{len(model.features)} columns: {', '.join(model.features[:12])}"
-        + (", ..." if len(model.features) > 12 else ""),
-        "performance": f"{says['discrimination']} {says['calibration']}",
-        "robustness": f"{says['stability']} Bundles are signed, hashed, and read as data.",
-        "fairness": says["fairness"],
-        "explanation": says["faithfulness"],
-        "limits": says["limits_of_use"],
-        "monitoring": "`obligor monitor`: drift of score and columns, calibration of matured decisions, the challenger "
-        "in shadow.",
+def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, str]:
+    """Return the answers of the model card that the run itself knows, by key."""
+    summary = {section.id: section.summary for section in sections}
+    model = subject.model
+    about = model.about
+    target = about.get("default") or about.get("spec", {}).get("target")
+    refused = summary.get("rejects", "Refused applicants had no part in it.")
+    return {
+        "purpose": "A probability of default of a customer or applicant, for credit "
+        f"decisions by the rules of policy/rules. Data: {subject.name}.",
+        "users": "Credit managers and applications. Decisions above the limits of "
+        "authority go to people, who may resolve them or override them within bounds, "
+        "and whose names are recorded.",
+        "outcome": f"{target or NOT_RECORDED}; horizon {model.horizon_days} days.",
+        "data": f"{summary['data_quality']} Trained on "
+        f"{about.get('trained_on', 'rows of the table')}. {refused}",
+        "method": f"{about.get('chosen', 'LightGBM')}, chosen among a scorecard, "
+        f"LightGBM and a blend; calibration: {model.calibration.kind}.",
+        "assumptions": "Customers default independently given their features; the "
+        "future resembles the training rows; what was known on a date stands in the "
+        "ledger with that date.",
+        "inputs": _describe_inputs(model.features),
+        "performance": f"{summary['discrimination']} {summary['calibration']}",
+        "robustness": f"{summary['stability']} Bundles are signed, hashed, and read "
+        "as data, never as code.",
+        "fairness": summary["fairness"],
+        "explanation": summary["faithfulness"],
+        "limits": summary["limits_of_use"],
+        "monitoring": "`obligor monitor`: drift of the PD and of the columns, "
+        "calibration of matured decisions, the challenger in the shadow.",
     }
-    return {**known, **said}
+
+
+def _describe_inputs(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:INPUTS_NAMED])
+    if len(names) > INPUTS_NAMED:
+        shown += ", ..."
+    return f"{len(names)} columns: {shown}"
 
 
 def read_card(path: Path | None) -> dict[str, str]:
-    """Read a person's answers in the model card from TOML; none without a file.
+    """Read a person's answers for the model card from TOML; none without a file.
 
     Raises
     ------
     SchemaError
-        Where the file cannot be read, or answers what is not asked.
+        If the file cannot be read, or answers a question that the card does not ask.
     """
     if path is None:
         return {}
-    asked = [key for key, _ in CARD]
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        answers = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError(
-            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+            f"the file cannot be read: {error}",
+            where=str(path),
+            expected="a TOML file",
         ) from None
-    if unknown := sorted(set(found) - set(asked)):
+    keys = [key for key, _ in CARD]
+    unknown = sorted(set(answers) - set(keys))
+    if unknown:
         raise SchemaError(
-            f"answers {unknown}", where=str(path), expected=f"some of {asked}"
+            f"the model card has no entry {unknown}",
+            where=str(path),
+            expected=f"some of {keys}",
         )
-    return {key: str(answer) for key, answer in found.items()}
+    return {key: str(answer) for key, answer in answers.items()}

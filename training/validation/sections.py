@@ -1,4 +1,4 @@
-"""Everything a validator asks of a model, in the order it is read."""
+"""Every section of a validation, in the order a validator reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ SECTIONS = (
 IDS = tuple(section.__name__ for section in SECTIONS)
 
 
-def validate(case: ModelUnderTest) -> list[Section]:
+def validate(subject: ModelUnderTest) -> list[Section]:
     """Return every section of the report."""
-    pd_ = case.pd_()
-    return [section(case, pd_) for section in SECTIONS]
+    return [section(subject) for section in SECTIONS]

@@ -1,4 +1,8 @@
-"""What must hold of a model whatever its figures: monotone, faithfully explained, without what is forbidden."""
+"""What must be true of a model whatever its figures are.
+
+It is monotone where it must be, its explanations are faithful, and it does not read
+what is forbidden.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,31 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from obligor.arrays import Floats
+from obligor.arrays import Floats, Ints
 from obligor.features import catalogue
 from obligor.model.pd_model import PdModel
 
-ROWS, GRID = 200, 40  # rows that are moved along each column's grid
-TOP, DRAWS = 3, 20  # features a reason names; as many others are drawn to compare with
-FAITHFUL = 0.95
+ROWS = 200  # rows that are moved along each column's grid
+GRID = 40  # points of a grid
+TOP = 3  # features that reasons name
+DRAWS = 20  # of as many other features, to compare with
+FAITHFUL = 0.95  # share of the riskiest rows whose reasons must be faithful
+ROUNDING = 1e-9  # of the margin, in log-odds
 
 
 class Violation(NamedTuple):
-    """Where a margin moves against its column's direction, and by how much at most."""
+    """A column that moves the margin against its direction.
+
+    Attributes
+    ----------
+    feature : str
+        Name of the column.
+    rows : float
+        Share of the rows in which it does so, in (0, 1].
+    worst : float
+        The largest move between two neighbouring grid points, in log-odds.
+    """
 
     feature: str
     rows: float
@@ -27,139 +43,202 @@ class Violation(NamedTuple):
 
 
 def directions_of(model: PdModel) -> tuple[int, ...]:
-    """Return +1, -1 or 0 of each of the model's columns."""
+    """Return +1, -1 or 0 for each of the model's columns."""
     if model.encoding:
         return model.encoding.directions
     return tuple(catalogue.by_name(name).direction for name in model.features)
 
 
 def monotone_violations(model: PdModel, rows: Floats) -> list[Violation]:
-    """Move rows along the whole grid of each column that has a direction; return what goes the other way.
+    """Move rows along the grid of each column with a direction; return violations.
 
     Parameters
     ----------
+    model : PdModel
+        The model.
     rows : ndarray, shape (n, columns)
-        Of which some are moved, through quantiles of all, the lowest and the highest.
+        Some of them are moved, through quantiles of all rows, lowest and highest
+        value included.
+
+    Returns
+    -------
+    list of Violation
+        A row per column whose margin goes against its direction anywhere.
     """
-    found, some = (
-        list[Violation](),
-        rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)],
-    )
-    for place, direction in enumerate(directions_of(model)):
-        there = rows[~np.isnan(rows[:, place]), place]
-        grid = (
-            np.unique(np.quantile(there, np.linspace(0, 1, GRID)))
-            if direction and len(there)
-            else np.empty(0)
-        )
+    some = _spread_rows(rows)
+    violations = []
+    for index, direction in enumerate(directions_of(model)):
+        filled = _filled(rows[:, index])
+        if not direction or not len(filled):
+            continue
+        grid = np.unique(np.quantile(filled, np.linspace(0, 1, GRID)))
         if len(grid) < 2:
             continue
-        moved = np.repeat(some, len(grid), axis=0)
-        moved[:, place] = np.tile(grid, len(some))
-        against = -direction * np.diff(
-            model.margin(moved).reshape(len(some), len(grid)), axis=1
-        )
-        if (against > 1e-9).any():
-            found.append(
-                Violation(
-                    model.features[place],
-                    float((against > 1e-9).any(axis=1).mean()),
-                    float(against.max()),
-                )
+        margin = model.margin(_moved(some, index, grid)).reshape(len(some), len(grid))
+        against = -direction * np.diff(margin, axis=1)
+        is_against = against > ROUNDING
+        if is_against.any():
+            violation = Violation(
+                feature=model.features[index],
+                rows=float(is_against.any(axis=1).mean()),
+                worst=float(against.max()),
             )
-    return found
+            violations.append(violation)
+    return violations
+
+
+def _spread_rows(rows: Floats) -> Floats:
+    """At most `ROWS` rows, evenly spread over all."""
+    indices = np.linspace(0, len(rows) - 1, min(ROWS, len(rows)))
+    return np.asarray(rows[indices.astype(int)], dtype=np.float64)
+
+
+def _filled(column: Floats) -> Floats:
+    return column[~np.isnan(column)]
+
+
+def _moved(rows: Floats, index: int, grid: Floats) -> Floats:
+    """Each row once per point of the grid, with one column set to the point."""
+    moved = np.repeat(rows, len(grid), axis=0)
+    moved[:, index] = np.tile(grid, len(rows))
+    return moved
 
 
 def additive_error(model: PdModel, rows: Floats) -> float:
-    """Return the largest gap between base + contributions and the margin, over the margins' size."""
+    """Return the largest gap between base + contributions and margin, relative."""
     contributions, margins = model.explain(rows)
     size = np.abs(contributions).sum(axis=1) + np.abs(margins) + 1e-12
-    return float(
-        (np.abs(model.base + contributions.sum(axis=1) - margins) / size).max()
-    )
+    gap = np.abs(model.base + contributions.sum(axis=1) - margins)
+    return float((gap / size).max())
 
 
 def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
-    """Return the share of rows whose PD falls more by resetting the features named than by resetting as many others.
+    """Return the share of rows whose reasons name the features that matter.
 
-    The features that push a row most above the baseline are set to the baseline's medians (the rows' where it has
-    none), beside the mean of `DRAWS` draws of as many others.
+    The `TOP` features that push a row most above the baseline are set to the
+    baseline's medians (the rows' own if it has none). Reasons are faithful if the
+    margin then falls at least as much as on average when as many other features, drawn
+    `DRAWS` times, are set instead.
+
+    Parameters
+    ----------
+    model : PdModel
+        The model with the baseline that its reasons compare with.
+    rows : ndarray, shape (n, columns)
+        Rows whose reasons are examined.
+    seed : int
+        Of the drawings.
+
+    Returns
+    -------
+    float
+        In [0, 1].
     """
-    draw, contributions = (
-        np.random.default_rng(seed),
-        model.explain(rows)[0] - model.reference.contributions,
-    )
-    own = np.array(
-        [
-            np.median(column[~np.isnan(column)])
-            if (~np.isnan(column)).any()
-            else np.nan
-            for column in rows.T
-        ]
-    )
-    typical = np.where(np.isnan(model.reference.values), own, model.reference.values)
-    order = np.argsort(-contributions, axis=1)
-    named, before = order[:, :TOP], model.margin(rows)
-    fall = before - model.margin(_reset(rows, named, typical))
-    others = np.zeros(len(rows))
+    draw = np.random.default_rng(seed)
+    before = model.margin(rows)
+    contributions, _ = model.explain(rows)
+    push = contributions - model.reference.contributions
+    order = np.argsort(-push, axis=1)
+    typical = _typical_values(model, rows)
+    fall = before - model.margin(_reset(rows, order[:, :TOP], typical))
+    fall_of_others = np.zeros(len(rows))
     for _ in range(DRAWS):
-        drawn = np.array([draw.permutation(row[TOP:])[:TOP] for row in order])
-        others += (before - model.margin(_reset(rows, drawn, typical))) / DRAWS
-    return float((fall >= others).mean())
+        others = np.array([draw.permutation(row[TOP:])[:TOP] for row in order])
+        after = model.margin(_reset(rows, others, typical))
+        fall_of_others += (before - after) / DRAWS
+    return float((fall >= fall_of_others).mean())
 
 
-def _reset(rows: Floats, places: NDArray[np.int64], values: Floats) -> Floats:
+def _typical_values(model: PdModel, rows: Floats) -> Floats:
+    baseline = np.asarray(model.reference.values, dtype=np.float64)
+    return np.where(np.isnan(baseline), medians(rows), baseline)
+
+
+def medians(rows: Floats) -> Floats:
+    """Return the median of each column; NaN for a column that is empty.
+
+    Examples
+    --------
+    >>> medians(np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])).tolist()
+    [2.0, nan]
+    """
+    filled = [_filled(column) for column in rows.T]
+    return np.array([np.median(values) if len(values) else np.nan for values in filled])
+
+
+def _reset(rows: Floats, columns: Ints, values: Floats) -> Floats:
     moved = rows.copy()
-    np.put_along_axis(moved, places, values[places], axis=1)
+    np.put_along_axis(moved, columns, values[columns], axis=1)
     return moved
 
 
 def riskiest(model: PdModel, rows: Floats, n: int = ROWS) -> Floats:
-    """Return the rows with the highest PDs: those whose reasons are read."""
-    return rows[np.argsort(-model.margin(rows), kind="stable")[:n]]
+    """Return the rows with the highest PDs: those whose reasons are read.
+
+    Parameters
+    ----------
+    model : PdModel
+        The model.
+    rows : ndarray, shape (m, columns)
+        Rows as the model takes them.
+    n : int
+        How many are returned at most.
+
+    Returns
+    -------
+    ndarray, shape (min(n, m), columns)
+        The riskiest first.
+    """
+    order = np.argsort(-model.margin(rows), kind="stable")
+    return rows[order[:n]]
 
 
 def forbidden_used(model: PdModel, forbidden: Sequence[str]) -> list[str]:
     """Return the forbidden columns that the model reads, alone or in a pair."""
-    names = (
-        {one.name for one in model.encoding.columns}
-        if model.encoding
-        else set(model.features)
-    )
+    names = set(model.features)
+    if model.encoding:
+        names = {column.name for column in model.encoding.columns}
     return sorted(names & set(forbidden))
 
 
-def partial_dependence(model: PdModel, rows: Floats, place: int) -> pd.Series[float]:
-    """Return the mean PD with one column set to each point of its grid (Friedman 2001).
+def partial_dependence(model: PdModel, rows: Floats, index: int) -> pd.Series[float]:
+    """Return the mean PD with one column set to each point of its grid.
 
-    The index is the points; of a column of codes what they stand for.
+    Parameters
+    ----------
+    model : PdModel
+        The model.
+    rows : ndarray, shape (n, columns)
+        Some of them are moved (Friedman 2001).
+    index : int
+        Of the column.
+
+    Returns
+    -------
+    Series
+        Mean PDs; the index holds the points, or the levels of a column of codes.
     """
-    some = rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)]
-    there = rows[~np.isnan(rows[:, place]), place]
-    is_codes = model.encoding is not None and place in model.encoding.categorical
-    points = (
-        there
-        if is_codes or not len(there)
-        else np.quantile(there, np.linspace(0.01, 0.99, GRID))
-    )
+    some = _spread_rows(rows)
+    points = _filled(rows[:, index])
+    is_codes = model.encoding is not None and index in model.encoding.categorical
+    if len(points) and not is_codes:
+        points = np.quantile(points, np.linspace(0.01, 0.99, GRID))
     grid = np.unique(points)
-    moved = np.repeat(some, len(grid), axis=0)
-    moved[:, place] = np.tile(grid, len(some))
-    pds = (
-        model.predict_pd(moved).reshape(len(some), len(grid))
-        if len(grid)
-        else np.empty((len(some), 0))
-    )
-    index = [_said(model, place, code) for code in grid.tolist()] if is_codes else grid
-    return pd.Series(pds.mean(axis=0), index=index, dtype=float)
+    if not len(grid):
+        return pd.Series(dtype=float)
+    pds = model.predict_pd(_moved(some, index, grid)).reshape(len(some), len(grid))
+    labels: Floats | list[str] = grid
+    if is_codes:
+        labels = [_level_of(model, index, code) for code in grid.tolist()]
+    return pd.Series(pds.mean(axis=0), index=labels, dtype=float)
 
 
-def _said(model: PdModel, place: int, code: float) -> str:
-    """What a code of a column stands for."""
+def _level_of(model: PdModel, index: int, code: float) -> str:
+    """The value that a code of a column stands for."""
     parts = model.encoding.parts if model.encoding else ()
-    for column, places in parts:
-        if place == places.start:
+    for column, columns in parts:
+        if index == columns.start:
             return column.said([code])
-        if places.start < place < places.stop:
+        if columns.start < index < columns.stop:
             return f"{column.special[int(code) - 1]:g}" if code > 0 else "ordinary"
     return f"{code:g}"

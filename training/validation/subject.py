@@ -1,4 +1,4 @@
-"""What a validation looks at, and what each part of it says."""
+"""What a validation examines, and the section that each examination writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,24 @@ from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.sample import Sample
 
 Verdict = Literal["good", "look", "bad", "none"]
-PEER = "plain LightGBM"  # shown beside ours in every report
+PEER = "plain LightGBM"  # shown beside our model in every report
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows with what happened: numbers as the model takes them, the label, who they belong to, and their period."""
+    """Rows whose outcome is known.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (n, columns)
+        Numbers as the model takes them.
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    groups : ndarray of int, shape (n,)
+        The customer or applicant of each row.
+    periods : ndarray of object, shape (n,)
+        The as-of date or the month of each row; "all" if there are no dates.
+    """
 
     rows: Floats
     label: Ints
@@ -34,8 +46,8 @@ class LabelledRows:
     periods: NDArray[np.object_]
 
 
-def part_of(sample: Sample) -> LabelledRows:
-    """Return a ledger's sample as it is validated: periods are its as-of dates."""
+def labelled_rows(sample: Sample) -> LabelledRows:
+    """Return a ledger's sample as it is validated; periods are its as-of dates."""
     return LabelledRows(
         sample.features.to_numpy(),
         sample.label,
@@ -46,22 +58,32 @@ def part_of(sample: Sample) -> LabelledRows:
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """What is validated.
+    """A model with all that its validation looks at.
 
     Attributes
     ----------
-    fit, test : Part
-        Rows the model learnt from, and rows it has not seen.
-    fit_pd : ndarray
-        PDs of the learnt rows, each from a fit that had not seen it.
-    peers : dict
-        PDs of other models on the test rows.
+    name : str
+        Title of the report.
+    model : PdModel
+        The model.
+    fit, test : LabelledRows
+        Training rows, and rows the model has not seen.
+    fit_pd : ndarray, shape (n,)
+        PDs of the training rows, each from a fit that had not seen the row.
+    peers : mapping of ndarray
+        PDs of other models on the test rows, by their names.
     segments : DataFrame
-        Of the test rows, a column per way to cut them.
+        Of the test rows: a column for each way to divide them.
     forbidden : DataFrame
-        Of the test rows: what the model may not look at.
+        Of the test rows: attributes the model must not use.
     scale : Rulebook
-        Whose master scale gives the grades.
+        Its master scale gives the grades.
+    notes : tuple of str
+        Findings about the columns, for the section on data quality.
+    rounds : int
+        Bootstrap samples of every interval.
+    seed : int
+        Of the bootstrap and of all drawings.
     """
 
     name: str
@@ -77,54 +99,88 @@ class ModelUnderTest:
     rounds: int = 200
     seed: int = 7
 
-    def pd_(self) -> Floats:
-        """PDs of the test rows."""
+    @cached_property
+    def test_pd(self) -> Floats:
+        """PDs of the test rows, shape (n,)."""
         return self.model.predict_pd(self.test.rows)
+
+    @property
+    def resampling(self) -> Resampling:
+        """Bootstrap samples of the test rows; whole groups are drawn."""
+        return Resampling(self.test.groups, self.rounds, self.seed)
 
     @cached_property
     def figures(self) -> dict[str, Interval]:
-        """Every figure of the model on the test rows; some hundred bootstrap samples, drawn once."""
-        return with_intervals(
-            self.pd_(),
-            self.test.label,
-            Resampling(self.test.groups, self.rounds, self.seed),
-        )
+        """Every figure on the test rows; computed once, as it takes seconds."""
+        return with_intervals(self.test_pd, self.test.label, self.resampling)
 
-    def periods(self) -> list[Any]:
-        """Return the periods of the test rows in their order; none where there is one alone."""
-        found = sorted(set(self.test.periods.tolist()), key=str)
-        return found if len(found) > 1 else []
+    @cached_property
+    def periods(self) -> list[object]:
+        """Periods of the test rows in their order; empty if there is only one."""
+        periods = sorted(set(self.test.periods.tolist()), key=str)
+        return periods if len(periods) > 1 else []
 
     def grades(self, pd_: Floats) -> Ints:
-        """Return the grade of each PD over the model's horizon, taken over 12 months."""
+        """Return the grade of each PD; PDs of another horizon are taken to 12 months.
+
+        Parameters
+        ----------
+        pd_ : ndarray, shape (n,)
+            PDs over the model's horizon, in (0, 1).
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Grades of the master scale, 1 the safest.
+        """
         pd_12m = 1 - (1 - pd_) ** (365 / self.model.horizon_days)
         scale = self.scale.tables["master_scale"]
-        values, place = np.unique(np.round(pd_12m, 6), return_inverse=True)
-        found = np.array(
-            [
-                scale(pd_12m=Decimal(repr(value))).whole("grade")
-                for value in values.tolist()
-            ]
-        )
-        return found[place].astype(np.int64)
+        values, value_of_row = np.unique(np.round(pd_12m, 6), return_inverse=True)
+        grades = []
+        for value in values.tolist():
+            row = scale(pd_12m=Decimal(repr(value)))
+            grades.append(row.whole("grade"))
+        return np.array(grades)[value_of_row].astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report."""
+    """One part of the report.
+
+    Attributes
+    ----------
+    id : str
+        Name of the section in the page and in the verdicts.
+    title : str
+        Its heading.
+    verdict : {"good", "look", "bad", "none"}
+        Nothing found; a person should look; the model fails; cannot be assessed.
+    summary : str
+        The verdict in sentences.
+    tables : tuple of (str, DataFrame)
+        Each with its caption.
+    pictures : tuple of (str, Figure)
+        Each with its title.
+    """
 
     id: str
     title: str
     verdict: Verdict
-    says: str
+    summary: str
     tables: tuple[tuple[str, pd.DataFrame], ...] = ()
     pictures: tuple[tuple[str, Figure], ...] = field(default=(), repr=False)
 
 
-def kept_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
-    """Return the test rows as the registry keeps them: columns, label, customer, period, and the PD to replay."""
-    found = pd.DataFrame(test.rows, columns=list(model.features))
-    return found.assign(
+def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
+    """Return the test rows as the registry stores them, with the PDs to reproduce.
+
+    Returns
+    -------
+    DataFrame
+        The model's columns, ``label, customer, period`` and ``pd``.
+    """
+    features = pd.DataFrame(test.rows, columns=list(model.features))
+    return features.assign(
         label=test.label,
         customer=test.groups,
         period=[str(period) for period in test.periods],

@@ -1,0 +1,31 @@
+"""Where a run is kept, under what time, and what people wrote in its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every run needs that is neither data nor a choice about the model.
+
+    Attributes
+    ----------
+    store : Path
+        Folder of the MLflow store; created if it does not exist.
+    report : Path
+        Folder for the HTML report and its pictures.
+    at : datetime
+        The time the run is registered under.
+    card : mapping of str
+        Answers that people wrote for the model card, by the keys of
+        `training.validation.report.CARD`; they replace the answers of the run.
+    """
+
+    store: Path
+    report: Path
+    at: datetime
+    card: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,192 @@
+"""Models of a flat table of applications: the split, the fit, the fitted models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from obligor.errors import SchemaError
+from obligor.features.applications import Applications
+from obligor.features.encoding import Encoding, fit_encoding
+from obligor.features.table_spec import Spec
+from obligor.model.pd_model import PdModel
+from obligor.training.candidates.candidates import CandidateSet, fit_candidates
+from obligor.training.candidates.fit_settings import (
+    BLEND,
+    RATIOS,
+    FitSettings,
+    cores,
+)
+from obligor.training.candidates.reject_inference import Method, with_rejects
+from obligor.training.candidates.training_rows import (
+    Columns,
+    TrainingRows,
+    stratified_folds,
+)
+from obligor.training.candidates.tune import Tuning, tune_members
+
+TEST_SHARE = 0.2  # the latest fifth of the rows
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """The fitted candidates with the encoding of their rows.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        How a row of the table becomes numbers.
+    candidates : CandidateSet
+        Every candidate, and the chosen one.
+    spec : Spec
+        What the table's columns are.
+    findings : tuple of str
+        Columns that were left out, and why.
+    """
+
+    encoding: Encoding
+    candidates: CandidateSet
+    spec: Spec
+    findings: tuple[str, ...]
+
+    def model(self, name: str | None = None) -> PdModel:
+        """Return a candidate as a model; the chosen one by default."""
+        name = name or self.candidates.chosen_name
+        candidate = self.candidates.by_name[name]
+        encoding = self.encoding_of(name)
+        return PdModel(
+            text=candidate.text,
+            calibration=candidate.calibration,
+            features=encoding.names,
+            horizon_days=self.spec.target.horizon_days,
+            about={},
+            encoding=encoding,
+        )
+
+    def points(self) -> pd.DataFrame:
+        """Return the printed scorecard, a row per bin; see `Scorecard.points`."""
+        labels = list[Sequence[str]]()
+        for column, _ in self.encoding.parts:
+            labels.append(column.levels)
+            if column.special:
+                codes = [f"{code:g}" for code in column.special]
+                labels.append(("an ordinary number", *codes))
+        return self.candidates.scorecard.points(labels)
+
+    def encoding_of(self, name: str) -> Encoding:
+        """Return how rows become numbers for a candidate.
+
+        The ratios and the blend read pairs of columns too.
+        """
+        if name in (RATIOS, BLEND):
+            return replace(self.encoding, pairs=self.candidates.pairs)
+        return self.encoding
+
+
+def fit_table(
+    data: Applications,
+    seed: int,
+    threads: int | None = None,
+    tuning: Tuning | None = None,
+    inference: Method | None = None,
+) -> TableModel:
+    """Learn the encoding and fit every candidate on all rows.
+
+    Parameters
+    ----------
+    data : Applications
+        The rows to learn from.
+    seed : int
+        Of the folds and of LightGBM.
+    threads : int, optional
+        For LightGBM; all processors by default. The model does not depend on it.
+    tuning : Tuning, optional
+        A search for LightGBM's parameters.
+    inference : {"augmentation", "fuzzy"}, optional
+        How refused applicants are used; see `training.candidates.reject_inference`.
+        By default they are not.
+
+    Returns
+    -------
+    TableModel
+        The fitted candidates.
+
+    Raises
+    ------
+    SchemaError
+        If no column is left, if one kind of row is too rare, or if `inference` is
+        given and no applicant was refused.
+    """
+    settings = FitSettings(seed, threads or cores())
+    encoding, findings = fit_encoding(data.frame, data.spec)
+    rows = training_rows(data, encoding)
+    if tuning:
+        settings = replace(settings, members=tune_members(rows, tuning, settings))
+    if inference:
+        _require_refused(data)
+        refused = encoding.rows(data.refused)
+        rows = with_rejects(rows, refused, inference, odds_of(data.spec))
+    candidates = fit_candidates(rows, settings)
+    return TableModel(encoding, candidates, data.spec, tuple(findings))
+
+
+def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:
+    """Return applications as the candidates learn from them."""
+    return TrainingRows(
+        rows=encoding.rows(data.frame),
+        label=data.label,
+        groups=data.groups,
+        columns=Columns(encoding.names, encoding.categorical, encoding.directions),
+        times=None if data.dates is None else data.dates.astype(np.int64),
+    )
+
+
+def odds_of(spec: Spec) -> float:
+    """Return the odds of default of a refused applicant over an accepted one's."""
+    return spec.rejects.odds if spec.rejects else 1.0
+
+
+def _require_refused(data: Applications) -> None:
+    if data.refused.empty:
+        raise SchemaError(
+            "no row is an applicant who was refused",
+            where=data.spec.name,
+            expected="rows without an outcome that [rejects] of the spec names by "
+            "column and values",
+            do="name them there, or train without --rejects",
+        )
+
+
+def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
+    """Return rows to learn from and rows to test on.
+
+    The latest fifth is tested on; without dates, a fifth is drawn. A group whose later
+    rows are tested on is not learned from at all, because its earlier rows would reveal
+    its later ones.
+
+    Parameters
+    ----------
+    data : Applications
+        All rows.
+    seed : int
+        Of the drawing.
+
+    Returns
+    -------
+    tuple of (Applications, Applications)
+        Training rows, then test rows.
+    """
+    if data.dates is None:
+        n_folds = round(1 / TEST_SHARE)
+        fit, test = stratified_folds(data.label, data.groups, n_folds, seed)[0]
+        return data.take(fit), data.take(test)
+    days = data.dates.astype(np.int64)
+    start = np.quantile(days, 1 - TEST_SHARE)
+    is_later = days >= start
+    is_tested_on = np.isin(data.groups, data.groups[is_later])
+    fit = np.flatnonzero(~is_later & ~is_tested_on)
+    test = np.flatnonzero(is_later)
+    return data.take(fit).refused_before(start), data.take(test)
