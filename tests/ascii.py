@@ -53,8 +53,9 @@ def columns_of(text: str) -> list[str]:
 def table(name: str, text: str) -> pd.DataFrame:
     """Return a table of the ledger.
 
-    Columns that a source may leave out are filled as the reader fills them:
-    ``known_on`` from the date of the event, ``kind`` as a payment, ``currency`` as EUR.
+    Columns that the text leaves out are filled: ``known_on`` from the date of the
+    event, ``kind`` as a payment, ``customer_id`` as ANNA, ``currency`` as EUR, figures
+    of a statement as unknown.
 
     Parameters
     ----------
@@ -80,15 +81,20 @@ def table(name: str, text: str) -> pd.DataFrame:
 
 def _fill(frame: pd.DataFrame, name: str, column: str) -> None:
     """Add a column that a source may leave out."""
-    fills = (CONTRACTS[name].columns[column].metadata or {}).get("fills")
+    rule = CONTRACTS[name].columns[column]
+    fills = (rule.metadata or {}).get("fills")
     if fills:
         frame[column] = frame[fills]
     elif column == "kind":
         frame[column] = "payment"
     elif column == "payment_id":
         frame[column] = [f"P{row}" for row in frame.index]
+    elif column == "customer_id":
+        frame[column] = "ANNA"
     elif column == "currency":
         frame[column] = "EUR"
+    elif rule.required and rule.nullable:
+        frame[column] = None
 
 
 def ledger(**tables: str) -> Ledger:
@@ -152,7 +158,8 @@ def spec(
     subject : callable, DataFrame, or iterable of rows
         A row is a mapping or an object with attributes. A callable is called once for
         each line: the columns named like its parameters are its arguments, converted to
-        the annotated types, and the row it returns is compared with the others.
+        the annotated types, and the row it returns is compared with the others. If
+        there is only one other column, it may return the value itself.
     expected : str
         The table, as `parse` reads it. Cells are compared by value: a dash with None or
         NaN, ``yes`` and ``no`` with bool, ``2024-01-31`` with a date, ``0.25`` or
@@ -192,7 +199,7 @@ def spec(
 
 
 Row = Mapping[str, object]
-SCALARS = (str, bool, int, float, Decimal, date, Enum, type(None))
+SCALARS = (str, bool, int, float, Decimal, date, Enum, list, type(None))
 
 
 def _answered(question: Callable[..., object], row: Mapping[str, str]) -> Row:

@@ -1,26 +1,30 @@
-"""What the features mean, as small ledgers anyone can check by hand."""
+"""What the features mean.
+
+Each feature has an entry in the catalogue with its definition; these ledgers are small
+enough to check the definitions by hand. A window of n days is open at its start and
+closed at its end: (as_of - n, as_of]. Unless an example says otherwise, the customer
+ANNA has these invoices and payments. A dash is a feature without a value.
+"""
 
 from __future__ import annotations
 
 from datetime import date
-from math import isnan
 
-from obligor.data.asof import known_on
-from obligor.features.build import build_features
-from tests.ascii import ledger
+import numpy as np
 
+from obligor.data.asof import known_account, known_on
+from obligor.features.build import account_features, build_features
+from obligor.features.catalogue import NAMES
+from tests import ascii
+from tests.ascii import spec
 
-def features(as_of: str, customer: str = "ANNA", **tables: str) -> dict[str, float]:
-    frame = build_features(known_on(ledger(**tables), date.fromisoformat(as_of)))
-    return {str(name): float(value) for name, value in frame.loc[customer].items()}
-
-
-ITEMS = """
+INVOICES = """
     invoice_id | customer_id | issued_on  | due_on     | amount
     A1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
     A2         | ANNA        | 2024-03-01 | 2024-03-31 |  500.00
     A3         | ANNA        | 2024-05-01 | 2024-05-31 |  300.00
 """
+
 PAYMENTS = """
     invoice_id | paid_on    | amount
     A1         | 2024-02-10 | 400.00
@@ -29,126 +33,281 @@ PAYMENTS = """
 """
 
 
-def test_days_beyond_terms_are_weighted_by_amount_and_early_counts_as_0() -> None:
-    found = features("2024-05-15", invoices=ITEMS, payments=PAYMENTS)
-    assert found["dbt_days_mean_365d"] == (400 * 10 + 600 * 30 + 500 * 0) / 1500
-    assert found["dbt_days_max_365d"] == 30
-    assert found["share_late_365d"] == 1000 / 1500
+def features(as_of: date, customer: str = "ANNA", **tables: str) -> dict[str, float]:
+    """Return a customer's features, from the ledger and from its account alike."""
+    whole = ascii.ledger(**tables)
+    frame = build_features(known_on(whole, as_of))
+    row = frame.loc[customer].to_numpy()
+    account = known_account(ascii.account(whole, customer), as_of)
+    np.testing.assert_array_equal(account_features([account])[0], row)
+    return dict(zip(NAMES, row.tolist(), strict=True))
+
+
+def test_days_beyond_terms_are_weighted_by_amount() -> None:
+    """Each payment counts with its amount; an early one is 0 days beyond terms.
+
+    Of 1,500.00 paid, 400.00 came 10 days late, 600.00 came 30 days late, and 500.00
+    came early.
+    """
+    expected = """
+        as_of      | dbt_days_mean_365d | dbt_days_max_365d | share_late_365d
+        2024-05-15 | 22000/1500         | 30                | 1000/1500
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=PAYMENTS)
+
+    spec(answer, expected)
 
 
 def test_a_window_is_open_at_its_start_and_closed_at_its_end() -> None:
-    found = features("2024-03-30", invoices=ITEMS, payments=PAYMENTS)
-    assert found["invoice_count_30d"] == 1  # A2 is 29 days old
-    assert (
-        features("2024-03-31", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"]
-        == 0
-    )  # 30 days old
-    assert (
-        features("2024-03-01", invoices=ITEMS, payments=PAYMENTS)["invoice_count_30d"]
-        == 1
-    )  # today counts
+    """A2 of March 1 counts in a window of 30 days from that day on, for 30 days."""
+    expected = """
+        as_of      | invoice_count_30d
+        2024-02-29 | 0
+        2024-03-01 | 1
+        2024-03-30 | 1
+        2024-03-31 | 0
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=PAYMENTS)
+
+    spec(answer, expected)
 
 
 def test_an_item_is_past_due_from_the_day_after_its_due_date() -> None:
-    assert features("2024-05-31", invoices=ITEMS, payments=PAYMENTS)["dpd_days"] == 0
-    found = features("2024-06-01", invoices=ITEMS, payments=PAYMENTS)
-    assert (
-        found["dpd_days"],
-        found["overdue_amount"],
-        found["overdue_1_30_amount"],
-    ) == (1, 300, 300)
-    assert (
-        features("2024-09-15", invoices=ITEMS, payments=PAYMENTS)[
-            "overdue_over_90_amount"
-        ]
-        == 300
-    )
+    """Days past due are those of the oldest open item; its age decides the bucket."""
+    expected = """
+        as_of      | dpd_days | overdue_amount | overdue_1_30_amount
+        2024-05-31 |   0      |   0            |   0
+        2024-06-01 |   1      | 300            | 300
+        2024-06-30 |  30      | 300            | 300
+        2024-07-01 |  31      | 300            |   0
+    """
+    expected_90_days_later = """
+        as_of      | dpd_days | overdue_61_90_amount | overdue_over_90_amount
+        2024-08-29 |  90      | 300                  |   0
+        2024-08-30 |  91      |   0                  | 300
+        2024-09-15 | 107      |   0                  | 300
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=PAYMENTS)
+
+    spec(answer, expected)
+    spec(answer, expected_90_days_later)
 
 
-def test_a_payment_learnt_later_does_not_exist_yet() -> None:
-    late = "invoice_id | paid_on | amount | known_on\n A1 | 2024-02-10 | 1000.00 | 2024-04-01"
-    assert features("2024-03-15", invoices=ITEMS, payments=late)["open_amount"] == 1500
-    assert features("2024-04-01", invoices=ITEMS, payments=late)["open_amount"] == 500
+def test_a_payment_booked_later_is_missing_until_then() -> None:
+    """Money that came in February and was booked in April was open in March."""
+    payments = """
+        invoice_id | paid_on    | amount  | known_on
+        A1         | 2024-02-10 | 1000.00 | 2024-04-01
+    """
+    expected = """
+        as_of      | open_amount
+        2024-03-15 | 1500
+        2024-04-01 |  500
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=payments)
+
+    spec(answer, expected)
 
 
-def test_a_credit_note_closes_an_item_but_is_no_payment() -> None:
-    notes = (
-        "invoice_id | paid_on | amount | kind\n A1 | 2024-02-10 | 1000.00 | credit_note"
-    )
-    found = features("2024-02-20", invoices=ITEMS, payments=notes)
-    assert (
-        found["open_amount"],
-        found["paid_amount_365d"],
-        found["credit_note_share_365d"],
-    ) == (0, 0, 1)
-    assert isnan(found["dbt_days_mean_365d"])
+def test_a_credit_note_closes_an_item_and_is_not_a_payment() -> None:
+    """It lowers the balance, but is neither cash received nor late."""
+    payments = """
+        invoice_id | paid_on    | amount  | kind
+        A1         | 2024-02-10 | 1000.00 | credit_note
+    """
+    expected = """
+        as_of      | open_amount | paid_amount_365d | credit_note_share_365d
+        2024-02-20 | 0           | 0                | 1
+    """
+    expected_lateness = """
+        as_of      | dbt_days_mean_365d | share_late_365d
+        2024-02-20 | -                  | -
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=payments)
+
+    spec(answer, expected)
+    spec(answer, expected_lateness)
 
 
-def test_a_promise_is_broken_when_less_came_in_time() -> None:
+def test_a_promise_is_broken_if_less_was_paid_in_time() -> None:
+    """On February 15 the promise for A1 can still be kept; 400.00 of 1,000.00 came.
+
+    The promise for A2 was kept.
+    """
     promises = """
         invoice_id | promised_on | pay_by     | amount
         A1         | 2024-02-05  | 2024-02-15 | 1000.00
         A2         | 2024-03-20  | 2024-03-31 |  500.00
     """
-    on = {"invoices": ITEMS, "payments": PAYMENTS, "promises": promises}
-    assert (
-        features("2024-02-15", **on)["broken_promises_365d"] == 0
-    )  # its day is not over
-    assert features("2024-02-16", **on)["broken_promises_365d"] == 1  # 400 of 1000 came
-    assert features("2024-05-01", **on)["broken_promises_365d"] == 1  # A2 was kept
+    expected = """
+        as_of      | broken_promises_365d
+        2024-02-15 | 0
+        2024-02-16 | 1
+        2024-05-01 | 1
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": PAYMENTS, "promises": promises}
+        return features(as_of, invoices=INVOICES, **tables)
+
+    spec(answer, expected)
 
 
-def test_a_dispute_counts_while_it_is_open_and_its_end_is_learnt_later() -> None:
-    disputes = "invoice_id | opened_on | resolved_on\n A3 | 2024-05-05 | 2024-05-20"
-    on = {"invoices": ITEMS, "payments": PAYMENTS, "disputes": disputes}
-    assert features("2024-05-19", **on)["disputed_share"] == 1
-    assert features("2024-05-20", **on)["disputed_share"] == 0
-    assert features("2024-05-20", **on)["disputes_365d"] == 1
+def test_a_dispute_counts_while_it_is_open() -> None:
+    """The disputed share falls on the day of the resolution; the count stays."""
+    disputes = """
+        invoice_id | opened_on  | resolved_on
+        A3         | 2024-05-05 | 2024-05-20
+    """
+    expected = """
+        as_of      | disputed_share | disputes_365d
+        2024-05-04 | 0              | 0
+        2024-05-05 | 1              | 1
+        2024-05-19 | 1              | 1
+        2024-05-20 | 0              | 1
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": PAYMENTS, "disputes": disputes}
+        return features(as_of, invoices=INVOICES, **tables)
+
+    spec(answer, expected)
 
 
-def test_utilisation_takes_the_limit_known_on_the_day() -> None:
-    limits = "customer_id | amount | currency | known_on\n ANNA | 1000 | EUR | 2024-01-01\n ANNA | 6000 | EUR | 2024-03-10"
-    on = {"invoices": ITEMS, "payments": PAYMENTS, "limits": limits}
-    assert features("2024-03-05", **on)["utilisation"] == 0.5
-    assert features("2024-03-20", **on)["utilisation"] == 500 / 6000
+def test_a_write_off_is_a_loss_of_what_was_open() -> None:
+    """It closes the item; the loss is at most the balance that was left."""
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-10 | 400.00
+    """
+    write_offs = """
+        invoice_id | written_off_on | amount
+        A1         | 2024-04-30     | 1000.00
+    """
+    expected = """
+        as_of      | open_amount | written_off_amount_365d
+        2024-04-29 | 1100        |   0
+        2024-04-30 |  500        | 600
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": payments, "write_offs": write_offs}
+        return features(as_of, invoices=INVOICES, **tables)
+
+    spec(answer, expected)
 
 
-def test_currencies_are_converted_at_the_last_rate_before_the_issue() -> None:
+def test_utilisation_uses_the_limit_known_on_the_day() -> None:
+    """It is the open balance over the last limit known; without one it has no value."""
+    limits = """
+        customer_id | amount | currency | known_on
+        ANNA        | 1000   | EUR      | 2024-01-15
+        ANNA        | 6000   | EUR      | 2024-03-10
+    """
+    expected = """
+        as_of      | open_amount | utilisation
+        2024-01-14 | 1000        | -
+        2024-03-05 |  500        | 500/1000
+        2024-03-20 |  500        | 500/6000
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": PAYMENTS, "limits": limits}
+        return features(as_of, invoices=INVOICES, **tables)
+
+    spec(answer, expected)
+
+
+def test_amounts_are_converted_at_the_last_rate_before_the_issue() -> None:
+    """An invoice keeps the rate of its day of issue: 900.00 EUR and 6.00 EUR here."""
     invoices = """
         invoice_id | customer_id | issued_on  | due_on     | amount  | currency
         A1         | ANNA        | 2024-01-10 | 2024-02-10 | 1000.00 | USD
         A2         | ANNA        | 2024-01-10 | 2024-02-10 |    1000 | JPY
     """
-    rates = """
+    fx_rates = """
         currency | rate_on    | rate
         USD      | 2024-01-01 | 0.90
         USD      | 2024-01-11 | 0.50
         JPY      | 2023-12-31 | 0.006
     """
-    found = features("2024-01-20", invoices=invoices, fx_rates=rates)
-    assert round(found["open_amount"], 9) == 906.0
+    expected = """
+        as_of      | open_amount
+        2024-01-20 | 906
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=invoices, fx_rates=fx_rates)
+
+    spec(answer, expected)
 
 
 def test_ratios_come_from_the_last_statement_known() -> None:
-    statements = """
-        customer_id|period_end|turnover|net_income|total_assets|equity|current_assets|current_liabilities|known_on
-        ANNA       |2022-12-31|1000    |50        |800         |400   |300           |200                |2023-04-01
-        ANNA       |2023-12-31|1000    |-10       |800         |200   |-             |200                |2024-04-01
+    """An older statement is not used once a newer one is known."""
+    financials = """
+        period_end | turnover | net_income | total_assets | equity | known_on
+        2022-12-31 | 1000     |  50        | 800          | 400    | 2023-04-01
+        2023-12-31 | 1000     | -10        | 800          | 200    | 2024-04-01
     """
-    on = {"invoices": ITEMS, "financials": statements}
-    assert features("2024-03-31", **on)["equity_ratio"] == 0.5
-    found = features("2024-04-01", **on)
-    assert (found["equity_ratio"], found["net_margin"]) == (0.25, -0.01)
-    assert isnan(found["current_ratio"])
+    expected = """
+        as_of      | equity_ratio | net_margin | current_ratio
+        2024-03-31 | 0.5          |  0.05      | -
+        2024-04-01 | 0.25         | -0.01      | -
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, financials=financials)
+
+    spec(answer, expected)
 
 
-def test_a_customer_without_items_has_counts_of_0_and_nothing_else() -> None:
-    people = "customer_id | registered_on\n ANNA | 2023-01-01\n BORIS | 2024-01-01"
-    found = features("2024-02-01", "BORIS", customers=people, invoices=ITEMS)
-    assert (
-        found["invoice_count_365d"],
-        found["open_amount"],
-        found["tenure_days"],
-    ) == (0, 0, 31)
-    assert isnan(found["days_since_first_invoice"])
-    assert isnan(found["dbt_days_mean_365d"])
+def test_a_current_ratio_needs_both_of_its_figures() -> None:
+    """The statement of 2023 lacks a figure; that of 2022 does not stand in for it."""
+    financials = """
+        period_end | current_assets | current_liabilities | known_on
+        2022-12-31 | 300            | 200                 | 2023-04-01
+        2023-12-31 | -              | 200                 | 2024-04-01
+    """
+    expected = """
+        as_of      | current_ratio
+        2024-03-31 | 300/200
+        2024-04-01 | -
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, financials=financials)
+
+    spec(answer, expected)
+
+
+def test_a_customer_without_invoices_has_counts_of_0_and_no_habits() -> None:
+    """What cannot be known of BORIS has no value; counts and sums are 0."""
+    customers = """
+        customer_id | registered_on
+        ANNA        | 2023-01-01
+        BORIS       | 2024-01-01
+    """
+    expected = """
+        as_of      | invoice_count_365d | open_amount | tenure_days
+        2024-02-01 | 0                  | 0           | 31
+    """
+    expected_habits = """
+        as_of      | days_since_first_invoice | dbt_days_mean_365d
+        2024-02-01 | -                        | -
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, "BORIS", customers=customers, invoices=INVOICES)
+
+    spec(answer, expected)
+    spec(answer, expected_habits)
