@@ -71,7 +71,7 @@ def serve(options: ServeOptions) -> None:
 
     Example: `obligor serve --port 3000`
     """
-    from obligor.serving.process.launch import serve_command
+    from obligor.serving.process.launch import serve_command, serve_environment
 
     command = serve_command(options.host, options.port)
     environment = command_context().environment
@@ -80,7 +80,9 @@ def serve(options: ServeOptions) -> None:
     os.execve(
         command[0],
         command,
-        {**environment, "OBLIGOR_STORE": str(options.store.resolve())},
+        serve_environment(
+            {**environment, "OBLIGOR_STORE": str(options.store.resolve())}
+        ),
     )
 
 

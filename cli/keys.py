@@ -78,22 +78,21 @@ def create(options: CreateOptions) -> None:
 
     Example: `obligor keys create --name shop --role application`
     """
-    from obligor.serving.access.api_keys import create_key
+    from obligor.serving.access.api_keys import NewKey, create_key
 
     _require_role(options.role)
     _require_authority(options.person, options.authority)
     context = command_context()
-    key = create_key(
-        _database(options.store),
-        options.name,
-        options.role,
-        context.now(),
-        context.random,
+    new_key = NewKey(
+        name=options.name,
+        role=options.role,
         per_second=options.per_second,
         per_day=options.per_day,
         person=options.person,
         authority=options.authority,
     )
+    database = _database(options.store)
+    key = create_key(database, new_key, context.now(), context.random)
     typer.echo(key)
 
 

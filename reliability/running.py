@@ -14,7 +14,7 @@ import psutil
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import simulate_ledger
 from obligor.decisions.trial import ROOT
-from obligor.serving.process.launch import serve_command, stop, wait
+from obligor.serving.process.launch import serve_command, serve_environment, stop, wait
 from obligor.signing import release_signer
 from obligor.training.lifecycle.registry import Approval, Registry
 from obligor.training.lifecycle.run_settings import RunSettings
@@ -62,7 +62,7 @@ def start(environment: dict[str, str], port: int, log: Path) -> subprocess.Popen
     with log.open("ab") as output:
         return subprocess.Popen(
             serve_command("127.0.0.1", port),
-            env=environment,
+            env=serve_environment(environment),
             cwd=ROOT,
             stdout=output,
             stderr=output,

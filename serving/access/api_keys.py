@@ -1,8 +1,9 @@
-"""API keys: created, listed, revoked and found by their hash."""
+"""API keys: created, listed, revoked, and looked up by their hash."""
 
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -17,9 +18,25 @@ _PREFIX = "obl"
 
 
 class Caller(NamedTuple):
-    """Who calls: a key, its name and role, and the person it is bound to, with the authority that person has.
+    """Who calls: a key, or a person who logged in elsewhere.
 
-    An application may have several keys of one name; what one of them asked for is the others' too.
+    Attributes
+    ----------
+    key_id : str
+        The key's public part.
+    name : str
+        The calling application. It may have several keys: what one of them requested,
+        the others may read.
+    role : str
+        One of `obligor.serving.access.roles.ROLES`.
+    per_second : int
+        How many calls it may make in a second.
+    person : str, optional
+        The person the key speaks for, and for nobody else.
+    authority : str, optional
+        The authority of that person, which limits what they may resolve.
+    per_day : int, optional
+        How many calls it may make in a day (UTC).
     """
 
     key_id: str
@@ -31,85 +48,127 @@ class Caller(NamedTuple):
     per_day: int | None = None
 
 
+@dataclass(frozen=True)
+class NewKey:
+    """What a key will be; the attributes are those of `Caller`."""
+
+    name: str
+    role: str
+    per_second: int = 1000
+    per_day: int | None = None
+    person: str | None = None
+    authority: str | None = None
+
+
 def create_key(
     engine: sa.Engine,
-    name: str,
-    role: str,
+    new_key: NewKey,
     at: datetime,
     random: Random,
-    *,
-    per_second: int = 1000,
-    per_day: int | None = None,
-    person: str | None = None,
-    authority: str | None = None,
 ) -> str:
-    """Make a key and return it: it is shown this once, and only its hash is kept."""
-    key_id, secret = random(6).hex(), random(32).hex()
+    """Create a key.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the database that stores the keys.
+    new_key : NewKey
+        Its name, role and limits.
+    at : datetime
+        The time, with its zone.
+    random : callable
+        Returns as many unpredictable bytes as it is asked for.
+
+    Returns
+    -------
+    str
+        The key. It cannot be shown again: only the hash of its secret is stored.
+    """
+    key_id = random(6).hex()
+    secret = random(32).hex()
     row = {
         "key_id": key_id,
-        "name": name,
-        "role": role,
-        "secret_sha256": sha256(secret.encode()).hexdigest(),
-        "per_second": per_second,
-        "per_day": per_day,
-        "person": person,
-        "authority": authority,
+        "secret_sha256": _secret_hash(secret),
         "created_at": at,
+        **vars(new_key),
     }
     with engine.begin() as connection:
         connection.execute(API_KEYS.insert().values(row))
     return f"{_PREFIX}_{key_id}_{secret}"
 
 
-def revoke_key(engine: sa.Engine, key_id: str, at: datetime) -> None:
-    """Revoke a key; services let it in for a few seconds more.
+def revoke_key(
+    engine: sa.Engine,
+    key_id: str,
+    at: datetime,
+) -> None:
+    """Revoke a key; running services accept it for a few seconds more.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the database that stores the keys.
+    key_id : str
+        The key's public part, between the underscores.
+    at : datetime
+        The time, with its zone.
 
     Raises
     ------
     RecordError
-        Where there is no such key.
+        If there is no such key, or it is revoked already.
     """
+    is_valid = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
     with engine.begin() as connection:
-        meant = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
-        if (
-            connection.execute(
-                API_KEYS.update().where(meant).values(revoked_at=at)
-            ).rowcount
-            != 1
-        ):
+        update = API_KEYS.update().where(is_valid).values(revoked_at=at)
+        if connection.execute(update).rowcount != 1:
             raise RecordError(
-                f"no key {key_id!r}", where="keys", do="`obligor keys list` shows them"
+                f"no valid key has the id {key_id!r}",
+                where="keys",
+                do="`obligor keys list` shows them",
             )
 
 
 def list_keys(engine: sa.Engine) -> list[dict[str, object]]:
-    """Return every key without its secret's hash."""
+    """Return every key without the hash of its secret, the oldest first."""
     columns = [column for column in API_KEYS.c if column.name != "secret_sha256"]
+    query = sa.select(*columns).order_by(API_KEYS.c.created_at)
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(*columns).order_by(API_KEYS.c.created_at))
-        return [dict(row._mapping) for row in rows]
+        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def find_key(engine: sa.Engine, token: str) -> Caller | None:
-    """Return whose key a token is, None where nobody's; the secret is compared in constant time."""
-    prefix, _, rest = token.partition("_")
-    key_id, _, secret = rest.partition("_")
+    """Return the caller a token belongs to; None if it is not a valid key."""
+    prefix, _, key_id_and_secret = token.partition("_")
+    key_id, _, secret = key_id_and_secret.partition("_")
     if prefix != _PREFIX or not secret:
         return None
+    query = sa.select(API_KEYS).where(
+        API_KEYS.c.key_id == key_id,
+        API_KEYS.c.revoked_at.is_(None),
+    )
     with engine.connect() as connection:
-        query = sa.select(API_KEYS).where(
-            API_KEYS.c.key_id == key_id, API_KEYS.c.revoked_at.is_(None)
-        )
         row = connection.execute(query).first()
-    given = sha256(secret.encode()).hexdigest()
-    if row is None or not hmac.compare_digest(given, row.secret_sha256):
+    if row is None:
+        return None
+    # In constant time: the time it takes must not tell how much of a guess was right.
+    if not hmac.compare_digest(_secret_hash(secret), row.secret_sha256):
         return None
     return Caller(
-        row.key_id,
-        row.name,
-        row.role,
-        row.per_second,
-        row.person,
-        row.authority,
-        row.per_day,
+        key_id=row.key_id,
+        name=row.name,
+        role=row.role,
+        per_second=row.per_second,
+        person=row.person,
+        authority=row.authority,
+        per_day=row.per_day,
     )
+
+
+def _secret_hash(secret: str) -> str:
+    """Return the hash a secret is stored as.
+
+    The secret is 32 random bytes, so a fast hash without salt is enough: it can be
+    neither guessed nor looked up.
+    """
+    return sha256(secret.encode()).hexdigest()

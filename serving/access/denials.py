@@ -1,4 +1,4 @@
-"""Calls that were denied: counted, and put into the record once a minute, so that nobody can flood it."""
+"""Denied calls: counted, and recorded once a minute: nobody can flood the record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import NamedTuple
 from obligor.record.entry import Entry, service_entry
 
 EVERY = timedelta(minutes=1)
-MOST = 500  # kinds of denied calls in one entry; what is beyond is counted together
+# Kinds of denied calls in one entry; those beyond are counted together.
+MOST = 500
 
 
 class Denied(NamedTuple):
-    """A kind of denied calls; the key is empty where no good one came."""
+    """A kind of denied calls; `key_id` is empty if no valid key was sent."""
 
     key_id: str
     method: str
@@ -22,34 +23,57 @@ class Denied(NamedTuple):
     status: int
 
 
-_REST = Denied("", "", "all others", 0)
+_OTHERS = Denied("", "", "all others", 0)
 
 
 class Denials:
-    """What was denied since the last entry about it."""
+    """Counts the calls that were denied since they were last recorded."""
 
     def __init__(self) -> None:
-        self._counts, self._lock = Counter[Denied](), threading.Lock()
-        self._last: datetime | None = None
+        self._counts = Counter[Denied]()
+        self._lock = threading.Lock()
+        self._recorded_at: datetime | None = None
 
-    def note(self, denied: Denied) -> None:
+    def count(self, denied: Denied) -> None:
         """Count a call."""
         with self._lock:
-            self._counts[
-                denied if denied in self._counts or len(self._counts) < MOST else _REST
-            ] += 1
+            has_room = len(self._counts) < MOST
+            if denied in self._counts or has_room:
+                self._counts[denied] += 1
+            else:
+                self._counts[_OTHERS] += 1
 
-    def entry(self, at: datetime, entry_id: str, is_last: bool = False) -> Entry | None:
-        """Return the entry about what was denied, None where nothing was or the last one is too young."""
+    def entry(
+        self,
+        at: datetime,
+        entry_id: str,
+        is_last: bool = False,
+    ) -> Entry | None:
+        """Return the entry about the calls denied so far, and count from zero again.
+
+        Parameters
+        ----------
+        at : datetime
+            The time, with its zone.
+        entry_id : str
+            A fresh id.
+        is_last : bool
+            Whether the process ends, so that there is no later time to record them.
+
+        Returns
+        -------
+        Entry or None
+            None if no call was denied, or the last entry is less than a minute old.
+        """
         with self._lock:
-            if not self._counts or not (
-                is_last or self._last is None or at - self._last >= EVERY
-            ):
+            if not self._counts or not (is_last or self._is_due(at)):
                 return None
-            calls = [
-                {**one._asdict(), "calls": count}
-                for one, count in sorted(self._counts.items())
-            ]
+            calls = []
+            for denied, n_calls in sorted(self._counts.items()):
+                calls.append({**denied._asdict(), "calls": n_calls})
             self._counts.clear()
-            self._last = at
+            self._recorded_at = at
         return service_entry("denied", {"calls": calls}, at, entry_id)
+
+    def _is_due(self, at: datetime) -> bool:
+        return self._recorded_at is None or at - self._recorded_at >= EVERY

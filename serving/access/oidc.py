@@ -1,4 +1,4 @@
-"""Callers that a company's own login names: OIDC tokens (RFC 9068), checked against the issuer's public keys."""
+"""Tokens of a company's own login: OpenID Connect access tokens (RFC 9068)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from joserfc.jwk import KeySet
 
 from obligor.errors import AccessError
 
-# Signatures by a private key alone: with a shared secret, or with none, anybody who checks could also sign.
+# Only signatures made with a private key: with a shared secret, everybody who can check
+# a token could also sign one (RFC 8725, 3.1 and 3.2).
 ALGORITHMS = (
     "RS256",
     "RS384",
@@ -27,24 +28,29 @@ ALGORITHMS = (
     "EdDSA",
     "Ed25519",
 )
+# Clocks may differ by so much.
 LEEWAY_S = 30
-RETRY_S = 60.0  # so often at most the issuer is asked for keys we do not have
+# The issuer is asked for keys we do not have at most so often.
+RETRY_S = 60.0
+
+Claims = dict[str, Any]
 
 
 @dataclass
 class TokenCheck:
-    """Says who a token stands for.
+    """Checks tokens against the issuer's public keys.
 
     Parameters
     ----------
     issuer, audience : str
         What the token must name (``OBLIGOR_OIDC_ISSUER``, ``OBLIGOR_OIDC_AUDIENCE``).
     read_keys : callable
-        The issuer's JWKS document as it is now.
+        Returns the issuer's current JWKS document (RFC 7517).
     now : callable
-        The time, with its zone.
+        Returns the time, with its zone.
     role_claim : str
-        The claim that names our role, or a list with one of them in it (``OBLIGOR_OIDC_ROLE_CLAIM``).
+        The claim that contains our role, or a list with it
+        (``OBLIGOR_OIDC_ROLE_CLAIM``).
     """
 
     issuer: str
@@ -55,59 +61,60 @@ class TokenCheck:
     _keys: KeySet | None = None
     _read_at: float = field(default=-RETRY_S)
 
-    def claims(self, token: str) -> dict[str, Any]:
-        """Return what a token says once everything about it holds.
+    def claims(self, token: str) -> Claims:
+        """Return the claims of a token after everything about it was checked.
 
         Raises
         ------
         AccessError
-            Where it is not the issuer's, not for us, too old or not yet valid.
+            If another issuer signed it, it is for another audience, or it is too old
+            or not valid yet.
         """
         at = self.now().timestamp()
-        named = {
-            "iss": {"essential": True, "value": self.issuer},
-            "aud": {"essential": True, "value": self.audience},
-        }
-        required = {**named, "exp": {"essential": True}, "sub": {"essential": True}}
+        registry = jwt.JWTClaimsRegistry(
+            now=lambda: int(at),
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": self.issuer},
+            aud={"essential": True, "value": self.audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
         try:
-            found = self._decoded(token, at)
-            claims = jwt.JWTClaimsRegistry(
-                now=lambda: int(at),
-                leeway=LEEWAY_S,
-                **required,  # type: ignore[arg-type]
-            )
-            claims.validate(found)
+            claims = self._decoded(token, at)
+            registry.validate(claims)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             # The class only: the token is a secret.
             raise AccessError(
-                f"the token does not hold ({type(error).__name__})",
+                f"the token is not valid ({type(error).__name__})",
                 where="Authorization",
                 do="log in again; issuer, audience and time must be right",
             ) from None
-        return found
+        return claims
 
-    def _decoded(self, token: str, at: float) -> dict[str, Any]:
+    def roles(self, claims: Claims) -> tuple[str, ...]:
+        """Return the roles in a token's claims."""
+        value = claims.get(self.role_claim)
+        if isinstance(value, list):
+            return tuple(map(str, value))
+        return (str(value),) if value else ()
+
+    def _decoded(
+        self,
+        token: str,
+        at: float,
+    ) -> Claims:
         if self._keys is not None:
             try:
-                return self._opened(token)
+                return _claims(token, self._keys)
             except JoseError:
                 if at - self._read_at < RETRY_S:
                     raise
         # The issuer may have changed its keys.
-        self._keys, self._read_at = KeySet.import_key_set(self.read_keys()), at  # type: ignore[arg-type]
-        return self._opened(token)
+        keys = KeySet.import_key_set(self.read_keys())  # type: ignore[arg-type]
+        self._keys = keys
+        self._read_at = at
+        return _claims(token, keys)
 
-    def _opened(self, token: str) -> dict[str, Any]:
-        assert self._keys is not None
-        return dict(jwt.decode(token, self._keys, algorithms=ALGORITHMS).claims)
 
-    def roles(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the roles a token names."""
-        said = claims.get(self.role_claim)
-        return (
-            tuple(map(str, said))
-            if isinstance(said, list)
-            else (str(said),)
-            if said
-            else ()
-        )
+def _claims(token: str, keys: KeySet) -> Claims:
+    return dict(jwt.decode(token, keys, algorithms=ALGORITHMS).claims)

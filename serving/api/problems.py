@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -29,6 +30,9 @@ from obligor.errors import (
 )
 
 log = logging.getLogger("obligor")
+MEDIA_TYPE = "application/problem+json"
+# RFC 9110 renamed it; Python 3.11 has the name of RFC 7231.
+_TITLES = {413: "Content Too Large"}
 # The first class that fits gives the status.
 _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
@@ -61,12 +65,46 @@ def problem_of(error: ObligorError) -> dict[str, Any]:
     }
 
 
+def plain_problem(status: int, detail: str) -> dict[str, Any]:
+    """Return a problem that says no more than its status and a detail.
+
+    Examples
+    --------
+    >>> plain_problem(413, "too long")["title"]
+    'Content Too Large'
+    """
+    return {
+        "type": "about:blank",
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def problem_body(problem: Mapping[str, Any]) -> bytes:
+    """Return a problem as JSON."""
+    return orjson.dumps(problem)
+
+
+def problem_response(
+    problem: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the answer that a problem is, with its status."""
+    return Response(
+        problem_body(problem),
+        status_code=problem["status"],
+        headers=headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer what went wrong and can be said."""
     assert isinstance(error, ObligorError)
     problem = problem_of(error)
     log.info("%s %s %s", request.method, problem["status"], problem["type"])
-    response = _answer(problem)
+    response = problem_response(problem)
     if isinstance(error, AccessError):
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateError):
@@ -77,16 +115,10 @@ async def on_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer what Starlette refuses."""
     assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
-    problem = {
-        "type": "about:blank",
-        "title": title,
-        "status": error.status_code,
-        "detail": error.detail,
-    }
-    response = _answer(problem)
-    response.headers.update(error.headers or {})
-    return response
+    return problem_response(
+        plain_problem(error.status_code, error.detail),
+        error.headers,
+    )
 
 
 async def on_gone(request: Request, error: Exception) -> Response:
@@ -97,16 +129,4 @@ async def on_gone(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """Answer that it was our fault, without a word of what was sent."""
     log.error("bug: %s on %s", type(error).__name__, request.method)
-    problem = {
-        "type": "about:blank",
-        "title": "Internal Server Error",
-        "status": 500,
-        "detail": "a bug; please report",
-    }
-    return _answer(problem)
-
-
-def _answer(problem: dict[str, Any]) -> Response:
-    return Response(
-        orjson.dumps(problem), problem["status"], media_type="application/problem+json"
-    )
+    return problem_response(plain_problem(500, "a bug; please report"))

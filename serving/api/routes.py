@@ -470,7 +470,7 @@ async def _own(request: Request, name: str) -> str:
         row = await _in_thread(request, _engine(request).record.reader.stored, entry_id)
         if row.requested_by_key != caller.name:
             route = request.scope["path"].replace(entry_id, f"{{{name}}}")
-            request.app.state.gate.denials.note(
+            request.app.state.gate.denials.count(
                 Denied(caller.key_id, request.method, route, 404)
             )
             raise UnknownDecisionError(f"no decision {entry_id!r}", where=name)

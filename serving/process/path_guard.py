@@ -1,17 +1,18 @@
-"""What stands in front of BentoML: only our paths get through, no body beyond its cap, our headers on every answer."""
+"""What stands in front of BentoML: our paths only, a cap on bodies, our headers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import orjson
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from obligor.serving.api.problems import plain_problem, problem_response
+
 PATHS = ("/livez", "/readyz")
 PREFIX = "/v1/"
-MOST_BYTES, MOST_BYTES_OF_BATCH = 1_000_000, 16_000_000
+MOST_BYTES = 1_000_000
+MOST_BYTES_OF_BATCH = 16_000_000
 _BATCH = "/v1/decisions/batch"
+# The headers that the OWASP REST security cheat sheet asks for.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -20,102 +21,130 @@ _HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Obligor</title>
-<h1>Obligor</h1><p>Explained and recorded credit decisions. The interface is described at
-<a href="/v1/openapi.json">/v1/openapi.json</a>, for callers with a key.</p></html>"""
+<h1>Obligor</h1><p>Explained and recorded credit decisions. The interface is described
+at <a href="/v1/openapi.json">/v1/openapi.json</a>, for callers with a key.</p>
+</html>"""
 
 
 class PathGuard:
-    """An ASGI middleware that answers what need not reach BentoML, and puts our headers on what does.
+    """An ASGI middleware that passes on only the requests BentoML may see.
 
-    BentoML's own pages load third-party scripts; its mount does not match a line feed in a path, and would log it:
-    a forged log line; it reads a body of any size into memory.
+    BentoML's own pages load third-party scripts. Its mount does not match a path with a
+    line feed, and would log it: a forged line in the log. It reads a body of any size
+    into memory.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        BentoML.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a problem (RFC 9457)."""
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Pass a request on, or answer it with a problem (RFC 9457).
+
+        Parameters
+        ----------
+        scope, receive, send
+            As the ASGI specification says.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        path, send = scope.get("path", ""), _with_headers(send)
+        path = scope.get("path", "")
+        send_with_headers = _with_headers(send)
         cap = MOST_BYTES_OF_BATCH if path == _BATCH else MOST_BYTES
         if path == "/" and scope["method"] in ("GET", "HEAD"):
-            await HTMLResponse(_PAGE)(scope, receive, send)
-        elif not (path in PATHS or (path.startswith(PREFIX) and path.isprintable())):
-            await _problem(
-                404, "Not Found", "no such path; /v1/openapi.json lists them"
-            )(scope, receive, send)
-        elif _length(scope) > cap:
-            await _too_large(cap)(scope, receive, send)
+            await HTMLResponse(_PAGE)(scope, receive, send_with_headers)
+        elif not _is_ours(path):
+            await _not_found()(scope, receive, send_with_headers)
+        elif _announced_length(scope) > cap:
+            await _too_large(cap)(scope, receive, send_with_headers)
         else:
-            await self._capped(scope, receive, send, cap)
+            capped = _CappedBody(cap, scope, receive, send_with_headers)
+            await self.app(scope, capped.receive, capped.send)
 
-    async def _capped(
-        self, scope: Scope, receive: Receive, send: Send, cap: int
+
+class _CappedBody:
+    """A request whose body may arrive in pieces, up to a number of bytes.
+
+    Once there are more, the request is answered here; to the app it looks as if the
+    client had disconnected.
+    """
+
+    def __init__(
+        self,
+        cap: int,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        """Pass a request on whose body may come in pieces of unknown size."""
-        seen, has_answered, is_refused = 0, False, False
+        self._cap = cap
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._n_bytes = 0
+        self._has_answered = False
+        self._is_refused = False
 
-        async def counted() -> Message:
-            nonlocal seen, is_refused
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen <= cap:
-                return message
-            if not (is_refused or has_answered):
-                await _too_large(cap)(scope, receive, send)
-            is_refused = True
-            return {"type": "http.disconnect"}  # for the app the caller has gone
+    async def receive(self) -> Message:
+        """Receive the next piece."""
+        message = await self._receive()
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes <= self._cap:
+            return message
+        if not self._is_refused and not self._has_answered:
+            refusal = _too_large(self._cap)
+            await refusal(self._scope, self._receive, self._send)
+        self._is_refused = True
+        return {"type": "http.disconnect"}
 
-        async def noted(message: Message) -> None:
-            nonlocal has_answered
-            has_answered = True
-            if not is_refused:
-                await send(message)
-
-        await self.app(scope, counted, noted)
+    async def send(self, message: Message) -> None:
+        """Send a part of the app's answer, unless the request was refused."""
+        self._has_answered = True
+        if not self._is_refused:
+            await self._send(message)
 
 
-def _length(scope: Scope) -> int:
-    """What the request says its body's length is; 0 where it says none."""
-    said = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(said) if said.isdigit() and len(said) < 20 else 0
+def _is_ours(path: str) -> bool:
+    if path in PATHS:
+        return True
+    return path.startswith(PREFIX) and path.isprintable()
+
+
+def _announced_length(scope: Scope) -> int:
+    """Return the length of the body by its header; 0 without one."""
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    is_number = value.isdigit() and len(value) < 20
+    return int(value) if is_number else 0
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message.get("headers", ())}
-            message["headers"] = [
-                *message.get("headers", ()),
-                *(one for one in _HEADERS if one[0] not in there),
-            ]
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            for name, value in _HEADERS:
+                if name not in names:
+                    headers.append((name, value))
+            message["headers"] = headers
         await send(message)
 
-    return sending
+    return send_with_headers
+
+
+def _not_found() -> Response:
+    detail = "no such path; /v1/openapi.json lists them"
+    return problem_response(plain_problem(404, detail))
 
 
 def _too_large(cap: int) -> Response:
-    headers = {"Connection": "close"}
-    return _problem(
-        413,
-        "Content Too Large",
-        f"the body is larger than {cap:,} bytes; send less at a time",
-        headers,
-    )
-
-
-def _problem(
-    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    problem = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-    }
-    return Response(
-        orjson.dumps(problem), status, headers, media_type="application/problem+json"
-    )
+    detail = f"the body is larger than {cap:,} bytes; send less at a time"
+    return problem_response(plain_problem(413, detail), {"Connection": "close"})

@@ -1,4 +1,7 @@
-"""The BentoML service: one process that answers, explains and records (the rim: clock, ids, environment)."""
+"""The BentoML service: one process that answers, explains and records.
+
+This is the rim: clock, ids, random bytes and the environment enter here.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ import logging
 import os
 import sys
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # one row on many threads took 7.7 ms under load instead of 0.06
-
 import bentoml
+from starlette.applications import Starlette
 
 from obligor.errors import ModelError
 from obligor.record.housekeeper import Housekeeper
@@ -34,81 +34,139 @@ from obligor.serving.process.path_guard import PathGuard
 from obligor.serving.process.workers import WorkerRegistry
 from obligor.serving.settings import Settings
 
-WORKERS = int(os.environ.get("OBLIGOR_WORKERS", "1"))
-DRAIN_S = float(
-    os.environ.get("OBLIGOR_DRAIN_S", "6")
-)  # longer than uvicorn keeps an idle connection
-guard_connections()
-drain_before_exit(DRAIN_S)
-YOUNGEST = 50_000  # objects that may be made before the collector looks at them
+# Longer than uvicorn keeps an idle connection, which is 5 s.
+DRAIN_S = "6"
+# BentoML drops a request after this long.
+TIMEOUT_S = 15
+# The collector looks at new objects when there are this many. A decision makes
+# thousands of objects, none of which is in a cycle.
+YOUNGEST_GENERATION = 50_000
+# A model that loads in another thread must not hold up requests; Python's own interval
+# is ten times as long.
+SWITCH_INTERVAL_S = 0.0005
 
 
-def log_to_stdout(level: str) -> None:
-    """Write our own lines, the access log among them; BentoML shows warnings only."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    )
-    ours = logging.getLogger("obligor")
-    ours.handlers, ours.propagate = [handler], False
-    ours.setLevel(level)
+class ServingProcess:
+    """What runs in one process of the service.
 
+    Parameters
+    ----------
+    app : Starlette
+        The app that answers.
+    environment : mapping
+        The environment of the service.
+    n_workers : int
+        How many processes there should be.
+    """
 
-app = create_app(new_request_id=lambda: os.urandom(16).hex())
-
-
-@bentoml.service(
-    name="obligor",
-    workers=WORKERS,
-    traffic={"timeout": 15},
-    metrics={"enabled": False},
-    tracing={"sample_rate": 0.0, "excluded_urls": ".*"},
-    logging={"access": {"enabled": False}},
-)
-@bentoml.asgi_app(app, path="/v1")
-class ObligorService:
-    """One BentoML service; `/v1` is the app of `serving.api`, `/livez` and `/readyz` are BentoML's."""
-
-    def __init__(self) -> None:
-        settings = Settings.of(os.environ)
-        log_to_stdout(os.environ.get("OBLIGOR_LOG", "INFO"))
-        self.engine = build_engine(
+    def __init__(
+        self,
+        app: Starlette,
+        environment: Mapping[str, str],
+        n_workers: int,
+    ) -> None:
+        settings = Settings.of(environment)
+        log_to_stdout(environment.get("OBLIGOR_LOG", "INFO"))
+        self._engine = build_engine(
             settings,
             now=lambda: datetime.now(UTC),
             new_id=lambda: str(uuid.uuid4()),
             random=os.urandom,
         )
-        gate = build_gate(self.engine, os.environ)
-        use_engine(app, self.engine, gate)
-        crew = WorkerRegistry(settings.store / "workers", WORKERS)
-        crew.join(str(os.getpid()))
-        app.state.metrics.watch_workers(crew.alive, crew.wanted)
-        shadow = build_shadow(self.engine, settings)
-        self.housekeeper = Housekeeper(housekeeping_tasks(self.engine, gate, shadow))
-        self.housekeeper.start()
-        sys.setswitchinterval(
-            0.0005
-        )  # a model that loads in a thread of its own must not hold up requests
-        gc.collect()
-        gc.freeze()  # what is loaded now stays: full collections need not walk it
-        gc.set_threshold(
-            YOUNGEST
-        )  # a decision makes thousands of objects, of which none is in a cycle
+        gate = build_gate(self._engine, environment)
+        use_engine(app, self._engine, gate)
+        workers = WorkerRegistry(settings.store / "workers")
+        workers.join(str(os.getpid()))
+        app.state.metrics.watch_workers(workers.count_alive, n_workers)
+        shadow = build_shadow(self._engine, settings)
+        self._housekeeper = Housekeeper(housekeeping_tasks(self._engine, gate, shadow))
+        self._housekeeper.start()
+        tune_interpreter()
 
-    @bentoml.on_shutdown
-    def last_checkpoint(self) -> None:
-        """Give the last entries their place and sign for them before the process ends."""
-        self.housekeeper.stop()
-
-    def __is_ready__(self) -> bool:
-        """Ready once a champion is loaded, until the service is told to end."""
+    def is_ready(self) -> bool:
+        """Return whether a champion is loaded and the service is not shutting down."""
         if draining.is_set():
             return False
         try:
-            self.engine.champions.current()
+            self._engine.champions.current()
         except ModelError:
             return False
         return True
 
+    def stop(self) -> None:
+        """Record what is still in memory, and sign for the last entries."""
+        self._housekeeper.stop()
 
-ObligorService.add_asgi_middleware(PathGuard)  # type: ignore[attr-defined]
+
+def build_service(environment: Mapping[str, str]) -> object:
+    """Build the service that BentoML runs.
+
+    ``/v1`` is our app; ``/livez`` and ``/readyz`` are BentoML's.
+
+    Parameters
+    ----------
+    environment : mapping
+        The environment of the service.
+
+    Returns
+    -------
+    bentoml.Service
+        What `bentoml serve` looks for.
+    """
+    n_workers = int(environment.get("OBLIGOR_WORKERS", "1"))
+    guard_connections()
+    drain_before_exit(float(environment.get("OBLIGOR_DRAIN_S", DRAIN_S)))
+    app = create_app(new_request_id=lambda: os.urandom(16).hex())
+
+    @bentoml.service(
+        name="obligor",
+        workers=n_workers,
+        traffic={"timeout": TIMEOUT_S},
+        metrics={"enabled": False},
+        tracing={"sample_rate": 0.0, "excluded_urls": ".*"},
+        logging={"access": {"enabled": False}},
+    )
+    @bentoml.asgi_app(app, path="/v1")
+    class ObligorService:
+        def __init__(self) -> None:
+            self.process = ServingProcess(app, environment, n_workers)
+
+        @bentoml.on_shutdown
+        def stop(self) -> None:
+            self.process.stop()
+
+        def __is_ready__(self) -> bool:
+            return self.process.is_ready()
+
+    ObligorService.add_asgi_middleware(PathGuard)  # type: ignore[attr-defined]
+    return ObligorService
+
+
+def log_to_stdout(level: str) -> None:
+    """Write our own log to standard output, the access log included.
+
+    BentoML's logging is set up for itself, and passes on warnings only.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    )
+    logger = logging.getLogger("obligor")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(level)
+
+
+def tune_interpreter() -> None:
+    """Keep the threads' switches and the garbage collector from delaying answers."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    # What is loaded now stays loaded: full collections need not look at it.
+    gc.freeze()
+    gc.set_threshold(YOUNGEST_GENERATION)
+
+
+# BentoML finds a service by importing a module and reading a variable of it, in the
+# parent and in every worker. It accepts no factory, and uvicorn chooses its protocol
+# before BentoML creates the class: so this is the one place that works at import.
+ObligorService = build_service(os.environ)

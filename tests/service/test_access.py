@@ -17,7 +17,13 @@ from starlette.testclient import TestClient
 
 from obligor.decisions.engine import Engine
 from obligor.errors import RecordError
-from obligor.serving.access.api_keys import create_key, find_key, list_keys, revoke_key
+from obligor.serving.access.api_keys import (
+    NewKey,
+    create_key,
+    find_key,
+    list_keys,
+    revoke_key,
+)
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.roles import ALLOWED, ROLES
 from obligor.serving.api.openapi import OPERATIONS
@@ -63,7 +69,9 @@ def bearer(key: str) -> dict[str, str]:
 
 def made(engine: Engine, role: str, name: str = "tests", **more: Any) -> dict[str, str]:
     return bearer(
-        create_key(engine.record.database.engine, name, role, NOW, VAULT.random, **more)
+        create_key(
+            engine.record.database.engine, NewKey(name, role, **more), NOW, VAULT.random
+        )
     )
 
 
@@ -127,7 +135,10 @@ def test_a_key_is_kept_as_a_hash_and_ends_when_revoked(
     gated: TestClient, engine: Engine, clock: Clock
 ) -> None:
     key = create_key(
-        engine.record.database.engine, "shop", "credit_manager", NOW, VAULT.random
+        engine.record.database.engine,
+        NewKey("shop", "credit_manager"),
+        NOW,
+        VAULT.random,
     )
     _, key_id, secret = key.split("_")
     with engine.record.database.engine.connect() as connection:
@@ -146,7 +157,7 @@ def test_a_key_is_kept_as_a_hash_and_ends_when_revoked(
     clock.now += 6
     assert gated.get("/cases", headers=bearer(key)).status_code == 401
     assert list_keys(engine.record.database.engine)[0]["revoked_at"] is not None
-    with pytest.raises(RecordError, match="no key"):
+    with pytest.raises(RecordError, match="no valid key"):
         revoke_key(engine.record.database.engine, key_id, NOW)
 
 

@@ -15,7 +15,7 @@ from obligor.record.merkle_log import Tree
 from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.verify import verify
-from obligor.serving.access.api_keys import create_key, list_keys
+from obligor.serving.access.api_keys import NewKey, create_key, list_keys
 from obligor.serving.operations.backup import back_up, restore
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
@@ -44,7 +44,7 @@ def filled(tmp_path: Path) -> Iterator[Record]:
                 for n in range(start, start + 20)
             ]
         )
-    create_key(record.database.engine, "shop", "application", NOW, VAULT.random)
+    create_key(record.database.engine, NewKey("shop", "application"), NOW, VAULT.random)
     (tmp_path / "old" / "models" / "abc").mkdir(parents=True)
     (tmp_path / "old" / "models" / "abc" / "model.txt").write_text("trees")
     (tmp_path / "old" / "champion.json").write_text("{}")

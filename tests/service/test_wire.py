@@ -80,8 +80,8 @@ def running(
     with log.open("wb") as output:
         command = [
             sys.executable,
-            "-c",
-            "import obligor; obligor.main()",
+            "-m",
+            "obligor",
             "serve",
             "--port",
             str(port),
@@ -246,10 +246,10 @@ def test_told_to_end_it_is_unready_first_and_fails_nobody(running: Running) -> N
 
 
 def test_who_died_is_not_counted(tmp_path: Path) -> None:
-    crew = WorkerRegistry(tmp_path / "crew", 2)
-    assert crew.alive() == 0
+    crew = WorkerRegistry(tmp_path / "crew")
+    assert crew.count_alive() == 0
     (tmp_path / "crew").mkdir()
     (tmp_path / "crew" / "1234").touch()  # left by a process that was killed
     crew.join("5678")
-    assert crew.alive() == 1
+    assert crew.count_alive() == 1
     assert [path.name for path in (tmp_path / "crew").iterdir()] == ["5678"]
