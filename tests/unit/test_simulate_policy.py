@@ -47,7 +47,10 @@ def portfolio(simulation: Simulation) -> Portfolio:
         features={name: frame[name].to_numpy() for name in frame},
         equity=np.where(draw.random(n) < 0.5, np.nan, draw.normal(2e5, 3e5, n)),
         turnover=np.where(draw.random(n) < 0.5, np.nan, draw.uniform(0, 5e6, n)),
-        groups={"sector": draw.choice(np.array(["retail", "metal"]), n)},
+        groups={
+            "sector": draw.choice(np.array(["retail", "metal"]), n),
+            "country": draw.choice(np.array(["DE", "US"]), n),
+        },
         promises={n: KEPT * 2 if n % 2 else BROKEN[: n % 4 + 1] for n in range(200)},
     )
 
@@ -167,7 +170,7 @@ def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(
     assert everyone["customers"] == len(portfolio.customer_ids)
     assert everyone["decline"][1] > everyone["decline"][0]
     assert everyone["limit"][1] < everyone["limit"][0]
-    for part in ("grade", "customer_class", "sector"):
+    for part in ("grade", "customer_class", "sector", "country"):
         for figure in ("customers", "decisions_changed", "limits_changed"):
             assert sum(one[figure] for one in found[part].values()) == everyone[figure]
     told = movers(portfolio, RULEBOOK, stricter, old, new)
