@@ -1,55 +1,103 @@
-"""The trees of a LightGBM model, read from its text: what its predict does, as plain arrays."""
+"""The trees of a LightGBM model, read from its text as plain arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import ModelError
 
-CATEGORICAL = 3  # after LightGBM's missing types: 0 none, 1 zero, 2 NaN
+# Kinds of a split: LightGBM's missing types, and behind them a kind of our own.
+MISSING_NONE = 0
+MISSING_ZERO = 1
+MISSING_NAN = 2
+CATEGORICAL = 3
+
+# Bits of LightGBM's decision_type; the missing type is in the two bits above.
+_IS_CATEGORICAL = 1
+_IS_DEFAULT_LEFT = 2
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Every tree of a model, nodes and leaves numbered in pre-order, trees one after the other.
+    """Every tree of a model, one after the other; nodes and leaves in pre-order.
 
     Attributes
     ----------
     n_features : int
         Columns of an input row.
-    first_node, first_leaf : array of int, shape (trees + 1,)
-        Where each tree's nodes and leaves begin.
-    feature, kind, is_default_left : array of int, shape (nodes,)
-        What a node splits on, its missing type (or `CATEGORICAL`), where a missing value goes.
-    threshold : array of float, shape (nodes,)
-        Left where the value is at most this; NaN for a categorical split.
-    left, right : array of int, shape (nodes,)
+    first_node, first_leaf : ndarray of int, shape (trees + 1,)
+        Where the nodes and leaves of each tree begin.
+    feature, kind, is_default_left : ndarray of int, shape (nodes,)
+        What a node splits on; its missing type, or `CATEGORICAL`; whether a missing
+        value goes left.
+    threshold : ndarray of float, shape (nodes,)
+        A row goes left if its value is at most this; NaN for a categorical split.
+    left, right : ndarray of int, shape (nodes,)
         A node, or the complement ``~leaf`` of a leaf.
-    categories : array of int, shape (nodes, 2)
-        For a categorical split, where its 32-bit words of categories that go left begin and end in `bitsets`.
-    cover, leaf_cover, leaf_value : array of float
-        Training rows that came by, and what a leaf adds to the margin.
+    categories : ndarray of int, shape (nodes, 2)
+        For a categorical split, where its 32-bit words of categories that go left
+        begin and end in `bitsets`.
+    bitsets : ndarray of int
+        Words of categories.
+    cover : ndarray of float, shape (nodes,)
+        Training rows that reached a node.
+    leaf_cover, leaf_value : ndarray of float, shape (leaves,)
+        Training rows that reached a leaf, and what it adds to the margin.
     """
 
     n_features: int
-    first_node: NDArray[np.int64]
-    first_leaf: NDArray[np.int64]
-    feature: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    is_default_left: NDArray[np.int64]
-    threshold: NDArray[np.float64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    categories: NDArray[np.int64]
-    bitsets: NDArray[np.int64]
-    cover: NDArray[np.float64]
-    leaf_cover: NDArray[np.float64]
-    leaf_value: NDArray[np.float64]
+    first_node: Ints
+    first_leaf: Ints
+    feature: Ints
+    kind: Ints
+    is_default_left: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    categories: Ints
+    bitsets: Ints
+    cover: Floats
+    leaf_cover: Floats
+    leaf_value: Floats
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes of all trees."""
+        return len(self.feature)
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves of all trees."""
+        return len(self.leaf_value)
+
+
+class _Tree(NamedTuple):
+    """The arrays of one tree; fields as in `Forest`."""
+
+    feature: Ints
+    kind: Ints
+    is_default_left: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    categories: Ints
+    bitsets: Ints
+    cover: Floats
+    leaf_cover: Floats
+    leaf_value: Floats
+
+
+class _Offsets(NamedTuple):
+    """How many nodes, leaves and words of categories come before a tree."""
+
+    nodes: int
+    leaves: int
+    words: int
 
 
 def read_forest(model_text: str) -> Forest:
@@ -63,119 +111,137 @@ def read_forest(model_text: str) -> Forest:
     Raises
     ------
     ModelError
-        Where the model has several outputs, no tree, or leaves that hold linear models.
+        If the model has several outputs, no tree, or linear models in its leaves.
     """
-    head, *blocks = model_text.partition("\nend of trees")[0].split("\nTree=")
-    about = _fields(head)
-    if about.get("num_tree_per_iteration") != "1":
+    text_of_trees, _, _ = model_text.partition("\nend of trees")
+    head, *blocks = text_of_trees.split("\nTree=")
+    header = _fields(head)
+    if header.get("num_tree_per_iteration") != "1":
         raise ModelError(
-            "has several outputs", where="model", expected="one: a binary model"
+            "the model has several outputs",
+            where="model",
+            expected="one: a binary model",
         )
-    trees = [_fields(block) for block in blocks]
-    if any(tree.get("is_linear") == "1" for tree in trees):
+    fields_by_tree = [_fields(block) for block in blocks]
+    if any(fields.get("is_linear") == "1" for fields in fields_by_tree):
         raise ModelError(
-            "has linear models in its leaves", where="model", expected="constants"
+            "the model has linear models in its leaves, for which no exact "
+            "explanation exists",
+            where="model",
+            expected="constants",
+            do="train without linear_tree",
         )
-    if not trees:
-        raise ModelError("has no tree", where="model", expected="at least one")
-    parts: dict[str, Any] = {
-        name: [] for name in Forest.__dataclass_fields__ if name not in _OF_MODEL
+    if not fields_by_tree:
+        raise ModelError(
+            "the model has no tree", where="model", expected="at least one"
+        )
+    trees = _read_trees(fields_by_tree)
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(tree, name) for tree in trees])
+        for name in _Tree._fields
     }
-    nodes = leaves = words = 0
-    for tree in trees:
-        for name, values in _tree(tree, nodes, leaves, words).items():
-            parts[name].append(values)
-        nodes, leaves = (
-            nodes + len(parts["feature"][-1]),
-            leaves + len(parts["leaf_value"][-1]),
-        )
-        words += len(parts["bitsets"][-1])
-    sizes = (
-        [0, *(len(part) for part in parts[name])] for name in ("feature", "leaf_value")
-    )
-    first_node, first_leaf = (np.cumsum(size) for size in sizes)
     return Forest(
-        n_features=int(about["max_feature_idx"]) + 1,
-        first_node=first_node,
-        first_leaf=first_leaf,
-        **{name: np.concatenate(part) for name, part in parts.items()},
+        n_features=int(header["max_feature_idx"]) + 1,
+        first_node=np.cumsum([0, *(len(tree.feature) for tree in trees)]),
+        first_leaf=np.cumsum([0, *(len(tree.leaf_value) for tree in trees)]),
+        **arrays,
     )
 
 
-_OF_MODEL = ("n_features", "first_node", "first_leaf")
+def _read_trees(fields_by_tree: Sequence[dict[str, str]]) -> list[_Tree]:
+    trees = []
+    before = _Offsets(0, 0, 0)
+    for fields in fields_by_tree:
+        tree = _read_tree(fields, before)
+        trees.append(tree)
+        before = _Offsets(
+            before.nodes + len(tree.feature),
+            before.leaves + len(tree.leaf_value),
+            before.words + len(tree.bitsets),
+        )
+    return trees
 
 
 def _fields(block: str) -> dict[str, str]:
-    return {
-        name: value
-        for name, _, value in (line.partition("=") for line in block.split("\n"))
-    }
+    fields = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition("=")
+        fields[name] = value
+    return fields
 
 
-def _tree(
-    tree: dict[str, str], nodes: int, leaves: int, words: int
-) -> dict[str, NDArray[Any]]:
-    """One tree's arrays; `nodes`, `leaves` and `words` of other trees come before."""
+def _ints(fields: dict[str, str], name: str) -> Ints:
+    return np.array(fields.get(name, "").split(), dtype=np.int64)
 
-    def ints(name: str) -> NDArray[np.int64]:
-        return np.array(tree.get(name, "").split(), dtype=np.int64)
 
-    def reals(name: str) -> NDArray[np.float64]:
-        return np.array(tree.get(name, "").split(), dtype=np.float64)
+def _floats(fields: dict[str, str], name: str) -> Floats:
+    return np.array(fields.get(name, "").split(), dtype=np.float64)
 
-    leaf_value = reals("leaf_value")
-    n = len(leaf_value) - 1
-    left, right = ints("left_child")[:n], ints("right_child")[:n]
-    order, leaf_order = _pre_order(left.tolist(), right.tolist())
-    place, leaf_place = np.empty(n, dtype=np.int64), np.empty(n + 1, dtype=np.int64)
-    place[order], leaf_place[leaf_order] = (
-        np.arange(n) + nodes,
-        np.arange(n + 1) + leaves,
+
+def _read_tree(fields: dict[str, str], before: _Offsets) -> _Tree:
+    """Read one tree and number its nodes and leaves in pre-order."""
+    leaf_value = _floats(fields, "leaf_value")
+    n_nodes = len(leaf_value) - 1
+    left = _ints(fields, "left_child")[:n_nodes]
+    right = _ints(fields, "right_child")[:n_nodes]
+    nodes, leaves = _pre_order(left.tolist(), right.tolist())
+    node_numbers = np.empty(n_nodes, dtype=np.int64)
+    node_numbers[nodes] = np.arange(n_nodes) + before.nodes
+    leaf_numbers = np.empty(n_nodes + 1, dtype=np.int64)
+    leaf_numbers[leaves] = np.arange(n_nodes + 1) + before.leaves
+
+    def renumber(children: Ints) -> Ints:
+        if not n_nodes:
+            return children
+        as_nodes = node_numbers[np.maximum(children, 0)]
+        as_leaves = ~leaf_numbers[~np.minimum(children, -1)]
+        return np.where(children >= 0, as_nodes, as_leaves)
+
+    decision = _ints(fields, "decision_type")[nodes]
+    threshold = _floats(fields, "threshold")[nodes]
+    is_categorical = decision & _IS_CATEGORICAL != 0
+    word_spans = _word_spans(fields, threshold, is_categorical) + before.words
+    return _Tree(
+        feature=_ints(fields, "split_feature")[nodes],
+        kind=np.where(is_categorical, CATEGORICAL, (decision >> 2) & 3),
+        is_default_left=(decision & _IS_DEFAULT_LEFT) >> 1,
+        threshold=np.where(is_categorical, np.nan, threshold),
+        left=renumber(left[nodes]),
+        right=renumber(right[nodes]),
+        categories=np.where(is_categorical[:, None], word_spans, 0),
+        bitsets=_ints(fields, "cat_threshold"),
+        cover=_floats(fields, "internal_count")[:n_nodes][nodes],
+        leaf_cover=_floats(fields, "leaf_count")[leaves] if n_nodes else np.ones(1),
+        leaf_value=leaf_value[leaves],
     )
 
-    def children(old: NDArray[np.int64]) -> NDArray[np.int64]:
-        return (
-            np.where(
-                old >= 0, place[np.maximum(old, 0)], ~leaf_place[~np.minimum(old, -1)]
-            )
-            if n
-            else old
-        )
 
-    decision, threshold = ints("decision_type")[order], reals("threshold")[order]
-    is_categorical = (decision & 1) == 1
-    bounds = ints("cat_boundaries")
-    which = np.where(is_categorical, threshold, 0).astype(np.int64)
-    spans = (
-        np.stack([bounds[which], bounds[which + 1]], axis=1)
-        if len(bounds)
-        else np.zeros((n, 2), dtype=np.int64)
-    )
-    return {
-        "feature": ints("split_feature")[order],
-        "kind": np.where(is_categorical, CATEGORICAL, (decision >> 2) & 3),
-        "is_default_left": (decision >> 1) & 1,
-        "threshold": np.where(is_categorical, np.nan, threshold),
-        "left": children(left[order]),
-        "right": children(right[order]),
-        "categories": np.where(is_categorical[:, None], spans + words, 0),
-        "bitsets": ints("cat_threshold"),
-        "cover": reals("internal_count")[:n][order],
-        "leaf_cover": reals("leaf_count")[leaf_order] if n else np.ones(1),
-        "leaf_value": leaf_value[leaf_order],
-    }
+def _word_spans(
+    fields: dict[str, str], threshold: Floats, is_categorical: Bools
+) -> Ints:
+    """Return where each node's words begin and end, shape (nodes, 2).
+
+    The threshold of a categorical split is the number of its set of categories.
+    """
+    boundaries = _ints(fields, "cat_boundaries")
+    if not len(boundaries):
+        return np.zeros((len(threshold), 2), dtype=np.int64)
+    set_number = np.where(is_categorical, threshold, 0).astype(np.int64)
+    return np.stack([boundaries[set_number], boundaries[set_number + 1]], axis=1)
 
 
 def _pre_order(
     left: Sequence[int], right: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Nodes and leaves in the order of a walk that goes left first."""
-    nodes, leaves, ahead = list[int](), list[int](), [0 if left else -1]
+    """Return nodes and leaves in the order of a walk that goes left first."""
+    nodes = list[int]()
+    leaves = list[int]()
+    ahead = [0 if left else -1]
     while ahead:
-        place = ahead.pop()
-        if place < 0:
-            leaves.append(~place)
+        child = ahead.pop()
+        if child < 0:
+            leaves.append(~child)
         else:
-            nodes.append(place)
-            ahead += [right[place], left[place]]
+            nodes.append(child)
+            ahead += [right[child], left[child]]
     return nodes, leaves

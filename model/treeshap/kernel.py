@@ -1,24 +1,38 @@
-"""The loops of exact TreeSHAP: plain functions over two packed arrays, compiled together by numba.
+"""The loops of exact TreeSHAP: plain functions over two arrays, compiled by numba.
 
-`plan` holds whole numbers in sections, each beginning where its header says; `reals` the thresholds,
-leaf values, tables. They are laid out by `training.treeshap`, which has the mathematics too.
+`plan` holds whole numbers in sections, each of which begins where the header says;
+`reals` holds thresholds, leaf values and tables. `model.treeshap.plan` lays them out;
+`model.treeshap.explainer` has the mathematics.
+
+Shapes used throughout: `values`, shape (slots, rows), what each split compares;
+`words`, shape (trees, rows), one bit per decision, 1 for left, the root in bit 0;
+`entries`, where in `reals` a row of a table begins; `out`, shape (features + 1, rows),
+the contributions and behind them the margin.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
+
+from obligor.arrays import Floats, Ints
+
+Entries = NDArray[np.uint64]
 
 # Header of `plan`: counts, then the start of each section.
-N_FEATURES, N_TREES, N_SLOTS, N_TABLES, N_PAIRS, N_NODES, N_QUADRATURE, N_EDGES = range(
-    8
-)
 (
+    N_FEATURES,
+    N_TREES,
+    N_SLOTS,
+    N_TABLES,
+    N_PAIRS,
+    N_NODES,  # of the largest tree
+    N_QUADRATURE,  # nodes of the largest quadrature of a walk
+    N_EDGES,  # walked, of the largest tree
     SLOTS,  # feature, kind, is_default_left
     FIRST_RANK,  # per slot and one more
     RANKED,  # tree and bit of each numeric split, by slot and threshold
-    MIDDLE,  # per tree: its decisions where every slot is at its middle rank
+    MIDDLE,  # per tree: its decisions if every slot is at its middle rank
     FIRST_NODE,  # per tree and one more
     NODE_SLOTS,
     CHILDREN,  # right, left: a node, or the complement of a leaf
@@ -29,40 +43,62 @@ N_FEATURES, N_TREES, N_SLOTS, N_TABLES, N_PAIRS, N_NODES, N_QUADRATURE, N_EDGES 
     HAS_WORD,  # per tree: whether its decisions fit one word
     TABLES,  # TABLE_WIDTH numbers each
     PAIRS,  # PAIR_WIDTH numbers each
-    PATHS,  # wanted bits and mask of each path feature
+    PATHS,  # bits if met, and mask, of each path feature
     COLUMNS,  # the features a table adds to
     FIRST_EDGE,  # per tree and one more
     EDGES,  # EDGE_WIDTH numbers each
-    QUADRATURES,  # per tree: how many nodes, and where they are in reals (weights behind them)
+    QUADRATURES,  # per tree: number of nodes, start in `reals`; weights follow them
     # Starts in `reals`
     RANKED_THRESHOLDS,
     THRESHOLDS,
     LEAF_VALUES,
-    EDGE_REALS,  # cover share before and after, leaf value
-) = range(8, 31)
+    EDGE_REALS,  # EDGE_REALS_WIDTH numbers each
+) = range(31)
 HEADER = 31
-TABLE_WIDTH = 9  # shift, mask, bits, path features, columns, start in PATHS, in COLUMNS, in reals, tree
-PAIR_WIDTH = 19  # a table's numbers twice, of the lower and of the upper table, and the chunks of quadrature nodes
-EDGE_WIDTH = 5  # parent edge, last edge on the same feature, node, is_left, feature
-LANES = (
-    8  # quadrature nodes that are taken together: one of its columns is one cache line
-)
-BLOCK = 512
+
+# A table in `plan`. A pair has the numbers of its lower, then of its upper table, then
+# its number of chunks.
+SHIFT = 0  # of a word, to the bit of the table's root
+PATTERN_MASK = 1
+N_BITS = 2
+N_PATHS = 3
+N_COLUMNS = 4
+FIRST_PATH = 5
+FIRST_COLUMN = 6
+FIRST_REAL = 7
+TREE = 8
+TABLE_WIDTH = 9
+N_CHUNKS = 18
+PAIR_WIDTH = 19
+
+# An edge in `plan`: all but the root's are counted from 1 within their tree.
+PARENT_EDGE = 0
+SAME_FEATURE_EDGE = 1  # the last edge above it on the same feature
+EDGE_NODE = 2
+EDGE_IS_LEFT = 3
+EDGE_FEATURE = 4
+EDGE_WIDTH = 5
+EDGE_REALS_WIDTH = 3  # cover share before and after, leaf value
+
+LANES = 8  # quadrature nodes taken together: one column of a chunk is one cache line
+BLOCK = 512  # rows taken together
 SMALLEST = 1e-300
 ZERO = 1.0000000180025095e-35  # LightGBM's zero is a float32
+CODES_END = 2147483648.0  # category codes are 31-bit
+SPLIT_ON_ZERO = 1
+SPLIT_ON_NAN = 2
+SPLIT_ON_CATEGORY = 3
 
 
-def explain_row(plan: Any, reals: Any, row: Any, has_margin: Any, out: Any) -> None:
-    """Fill `out`, shape (features + 1, 1), with one row's contributions, and its margin behind them if asked."""
-    values, words = (
-        np.empty((plan[N_SLOTS], 1)),
-        np.empty((plan[N_TREES], 1), dtype=np.int64),
-    )
-    entries, pair_entries = (
-        np.empty((1, plan[N_TABLES]), dtype=np.uint64),
-        np.empty((2, plan[N_PAIRS]), dtype=np.uint64),
-    )
-    slot_values(plan, row.reshape((1, len(row))), 0, 1, values)
+def explain_row(
+    plan: Ints, reals: Floats, row: Floats, has_margin: bool, out: Floats
+) -> None:
+    """Compute the contributions of one row, shape (features + 1, 1), and its margin."""
+    values = np.empty((plan[N_SLOTS], 1))
+    words = np.empty((plan[N_TREES], 1), dtype=np.int64)
+    entries = np.empty((1, plan[N_TABLES]), dtype=np.uint64)
+    pair_entries = np.empty((2, plan[N_PAIRS]), dtype=np.uint64)
+    set_slot_values(plan, row.reshape((1, len(row))), 0, 1, values)
     out[:] = 0.0
     set_words(plan, reals, values, words)
     if has_margin:
@@ -71,29 +107,28 @@ def explain_row(plan: Any, reals: Any, row: Any, has_margin: Any, out: Any) -> N
     find_pairs(plan, reals, words, pair_entries)
     add_tables(plan, reals, words, entries, out)
     for pair in range(plan[N_PAIRS]):
-        add_product(
-            plan, reals, pair, pair_entries[0, pair], pair_entries[1, pair], 0, out
-        )
+        lower_entry = pair_entries[0, pair]
+        upper_entry = pair_entries[1, pair]
+        add_product(plan, reals, pair, lower_entry, upper_entry, 0, out)
     add_walks(plan, reals, values, 1, out)
 
 
-def explain_rows(plan: Any, reals: Any, rows: Any, has_margin: Any, out: Any) -> None:
-    """Fill `out`, shape (n, features + 1), block by block: a table that is in the cache serves a block of rows.
+def explain_rows(
+    plan: Ints, reals: Floats, rows: Floats, has_margin: bool, out: Floats
+) -> None:
+    """Compute the contributions of rows, shape (n, features + 1), block by block.
 
-    Every sum is taken in the order of `explain_row`: the two are equal bit for bit.
+    A table that is in the cache then serves a block of rows. Every sum is taken in the
+    order of `explain_row`, so the two are equal bit for bit.
     """
-    wide = min(len(rows), BLOCK)  # a few rows must not pay for clearing a block
-    values, words = (
-        np.empty((plan[N_SLOTS], wide)),
-        np.zeros((plan[N_TREES], wide), dtype=np.int64),
-    )
-    entries, block = (
-        np.empty((2, wide), dtype=np.uint64),
-        np.empty((plan[N_FEATURES] + 1, wide)),
-    )
+    width = min(len(rows), BLOCK)  # a few rows must not pay for clearing a block
+    values = np.empty((plan[N_SLOTS], width))
+    words = np.zeros((plan[N_TREES], width), dtype=np.int64)
+    entries = np.empty((2, width), dtype=np.uint64)
+    block = np.empty((plan[N_FEATURES] + 1, width))
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)
-        slot_values(plan, rows, start, n, values)
+        set_slot_values(plan, rows, start, n, values)
         block[:] = 0.0
         for tree in range(plan[N_TREES]):
             set_words_of_block(plan, reals, tree, values, n, words)
@@ -109,82 +144,83 @@ def explain_rows(plan: Any, reals: Any, rows: Any, has_margin: Any, out: Any) ->
                 out[start + row, column] = block[column, row]
 
 
-def score_rows(plan: Any, reals: Any, rows: Any, out: Any) -> None:
-    """Fill `out`, shape (1, n), with the margin of each row alone."""
-    wide = min(len(rows), BLOCK)
-    values, words = (
-        np.empty((plan[N_SLOTS], wide)),
-        np.zeros((plan[N_TREES], wide), dtype=np.int64),
-    )
+def score_rows(plan: Ints, reals: Floats, rows: Floats, out: Floats) -> None:
+    """Compute the margin of each row alone, shape (1, n)."""
+    width = min(len(rows), BLOCK)
+    values = np.empty((plan[N_SLOTS], width))
+    words = np.zeros((plan[N_TREES], width), dtype=np.int64)
     out[:] = 0.0
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)
-        slot_values(plan, rows, start, n, values)
+        set_slot_values(plan, rows, start, n, values)
+        margins = out[:, start : start + n]
         for tree in range(plan[N_TREES]):
             set_words_of_block(plan, reals, tree, values, n, words)
-            add_leaves(
-                plan, reals, tree, words, values, n, 0, out[:, start : start + n]
-            )
+            add_leaves(plan, reals, tree, words, values, n, 0, margins)
 
 
-def slot_values(plan: Any, rows: Any, start: Any, n: Any, values: Any) -> None:
-    """What each slot compares: -inf goes left and NaN right of every threshold; a category's code, else -1."""
+# --- Decisions
+
+
+def set_slot_values(
+    plan: Ints, rows: Floats, start: int, n: int, values: Floats
+) -> None:
+    """Set what each slot compares.
+
+    -inf goes left and NaN right of every threshold; a category is its code, or -1.
+    """
     for slot in range(plan[N_SLOTS]):
         at = plan[SLOTS] + 3 * slot
-        feature, kind, missing = (
-            plan[at],
-            plan[at + 1],
-            -np.inf if plan[at + 2] else np.nan,
-        )
+        feature = plan[at]
+        kind = plan[at + 1]
+        missing = -np.inf if plan[at + 2] else np.nan
         for row in range(n):
             value = rows[start + row, feature]
-            if kind == 3:
-                value = (
-                    np.floor(value)
-                    if 0 <= value < 2147483648.0
-                    else (0.0 if -1 < value < 0 else -1.0)
-                )
-            elif kind == 2:
+            if kind == SPLIT_ON_CATEGORY:
+                if 0 <= value < CODES_END:
+                    value = np.floor(value)
+                else:
+                    value = 0.0 if -1 < value < 0 else -1.0
+            elif kind == SPLIT_ON_NAN:
                 value = missing if np.isnan(value) else value
             else:
                 value = 0.0 if np.isnan(value) else value
-                if kind == 1 and abs(value) <= ZERO:
+                if kind == SPLIT_ON_ZERO and abs(value) <= ZERO:
                     value = missing
             values[slot, row] = value
 
 
-def is_left(plan: Any, reals: Any, node: Any, values: Any, row: Any) -> Any:
-    """Whether a row goes left at a node."""
+def is_left(plan: Ints, reals: Floats, node: int, values: Floats, row: int) -> bool:
+    """Return whether a row goes left at a node."""
     value = values[plan[plan[NODE_SLOTS] + node], row]
-    begin, end = (
-        plan[plan[CATEGORIES] + 2 * node],
-        plan[plan[CATEGORIES] + 2 * node + 1],
-    )
+    begin = plan[plan[CATEGORIES] + 2 * node]
+    end = plan[plan[CATEGORIES] + 2 * node + 1]
     if begin == end:
-        return value <= reals[plan[THRESHOLDS] + node]
+        goes_left: bool = value <= reals[plan[THRESHOLDS] + node]
+        return goes_left
     code = np.int64(value)
-    return (
-        0 <= code < 32 * (end - begin)
-        and (plan[plan[BITSETS] + begin + (code >> 5)] >> (code & 31)) & 1 == 1
-    )
+    if code < 0 or code >= 32 * (end - begin):
+        return False
+    word = plan[plan[BITSETS] + begin + (code >> 5)]
+    is_member: bool = (word >> (code & 31)) & 1 == 1
+    return is_member
 
 
-def set_words(plan: Any, reals: Any, values: Any, words: Any) -> None:
-    """The decisions of one row at every tree, 1 for left, the root in bit 0.
+def set_words(plan: Ints, reals: Floats, values: Floats, words: Ints) -> None:
+    """Set the decisions of one row at every tree.
 
-    They start where each slot's value is in the middle of its thresholds; the splits between the middle
-    and the value are turned over.
+    They start as if each slot's value were in the middle of its thresholds; then the
+    splits between the middle and the value are turned over.
     """
     for tree in range(plan[N_TREES]):
         words[tree, 0] = plan[plan[MIDDLE] + tree]
     thresholds = plan[RANKED_THRESHOLDS]
     for slot in range(plan[N_SLOTS]):
-        first, last, value = (
-            plan[plan[FIRST_RANK] + slot],
-            plan[plan[FIRST_RANK] + slot + 1],
-            values[slot, 0],
-        )
-        low, high = first, last
+        first = plan[plan[FIRST_RANK] + slot]
+        last = plan[plan[FIRST_RANK] + slot + 1]
+        value = values[slot, 0]
+        low = first
+        high = last
         while low < high:  # the first threshold that sends the value left
             at = (low + high) >> 1
             if value <= reals[thresholds + at]:
@@ -192,205 +228,252 @@ def set_words(plan: Any, reals: Any, values: Any, words: Any) -> None:
             else:
                 low = at + 1
         middle = (first + last) >> 1
-        for place in range(min(low, middle), max(low, middle)):
-            at = plan[RANKED] + 2 * place
+        for rank in range(min(low, middle), max(low, middle)):
+            at = plan[RANKED] + 2 * rank
             words[plan[at], 0] ^= plan[at + 1]
     for tree in range(plan[N_TREES]):
         set_categorical(plan, reals, tree, values, 1, words)
 
 
 def set_words_of_block(
-    plan: Any, reals: Any, tree: Any, values: Any, n: Any, words: Any
+    plan: Ints, reals: Floats, tree: int, values: Floats, n: int, words: Ints
 ) -> None:
-    """The decisions of a block of rows at one tree, node by node."""
+    """Set the decisions of a block of rows at one tree, node by node."""
     if plan[plan[HAS_WORD] + tree]:
-        first, last = plan[plan[FIRST_NODE] + tree], plan[plan[FIRST_NODE] + tree + 1]
+        first = plan[plan[FIRST_NODE] + tree]
+        last = plan[plan[FIRST_NODE] + tree + 1]
         for row in range(n):
             words[tree, row] = 0
         for node in range(first, last):
-            slot, threshold, bit = (
-                plan[plan[NODE_SLOTS] + node],
-                reals[plan[THRESHOLDS] + node],
-                1 << (node - first),
-            )
+            slot = plan[plan[NODE_SLOTS] + node]
+            threshold = reals[plan[THRESHOLDS] + node]
+            bit = 1 << (node - first)
             for row in range(n):
                 words[tree, row] |= bit if values[slot, row] <= threshold else 0
         set_categorical(plan, reals, tree, values, n, words)
 
 
 def set_categorical(
-    plan: Any, reals: Any, tree: Any, values: Any, n: Any, words: Any
+    plan: Ints, reals: Floats, tree: int, values: Floats, n: int, words: Ints
 ) -> None:
-    """The decisions of rows at a tree's categorical splits."""
-    for place in range(
-        plan[plan[FIRST_CATEGORICAL] + tree], plan[plan[FIRST_CATEGORICAL] + tree + 1]
-    ):
-        node = plan[plan[CATEGORICAL_NODES] + place]
+    """Set the decisions of rows at a tree's categorical splits."""
+    first = plan[plan[FIRST_CATEGORICAL] + tree]
+    last = plan[plan[FIRST_CATEGORICAL] + tree + 1]
+    for index in range(first, last):
+        node = plan[plan[CATEGORICAL_NODES] + index]
         bit = node - plan[plan[FIRST_NODE] + tree]
         if plan[plan[HAS_WORD] + tree]:
             for row in range(n):
-                words[tree, row] |= (
-                    np.int64(is_left(plan, reals, node, values, row)) << bit
-                )
+                goes_left = np.int64(is_left(plan, reals, node, values, row))
+                words[tree, row] |= goes_left << bit
 
 
 def add_leaves(
-    plan: Any,
-    reals: Any,
-    tree: Any,
-    words: Any,
-    values: Any,
-    n: Any,
-    column: Any,
-    out: Any,
+    plan: Ints,
+    reals: Floats,
+    tree: int,
+    words: Ints,
+    values: Floats,
+    n: int,
+    column: int,
+    out: Floats,
 ) -> None:
-    """Add the value of the leaf each row falls into to its margin: LightGBM's predict, bit for bit."""
-    first, children, leaf_values = (
-        plan[plan[FIRST_NODE] + tree],
-        plan[CHILDREN],
-        plan[LEAF_VALUES],
-    )
-    root = (
-        first if first < plan[plan[FIRST_NODE] + tree + 1] else ~(first + tree)
-    )  # a tree of one leaf
+    """Add to each row's margin the value of its leaf: LightGBM's raw score, exactly."""
+    first = plan[plan[FIRST_NODE] + tree]
+    children = plan[CHILDREN]
+    leaf_values = plan[LEAF_VALUES]
+    has_node = first < plan[plan[FIRST_NODE] + tree + 1]
+    root = first if has_node else ~(first + tree)
     has_word = plan[plan[HAS_WORD] + tree]
     for row in range(n):
-        node, word = root, words[tree, row]
+        node = root
+        word = words[tree, row]
         if has_word:
             while node >= 0:
                 node = plan[children + 2 * node + ((word >> (node - first)) & 1)]
         else:
             while node >= 0:
-                node = plan[
-                    children
-                    + 2 * node
-                    + np.int64(is_left(plan, reals, node, values, row))
-                ]
+                goes_left = np.int64(is_left(plan, reals, node, values, row))
+                node = plan[children + 2 * node + goes_left]
         out[column, row] += reals[leaf_values + ~node]
 
 
-def add_tables(plan: Any, reals: Any, words: Any, entries: Any, out: Any) -> None:
-    """Add what every leaf below a table's root contributes: one row of each table. First all rows, then all sums."""
+# --- Tables
+
+
+def add_tables(
+    plan: Ints, reals: Floats, words: Ints, entries: Entries, out: Floats
+) -> None:
+    """Add what the leaves below each table's root contribute to one row.
+
+    All entries are found first, so that they are on their way to the cache when the
+    sums are taken.
+    """
     for table in range(plan[N_TABLES]):
         at = plan[TABLES] + TABLE_WIDTH * table
-        entries[0, table] = entry_of(plan, at, words[plan[at + 8], 0], plan[at + 4])
+        n_columns = plan[at + N_COLUMNS]
+        entries[0, table] = entry_of(plan, at, words[plan[at + TREE], 0], n_columns)
         fetch_ahead(reals, entries[0, table])
-        fetch_ahead(reals, entries[0, table] + np.uint64(plan[at + 4] - 1))
+        fetch_ahead(reals, entries[0, table] + np.uint64(n_columns - 1))
     for table in range(plan[N_TABLES]):
         at = plan[TABLES] + TABLE_WIDTH * table
-        n_columns, column, entry = plan[at + 4], plan[at + 6], entries[0, table]
-        for place in range(n_columns):
-            out[plan[column + place], 0] += reals[entry + np.uint64(place)]
+        n_columns = plan[at + N_COLUMNS]
+        first_column = plan[at + FIRST_COLUMN]
+        entry = entries[0, table]
+        for column in range(n_columns):
+            feature = plan[first_column + column]
+            out[feature, 0] += reals[entry + np.uint64(column)]
 
 
-def entry_of(plan: Any, at: Any, word: Any, width: Any) -> Any:
-    """Where in `reals` a row's entry of a table begins; `at` is where the table's numbers are."""
-    bits, n_paths, path = plan[at + 2], plan[at + 3], plan[at + 5]
-    pattern = (word >> plan[at]) & plan[at + 1]
-    for place in range(n_paths):
-        is_met = ((word ^ plan[path + 2 * place]) & plan[path + 2 * place + 1]) == 0
-        pattern |= np.int64(is_met) << (bits + place)
-    return np.uint64(plan[at + 7] + pattern * width)
+def entry_of(plan: Ints, at: int, word: int, width: int) -> np.uint64:
+    """Return where in `reals` a row's entry begins; the table's numbers are `at`."""
+    n_bits = plan[at + N_BITS]
+    first_path = plan[at + FIRST_PATH]
+    pattern = (word >> plan[at + SHIFT]) & plan[at + PATTERN_MASK]
+    for path in range(plan[at + N_PATHS]):
+        bits_if_met = plan[first_path + 2 * path]
+        mask = plan[first_path + 2 * path + 1]
+        is_met = ((word ^ bits_if_met) & mask) == 0
+        pattern |= np.int64(is_met) << (n_bits + path)
+    return np.uint64(plan[at + FIRST_REAL] + pattern * width)
 
 
 def add_table(
-    plan: Any, reals: Any, table: Any, words: Any, n: Any, entries: Any, out: Any
+    plan: Ints,
+    reals: Floats,
+    table: int,
+    words: Ints,
+    n: int,
+    entries: Entries,
+    out: Floats,
 ) -> None:
-    """`add_tables` of every row of a block, for one table."""
+    """Add what the leaves below one table's root contribute to a block of rows."""
     at = plan[TABLES] + TABLE_WIDTH * table
-    n_columns, column = plan[at + 4], plan[at + 6]
+    n_columns = plan[at + N_COLUMNS]
+    first_column = plan[at + FIRST_COLUMN]
     set_entries(plan, at, words, n, n_columns, 0, entries)
-    for place in range(n_columns):
-        feature = plan[column + place]
+    for column in range(n_columns):
+        feature = plan[first_column + column]
         for row in range(n):
-            out[feature, row] += reals[entries[0, row] + np.uint64(place)]
+            out[feature, row] += reals[entries[0, row] + np.uint64(column)]
 
 
 def set_entries(
-    plan: Any, at: Any, words: Any, n: Any, width: Any, which: Any, entries: Any
+    plan: Ints,
+    at: int,
+    words: Ints,
+    n: int,
+    width: int,
+    side: int,
+    entries: Entries,
 ) -> None:
-    """`entry_of` each row of a block."""
-    shift, mask, bits, n_paths = plan[at], plan[at + 1], plan[at + 2], plan[at + 3]
-    path, first, tree = plan[at + 5], plan[at + 7], plan[at + 8]
+    """Set `entry_of` each row of a block; side is 1 for a pair's upper table, else 0."""
+    shift = plan[at + SHIFT]
+    pattern_mask = plan[at + PATTERN_MASK]
+    n_bits = plan[at + N_BITS]
+    n_paths = plan[at + N_PATHS]
+    first_path = plan[at + FIRST_PATH]
+    first_real = plan[at + FIRST_REAL]
+    tree = plan[at + TREE]
     for row in range(n):
-        entries[which, row] = np.uint64((words[tree, row] >> shift) & mask)
-    for place in range(n_paths):
-        wanted, among, bit = (
-            plan[path + 2 * place],
-            plan[path + 2 * place + 1],
-            np.uint64(1 << (bits + place)),
-        )
+        entries[side, row] = np.uint64((words[tree, row] >> shift) & pattern_mask)
+    for path in range(n_paths):
+        bits_if_met = plan[first_path + 2 * path]
+        mask = plan[first_path + 2 * path + 1]
+        bit = np.uint64(1 << (n_bits + path))
         for row in range(n):
-            entries[which, row] |= (
-                bit if ((words[tree, row] ^ wanted) & among) == 0 else np.uint64(0)
-            )
+            is_met = ((words[tree, row] ^ bits_if_met) & mask) == 0
+            entries[side, row] |= bit if is_met else np.uint64(0)
     for row in range(n):
-        entries[which, row] = np.uint64(first) + entries[which, row] * np.uint64(width)
+        offset = entries[side, row] * np.uint64(width)
+        entries[side, row] = np.uint64(first_real) + offset
 
 
-def find_pairs(plan: Any, reals: Any, words: Any, entries: Any) -> None:
-    """Where each pair's two entries begin, for one row; they are under way to the cache while tables are summed."""
+# --- Pairs of tables
+
+
+def find_pairs(plan: Ints, reals: Floats, words: Ints, entries: Entries) -> None:
+    """Set where each pair's two entries begin for one row.
+
+    They are on their way to the cache while the tables are summed.
+    """
     for pair in range(plan[N_PAIRS]):
         at = plan[PAIRS] + PAIR_WIDTH * pair
-        for which in range(2):
-            width = (
-                plan[plan[PAIRS] + PAIR_WIDTH * pair + 2 * TABLE_WIDTH]
-                * LANES
-                * (plan[at + 4] + 1)
-            )
-            entries[which, pair] = entry_of(plan, at, words[plan[at + 8], 0], width)
-            for place in range(0, width, LANES):
-                fetch_ahead(reals, entries[which, pair] + np.uint64(place))
+        n_chunks = plan[at + N_CHUNKS]
+        for side in range(2):
+            width = n_chunks * LANES * (plan[at + N_COLUMNS] + 1)
+            entries[side, pair] = entry_of(plan, at, words[plan[at + TREE], 0], width)
+            for offset in range(0, width, LANES):
+                fetch_ahead(reals, entries[side, pair] + np.uint64(offset))
             at += TABLE_WIDTH
 
 
 def add_pair(
-    plan: Any, reals: Any, pair: Any, words: Any, n: Any, entries: Any, out: Any
+    plan: Ints,
+    reals: Floats,
+    pair: int,
+    words: Ints,
+    n: int,
+    entries: Entries,
+    out: Floats,
 ) -> None:
-    """Add what every leaf below the root of a pair contributes to a block of rows."""
-    at = plan[PAIRS] + PAIR_WIDTH * pair
-    upper_at, rows = at + TABLE_WIDTH, plan[at + 2 * TABLE_WIDTH] * LANES
-    set_entries(plan, at, words, n, rows * (plan[at + 4] + 1), 0, entries)
-    set_entries(plan, upper_at, words, n, rows * (plan[upper_at + 4] + 1), 1, entries)
+    """Add what the leaves below the root of a pair contribute to a block of rows."""
+    lower = plan[PAIRS] + PAIR_WIDTH * pair
+    upper = lower + TABLE_WIDTH
+    n_quadrature = plan[lower + N_CHUNKS] * LANES
+    lower_width = n_quadrature * (plan[lower + N_COLUMNS] + 1)
+    upper_width = n_quadrature * (plan[upper + N_COLUMNS] + 1)
+    set_entries(plan, lower, words, n, lower_width, 0, entries)
+    set_entries(plan, upper, words, n, upper_width, 1, entries)
     for row in range(n):
         add_product(plan, reals, pair, entries[0, row], entries[1, row], row, out)
 
 
-def fetch_ahead(reals: Any, at: Any) -> None:
-    """Have the processor fetch a cache line that is needed soon; compiled to its instruction for that."""
+def fetch_ahead(reals: Floats, at: np.uint64) -> None:
+    """Have the processor fetch a cache line that is needed soon.
+
+    Compiled to the processor's own instruction; plain Python does nothing.
+    """
 
 
 def add_product(
-    plan: Any, reals: Any, pair: Any, a: Any, b: Any, row: Any, out: Any
+    plan: Ints,
+    reals: Floats,
+    pair: int,
+    lower_entry: np.uint64,
+    upper_entry: np.uint64,
+    row: int,
+    out: Floats,
 ) -> None:
-    """Add the product of two rows of a pair to the contributions.
+    """Add the product of a pair's two entries to the contributions.
 
-    A row has, per chunk of quadrature nodes, the product over the table's features and then each
-    feature's contribution.
+    Per chunk of quadrature nodes, an entry holds the product over the table's
+    features, then each feature's contribution.
     """
-    at = plan[PAIRS] + PAIR_WIDTH * pair
-    upper_at = at + TABLE_WIDTH
-    n_lower, lower, n_upper, upper = (
-        plan[at + 4],
-        plan[at + 6],
-        plan[upper_at + 4],
-        plan[upper_at + 6],
-    )
-    for _ in range(plan[at + 2 * TABLE_WIDTH]):
-        for place in range(n_lower):
-            out[plan[lower + place], row] += product(
-                reals, b, a + np.uint64(LANES * (place + 1))
-            )
-        for place in range(n_upper):
-            out[plan[upper + place], row] += product(
-                reals, a, b + np.uint64(LANES * (place + 1))
-            )
+    lower = plan[PAIRS] + PAIR_WIDTH * pair
+    upper = lower + TABLE_WIDTH
+    n_lower = plan[lower + N_COLUMNS]
+    lower_columns = plan[lower + FIRST_COLUMN]
+    n_upper = plan[upper + N_COLUMNS]
+    upper_columns = plan[upper + FIRST_COLUMN]
+    a = lower_entry
+    b = upper_entry
+    for _ in range(plan[lower + N_CHUNKS]):
+        for column in range(n_lower):
+            contribution = product(reals, b, a + np.uint64(LANES * (column + 1)))
+            out[plan[lower_columns + column], row] += contribution
+        for column in range(n_upper):
+            contribution = product(reals, a, b + np.uint64(LANES * (column + 1)))
+            out[plan[upper_columns + column], row] += contribution
         a += np.uint64(LANES * (n_lower + 1))
         b += np.uint64(LANES * (n_upper + 1))
 
 
-def product(reals: Any, a: Any, b: Any) -> Any:
-    """The sum of eight products, in an order that halves the lanes: the compiler takes four, two, one at once."""
+def product(reals: Floats, a: np.uint64, b: np.uint64) -> float:
+    """Return the sum of eight products, in an order that halves the lanes.
+
+    The compiler then takes four, two, one of them at once.
+    """
     p0 = reals[a] * reals[b]
     p1 = reals[a + np.uint64(1)] * reals[b + np.uint64(1)]
     p2 = reals[a + np.uint64(2)] * reals[b + np.uint64(2)]
@@ -399,98 +482,104 @@ def product(reals: Any, a: Any, b: Any) -> Any:
     p5 = reals[a + np.uint64(5)] * reals[b + np.uint64(5)]
     p6 = reals[a + np.uint64(6)] * reals[b + np.uint64(6)]
     p7 = reals[a + np.uint64(7)] * reals[b + np.uint64(7)]
-    return ((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7))
+    total: float = ((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7))
+    return total
 
 
-def add_walks(plan: Any, reals: Any, values: Any, n_rows: Any, out: Any) -> None:
-    """Add what the leaves outside tables contribute, by quadrature down and up their edges."""
+# --- Walks
+
+
+def add_walks(
+    plan: Ints, reals: Floats, values: Floats, n_rows: int, out: Floats
+) -> None:
+    """Add what the leaves outside tables contribute, down and up their edges."""
     if plan[N_EDGES]:
-        goes_left, is_met = (
-            np.empty(plan[N_NODES], dtype=np.int64),
-            np.empty(plan[N_EDGES] + 1, dtype=np.int64),
-        )
+        goes_left = np.empty(plan[N_NODES], dtype=np.int64)
+        is_met = np.empty(plan[N_EDGES] + 1, dtype=np.int64)
         work = np.empty((2 * plan[N_EDGES] + 1, plan[N_QUADRATURE]))
         for tree in range(plan[N_TREES]):
-            first, last = (
-                plan[plan[FIRST_NODE] + tree],
-                plan[plan[FIRST_NODE] + tree + 1],
-            )
+            first = plan[plan[FIRST_NODE] + tree]
+            last = plan[plan[FIRST_NODE] + tree + 1]
             if plan[plan[FIRST_EDGE] + tree] < plan[plan[FIRST_EDGE] + tree + 1]:
                 for row in range(n_rows):
                     for node in range(first, last):
-                        goes_left[node - first] = is_left(
-                            plan, reals, node, values, row
-                        )
+                        is_row_left = is_left(plan, reals, node, values, row)
+                        goes_left[node - first] = is_row_left
                     walk_down(plan, reals, tree, goes_left, work, is_met)
                     walk_up(plan, reals, tree, work, is_met, row, out)
 
 
 def walk_down(
-    plan: Any, reals: Any, tree: Any, goes_left: Any, work: Any, is_met: Any
+    plan: Ints, reals: Floats, tree: int, goes_left: Ints, work: Floats, is_met: Ints
 ) -> None:
-    """The products at each edge: edge e has row 1 + e going down, row N_EDGES + 1 + e coming up; the root row 0."""
-    first, last = plan[plan[FIRST_EDGE] + tree], plan[plan[FIRST_EDGE] + tree + 1]
-    n, t, up = (
-        plan[plan[QUADRATURES] + 2 * tree],
-        plan[plan[QUADRATURES] + 2 * tree + 1],
-        plan[N_EDGES] + 1,
-    )
+    """Compute the products at each edge.
+
+    In `work`, row 0 is the root's; edge e has row 1 + e going down and row
+    N_EDGES + 1 + e coming up.
+    """
+    first = plan[plan[FIRST_EDGE] + tree]
+    last = plan[plan[FIRST_EDGE] + tree + 1]
+    n = plan[plan[QUADRATURES] + 2 * tree]
+    t = plan[plan[QUADRATURES] + 2 * tree + 1]
+    up = plan[N_EDGES] + 1
     work[0, :] = 1.0
     is_met[0] = 1
     for edge in range(last - first):
-        at, real = (
-            plan[EDGES] + EDGE_WIDTH * (first + edge),
-            plan[EDGE_REALS] + 3 * (first + edge),
-        )
-        parent, before_share, share, value = (
-            plan[at],
-            reals[real],
-            reals[real + 1],
-            reals[real + 2],
-        )
-        was = is_met[plan[at + 1]]
-        now = was & (goes_left[plan[at + 2]] == plan[at + 3])
-        is_met[edge + 1] = now
+        at = plan[EDGES] + EDGE_WIDTH * (first + edge)
+        real = plan[EDGE_REALS] + EDGE_REALS_WIDTH * (first + edge)
+        parent = plan[at + PARENT_EDGE]
+        share_before = reals[real]
+        share = reals[real + 1]
+        leaf_value = reals[real + 2]
+        was_met = is_met[plan[at + SAME_FEATURE_EDGE]]
+        is_edge_taken = goes_left[plan[at + EDGE_NODE]] == plan[at + EDGE_IS_LEFT]
+        is_still_met = was_met & is_edge_taken
+        is_met[edge + 1] = is_still_met
         for k in range(n):
-            old = was * reals[t + k] + before_share * (1.0 - reals[t + k])
-            new = now * reals[t + k] + share * (1.0 - reals[t + k])
+            rest = 1.0 - reals[t + k]
+            old = was_met * reals[t + k] + share_before * rest
+            new = is_still_met * reals[t + k] + share * rest
             work[edge + 1, k] = work[parent, k] * new / max(old, SMALLEST)
-            work[up + edge, k] = work[edge + 1, k] * value
+            work[up + edge, k] = work[edge + 1, k] * leaf_value
 
 
 def walk_up(
-    plan: Any, reals: Any, tree: Any, work: Any, is_met: Any, row: Any, out: Any
+    plan: Ints,
+    reals: Floats,
+    tree: int,
+    work: Floats,
+    is_met: Ints,
+    row: int,
+    out: Floats,
 ) -> None:
-    """Sum the leaves' products from the bottom, and give each edge's feature what its condition changed."""
-    first, last = plan[plan[FIRST_EDGE] + tree], plan[plan[FIRST_EDGE] + tree + 1]
-    n, t, up = (
-        plan[plan[QUADRATURES] + 2 * tree],
-        plan[plan[QUADRATURES] + 2 * tree + 1],
-        plan[N_EDGES] + 1,
-    )
+    """Sum the leaves' products from the bottom up.
+
+    Each edge adds to its feature what its condition changed.
+    """
+    first = plan[plan[FIRST_EDGE] + tree]
+    last = plan[plan[FIRST_EDGE] + tree + 1]
+    n = plan[plan[QUADRATURES] + 2 * tree]
+    t = plan[plan[QUADRATURES] + 2 * tree + 1]
+    up = plan[N_EDGES] + 1
     for edge in range(last - first - 1, -1, -1):
-        at, real = (
-            plan[EDGES] + EDGE_WIDTH * (first + edge),
-            plan[EDGE_REALS] + 3 * (first + edge),
-        )
-        parent, before_share, share, now = (
-            plan[at],
-            reals[real],
-            reals[real + 1],
-            is_met[edge + 1],
-        )
+        at = plan[EDGES] + EDGE_WIDTH * (first + edge)
+        real = plan[EDGE_REALS] + EDGE_REALS_WIDTH * (first + edge)
+        parent = plan[at + PARENT_EDGE]
+        share_before = reals[real]
+        share = reals[real + 1]
+        is_still_met = is_met[edge + 1]
         if parent:
             for k in range(n):
                 work[up + parent - 1, k] += work[up + edge, k]
-        if is_met[plan[at + 1]]:
-            found = 0.0
+        if is_met[plan[at + SAME_FEATURE_EDGE]]:
+            contribution = 0.0
             for k in range(n):
                 rest = 1.0 - reals[t + k]
-                old = (1.0 - before_share) / (reals[t + k] + before_share * rest)
-                new = (
-                    (1.0 - share) / (reals[t + k] + share * rest)
-                    if now
-                    else -1.0 / rest
-                )
-                found += reals[t + n + k] * work[up + edge, k] * (new - old)
-            out[plan[at + 4], row] += found
+                old = (1.0 - share_before) / (reals[t + k] + share_before * rest)
+                if is_still_met:
+                    new = (1.0 - share) / (reals[t + k] + share * rest)
+                else:
+                    new = -1.0 / rest
+                weight = reals[t + n + k]
+                contribution += weight * work[up + edge, k] * (new - old)
+            out[plan[at + EDGE_FEATURE], row] += contribution

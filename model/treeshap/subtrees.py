@@ -1,43 +1,49 @@
-"""Subtrees for TreeSHAP: which part of a tree is one table, which a pair of tables, which is walked; filling tables."""
+"""Subtrees for TreeSHAP: which part of a tree is one table, a pair, or walked."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from obligor.arrays import Bools, Floats, Ints
 from obligor.model.treeshap.forest import Forest
 from obligor.model.treeshap.kernel import LANES
 
-MOST_BITS = 14  # of a table
+MOST_BITS = 14  # of a table's pattern
 MOST_NODES = 63  # of a tree whose decisions fit one word
-# Nanoseconds of a look-up, per path feature and column of it; of a pair, per path feature and term; of a walked leaf
-# per edge above it (measured on one core; only their proportions matter).
-LOOKUP, PER_PATH, PER_COLUMN = 32.0, 0.7, 0.9
-PAIR, PER_TERM = 60.0, 4.5
-PER_EDGE = 120.0
-CHEAPEST = 5e-4  # nanoseconds a byte of a table costs, at least: it drives others out of the cache
+# Nanoseconds of a look-up, per path feature and per column of it; of a pair, per path
+# feature and per term; of a walked leaf, per edge above it. Measured on one core; only
+# their proportions matter.
+LOOKUP_NS = 32.0
+PATH_NS = 0.7
+COLUMN_NS = 0.9
+PAIR_NS = 60.0
+TERM_NS = 4.5
+EDGE_NS = 120.0
+# What a byte of a table costs at least: it drives other data out of the cache.
+CHEAPEST_BYTE_NS = 5e-4
+BISECTIONS = 5
 
 
 @dataclass(frozen=True)
 class Links:
-    """Every node, then every leaf, with what leads to it.
+    """The way up from each vertex; vertices are all nodes, then all leaves.
 
     Attributes
     ----------
-    up : array of int, shape (nodes + leaves, 3)
+    up : ndarray of int, shape (vertices, 3)
         Parent (-1 for a root), is_left, the parent's feature.
-    share : array of float, shape (nodes + leaves,)
-        The share of the parent's training rows that came this way; 0 where the parent had none.
-    left, right : list of int
-        A node's children.
+    share : ndarray of float, shape (vertices,)
+        Share of the parent's training rows that came this way; 0 if there were none.
+    left, right : list of int, length nodes
+        The children of each node.
     """
 
-    up: NDArray[np.int64]
-    share: NDArray[np.float64]
+    up: Ints
+    share: Floats
     left: list[int]
     right: list[int]
 
@@ -49,19 +55,21 @@ class Subtree:
     Attributes
     ----------
     root : int
-        A node, or a leaf (counted after all nodes).
+        A vertex.
     leaves : tuple of int
-        Its first leaf and the one after its last.
+        The first leaf and the one after the last.
     bits : int
-        Splits in it.
+        Number of splits in it.
     paths : list of int
-        Features above it whose conditions the table asks for.
+        Features above the root whose conditions the table distinguishes.
     columns : list of int
         Features the table adds to.
     upper : list of int
-        Features above it that the second table of a pair asks for and adds to.
+        Features above the root that the second table of a pair distinguishes and adds
+        to.
     chunks : int
-        Quadrature nodes of a pair by `LANES`; 0 where the integral is in the one table.
+        Number of chunks of `LANES` quadrature nodes of a pair; 0 if it is one table,
+        in which the integral is already taken.
     """
 
     root: int
@@ -73,250 +81,215 @@ class Subtree:
     chunks: int
 
 
-def links_of(f: Forest) -> Links:
-    """Return what leads to each node and leaf."""
-    nodes, leaves = len(f.feature), len(f.leaf_value)
-    up, share = (
-        np.full((nodes + leaves, 3), -1, dtype=np.int64),
-        np.ones(nodes + leaves),
-    )
-    covers = np.concatenate([f.cover, f.leaf_cover])
+class _Cut(NamedTuple):
+    """Roots of subtrees, leaves that are walked, and the bytes of the tables."""
+
+    roots: list[int]
+    walked: list[int]
+    size: float
+
+
+def links_of(forest: Forest) -> Links:
+    """Return the way up from each node and leaf."""
+    n_nodes = forest.n_nodes
+    n_vertices = n_nodes + forest.n_leaves
+    up = np.full((n_vertices, 3), -1, dtype=np.int64)
+    share = np.ones(n_vertices)
+    covers = np.concatenate([forest.cover, forest.leaf_cover])
     sides = []
-    for side, children in ((1, f.left), (0, f.right)):
-        child = np.where(children >= 0, children, nodes + ~children)
-        up[child, 0], up[child, 1], up[child, 2] = np.arange(nodes), side, f.feature
+    for is_left, children in ((1, forest.left), (0, forest.right)):
+        child = np.where(children >= 0, children, n_nodes + ~children)
+        up[child, 0] = np.arange(n_nodes)
+        up[child, 1] = is_left
+        up[child, 2] = forest.feature
         share[child] = np.divide(
-            covers[child], f.cover, out=np.zeros(nodes), where=f.cover > 0
+            covers[child],
+            forest.cover,
+            out=np.zeros(n_nodes),
+            where=forest.cover > 0,
         )
         sides.append(child.tolist())
     return Links(up, share, *sides)
 
 
 class Cutter:
-    """Cuts a forest by dynamic programming: a subtree is one look-up, or what its two children are.
+    """Cuts a forest by dynamic programming.
+
+    Below each node, either all leaves are one look-up, or both children are cut.
 
     Parameters
     ----------
-    f : Forest
+    forest : Forest
         The trees.
     links : Links
         From `links_of`.
     """
 
-    def __init__(self, f: Forest, links: Links) -> None:
-        self.f, self.links = f, links
-        n, total = len(f.feature), len(links.up)
-        self.above, self.below, self.splits = [0] * total, [0] * total, [0] * total
-        self.first_leaf = [0] * n + list(range(total - n))
-        features = [1 << name for name in f.feature.tolist()]
-        for node in range(n):
-            self.above[links.left[node]] = self.above[links.right[node]] = (
-                self.above[node] | features[node]
-            )
-        for node in range(n - 1, -1, -1):
-            left, right = links.left[node], links.right[node]
-            self.below[node] = features[node] | self.below[left] | self.below[right]
-            self.splits[node] = 1 + self.splits[left] + self.splits[right]
-            self.first_leaf[node] = self.first_leaf[left]
-        self._weigh()
+    def __init__(self, forest: Forest, links: Links) -> None:
+        self.forest = forest
+        self.links = links
+        self._collect_features()
+        self._estimate_costs()
 
-    def _upper(self, place: int) -> int:
-        """The features above a place that a pair takes into its second table: half of its bits at most.
+    def _collect_features(self) -> None:
+        """Per vertex: features above and below as bit sets, splits, the first leaf."""
+        n_nodes = self.forest.n_nodes
+        n_vertices = len(self.links.up)
+        left = self.links.left
+        right = self.links.right
+        features = [1 << feature for feature in self.forest.feature.tolist()]
+        self.above = [0] * n_vertices
+        for node in range(n_nodes):
+            above_children = self.above[node] | features[node]
+            self.above[left[node]] = above_children
+            self.above[right[node]] = above_children
+        self.below = [0] * n_vertices
+        self.splits = [0] * n_vertices
+        self.first_leaf = [0] * n_nodes + list(range(n_vertices - n_nodes))
+        for node in range(n_nodes - 1, -1, -1):
+            below_children = self.below[left[node]] | self.below[right[node]]
+            self.below[node] = features[node] | below_children
+            self.splits[node] = 1 + self.splits[left[node]] + self.splits[right[node]]
+            self.first_leaf[node] = self.first_leaf[left[node]]
 
-        None that is split on below, since its conditions are then not met or failed above alone.
+    def _upper(self, vertex: int) -> int:
+        """Return the features above a vertex that go into a pair's second table.
+
+        They are at most half of the pair's bits. None of them is split on below: its
+        conditions would not be decided above alone.
         """
-        free = _places(self.above[place] & ~self.below[place])
-        half = (self.above[place].bit_count() + self.splits[place]) // 2
-        return sum(1 << name for name in free[:half])
+        free = _members(self.above[vertex] & ~self.below[vertex])
+        half = (self.above[vertex].bit_count() + self.splits[vertex]) // 2
+        return sum(1 << feature for feature in free[:half])
 
-    def _weigh(self) -> None:
-        """The time and size of each subtree as one table and as a pair."""
-        paths, columns, upper = (
-            np.array([bits.bit_count() for bits in found])
-            for found in (
-                self.above,
-                [
-                    above | below
-                    for above, below in zip(self.above, self.below, strict=True)
-                ],
-                [self._upper(place) for place in range(len(self.above))],
-            )
-        )
-        bits, lower = paths + np.array(self.splits), columns - upper
-        sizes = np.diff(self.f.first_node)
-        fits = (
-            np.repeat(sizes <= MOST_NODES, sizes),
-            np.repeat(sizes <= MOST_NODES, np.diff(self.f.first_leaf)),
-        )
-        in_word = np.concatenate(fits) & (columns > 0)
-        self.paths, self.is_any = paths, columns > 0
-        self.whole_ns = np.where(
-            in_word & (bits <= MOST_BITS),
-            LOOKUP + PER_PATH * paths + PER_COLUMN * columns,
-            math.inf,
-        )
-        self.whole_size = np.exp2(np.minimum(bits, 64)) * columns
-        chunks = (columns + 2 * LANES - 1) // (2 * LANES)
-        is_pair = in_word & (np.maximum(bits - upper, upper) <= MOST_BITS) & (upper > 0)
-        self.pair_ns = np.where(
-            is_pair, PAIR + PER_PATH * paths + PER_TERM * chunks * columns, math.inf
-        )
-        rows = np.exp2(np.minimum(bits - upper, 64)), np.exp2(np.minimum(upper, 64))
-        self.pair_size, self.chunks = (
-            LANES * chunks * (rows[0] * (lower + 1) + rows[1] * (upper + 1)),
-            chunks,
-        )
+    def _estimate_costs(self) -> None:
+        """Estimate time and size of each subtree as one table and as a pair."""
+        n_vertices = len(self.links.up)
+        paths = _bit_counts(self.above)
+        involved = [self.above[v] | self.below[v] for v in range(n_vertices)]
+        columns = _bit_counts(involved)
+        upper = _bit_counts([self._upper(vertex) for vertex in range(n_vertices)])
+        lower = columns - upper
+        bits = paths + np.array(self.splits)
+        lower_bits = bits - upper
+        self.paths = paths
+        self.is_split = columns > 0
+        in_word = self._fits_in_word() & self.is_split
+        # One table, in which the integral is already taken.
+        table_ns = LOOKUP_NS + PATH_NS * paths + COLUMN_NS * columns
+        self.table_ns = np.where(in_word & (bits <= MOST_BITS), table_ns, math.inf)
+        self.table_size = _patterns(bits) * columns
+        # A pair of tables, multiplied at each quadrature node.
+        self.chunks = (columns + 2 * LANES - 1) // (2 * LANES)
+        fits = (np.maximum(lower_bits, upper) <= MOST_BITS) & (upper > 0)
+        pair_ns = PAIR_NS + PATH_NS * paths + TERM_NS * self.chunks * columns
+        self.pair_ns = np.where(in_word & fits, pair_ns, math.inf)
+        lower_size = _patterns(lower_bits) * (lower + 1)
+        upper_size = _patterns(upper) * (upper + 1)
+        self.pair_size = LANES * self.chunks * (lower_size + upper_size)
+
+    def _fits_in_word(self) -> Bools:
+        """Return whether the decisions of each vertex's tree fit one word."""
+        nodes_per_tree = np.diff(self.forest.first_node)
+        leaves_per_tree = np.diff(self.forest.first_leaf)
+        fits = nodes_per_tree <= MOST_NODES
+        of_nodes = np.repeat(fits, nodes_per_tree)
+        of_leaves = np.repeat(fits, leaves_per_tree)
+        return np.concatenate([of_nodes, of_leaves])
 
     def cut(self, most_bytes: float) -> tuple[list[Subtree], list[int]]:
-        """Return the subtrees whose tables take at most so many bytes, and the leaves that are walked."""
-        price = CHEAPEST
-        chosen, walked, size = self._cut_at(price)
-        dear = price
-        while size > most_bytes:
-            dear *= 4
-            chosen, walked, size = self._cut_at(dear)
-        for _ in range(5 if dear > price else 0):
-            middle = math.sqrt(price * dear)
-            found = self._cut_at(middle)
-            if found[2] > most_bytes:
-                price = middle
-            else:
-                dear, (chosen, walked, size) = middle, found
-        is_pair = (
-            self.pair_ns + dear * 8 * self.pair_size
-            < self.whole_ns + dear * 8 * self.whole_size
-        ).tolist()
-        return [self._subtree(place, is_pair[place]) for place in chosen], walked
+        """Choose the subtrees, and raise the price of a byte until their tables fit.
 
-    def _cut_at(self, price: float) -> tuple[list[int], list[int], float]:
-        """Subtrees, walked leaves and bytes where a byte costs `price` nanoseconds."""
-        links, n = self.links, len(self.f.feature)
-        whole, pair = (
-            self.whole_ns + price * 8 * self.whole_size,
-            self.pair_ns + price * 8 * self.pair_size,
-        )
-        size = 8 * np.where(pair < whole, self.pair_size, self.whole_size)
-        alone = np.minimum(whole, pair).tolist()
-        cost = np.minimum(alone, np.maximum(PER_EDGE * self.paths, 1.0)).tolist()
-        for node in range(n - 1, -1, -1):
-            cost[node] = min(
-                alone[node], cost[links.left[node]] + cost[links.right[node]]
-            )
-        is_open = (links.up[:, 0] < 0).tolist()
-        chosen, walked = list[int](), list[int]()
-        for place, is_here in enumerate(is_open):
-            if (
-                not is_here or not self.is_any[place]
-            ):  # a tree of one leaf contributes nothing
+        Parameters
+        ----------
+        most_bytes : float
+            What the tables may take, 0 or more.
+
+        Returns
+        -------
+        list of Subtree, list of int
+            The subtrees, and the leaves that are walked.
+        """
+        low = CHEAPEST_BYTE_NS
+        high = low
+        cut = self._cut_at(low)
+        while cut.size > most_bytes:
+            high *= 4
+            cut = self._cut_at(high)
+        if high > low:
+            for _ in range(BISECTIONS):
+                middle = math.sqrt(low * high)
+                middle_cut = self._cut_at(middle)
+                if middle_cut.size > most_bytes:
+                    low = middle
+                else:
+                    high = middle
+                    cut = middle_cut
+        is_pair = self._pair_cost(high) < self._table_cost(high)
+        subtrees = [self._subtree(root, bool(is_pair[root])) for root in cut.roots]
+        return subtrees, cut.walked
+
+    def _table_cost(self, byte_ns: float) -> Floats:
+        return self.table_ns + byte_ns * 8 * self.table_size
+
+    def _pair_cost(self, byte_ns: float) -> Floats:
+        return self.pair_ns + byte_ns * 8 * self.pair_size
+
+    def _cut_at(self, byte_ns: float) -> _Cut:
+        """Choose the cheapest cut if a byte costs so many nanoseconds."""
+        left = self.links.left
+        right = self.links.right
+        n_nodes = self.forest.n_nodes
+        table_cost = self._table_cost(byte_ns)
+        pair_cost = self._pair_cost(byte_ns)
+        size = 8 * np.where(pair_cost < table_cost, self.pair_size, self.table_size)
+        as_one = np.minimum(table_cost, pair_cost)
+        walking_ns = np.maximum(EDGE_NS * self.paths, 1.0)
+        lookup_cost = as_one.tolist()
+        cost = np.minimum(as_one, walking_ns).tolist()
+        for node in range(n_nodes - 1, -1, -1):
+            cut_cost = cost[left[node]] + cost[right[node]]
+            cost[node] = min(lookup_cost[node], cut_cost)
+        is_open = (self.links.up[:, 0] < 0).tolist()
+        roots = list[int]()
+        walked = list[int]()
+        for vertex, is_vertex_open in enumerate(is_open):
+            # A tree of one leaf contributes nothing: it splits on no feature.
+            if not is_vertex_open or not self.is_split[vertex]:
                 continue
-            if alone[place] <= cost[place]:
-                chosen.append(place)
-            elif place < n:
-                is_open[links.left[place]] = is_open[links.right[place]] = True
+            if lookup_cost[vertex] <= cost[vertex]:
+                roots.append(vertex)
+            elif vertex < n_nodes:
+                is_open[left[vertex]] = True
+                is_open[right[vertex]] = True
             else:
-                walked.append(place - n)
-        return chosen, walked, float(size[chosen].sum())
+                walked.append(vertex - n_nodes)
+        return _Cut(roots, walked, float(size[roots].sum()))
 
-    def _subtree(self, place: int, is_pair: bool) -> Subtree:
-        above, below = self.above[place], self.below[place]
-        upper = self._upper(place) if is_pair else 0
+    def _subtree(self, root: int, is_pair: bool) -> Subtree:
+        above = self.above[root]
+        upper = self._upper(root) if is_pair else 0
+        first_leaf = self.first_leaf[root]
         return Subtree(
-            root=place,
-            leaves=(
-                self.first_leaf[place],
-                self.first_leaf[place] + self.splits[place] + 1,
-            ),
-            bits=self.splits[place],
-            paths=_places(above & ~upper),
-            columns=_places((above | below) & ~upper),
-            upper=_places(upper),
-            chunks=int(self.chunks[place]) if is_pair else 0,
+            root=root,
+            leaves=(first_leaf, first_leaf + self.splits[root] + 1),
+            bits=self.splits[root],
+            paths=_members(above & ~upper),
+            columns=_members((above | self.below[root]) & ~upper),
+            upper=_members(upper),
+            chunks=int(self.chunks[root]) if is_pair else 0,
         )
 
 
-def _places(bits: int) -> list[int]:
-    return [place for place in range(bits.bit_length()) if bits >> place & 1]
+def _members(bit_set: int) -> list[int]:
+    """Return the members of a bit set, lowest first."""
+    return [index for index in range(bit_set.bit_length()) if bit_set >> index & 1]
 
 
-def fill_table(
-    root: Any,
-    leaves: Any,
-    bits: Any,
-    paths: Any,
-    columns: Any,
-    up: Any,
-    share: Any,
-    values: Any,
-    quadrature: Any,
-    table: Any,
-) -> None:
-    """Fill one table, shape (patterns, nodes, 1 + columns): the leaves below its root, at each quadrature node.
-
-    `up` and `share` have a row per node, then per leaf (after all nodes): parent, is_left, the parent's
-    feature; and the share of the parent's training rows that came this way. Features that are not among
-    the columns are another table's.
-    """
-    n_nodes = len(up) - len(values)
-    feature, wanted = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64)
-    mask, place, z = (
-        np.empty(64, dtype=np.int64),
-        np.empty(64, dtype=np.int64),
-        np.empty(64),
-    )
-    for leaf in range(leaves[0], leaves[1]):
-        depth, child = 0, n_nodes + leaf
-        while up[child, 0] >= 0:
-            parent, name = up[child, 0], up[child, 2]
-            column = np.searchsorted(columns, name)
-            if column < len(columns) and columns[column] == name:
-                found = 0
-                while found < depth and feature[found] != name:
-                    found += 1
-                if found == depth:
-                    (
-                        feature[found],
-                        z[found],
-                        wanted[found],
-                        mask[found],
-                        place[found],
-                    ) = name, 1.0, 0, 0, column
-                    depth += 1
-                z[found] *= share[child]
-                bit, met = (
-                    (parent - root, up[child, 1])
-                    if parent >= root
-                    else (bits + np.searchsorted(paths, name), 1)
-                )
-                mask[found] |= 1 << bit
-                wanted[found] |= met << bit
-            child = parent
-        given = leaf_table(values[leaf], z[:depth], quadrature)
-        for pattern in range(len(table)):
-            met = 0
-            for j in range(depth):
-                met |= np.int64(((pattern ^ wanted[j]) & mask[j]) == 0) << j
-            for k in range(quadrature.shape[1]):
-                table[pattern, k, 0] += given[met, k, 0]
-                for j in range(depth):
-                    table[pattern, k, 1 + place[j]] += given[met, k, 1 + j]
+def _bit_counts(bit_sets: list[int]) -> Ints:
+    return np.array([bit_set.bit_count() for bit_set in bit_sets])
 
 
-def leaf_table(value: Any, z: Any, quadrature: Any) -> Any:
-    """One leaf's products and contributions, shape (2**d, nodes, 1 + d), weighted.
-
-    Bit j of the row says whether all conditions on feature j are met.
-    """
-    d, n = len(z), quadrature.shape[1]
-    given, before = np.empty((1 << d, n, d + 1)), np.empty(d + 1)
-    for met in range(1 << d):
-        for k in range(n):
-            t, after = quadrature[0, k], 1.0
-            before[0] = quadrature[1, k] * value
-            for j in range(d):
-                before[j + 1] = before[j] * (((met >> j) & 1) * t + z[j] * (1.0 - t))
-            given[met, k, 0] = before[d]
-            for j in range(d - 1, -1, -1):
-                o = (met >> j) & 1
-                given[met, k, 1 + j] = (o - z[j]) * before[j] * after
-                after *= o * t + z[j] * (1.0 - t)
-    return given
+def _patterns(bits: Ints) -> Floats:
+    """Return the number of patterns of some bits, as a float that cannot overflow."""
+    return np.exp2(np.minimum(bits, 64))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from obligor.arrays import Floats
 from obligor.errors import ModelError
 from obligor.model.treeshap import kernel as treeshap_kernel
-from obligor.model.treeshap import subtrees
+from obligor.model.treeshap import table_kernel
 from obligor.model.treeshap.explainer import TreeShap
 
 ODD = (
@@ -244,11 +244,13 @@ def test_the_plain_loops_are_the_compiled_ones() -> None:
         ours = TreeShap(given_model, memory_mb)
         wanted, margins = ours.explain(rows)
         out = np.empty((len(rows), 19))
-        treeshap_kernel.explain_rows(ours._plan, ours._reals, rows, True, out)
+        treeshap_kernel.explain_rows(ours.plan.ints, ours.plan.reals, rows, True, out)
         np.testing.assert_array_equal(out, np.column_stack([wanted, margins]))
         single, score = np.empty((19, 1)), np.empty((1, len(rows)))
-        treeshap_kernel.explain_row(ours._plan, ours._reals, rows[0], True, single)
-        treeshap_kernel.score_rows(ours._plan, ours._reals, rows, score)
+        treeshap_kernel.explain_row(
+            ours.plan.ints, ours.plan.reals, rows[0], True, single
+        )
+        treeshap_kernel.score_rows(ours.plan.ints, ours.plan.reals, rows, score)
         np.testing.assert_array_equal(single[:, 0], out[0])
         np.testing.assert_array_equal(score[0], margins)
 
@@ -259,7 +261,7 @@ def test_one_leaf_by_hand() -> None:
     f({}) = 8/2/4 = 1, f({0}) = 8/4 = 2, f({1}) = 8/2 = 4, f({0, 1}) = 8: phi_0 = (1 + 4)/2, phi_1 = (3 + 6)/2.
     """
     nodes, weights = np.polynomial.legendre.leggauss(1)
-    table = subtrees.leaf_table(
+    table = table_kernel.leaf_table(
         8.0, np.array([0.5, 0.25]), np.stack([(nodes + 1) / 2, weights / 2])
     )
     np.testing.assert_allclose(table[3, :, 1:].sum(axis=0), [2.5, 4.5])
