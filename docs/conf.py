@@ -59,9 +59,10 @@ suppress_warnings = ["ref.python"]  # two rooms may each have a class Terms
 html_theme = "pydata_sphinx_theme"
 html_title = "Obligor"
 html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_show_sourcelink = False
 html_theme_options = {
-    "show_toc_level": 2,
+    "show_toc_level": 1,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
