@@ -50,7 +50,12 @@ class Baseline:
     contributions: tuple[float, ...]
 
     @classmethod
-    def of(cls, population: str, rows: Floats, contributions: Floats) -> Baseline:
+    def of(
+        cls,
+        population: str,
+        rows: Floats,
+        contributions: Floats,
+    ) -> Baseline:
         """Return the baseline of some rows.
 
         Parameters
@@ -112,7 +117,9 @@ def _median(column: Floats) -> float:
 
 
 def choose_baseline(
-    rows: Floats, explain: Explain, is_approved: Bools | None
+    rows: Floats,
+    explain: Explain,
+    is_approved: Bools | None,
 ) -> Baseline:
     """Return the baseline of the approved rows, or of all rows if none is approved.
 

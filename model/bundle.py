@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from obligor.errors import ModelError
 from obligor.features import catalogue
@@ -28,6 +28,9 @@ FILES = (MODEL, CALIBRATION, BASELINE, CATALOGUE, ENCODING)
 OPTIONAL_FILES = (BASELINE, CATALOGUE, ENCODING)
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"
+
+Fields = TypeVar("Fields")
+Part = TypeVar("Part")
 
 # What the registry writes and the service reads.
 MODEL_NAME = "obligor-pd"  # of the registered model
@@ -149,29 +152,17 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         features=tuple(manifest["features"]),
         horizon_days=manifest["horizon_days"],
         about=manifest["about"],
-        baseline=_baseline_of(parsed),
-        encoding=_encoding_of(parsed),
-        band=_band_of(calibration),
-        term=_term_of(calibration),
+        baseline=_optional(Baseline.from_dict, parsed.get(BASELINE)),
+        encoding=_optional(Encoding.from_dict, parsed.get(ENCODING)),
+        band=_optional(Band.from_dict, calibration.get("band")),
+        term=_optional(TermStructure.from_dict, calibration.get("term")),
     )
 
 
-def _baseline_of(parsed: Mapping[str, Any]) -> Baseline | None:
-    return Baseline.from_dict(parsed[BASELINE]) if BASELINE in parsed else None
-
-
-def _encoding_of(parsed: Mapping[str, Any]) -> Encoding | None:
-    return Encoding.from_dict(parsed[ENCODING]) if ENCODING in parsed else None
-
-
-def _band_of(calibration: Mapping[str, Any]) -> Band | None:
-    return Band.from_dict(calibration["band"]) if "band" in calibration else None
-
-
-def _term_of(calibration: Mapping[str, Any]) -> TermStructure | None:
-    if "term" not in calibration:
-        return None
-    return TermStructure.from_dict(calibration["term"])
+def _optional(
+    from_dict: Callable[[Fields], Part], fields: Fields | None
+) -> Part | None:
+    return None if fields is None else from_dict(fields)
 
 
 def verify_bundle(folder: Path, sha256: str) -> tuple[Manifest, dict[str, bytes]]:
@@ -231,7 +222,11 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _require_hash(path: Path, content: bytes, sha256: str) -> None:
+def _require_hash(
+    path: Path,
+    content: bytes,
+    sha256: str,
+) -> None:
     if not hmac.compare_digest(_sha256(content), sha256):
         raise ModelError(
             "file was changed after it was made",
@@ -246,7 +241,11 @@ def bundle_text(sha256: str) -> bytes:
     return f"obligor bundle v1\n{sha256}\n".encode()
 
 
-def require_signature(folder: Path, sha256: str, trusted: Sequence[Path]) -> None:
+def require_signature(
+    folder: Path,
+    sha256: str,
+    trusted: Sequence[Path],
+) -> None:
     """Refuse a bundle that no trusted key signed; only its signature is read.
 
     Parameters

@@ -106,7 +106,7 @@ class PdModel:
         return self.explainer.margin(rows)
 
     def explain(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Return exact SHAP contributions, shape (n, features), and margins, shape (n,).
+        """Return exact contributions, shape (n, features), and margins, shape (n,).
 
         `base` plus the contributions of a row is its margin.
 
@@ -118,7 +118,7 @@ class PdModel:
         return self.explainer.explain(rows)
 
     def predict_pd(self, rows: Floats) -> Floats:
-        """Return P(default within `horizon_days`) of each row, shape (n,), in (0, 1)."""
+        """Return P(default within `horizon_days`) of each row, shape (n,)."""
         return self.calibration(self.margin(rows))
 
     def predict_pd_12m(self, rows: Floats) -> Floats:
@@ -159,7 +159,12 @@ class PdModel:
             interval_12m=self._interval_12m(pd_, margin),
         )
 
-    def _within(self, pd_: Floats, margin: Floats, days: int) -> Floats:
+    def _within(
+        self,
+        pd_: Floats,
+        margin: Floats,
+        days: int,
+    ) -> Floats:
         if self.term is None:
             return _compound(pd_, days / self.horizon_days)
         return _compound(pd_, self.term.share(margin, days))

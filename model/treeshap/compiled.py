@@ -38,12 +38,12 @@ def compiled_kernel() -> CompiledKernel:
     """
     import numba
 
-    numba.config.SLP_VECTORIZE = 1  # several lanes at once: `kernel.product`
+    numba.config.SLP_VECTORIZE = 1  # several lanes at once: `kernel._product`
     for name, function in vars(kernel).items():
         is_own = getattr(function, "__module__", "") == kernel.__name__
         if is_own and name not in (*ENTRY_POINTS, "fetch_ahead"):
             # Only the walks make arrays; the others count no references.
-            counts_references = name == "add_walks"
+            counts_references = name == "_add_walks"
             options = {} if counts_references else {"_nrt": False}
             _inline(function, options)
     _inline(table_kernel.leaf_table, {})
@@ -80,7 +80,9 @@ def _overload_fetch_ahead() -> None:
 
     @numba.extending.intrinsic  # type: ignore[untyped-decorator]
     def prefetch(
-        typing_context: Context, array: numba.types.Array, index: numba.types.Integer
+        typing_context: Context,
+        array: numba.types.Array,
+        index: numba.types.Integer,
     ) -> tuple[Signature, Callable[..., Value]]:
         def generate(
             context: BaseContext,
@@ -95,10 +97,13 @@ def _overload_fetch_ahead() -> None:
             address = builder.bitcast(builder.gep(data, [index_value]), byte_pointer)
             number = ir.IntType(32)
             kind = ir.FunctionType(
-                ir.VoidType(), [address.type, number, number, number]
+                ir.VoidType(),
+                [address.type, number, number, number],
             )
             function = cgutils.get_or_insert_function(
-                builder.module, kind, "llvm.prefetch.p0i8"
+                builder.module,
+                kind,
+                "llvm.prefetch.p0i8",
             )
             options = (for_reading, keep_in_every_cache, is_data)
             builder.call(function, [address, *(number(option) for option in options)])
@@ -107,6 +112,7 @@ def _overload_fetch_ahead() -> None:
         return numba.types.void(array, index), generate
 
     overload = numba.extending.overload(
-        kernel.fetch_ahead, jit_options={"forceinline": True, "_nrt": False}
+        kernel.fetch_ahead,
+        jit_options={"forceinline": True, "_nrt": False},
     )
     overload(lambda reals, at: lambda reals, at: prefetch(reals, at))

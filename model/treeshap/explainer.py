@@ -147,7 +147,10 @@ class TreeShap:
         values = self.shap_values(rows)
         base = np.full(len(values), self.expected_value)
         return shap.Explanation(
-            values, base, np.asarray(rows), feature_names=feature_names
+            values,
+            base,
+            np.asarray(rows),
+            feature_names=feature_names,
         )
 
     def _checked(self, rows: Floats) -> Floats:
@@ -167,7 +170,11 @@ class TreeShap:
         checked = _padded(checked)
         out = np.empty((len(checked), self.n_features + 1))
         compiled_kernel().explain_rows(
-            self.plan.ints, self.plan.reals, checked, has_margin, out
+            self.plan.ints,
+            self.plan.reals,
+            checked,
+            has_margin,
+            out,
         )
         return out[: len(rows)]
 

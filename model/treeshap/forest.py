@@ -133,7 +133,9 @@ def read_forest(model_text: str) -> Forest:
         )
     if not fields_by_tree:
         raise ModelError(
-            "the model has no tree", where="model", expected="at least one"
+            "the model has no tree",
+            where="model",
+            expected="at least one",
         )
     trees = _read_trees(fields_by_tree)
     arrays: dict[str, Any] = {
@@ -217,7 +219,9 @@ def _read_tree(fields: dict[str, str], before: _Offsets) -> _Tree:
 
 
 def _word_spans(
-    fields: dict[str, str], threshold: Floats, is_categorical: Bools
+    fields: dict[str, str],
+    threshold: Floats,
+    is_categorical: Bools,
 ) -> Ints:
     """Return where each node's words begin and end, shape (nodes, 2).
 

@@ -91,35 +91,70 @@ SPLIT_ON_CATEGORY = 3
 
 
 def explain_row(
-    plan: Ints, reals: Floats, row: Floats, has_margin: bool, out: Floats
+    plan: Ints,
+    reals: Floats,
+    row: Floats,
+    has_margin: bool,
+    out: Floats,
 ) -> None:
-    """Compute the contributions of one row, shape (features + 1, 1), and its margin."""
+    """Compute the contributions of one row, and its margin.
+
+    Parameters
+    ----------
+    plan : ndarray of int
+        Sections of whole numbers; see the module.
+    reals : ndarray of float
+        Thresholds, leaf values and tables.
+    row : ndarray of float, shape (features,)
+        NaN if missing.
+    has_margin : bool
+        Whether to compute the margin as well.
+    out : ndarray of float, shape (features + 1, 1)
+        Output: the contributions, then the margin (0 if not requested).
+    """
     values = np.empty((plan[N_SLOTS], 1))
     words = np.empty((plan[N_TREES], 1), dtype=np.int64)
     entries = np.empty((1, plan[N_TABLES]), dtype=np.uint64)
     pair_entries = np.empty((2, plan[N_PAIRS]), dtype=np.uint64)
-    set_slot_values(plan, row.reshape((1, len(row))), 0, 1, values)
+    _set_slot_values(plan, row.reshape((1, len(row))), 0, 1, values)
     out[:] = 0.0
-    set_words(plan, reals, values, words)
+    _set_words(plan, reals, values, words)
     if has_margin:
         for tree in range(plan[N_TREES]):
-            add_leaves(plan, reals, tree, words, values, 1, plan[N_FEATURES], out)
-    find_pairs(plan, reals, words, pair_entries)
-    add_tables(plan, reals, words, entries, out)
+            _add_leaves(plan, reals, tree, words, values, 1, plan[N_FEATURES], out)
+    _find_pairs(plan, reals, words, pair_entries)
+    _add_tables(plan, reals, words, entries, out)
     for pair in range(plan[N_PAIRS]):
         lower_entry = pair_entries[0, pair]
         upper_entry = pair_entries[1, pair]
-        add_product(plan, reals, pair, lower_entry, upper_entry, 0, out)
-    add_walks(plan, reals, values, 1, out)
+        _add_product(plan, reals, pair, lower_entry, upper_entry, 0, out)
+    _add_walks(plan, reals, values, 1, out)
 
 
 def explain_rows(
-    plan: Ints, reals: Floats, rows: Floats, has_margin: bool, out: Floats
+    plan: Ints,
+    reals: Floats,
+    rows: Floats,
+    has_margin: bool,
+    out: Floats,
 ) -> None:
-    """Compute the contributions of rows, shape (n, features + 1), block by block.
+    """Compute the contributions of rows, block by block.
 
     A table that is in the cache then serves a block of rows. Every sum is taken in the
     order of `explain_row`, so the two are equal bit for bit.
+
+    Parameters
+    ----------
+    plan : ndarray of int
+        Sections of whole numbers; see the module.
+    reals : ndarray of float
+        Thresholds, leaf values and tables.
+    rows : ndarray of float, shape (n, features)
+        NaN if missing.
+    has_margin : bool
+        Whether to compute the margins as well.
+    out : ndarray of float, shape (n, features + 1)
+        Output: the contributions, then the margin (0 if not requested).
     """
     width = min(len(rows), BLOCK)  # a few rows must not pay for clearing a block
     values = np.empty((plan[N_SLOTS], width))
@@ -128,42 +163,72 @@ def explain_rows(
     block = np.empty((plan[N_FEATURES] + 1, width))
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)
-        set_slot_values(plan, rows, start, n, values)
+        _set_slot_values(plan, rows, start, n, values)
         block[:] = 0.0
         for tree in range(plan[N_TREES]):
-            set_words_of_block(plan, reals, tree, values, n, words)
+            _set_words_of_block(plan, reals, tree, values, n, words)
             if has_margin:
-                add_leaves(plan, reals, tree, words, values, n, plan[N_FEATURES], block)
+                _add_leaves(
+                    plan,
+                    reals,
+                    tree,
+                    words,
+                    values,
+                    n,
+                    plan[N_FEATURES],
+                    block,
+                )
         for table in range(plan[N_TABLES]):
-            add_table(plan, reals, table, words, n, entries, block)
+            _add_table(plan, reals, table, words, n, entries, block)
         for pair in range(plan[N_PAIRS]):
-            add_pair(plan, reals, pair, words, n, entries, block)
-        add_walks(plan, reals, values, n, block)
+            _add_pair(plan, reals, pair, words, n, entries, block)
+        _add_walks(plan, reals, values, n, block)
         for row in range(n):
             for column in range(plan[N_FEATURES] + 1):
                 out[start + row, column] = block[column, row]
 
 
-def score_rows(plan: Ints, reals: Floats, rows: Floats, out: Floats) -> None:
-    """Compute the margin of each row alone, shape (1, n)."""
+def score_rows(
+    plan: Ints,
+    reals: Floats,
+    rows: Floats,
+    out: Floats,
+) -> None:
+    """Compute the margin of each row, without contributions.
+
+    Parameters
+    ----------
+    plan : ndarray of int
+        Sections of whole numbers; see the module.
+    reals : ndarray of float
+        Thresholds, leaf values and tables.
+    rows : ndarray of float, shape (n, features)
+        NaN if missing.
+    out : ndarray of float, shape (1, n)
+        Output.
+    """
     width = min(len(rows), BLOCK)
     values = np.empty((plan[N_SLOTS], width))
     words = np.zeros((plan[N_TREES], width), dtype=np.int64)
     out[:] = 0.0
     for start in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - start)
-        set_slot_values(plan, rows, start, n, values)
+        _set_slot_values(plan, rows, start, n, values)
         margins = out[:, start : start + n]
         for tree in range(plan[N_TREES]):
-            set_words_of_block(plan, reals, tree, values, n, words)
-            add_leaves(plan, reals, tree, words, values, n, 0, margins)
+            _set_words_of_block(plan, reals, tree, values, n, words)
+            _add_leaves(plan, reals, tree, words, values, n, 0, margins)
 
 
 # --- Decisions
 
 
-def set_slot_values(
-    plan: Ints, rows: Floats, start: int, n: int, values: Floats
+def _set_slot_values(
+    plan: Ints,
+    rows: Floats,
+    start: int,
+    n: int,
+    values: Floats,
 ) -> None:
     """Set what each slot compares.
 
@@ -190,7 +255,13 @@ def set_slot_values(
             values[slot, row] = value
 
 
-def is_left(plan: Ints, reals: Floats, node: int, values: Floats, row: int) -> bool:
+def _is_left(
+    plan: Ints,
+    reals: Floats,
+    node: int,
+    values: Floats,
+    row: int,
+) -> bool:
     """Return whether a row goes left at a node."""
     value = values[plan[plan[NODE_SLOTS] + node], row]
     begin = plan[plan[CATEGORIES] + 2 * node]
@@ -206,7 +277,12 @@ def is_left(plan: Ints, reals: Floats, node: int, values: Floats, row: int) -> b
     return is_member
 
 
-def set_words(plan: Ints, reals: Floats, values: Floats, words: Ints) -> None:
+def _set_words(
+    plan: Ints,
+    reals: Floats,
+    values: Floats,
+    words: Ints,
+) -> None:
     """Set the decisions of one row at every tree.
 
     They start as if each slot's value were in the middle of its thresholds; then the
@@ -232,11 +308,16 @@ def set_words(plan: Ints, reals: Floats, values: Floats, words: Ints) -> None:
             at = plan[RANKED] + 2 * rank
             words[plan[at], 0] ^= plan[at + 1]
     for tree in range(plan[N_TREES]):
-        set_categorical(plan, reals, tree, values, 1, words)
+        _set_categorical(plan, reals, tree, values, 1, words)
 
 
-def set_words_of_block(
-    plan: Ints, reals: Floats, tree: int, values: Floats, n: int, words: Ints
+def _set_words_of_block(
+    plan: Ints,
+    reals: Floats,
+    tree: int,
+    values: Floats,
+    n: int,
+    words: Ints,
 ) -> None:
     """Set the decisions of a block of rows at one tree, node by node."""
     if plan[plan[HAS_WORD] + tree]:
@@ -250,11 +331,16 @@ def set_words_of_block(
             bit = 1 << (node - first)
             for row in range(n):
                 words[tree, row] |= bit if values[slot, row] <= threshold else 0
-        set_categorical(plan, reals, tree, values, n, words)
+        _set_categorical(plan, reals, tree, values, n, words)
 
 
-def set_categorical(
-    plan: Ints, reals: Floats, tree: int, values: Floats, n: int, words: Ints
+def _set_categorical(
+    plan: Ints,
+    reals: Floats,
+    tree: int,
+    values: Floats,
+    n: int,
+    words: Ints,
 ) -> None:
     """Set the decisions of rows at a tree's categorical splits."""
     first = plan[plan[FIRST_CATEGORICAL] + tree]
@@ -264,11 +350,11 @@ def set_categorical(
         bit = node - plan[plan[FIRST_NODE] + tree]
         if plan[plan[HAS_WORD] + tree]:
             for row in range(n):
-                goes_left = np.int64(is_left(plan, reals, node, values, row))
+                goes_left = np.int64(_is_left(plan, reals, node, values, row))
                 words[tree, row] |= goes_left << bit
 
 
-def add_leaves(
+def _add_leaves(
     plan: Ints,
     reals: Floats,
     tree: int,
@@ -293,7 +379,7 @@ def add_leaves(
                 node = plan[children + 2 * node + ((word >> (node - first)) & 1)]
         else:
             while node >= 0:
-                goes_left = np.int64(is_left(plan, reals, node, values, row))
+                goes_left = np.int64(_is_left(plan, reals, node, values, row))
                 node = plan[children + 2 * node + goes_left]
         out[column, row] += reals[leaf_values + ~node]
 
@@ -301,8 +387,12 @@ def add_leaves(
 # --- Tables
 
 
-def add_tables(
-    plan: Ints, reals: Floats, words: Ints, entries: Entries, out: Floats
+def _add_tables(
+    plan: Ints,
+    reals: Floats,
+    words: Ints,
+    entries: Entries,
+    out: Floats,
 ) -> None:
     """Add what the leaves below each table's root contribute to one row.
 
@@ -312,7 +402,7 @@ def add_tables(
     for table in range(plan[N_TABLES]):
         at = plan[TABLES] + TABLE_WIDTH * table
         n_columns = plan[at + N_COLUMNS]
-        entries[0, table] = entry_of(plan, at, words[plan[at + TREE], 0], n_columns)
+        entries[0, table] = _entry_of(plan, at, words[plan[at + TREE], 0], n_columns)
         fetch_ahead(reals, entries[0, table])
         fetch_ahead(reals, entries[0, table] + np.uint64(n_columns - 1))
     for table in range(plan[N_TABLES]):
@@ -325,7 +415,12 @@ def add_tables(
             out[feature, 0] += reals[entry + np.uint64(column)]
 
 
-def entry_of(plan: Ints, at: int, word: int, width: int) -> np.uint64:
+def _entry_of(
+    plan: Ints,
+    at: int,
+    word: int,
+    width: int,
+) -> np.uint64:
     """Return where in `reals` a row's entry begins; the table's numbers are `at`."""
     n_bits = plan[at + N_BITS]
     first_path = plan[at + FIRST_PATH]
@@ -338,7 +433,7 @@ def entry_of(plan: Ints, at: int, word: int, width: int) -> np.uint64:
     return np.uint64(plan[at + FIRST_REAL] + pattern * width)
 
 
-def add_table(
+def _add_table(
     plan: Ints,
     reals: Floats,
     table: int,
@@ -351,14 +446,14 @@ def add_table(
     at = plan[TABLES] + TABLE_WIDTH * table
     n_columns = plan[at + N_COLUMNS]
     first_column = plan[at + FIRST_COLUMN]
-    set_entries(plan, at, words, n, n_columns, 0, entries)
+    _set_entries(plan, at, words, n, n_columns, 0, entries)
     for column in range(n_columns):
         feature = plan[first_column + column]
         for row in range(n):
             out[feature, row] += reals[entries[0, row] + np.uint64(column)]
 
 
-def set_entries(
+def _set_entries(
     plan: Ints,
     at: int,
     words: Ints,
@@ -367,7 +462,7 @@ def set_entries(
     side: int,
     entries: Entries,
 ) -> None:
-    """Set `entry_of` each row of a block; side is 1 for a pair's upper table, else 0."""
+    """Set `_entry_of` each row of a block; side 1 is a pair's upper table."""
     shift = plan[at + SHIFT]
     pattern_mask = plan[at + PATTERN_MASK]
     n_bits = plan[at + N_BITS]
@@ -392,7 +487,12 @@ def set_entries(
 # --- Pairs of tables
 
 
-def find_pairs(plan: Ints, reals: Floats, words: Ints, entries: Entries) -> None:
+def _find_pairs(
+    plan: Ints,
+    reals: Floats,
+    words: Ints,
+    entries: Entries,
+) -> None:
     """Set where each pair's two entries begin for one row.
 
     They are on their way to the cache while the tables are summed.
@@ -402,13 +502,13 @@ def find_pairs(plan: Ints, reals: Floats, words: Ints, entries: Entries) -> None
         n_chunks = plan[at + N_CHUNKS]
         for side in range(2):
             width = n_chunks * LANES * (plan[at + N_COLUMNS] + 1)
-            entries[side, pair] = entry_of(plan, at, words[plan[at + TREE], 0], width)
+            entries[side, pair] = _entry_of(plan, at, words[plan[at + TREE], 0], width)
             for offset in range(0, width, LANES):
                 fetch_ahead(reals, entries[side, pair] + np.uint64(offset))
             at += TABLE_WIDTH
 
 
-def add_pair(
+def _add_pair(
     plan: Ints,
     reals: Floats,
     pair: int,
@@ -423,10 +523,10 @@ def add_pair(
     n_quadrature = plan[lower + N_CHUNKS] * LANES
     lower_width = n_quadrature * (plan[lower + N_COLUMNS] + 1)
     upper_width = n_quadrature * (plan[upper + N_COLUMNS] + 1)
-    set_entries(plan, lower, words, n, lower_width, 0, entries)
-    set_entries(plan, upper, words, n, upper_width, 1, entries)
+    _set_entries(plan, lower, words, n, lower_width, 0, entries)
+    _set_entries(plan, upper, words, n, upper_width, 1, entries)
     for row in range(n):
-        add_product(plan, reals, pair, entries[0, row], entries[1, row], row, out)
+        _add_product(plan, reals, pair, entries[0, row], entries[1, row], row, out)
 
 
 def fetch_ahead(reals: Floats, at: np.uint64) -> None:
@@ -436,7 +536,7 @@ def fetch_ahead(reals: Floats, at: np.uint64) -> None:
     """
 
 
-def add_product(
+def _add_product(
     plan: Ints,
     reals: Floats,
     pair: int,
@@ -460,16 +560,20 @@ def add_product(
     b = upper_entry
     for _ in range(plan[lower + N_CHUNKS]):
         for column in range(n_lower):
-            contribution = product(reals, b, a + np.uint64(LANES * (column + 1)))
+            contribution = _product(reals, b, a + np.uint64(LANES * (column + 1)))
             out[plan[lower_columns + column], row] += contribution
         for column in range(n_upper):
-            contribution = product(reals, a, b + np.uint64(LANES * (column + 1)))
+            contribution = _product(reals, a, b + np.uint64(LANES * (column + 1)))
             out[plan[upper_columns + column], row] += contribution
         a += np.uint64(LANES * (n_lower + 1))
         b += np.uint64(LANES * (n_upper + 1))
 
 
-def product(reals: Floats, a: np.uint64, b: np.uint64) -> float:
+def _product(
+    reals: Floats,
+    a: np.uint64,
+    b: np.uint64,
+) -> float:
     """Return the sum of eight products, in an order that halves the lanes.
 
     The compiler then takes four, two, one of them at once.
@@ -489,8 +593,12 @@ def product(reals: Floats, a: np.uint64, b: np.uint64) -> float:
 # --- Walks
 
 
-def add_walks(
-    plan: Ints, reals: Floats, values: Floats, n_rows: int, out: Floats
+def _add_walks(
+    plan: Ints,
+    reals: Floats,
+    values: Floats,
+    n_rows: int,
+    out: Floats,
 ) -> None:
     """Add what the leaves outside tables contribute, down and up their edges."""
     if plan[N_EDGES]:
@@ -503,14 +611,19 @@ def add_walks(
             if plan[plan[FIRST_EDGE] + tree] < plan[plan[FIRST_EDGE] + tree + 1]:
                 for row in range(n_rows):
                     for node in range(first, last):
-                        is_row_left = is_left(plan, reals, node, values, row)
+                        is_row_left = _is_left(plan, reals, node, values, row)
                         goes_left[node - first] = is_row_left
-                    walk_down(plan, reals, tree, goes_left, work, is_met)
-                    walk_up(plan, reals, tree, work, is_met, row, out)
+                    _walk_down(plan, reals, tree, goes_left, work, is_met)
+                    _walk_up(plan, reals, tree, work, is_met, row, out)
 
 
-def walk_down(
-    plan: Ints, reals: Floats, tree: int, goes_left: Ints, work: Floats, is_met: Ints
+def _walk_down(
+    plan: Ints,
+    reals: Floats,
+    tree: int,
+    goes_left: Ints,
+    work: Floats,
+    is_met: Ints,
 ) -> None:
     """Compute the products at each edge.
 
@@ -543,7 +656,7 @@ def walk_down(
             work[up + edge, k] = work[edge + 1, k] * leaf_value
 
 
-def walk_up(
+def _walk_up(
     plan: Ints,
     reals: Floats,
     tree: int,

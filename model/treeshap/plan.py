@@ -102,7 +102,9 @@ def make_plan(forest: Forest, most_bytes: float) -> Plan:
         kernel.EDGE_REALS: np.asarray(walks.edge_reals, dtype=np.float64),
     }
     packed_reals, real_starts, tables_start = _pack_reals(
-        list(quadratures.values()), reals, tables.values
+        list(quadratures.values()),
+        reals,
+        tables.values,
     )
     packed_ints = _pack_ints(ints, counts | real_starts, tables_start)
     return Plan(packed_ints, packed_reals, 8 * tables.size)
@@ -205,7 +207,11 @@ class _TableWriter:
         return compiled_kernel().leaf_table(1.0, np.array(list(z.values())), unweighted)
 
     def _write(
-        self, subtree: Subtree, paths: list[int], columns: list[int], values: Floats
+        self,
+        subtree: Subtree,
+        paths: list[int],
+        columns: list[int],
+        values: Floats,
     ) -> tuple[int, ...]:
         """Store a table and return the numbers by which the kernel reads it."""
         tree = self._tree_of(subtree.root)
@@ -272,7 +278,12 @@ class _Walk(NamedTuple):
 class _WalkWriter:
     """Writes the edges that lead to leaves outside tables, in pre-order per tree."""
 
-    def __init__(self, forest: Forest, links: Links, leaves: Sequence[int]) -> None:
+    def __init__(
+        self,
+        forest: Forest,
+        links: Links,
+        leaves: Sequence[int],
+    ) -> None:
         self.forest = forest
         self.links = links
         self.edges = list[tuple[int, ...]]()
@@ -319,7 +330,13 @@ class _WalkWriter:
                     ahead.append(_Walk(child, edge, conditions))
         return deepest
 
-    def _write_edge(self, walk: _Walk, child: int, is_left: int, root: int) -> float:
+    def _write_edge(
+        self,
+        walk: _Walk,
+        child: int,
+        is_left: int,
+        root: int,
+    ) -> float:
         """Write one edge; return the cover share of its feature's conditions."""
         feature = int(self.forest.feature[walk.node])
         edge_before, share_before = walk.conditions.get(feature, (0, 1.0))

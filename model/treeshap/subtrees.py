@@ -250,6 +250,16 @@ class Cutter:
         for node in range(n_nodes - 1, -1, -1):
             cut_cost = cost[left[node]] + cost[right[node]]
             cost[node] = min(lookup_cost[node], cut_cost)
+        roots, walked = self._collect(lookup_cost, cost)
+        return _Cut(roots, walked, float(size[roots].sum()))
+
+    def _collect(
+        self, lookup_cost: list[float], cost: list[float]
+    ) -> tuple[list[int], list[int]]:
+        """Return the roots of look-ups and the walked leaves, from the top down."""
+        left = self.links.left
+        right = self.links.right
+        n_nodes = self.forest.n_nodes
         is_open = (self.links.up[:, 0] < 0).tolist()
         roots = list[int]()
         walked = list[int]()
@@ -264,7 +274,7 @@ class Cutter:
                 is_open[right[vertex]] = True
             else:
                 walked.append(vertex - n_nodes)
-        return _Cut(roots, walked, float(size[roots].sum()))
+        return roots, walked
 
     def _subtree(self, root: int, is_pair: bool) -> Subtree:
         above = self.above[root]

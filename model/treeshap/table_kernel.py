@@ -140,7 +140,11 @@ def collect_conditions(
     return depth
 
 
-def leaf_table(value: float, z: Floats, quadrature: Floats) -> Floats:
+def leaf_table(
+    value: float,
+    z: Floats,
+    quadrature: Floats,
+) -> Floats:
     """Return what one leaf contributes for every pattern of met conditions.
 
     Parameters

@@ -33,7 +33,11 @@ class Blend(NamedTuple):
     out_of_fold: Floats
 
 
-def fit_blend(margins: Mapping[str, Floats], label: Ints, folds: Folds) -> Blend:
+def fit_blend(
+    margins: Mapping[str, Floats],
+    label: Ints,
+    folds: Folds,
+) -> Blend:
     """Choose the weights of a blend on out-of-fold margins.
 
     Parameters

@@ -15,7 +15,10 @@ LATER_FROM = 2 / 3  # quantile of the days from which rows are held back
 
 
 def fit_calibration(
-    kind: str, margin: Floats, label: Ints, weight: Floats | None = None
+    kind: str,
+    margin: Floats,
+    label: Ints,
+    weight: Floats | None = None,
 ) -> Calibration:
     """Fit one kind of calibration.
 
@@ -42,7 +45,11 @@ def fit_calibration(
     return _fit_isotonic(margin, label, weights)
 
 
-def _fit_platt(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+def _fit_platt(
+    margin: Floats,
+    label: Ints,
+    weight: Floats,
+) -> Calibration:
     slope, intercept = weighted_logistic(margin[:, None], label, weight).tolist()
     if slope > 0:
         return Calibration("platt", (slope, intercept))
@@ -52,7 +59,11 @@ def _fit_platt(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     return Calibration("platt", (0.0, float(np.log(base_rate / (1 - base_rate)))))
 
 
-def _fit_beta(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+def _fit_beta(
+    margin: Floats,
+    label: Ints,
+    weight: Floats,
+) -> Calibration:
     # The columns are ln p and -ln(1 - p) of p = sigmoid(margin).
     columns = np.column_stack([-np.logaddexp(0, -margin), np.logaddexp(0, margin)])
     a, b, c = weighted_logistic(columns, label, weight).tolist()
@@ -61,7 +72,11 @@ def _fit_beta(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     return Calibration("beta", (a, b, c))
 
 
-def _fit_isotonic(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+def _fit_isotonic(
+    margin: Floats,
+    label: Ints,
+    weight: Floats,
+) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     fit = IsotonicRegression(out_of_bounds="clip").fit(margin, label, weight)
@@ -69,7 +84,11 @@ def _fit_isotonic(margin: Floats, label: Ints, weight: Floats) -> Calibration:
     return Calibration("isotonic", (*knots, *_strictly_rising(fit.y_thresholds_)))
 
 
-def _fit_venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
+def _fit_venn_abers(
+    margin: Floats,
+    label: Ints,
+    weight: Floats,
+) -> Calibration:
     """Fit isotonic regressions with one more row at each knot: a default, then none."""
     knots = _knots(margin)
     heights = []
@@ -82,7 +101,11 @@ def _fit_venn_abers(margin: Floats, label: Ints, weight: Floats) -> Calibration:
 
 
 def _isotonic_with(
-    knot: float, outcome: int, margin: Floats, label: Ints, weight: Floats
+    knot: float,
+    outcome: int,
+    margin: Floats,
+    label: Ints,
+    weight: Floats,
 ) -> float:
     """Return the fitted probability at a knot, with a row of that outcome added."""
     from sklearn.isotonic import IsotonicRegression
@@ -96,7 +119,9 @@ def _isotonic_with(
 
 
 def choose_calibration(
-    margin: Floats, label: Ints, splits: Sequence[tuple[Ints, Ints]]
+    margin: Floats,
+    label: Ints,
+    splits: Sequence[tuple[Ints, Ints]],
 ) -> tuple[Calibration, dict[str, float]]:
     """Choose the kind of calibration with the least log loss on held-back rows.
 
@@ -157,7 +182,12 @@ def later_split(times: Ints, label: Ints) -> list[tuple[Ints, Ints]]:
     return [(earlier, later)]
 
 
-def fit_band(kind: str, margin: Floats, label: Ints, weights: Iterable[Floats]) -> Band:
+def fit_band(
+    kind: str,
+    margin: Floats,
+    label: Ints,
+    weights: Iterable[Floats],
+) -> Band:
     """Return the 95% interval of a calibrated PD over bootstrap samples.
 
     Parameters

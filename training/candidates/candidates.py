@@ -176,7 +176,11 @@ def _fit_scorecard_on(rows: TrainingRows, learned: Ints) -> Scorecard:
     )
 
 
-def _blend_text(blend: Blend, texts: Mapping[str, str], n_columns: int) -> str:
+def _blend_text(
+    blend: Blend,
+    texts: Mapping[str, str],
+    n_columns: int,
+) -> str:
     weighted = [(texts[name], weight) for name, weight in blend.weights.items()]
     return blend_texts(weighted, blend.constant, n_columns)
 
@@ -188,14 +192,21 @@ def _calibration_splits(rows: TrainingRows, folds: Folds) -> Folds:
     return later_split(rows.times, rows.observed_label) or folds
 
 
-def _calibrate(text: str, margin: Floats, label: Ints, splits: Folds) -> Candidate:
+def _calibrate(
+    text: str,
+    margin: Floats,
+    label: Ints,
+    splits: Folds,
+) -> Candidate:
     """Calibrate on out-of-fold margins, with the kind that loses least held back."""
     calibration, losses = choose_calibration(margin, label, splits)
     return Candidate(text, calibration, margin, losses)
 
 
 def _choose(
-    by_name: Mapping[str, Candidate], label: Ints, resampling: Resampling
+    by_name: Mapping[str, Candidate],
+    label: Ints,
+    resampling: Resampling,
 ) -> tuple[str, tuple[float, float, float]]:
     """Choose the scorecard or LightGBM, or the blend if its gain is beyond chance.
 

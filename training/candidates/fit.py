@@ -57,7 +57,9 @@ class Fit:
 
 
 def fit_model(
-    train: Sample, config: TrainingConfig, tuning: Tuning | None = None
+    train: Sample,
+    config: TrainingConfig,
+    tuning: Tuning | None = None,
 ) -> Fit:
     """Fit the candidates on folds grouped by customer and finish the chosen one.
 
@@ -114,7 +116,10 @@ def _require_customers_of_both_kinds(train: Sample) -> None:
 
 
 def finish_candidate(
-    candidates: CandidateSet, name: str, train: Sample, config: TrainingConfig
+    candidates: CandidateSet,
+    name: str,
+    train: Sample,
+    config: TrainingConfig,
 ) -> PdModel:
     """Return a candidate as a model, with the interval of its PD and a term structure.
 

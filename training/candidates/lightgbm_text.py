@@ -16,7 +16,9 @@ _WORD = 32  # bits of a word of categories
 
 
 def blend_texts(
-    weighted_texts: Sequence[tuple[str, float]], constant: float, n_columns: int
+    weighted_texts: Sequence[tuple[str, float]],
+    constant: float,
+    n_columns: int,
 ) -> str:
     """Return the model whose margin is a weighted sum of margins, plus a constant.
 
@@ -133,7 +135,11 @@ def number_tree(
     return chain.text()
 
 
-def category_tree(feature: int, values: Sequence[float], counts: Sequence[int]) -> str:
+def category_tree(
+    feature: int,
+    values: Sequence[float],
+    counts: Sequence[int],
+) -> str:
     """Return a tree over one column of category codes.
 
     Parameters

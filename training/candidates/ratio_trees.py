@@ -54,7 +54,9 @@ class _FoldFit(NamedTuple):
 
 
 def fit_ratio_trees(
-    rows: TrainingRows, folds: Folds, settings: FitSettings
+    rows: TrainingRows,
+    folds: Folds,
+    settings: FitSettings,
 ) -> RatioTrees:
     """Fit LightGBM with derived columns; every fold selects its own on its own rows.
 
@@ -112,7 +114,9 @@ def _fit_fold(
 
 
 def _screen_pairs(
-    rows: TrainingRows, learned: Ints, parameters: Mapping[str, object]
+    rows: TrainingRows,
+    learned: Ints,
+    parameters: Mapping[str, object],
 ) -> tuple[Pair, ...]:
     """Select the pairs from which a quick fit gains most."""
     pairs = _possible_pairs(rows)
@@ -145,7 +149,9 @@ def _possible_pairs(rows: TrainingRows) -> list[Pair]:
 
 
 def _with_free_pairs(
-    parameters: Mapping[str, object], rows: TrainingRows, values: Floats
+    parameters: Mapping[str, object],
+    rows: TrainingRows,
+    values: Floats,
 ) -> dict[str, object]:
     """Return the parameters with no direction set for the derived columns."""
     directions = list(rows.columns.directions)

@@ -33,7 +33,10 @@ MOST_WEIGHT = 10.0  # the most applicants that one accepted applicant may stand 
 
 
 def with_rejects(
-    rows: TrainingRows, refused: Floats, method: Method, odds: float = 1.0
+    rows: TrainingRows,
+    refused: Floats,
+    method: Method,
+    odds: float = 1.0,
 ) -> TrainingRows:
     """Return training rows in which refused applicants count.
 
@@ -95,7 +98,11 @@ def _augment(rows: TrainingRows, refused: Floats) -> TrainingRows:
     return replace(rows, weigh=lambda learned: weight[learned])
 
 
-def _add_fuzzy(rows: TrainingRows, refused: Floats, odds: float) -> TrainingRows:
+def _add_fuzzy(
+    rows: TrainingRows,
+    refused: Floats,
+    odds: float,
+) -> TrainingRows:
     """Append each refused applicant twice, once as a default and once as none."""
     n_refused = len(refused)
     fuzzy_label = np.repeat([1, 0], n_refused)
@@ -108,7 +115,9 @@ def _add_fuzzy(rows: TrainingRows, refused: Floats, odds: float) -> TrainingRows
 
 
 def _fuzzy_weights(
-    rows: TrainingRows, refused: Floats, odds: float
+    rows: TrainingRows,
+    refused: Floats,
+    odds: float,
 ) -> Callable[[Ints], Floats]:
     """Return the function that weighs rows, from the outcomes of the rows given only."""
     weights_by_fold = dict[bytes, Floats]()  # every candidate uses the same folds
@@ -122,7 +131,9 @@ def _fuzzy_weights(
 
     def fit_weights(accepted: Ints) -> Floats:
         scorecard = fit_scorecard(
-            rows.rows[accepted], rows.label[accepted], rows.columns
+            rows.rows[accepted],
+            rows.label[accepted],
+            rows.columns,
         )
         refused_pd = sigmoid(scorecard.margin(refused) + np.log(odds))
         accepted_weight = np.ones(len(accepted))

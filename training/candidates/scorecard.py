@@ -228,7 +228,10 @@ def _bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
 
 
 def fit_scorecard(
-    rows: Floats, label: Ints, columns: Columns, weight: Floats | None = None
+    rows: Floats,
+    label: Ints,
+    columns: Columns,
+    weight: Floats | None = None,
 ) -> Scorecard:
     """Fit the bins and the coefficients of a scorecard.
 
@@ -285,7 +288,11 @@ class _Column(NamedTuple):
     direction: int
 
 
-def _fit_bins(column: _Column, label: Ints, weight: Floats) -> Bins:
+def _fit_bins(
+    column: _Column,
+    label: Ints,
+    weight: Floats,
+) -> Bins:
     values = column.values
     thresholds = None
     if column.is_category:
@@ -305,7 +312,12 @@ def _fit_bins(column: _Column, label: Ints, weight: Floats) -> Bins:
     )
 
 
-def cut_points(values: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
+def cut_points(
+    values: Floats,
+    label: Ints,
+    weight: Floats,
+    direction: int,
+) -> Floats:
     """Return the thresholds between the bins of a number: the splits of one tree.
 
     Parameters
@@ -342,7 +354,9 @@ def cut_points(values: Floats, label: Ints, weight: Floats, direction: int) -> F
         "feature_pre_filter": False,
     }
     dataset = lgb.Dataset(
-        present[:, None], label[is_present], weight=weight[is_present]
+        present[:, None],
+        label[is_present],
+        weight=weight[is_present],
     )
     tree = lgb.train(parameters, dataset, 1)
     thresholds = ""
@@ -359,7 +373,9 @@ def _is_constant(values: Floats) -> bool:
 
 
 def _fit_coefficients(
-    evidence: Floats, label: Ints, weight: Floats
+    evidence: Floats,
+    label: Ints,
+    weight: Floats,
 ) -> tuple[Floats, float]:
     """Return coefficients of 0 or more and the intercept, by penalised likelihood."""
     n_columns = evidence.shape[1]

@@ -10,7 +10,9 @@ FEWEST_DEFAULTS = 15  # per part; with fewer a constant hazard is as good a gues
 
 
 def fit_term_structure(
-    margin: Floats, days_to_default: Floats, horizon_days: int
+    margin: Floats,
+    days_to_default: Floats,
+    horizon_days: int,
 ) -> TermStructure | None:
     """Fit a hazard per part of the horizon on out-of-fold margins.
 

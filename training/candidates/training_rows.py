@@ -97,7 +97,12 @@ class TrainingRows:
         return None if self.weigh is None else self.weigh(learned)
 
 
-def stratified_folds(label: Ints, groups: Ints, n_folds: int, seed: int) -> Folds:
+def stratified_folds(
+    label: Ints,
+    groups: Ints,
+    n_folds: int,
+    seed: int,
+) -> Folds:
     """Cut rows into folds with similar default rates, keeping each group together.
 
     Parameters

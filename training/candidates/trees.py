@@ -35,7 +35,10 @@ class FittedTrees(NamedTuple):
 
 
 def fit_trees(
-    rows: TrainingRows, folds: Folds, choices: TreeChoices, settings: FitSettings
+    rows: TrainingRows,
+    folds: Folds,
+    choices: TreeChoices,
+    settings: FitSettings,
 ) -> FittedTrees:
     """Fit one kind of trees; their number is chosen on the folds.
 
@@ -89,7 +92,9 @@ def _cross_validate(
     remaining_folds = iter(folds)
 
     def set_weights(
-        learned: lgb.Dataset, held: lgb.Dataset, choices: dict[str, object]
+        learned: lgb.Dataset,
+        held: lgb.Dataset,
+        choices: dict[str, object],
     ) -> tuple[lgb.Dataset, lgb.Dataset, dict[str, object]]:
         # LightGBM calls this once per fold, in the order of the folds.
         fit_indices, _ = next(remaining_folds)
@@ -145,7 +150,9 @@ def fit_bagged_trees(
 
 
 def lightgbm_dataset(
-    rows: TrainingRows, indices: Ints, values: Floats | None = None
+    rows: TrainingRows,
+    indices: Ints,
+    values: Floats | None = None,
 ) -> lgb.Dataset:
     """Return some rows in LightGBM's own form, with their labels and weights.
 
@@ -170,7 +177,9 @@ def lightgbm_dataset(
 
 
 def lightgbm_parameters(
-    rows: TrainingRows, choices: TreeChoices, threads: int
+    rows: TrainingRows,
+    choices: TreeChoices,
+    threads: int,
 ) -> dict[str, object]:
     """Return the parameters of one kind of trees, completed by those all kinds share.
 

@@ -74,7 +74,9 @@ class Tuning:
 
 
 def tune_members(
-    rows: TrainingRows, tuning: Tuning, settings: FitSettings
+    rows: TrainingRows,
+    tuning: Tuning,
+    settings: FitSettings,
 ) -> dict[str, TreeChoices]:
     """Search for LightGBM's parameters, starting from the defaults.
 
@@ -137,7 +139,11 @@ def _open_study(tuning: Tuning, seed: int) -> optuna.Study:
     )
 
 
-def forward_folds(rows: TrainingRows, gap_days: int, n_folds: int = 3) -> Folds:
+def forward_folds(
+    rows: TrainingRows,
+    gap_days: int,
+    n_folds: int = 3,
+) -> Folds:
     """Return folds whose rows learned from are older than the rows held back.
 
     The days are cut into ``n_folds + 1`` parts; fold k holds back part k + 1 and
@@ -181,7 +187,10 @@ def _default_parameters(rows: TrainingRows) -> dict[str, object]:
 
 
 def _mean_loss(
-    rows: TrainingRows, folds: Folds, settings: FitSettings, trial: optuna.Trial
+    rows: TrainingRows,
+    folds: Folds,
+    settings: FitSettings,
+    trial: optuna.Trial,
 ) -> float:
     """Return a trial's mean loss over the folds; stop early if it is hopeless."""
     import optuna

@@ -18,7 +18,11 @@ INTERVAL = (0.025, 0.975)
 Measure = Callable[[Floats, Ints, Floats], dict[str, float]]
 
 
-def auc(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
+def auc(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> float:
     """Return P(a random default has a higher PD than a random other), ties count half.
 
     Parameters
@@ -48,7 +52,11 @@ def auc(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
     return float((bad * (good_below + good / 2)).sum() / n_pairs)
 
 
-def ks(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
+def ks(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> float:
     """Return the largest distance between the PD distributions of defaults and others.
 
     Parameters
@@ -79,7 +87,9 @@ def ks(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
 
 
 def _weight_by_pd(
-    pd_: Floats, label: Ints, weight: Floats | None
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Return the weight of defaults and of others at each distinct PD, lowest first."""
     weights = _or_ones(weight, len(label))
@@ -94,7 +104,9 @@ def _or_ones(weight: Floats | None, n_rows: int) -> Floats:
 
 
 def calibration_line(
-    pd_: Floats, label: Ints, weight: Floats | None = None
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
 ) -> tuple[float, float]:
     """Fit P(default) = sigmoid(slope * logit(PD) + intercept) (Cox 1958).
 
@@ -129,7 +141,11 @@ def calibration_line(
     return float(slope), float(intercept)
 
 
-def ece(pd_: Floats, label: Ints, weight: Floats | None = None) -> float:
+def ece(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> float:
     """Return the expected calibration error over ten equally filled bins.
 
     It is the mean over the rows of ``|mean PD - default rate|`` of their bin.
@@ -198,7 +214,11 @@ def _shares(values: Floats, edges: Floats) -> Floats:
     return np.maximum(counts / max(len(values), 1), SMOOTHING)
 
 
-def figures(pd_: Floats, label: Ints, weight: Floats | None = None) -> dict[str, float]:
+def figures(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> dict[str, float]:
     """Return every figure of one sample.
 
     Parameters
@@ -236,7 +256,11 @@ def figures(pd_: Floats, label: Ints, weight: Floats | None = None) -> dict[str,
     }
 
 
-def _brier(pd_: Floats, label: Ints, weight: Floats) -> float:
+def _brier(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats,
+) -> float:
     return float((weight * (pd_ - label) ** 2).sum() / weight.sum())
 
 
@@ -270,7 +294,10 @@ def with_intervals(
 
 
 def difference(
-    first: Floats, second: Floats, label: Ints, resampling: Resampling
+    first: Floats,
+    second: Floats,
+    label: Ints,
+    resampling: Resampling,
 ) -> dict[str, Interval]:
     """Return figures of one PD less those of another on the same rows.
 
@@ -291,7 +318,11 @@ def difference(
         ``gini`` and ``brier``.
     """
 
-    def measure(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
+    def measure(
+        pd_: Floats,
+        label: Ints,
+        weight: Floats,
+    ) -> dict[str, float]:
         first_figures = _gini_and_brier(pd_, label, weight)
         second_figures = _gini_and_brier(second, label, weight)
         return {
@@ -301,6 +332,10 @@ def difference(
     return with_intervals(first, label, resampling, measure)
 
 
-def _gini_and_brier(pd_: Floats, label: Ints, weight: Floats) -> dict[str, float]:
+def _gini_and_brier(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats,
+) -> dict[str, float]:
     area = auc(pd_, label, weight)
     return {"gini": 2 * area - 1, "brier": _brier(pd_, label, weight)}

@@ -45,7 +45,11 @@ class _Placements(NamedTuple):
     of_good: Floats
 
 
-def delong(first: Floats, second: Floats, label: Ints) -> AucTest:
+def delong(
+    first: Floats,
+    second: Floats,
+    label: Ints,
+) -> AucTest:
     """Compare the AUCs of two scores on the same rows.
 
     The test is that of DeLong, DeLong and Clarke-Pearson (1988), by ranks (Sun and Xu
@@ -179,7 +183,11 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
     return statistic, float(stats.chi2.sf(statistic, len(rows)))
 
 
-def by_grade(grade: Ints, pd_: Floats, label: Ints) -> pd.DataFrame:
+def by_grade(
+    grade: Ints,
+    pd_: Floats,
+    label: Ints,
+) -> pd.DataFrame:
     """Return each grade's mean PD beside its defaults.
 
     Parameters

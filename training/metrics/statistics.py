@@ -81,7 +81,11 @@ def log_losses(pd_: Floats, label: Ints) -> Floats:
     return -np.log(np.where(label == 1, pd_, 1 - pd_))
 
 
-def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
+def weighted_logistic(
+    columns: Floats,
+    label: Ints,
+    weight: Floats,
+) -> Floats:
     """Fit a logistic regression by Newton's method with halved steps.
 
     Parameters
@@ -123,7 +127,12 @@ def weighted_logistic(columns: Floats, label: Ints, weight: Floats) -> Floats:
     return beta
 
 
-def _newton_step(design: Floats, label: Ints, weight: Floats, beta: Floats) -> Floats:
+def _newton_step(
+    design: Floats,
+    label: Ints,
+    weight: Floats,
+    beta: Floats,
+) -> Floats:
     fitted = sigmoid(design @ beta)
     gradient = design.T @ (weight * (label - fitted)) - PENALTY * beta
     curvature = weight * fitted * (1 - fitted)
@@ -131,7 +140,12 @@ def _newton_step(design: Floats, label: Ints, weight: Floats, beta: Floats) -> F
     return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
 
 
-def _logistic_loss(design: Floats, label: Ints, weight: Floats, beta: Floats) -> float:
+def _logistic_loss(
+    design: Floats,
+    label: Ints,
+    weight: Floats,
+    beta: Floats,
+) -> float:
     margin = design @ beta
     log_loss = (weight * (np.logaddexp(0, margin) - label * margin)).sum()
     return float(log_loss + PENALTY / 2 * beta @ beta)

@@ -131,9 +131,13 @@ def read_config(path: Path | None) -> TrainingConfig:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(str(part) for part in first['loc'])}"
         raise SchemaError(
-            first["msg"], where=where, do="correct the configuration"
+            first["msg"],
+            where=where,
+            do="correct the configuration",
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError(
-            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+            f"cannot be read: {error}",
+            where=str(path),
+            expected="a TOML file",
         ) from None

@@ -78,7 +78,8 @@ def default_events(
         settled[is_low].groupby("invoice_id")["paid_on"].min().reindex(items.index)
     )
     items["cured_on"] = pd.concat(
-        [paid_up.where(paid_up > items["default_on"]), written_off], axis=1
+        [paid_up.where(paid_up > items["default_on"]), written_off],
+        axis=1,
     ).min(axis=1)
     events = items.loc[
         items["default_on"].notna(), ["customer_id", "due_on", "default_on", "cured_on"]

@@ -83,7 +83,9 @@ def as_of_dates(ledger: Ledger, config: TrainingConfig) -> list[date]:
         ledger.observed_until - timedelta(days=config.default.outcome_days)
     )
     grid = pd.date_range(
-        first, last, freq="ME" if config.sample.grid == "month" else "W"
+        first,
+        last,
+        freq="ME" if config.sample.grid == "month" else "W",
     )
     dates = [day.date() for day in grid]
     train, test = split_dates(dates, config)
@@ -125,7 +127,9 @@ def split_dates(
 
 
 def build_sample(
-    ledger: Ledger, config: TrainingConfig, progress: Progress = iter
+    ledger: Ledger,
+    config: TrainingConfig,
+    progress: Progress = iter,
 ) -> Split:
     """Build features and labels on every as-of date and split them out of time.
 
@@ -160,7 +164,10 @@ def build_sample(
 
 
 def _rows(
-    ledger: Ledger, events: pd.DataFrame, as_of: date, config: TrainingConfig
+    ledger: Ledger,
+    events: pd.DataFrame,
+    as_of: date,
+    config: TrainingConfig,
 ) -> pd.DataFrame:
     known = known_on(ledger, as_of)
     features = build_features(known)
@@ -176,5 +183,7 @@ def _rows(
         )
     days = days_to_default(events, features.index, as_of, config.default)
     return features.assign(
-        as_of=as_of, label=days.notna().astype(int), days_to_default=days
+        as_of=as_of,
+        label=days.notna().astype(int),
+        days_to_default=days,
     )
