@@ -1,4 +1,4 @@
-"""Building accounts: from the tables of a ledger, or from the plain rows of a request."""
+"""Building accounts, from a ledger or from the plain rows of a request."""
 
 from __future__ import annotations
 

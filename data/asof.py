@@ -1,8 +1,8 @@
 """The ONLY gate between what happened and what was known.
 
 Nothing else in the project filters by time. A row is known on a day if its ``known_on``
-is that day or earlier. A fact that was learnt later about a known row (the resolution of
-a dispute) is masked. The events of an invoice are never known before the invoice.
+is that day or earlier. A fact that was learnt later about a known row (the resolution
+of a dispute) is masked. The events of an invoice are never known before the invoice.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     """Return what was known of one customer's account at the end of a day.
 
     The rules are those of `known_on`. A customer without any invoice is answered as a
-    thin file. A customer whose first invoice became known after `as_of` is an error: the
-    question is about a time before the ledger of this customer begins.
+    thin file. A customer whose first invoice became known after `as_of` is an error:
+    the question is about a time before the ledger of this customer begins.
 
     Parameters
     ----------

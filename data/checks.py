@@ -1,11 +1,15 @@
-"""The check of a real ledger: every finding told, bad rows set aside, the misleading refused."""
+"""The check of a ledger: every finding is reported, bad rows are set aside.
+
+A finding has one of three levels. ``refuse``: the ledger would give wrong results, or
+none. ``quarantine``: the row is set aside. ``note``: the row is used as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 import pandera.errors
@@ -20,15 +24,31 @@ from obligor.data.ledger import (
 from obligor.errors import SchemaError
 
 Level = Literal["refuse", "quarantine", "note"]
-# More bad rows than this in one table and what is left no longer speaks for the customers.
+# With more bad rows than this in a table, the others no longer represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
-PLANNED_DATES = ("due_on", "pay_by")  # the only dates that may lie after today
-EXPECTED = {"not_nullable": "a value", "field_uniqueness": "an id used once"}
+# The only dates that may be after today.
+PLANNED_DATES = ("due_on", "pay_by")
+# Findings that a refusal quotes.
+MOST_REASONS = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong in a source: table, column, row (0-based), what, expected, and its level."""
+    """One thing that is wrong in a source.
+
+    Attributes
+    ----------
+    level : {"refuse", "quarantine", "note"}
+        What follows from it.
+    table, column : str
+        Where it is; the column is empty if the whole table is meant.
+    row : int, optional
+        The row, counted from 0; None if the whole column or table is meant.
+    what : str
+        What is wrong.
+    expected : str
+        What would have been right.
+    """
 
     level: Level
     table: str
@@ -38,14 +58,25 @@ class Finding:
     expected: str
 
     def __str__(self) -> str:
-        place = f"{self.table}.{self.column}" if self.column else self.table
-        row = "" if self.row is None else f" row {self.row}"
-        return f"{self.level}: {place}{row}: {self.what}; expected {self.expected}"
+        where = f"{self.table}.{self.column}" if self.column else self.table
+        if self.row is not None:
+            where += f" row {self.row}"
+        return f"{self.level}: {where}: {self.what}; expected {self.expected}"
 
 
 @dataclass(frozen=True)
 class LedgerCheck:
-    """The outcome of `check_ledger`: the clean ledger, all findings, the rows set aside."""
+    """The outcome of `check_ledger`.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        The ledger without the rows that were set aside.
+    findings : list of Finding
+        Everything that was found.
+    quarantined : dict of str to DataFrame
+        The rows that were set aside, by table.
+    """
 
     ledger: Ledger
     findings: list[Finding]
@@ -53,26 +84,32 @@ class LedgerCheck:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the ledger would give a wrong result or none."""
+        """Whether the ledger would give wrong results, or none."""
         return any(finding.level == "refuse" for finding in self.findings)
 
     def require(self) -> Ledger:
-        """Return the clean ledger, or raise `SchemaError` with the reasons it is refused."""
+        """Return the clean ledger.
+
+        Raises
+        ------
+        SchemaError
+            If the ledger is refused; the message gives the reasons.
+        """
         reasons = [
             str(finding) for finding in self.findings if finding.level == "refuse"
         ]
         if reasons:
             raise SchemaError(
-                "the ledger is refused: " + " | ".join(reasons[:20]),
-                do="mend the source",
+                "the ledger is refused: " + " | ".join(reasons[:MOST_REASONS]),
+                do="correct the source",
             )
         return self.ledger
 
 
 def check_ledger(
-    ledger: Ledger, *, today: date, found: Sequence[Finding] = ()
+    ledger: Ledger, *, today: date, unreadable: Sequence[Finding] = ()
 ) -> LedgerCheck:
-    """Check every table and return ALL findings; set bad rows aside; refuse what would mislead.
+    """Check every table, set bad rows aside, and refuse a ledger that would mislead.
 
     Parameters
     ----------
@@ -80,24 +117,25 @@ def check_ledger(
         As read by `data.sources.read_ledger`.
     today : date
         Nothing may have happened after this day.
-    found : sequence of Finding
+    unreadable : sequence of Finding
         Cells the reader could not parse; their rows are set aside too.
 
     Returns
     -------
     LedgerCheck
-        `refuse` findings make the ledger unusable, `quarantine` findings set a row aside,
-        `note` findings are kept as they are and told.
+        The clean ledger with all findings; nothing stops at the first one.
     """
-    findings = [*found, *_missing_tables(ledger)]
+    findings = [*unreadable, *_missing_tables(ledger)]
     for table in ledger.tables:
-        findings += _contract(
-            table, ledger[table], {(f.column, f.row) for f in found if f.table == table}
-        )
-        findings += _impossible_dates(table, ledger[table], today)
-    # References are checked on rows that stand: an item of a bad invoice is no second fault.
-    clean, _ = _set_aside(ledger, findings)
-    findings += _references(clean)
+        frame = ledger[table]
+        cells = {(cell.column, cell.row) for cell in unreadable if cell.table == table}
+        findings += _contract_breaches(table, frame, cells)
+        findings += _future_dates(table, frame, today)
+        findings += _due_before_issue(table, frame)
+    # References are checked on good rows: an event of a bad invoice is no second fault.
+    good, _ = _set_aside(ledger, findings)
+    findings += _unknown_references(good)
+    findings += _early_payments(good)
     clean, quarantined = _set_aside(ledger, findings)
     findings += _too_many_set_aside(ledger, quarantined)
     findings += _missing_rates(clean)
@@ -107,12 +145,14 @@ def check_ledger(
 def _set_aside(
     ledger: Ledger, findings: Sequence[Finding]
 ) -> tuple[Ledger, dict[str, pd.DataFrame]]:
-    bad: dict[str, set[int]] = {}
+    """Return the ledger without its bad rows, and the bad rows by table."""
+    bad_rows: dict[str, set[int]] = {}
     for finding in findings:
         if finding.level == "quarantine" and finding.row is not None:
-            bad.setdefault(finding.table, set()).add(finding.row)
-    tables, quarantined = dict(ledger.tables), {}
-    for table, rows in bad.items():
+            bad_rows.setdefault(finding.table, set()).add(finding.row)
+    tables = dict(ledger.tables)
+    quarantined = {}
+    for table, rows in bad_rows.items():
         is_bad = ledger[table].index.isin(sorted(rows))
         quarantined[table] = ledger[table][is_bad]
         tables[table] = ledger[table][~is_bad]
@@ -122,160 +162,178 @@ def _set_aside(
 def _missing_tables(ledger: Ledger) -> Iterator[Finding]:
     for table in REQUIRED_TABLES:
         if table not in ledger.tables:
-            yield Finding(
-                "refuse", table, "", None, "no such table", f"a table of {table}"
-            )
+            yield _refusal(table, "", "the table is missing", f"a table of {table}")
         elif table != "payments" and ledger[table].empty:
-            yield Finding(
-                "refuse", table, "", None, "the table is empty", "at least one row"
-            )
+            yield _refusal(table, "", "the table is empty", "at least one row")
 
 
-def _contract(
-    table: str, frame: pd.DataFrame, told: set[tuple[str, int | None]]
+def _refusal(table: str, column: str, what: str, expected: str) -> Finding:
+    return Finding("refuse", table, column, None, what, expected)
+
+
+class _Failure(NamedTuple):
+    """A cell, column or table that breaks its contract, as pandera reports it."""
+
+    column: str
+    row: int | None
+    check: str
+    value: object
+
+
+def _contract_breaches(
+    table: str, frame: pd.DataFrame, unreadable: set[tuple[str, int | None]]
 ) -> Iterator[Finding]:
-    """The pandera contract of a table, each failure as a finding; cells already told are skipped."""
+    """Yield a finding for each breach of a table's contract, except known cells."""
+    first_uses: set[tuple[str, object]] = set()
+    for failure in _failures(table, frame):
+        if failure.check == "column_in_dataframe":
+            column = str(failure.value)
+            what = "the column is missing"
+            yield _refusal(table, column, what, "it in the source or the mapping")
+            continue
+        use = (failure.column, failure.value)
+        if failure.check == "field_uniqueness" and use not in first_uses:
+            # Of rows with one id, the first is good.
+            first_uses.add(use)
+            continue
+        is_reported = (failure.column, failure.row) in unreadable
+        if not is_reported and not _is_filled_from_empty(table, frame, failure):
+            yield _finding_of(table, failure)
+
+
+def _failures(table: str, frame: pd.DataFrame) -> list[_Failure]:
+    """Return every breach of a table's contract."""
     try:
         CONTRACTS[table].validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as failures:
-        seen: set[tuple[str, object]] = set()
-        for case in failures.failure_cases.itertuples(index=False):
-            if case.check == "column_in_dataframe":
-                yield Finding(
-                    "refuse",
-                    table,
-                    str(case.failure_case),
-                    None,
-                    "no such column",
-                    "the column",
-                )
-                continue
-            row = None if pd.isna(case.index) else int(case.index)
-            if (
-                case.check == "field_uniqueness"
-                and (case.column, case.failure_case) not in seen
-            ):
-                seen.add(
-                    (case.column, case.failure_case)
-                )  # the first of the duplicates stands
-                continue
-            if (case.column, row) not in told and not _is_filled_from_empty(
-                table, frame, case.column, row
-            ):
-                yield _failure(
-                    table, case.column, row, str(case.check), case.failure_case
-                )
+        return [
+            _Failure(
+                column=case.column,
+                row=None if pd.isna(case.index) else int(case.index),
+                check=str(case.check),
+                value=case.failure_case,
+            )
+            for case in failures.failure_cases.itertuples(index=False)
+        ]
+    return []
 
 
-def _is_filled_from_empty(
-    table: str, frame: pd.DataFrame, column: str, row: int | None
-) -> bool:
-    """Whether a cell is empty only because the date it is filled from is: one fault, told once."""
-    fills = (CONTRACTS[table].columns[column].metadata or {}).get("fills")
-    return row is not None and fills in frame and bool(frame[fills].isna()[row])
+def _is_filled_from_empty(table: str, frame: pd.DataFrame, failure: _Failure) -> bool:
+    """Return whether a cell is empty because the date that fills it is."""
+    rule = CONTRACTS[table].columns[failure.column]
+    fills = (rule.metadata or {}).get("fills")
+    if failure.row is None or fills not in frame:
+        return False
+    return bool(frame[fills].isna()[failure.row])
 
 
-def _failure(
-    table: str, column: str, row: int | None, check: str, value: object
-) -> Finding:
-    what = {"not_nullable": "empty", "field_uniqueness": f"{value!r} again"}.get(
-        check, f"is {value!r}"
-    )
-    expected = EXPECTED.get(check, check)
-    return Finding(
-        "refuse" if row is None else "quarantine", table, column, row, what, expected
-    )
+def _finding_of(table: str, failure: _Failure) -> Finding:
+    if failure.check == "not_nullable":
+        what = "the cell is empty"
+        expected = "a value"
+    elif failure.check == "field_uniqueness":
+        what = f"the id {failure.value!r} is used more than once"
+        expected = "a unique id"
+    else:
+        what = f"the value is {failure.value!r}"
+        expected = failure.check
+    level: Level = "refuse" if failure.row is None else "quarantine"
+    return Finding(level, table, failure.column, failure.row, what, expected)
 
 
-def _impossible_dates(
-    table: str, frame: pd.DataFrame, today: date
-) -> Iterator[Finding]:
+def _future_dates(table: str, frame: pd.DataFrame, today: date) -> Iterator[Finding]:
     for column in day_columns(table):
         if column not in frame or column in PLANNED_DATES:
             continue
-        for row, day in frame.loc[frame[column] > pd.Timestamp(today), column].items():
-            what = f"{day:%Y-%m-%d} lies in the future"
+        is_future = frame[column] > pd.Timestamp(today)
+        for row, day in frame.loc[is_future, column].items():
             yield Finding(
-                "quarantine", table, column, int(str(row)), what, f"a day up to {today}"
-            )
-    if table == "invoices" and {"due_on", "issued_on"} <= set(frame):
-        for row in frame.index[frame["due_on"] < frame["issued_on"]]:
-            yield Finding(
-                "quarantine",
-                table,
-                "due_on",
-                int(row),
-                "due before it was issued",
-                "a later day",
+                level="quarantine",
+                table=table,
+                column=column,
+                row=int(str(row)),
+                what=f"{day:%Y-%m-%d} is in the future",
+                expected=f"a day up to {today}",
             )
 
 
-def _references(ledger: Ledger) -> Iterator[Finding]:
-    customers, invoices = ledger["customers"], ledger["invoices"]
-    for table in ledger.tables:
-        for key, home in (("invoice_id", invoices), ("customer_id", customers)):
-            frame = ledger[table]
-            if frame is home or key not in frame or key not in home:
-                continue
-            for row in frame.index[~is_among(frame[key], pd.Index(home[key].unique()))]:
-                what = f"{key} {frame.at[row, key]!r} is unknown"
-                yield Finding(
-                    "quarantine",
-                    table,
-                    key,
-                    int(row),
-                    what,
-                    "one that the ledger holds",
-                )
-    has_dates = {"invoice_id", "paid_on"} <= set(ledger["payments"]) and {
-        "invoice_id",
-        "issued_on",
-    } <= set(invoices)
-    if has_dates and len(invoices):
-        issued = ledger["payments"]["invoice_id"].map(
-            invoices.set_index("invoice_id")["issued_on"]
+def _due_before_issue(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
+    if table != "invoices" or not {"due_on", "issued_on"} <= set(frame):
+        return
+    for row in frame.index[frame["due_on"] < frame["issued_on"]]:
+        yield Finding(
+            level="quarantine",
+            table=table,
+            column="due_on",
+            row=int(row),
+            what="the invoice is due before it was issued",
+            expected="a day on or after issued_on",
         )
-        for row in issued.index[ledger["payments"]["paid_on"] < issued]:
-            what = "paid before the invoice was issued; kept as an early payment"
-            yield Finding(
-                "note",
-                "payments",
-                "paid_on",
-                int(row),
-                what,
-                "a day on or after issued_on",
-            )
+
+
+def _unknown_references(ledger: Ledger) -> Iterator[Finding]:
+    for key, home in (("invoice_id", "invoices"), ("customer_id", "customers")):
+        if key not in ledger[home]:
+            continue
+        ids = pd.Index(ledger[home][key].unique())
+        for table in ledger.tables:
+            frame = ledger[table]
+            if table == home or key not in frame:
+                continue
+            for row in frame.index[~is_among(frame[key], ids)]:
+                yield Finding(
+                    level="quarantine",
+                    table=table,
+                    column=key,
+                    row=int(row),
+                    what=f"{key} {frame.at[row, key]!r} is unknown",
+                    expected=f"an id of the table {home}",
+                )
+
+
+def _early_payments(ledger: Ledger) -> Iterator[Finding]:
+    payments = ledger["payments"]
+    invoices = ledger["invoices"]
+    has_dates = {"invoice_id", "paid_on"} <= set(payments)
+    has_dates = has_dates and {"invoice_id", "issued_on"} <= set(invoices)
+    if not has_dates or invoices.empty:
+        return
+    issued_on = invoices.set_index("invoice_id")["issued_on"]
+    issued_on = payments["invoice_id"].map(issued_on)
+    for row in issued_on.index[payments["paid_on"] < issued_on]:
+        yield Finding(
+            level="note",
+            table="payments",
+            column="paid_on",
+            row=int(row),
+            what="the invoice was paid before it was issued; counted as paid early",
+            expected="a day on or after issued_on",
+        )
 
 
 def _too_many_set_aside(
     ledger: Ledger, quarantined: dict[str, pd.DataFrame]
 ) -> Iterator[Finding]:
     for table, rows in quarantined.items():
-        share = len(rows) / len(ledger[table])
+        n_rows = len(ledger[table])
+        share = len(rows) / n_rows
         if share > MAX_QUARANTINED_SHARE:
-            what = f"{len(rows)} of {len(ledger[table])} rows are bad ({share:.0%})"
-            yield Finding(
-                "refuse", table, "", None, what, f"at most {MAX_QUARANTINED_SHARE:.0%}"
-            )
+            what = f"{len(rows)} of {n_rows} rows are bad ({share:.0%})"
+            yield _refusal(table, "", what, f"at most {MAX_QUARANTINED_SHARE:.0%}")
 
 
 def _missing_rates(ledger: Ledger) -> Iterator[Finding]:
-    rates = ledger["fx_rates"]
-    first_rate = rates.groupby("currency")["rate_on"].min()
-    for table, day in (("invoices", "issued_on"), ("limits", "known_on")):
+    first_rate = ledger["fx_rates"].groupby("currency")["rate_on"].min().to_dict()
+    for table, column in (("invoices", "issued_on"), ("limits", "known_on")):
         frame = ledger[table]
-        if not {"currency", day} <= set(frame):
+        if not {"currency", column} <= set(frame):
             continue
         foreign = frame[frame["currency"] != ledger.currency]
-        for currency, days in foreign.groupby("currency")[day]:
-            has_rate = currency in first_rate and first_rate[currency] <= days.min()
+        first_use = foreign.groupby("currency")[column].min()
+        for currency, day in first_use.items():
+            has_rate = currency in first_rate and first_rate[currency] <= day
             if not has_rate:
-                what = f"no rate from {currency} to {ledger.currency} on or before {days.min():%Y-%m-%d}"
-                yield Finding(
-                    "refuse",
-                    "fx_rates",
-                    "rate",
-                    None,
-                    what,
-                    "a rate for every currency in use",
-                )
+                pair = f"{currency} to {ledger.currency}"
+                what = f"no rate from {pair} on or before {day:%Y-%m-%d}"
+                expected = "a rate for every currency in use"
+                yield _refusal("fx_rates", "rate", what, expected)

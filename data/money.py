@@ -1,4 +1,4 @@
-"""Currencies and their minor units; amounts between Decimal, float and whole minor units."""
+"""Currencies, their minor units, and rounding."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from functools import cache
 
 from obligor.errors import SchemaError
 
-MOST_MINOR_UNITS = 2**63 - 1  # what a database keeps in one whole number
+# The largest whole number that fits a database column.
+MOST_MINOR_UNITS = 2**63 - 1
 
 # ISO 4217 active codes, by the number of digits of the minor unit (list of 2026-01-01).
 _TWO_DIGITS = """
-AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
-CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD
-HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK
-MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD
-RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS
+AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP
+BYN BZD CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP
+GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW
+KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR
+MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR
+SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS
 UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
 """
 _NO_DIGITS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
@@ -29,7 +31,12 @@ MINOR_DIGITS: dict[str, int] = {
 
 
 def minor_digits(currency: str) -> int:
-    """Return the digits behind the point of a currency.
+    """Return the number of decimals of a currency (ISO 4217).
+
+    Raises
+    ------
+    SchemaError
+        If it is not an active ISO 4217 code.
 
     Examples
     --------
@@ -59,7 +66,7 @@ def minor_unit(currency: str) -> Decimal:
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
-    """Round to the currency's minor unit, halves to even.
+    """Return an amount rounded to the minor unit of its currency, halves to even.
 
     Examples
     --------
@@ -70,7 +77,12 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 
 
 def to_minor(amount: Decimal, currency: str) -> int:
-    """Return whole minor units (cents), as many as 64 bits hold; `SchemaError` where digits would be lost.
+    """Return an amount in whole minor units (cents).
+
+    Raises
+    ------
+    SchemaError
+        If the amount has more decimals than the currency, or needs more than 64 bits.
 
     Examples
     --------
@@ -78,7 +90,7 @@ def to_minor(amount: Decimal, currency: str) -> int:
     1234
     >>> to_minor(Decimal("12.345"), "EUR")
     Traceback (most recent call last):
-    data.errors.SchemaError: 12.345 EUR has more than 2 decimals; expected whole minor units
+    obligor.errors.SchemaError: 12.345 EUR has more than 2 decimals; expected ...
     """
     scaled = amount.scaleb(minor_digits(currency))
     if scaled != scaled.to_integral_value():

@@ -1,22 +1,23 @@
-"""Reading a ledger from CSV, Parquet, Excel or SQL through a TOML mapping: the only reads of source data.
+"""Reading a ledger from CSV, Parquet, Excel or SQL through a TOML mapping.
 
-A mapping names, per table, where it is and which source column fills each of ours::
+These are the only reads of source data. A mapping names, per table, where it is and
+which source column fills each column of ours::
 
     currency = "USD"                     # the reporting currency
 
     [invoices]
-    file = "open_items.csv"              # or .parquet, .xlsx; or query = "select ..." with a url
+    file = "open_items.csv"              # or .parquet, .xlsx; or a url and a query
     encoding = "utf-8"
     date_format = "%m/%d/%Y"
     [invoices.columns]
     invoice_id = "DocNo"                 # a source column, or
     currency = { constant = "USD" }      # one value for all rows, or
-    issued_on = { column = "Due", plus_days = -15 }
-    invoice_id = { row_number = "item-" }   # where the source has no id: its row number
+    issued_on = { column = "Due", plus_days = -15 }, or
+    invoice_id = { row_number = "item-" }   # the row number, if there is no id
 
     [payments]
     file = "open_items.csv"
-    where_present = "Cleared"            # only rows in which this source column is filled
+    where_present = "Cleared"            # only rows in which this column is filled
 """
 
 from __future__ import annotations
@@ -34,16 +35,38 @@ import pandas as pd
 import sqlalchemy
 
 from obligor.data.checks import Finding, LedgerCheck, check_ledger
-from obligor.data.ledger import CONTRACTS, DEFAULTS, Ledger, day_columns, number_columns
+from obligor.data.ledger import (
+    CONTRACTS,
+    DAY_DTYPE,
+    DEFAULTS,
+    Ledger,
+    day_columns,
+    number_columns,
+)
 from obligor.data.money import minor_digits
 from obligor.errors import InputError, SchemaError
+
+# The part of a mapping that describes one table, as TOML gives it.
+TableMapping = Mapping[str, Any]
+# How one column is filled: from a source column, or as a small table says.
+ColumnRule = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A parsed mapping file and the folder its relative paths start from."""
+    """A parsed mapping file.
 
-    spec: dict[str, Any]
+    Attributes
+    ----------
+    tables : mapping
+        The content of the file: the currency, and a `TableMapping` per table.
+    folder : Path
+        Where its relative paths start.
+    environment : mapping
+        The values for ``${NAME}`` in a URL.
+    """
+
+    tables: Mapping[str, Any]
     folder: Path
     environment: Mapping[str, str]
 
@@ -51,82 +74,71 @@ class Source:
 def read_ledger(
     mapping: Path, *, today: date, environment: Mapping[str, str] | None = None
 ) -> LedgerCheck:
-    """Read the tables a mapping file names and check them.
+    """Read the tables that a mapping file names, and check them.
 
     Parameters
     ----------
     mapping : Path
         The TOML file; its relative paths start from its own folder.
     today : date
-        Passed on to `check_ledger`.
+        Nothing may have happened after this day.
     environment : mapping, optional
-        Values for `${NAME}` in a `url`, so that no secret stands in a file.
+        The values for ``${NAME}`` in a ``url``, so that no file contains a secret.
 
     Returns
     -------
     LedgerCheck
-        The clean ledger with all findings; `.require()` raises where it is refused.
+        The clean ledger with all findings; `LedgerCheck.require` raises if it is
+        refused.
 
     Raises
     ------
     SchemaError
-        Where the mapping or a source cannot be read at all.
+        If the mapping or a source cannot be read at all.
     """
-    source = _mapping(mapping, environment or {})
-    currency = str(source.spec.get("currency", ""))
+    source = _read_mapping(mapping, environment or {})
+    currency = str(source.tables.get("currency", ""))
     minor_digits(currency)
-    tables, findings = {}, list[Finding]()
+    tables = {}
+    unreadable = list[Finding]()
     for table in CONTRACTS:
-        if table in source.spec:
-            tables[table], found = _typed(
-                table, _mapped(table, source), source.spec[table]
-            )
-            findings += found
+        if table in source.tables:
+            frame = _mapped(table, source)
+            tables[table] = frame
+            unreadable += _parse_columns(table, frame, source.tables[table])
+            _fill_known_on(table, frame)
     if "customers" not in tables and "invoices" in tables:
         tables["customers"] = _customers_of(tables["invoices"])
-    return check_ledger(Ledger(tables, currency), today=today, found=findings)
+    ledger = Ledger(tables, currency)
+    return check_ledger(ledger, today=today, unreadable=unreadable)
 
 
-def _mapping(path: Path, environment: Mapping[str, str]) -> Source:
+def _read_mapping(path: Path, environment: Mapping[str, str]) -> Source:
     try:
-        spec = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError(
-            f"cannot be read: {error}", where=str(path), expected="a TOML mapping file"
+            f"the mapping cannot be read: {error}",
+            where=str(path),
+            expected="a TOML file",
         ) from None
-    unknown = set(spec) - set(CONTRACTS) - {"currency"}
+    unknown = sorted(set(tables) - set(CONTRACTS) - {"currency"})
     if unknown:
         raise SchemaError(
-            f"unknown table {sorted(unknown)[0]!r}",
+            f"unknown table {unknown[0]!r}",
             where=str(path),
             expected=f"currency or one of {list(CONTRACTS)}",
         )
-    return Source(spec, path.parent, environment)
+    return Source(tables, path.parent, environment)
 
 
-def _raw(table: str, source: Source) -> pd.DataFrame:
-    """The source table as it stands; every read of source data in the project is here."""
-    spec = source.spec[table]
+def _read_table(table: str, source: Source) -> pd.DataFrame:
+    """Return a source table as it is."""
+    spec = source.tables[table]
     try:
         if "url" in spec:
-            url = Template(spec["url"]).substitute(source.environment)
-            with sqlalchemy.create_engine(url).connect() as connection:
-                frame: pd.DataFrame = pd.read_sql(
-                    sqlalchemy.text(spec["query"]), connection
-                )
-                return frame
-        path = source.folder / spec["file"]
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix in (".xlsx", ".xls"):
-            sheet: int | str = spec.get("sheet", 0)
-            return pd.read_excel(path, sheet_name=sheet, dtype=object)
-        return pd.read_csv(
-            path,
-            dtype=str,
-            encoding=spec.get("encoding", "utf-8"),
-            sep=spec.get("separator", ","),
-        )
+            return _read_sql(spec, source.environment)
+        return _read_file(spec, source.folder)
     except pd.errors.EmptyDataError:
         raise SchemaError(
             "the file is empty",
@@ -137,8 +149,8 @@ def _raw(table: str, source: Source) -> pd.DataFrame:
         raise SchemaError(
             f"byte {error.start} is not {error.encoding}",
             where=f"{table}: {spec['file']}",
-            expected="the encoding the mapping names",
-            do='set e.g. encoding = "cp1252"',
+            expected="the encoding that the mapping names",
+            do='set the encoding, e.g. encoding = "cp1252"',
         ) from None
     except KeyError as error:
         raise SchemaError(
@@ -151,147 +163,168 @@ def _raw(table: str, source: Source) -> pd.DataFrame:
         BadZipFile,
         sqlalchemy.exc.SQLAlchemyError,
     ) as error:
-        # The class only: a driver's message may hold the URL with its password.
+        # Of a driver's error the class only: its message may contain the password.
         reason = str(error) if isinstance(error, OSError) else type(error).__name__
         raise InputError(
-            f"cannot be read: {reason}", where=f"[{table}]", do="check file, url, query"
+            f"the source cannot be read: {reason}",
+            where=f"[{table}]",
+            do="check file, url and query",
         ) from None
 
 
+def _read_sql(spec: TableMapping, environment: Mapping[str, str]) -> pd.DataFrame:
+    url = Template(spec["url"]).substitute(environment)
+    with sqlalchemy.create_engine(url).connect() as connection:
+        frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec["query"]), connection)
+    return frame
+
+
+def _read_file(spec: TableMapping, folder: Path) -> pd.DataFrame:
+    path = folder / spec["file"]
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    if path.suffix in (".xlsx", ".xls"):
+        sheet: int | str = spec.get("sheet", 0)
+        return pd.read_excel(path, sheet_name=sheet, dtype=object)
+    return pd.read_csv(
+        path,
+        dtype=str,
+        encoding=spec.get("encoding", "utf-8"),
+        sep=spec.get("separator", ","),
+    )
+
+
 def _mapped(table: str, source: Source) -> pd.DataFrame:
-    """Our columns, still in the source's own types."""
-    spec, raw = source.spec[table], _raw(table, source)
-    if present := spec.get("where_present"):
+    """Return our columns of a table, still in the source's own types."""
+    spec = source.tables[table]
+    raw = _read_table(table, source)
+    present = spec.get("where_present")
+    if present:
         raw = raw[_source_column(table, raw, present).notna()]
-    columns = spec.get("columns", {})
-    unknown = set(columns) - set(CONTRACTS[table].columns)
+    rules = spec.get("columns", {})
+    unknown = sorted(set(rules) - set(CONTRACTS[table].columns))
     if unknown:
         raise SchemaError(
-            f"unknown column {sorted(unknown)[0]!r}",
+            f"unknown column {unknown[0]!r}",
             where=f"[{table}.columns]",
             expected=f"one of {list(CONTRACTS[table].columns)}",
         )
+    defaults = DEFAULTS.get(table, {})
     frame = pd.DataFrame(index=raw.index)
     for name, column in CONTRACTS[table].columns.items():
-        if name in columns or name in raw:
-            frame[name] = _filled(table, raw, columns.get(name, name))
-        elif name in DEFAULTS.get(table, {}):
-            frame[name] = DEFAULTS[table][name]
+        if name in rules or name in raw:
+            frame[name] = _filled(table, raw, rules.get(name, name))
+        elif name in defaults:
+            frame[name] = defaults[name]
         elif name.endswith("_id") and column.unique:
             frame[name] = [f"{table[:-1]}-{row}" for row in raw.index]
     return frame
 
 
-def _filled(
-    table: str, raw: pd.DataFrame, rule: str | dict[str, Any]
-) -> pd.Series[Any]:
+def _filled(table: str, raw: pd.DataFrame, rule: ColumnRule) -> pd.Series:
+    """Return the column that a rule of the mapping describes."""
     if isinstance(rule, str):
         return _source_column(table, raw, rule)
     if "constant" in rule:
         return pd.Series(rule["constant"], index=raw.index)
     if "row_number" in rule:
-        return pd.Series(
-            [f"{rule['row_number']}{row}" for row in raw.index], index=raw.index
-        )
+        prefix = rule["row_number"]
+        return pd.Series([f"{prefix}{row}" for row in raw.index], index=raw.index)
     return _source_column(table, raw, rule["column"])
 
 
-def _source_column(table: str, raw: pd.DataFrame, name: str) -> pd.Series[Any]:
+def _source_column(table: str, raw: pd.DataFrame, name: str) -> pd.Series:
     if name not in raw:
         raise SchemaError(
             f"no column {name!r}",
-            where=f"{table}",
+            where=table,
             expected=f"one of {list(raw.columns)}",
         )
     return raw[name]
 
 
-def _typed(
-    table: str, frame: pd.DataFrame, spec: Mapping[str, Any]
-) -> tuple[pd.DataFrame, list[Finding]]:
-    """Our columns in our types, and a finding for each cell that could not be read."""
-    findings = list[Finding]()
-    days, numbers = day_columns(table), number_columns(table)
-    for name in frame:
-        column = str(name)
+def _parse_columns(
+    table: str, frame: pd.DataFrame, spec: TableMapping
+) -> Iterator[Finding]:
+    """Give each column our type; yield a finding for each cell that has another."""
+    days = day_columns(table)
+    numbers = number_columns(table)
+    for column in map(str, frame.columns):
+        values = frame[column]
         if column in days:
-            typed = _days(frame[column], spec, column)
-            expected = f"a date as {spec.get('date_format', '%Y-%m-%d')}"
+            parsed = _parsed_days(values, spec, column)
+            expected = f"a date such as {spec.get('date_format', '%Y-%m-%d')}"
         elif column in numbers:
-            typed, expected = (
-                pd.to_numeric(frame[column], errors="coerce").astype("float64"),
-                "a number",
-            )
+            parsed = pd.to_numeric(values, errors="coerce").astype("float64")
+            expected = "a number"
         else:
-            typed, expected = (
-                frame[column].astype("str").where(frame[column].notna()).str.strip(),
-                "a text",
+            parsed = values.astype("str").where(values.notna()).str.strip()
+            expected = "a text"
+        frame[column] = parsed
+        for row in values.index[values.notna() & parsed.isna()]:
+            yield Finding(
+                level="quarantine",
+                table=table,
+                column=column,
+                row=int(row),
+                what=f"cannot parse {values[row]!r}",
+                expected=expected,
             )
-        findings += _unread(table, column, frame[column], typed, expected)
-        frame[column] = typed
+
+
+def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
+    """Fill a missing `known_on`; nothing is known before it happened."""
     for column, rule in CONTRACTS[table].columns.items():
         fills = (rule.metadata or {}).get("fills")
-        if fills and fills in frame:  # nothing is known before it happened
-            frame[column] = (
-                frame[[column, fills]].max(axis=1) if column in frame else frame[fills]
-            )
-    return frame, findings
+        if not fills or fills not in frame:
+            continue
+        if column in frame:
+            frame[column] = frame[[column, fills]].max(axis=1)
+        else:
+            frame[column] = frame[fills]
 
 
-def _days(
-    values: pd.Series[Any], spec: Mapping[str, Any], column: str
-) -> pd.Series[Any]:
-    form = (
-        None
-        if values.dtype.kind == "M" or "date_format" not in spec
-        else spec["date_format"]
-    )
+def _parsed_days(values: pd.Series, spec: TableMapping, column: str) -> pd.Series:
+    is_date = values.dtype.kind == "M"
+    date_format = None if is_date else spec.get("date_format")
     rule = spec.get("columns", {}).get(column)
-    plus = rule.get("plus_days", 0) if isinstance(rule, dict) else 0
-    days = pd.to_datetime(values, format=form, errors="coerce") + pd.Timedelta(
-        days=plus
-    )
-    normalized: pd.Series[Any] = days.dt.normalize().astype("datetime64[s]")
-    return normalized
-
-
-def _unread(
-    table: str,
-    column: str,
-    source: pd.Series[Any],
-    typed: pd.Series[Any],
-    expected: str,
-) -> Iterator[Finding]:
-    for row in source.index[source.notna() & typed.isna()]:
-        yield Finding(
-            "quarantine",
-            table,
-            column,
-            int(row),
-            f"cannot read {source[row]!r}",
-            expected,
-        )
+    plus_days = rule.get("plus_days", 0) if isinstance(rule, dict) else 0
+    days = pd.to_datetime(values, format=date_format, errors="coerce")
+    days += pd.Timedelta(days=plus_days)
+    return days.dt.normalize().astype(DAY_DTYPE)
 
 
 def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
-    """A source without a customer table: each customer is known from the first invoice on."""
+    """Return customers, each known from the first invoice on, for a source without."""
     first = invoices.groupby("customer_id")["issued_on"].min().reset_index()
-    return first.rename(columns={"issued_on": "registered_on"}).assign(
-        known_on=first["issued_on"]
-    )
+    customers = first.rename(columns={"issued_on": "registered_on"})
+    return customers.assign(known_on=first["issued_on"])
 
 
 def write_quarantine(check: LedgerCheck, folder: Path) -> list[Path]:
-    """Write the rows that were set aside, a CSV per table with the findings of each row."""
+    """Write the rows that were set aside, one CSV file per table.
+
+    Parameters
+    ----------
+    check : LedgerCheck
+        The outcome of a check.
+    folder : Path
+        Created if it does not exist.
+
+    Returns
+    -------
+    list of Path
+        The files; their column ``findings`` says what is wrong with each row.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for table, rows in check.quarantined.items():
-        told: dict[int | None, str] = {}
+        texts: dict[int | None, str] = {}
         for finding in check.findings:
             if finding.table == table:
-                told[finding.row] = f"{told.get(finding.row, '')}{finding}; "
-        paths.append(folder / f"{table}.csv")
-        rows.assign(findings=[told.get(row, "") for row in rows.index]).to_csv(
-            paths[-1], index_label="row"
-        )
+                texts[finding.row] = f"{texts.get(finding.row, '')}{finding}; "
+        path = folder / f"{table}.csv"
+        findings = [texts.get(row, "") for row in rows.index]
+        rows.assign(findings=findings).to_csv(path, index_label="row")
+        paths.append(path)
     return paths

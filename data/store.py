@@ -1,11 +1,14 @@
-"""The ledger store: a checked ledger in SQL, from which one customer's account is read in microseconds."""
+"""The ledger store: a checked ledger in SQL, one row per customer.
+
+One customer's account is read in microseconds.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from sqlite3 import Connection
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,8 +18,9 @@ from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError, UnknownCustomerError
 
+# More connections than the threads a service answers with.
+CONNECTIONS = 8
 _METADATA = sa.MetaData()
-CONNECTIONS = 8  # more than the threads a service answers with
 _ACCOUNTS = sa.Table(
     "accounts",
     _METADATA,
@@ -36,7 +40,7 @@ _RATE = sa.select(_RATES.c.rates).where(_RATES.c.currency == sa.bindparam("key")
 
 
 class LedgerStore:
-    """A ledger in a database, one row per customer: what is asked for together lies together.
+    """A ledger in a database, one row per customer.
 
     Parameters
     ----------
@@ -47,128 +51,129 @@ class LedgerStore:
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
         if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _wal)
+            sa.event.listen(self.engine, "connect", _use_wal)
         _METADATA.create_all(self.engine)
-        # As text, since compiling a query costs ten times its run.
+        # Compiled once: compiling a query takes ten times as long as running it.
         self._sql = {
             query: str(query.compile(dialect=self.engine.dialect))
             for query in (_ACCOUNT, _RATE)
         }
         self._is_positional = self.engine.dialect.positional
-        self._reader, self._mine = (
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"),
-            threading.local(),
-        )
+        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._thread = threading.local()
 
     def write(self, ledger: Ledger) -> None:
-        """Replace what is stored in one transaction: a reader sees the old ledger or the new one."""
+        """Replace the stored ledger in one transaction.
+
+        Whoever reads meanwhile sees the old ledger or the new one, never a mixture.
+        """
+        accounts = [
+            {"customer_id": account.customer_id, "account": account.packed()}
+            for account in accounts_of(ledger)
+        ]
+        rates = [
+            {"currency": currency, "rates": packed_columns(columns)}
+            for currency, columns in rates_of(ledger).items()
+        ]
         with self.engine.begin() as connection:
-            for table in (_ACCOUNTS, _RATES):
-                connection.execute(table.delete())
-            rows = [
-                {"customer_id": one.customer_id, "account": one.packed()}
-                for one in accounts_of(ledger)
-            ]
-            connection.execute(_ACCOUNTS.insert(), rows)
-            rates = [
-                {"currency": code, "rates": packed_columns(found)}
-                for code, found in rates_of(ledger).items()
-            ]
+            connection.execute(_ACCOUNTS.delete())
+            connection.execute(_RATES.delete())
+            connection.execute(_ACCOUNTS.insert(), accounts)
             if rates:
                 connection.execute(_RATES.insert(), rates)
 
     def account(self, customer_id: str, currencies: Sequence[str] = ()) -> Account:
-        """Return one customer's account, the future included: `known_account` is the gate.
+        """Return one customer's account, the future included.
 
         Parameters
         ----------
+        customer_id : str
+            The customer's id in the ledger.
         currencies : sequence of str
-            Further currencies whose rates are wanted.
+            Currencies whose rates are needed besides those of the account.
 
         Raises
         ------
         UnknownCustomerError
-            Where the ledger holds no such customer.
+            If the ledger has no such customer.
+        SchemaError
+            If no ledger is loaded.
         """
-        found = self._read(_ACCOUNT, customer_id)
-        if found is None:
+        packed = self._read(_ACCOUNT, customer_id)
+        if packed is None:
             raise self.unknown(customer_id)
-        return self._with_rates(unpacked(found), currencies)
+        return self._with_rates(unpacked(packed), currencies)
 
     def accounts(self, customer_ids: Iterable[str]) -> dict[str, Account]:
-        """Return the accounts of those customers that are known, without any rates but their own."""
-        found = {
-            customer_id: self._read(_ACCOUNT, customer_id)
-            for customer_id in dict.fromkeys(customer_ids)
-        }
-        return {
-            name: self._with_rates(unpacked(account), ())
-            for name, account in found.items()
-            if account
-        }
+        """Return the accounts of those customers that the ledger has.
+
+        Each has the rates of its own currencies.
+        """
+        accounts = {}
+        for customer_id in dict.fromkeys(customer_ids):
+            packed = self._read(_ACCOUNT, customer_id)
+            if packed:
+                accounts[customer_id] = self._with_rates(unpacked(packed), ())
+        return accounts
 
     def every(self) -> Iterator[Account]:
-        """Give every account, without any rates but those its currencies need."""
-        rates = dict[str, Any]()
+        """Yield every account, with the rates of its own currencies."""
+        rates: dict[str, Rates] = {}
+        query = sa.select(_ACCOUNTS.c.account)
         with self.engine.connect() as connection:
-            for packed in connection.execution_options(yield_per=1000).scalars(
-                sa.select(_ACCOUNTS.c.account)
-            ):
+            in_chunks = connection.execution_options(yield_per=1000)
+            for packed in in_chunks.scalars(query):
                 account = unpacked(packed)
-                for code in {*account.currencies} - {account.currency, *rates}:
-                    rates |= self._with_rates(account, (code,)).rates
-                yield replace(
-                    account,
-                    rates={
-                        code: rates[code]
-                        for code in account.currencies
-                        if code in rates
-                    },
-                )
+                if len(account.currencies) == 1:
+                    yield account
+                    continue
+                for currency in {*account.currencies} - {account.currency, *rates}:
+                    rates.update(self._with_rates(account, (currency,)).rates)
+                own = {
+                    code: rates[code] for code in account.currencies if code in rates
+                }
+                yield replace(account, rates=own)
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""
         column = _ACCOUNTS.c.customer_id
+        query = sa.select(column).order_by(column).limit(limit)
         with self.engine.connect() as connection:
-            return list(
-                connection.scalars(sa.select(column).order_by(column).limit(limit))
-            )
+            return list(connection.scalars(query))
 
     def _with_rates(self, account: Account, currencies: Sequence[str]) -> Account:
-        wanted = {*account.currencies, *currencies} - {account.currency}
-        if not wanted:
+        foreign = {*account.currencies, *currencies} - {account.currency}
+        if not foreign:
             return account
-        rates = {code: self._read(_RATE, code) for code in sorted(wanted)}
-        return replace(
-            account,
-            rates={
-                code: Rates(*np.frombuffer(found).reshape(3, -1))
-                for code, found in rates.items()
-                if found
-            },
-        )
+        rates = {}
+        for currency in sorted(foreign):
+            packed = self._read(_RATE, currency)
+            if packed:
+                rates[currency] = Rates(*np.frombuffer(packed).reshape(3, -1))
+        return replace(account, rates=rates)
 
-    def _read(self, query: sa.Select[Any], key: str) -> bytes | None:
-        """Run one of the two queries on this thread's own cursor: SQLAlchemy's way costs six times its run."""
-        parameters: Any = (key,) if self._is_positional else {"key": key}
-        for is_last in (False, True):
-            try:
-                if not hasattr(self._mine, "cursor"):
-                    self._mine.connection = self._reader.connect()
-                    self._mine.cursor = self._mine.connection.connection.cursor()
-                self._mine.cursor.execute(self._sql[query], parameters)
-                found = self._mine.cursor.fetchone()
-                return bytes(found[0]) if found else None
-            except self.engine.dialect.loaded_dbapi.Error:
-                # A connection that broke: once more with a new one.
-                self._mine.connection.invalidate()
-                del self._mine.cursor
-                if is_last:
-                    raise
-        raise AssertionError("unreachable")
+    def _read(self, query: sa.Select[tuple[bytes]], key: str) -> bytes | None:
+        """Run a query on this thread's cursor, once more if the connection broke."""
+        try:
+            return self._fetch(query, key)
+        except self.engine.dialect.loaded_dbapi.Error:
+            self._thread.connection.invalidate()
+            del self._thread.cursor
+            return self._fetch(query, key)
+
+    def _fetch(self, query: sa.Select[tuple[bytes]], key: str) -> bytes | None:
+        # Past SQLAlchemy, whose execution takes six times as long as the query.
+        thread = self._thread
+        if not hasattr(thread, "cursor"):
+            thread.connection = self._reader.connect()
+            thread.cursor = thread.connection.connection.cursor()
+        parameters = (key,) if self._is_positional else {"key": key}
+        thread.cursor.execute(self._sql[query], parameters)
+        row = thread.cursor.fetchone()
+        return bytes(row[0]) if row else None
 
     def unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
-        """Return the error to raise about a customer that is not there."""
+        """Return the error to raise about a customer that the ledger does not have."""
         if not self.customer_ids(1):
             return SchemaError(
                 "no ledger is loaded",
@@ -182,5 +187,5 @@ class LedgerStore:
         )
 
 
-def _wal(connection: Any, _: object) -> None:
+def _use_wal(connection: Connection, _: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")

@@ -1,4 +1,4 @@
-"""Bad ledgers: every finding is told, bad rows are set aside, the misleading is refused."""
+"""The check of a ledger: everything wrong is reported, bad rows are set aside."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ import pandas as pd
 import pytest
 
 from obligor.data.asof import known_on
-from obligor.data.checks import check_ledger
+from obligor.data.checks import LedgerCheck, check_ledger
+from obligor.data.ledger import Ledger
 from obligor.data.sources import read_ledger, write_quarantine
+from obligor.data.synthetic import Simulation
 from obligor.errors import AsOfError, InputError, SchemaError
 from tests.ascii import ledger
 
 TODAY = date(2024, 12, 31)
-GOOD = [
+HEADER = "invoice_id | customer_id | issued_on | due_on | amount | currency"
+GOOD_INVOICES = [
     f"I{n} | C{n % 7} | 2024-01-0{n % 9 + 1} | 2024-02-01 | 100.00 | EUR"
     for n in range(60)
 ]
-HEAD = "invoice_id | customer_id | issued_on | due_on | amount | currency"
+PAYMENTS = [
+    "invoice_id | paid_on | amount",
+    *(f"I{n} | 2024-02-01 | 50.00" for n in range(40)),
+]
+NEGATIVE = "X | C1 | 2024-01-05 | 2024-02-01 | -5 | EUR"
 MAPPING = """
 currency = "EUR"
 [invoices]
 file = "invoices.csv"
 date_format = "%Y-%m-%d"
-{invoices}
+{options}
 [payments]
 file = "payments.csv"
 date_format = "%Y-%m-%d"
@@ -34,96 +41,120 @@ payment_id = {{ row_number = "P" }}
 """
 
 
-def invoices(*bad: str) -> str:
-    return "\n".join([HEAD, *GOOD, *bad])
+def invoices_with(*bad_rows: str) -> str:
+    """Return 60 good invoices and some others below them."""
+    return "\n".join([HEADER, *GOOD_INVOICES, *bad_rows])
 
 
-def write(
+def write_source(
     folder: Path,
     invoices: str,
-    payments: str = "",
+    *,
+    more_payments: str = "",
     encoding: str = "utf-8",
-    extra: str = "",
+    options: str = "",
 ) -> Path:
-    (folder / "invoices.csv").write_bytes(invoices.replace(" | ", ",").encode(encoding))
-    text = "\n".join(
-        [
-            "invoice_id | paid_on | amount",
-            *[f"I{n} | 2024-02-01 | 50.00" for n in range(40)],
-            payments,
-        ]
-    )
-    (folder / "payments.csv").write_text(text.replace(" | ", ","))
-    (folder / "mapping.toml").write_text(MAPPING.format(invoices=extra))
-    return folder / "mapping.toml"
+    """Write a source of two files and its mapping."""
+    content = invoices.replace(" | ", ",").encode(encoding)
+    (folder / "invoices.csv").write_bytes(content)
+    payments = "\n".join([*PAYMENTS, more_payments])
+    (folder / "payments.csv").write_text(payments.replace(" | ", ","))
+    mapping = folder / "mapping.toml"
+    mapping.write_text(MAPPING.format(options=options))
+    return mapping
 
 
-def findings(folder: Path, *bad: str, payments: str = "") -> list[str]:
-    check = read_ledger(write(folder, invoices(*bad), payments), today=TODAY)
+def check_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> LedgerCheck:
+    """Return the check of a source with some bad rows."""
+    invoices = invoices_with(*bad_invoices)
+    mapping = write_source(folder, invoices, more_payments=more_payments)
+    return read_ledger(mapping, today=TODAY)
+
+
+def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> list[str]:
+    """Return the findings of a usable source, each bad row set aside once."""
+    check = check_of(folder, *bad_invoices, more_payments=more_payments)
     assert not check.is_refused, check.findings
-    assert sum(map(len, check.quarantined.values())) == len(
-        {(f.table, f.row) for f in check.findings if f.level == "quarantine"}
-    )
-    return [str(f) for f in check.findings]
+    bad_rows = {
+        (finding.table, finding.row)
+        for finding in check.findings
+        if finding.level == "quarantine"
+    }
+    assert sum(map(len, check.quarantined.values())) == len(bad_rows)
+    return [str(finding) for finding in check.findings]
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "finding"),
     [
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | -5.00 | EUR",
-            "invoices.amount row 60: is -5.0; expected an amount above 0",
+            "invoices.amount row 60: the value is -5.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 0 | EUR",
-            "invoices.amount row 60: is 0.0; expected an amount above 0",
+            "invoices.amount row 60: the value is 0.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | inf | EUR",
-            "invoices.amount row 60: is inf; expected a finite number",
+            "invoices.amount row 60: the value is inf; expected a finite number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | five | EUR",
-            "invoices.amount row 60: cannot read 'five'; expected a number",
+            "invoices.amount row 60: cannot parse 'five'; expected a number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 |  | EUR",
-            "invoices.amount row 60: empty; expected a value",
+            "invoices.amount row 60: the cell is empty; expected a value",
         ),
         (
             "X | C1 | 2024-13-05 | 2024-02-01 | 5 | EUR",
-            "invoices.issued_on row 60: cannot read '2024-13-05'",
+            "invoices.issued_on row 60: cannot parse '2024-13-05'",
         ),
         (
             "X | C1 | 2025-01-05 | 2025-02-01 | 5 | EUR",
-            "invoices.issued_on row 60: 2025-01-05 lies in the future",
+            "invoices.issued_on row 60: 2025-01-05 is in the future",
         ),
         (
             "X | C1 | 2024-03-05 | 2024-02-01 | 5 | EUR",
-            "invoices.due_on row 60: due before it was issued",
+            "invoices.due_on row 60: the invoice is due before it was issued",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 5 | EURO",
-            "invoices.currency row 60: is 'EURO'; expected an ISO 4217",
+            "invoices.currency row 60: the value is 'EURO'; expected an ISO 4217",
         ),
         (
             "I3 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "invoices.invoice_id row 60: 'I3' again; expected an id used once",
+            "invoices.invoice_id row 60: the id 'I3' is used more than once; "
+            "expected a unique id",
         ),
         (
             "X |  | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "invoices.customer_id row 60: empty",
+            "invoices.customer_id row 60: the cell is empty",
         ),
     ],
+    ids=[
+        "negative amount",
+        "amount of 0",
+        "infinite amount",
+        "amount in words",
+        "no amount",
+        "impossible date",
+        "future date",
+        "due before issue",
+        "unknown currency",
+        "repeated id",
+        "no customer",
+    ],
 )
-def test_a_bad_invoice_is_told_and_set_aside(
-    tmp_path: Path, row: str, told: str
+def test_a_bad_invoice_is_reported_and_set_aside(
+    tmp_path: Path, row: str, finding: str
 ) -> None:
-    assert any(told in finding for finding in findings(tmp_path, row))
+    assert any(finding in text for text in findings_of(tmp_path, row))
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "finding"),
     [
         (
             "NOPE | 2024-02-01 | 5.00",
@@ -131,123 +162,122 @@ def test_a_bad_invoice_is_told_and_set_aside(
         ),
         (
             "I1 | 2023-12-01 | 5.00",
-            "note: payments.paid_on row 40: paid before the invoice was issued",
+            "note: payments.paid_on row 40: the invoice was paid before it was issued",
         ),
         (
             "I1 | 2026-02-01 | 5.00",
-            "quarantine: payments.paid_on row 40: 2026-02-01 lies in the future",
+            "quarantine: payments.paid_on row 40: 2026-02-01 is in the future",
         ),
     ],
+    ids=["unknown invoice", "paid early", "future date"],
 )
-def test_a_bad_payment_is_told(tmp_path: Path, row: str, told: str) -> None:
-    assert any(told in finding for finding in findings(tmp_path, payments=row))
+def test_a_bad_payment_is_reported(tmp_path: Path, row: str, finding: str) -> None:
+    findings = findings_of(tmp_path, more_payments=row)
+    assert any(finding in text for text in findings)
 
 
-def test_all_findings_are_told_at_once(tmp_path: Path) -> None:
-    bad = [
-        "X | C1 | 2024-01-05 | 2024-02-01 | -5 | XXX",
-        "Y | C1 | never | 2024-02-01 | 5 | EUR",
-    ]
-    told = findings(tmp_path, *bad, payments="Y | 2024-03-01 | 5.00")
-    assert (
-        len([f for f in told if f.startswith("quarantine")]) == 4
-    )  # amount, currency, date, orphaned payment
-
-
-def test_quarantine_files_hold_the_rows_and_the_reasons(tmp_path: Path) -> None:
-    check = read_ledger(
-        write(tmp_path, invoices("X | C1 | 2024-01-05 | 2024-02-01 | -5 | EUR")),
-        today=TODAY,
+def test_all_findings_are_reported_at_once(tmp_path: Path) -> None:
+    two_faults = "X | C1 | 2024-01-05 | 2024-02-01 | -5 | XXX"
+    bad_date = "Y | C1 | never | 2024-02-01 | 5 | EUR"
+    payment_of_bad_invoice = "Y | 2024-03-01 | 5.00"
+    findings = findings_of(
+        tmp_path, two_faults, bad_date, more_payments=payment_of_bad_invoice
     )
+    assert len([text for text in findings if text.startswith("quarantine")]) == 4
+
+
+def test_quarantine_files_contain_the_rows_and_the_reasons(tmp_path: Path) -> None:
+    check = check_of(tmp_path, NEGATIVE)
     (path,) = write_quarantine(check, tmp_path / "aside")
     row = pd.read_csv(path).iloc[0]
-    assert (row["invoice_id"], row["row"]) == ("X", 60)
+    assert row["invoice_id"] == "X"
+    assert row["row"] == 60
     assert "above 0" in row["findings"]
     assert len(check.require()["invoices"]) == 60
 
 
 def test_too_many_bad_rows_refuse_the_ledger(tmp_path: Path) -> None:
-    bad = [f"X{n} | C1 | 2024-01-05 | 2024-02-01 | -5 | EUR" for n in range(10)]
-    check = read_ledger(write(tmp_path, invoices(*bad)), today=TODAY)
+    bad_rows = [NEGATIVE.replace("X", f"X{n}") for n in range(10)]
+    check = check_of(tmp_path, *bad_rows)
     assert check.is_refused
     with pytest.raises(SchemaError, match=r"10 of 70 rows are bad \(14%\)"):
         check.require()
 
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
+    mapping = write_source(tmp_path, "")
     with pytest.raises(SchemaError, match="the file is empty"):
-        read_ledger(write(tmp_path, ""), today=TODAY)
+        read_ledger(mapping, today=TODAY)
 
 
-def test_a_header_alone_is_refused(tmp_path: Path) -> None:
-    check = read_ledger(write(tmp_path, HEAD), today=TODAY)
+def test_a_header_without_rows_is_refused(tmp_path: Path) -> None:
+    check = read_ledger(write_source(tmp_path, HEADER), today=TODAY)
     assert "the table is empty" in " ".join(map(str, check.findings))
     assert check.is_refused
 
 
 def test_a_wrong_encoding_names_the_byte_and_the_remedy(tmp_path: Path) -> None:
-    text = invoices("Ü1 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR")
+    invoices = invoices_with("Ü1 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR")
+    mapping = write_source(tmp_path, invoices, encoding="cp1252")
     with pytest.raises(SchemaError, match=r"is not utf-8.*cp1252"):
-        read_ledger(write(tmp_path, text, encoding="cp1252"), today=TODAY)
-    check = read_ledger(
-        write(tmp_path, text, encoding="cp1252", extra='encoding = "cp1252"'),
-        today=TODAY,
-    )
+        read_ledger(mapping, today=TODAY)
+
+
+def test_the_encoding_of_the_mapping_is_used(tmp_path: Path) -> None:
+    invoices = invoices_with("Ü1 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR")
+    option = 'encoding = "cp1252"'
+    mapping = write_source(tmp_path, invoices, encoding="cp1252", options=option)
+    check = read_ledger(mapping, today=TODAY)
     assert "Ü1" in set(check.require()["invoices"]["invoice_id"])
 
 
 def test_an_unknown_encoding_is_an_error(tmp_path: Path) -> None:
+    option = 'encoding = "utf-99"'
+    mapping = write_source(tmp_path, invoices_with(), options=option)
     with pytest.raises(InputError, match="invoices"):
-        read_ledger(
-            write(tmp_path, invoices(), extra='encoding = "utf-99"'), today=TODAY
-        )
+        read_ledger(mapping, today=TODAY)
 
 
 def test_a_missing_column_refuses_the_ledger(tmp_path: Path) -> None:
-    text = "\n".join(line.rsplit(" | ", 1)[0] for line in invoices().splitlines())
-    check = read_ledger(write(tmp_path, text), today=TODAY)
-    assert any(
-        str(f) == "refuse: invoices.currency: no such column; expected the column"
-        for f in check.findings
+    lines = invoices_with().splitlines()
+    without_currency = "\n".join(line.rsplit(" | ", 1)[0] for line in lines)
+    check = read_ledger(write_source(tmp_path, without_currency), today=TODAY)
+    finding = (
+        "refuse: invoices.currency: the column is missing; "
+        "expected it in the source or the mapping"
     )
+    assert finding in [str(other) for other in check.findings]
     assert check.is_refused
 
 
-def test_a_mapped_column_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_mapped_column_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    option = '[invoices.columns]\namount = "Betrag"'
+    mapping = write_source(tmp_path, invoices_with(), options=option)
     with pytest.raises(SchemaError, match=r"no column 'Betrag'.*expected one of"):
-        read_ledger(
-            write(tmp_path, invoices(), extra='[invoices.columns]\namount = "Betrag"'),
-            today=TODAY,
-        )
+        read_ledger(mapping, today=TODAY)
 
 
 def test_a_missing_rate_refuses_the_ledger(tmp_path: Path) -> None:
-    check = read_ledger(
-        write(tmp_path, invoices("X | C1 | 2024-01-05 | 2024-02-01 | 5 | USD")),
-        today=TODAY,
-    )
-    assert any(
-        "no rate from USD to EUR on or before 2024-01-05" in str(f)
-        for f in check.findings
-    )
+    check = check_of(tmp_path, "X | C1 | 2024-01-05 | 2024-02-01 | 5 | USD")
+    reason = "no rate from USD to EUR on or before 2024-01-05"
+    assert any(reason in str(finding) for finding in check.findings)
     assert check.is_refused
 
 
 def test_a_missing_payments_table_is_refused() -> None:
-    whole = ledger(invoices=invoices())
+    whole = ledger(invoices=invoices_with())
     tables = {name: whole[name] for name in ("customers", "invoices")}
-    assert check_ledger(type(whole)(tables, "EUR"), today=TODAY).is_refused
+    assert check_ledger(Ledger(tables, "EUR"), today=TODAY).is_refused
 
 
-def test_as_of_before_the_first_invoice_says_from_when_on() -> None:
-    with pytest.raises(
-        AsOfError,
-        match="no invoice was known on 2023-12-31; expected a day from 2024-01-01 on",
-    ):
-        known_on(ledger(invoices=invoices()), date(2023, 12, 31))
+def test_an_as_of_date_before_the_first_invoice_is_refused() -> None:
+    whole = ledger(invoices=invoices_with())
+    message = "no invoice was known on 2023-12-31; expected a day from 2024-01-01 on"
+    with pytest.raises(AsOfError, match=message):
+        known_on(whole, date(2023, 12, 31))
 
 
-def test_a_clean_ledger_has_no_findings(simulation) -> None:  # type: ignore[no-untyped-def]
+def test_a_clean_ledger_has_no_findings(simulation: Simulation) -> None:
     check = check_ledger(simulation.ledger, today=date(2025, 1, 1))
     assert check.findings == []
     assert check.require()["invoices"] is simulation.ledger["invoices"]
