@@ -323,15 +323,14 @@ def backup(
 
     Example: `obligor audit backup backups/2026-11-22`
     """
-    from obligor.serving.operations.backup import back_up
+    from obligor.serving.operations.backup import StoreFolders, back_up
 
     context = command_context()
     settings = context.settings(store)
     with Status("rows copied: 0", console=console) as status:
         rows = back_up(
             context.record(store),
-            settings.store,
-            settings.checkpoints[0],
+            StoreFolders(settings.store, settings.checkpoints[0]),
             folder,
             context.now(),
             lambda count: status.update(f"rows copied: {count:,}"),
@@ -351,13 +350,15 @@ def restore(
     Example: `OBLIGOR_RECORD_URL=sqlite:///new/record.db
     obligor audit restore backups/2026-11-22 --store new`
     """
+    from obligor.serving.operations.backup import StoreFolders
     from obligor.serving.operations.backup import restore as restore_backup
 
     context = command_context()
     settings = context.settings(store)
     settings.store.mkdir(parents=True, exist_ok=True)
     record = context.record(store)
-    rows = restore_backup(record, settings.store, settings.checkpoints[0], folder)
+    target = StoreFolders(settings.store, settings.checkpoints[0])
+    rows = restore_backup(record, target, folder)
     record.close()
     console.print(f"restored {_row_counts(rows)}")
     n_findings = _verified(VerifyOptions(store=store))
@@ -467,6 +468,6 @@ def doctor(
     for result in examine(deployment):
         is_bad = is_bad or result.state == "bad"
         state = f"[{COLORS[result.state]}]{result.state}[/]"
-        table.add_row(result.name, state, result.said, result.do)
+        table.add_row(result.name, state, result.detail, result.do)
     console.print(table)
     raise typer.Exit(1 if is_bad else 0)

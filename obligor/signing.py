@@ -1,4 +1,4 @@
-"""Keys of 32 bytes, the files they are kept in, and Ed25519 signatures."""
+"""Keys of 32 bytes, the files they are in, and signatures (Ed25519, RFC 8032)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from obligor.errors import KeyFileError
 
 BYTES = 32
-# The public half of the release key, in the store.
-RELEASE_PUBLIC = "keys/release.pem"
+RELEASE_PUBLIC = "keys/release.pem"  # in the store
 Random = Callable[[int], bytes]
 
 
 @dataclass(frozen=True)
 class Signer:
-    """A signing key (Ed25519, RFC 8032).
+    """A signing key.
 
     Parameters
     ----------
     seed : bytes
-        32 random bytes; whoever has them can sign.
+        32 unpredictable bytes.
     """
 
     seed: bytes = field(repr=False)
@@ -42,36 +41,29 @@ class Signer:
 
     @cached_property
     def public(self) -> bytes:
-        """The public key as PEM, with which anyone can check a signature."""
-        key = self._private.public_key()
-        return key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        """The public key as PEM: what signatures are checked with."""
+        return self._private.public_key().public_bytes(
+            serialization.Encoding.PEM,
+            serialization.PublicFormat.SubjectPublicKeyInfo,
         )
 
     @cached_property
     def key_id(self) -> str:
-        """The id of the key: the first 16 digits of its public key's SHA-256."""
+        """A name of the key: the start of the public key's hash."""
         return sha256(self.public).hexdigest()[:16]
 
     def sign(self, text: bytes) -> bytes:
-        """Return the signature of a text; Ed25519 gives the same one each time."""
+        """Return the signature over a text; the same text always gets the same one."""
         return self._private.sign(text)
 
 
 def public_key(pem: bytes, where: str) -> Ed25519PublicKey:
     """Return a public key from its PEM.
 
-    Parameters
-    ----------
-    pem : bytes
-        The text of a PEM file.
-    where : str
-        The name of the file, for the message.
-
     Raises
     ------
     KeyFileError
-        If it is not an Ed25519 public key.
+        If the PEM does not contain an Ed25519 key; the error names `where` it is.
     """
     try:
         key = serialization.load_pem_public_key(pem)
@@ -79,22 +71,24 @@ def public_key(pem: bytes, where: str) -> Ed25519PublicKey:
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(
-            "not a valid public key", where=where, expected="an Ed25519 key as PEM"
+            "not a valid public key",
+            where=where,
+            expected="an Ed25519 key as PEM",
         )
     return key
 
 
 def signature_is_valid(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
-    """Return whether a key signed a text.
+    """Return whether a signature over a text was made with a key.
 
     Parameters
     ----------
     key : Ed25519PublicKey
-        The public key of the signer.
+        The public key.
     signature : bytes
-        64 bytes; any others are not valid.
+        64 bytes.
     text : bytes
-        What was signed.
+        The text that was signed.
 
     Examples
     --------
@@ -114,76 +108,67 @@ def signature_is_valid(key: Ed25519PublicKey, signature: bytes, text: bytes) -> 
 
 
 def is_signed(signature: bytes, text: bytes, keys: Sequence[Ed25519PublicKey]) -> bool:
-    """Return whether one of some keys signed a text.
+    """Return whether a text was signed with one of some keys.
 
     Parameters
     ----------
     signature : bytes
-        Hexadecimal digits, as in a signature file; anything else is not valid.
+        The signature as hexadecimal digits in ASCII, as a file contains it.
     text : bytes
-        What was signed.
+        The text that was signed.
     keys : sequence of Ed25519PublicKey
-        The public keys of the signers we trust.
+        The public keys that are trusted.
 
     Examples
     --------
     >>> signer = Signer(bytes(32))
     >>> keys = [public_key(signer.public, "example")]
-    >>> is_signed(signer.sign(b"text").hex().encode(), b"text", keys)
+    >>> digits = signer.sign(b"text").hex().encode()
+    >>> is_signed(digits, b"text", keys)
     True
-    >>> is_signed(b"not hexadecimal", b"text", keys)
+    >>> is_signed(b"no digits", b"text", keys)
+    False
+    >>> is_signed(b"", b"text", keys)
     False
     """
     try:
-        raw = bytes.fromhex(signature.decode("ascii"))
+        signature_bytes = bytes.fromhex(signature.decode("ascii"))
     except ValueError:
         return False
-    return any(signature_is_valid(key, raw, text) for key in keys)
+    return any(signature_is_valid(key, signature_bytes, text) for key in keys)
 
 
 def key_file(path: Path, random: Random) -> bytes:
-    """Return the key in a file, which is created if it does not exist.
-
-    Only the owner can read a file that is created here.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it holds 64 hexadecimal digits.
-    random : callable
-        Returns so many random bytes.
+    """Return the key in a file; a missing file is created, readable by its owner only.
 
     Raises
     ------
     KeyFileError
-        If the file does not hold a key of 32 bytes.
+        If the file does not contain a key of 32 bytes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # O_EXCL: of two processes that start at once, one creates the key.
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
         with os.fdopen(descriptor, "wb") as file:
             file.write(random(BYTES).hex().encode())
+    except FileExistsError:
+        pass
     return parse_key(path.read_text(), path.name)
 
 
 def release_signer(store: Path, key: str | None, random: Random) -> Signer:
-    """Return the signer of models and rulebooks.
+    """Return the key that signs models and rulebooks.
 
-    Its public key is written into the store, where the service reads it, unless one is
-    there: a key that the service trusts is never replaced silently.
+    Its public half is written to the store, for the service.
 
     Parameters
     ----------
     store : Path
-        The folder of the store.
+        The store.
     key : str, optional
-        The value of ``OBLIGOR_RELEASE_KEY``; without it a key is created in the store.
+        ``OBLIGOR_RELEASE_KEY``; without it, a key is created once, in the store.
     random : callable
-        Returns so many random bytes.
+        Returns as many unpredictable bytes as it is asked for.
 
     Raises
     ------
@@ -195,6 +180,7 @@ def release_signer(store: Path, key: str | None, random: Random) -> Signer:
     else:
         signer = Signer(key_file(store / "keys" / "release.key", random))
     public = store / RELEASE_PUBLIC
+    # The service trusts the key that is there: it is never replaced silently.
     if not public.exists():
         public.parent.mkdir(parents=True, exist_ok=True)
         public.write_bytes(signer.public)
@@ -204,19 +190,10 @@ def release_signer(store: Path, key: str | None, random: Random) -> Signer:
 def parse_key(text: str, where: str) -> bytes:
     """Return the 32 bytes that 64 hexadecimal digits stand for.
 
-    The message of an error never contains the text.
-
-    Parameters
-    ----------
-    text : str
-        The digits; space around them is ignored.
-    where : str
-        The file or variable they come from, for the message.
-
     Raises
     ------
     KeyFileError
-        If the text is not such a key.
+        If the text is not such a key. The error never repeats the text.
     """
     try:
         key = bytes.fromhex(text.strip())
@@ -224,6 +201,8 @@ def parse_key(text: str, where: str) -> bytes:
         key = b""
     if len(key) != BYTES:
         raise KeyFileError(
-            "not a valid key", where=where, expected=f"{2 * BYTES} hexadecimal digits"
+            "not a valid key",
+            where=where,
+            expected=f"{2 * BYTES} hexadecimal digits",
         )
     return key

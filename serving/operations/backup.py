@@ -1,4 +1,7 @@
-"""Backups of the record: every table and what replays need, restored into an empty database of either kind."""
+"""Backups: the record's tables and the files that replays need.
+
+A backup is restored into an empty database, SQLite or PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import gzip
 import json
 import shutil
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import sqlalchemy as sa
 
 from obligor.errors import RecordError
 from obligor.model.bundle import CHAMPION_POINTER, PROMOTIONS
+from obligor.record.database import DatabaseRow, RecordDatabase
 from obligor.record.merkle_log import Tree
 from obligor.record.record import Record
 from obligor.record.tables import (
@@ -30,220 +35,312 @@ from obligor.record.tables import (
 )
 
 TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES)
-FOLDERS = ("models", "rulebooks")
-MANIFEST, FORMAT, CHUNK = "manifest.json", 1, 500
+# A fresh record has an index key of its own, which the backup's replaces.
+_REPLACED = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS)
+STORE_FILES = (CHAMPION_POINTER, PROMOTIONS)
+STORE_FOLDERS = ("models", "rulebooks")
+CHECKPOINTS = "checkpoints"
+MANIFEST = "manifest.json"
+FORMAT = 1
+CHUNK = 500  # rows in memory at a time
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoreFolders:
+    """The folders a backup copies besides the database.
+
+    Attributes
+    ----------
+    store : Path
+        The store: models, rulebooks, and which model is the champion.
+    checkpoints : Path
+        The first folder of checkpoints.
+    """
+
+    store: Path
+    checkpoints: Path
+
+
+class Manifest(TypedDict):
+    """What a backup contains: rows of each table, and the SHA-256 of each file."""
+
+    format: int
+    at: str
+    rows: dict[str, int]
+    sha256: dict[str, str]
 
 
 def back_up(
     record: Record,
-    store: Path,
-    checkpoints: Path,
+    source: StoreFolders,
     folder: Path,
     at: datetime,
-    progress: Callable[[int], None] = lambda n: None,
+    progress: Callable[[int], None] = lambda n_rows: None,
 ) -> dict[str, int]:
-    """Write a backup into a new folder while the service runs; return the rows of each table.
+    """Write a backup into a new folder while the service runs.
 
-    Texts stay sealed and keys wrapped: it needs the same data key. Neither that nor the signing key is in it. What is
-    erased later can still be read from an older backup: destroy those, or rotate the data key.
-
-    Raises
-    ------
-    RecordError
-        Where the folder is not empty, or the database cannot be read.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise RecordError(
-            "is not empty", where=str(folder), expected="a new folder for each backup"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = dict[str, int]()
-    with _as_of_now(record.database.engine) as connection:
-        for table in TABLES:
-            query = sa.select(table).order_by(*table.primary_key.columns)
-            rows[table.name] = _dump(
-                connection.execute(query).yield_per(CHUNK),
-                folder / _name(table),
-                progress,
-            )
-    for name in (CHAMPION_POINTER, PROMOTIONS):
-        if (store / name).exists():
-            shutil.copy(store / name, folder / name)
-    for name in FOLDERS:
-        if (store / name).is_dir():
-            shutil.copytree(store / name, folder / name)
-    if checkpoints.is_dir():
-        shutil.copytree(checkpoints, folder / "checkpoints")
-    hashes = {
-        str(path.relative_to(folder)): _sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    manifest = {"format": FORMAT, "at": at.isoformat(), "rows": rows, "sha256": hashes}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    return rows
-
-
-def restore(
-    record: Record, store: Path, checkpoints: Path, folder: Path
-) -> dict[str, int]:
-    """Bring a backup into an empty record and store; return the rows of each table.
+    Texts stay encrypted and keys wrapped: restoring needs the same data key. The backup
+    contains neither the data key nor the signing key. What is erased later can still be
+    read from an older backup: destroy older backups, or rotate the data key.
 
     Parameters
     ----------
     record : Record
-        Fresh: nothing was recorded yet. Open it anew afterwards.
+        The record.
+    source : StoreFolders
+        Where the files are.
+    folder : Path
+        The backup; it must not exist, or be empty.
+    at : datetime
+        The time, with its zone.
+    progress : callable
+        Called now and then with the rows copied so far.
+
+    Returns
+    -------
+    dict of str to int
+        The rows of each table.
 
     Raises
     ------
     RecordError
-        Where the backup is damaged or the record is not empty; nothing is changed then.
+        If the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RecordError(
+            "the folder is not empty",
+            where=str(folder),
+            expected="a new folder for each backup",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = _dump_tables(record.database.engine, folder, progress)
+    _copy_files(source.store, folder)
+    for name in STORE_FOLDERS:
+        _copy_folder(source.store / name, folder / name)
+    _copy_folder(source.checkpoints, folder / CHECKPOINTS)
+    manifest: Manifest = {
+        "format": FORMAT,
+        "at": at.isoformat(),
+        "rows": rows,
+        "sha256": _hashes_of(folder),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return rows
+
+
+def restore(record: Record, target: StoreFolders, folder: Path) -> dict[str, int]:
+    """Restore a backup into an empty record and store.
+
+    Parameters
+    ----------
+    record : Record
+        A fresh one, in which nothing was recorded yet. Open it again afterwards.
+    target : StoreFolders
+        Where the files go.
+    folder : Path
+        The backup.
+
+    Returns
+    -------
+    dict of str to int
+        The rows of each table.
+
+    Raises
+    ------
+    RecordError
+        If the backup is damaged, was made with another data key, or the record is not
+        empty; then nothing is changed.
     """
     manifest = check_backup(folder)
-    with gzip.open(folder / _name(SECRETS), "rb") as file:
-        for (
-            line
-        ) in file:  # before anything is changed: is it the data key it was made with?
-            secret = _typed(orjson.loads(line), SECRETS)
-            record.database.vault.unwrap(secret["wrapped"], secret["name"])
+    _require_data_key(record.database, folder)
     with record.database.writing() as connection:
-        if connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)):
-            raise RecordError(
-                "is not empty",
-                where="record",
-                do="name a new database in OBLIGOR_RECORD_URL",
-            )
+        _require_empty(connection)
+        for table in _REPLACED:
+            connection.execute(table.delete())
         for table in TABLES:
-            if table not in (ENTRIES, NODES):  # a fresh record has made its own secret
-                connection.execute(table.delete())
-            _load(connection, table, folder / _name(table))
-        if record.database.engine.dialect.name != "sqlite":
-            last = (
-                sa.func.coalesce(
-                    sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery(), 0
-                )
-                + 1
-            )
-            connection.execute(
-                sa.select(
-                    sa.func.setval(
-                        sa.func.pg_get_serial_sequence("entries", "seq"), last, False
-                    )
-                )
-            )
+            _load_table(connection, table, folder)
+        if not record.database.is_sqlite:
+            _continue_sequence(connection)
         Tree(record.database).place_unplaced(connection)
-    for name in (CHAMPION_POINTER, PROMOTIONS):
-        if (folder / name).exists():
-            shutil.copy(folder / name, store / name)
-    for name, target in (
-        *((name, store / name) for name in FOLDERS),
-        ("checkpoints", checkpoints),
-    ):
-        if (folder / name).is_dir():
-            shutil.copytree(folder / name, target, dirs_exist_ok=True)
-    return dict(manifest["rows"])
+    _copy_files(folder, target.store)
+    for name in STORE_FOLDERS:
+        _copy_folder(folder / name, target.store / name)
+    _copy_folder(folder / CHECKPOINTS, target.checkpoints)
+    return manifest["rows"]
 
 
-def check_backup(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a backup, every file's hash checked.
+def check_backup(folder: Path) -> Manifest:
+    """Return the manifest of a backup after the hash of every file was checked.
 
     Raises
     ------
     RecordError
-        Where a file is missing or was changed.
+        If it is not a backup, or a file is missing or was changed.
     """
     try:
-        manifest: dict[str, Any] = json.loads(
-            (folder / MANIFEST).read_text(encoding="utf-8")
-        )
-        wrong = [
-            name
-            for name, hash_ in manifest["sha256"].items()
-            if _sha256(folder / name) != hash_
-        ]
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest: Manifest = json.loads(text)
+        changed = []
+        for name, hash_ in manifest["sha256"].items():
+            if _sha256(folder / name) != hash_:
+                changed.append(name)
+        is_format_known = manifest["format"] == FORMAT
     except (OSError, ValueError, KeyError) as error:
         raise RecordError(
-            f"is no backup ({type(error).__name__})", where=str(folder)
-        ) from None
-    if wrong or manifest.get("format") != FORMAT:
-        raise RecordError(
-            f"was changed: {wrong[:3] or 'format'}",
+            f"the folder is not a complete backup ({type(error).__name__})",
             where=str(folder),
-            do="take another backup",
+            do="restore another backup",
+        ) from None
+    if changed or not is_format_known:
+        raise RecordError(
+            f"the backup was changed: {changed[:3] or 'format'}",
+            where=str(folder),
+            do="restore another backup",
         )
     return manifest
 
 
+def _require_data_key(database: RecordDatabase, folder: Path) -> None:
+    """Refuse another data key than the backup was made with, before any change."""
+    for secret in _rows_of(SECRETS, folder):
+        database.vault.unwrap(secret["wrapped"], secret["name"])
+
+
+def _require_empty(connection: sa.Connection) -> None:
+    if connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)):
+        raise RecordError(
+            "the record is not empty",
+            where="record",
+            do="name a new database in OBLIGOR_RECORD_URL",
+        )
+
+
+def _continue_sequence(connection: sa.Connection) -> None:
+    """Let PostgreSQL number new entries after the restored ones."""
+    last = sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery()
+    following = sa.func.coalesce(last, 0) + 1
+    sequence = sa.func.pg_get_serial_sequence("entries", "seq")
+    # False: the number is the next one, not one that was used.
+    connection.execute(sa.select(sa.func.setval(sequence, following, False)))
+
+
 @contextmanager
-def _as_of_now(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One view of the whole database, whatever is written meanwhile."""
+def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Give one view of the whole database, whatever is written meanwhile."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")
         else:
             connection = connection.execution_options(
-                isolation_level="REPEATABLE READ", stream_results=True
+                isolation_level="REPEATABLE READ",
+                stream_results=True,
             )
         yield connection
         connection.rollback()
 
 
+def _dump_tables(
+    engine: sa.Engine, folder: Path, progress: Callable[[int], None]
+) -> dict[str, int]:
+    counts = dict[str, int]()
+    with _snapshot(engine) as connection:
+        for table in TABLES:
+            query = sa.select(table).order_by(*table.primary_key.columns)
+            chunks = connection.execute(query).partitions(CHUNK)
+            counts[table.name] = _dump(chunks, _table_file(table, folder), progress)
+    return counts
+
+
 def _dump(
-    rows: sa.CursorResult[Any], path: Path, progress: Callable[[int], None]
+    chunks: Iterator[Sequence[DatabaseRow]],
+    path: Path,
+    progress: Callable[[int], None],
 ) -> int:
+    """Write rows as lines of JSON, compressed; return how many."""
     count = 0
     with gzip.open(path, "wb", compresslevel=1) as file:
-        for row in rows:
-            file.write(
-                orjson.dumps(row._asdict(), _text, orjson.OPT_NON_STR_KEYS) + b"\n"
-            )
-            count += 1
-            if count % CHUNK == 0:
-                progress(count)
+        for chunk in chunks:
+            for row in chunk:
+                # The names of the columns are of a subclass of str.
+                line = orjson.dumps(
+                    row._asdict(),
+                    default=_base64,
+                    option=orjson.OPT_NON_STR_KEYS,
+                )
+                file.write(line + b"\n")
+            count += len(chunk)
+            progress(count)
     return count
 
 
-def _text(value: bytes) -> str:
+def _base64(value: bytes) -> str:
     return b64encode(value).decode()
 
 
-def _load(connection: sa.Connection, table: sa.Table, path: Path) -> None:
-    with gzip.open(path, "rb") as file:
-        rows = list[dict[str, Any]]()
+def _load_table(connection: sa.Connection, table: sa.Table, folder: Path) -> None:
+    chunk = list[dict[str, object]]()
+    for row in _rows_of(table, folder):
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            connection.execute(table.insert(), chunk)
+            chunk.clear()
+    if chunk:
+        connection.execute(table.insert(), chunk)
+
+
+def _rows_of(table: sa.Table, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table as the database takes them."""
+    with gzip.open(_table_file(table, folder), "rb") as file:
         for line in file:
-            rows.append(_typed(orjson.loads(line), table))
-            if len(rows) == CHUNK:
-                connection.execute(table.insert(), rows)
-                rows.clear()
-        if rows:
-            connection.execute(table.insert(), rows)
+            row = dict[str, Any]()
+            for name, value in orjson.loads(line).items():
+                row[name] = _database_value(value, table.c[name])
+            # A transaction of the old database means nothing in the new one.
+            if row.get("xid") is not None:
+                row["xid"] = 0
+            yield row
 
 
-def _typed(row: Mapping[str, Any], table: sa.Table) -> dict[str, Any]:
-    """A row of JSON as its table takes it; transactions of the old database mean nothing in the new one."""
-    found = {name: _value(value, table.c[name].type) for name, value in row.items()}
-    if row.get("xid") is not None:
-        found["xid"] = 0
-    return found
-
-
-def _value(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
-    if value is None:
-        return None
-    if isinstance(kind, sa.LargeBinary):
+def _database_value(value: object, column: sa.Column[object]) -> object:
+    if not isinstance(value, str):
+        return value
+    if isinstance(column.type, sa.LargeBinary):
         return b64decode(value)
-    if isinstance(kind, sa.DateTime):
+    if isinstance(column.type, sa.DateTime):
         return datetime.fromisoformat(value)
-    return date.fromisoformat(value) if isinstance(kind, sa.Date) else value
+    if isinstance(column.type, sa.Date):
+        return date.fromisoformat(value)
+    return value
 
 
-def _name(table: sa.Table) -> str:
-    return f"{table.name}.jsonl.gz"
+def _table_file(table: sa.Table, folder: Path) -> Path:
+    return folder / f"{table.name}.jsonl.gz"
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for name in STORE_FILES:
+        if (source / name).exists():
+            shutil.copy(source / name, target / name)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def _hashes_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file by its path in the folder."""
+    hashes = dict[str, str]()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            hashes[str(path.relative_to(folder))] = _sha256(path)
+    return hashes
 
 
 def _sha256(path: Path) -> str:
     digest = sha256()
     with path.open("rb") as file:
-        while part := file.read(1 << 20):
+        while part := file.read(_HASH_CHUNK_BYTES):
             digest.update(part)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A look at a deployment: what would go wrong, or is not safe, and what to do about it."""
+"""The checks of a deployment: what would go wrong or is not safe, and what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from shutil import disk_usage
 from typing import Literal, NamedTuple
 
@@ -17,16 +18,21 @@ from obligor.decisions.replay import replay
 from obligor.errors import ObligorError
 from obligor.policy.rulebooks.rulebook import in_force
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import PUBLIC
+from obligor.record.receipts import PUBLIC, CheckpointFolder
 from obligor.record.tables import ENTRIES
 from obligor.serving.access.api_keys import list_keys
 from obligor.serving.settings import Settings
 from obligor.signing import public_key
 
-OLD_LEDGER_DAYS, LITTLE_SPACE, SHORT_KEY = 7, 2 * 1024**3, 32
-# What BentoML would do with these set: leave a dead worker dead; open a port that runs what it is sent.
+OLD_LEDGER_DAYS = 7
+LITTLE_SPACE_BYTES = 2 * 1024**3
+SHORT_KEY = 32
+TIMEOUT_S = 5
+# With these set, BentoML leaves a dead worker dead, or opens a port that runs what it
+# is sent.
 _DANGEROUS = ("BENTOML_CONTAINERIZED", "BENTOML_NO_UDS")
-# What must be answered so without a key.
+_KEY_FILES = {"OBLIGOR_DATA_KEY": "data.key", "OBLIGOR_SIGNING_KEY": "signing.key"}
+# The status that each path must have without a key.
 _CLOSED = {
     "/v1/metrics": 401,
     "/v1/openapi.json": 401,
@@ -35,27 +41,46 @@ _CLOSED = {
     "/docs.json": 404,
     "/schema.json": 404,
 }
+State = Literal["good", "warning", "bad"]
 
 
 class Check(NamedTuple):
-    """What was looked at, how it is, and what to do."""
+    """The result of a check.
+
+    Attributes
+    ----------
+    name : str
+        What was checked.
+    state : {"good", "warning", "bad"}
+        How it is.
+    detail : str
+        What was seen.
+    do : str
+        What to do; empty if nothing.
+    """
 
     name: str
-    state: Literal["good", "warning", "bad"]
-    said: str
+    state: State
+    detail: str
     do: str = ""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is looked at.
+    """The deployment to check.
 
     Attributes
     ----------
+    settings : Settings
+        Its settings.
+    engine : Engine
+        An engine on its store.
     environment : mapping
-        That of the service.
+        The environment of the service.
+    now : datetime
+        The time, with its zone.
     url : str, optional
-        Where the service answers.
+        The address of the running service.
     """
 
     settings: Settings
@@ -66,136 +91,139 @@ class Deployment:
 
 
 def examine(deployment: Deployment) -> Iterator[Check]:
-    """Give what every look found; one that fails is a finding, and the others go on."""
-    for look in _LOOKS:
+    """Yield the result of every check; one that cannot be made is bad."""
+    for name, check in _CHECKS.items():
         try:
-            yield from look(deployment)
+            yield from check(deployment)
         except (
             ObligorError,
             OSError,
             sa.exc.SQLAlchemyError,
             httpx.HTTPError,
         ) as error:
-            yield Check(
-                look.__name__.strip("_").replace("_", " "),
-                "bad",
-                f"{type(error).__name__}: {error}",
-            )
+            yield Check(name, "bad", f"{type(error).__name__}: {error}")
 
 
-def _environment(d: Deployment) -> Iterator[Check]:
+def _environment(deployment: Deployment) -> Iterator[Check]:
     for name in _DANGEROUS:
-        if name in d.environment:
+        if name in deployment.environment:
             yield Check(
                 "environment",
                 "bad",
                 f"{name} is set",
-                "unset it: see docs/how-to/deploy.md",
+                do="unset it: see deploy/README.md",
             )
-    admin = d.environment.get("OBLIGOR_ADMIN_KEY")
-    if admin is not None and len(admin) < SHORT_KEY:
+    admin_key = deployment.environment.get("OBLIGOR_ADMIN_KEY")
+    if admin_key is not None and len(admin_key) < SHORT_KEY:
         yield Check(
             "admin key",
             "bad",
-            f"has {len(admin)} characters",
-            f"{SHORT_KEY} at least, or `obligor keys create`",
+            f"it has {len(admin_key)} characters",
+            do=f"use at least {SHORT_KEY}, or `obligor keys create`",
         )
 
 
-def _secrets(d: Deployment) -> Iterator[Check]:
-    for name, file in (
-        ("OBLIGOR_DATA_KEY", "data.key"),
-        ("OBLIGOR_SIGNING_KEY", "signing.key"),
-    ):
-        path = d.settings.store / "keys" / file
-        if name in d.environment:
-            yield Check(name, "good", "comes from the environment")
+def _secrets(deployment: Deployment) -> Iterator[Check]:
+    folder = deployment.settings.store / "keys"
+    for name, file in _KEY_FILES.items():
+        if name in deployment.environment:
+            yield Check(name, "good", "it comes from the environment")
         else:
             yield Check(
                 name,
                 "warning",
-                f"lies in {path}",
-                f"set {name}: who takes the store has the key too",
+                f"it is in {folder / file}",
+                do=f"set {name}: whoever copies the store has the key, too",
             )
-    for path in sorted((d.settings.store / "keys").glob("*.key")):
+    for path in sorted(folder.glob("*.key")):
+        # Group and others must have no permission at all.
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Check(
-                "key file", "bad", f"{path} can be read by others", f"chmod 600 {path}"
+                "key file",
+                "bad",
+                f"other users can read {path}",
+                do=f"chmod 600 {path}",
             )
 
 
-def _record(d: Deployment) -> Iterator[Check]:
-    database = d.engine.record.database.engine
-    with database.connect() as connection:
-        count = connection.scalar(sa.select(sa.func.count()).select_from(ENTRIES)) or 0
-        if database.dialect.name == "sqlite":
-            mode, sync = (
-                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-                for name in ("journal_mode", "synchronous")
-            )
-            is_durable, said = (
-                (mode, sync) == ("wal", 2),
-                f"SQLite, journal {mode}, synchronous {sync}",
-            )
+def _record(deployment: Deployment) -> Iterator[Check]:
+    database = deployment.engine.record.database
+    with database.engine.connect() as connection:
+        count = sa.select(sa.func.count()).select_from(ENTRIES)
+        n_entries = connection.scalar(count) or 0
+        if database.is_sqlite:
+            is_durable, detail = _sqlite_durability(connection)
         else:
-            sync = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
-            is_durable, said = sync != "off", f"PostgreSQL, synchronous_commit {sync}"
-    state: Literal["good", "bad"] = "good" if is_durable else "bad"
+            is_durable, detail = _postgres_durability(connection)
     yield Check(
         "record",
-        state,
-        f"{count:,} entries; {said}",
-        "" if is_durable else "acknowledged entries may be lost",
+        "good" if is_durable else "bad",
+        f"{n_entries:,} entries; {detail}",
+        do="" if is_durable else "acknowledged entries may be lost",
     )
 
 
-def _checkpoints(d: Deployment) -> Iterator[Check]:
-    for folder in d.settings.checkpoints:
-        if not folder.is_dir():
-            yield Check(
-                "checkpoints",
-                "bad",
-                f"{folder} is not there",
-                "start the service, or mount it",
-            )
-        elif folder.stat().st_dev == d.settings.store.stat().st_dev:
-            yield Check(
-                "checkpoints",
-                "warning",
-                f"{folder} is on the store's disk",
-                "name a folder on another machine's mount in OBLIGOR_CHECKPOINTS",
-            )
-    kept = list(d.engine.notary.folder.all())
-    key = next(
-        (
-            folder / PUBLIC
-            for folder in d.settings.checkpoints
-            if (folder / PUBLIC).exists()
-        ),
-        None,
-    )
-    if not kept or key is None:
+def _sqlite_durability(connection: sa.Connection) -> tuple[bool, str]:
+    journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+    # 2 is FULL.
+    is_durable = journal == "wal" and synchronous == 2
+    return is_durable, f"SQLite, journal {journal}, synchronous {synchronous}"
+
+
+def _postgres_durability(connection: sa.Connection) -> tuple[bool, str]:
+    commit = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+    return commit != "off", f"PostgreSQL, synchronous_commit {commit}"
+
+
+def _checkpoints(deployment: Deployment) -> Iterator[Check]:
+    folders = deployment.settings.checkpoints
+    for folder in folders:
+        yield from _check_folder(folder, deployment.settings.store)
+    checkpoints = list(CheckpointFolder(folders).all())
+    keys = [folder / PUBLIC for folder in folders if (folder / PUBLIC).exists()]
+    if not checkpoints or not keys:
         yield Check(
-            "checkpoints", "warning", "none yet", "they come with the first entries"
+            "checkpoints",
+            "warning",
+            "there are none yet",
+            do="they are signed with the first entries",
         )
         return
-    public_key(key.read_bytes(), str(key))
-    tree, last = Tree(d.engine.record.database), kept[-1]  # one that remembers nothing
+    public_key(keys[0].read_bytes(), str(keys[0]))
+    last = checkpoints[-1]
+    # A fresh tree: it must read the stored hashes, not remember them.
+    tree = Tree(deployment.engine.record.database)
     size = tree.size()
     is_whole = last.size <= size and tree.root(last.size) == last.root
-    said = (
-        f"{len(kept):,}, the last over {last.size:,} of {size:,} entries at {last.at}"
-    )
     yield Check(
         "checkpoints",
         "good" if is_whole else "bad",
-        said,
-        "" if is_whole else "the record is not what was signed: `obligor audit verify`",
+        f"{len(checkpoints):,}, the last over {last.size:,} of {size:,} entries "
+        f"at {last.at}",
+        do="" if is_whole else "the record was changed: `obligor audit verify`",
     )
 
 
-def _champion(d: Deployment) -> Iterator[Check]:
-    champion = d.engine.champions.current()
+def _check_folder(folder: Path, store: Path) -> Iterator[Check]:
+    if not folder.is_dir():
+        yield Check(
+            "checkpoints",
+            "bad",
+            f"{folder} does not exist",
+            do="start the service, or mount the folder",
+        )
+    elif folder.stat().st_dev == store.stat().st_dev:
+        yield Check(
+            "checkpoints",
+            "warning",
+            f"{folder} is on the same disk as the store",
+            do="name a mount of another machine in OBLIGOR_CHECKPOINTS",
+        )
+
+
+def _champion(deployment: Deployment) -> Iterator[Check]:
+    champion = deployment.engine.champions.current()
     yield Check(
         "champion",
         "good",
@@ -203,108 +231,110 @@ def _champion(d: Deployment) -> Iterator[Check]:
     )
 
 
-def _rulebooks(d: Deployment) -> Iterator[Check]:
-    found = in_force(d.engine.rulebooks, d.now.date())
+def _rulebooks(deployment: Deployment) -> Iterator[Check]:
+    rulebooks = deployment.engine.rulebooks
+    rulebook = in_force(rulebooks, deployment.now.date())
     yield Check(
         "rules",
         "good",
-        f"{found.version} is in force, {len(d.engine.rulebooks)} released",
+        f"{rulebook.version} is in force, {len(rulebooks)} are released",
     )
 
 
-def _ledger(d: Deployment) -> Iterator[Check]:
-    last = d.engine.last_day()
-    age = (d.now.date() - last).days
-    state: Literal["good", "warning"] = "warning" if age > OLD_LEDGER_DAYS else "good"
+def _ledger(deployment: Deployment) -> Iterator[Check]:
+    last_day = deployment.engine.last_day()
+    age_days = (deployment.now.date() - last_day).days
+    is_old = age_days > OLD_LEDGER_DAYS
     yield Check(
         "ledger",
-        state,
-        f"known until {last}, {age} days ago",
-        "load it anew" if age > OLD_LEDGER_DAYS else "",
+        "warning" if is_old else "good",
+        f"it is known until {last_day}, {age_days} days ago",
+        do="load it again" if is_old else "",
     )
 
 
-def _replay(d: Deployment) -> Iterator[Check]:
-    last = d.engine.record.reader.ids_of_kinds(("decision", "order"))[-1:]
-    for entry_id in last:
-        found = replay(entry_id, d.engine)
-        said = (
-            "the last decision comes out again bit for bit"
-            if found.is_equal
-            else "; ".join(found.differences[:3])
+def _replay(deployment: Deployment) -> Iterator[Check]:
+    entry_ids = deployment.engine.record.reader.ids_of_kinds(("decision", "order"))
+    for entry_id in entry_ids[-1:]:
+        result = replay(entry_id, deployment.engine)
+        if result.is_equal:
+            yield Check("replay", "good", "the last decision replays bit for bit")
+        else:
+            yield Check("replay", "bad", "; ".join(result.differences[:3]))
+
+
+def _access(deployment: Deployment) -> Iterator[Check]:
+    keys = list_keys(deployment.engine.record.database.engine)
+    valid = [key for key in keys if key["revoked_at"] is None]
+    n_admins = sum(key["role"] == "admin" for key in valid)
+    if valid or "OBLIGOR_ADMIN_KEY" in deployment.environment:
+        yield Check(
+            "keys",
+            "good",
+            f"{len(valid)} are valid, {n_admins} of them with the role admin",
         )
-        yield Check("replay", "good" if found.is_equal else "bad", said)
-
-
-def _access(d: Deployment) -> Iterator[Check]:
-    good = [
-        row
-        for row in list_keys(d.engine.record.database.engine)
-        if row["revoked_at"] is None
-    ]
-    admins = sum(row["role"] == "admin" for row in good)
-    if not good and "OBLIGOR_ADMIN_KEY" not in d.environment:
+    else:
         yield Check(
             "keys",
             "bad",
-            "nobody has one",
-            "obligor keys create --name shop --role application",
+            "there is no valid key",
+            do="obligor keys create --name shop --role application",
         )
-    else:
-        yield Check("keys", "good", f"{len(good)} in use, {admins} of them admins'")
 
 
-def _space(d: Deployment) -> Iterator[Check]:
-    free = disk_usage(d.settings.store).free
-    state: Literal["good", "bad"] = "good" if free > LITTLE_SPACE else "bad"
+def _space(deployment: Deployment) -> Iterator[Check]:
+    free = disk_usage(deployment.settings.store).free
+    is_enough = free > LITTLE_SPACE_BYTES
     yield Check(
         "disk",
-        state,
-        f"{free / 1024**3:.1f} GB free",
-        "" if free > LITTLE_SPACE else "nothing can be recorded soon",
+        "good" if is_enough else "bad",
+        f"{free / 1024**3:.1f} GB are free",
+        do="" if is_enough else "free some: soon nothing can be recorded",
     )
 
 
-def _service(d: Deployment) -> Iterator[Check]:
-    if d.url is None:
+def _service(deployment: Deployment) -> Iterator[Check]:
+    url = deployment.url
+    if url is None:
         return
-    if d.url.startswith("http://") and not d.url.startswith(
-        ("http://127.0.0.1", "http://localhost")
-    ):
-        yield Check("TLS", "bad", f"{d.url} is not encrypted", "put TLS in front of it")
+    is_local = url.startswith(("http://127.0.0.1", "http://localhost"))
+    if url.startswith("http://") and not is_local:
+        yield Check("TLS", "bad", f"{url} is not encrypted", do="put TLS in front")
     for path in ("/livez", "/readyz"):
-        status = httpx.get(d.url + path, timeout=5).status_code
+        status = httpx.get(url + path, timeout=TIMEOUT_S).status_code
         yield Check(path, "good" if status == 200 else "bad", str(status))
-    wrong = {
-        path: status
-        for path, expected in _CLOSED.items()
-        if (status := httpx.get(d.url + path, timeout=5).status_code) != expected
-    }
-    yield Check(
-        "closed paths",
-        "bad" if wrong else "good",
-        f"answered otherwise: {wrong}" if wrong else "all are",
-    )
-    headers = httpx.get(d.url + "/v1/cases", timeout=5).headers
+    yield _closed_paths(url)
+    headers = httpx.get(f"{url}/v1/cases", timeout=TIMEOUT_S).headers
     if "server" in headers or headers.get("x-content-type-options") != "nosniff":
         yield Check(
             "headers",
             "bad",
-            "a server header, or none of ours",
-            "is it Obligor that answers, and which proxy?",
+            "there is a server header, or ours are missing",
+            do="check that Obligor answers, and through which proxy",
         )
 
 
-_LOOKS: tuple[Callable[[Deployment], Iterator[Check]], ...] = (
-    _environment,
-    _secrets,
-    _record,
-    _checkpoints,
-    _champion,
-    _rulebooks,
-    _ledger,
-    _replay,
-    _access,
-    _space,
-    _service,
-)
+def _closed_paths(url: str) -> Check:
+    open_paths = dict[str, int]()
+    for path, expected in _CLOSED.items():
+        status = httpx.get(url + path, timeout=TIMEOUT_S).status_code
+        if status != expected:
+            open_paths[path] = status
+    if open_paths:
+        return Check("closed paths", "bad", f"unexpected answers: {open_paths}")
+    return Check("closed paths", "good", "all are closed")
+
+
+_CHECKS: dict[str, Callable[[Deployment], Iterator[Check]]] = {
+    "environment": _environment,
+    "secrets": _secrets,
+    "record": _record,
+    "checkpoints": _checkpoints,
+    "champion": _champion,
+    "rules": _rulebooks,
+    "ledger": _ledger,
+    "replay": _replay,
+    "keys": _access,
+    "disk": _space,
+    "service": _service,
+}

@@ -16,7 +16,7 @@ from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.verify import verify
 from obligor.serving.access.api_keys import NewKey, create_key, list_keys
-from obligor.serving.operations.backup import back_up, restore
+from obligor.serving.operations.backup import StoreFolders, back_up, restore
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
 
@@ -50,8 +50,7 @@ def filled(tmp_path: Path) -> Iterator[Record]:
     (tmp_path / "old" / "champion.json").write_text("{}")
     back_up(
         record,
-        tmp_path / "old",
-        tmp_path / "old" / "checkpoints",
+        StoreFolders(tmp_path / "old", tmp_path / "old" / "checkpoints"),
         tmp_path / "backup",
         NOW,
     )
@@ -74,7 +73,9 @@ def test_a_restored_record_is_the_same_and_goes_on(
 ) -> None:
     target = tmp_path / "new"
     target.mkdir()
-    rows = restore(fresh, target, target / "checkpoints", tmp_path / "backup")
+    rows = restore(
+        fresh, StoreFolders(target, target / "checkpoints"), tmp_path / "backup"
+    )
     assert (rows["entries"], rows["api_keys"]) == (600, 1)
     again = Record.open(
         fresh.database.engine.url.render_as_string(hide_password=False), VAULT
@@ -115,23 +116,23 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
     folder, target = tmp_path / "backup", tmp_path / "new"
     target.mkdir()
     with pytest.raises(RecordError, match="is not empty"):
-        restore(filled, target, target, folder)
+        restore(filled, StoreFolders(target, target), folder)
     with pytest.raises(RecordError, match="expected a new folder"):
-        back_up(filled, target, target, folder, NOW)
+        back_up(filled, StoreFolders(target, target), folder, NOW)
     fresh = Record.open(f"sqlite:///{tmp_path}/new.db", VAULT)
     other = Record.open(
         f"sqlite:///{tmp_path}/other.db",
         Vault(bytes(reversed(range(32))), VAULT.random),
     )
     with pytest.raises(RecordError, match="data key it was written under"):
-        restore(other, target, target, folder)
+        restore(other, StoreFolders(target, target), folder)
     whole = (folder / "entries.jsonl.gz").read_bytes()
     (folder / "entries.jsonl.gz").write_bytes(whole[:-1])
     with pytest.raises(RecordError, match=r"was changed: \['entries.jsonl.gz'\]"):
-        restore(fresh, target, target, folder)
+        restore(fresh, StoreFolders(target, target), folder)
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(RecordError, match="is no backup"):
-        restore(fresh, target, target, folder)
+    with pytest.raises(RecordError, match="is not a complete backup"):
+        restore(fresh, StoreFolders(target, target), folder)
     assert fresh.reader.ids_of_kinds(("decision",)) == []
     fresh.close()
     other.close()
