@@ -9,6 +9,7 @@ from pathlib import Path
 import numpydoc.docscrape_sphinx
 from jinja2 import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
+from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
@@ -68,3 +69,13 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+def lead_to_copied_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
+    """Change links to notebooks, which are right on GitHub, to the copies of this site."""
+    source[0] = source[0].replace("](../../notebooks/", "](/tutorials/notebooks/")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the hooks of this site."""
+    app.connect("source-read", lead_to_copied_notebooks)

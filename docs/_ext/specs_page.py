@@ -54,7 +54,14 @@ def section(test: ast.FunctionDef) -> str:
 
 
 def tables(statements: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Yield each text of several lines that is assigned to a name, in order."""
+    """Yield each text of several lines that is assigned to a name, in order.
+
+    Examples
+    --------
+    >>> module = ast.parse("PAYMENTS = 'invoice_id | amount\\\\n A1 | 400'")
+    >>> list(tables(module.body))
+    [('payments', 'invoice_id | amount\\nA1 | 400')]
+    """
     for statement in statements:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
