@@ -194,7 +194,7 @@ def run(
     notary.step()
     receipts = [receipt for _, receipt in acked.values()]
     findings = list(verify(notary.tree, shelf.all(), seal.public, receipts))
-    lost = sum("no such entry" in one.what for one in findings)
+    lost = sum("no longer contains the entry" in one.what for one in findings)
     given = [entry_id for entry_id, _ in acked.values()]
     doubled = (
         len(given)
