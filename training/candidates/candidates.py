@@ -98,10 +98,24 @@ class CandidateSet:
 
 
 class _Members(NamedTuple):
-    """Fitted members of a blend: texts and out-of-fold margins, by name."""
+    """The members of the blend.
+
+    Attributes
+    ----------
+    texts : dict of str to str
+        LightGBM's model text of each.
+    margins : dict of str to ndarray of float, shape (observed rows,)
+        Out-of-fold margins of each.
+    scorecard : Scorecard
+        The one behind the member of that name.
+    pairs : tuple of Pair
+        The derived columns that `RATIOS` reads.
+    """
 
     texts: dict[str, str]
     margins: dict[str, Floats]
+    scorecard: Scorecard
+    pairs: tuple[Pair, ...]
 
 
 def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
@@ -128,34 +142,51 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     require_both_outcomes(label)
     n_folds = settings.folds_for(len(rows.label))
     folds = stratified_folds(label, rows.groups, n_folds, settings.seed)
-    learning_folds = rows.with_unobserved(folds)
     # 1. The members: a scorecard, trees of several kinds, trees on pairs of columns.
-    scorecard, scorecard_margin = _fit_scorecard(rows, learning_folds)
-    members = _Members({SCORECARD: scorecard.text()}, {SCORECARD: scorecard_margin})
-    for name, choices in settings.members.items():
-        trees = fit_trees(rows, learning_folds, choices, settings)
-        members.texts[name] = trees.text
-        members.margins[name] = trees.out_of_fold
-    pairs: tuple[Pair, ...] = ()
-    if settings.has_ratios:
-        ratios = fit_ratio_trees(rows, learning_folds, settings)
-        members.texts[RATIOS] = ratios.text
-        members.margins[RATIOS] = ratios.out_of_fold
-        pairs = ratios.pairs
+    members = _fit_members(rows, rows.with_unobserved(folds), settings)
     # 2. Their blend.
     blend = fit_blend(members.margins, label, folds)
-    n_columns = len(rows.columns.names) + len(pairs)
-    members.texts[BLEND] = _blend_text(blend, members.texts, n_columns)
-    members.margins[BLEND] = blend.out_of_fold
+    n_columns = len(rows.columns.names) + len(members.pairs)
+    blend_text = _blend_text(blend, members.texts, n_columns)
+    texts = {**members.texts, BLEND: blend_text}
+    margins = {**members.margins, BLEND: blend.out_of_fold}
     # 3. Each calibrated, one chosen.
     splits = _calibration_splits(rows, folds)
     by_name = {
-        name: _calibrate(text, members.margins[name], label, splits)
-        for name, text in members.texts.items()
+        name: _calibrate(text, margins[name], label, splits)
+        for name, text in texts.items()
     }
     resampling = Resampling(rows.groups, BOOTSTRAP_ROUNDS, settings.seed)
     chosen_name, gain = _choose(by_name, label, resampling)
-    return CandidateSet(by_name, chosen_name, scorecard, blend.weights, gain, pairs)
+    return CandidateSet(
+        by_name=by_name,
+        chosen_name=chosen_name,
+        scorecard=members.scorecard,
+        weights=blend.weights,
+        gain=gain,
+        pairs=members.pairs,
+    )
+
+
+def _fit_members(
+    rows: TrainingRows,
+    folds: Folds,
+    settings: FitSettings,
+) -> _Members:
+    scorecard, scorecard_margin = _fit_scorecard(rows, folds)
+    texts = {SCORECARD: scorecard.text()}
+    margins = {SCORECARD: scorecard_margin}
+    for name, choices in settings.members.items():
+        trees = fit_trees(rows, folds, choices, settings)
+        texts[name] = trees.text
+        margins[name] = trees.out_of_fold
+    pairs: tuple[Pair, ...] = ()
+    if settings.has_ratios:
+        ratios = fit_ratio_trees(rows, folds, settings)
+        texts[RATIOS] = ratios.text
+        margins[RATIOS] = ratios.out_of_fold
+        pairs = ratios.pairs
+    return _Members(texts, margins, scorecard, pairs)
 
 
 def _fit_scorecard(rows: TrainingRows, folds: Folds) -> tuple[Scorecard, Floats]:

@@ -119,7 +119,7 @@ def _fuzzy_weights(
     refused: Floats,
     odds: float,
 ) -> Callable[[Ints], Floats]:
-    """Return the function that weighs rows, from the outcomes of the rows given only."""
+    """Return a function that weighs rows by their own outcomes only."""
     weights_by_fold = dict[bytes, Floats]()  # every candidate uses the same folds
 
     def weigh(learned: Ints) -> Floats:

@@ -1,4 +1,4 @@
-"""Boosted trees: their number chosen on folds, then the mean of fits over some seeds."""
+"""Boosted trees: their number chosen on folds, then averaged over several seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choices of one training run, read from TOML; every one has a default."""
+"""The choices of one training run, read from TOML; each has a default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from obligor.errors import SchemaError
 
 
 class Section(BaseModel):
-    """A part of the configuration: immutable, and strict about names it does not know."""
+    """A section of the configuration: immutable; unknown names are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,14 +25,14 @@ class DefaultDefinition(Section):
     dpd_days : int
         An item still open this many days after its due date is in default (Basel: 90).
     materiality : float
-        The open amount, in the reporting currency, from which on that counts.
+        The smallest open amount that counts, in the reporting currency.
     horizon_days : int
         Length of the performance window (as_of, as_of + horizon].
     anchor : {"default", "due"}
-        The day that must lie in the window: the day the item reached `dpd_days`, or its due day
-        ("any item due in the window that ends more than `dpd_days` late").
+        The day that must lie in the window: the day the item reached `dpd_days`, or its
+        due day ("any item due in the window that ends more than `dpd_days` late").
     cure_days : int
-        A customer stays in default this long after the item was paid or written off.
+        Days a customer stays in default after the item was paid or written off.
     """
 
     dpd_days: int = Field(90, ge=1, le=365)
@@ -43,8 +43,10 @@ class DefaultDefinition(Section):
 
     @property
     def outcome_days(self) -> int:
-        """Days after the as-of date on which the label is fully known."""
-        return self.horizon_days + (self.dpd_days if self.anchor == "due" else 0)
+        """Days after the as-of date until the label is fully known."""
+        if self.anchor == "due":
+            return self.horizon_days + self.dpd_days
+        return self.horizon_days
 
 
 class SampleChoices(Section):
@@ -59,11 +61,11 @@ class SampleChoices(Section):
     test_dates : int
         The last as-of dates form the out-of-time test set.
     max_idle_days : int
-        Customers with nothing open and no item issued for longer are left out.
+        Customers with no open item and no invoice for longer than this are left out.
     exclude_in_default : bool
-        Leave out customers already in default on the date: they are no longer decided about.
+        Leave out customers already in default on the date: no decision is due on them.
     gap_days : int, optional
-        Days between the last training and the first test date; the horizon where absent.
+        Days between the last training and the first test date; the horizon if absent.
     """
 
     grid: Literal["month", "week"] = "month"
@@ -75,7 +77,25 @@ class SampleChoices(Section):
 
 
 class ModelChoices(Section):
-    """LightGBM's parameters that matter; the number of trees is found on the folds."""
+    """LightGBM's parameters that matter; the folds choose the number of trees.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Step of each tree.
+    num_leaves : int
+        Most leaves of a tree.
+    min_rows_in_leaf : int
+        Fewest training rows in a leaf.
+    feature_fraction, bagging_fraction : float
+        Shares of the columns and rows each tree sees.
+    l2 : float
+        Penalty on leaf values.
+    max_trees : int
+        Upper bound on the number of trees.
+    folds : int
+        Number of folds, grouped by customer.
+    """
 
     learning_rate: float = Field(0.03, gt=0, le=1)
     num_leaves: int = Field(8, ge=2, le=256)
@@ -88,12 +108,13 @@ class ModelChoices(Section):
 
 
 class BaselineChoices(Section):
-    """Who reasons compare a customer with.
+    """Whom reasons compare a customer with.
 
     Attributes
     ----------
     population : {"approved", "all"}
-        Customers of the training sample that the rules in force on their date approve, or all of them.
+        Customers of the training sample whom the rules in force on their date would
+        have approved, or all of them.
     rows : int
         Training rows drawn for it.
     """
@@ -103,7 +124,17 @@ class BaselineChoices(Section):
 
 
 class TrainingConfig(Section):
-    """All choices of one run; `seed` makes it repeatable."""
+    """All choices of one run.
+
+    Attributes
+    ----------
+    seed : int
+        Makes the run repeatable.
+    bootstrap_rounds : int
+        Bootstrap samples behind each interval.
+    default, sample, model, baseline
+        Sections.
+    """
 
     seed: int = 7
     bootstrap_rounds: int = Field(300, ge=20)
@@ -114,30 +145,30 @@ class TrainingConfig(Section):
 
 
 def read_config(path: Path | None) -> TrainingConfig:
-    """Read a TOML file of choices; without one, all defaults.
+    """Read a TOML file of choices; without a path, return the defaults.
 
     Raises
     ------
     SchemaError
-        Naming the field that is wrong and what was expected.
+        If the file cannot be read, or a field is wrong; the message names it.
     """
     if path is None:
         return TrainingConfig()
     try:
-        return TrainingConfig.model_validate(
-            tomllib.loads(path.read_text(encoding="utf-8"))
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{path}: {'.'.join(str(part) for part in first['loc'])}"
-        raise SchemaError(
-            first["msg"],
-            where=where,
-            do="correct the configuration",
-        ) from None
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError(
-            f"cannot be read: {error}",
+            f"the file cannot be read: {error}",
             where=str(path),
             expected="a TOML file",
+        ) from None
+    try:
+        return TrainingConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SchemaError(
+            first["msg"],
+            where=f"{path}: {field}",
+            do="correct the configuration",
         ) from None

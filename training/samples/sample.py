@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-import numpy as np
 import pandas as pd
 
+from obligor.arrays import Floats, Ints
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import AsOfError, SchemaError
@@ -22,6 +22,8 @@ from obligor.training.samples.labels import (
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
 
+MONTH_OF_DAYS = 31
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -30,7 +32,8 @@ class Sample:
     Attributes
     ----------
     rows : DataFrame
-        Index ``customer_id``; columns ``as_of``, ``label``, ``days_to_default`` and the features.
+        Index ``customer_id``; columns ``as_of``, ``label``, ``days_to_default`` and the
+        features.
     """
 
     rows: pd.DataFrame
@@ -41,19 +44,20 @@ class Sample:
         return self.rows.drop(columns=["as_of", "label", "days_to_default"])
 
     @property
-    def label(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """1 where the customer defaulted within the horizon."""
+    def label(self) -> Ints:
+        """1 if the customer defaulted within the horizon, else 0."""
         return self.rows["label"].to_numpy()
 
     @property
-    def days_to_default(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Days to the first default within the horizon, NaN where there is none."""
+    def days_to_default(self) -> Floats:
+        """Days to the first default within the horizon; NaN if there is none."""
         return self.rows["days_to_default"].to_numpy()
 
     @property
-    def customers(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def customers(self) -> Ints:
         """A whole number per customer: the group for folds and bootstrap."""
-        return pd.factorize(self.rows.index)[0]
+        numbers, _ = pd.factorize(self.rows.index)
+        return numbers
 
     def on(self, dates: Iterable[date]) -> Sample:
         """Return the rows of some as-of dates."""
@@ -62,7 +66,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """Training rows, a gap, and the out-of-time test rows."""
+    """Training rows, a gap, and the out-of-time test rows.
+
+    Attributes
+    ----------
+    train : Sample
+        Rows of the earlier dates.
+    test : Sample
+        Rows of the last dates.
+    """
 
     train: Sample
     test: Sample
@@ -74,55 +86,61 @@ def as_of_dates(ledger: Ledger, config: TrainingConfig) -> list[date]:
     Raises
     ------
     AsOfError
-        Where the ledger is too short for one training and one test date with the gap between.
+        If the ledger is too short for one training date and one test date with the
+        gap between them.
     """
-    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(
-        days=config.sample.min_history_days
-    )
-    last = pd.Timestamp(
-        ledger.observed_until - timedelta(days=config.default.outcome_days)
-    )
-    grid = pd.date_range(
-        first,
-        last,
-        freq="ME" if config.sample.grid == "month" else "W",
-    )
-    dates = [day.date() for day in grid]
+    history = pd.Timedelta(days=config.sample.min_history_days)
+    first = ledger["invoices"]["known_on"].min() + history
+    outcome = timedelta(days=config.default.outcome_days)
+    last = pd.Timestamp(ledger.observed_until - outcome)
+    frequency = "ME" if config.sample.grid == "month" else "W"
+    dates = [day.date() for day in pd.date_range(first, last, freq=frequency)]
     train, test = split_dates(dates, config)
     if not train or not test:
-        days = (
+        needed_days = (
             config.sample.min_history_days
             + config.default.outcome_days
             + gap_days(config)
+            + MONTH_OF_DAYS
         )
         raise AsOfError(
-            f"the ledger is too short: it runs to {ledger.observed_until}",
+            f"the ledger is too short: it ends on {ledger.observed_until}",
             where="as-of grid",
-            expected=f"at least about {days + 31} days of ledger",
+            expected=f"at least about {needed_days} days of ledger",
             do="set a shorter default.horizon_days or sample.min_history_days",
         )
     return train + test
 
 
 def gap_days(config: TrainingConfig) -> int:
-    """Days between the last training and the first test date: no label windows overlap."""
-    return (
-        config.default.horizon_days
-        if config.sample.gap_days is None
-        else config.sample.gap_days
-    )
+    """Return the days between the last training date and the first test date.
+
+    By default it is the horizon: no label windows overlap.
+    """
+    if config.sample.gap_days is None:
+        return config.default.horizon_days
+    return config.sample.gap_days
 
 
 def split_dates(
     dates: list[date], config: TrainingConfig
 ) -> tuple[list[date], list[date]]:
-    """Return the training dates and the test dates, `gap_days` apart."""
+    """Return the training dates and the test dates, `gap_days` apart.
+
+    Examples
+    --------
+    >>> days = [date(2024, month, 1) for month in range(1, 7)]
+    >>> sample = {"test_dates": 2, "gap_days": 60}
+    >>> config = TrainingConfig.model_validate({"sample": sample})
+    >>> train, test = split_dates(days, config)
+    >>> [day.month for day in train], [day.month for day in test]
+    ([1, 2, 3], [5, 6])
+    """
     test = dates[-config.sample.test_dates :]
-    train = [
-        day
-        for day in dates
-        if test and day <= test[0] - timedelta(days=gap_days(config))
-    ]
+    if not test:
+        return [], []
+    last_train = test[0] - timedelta(days=gap_days(config))
+    train = [day for day in dates if day <= last_train]
     return train, test
 
 
@@ -138,19 +156,21 @@ def build_sample(
     ledger : Ledger
         A checked ledger.
     config : TrainingConfig
-        The default definition, the grid, the gap.
+        The definition of default, the grid of dates, the gap.
     progress : callable
-        Wraps the dates so that a person can watch.
+        Wraps the dates, so that a person can watch them pass.
 
     Raises
     ------
-    AsOfError, SchemaError
-        Where the ledger is too short, or the test rows hold nothing to compare.
+    AsOfError
+        If the ledger is too short.
+    SchemaError
+        If all test rows have the same outcome.
     """
     events = default_events(ledger, config.default, ledger.observed_until)
     dates = as_of_dates(ledger, config)
-    parts = [_rows(ledger, events, as_of, config) for as_of in progress(dates)]
-    sample = Sample(pd.concat(parts))
+    rows = [_rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
+    sample = Sample(pd.concat(rows))
     train, test = split_dates(dates, config)
     split = Split(sample.on(train), sample.on(test))
     if len(set(split.test.label)) < 2:
@@ -158,32 +178,27 @@ def build_sample(
             f"all {len(split.test.rows)} test rows have the same outcome",
             where="test sample",
             expected="some with a default and some without",
-            do="set a higher sample.test_dates, or another default definition",
+            do="set a higher sample.test_dates, or another definition of default",
         )
     return split
 
 
-def _rows(
+def _rows_on(
     ledger: Ledger,
     events: pd.DataFrame,
     as_of: date,
     config: TrainingConfig,
 ) -> pd.DataFrame:
+    """Return the features and labels of the customers that are decided about."""
     known = known_on(ledger, as_of)
     features = build_features(known)
-    is_active = (features["open_count"] > 0) | (
-        features["days_since_last_invoice"] <= config.sample.max_idle_days
-    )
-    features = features[is_active]
+    has_open_item = features["open_count"] > 0
+    idle_days = features["days_since_last_invoice"]
+    is_recent = idle_days <= config.sample.max_idle_days
+    features = features[has_open_item | is_recent]
     if config.sample.exclude_in_default:
-        features = features.drop(
-            index=sorted(
-                customers_in_default(known, config.default) & set(features.index)
-            )
-        )
+        in_default = customers_in_default(known, config.default)
+        features = features.drop(index=sorted(in_default & set(features.index)))
     days = days_to_default(events, features.index, as_of, config.default)
-    return features.assign(
-        as_of=as_of,
-        label=days.notna().astype(int),
-        days_to_default=days,
-    )
+    label = days.notna().astype(int)
+    return features.assign(as_of=as_of, label=label, days_to_default=days)
