@@ -191,7 +191,7 @@ def test_the_report_says_what_changes(tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
-    assert "refused applicants are used by augmentation" in " ".join(
+    assert "refused applicants are used in training (method: augmentation)" in " ".join(
         done.stdout.split()
     )
     verdicts = json.loads((tmp_path / "report" / "validation.json").read_text())
@@ -199,5 +199,6 @@ def test_the_report_says_what_changes(tmp_path: Path) -> None:
     page = (tmp_path / "report" / "model_report.html").read_text()
     assert "mean PD of the refused" in page
     assert (
-        page.count("refused applicants are used by augmentation") == 3
+        page.count("refused applicants are used in training (method: augmentation)")
+        == 3
     )  # at the top, in its section, and in the model card

@@ -272,9 +272,10 @@ def _split(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
 
 
 def _require_defaults(rows: LabelledRows, purpose: str) -> None:
+    n_defaults = int(rows.label.sum())
     if fewer_outcomes(rows.label) < FEWEST:
         raise SchemaError(
-            f"only {int(rows.label.sum())} defaults in {len(rows.label)} rows to {purpose}",
+            f"only {n_defaults} defaults in {len(rows.label)} rows to {purpose}",
             where="recalibration",
             expected=f"at least {FEWEST} defaults and {FEWEST} others",
             do="use more rows, or rows that were observed longer",

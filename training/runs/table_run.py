@@ -384,17 +384,20 @@ def _score_applicants(
 def _describe_inference(
     fitted: TableModel, fit: Applications, inference: Method
 ) -> str:
-    text = f"{len(fit.refused):,} refused applicants are used by {inference}"
+    text = (
+        f"{len(fit.refused):,} refused applicants are used in training "
+        f"(method: {inference})"
+    )
     if inference == "fuzzy":
         return (
-            f"{text}, with {odds_of(fit.spec):g} times the odds of accepted applicants "
-            "with the same PD."
+            f"{text}, each with {odds_of(fit.spec):g} times the odds of default of an "
+            "accepted applicant with the same PD."
         )
     rows = training_rows(fit, fitted.encoding)
     weight = acceptance_weights(rows, fitted.encoding.rows(fit.refused))
     return (
-        f"{text}: {len(weight):,} accepted applicants then carry as much information "
-        f"as {effective_rows(weight):,.0f} of equal weight."
+        f"{text}. The {len(weight):,} accepted applicants then carry as much "
+        f"information as {effective_rows(weight):,.0f} of equal weight."
     )
 
 

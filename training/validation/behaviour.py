@@ -107,9 +107,9 @@ def _describe_rows(subject: ModelUnderTest) -> str:
     rows = pd.DataFrame(fit.rows).assign(label=fit.label)
     n_duplicates = int(rows.duplicated().sum())
     return (
-        f"{len(fit.label):,} training rows ({fit.label.sum():,} defaults), "
-        f"{len(test.label):,} test rows ({test.label.sum():,}). {n_duplicates:,} "
-        "training rows are duplicates of others."
+        f"{len(fit.label):,} training rows ({fit.label.sum():,} defaults) and "
+        f"{len(test.label):,} test rows ({test.label.sum():,} defaults). Duplicates "
+        f"among the training rows: {n_duplicates:,}."
     )
 
 
@@ -119,8 +119,8 @@ def _describe_gaps(table: pd.DataFrame) -> str:
     if not names:
         return f"No column is empty in more than {MOSTLY_EMPTY:.0%} of the rows."
     return (
-        f"{len(names)} columns are empty in more than {MOSTLY_EMPTY:.0%} of the rows: "
-        f"{', '.join(names[:8])}."
+        f"Columns that are empty in more than {MOSTLY_EMPTY:.0%} of the rows "
+        f"({len(names)}): {', '.join(names[:8])}."
     )
 
 
@@ -174,17 +174,15 @@ def sensitivity(subject: ModelUnderTest) -> Section:
     mean_size = mean_size.sort_values(ascending=False)
     violations = monotone_violations(model, rows)
     n_directed = sum(direction != 0 for direction in directions_of(model))
-    summary = f"{n_directed} columns have a direction. "
+    summary = f"Columns with a direction: {n_directed} of {len(names)}. "
     if violations:
         worst = [f"{row.feature} by {row.worst:.3g}" for row in violations[:5]]
         summary += (
-            f"Moved along their whole grid, {len(violations)} of them move the margin "
-            f"against it: {', '.join(worst)}."
+            "Moved along their whole grid, some move the margin against it "
+            f"({len(violations)}): {', '.join(worst)}."
         )
     else:
-        summary += (
-            "Moved along its whole grid, none of them moves the margin against it."
-        )
+        summary += "Moved along its whole grid, none moves the margin against it."
     curves = {
         str(name): partial_dependence(model, rows, names.index(str(name)))
         for name in mean_size.index[:6]
@@ -267,9 +265,9 @@ def faithfulness(subject: ModelUnderTest) -> Section:
         title="Faithfulness of explanations",
         verdict="good" if is_faithful else "bad",
         summary=f"Base and contributions add up to the margin within {error:.1e} of "
-        f"its size. For {share:.0%} of the riskiest rows, setting the three features "
-        "named to typical values lowers the margin at least as much as setting three "
-        f"others ({FAITHFUL:.0%} is required).",
+        f"its size. For {share:.0%} of the riskiest rows ({FAITHFUL:.0%} is required), "
+        "setting the three features named in the reasons to typical values lowers the "
+        "margin at least as much as setting three others.",
     )
 
 
@@ -352,8 +350,8 @@ def _forbidden_in_use(subject: ModelUnderTest) -> list[str]:
 def _describe_use(subject: ModelUnderTest, used: list[str]) -> str:
     attributes = ", ".join(str(name) for name in subject.forbidden)
     if used:
-        return f"Forbidden: {attributes}. The model reads {', '.join(used)}."
-    return f"Forbidden: {attributes}. The model reads none of them."
+        return f"Forbidden attributes: {attributes}. The model reads {', '.join(used)}."
+    return f"Forbidden attributes: {attributes}. The model reads none of them."
 
 
 def _describe_fairness(findings: _Fairness) -> str:
@@ -378,7 +376,7 @@ def limits_of_use(subject: ModelUnderTest) -> Section:
     """Show the ranges learned, the horizon, and what the interval does not cover."""
     has_few_defaults = bool(subject.fit.label.sum() < FEW_DEFAULTS)
     summary = (
-        f"The PD is over {subject.model.horizon_days} days, for rows like the training "
+        f"The PD covers {subject.model.horizon_days} days, for rows like the training "
         "rows. A value outside the ranges below is scored as if it were the nearest "
         "value inside. The interval of a PD is that of the default rate at such a "
         "score, not that of a single customer."

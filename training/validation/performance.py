@@ -131,10 +131,10 @@ def calibration(subject: ModelUnderTest) -> Section:
         "mean PD over default rate": f"{level:.2f}",
     }
     includes_one = slope.low <= 1 <= slope.high
+    includes = "includes" if includes_one else "does not include"
     summary = (
-        "The 95% interval of the calibration slope "
-        f"{'includes' if includes_one else 'does not include'} 1. The calibration is "
-        f"{subject.model.calibration.kind}."
+        f"The 95% interval of the calibration slope {includes} 1. The chosen "
+        f"calibration is {subject.model.calibration.kind}."
     )
     losses = subject.model.about.get("calibration_losses", {})
     if losses:
@@ -234,7 +234,7 @@ def stability(subject: ModelUnderTest) -> Section:
         f"{SHIFTED} has shifted). "
     )
     if shifted:
-        summary += f"{len(shifted)} columns have shifted: {', '.join(shifted[:8])}."
+        summary += f"Shifted columns ({len(shifted)}): {', '.join(shifted[:8])}."
     else:
         summary += "No column has shifted."
     return Section(

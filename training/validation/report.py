@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from obligor.errors import SchemaError
+from obligor.model.pd_model import PdModel
 from obligor.training.validation.pages import as_html, embedded, render
 from obligor.training.validation.subject import ModelUnderTest, Section
 
@@ -117,8 +118,7 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
     """Return the answers of the model card that the run itself knows, by key."""
     summary = {section.id: section.summary for section in sections}
     model = subject.model
-    about = model.about
-    target = about.get("default") or about.get("spec", {}).get("target")
+    chosen = model.about.get("chosen", "LightGBM")
     refused = summary.get("rejects", "Refused applicants had no part in it.")
     return {
         "purpose": "A probability of default of a customer or applicant, for credit "
@@ -126,14 +126,13 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
         "users": "Credit managers and applications. Decisions above the limits of "
         "authority go to people, who may resolve them or override them within bounds, "
         "and whose names are recorded.",
-        "outcome": f"{target or NOT_RECORDED}; horizon {model.horizon_days} days.",
-        "data": f"{summary['data_quality']} Trained on "
-        f"{about.get('trained_on', 'rows of the table')}. {refused}",
-        "method": f"{about.get('chosen', 'LightGBM')}, chosen among a scorecard, "
-        f"LightGBM and a blend; calibration: {model.calibration.kind}.",
-        "assumptions": "Customers default independently given their features; the "
-        "future resembles the training rows; what was known on a date stands in the "
-        "ledger with that date.",
+        "outcome": _describe_outcome(model),
+        "data": f"{summary['data_quality']} {_describe_dates(model)} {refused}",
+        "method": f"Chosen: {chosen}, among a scorecard, LightGBM and a blend. "
+        f"Calibration: {model.calibration.kind}.",
+        "assumptions": "Customers default independently given their features. The "
+        "future resembles the training rows. The data record when each fact became "
+        "known.",
         "inputs": _describe_inputs(model.features),
         "performance": f"{summary['discrimination']} {summary['calibration']}",
         "robustness": f"{summary['stability']} Bundles are signed, hashed, and read "
@@ -144,6 +143,29 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
         "monitoring": "`obligor monitor`: drift of the PD and of the columns, "
         "calibration of matured decisions, the challenger in the shadow.",
     }
+
+
+def _describe_outcome(model: PdModel) -> str:
+    horizon = f"Horizon: {model.horizon_days} days."
+    default = model.about.get("default")
+    if default:
+        return (
+            f"A default is an item {default['dpd_days']} days past due with an open "
+            f"balance of at least {default['materiality']:g} in the reporting "
+            f"currency, or a write-off. {horizon}"
+        )
+    target = model.about.get("spec", {}).get("target")
+    if target:
+        bad = ", ".join(str(value) for value in target.get("bad", []))
+        return f"A default is the value {bad} in column {target['column']}. {horizon}"
+    return f"The definition of default is {NOT_RECORDED}. {horizon}"
+
+
+def _describe_dates(model: PdModel) -> str:
+    dates = model.about.get("trained_on")
+    if not dates:
+        return "The training rows are applications of a table."
+    return f"The as-of dates of the training rows run from {dates[0]} to {dates[1]}."
 
 
 def _describe_inputs(names: Sequence[str]) -> str:
