@@ -69,7 +69,12 @@ class Cash:
         return low, expected + spread
 
 
-def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -> Cash:
+def expected_cash(
+    ledger: Ledger,
+    as_of: date,
+    weeks: int = 13,
+    seed: int = 7,
+) -> Cash:
     """Learn from what was known on a date; forecast the cash of the invoices open then.
 
     Parameters
@@ -98,7 +103,12 @@ def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -
     earlier = as_of - timedelta(days=WEEK * weeks)
     backtest = _backtest(ledger, earlier, as_of, seed)
     # 2. Learn again from all that is known.
-    late = fit_late_payment(learning_sample(ledger, as_of), DAYS_LATE, seed, cores())
+    late = fit_late_payment(
+        learning_sample(ledger, as_of),
+        DAYS_LATE,
+        seed,
+        cores(),
+    )
     # 3. The invoices open now, and the weeks in which they are expected.
     open_now = invoice_sample(ledger, [as_of], ledger.observed_until)
     survival = late.hazard.survival(open_now.features)
@@ -111,7 +121,12 @@ def expected_cash(ledger: Ledger, as_of: date, weeks: int = 13, seed: int = 7) -
     )
 
 
-def _backtest(ledger: Ledger, earlier: date, as_of: date, seed: int) -> pd.DataFrame:
+def _backtest(
+    ledger: Ledger,
+    earlier: date,
+    as_of: date,
+    seed: int,
+) -> pd.DataFrame:
     """Coverage of the hazard learned on an earlier day, by what is known on a date."""
     known_now = known_on(ledger, as_of).ledger
     hazard = fit_time_to_pay(learning_sample(known_now, earlier), seed, cores())
@@ -272,9 +287,21 @@ def cash_plot(cash: Cash, currency: str) -> Figure:
         alpha=0.18,
         label="90% interval, invoices paid independently",
     )
-    axes.plot(weeks, cash.weeks["expected"], "o-", color=OURS, label="expected")
+    axes.plot(
+        weeks,
+        cash.weeks["expected"],
+        "o-",
+        color=OURS,
+        label="expected",
+    )
     if cash.weeks["received"].notna().any():
-        axes.plot(weeks, cash.weeks["received"], "s--", color=PEER, label="received")
+        axes.plot(
+            weeks,
+            cash.weeks["received"],
+            "s--",
+            color=PEER,
+            label="received",
+        )
     axes.set_xlabel(f"week after {cash.as_of}")
     axes.set_ylabel(f"cash from invoices open on {cash.as_of} ({currency})")
     axes.set_title("Expected cash by week")

@@ -26,7 +26,10 @@ STATED = "stated in the rules"
 
 
 def workouts(
-    ledger: Ledger, definition: DefaultDefinition, until: date, discount_rate: float
+    ledger: Ledger,
+    definition: DefaultDefinition,
+    until: date,
+    discount_rate: float,
 ) -> pd.DataFrame:
     """Return every defaulted item whose recovery has had a year, and its loss.
 
@@ -74,7 +77,12 @@ def workouts(
 def _events_with_a_year(
     ledger: Ledger, definition: DefaultDefinition, until: date
 ) -> pd.DataFrame:
-    events = default_events(ledger, definition, until, with_items=True)
+    events = default_events(
+        ledger,
+        definition,
+        until,
+        with_items=True,
+    )
     events = events.set_index("invoice_id")
     last_day = pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)
     return events[events["default_on"] <= last_day]

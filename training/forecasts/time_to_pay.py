@@ -92,28 +92,35 @@ class InvoiceSample:
     @property
     def days_to_payment(self) -> Floats:
         """Days from the as-of date to settlement; NaN while the invoice is open."""
-        days = (self.rows["settled_on"] - self.rows["as_of"]).dt.days
-        return np.asarray(days, dtype=np.float64)
+        return _days_between(self.rows["as_of"], self.rows["settled_on"])
 
     @property
     def days_watched(self) -> Floats:
         """Days from the as-of date to `until`."""
-        days = (pd.Timestamp(self.until) - self.rows["as_of"]).dt.days
-        return np.asarray(days, dtype=np.float64)
+        return _days_between(self.rows["as_of"], pd.Timestamp(self.until))
 
     def days_late(self, days: int) -> Ints:
         """Return 1 for an invoice paid more than so many days late, or not at all."""
         never = pd.Timestamp.max.floor("s")
-        late = self.rows["settled_on"].fillna(never) - self.rows["due_on"]
-        return np.asarray(late.dt.days > days, dtype=np.int64)
+        paid_on = self.rows["settled_on"].fillna(never)
+        is_late = _days_between(self.rows["due_on"], paid_on) > days
+        return is_late.astype(np.int64)
 
     def where(self, is_chosen: Bools | pd.Series[bool]) -> InvoiceSample:
         """Return some of the rows."""
         return InvoiceSample(self.rows[np.asarray(is_chosen)], self.until)
 
 
+def _days_between(start: pd.Series, end: pd.Series | pd.Timestamp) -> Floats:
+    return np.asarray((end - start).dt.days, dtype=np.float64)
+
+
 def invoice_sample(
-    ledger: Ledger, dates: Iterable[date], until: date, *, only_new: bool = False
+    ledger: Ledger,
+    dates: Iterable[date],
+    until: date,
+    *,
+    only_new: bool = False,
 ) -> InvoiceSample:
     """Return the invoices open on each date, and their settlement as known later.
 
@@ -142,13 +149,15 @@ def invoice_sample(
             invoices = invoices[invoices["age_days"] == 0]
         parts.append(invoices.assign(as_of=pd.Timestamp(as_of)))
     rows = pd.concat(parts)
-    settled_on = items_of(known_on(ledger, until))["settled_on"].reindex(rows.index)
+    items = items_of(known_on(ledger, until))
+    settled_on = items["settled_on"].reindex(rows.index)
     return InvoiceSample(rows.assign(settled_on=settled_on), until)
 
 
 def weekly_dates(ledger: Ledger, until: date) -> list[date]:
     """Return the Sundays of the year before a day, whose next week is known by then."""
-    first = ledger["invoices"]["known_on"].min() + pd.Timedelta(days=FIRST_DAYS)
+    first_known = ledger["invoices"]["known_on"].min()
+    first = first_known + pd.Timedelta(days=FIRST_DAYS)
     last = pd.Timestamp(until) - pd.Timedelta(days=WEEK)
     days = pd.date_range(first, last, freq="W")
     return [day.date() for day in days[-MOST_DATES:]]
@@ -200,11 +209,13 @@ class TimeToPay:
         is_open = np.ones((len(features), WEEK * WEEKS + 1))
         for week in range(WEEKS):
             start = WEEK * week
-            hazard = np.asarray(self.booster.predict(_with_times(features, week)))
-            p_paid = is_open[:, start] * hazard
-            by_day = np.cumsum(self._day_shares(features, start), axis=1)
+            rows = _with_times(features, week)
+            hazard = np.asarray(self.booster.predict(rows))
+            open_before = is_open[:, [start]]
+            p_paid = open_before * hazard[:, None]
+            share_paid = np.cumsum(self._day_shares(features, start), axis=1)
             days = slice(start + 1, start + WEEK + 1)
-            is_open[:, days] = is_open[:, [start]] - p_paid[:, None] * by_day
+            is_open[:, days] = open_before - p_paid * share_paid
         return is_open
 
     def _day_shares(self, features: Floats, start: int) -> Floats:
@@ -212,9 +223,12 @@ class TimeToPay:
         days = start + np.arange(1, WEEK + 1)
         days_late = days - features[:, [DAYS_TO_DUE]]
         weekday = (features[:, [DUE_WEEKDAY]] + days_late) % WEEK
-        lateness = np.clip(days_late, -SPAN, SPAN).astype(np.int64) + SPAN
-        share = self.by_lateness[lateness] * self.by_weekday[weekday.astype(np.int64)]
-        return np.asarray(share / share.sum(axis=1, keepdims=True), dtype=np.float64)
+        lateness = np.clip(days_late, -SPAN, SPAN) + SPAN
+        of_lateness = self.by_lateness[lateness.astype(np.int64)]
+        of_weekday = self.by_weekday[weekday.astype(np.int64)]
+        payments = of_lateness * of_weekday
+        total = payments.sum(axis=1, keepdims=True)
+        return np.asarray(payments / total, dtype=np.float64)
 
 
 def open_after(survival: Floats, days: Floats) -> Floats:
@@ -228,8 +242,10 @@ def open_after(survival: Floats, days: Floats) -> Floats:
     >>> open_after(np.array([[1.0, 0.25, 0.2]]), np.array([1.0])).tolist()
     [0.25]
     """
-    day = np.clip(days, 0, survival.shape[1] - 1).astype(np.int64)
-    return np.asarray(survival[np.arange(len(survival)), day])
+    last_day = survival.shape[1] - 1
+    day = np.clip(days, 0, last_day).astype(np.int64)
+    rows = np.arange(len(survival))
+    return np.asarray(survival[rows, day])
 
 
 def days_quantile(survival: Floats, level: float) -> Floats:
@@ -243,9 +259,10 @@ def days_quantile(survival: Floats, level: float) -> Floats:
     >>> days_quantile(survival, 0.5).tolist()
     [2.0, nan]
     """
-    is_past = survival <= 1 - level
-    day = np.where(is_past.any(axis=1), is_past.argmax(axis=1), np.nan)
-    return np.asarray(day, dtype=np.float64)
+    is_paid = survival <= 1 - level
+    first_day: Floats = is_paid.argmax(axis=1).astype(np.float64)
+    first_day[~is_paid.any(axis=1)] = np.nan
+    return first_day
 
 
 def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeToPay:
@@ -306,8 +323,8 @@ def _count_payment_days(sample: InvoiceSample) -> tuple[Floats, Floats]:
     """
     paid = sample.rows[sample.rows["settled_on"].notna()]
     paid = paid[~paid.index.duplicated()]
-    days_late = np.asarray((paid["settled_on"] - paid["due_on"]).dt.days)
-    lateness = np.clip(days_late, -SPAN, SPAN) + SPAN
+    days_late = _days_between(paid["due_on"], paid["settled_on"])
+    lateness = np.clip(days_late, -SPAN, SPAN).astype(np.int64) + SPAN
     weekday = np.asarray(paid["settled_on"].dt.day_of_week)
     by_lateness = np.bincount(lateness, minlength=2 * SPAN + 1) + 1
     by_weekday = np.bincount(weekday, minlength=WEEK) + 1
@@ -345,7 +362,9 @@ def _weeks_of(sample: InvoiceSample) -> _InvoiceWeeks:
         last_day = as_of[seen] + np.timedelta64(end, "D")
         ends.append(np.asarray(last_day, dtype="datetime64[D]"))
     return _InvoiceWeeks(
-        np.concatenate(rows), np.concatenate(is_paid), np.concatenate(ends)
+        rows=np.concatenate(rows),
+        is_paid=np.concatenate(is_paid),
+        ends=np.concatenate(ends),
     )
 
 
@@ -353,14 +372,20 @@ def _choose_trees(
     parameters: Mapping[str, object], weeks: _InvoiceWeeks, until: date
 ) -> int:
     """The number of trees with the least loss on the last weeks."""
-    first_last_day = pd.Timestamp(until).to_numpy() - np.timedelta64(LAST_DAYS, "D")
-    is_last = weeks.ends > first_last_day
+    last_weeks = np.timedelta64(LAST_DAYS, "D")
+    is_last = weeks.ends > pd.Timestamp(until).to_numpy() - last_weeks
     earlier = lgb.Dataset(
         weeks.rows[~is_last], weeks.is_paid[~is_last], params={"verbose": -1}
     )
     later = earlier.create_valid(weeks.rows[is_last], weeks.is_paid[is_last])
     stopper = lgb.early_stopping(PATIENCE, verbose=False)
-    booster = lgb.train(parameters, earlier, MOST_TREES, [later], callbacks=[stopper])
+    booster = lgb.train(
+        parameters,
+        earlier,
+        MOST_TREES,
+        [later],
+        callbacks=[stopper],
+    )
     return max(int(booster.best_iteration), FEWEST_TREES)
 
 
@@ -374,7 +399,8 @@ def _with_times(features: Floats, week: int) -> Floats:
 def _draw_for_weeks(sample: InvoiceSample, seed: int) -> InvoiceSample:
     days = np.fmin(sample.days_to_payment, sample.days_watched)
     weeks = np.minimum(np.ceil(days / WEEK), WEEKS)
-    return _draw(sample, MOST_WEEKS / max(weeks.sum(), 1), seed)
+    share = MOST_WEEKS / max(weeks.sum(), 1)
+    return _draw(sample, share, seed)
 
 
 def _draw(sample: InvoiceSample, share: float, seed: int) -> InvoiceSample:
@@ -430,12 +456,16 @@ class LatePayment:
         if self.direct is None:
             return by_hazard
         trees = lgb.Booster(model_str=self.direct)
-        log_odds = np.asarray(trees.predict(features, raw_score=True))
-        return sigmoid((np.log(by_hazard / (1 - by_hazard)) + log_odds) / 2)
+        by_trees = np.asarray(trees.predict(features, raw_score=True))
+        log_odds = np.log(by_hazard / (1 - by_hazard))
+        return sigmoid((log_odds + by_trees) / 2)
 
 
 def fit_late_payment(
-    sample: InvoiceSample, days_late: int, seed: int, threads: int
+    sample: InvoiceSample,
+    days_late: int,
+    seed: int,
+    threads: int,
 ) -> LatePayment:
     """Fit the hazard, and the trees on invoices whose outcome was known by then.
 
@@ -465,14 +495,30 @@ def fit_late_payment(
     label = whole.days_late(days_late)
     if label.sum() < FEWEST_LATE:
         return LatePayment(hazard, None, days_late)
-    groups = pd.factorize(whole.rows["customer_id"])[0].astype(np.int64)
+    codes, _ = pd.factorize(whole.rows["customer_id"])
+    groups = codes.astype(np.int64)
     own_directions = [0] * len(OWN)
     directions = [feature.direction for feature in catalogue.CATALOGUE]
     columns = Columns(NAMES, (), (*own_directions, *directions))
-    rows = TrainingRows(whole.features, label, groups, columns)
+    rows = TrainingRows(
+        whole.features,
+        label,
+        groups,
+        columns,
+    )
     folds = stratified_folds(label, groups, FOLDS, seed)
-    settings = FitSettings(seed, threads, bags=BAGS, most_trees=MOST_TREES)
-    trees = fit_trees(rows, folds, MEMBERS["extra_trees"], settings)
+    settings = FitSettings(
+        seed,
+        threads,
+        bags=BAGS,
+        most_trees=MOST_TREES,
+    )
+    trees = fit_trees(
+        rows,
+        folds,
+        MEMBERS["extra_trees"],
+        settings,
+    )
     return LatePayment(hazard, trees.text, days_late)
 
 
@@ -480,4 +526,5 @@ def _whole_outcomes(sample: InvoiceSample, days_late: int, seed: int) -> Invoice
     """Invoices of which it is known whether they were paid so late."""
     last_day = sample.rows["due_on"] + pd.Timedelta(days=days_late)
     whole = sample.where(last_day < pd.Timestamp(sample.until))
-    return _draw(whole, MOST_OUTCOMES / max(len(whole.rows), 1), seed)
+    share = MOST_OUTCOMES / max(len(whole.rows), 1)
+    return _draw(whole, share, seed)

@@ -156,12 +156,12 @@ def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     for name in decisions:
         if name in reference and name not in NOT_FEATURES:
             columns[str(name)] = (str(name), str(name))
-    found = dict[str, float]()
+    psi_by_name = dict[str, float]()
     for title, (old, new) in columns.items():
         before = reference[old].to_numpy(float)
         now = decisions[new].to_numpy(float)
-        found[title] = psi(before, now)
-    table = pd.DataFrame({"psi": pd.Series(found, dtype=float)})
+        psi_by_name[title] = psi(before, now)
+    table = pd.DataFrame({"psi": pd.Series(psi_by_name, dtype=float)})
     table["noise"] = _noise(len(decisions), len(reference))
     table["beyond"] = (table["psi"] - table["noise"]).clip(lower=0)
     features = table.iloc[1:].sort_values("beyond", ascending=False)
@@ -211,7 +211,12 @@ def matured(
     events = default_events(ledger, definition, ledger.observed_until)
     for as_of, row_indices in mature.groupby("as_of").indices.items():
         customers = pd.Index(mature["customer_id"].iloc[row_indices])
-        days = days_to_default(events, customers, _as_date(as_of), definition)
+        days = days_to_default(
+            events,
+            customers,
+            _as_date(as_of),
+            definition,
+        )
         label[row_indices] = days.notna().to_numpy()
     return mature.assign(label=label)
 
@@ -295,7 +300,12 @@ def compared(mature: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str
     customers: Ints = pd.factorize(both["customer_id"])[0].astype(np.int64)
     champion = np.asarray(both["pd_12m"], dtype=np.float64)
     challenger = np.asarray(both["decision_id"].map(shadow), dtype=np.float64)
-    gap = difference(challenger, champion, label, Resampling(customers, ROUNDS, SEED))
+    gap = difference(
+        challenger,
+        champion,
+        label,
+        Resampling(customers, ROUNDS, SEED),
+    )
     return {
         "matured decisions scored by both": f"{len(both):,} ({label.sum():,} defaults)",
         "AUC of the champion": f"{auc(champion, label):.4f}",
@@ -317,8 +327,20 @@ def backtest_plot(months: pd.DataFrame) -> Figure:
         alpha=0.18,
         label="95% range of a binomial",
     )
-    axes.plot(x, months["expected"], "o-", color=OURS, label="expected")
-    axes.plot(x, months["defaults"], "s--", color=PEER, label="observed")
+    axes.plot(
+        x,
+        months["expected"],
+        "o-",
+        color=OURS,
+        label="expected",
+    )
+    axes.plot(
+        x,
+        months["defaults"],
+        "s--",
+        color=PEER,
+        label="observed",
+    )
     axes.set_xticks(x, list(months.index), rotation=45)
     axes.set_xlabel("month of the decision")
     axes.set_ylabel("defaults within the horizon (count)")

@@ -128,7 +128,12 @@ def recalibrate(
     run = TrainingRun(
         model=model,
         test_rows=stored_rows(model, test),
-        report=write_report(settings.report, subject, sections, card),
+        report=write_report(
+            settings.report,
+            subject,
+            sections,
+            card,
+        ),
         parameters={
             "recalibrated_from": version,
             "calibration": model.calibration.kind,
@@ -145,7 +150,12 @@ def recalibrate(
     )
 
 
-def _calibrate(old: PdModel, fit: LabelledRows, seed: int, version: str) -> PdModel:
+def _calibrate(
+    old: PdModel,
+    fit: LabelledRows,
+    seed: int,
+    version: str,
+) -> PdModel:
     margin = old.margin(fit.rows)
     splits = _calibration_splits(fit, seed)
     calibration, losses = choose_calibration(margin, fit.label, splits)
@@ -160,7 +170,12 @@ def _calibrate(old: PdModel, fit: LabelledRows, seed: int, version: str) -> PdMo
     return replace(
         old,
         calibration=calibration,
-        band=fit_band(calibration.kind, margin, fit.label, resampling),
+        band=fit_band(
+            calibration.kind,
+            margin,
+            fit.label,
+            resampling,
+        ),
         about=about,
     )
 
@@ -172,7 +187,12 @@ def _calibration_splits(fit: LabelledRows, seed: int) -> list[tuple[Ints, Ints]]
         splits = later_split(days, fit.label)
         if splits:
             return splits
-    return stratified_folds(fit.label, fit.groups, FOLDS, seed)
+    return stratified_folds(
+        fit.label,
+        fit.groups,
+        FOLDS,
+        seed,
+    )
 
 
 def _finite_figures(subject: ModelUnderTest) -> dict[str, float]:
@@ -263,7 +283,12 @@ def _split(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
         fit_rows = np.flatnonzero(~is_later)
         test_rows = np.flatnonzero(is_later)
     else:
-        fit_rows, test_rows = stratified_folds(rows.label, rows.groups, 3, seed)[0]
+        fit_rows, test_rows = stratified_folds(
+            rows.label,
+            rows.groups,
+            3,
+            seed,
+        )[0]
     fit = _take(rows, fit_rows)
     test = _take(rows, test_rows)
     _require_defaults(fit, "calibrate on")

@@ -151,7 +151,15 @@ class Registry:
     def _create_run(self, run: TrainingRun, at_ms: int) -> str:
         created = self.client.create_run(self.experiment_id, start_time=at_ms)
         run_id = str(created.info.run_id)
-        metrics = [Metric(name, value, at_ms, 0) for name, value in run.metrics.items()]
+        metrics = [
+            Metric(
+                name,
+                value,
+                at_ms,
+                0,
+            )
+            for name, value in run.metrics.items()
+        ]
         parameters = {**run.parameters, **run.fingerprints}
         self.client.log_batch(
             run_id,

@@ -190,7 +190,12 @@ def infer_spec(
         )
     for name in labelled:
         if name != column:
-            _classify(str(name), labelled[name], label, spec)
+            _classify(
+                str(name),
+                labelled[name],
+                label,
+                spec,
+            )
     _find_codes(labelled, spec)
     _warn_of_duplicates(labelled, spec)
     return spec
@@ -208,7 +213,12 @@ def _label_of(labelled: pd.DataFrame, spec: Inferred) -> Ints:
     return label
 
 
-def _classify(name: str, values: pd.Series, label: Ints, spec: Inferred) -> None:
+def _classify(
+    name: str,
+    values: pd.Series,
+    label: Ints,
+    spec: Inferred,
+) -> None:
     """Put a column where it belongs, and warn of what is strange about it."""
     lower = name.lower()
     kind = kind_of(values)
@@ -224,14 +234,24 @@ def _classify(name: str, values: pd.Series, label: Ints, spec: Inferred) -> None
             f"{name} may not be used to decide about people in many countries: "
             "forbidden as a feature"
         )
-    elif reason := _leak_reason(name, values, kind, label):
+    elif reason := _leak_reason(
+        name,
+        values,
+        kind,
+        label,
+    ):
         spec.leave_out(name, reason)
     elif is_unique and kind == "number" and (np.diff(numbers(values)) > 0).all():
         spec.id.append(name)
         spec.warnings.append(f"{name} only numbers the rows: it is left out")
 
 
-def _leak_reason(name: str, values: pd.Series, kind: str, label: Ints) -> str | None:
+def _leak_reason(
+    name: str,
+    values: pd.Series,
+    kind: str,
+    label: Ints,
+) -> str | None:
     """Why a column seems to be known only after the outcome; None if it does not."""
     alone = _auc_alone(values, kind, label)
     if alone > TOO_GOOD:

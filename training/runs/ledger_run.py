@@ -122,15 +122,36 @@ def train(
     # with a gap.
     split = build_sample(ledger, config, progress)
     # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
-    fit = _fit(ledger, config, split, _plan_search(ledger, config, settings, trials))
+    fit = _fit(
+        ledger,
+        config,
+        split,
+        _plan_search(
+            ledger,
+            config,
+            settings,
+            trials,
+        ),
+    )
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
     registry = Registry(settings.store)
     champion = registry.peers(fit.model, split.test.features.to_numpy())
-    subject = model_under_test(ledger, fit, split, config, champion)
+    subject = model_under_test(
+        ledger,
+        fit,
+        split,
+        config,
+        champion,
+    )
     peer = _evaluate_peer(subject)
     sections = validate(subject)
     card = {**card_of(subject, sections), **settings.card}
-    report = write_report(settings.report, subject, sections, card)
+    report = write_report(
+        settings.report,
+        subject,
+        sections,
+        card,
+    )
     # 9. Register the run. Promotion is a step of its own, by a named person.
     run = TrainingRun(
         model=fit.model,
@@ -156,7 +177,10 @@ def train(
 
 
 def _plan_search(
-    ledger: Ledger, config: TrainingConfig, settings: RunSettings, trials: int
+    ledger: Ledger,
+    config: TrainingConfig,
+    settings: RunSettings,
+    trials: int,
 ) -> Tuning | None:
     if not trials:
         return None
@@ -164,18 +188,31 @@ def _plan_search(
     choices = config.model_dump_json(include={"seed", "default", "sample"})
     content = data_fingerprint(ledger) + choices
     study = hashlib.sha256(content.encode()).hexdigest()[:16]
-    return Tuning(trials, settings.store, study, gap_days(config))
+    return Tuning(
+        trials,
+        settings.store,
+        study,
+        gap_days(config),
+    )
 
 
 def _fit(
-    ledger: Ledger, config: TrainingConfig, split: Split, tuning: Tuning | None
+    ledger: Ledger,
+    config: TrainingConfig,
+    split: Split,
+    tuning: Tuning | None,
 ) -> Fit:
     """The fitted model, with the facts kept beside it and its baseline."""
     fit = fit_model(split.train, config, tuning)
     model = replace(
         fit.model,
         about=_describe(split, fit, config),
-        baseline=baseline_of(fit.model, split.train, config, ledger.currency),
+        baseline=baseline_of(
+            fit.model,
+            split.train,
+            config,
+            ledger.currency,
+        ),
     )
     return replace(fit, model=model)
 
@@ -199,7 +236,10 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
 
 
 def baseline_of(
-    model: PdModel, train: Sample, config: TrainingConfig, currency: str
+    model: PdModel,
+    train: Sample,
+    config: TrainingConfig,
+    currency: str,
 ) -> Baseline:
     """Return the baseline that the model's reasons compare a customer with.
 
@@ -230,7 +270,12 @@ def baseline_of(
     dates: list[date] = train.rows["as_of"].iloc[row_indices].tolist()
     pds = model.predict_pd_12m(rows).tolist()
     is_approved = []
-    for row, pd_12m, as_of in zip(rows.tolist(), pds, dates, strict=True):
+    for row, pd_12m, as_of in zip(
+        rows.tolist(),
+        pds,
+        dates,
+        strict=True,
+    ):
         features = dict(zip(NAMES, row, strict=True))
         facts = Facts(pd_12m, currency, features, as_of)
         decision = decide(facts, in_force(rulebooks, as_of))

@@ -107,7 +107,12 @@ def evaluate_table(
     results = _run_folds(data, plan, seed, progress)
     models = {}
     for name in results[0].pds:
-        models[name] = _mean_figures(data, plan, results, name)
+        models[name] = _mean_figures(
+            data,
+            plan,
+            results,
+            name,
+        )
     return {
         "name": data.spec.name,
         "rows": len(data),
@@ -122,7 +127,12 @@ def evaluate_table(
     }
 
 
-def _plan_folds(data: Applications, folds: int, repeats: int, seed: int) -> list[_Fold]:
+def _plan_folds(
+    data: Applications,
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> list[_Fold]:
     plan = []
     for repeat in range(repeats):
         for fit, held in stratified_folds(
@@ -133,7 +143,10 @@ def _plan_folds(data: Applications, folds: int, repeats: int, seed: int) -> list
 
 
 def _run_folds(
-    data: Applications, plan: Sequence[_Fold], seed: int, progress: Progress
+    data: Applications,
+    plan: Sequence[_Fold],
+    seed: int,
+    progress: Progress,
 ) -> list[FoldResult]:
     """Each fold in a process of its own."""
     jobs = [

@@ -128,9 +128,19 @@ def fit_table(
     if inference:
         _require_refused(data)
         refused = encoding.rows(data.refused)
-        rows = with_rejects(rows, refused, inference, odds_of(data.spec))
+        rows = with_rejects(
+            rows,
+            refused,
+            inference,
+            odds_of(data.spec),
+        )
     candidates = fit_candidates(rows, settings)
-    return TableModel(encoding, candidates, data.spec, tuple(findings))
+    return TableModel(
+        encoding,
+        candidates,
+        data.spec,
+        tuple(findings),
+    )
 
 
 def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:
@@ -181,7 +191,12 @@ def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
     """
     if data.dates is None:
         n_folds = round(1 / TEST_SHARE)
-        fit, test = stratified_folds(data.label, data.groups, n_folds, seed)[0]
+        fit, test = stratified_folds(
+            data.label,
+            data.groups,
+            n_folds,
+            seed,
+        )[0]
         return data.take(fit), data.take(test)
     days = data.dates.astype(np.int64)
     start = np.quantile(days, 1 - TEST_SHARE)

@@ -149,22 +149,51 @@ def train_table(
     sides = _Sides(fit, test)
     # 2. Every candidate, fitted and calibrated on folds of the training rows.
     tuning = _plan_search(data, settings, choices, fingerprint)
-    fitted = fit_table(fit, seed, None, tuning, choices.inference)
+    fitted = fit_table(
+        fit,
+        seed,
+        None,
+        tuning,
+        choices.inference,
+    )
     # 3. Every candidate on the test rows; the chosen one validated beside the others.
     pds = _predict_all(fitted, test)
-    model = _finish_model(fitted, fit, pds[fitted.candidates.chosen_name], test, seed)
+    model = _finish_model(
+        fitted,
+        fit,
+        pds[fitted.candidates.chosen_name],
+        test,
+        seed,
+    )
     registry = Registry(settings.store)
     peers = _peer_pds(fitted, sides, pds)
     peers |= registry.peers(model, model_rows(fitted, test))
-    subject = _model_under_test(fitted, model, sides, peers, seed)
+    subject = _model_under_test(
+        fitted,
+        model,
+        sides,
+        peers,
+        seed,
+    )
     measured = _measure_all(subject, fitted, pds)
     sections = validate(subject)
     if choices.inference:
         without = fit_table(fit, seed, None, tuning)
-        effects = _examine_rejects(subject, fitted, without, sides, choices.inference)
+        effects = _examine_rejects(
+            subject,
+            fitted,
+            without,
+            sides,
+            choices.inference,
+        )
         sections.append(effects)
     card = {**card_of(subject, sections), **settings.card}
-    report = write_report(settings.report, subject, sections, card)
+    report = write_report(
+        settings.report,
+        subject,
+        sections,
+        card,
+    )
     # 4. Register the run. Promotion is a step of its own, by a named person.
     run = TrainingRun(
         model=model,
@@ -199,7 +228,12 @@ def _plan_search(
         return None
     study = f"{data.spec.name} {fingerprint[:16]} {choices.seed}"
     gap_days = data.spec.target.horizon_days
-    return Tuning(choices.trials, settings.store, study, gap_days)
+    return Tuning(
+        choices.trials,
+        settings.store,
+        study,
+        gap_days,
+    )
 
 
 def model_rows(fitted: TableModel, data: Applications) -> Floats:
@@ -277,11 +311,19 @@ def _fit_band(fitted: TableModel, fit: Applications, seed: int) -> Band:
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
     resampling = Resampling(groups, BAND_ROUNDS, seed)
     kind = chosen.calibration.kind
-    return fit_band(kind, chosen.out_of_fold, fit.label, resampling)
+    return fit_band(
+        kind,
+        chosen.out_of_fold,
+        fit.label,
+        resampling,
+    )
 
 
 def _draw_baseline(
-    fitted: TableModel, model: PdModel, fit: Applications, seed: int
+    fitted: TableModel,
+    model: PdModel,
+    fit: Applications,
+    seed: int,
 ) -> Baseline:
     drawn = np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
     frame = fit.frame.iloc[np.sort(drawn)]

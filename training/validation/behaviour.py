@@ -317,7 +317,12 @@ def _examine_attribute(subject: ModelUnderTest, name: str, findings: _Fairness) 
         return
     is_unequal = False
     for approved in APPROVED:
-        table = approvals(subject.test_pd, subject.test.label, groups, approved)
+        table = approvals(
+            subject.test_pd,
+            subject.test.label,
+            groups,
+            approved,
+        )
         caption = f"{name}, {approved:.0%} of all rows approved"
         findings.tables.append((caption, table))
         is_unequal |= _misses_four_fifths(table)
@@ -337,7 +342,12 @@ def _misses_four_fifths(table: pd.DataFrame) -> bool:
 def _proxies_of(subject: ModelUnderTest, groups: pd.Series[str]) -> pd.Series[float]:
     encoding = subject.model.encoding
     categorical = encoding.categorical if encoding else ()
-    return proxies(subject.test.rows, subject.model.features, categorical, groups)
+    return proxies(
+        subject.test.rows,
+        subject.model.features,
+        categorical,
+        groups,
+    )
 
 
 def _forbidden_in_use(subject: ModelUnderTest) -> list[str]:

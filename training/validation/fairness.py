@@ -40,7 +40,10 @@ def groups_of(attribute: pd.Series) -> pd.Series[str]:
 
 
 def approvals(
-    pd_: Floats, label: Ints, groups: pd.Series[str], approved: float
+    pd_: Floats,
+    label: Ints,
+    groups: pd.Series[str],
+    approved: float,
 ) -> pd.DataFrame:
     """Return what is approved of each group if the rows with the lowest PDs are.
 

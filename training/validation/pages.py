@@ -20,7 +20,12 @@ def render(template: str, **values: object) -> str:
 def embedded(figure: Figure) -> str:
     """Return a picture as a page holds it: PNG in base64."""
     content = BytesIO()
-    figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
+    figure.savefig(
+        content,
+        format="png",
+        dpi=110,
+        bbox_inches="tight",
+    )
     return base64.b64encode(content.getvalue()).decode()
 
 

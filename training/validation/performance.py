@@ -86,7 +86,12 @@ def benchmark(subject: ModelUnderTest) -> Section:
     rows = {}
     better_peers = []
     for name, peer_pd in subject.peers.items():
-        gap = difference(subject.test_pd, peer_pd, label, subject.resampling)
+        gap = difference(
+            subject.test_pd,
+            peer_pd,
+            label,
+            subject.resampling,
+        )
         test = delong(subject.test_pd, peer_pd, label)
         rows[name] = {
             "AUC": round(auc(peer_pd, label), 4),

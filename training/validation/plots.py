@@ -60,7 +60,13 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
             label=name,
             lw=2 if colour == OURS else 1,
         )
-    axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1)
+    axes.plot(
+        [0, 1],
+        [0, 1],
+        color=FAINT,
+        ls="--",
+        lw=1,
+    )
     axes.set_xlabel("share of other rows flagged")
     axes.set_ylabel("share of defaults flagged")
     axes.set_title("ROC curve on unseen rows")
@@ -76,7 +82,14 @@ def reliability(pd_: Floats, label: Ints) -> Figure:
     figure, axes = axes_of()
     bins = _reliability_bins(pd_, label)
     top = 1.1 * float(max(bins["mean_pd"].max(), bins["high"].max()))
-    axes.plot([0, top], [0, top], color=FAINT, ls="--", lw=1, label="perfect")
+    axes.plot(
+        [0, top],
+        [0, top],
+        color=FAINT,
+        ls="--",
+        lw=1,
+        label="perfect",
+    )
     below = np.maximum(bins["rate"] - bins["low"], 0)
     above = np.maximum(bins["high"] - bins["rate"], 0)
     axes.errorbar(
@@ -177,8 +190,19 @@ def psi_bars(psi: pd.Series[float], score_psi: float) -> Figure:
     top = psi.head(MOST_BARS)[::-1]
     axes.barh([str(name) for name in top.index], top.to_numpy(), color=OURS)
     for height, (level, name) in enumerate(PSI_LEVELS):
-        axes.axvline(level, color=PEER, ls=":", lw=1)
-        axes.text(level, 0.2 + height, f" {name} {level}", color=PEER, fontsize=8)
+        axes.axvline(
+            level,
+            color=PEER,
+            ls=":",
+            lw=1,
+        )
+        axes.text(
+            level,
+            0.2 + height,
+            f" {name} {level}",
+            color=PEER,
+            fontsize=8,
+        )
     axes.set_xlabel("population stability index, test against training rows (no unit)")
     axes.set_ylabel("column")
     axes.set_title(f"Stability of the columns; PSI of the PD {score_psi:.3f}")
@@ -201,7 +225,12 @@ def dependence(curves: Mapping[str, pd.Series[float]]) -> Figure:
 
 
 def _draw_curve(axes: Axes, name: str, curve: pd.Series[float]) -> None:
-    axes.plot(curve.index, curve.to_numpy(), color=OURS, lw=2)
+    axes.plot(
+        curve.index,
+        curve.to_numpy(),
+        color=OURS,
+        lw=2,
+    )
     axes.set_xlabel(f"{name} (its own unit)", fontsize=8)
     axes.set_ylabel("mean PD (probability)", fontsize=8)
     axes.tick_params(labelsize=7)
@@ -218,7 +247,13 @@ def learning_curve(curve: pd.DataFrame) -> Figure:
     """Draw AUCs over the number of training rows."""
     figure, axes = axes_of()
     for name, colour in zip(curve, COLOURS, strict=False):
-        axes.plot(curve.index, curve[name], "o-", color=colour, label=str(name))
+        axes.plot(
+            curve.index,
+            curve[name],
+            "o-",
+            color=colour,
+            label=str(name),
+        )
     axes.set_xlabel("training rows (count)")
     axes.set_ylabel("AUC (probability)")
     axes.set_title("Learning curve")

@@ -70,7 +70,12 @@ def reject_effects(
     label = subject.test.label
     pd_using = using.test_pd
     pd_without = without.test_pd
-    gap = difference(pd_using, pd_without, label, subject.resampling)
+    gap = difference(
+        pd_using,
+        pd_without,
+        label,
+        subject.resampling,
+    )
     regraded = subject.grades(pd_using) != subject.grades(pd_without)
     refused_before = without.refused_pd.mean()
     refused_after = using.refused_pd.mean()

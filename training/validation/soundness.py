@@ -168,7 +168,12 @@ def medians(rows: Floats) -> Floats:
 
 def _reset(rows: Floats, columns: Ints, values: Floats) -> Floats:
     moved = rows.copy()
-    np.put_along_axis(moved, columns, values[columns], axis=1)
+    np.put_along_axis(
+        moved,
+        columns,
+        values[columns],
+        axis=1,
+    )
     return moved
 
 
