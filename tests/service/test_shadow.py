@@ -22,7 +22,6 @@ from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.record.tables import SHADOW_SCORES
 from obligor.serving.assembly import _in_shadow
-from obligor.training.lifecycle.monitor import compared
 from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
 from obligor.training.runs.ledger_run import Trained
 from obligor.training.validation.subject import labelled_rows, stored_rows
@@ -135,25 +134,3 @@ def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
     _decide(engine, 1)
     _in_shadow(Shadow(engine.record, keeper, engine.now))
     assert shadow_scores(engine.record, model.parent.name) == {}
-
-
-def test_a_better_challenger_is_seen_on_matured_decisions() -> None:
-    draw = np.random.default_rng(0)
-    label = (draw.random(800) < 0.2).astype(np.int64)
-    pd_12m = np.clip(0.2 + 0.02 * label + draw.normal(0, 0.05, 800), 0.01, 0.9)
-    old = pd.DataFrame(
-        {
-            "decision_id": [f"d{n}" for n in range(800)],
-            "customer_id": [f"C{n}" for n in range(800)],
-        }
-    )
-    old = old.assign(pd_12m=pd_12m, label=label)
-    better = np.clip(0.1 + 0.3 * label + draw.normal(0, 0.1, 800), 0.01, 0.9)
-    shadow = dict(zip(old["decision_id"], better, strict=True))
-    found = compared(old, shadow)
-    assert (
-        float(found["AUC of the challenger"])
-        > float(found["AUC of the champion"]) + 0.1
-    )
-    assert compared(old, {"d1": 0.5}) == {}
-    assert compared(old, {}) == {}

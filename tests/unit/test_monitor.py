@@ -21,6 +21,7 @@ from obligor.features.build import build_features
 from obligor.training.lifecycle.monitor import (
     Monitoring,
     backtest,
+    compared,
     drift,
     matured,
     monitor,
@@ -139,6 +140,46 @@ def test_recorded_decisions_carry_their_features(engine: Engine) -> None:
 
 def test_another_model_has_no_recorded_decisions(engine: Engine) -> None:
     assert not list(decided_rows(engine.record, "0" * 64))
+
+
+# --- the challenger in the shadow
+
+
+@pytest.fixture(scope="module")
+def mature() -> pd.DataFrame:
+    """Matured decisions of a champion that ranks a little better than chance."""
+    label = (DRAW.random(800) < 0.2).astype(np.int64)
+    pd_12m = 0.2 + 0.02 * label + DRAW.normal(0, 0.05, 800)
+    return pd.DataFrame(
+        {
+            "decision_id": [f"d{n}" for n in range(800)],
+            "customer_id": [f"C{n}" for n in range(800)],
+            "pd_12m": np.clip(pd_12m, 0.01, 0.9),
+            "label": label,
+        }
+    )
+
+
+def test_a_better_challenger_is_seen_on_matured_decisions(
+    mature: pd.DataFrame,
+) -> None:
+    better = 0.1 + 0.3 * mature["label"] + DRAW.normal(0, 0.1, 800)
+    pds = np.clip(better, 0.01, 0.9)
+    shadow = dict(zip(mature["decision_id"], pds, strict=True))
+    figures = compared(mature, shadow)
+    champion_auc = float(figures["AUC of the champion"])
+    challenger_auc = float(figures["AUC of the challenger"])
+    assert challenger_auc > champion_auc + 0.1
+
+
+@pytest.mark.parametrize("shadow", [{}, {"d1": 0.5}])
+def test_too_few_shadow_scores_are_not_compared(
+    mature: pd.DataFrame, shadow: dict[str, float]
+) -> None:
+    assert compared(mature, shadow) == {}
+
+
+# --- the command line
 
 
 def invoke(*words: object) -> tuple[int, str]:

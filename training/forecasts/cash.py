@@ -32,7 +32,8 @@ from obligor.training.forecasts.time_to_pay import (
 from obligor.training.validation.plots import OURS, PEER
 
 DAYS_LATE = 30  # after the due date, from which on a payment counts as late
-NINE_IN_TEN = 1.645  # standard deviations of a 90% interval of a normal variable
+# Standard deviations of a 90% interval; a sum of many payments is nearly normal.
+NINE_IN_TEN = 1.645
 
 
 @dataclass(frozen=True)

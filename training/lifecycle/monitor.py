@@ -41,6 +41,15 @@ SEED = 0
 class Alert:
     """A figure beyond its limit.
 
+    Attributes
+    ----------
+    figure : str
+        What was measured.
+    value : float
+        What it is.
+    limit : float
+        The most it may be.
+
     Examples
     --------
     >>> str(Alert("drift of the PD", 0.3141, 0.25))
@@ -205,6 +214,7 @@ def matured(
     last = ledger.observed_until - timedelta(days=definition.outcome_days)
     mature = decisions[decisions["as_of"] <= last].copy()
     mature["month"] = [day.strftime("%Y-%m") for day in mature["as_of"]]
+    # Repeated decisions on one customer share one outcome, so they count once.
     mature = mature.drop_duplicates(["customer_id", "month"], keep="last")
     mature = mature.reset_index(drop=True)
     label = np.zeros(len(mature), dtype=np.int64)

@@ -75,7 +75,17 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Approval:
-    """Who lets a version decide or score in the shadow, why, and when."""
+    """Who lets a version decide or score in the shadow, why, and when.
+
+    Attributes
+    ----------
+    by : str
+        Name of the person.
+    because : str
+        The reason, in the person's words.
+    at : datetime
+        When it was approved.
+    """
 
     by: str
     because: str
@@ -84,7 +94,25 @@ class Approval:
 
 @dataclass(frozen=True)
 class Promotion:
-    """Who made which version the champion, when and why; written beside the bundle."""
+    """Who made which version the champion, when and why; the pointer to its bundle.
+
+    The attributes are the keys of the pointer's JSON.
+
+    Attributes
+    ----------
+    version : str
+        The version in the registry.
+    sha256 : str
+        Of its bundle.
+    by, because, at : str
+        From the approval; `at` in ISO 8601.
+    forced : bool
+        Whether it was promoted against objections.
+    objections : tuple of str
+        These objections.
+    second : str, optional
+        The second person, if it was forced.
+    """
 
     version: str
     sha256: str
@@ -399,9 +427,11 @@ class Registry:
         """Write the bundle beside the old one, then switch the pointer in one step."""
         target = self.store / "models" / promotion.sha256
         save_bundle(self.model(promotion.version), target)
+        # Read it back: the pointer must never lead to a bundle that cannot be loaded.
         load_bundle(target, promotion.sha256)
         signature = signer.sign(bundle_text(promotion.sha256)).hex()
         (target / SIGNATURE).write_text(signature, encoding="ascii")
+        # A rename is atomic, so the service reads the old pointer or the new one.
         pointer = self.store / f".{name}.new"
         content = json.dumps(asdict(promotion), indent=1, ensure_ascii=False)
         pointer.write_text(content, encoding="utf-8")

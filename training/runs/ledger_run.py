@@ -134,6 +134,7 @@ def train(
         ),
     )
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
+    # The store is opened only now, so that a failed fit does not leave an empty one.
     registry = Registry(settings.store)
     champion = registry.peers(fit.model, split.test.features.to_numpy())
     subject = model_under_test(

@@ -153,6 +153,7 @@ def _run_folds(
         (data.take(fold.fit), data.take(fold.held), seed + fold.repeat) for fold in plan
     ]
     n_workers = min(len(jobs), cores())
+    # A forked process would inherit the locks of OpenMP's threads and could hang.
     with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
         return list(progress(pool.map(_run_fold, jobs), len(jobs)))
 

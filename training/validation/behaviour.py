@@ -46,6 +46,7 @@ OVERFITTED = 0.05  # AUC on training rows less AUC on test rows
 LARGEST_ERROR = 1e-9  # of contributions against the margin, relative
 FEW_DEFAULTS = 200
 CURVE = (0.1, 0.25, 0.5, 1.0)  # shares of the customers learned from
+# Fixed, not the model's own, so that the curves of two models can be compared.
 CURVE_TREES = 150
 CURVE_PARAMETERS = {
     "objective": "binary",

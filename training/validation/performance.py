@@ -73,7 +73,7 @@ def discrimination(subject: ModelUnderTest) -> Section:
         pictures=(
             ("ROC curve", plots.roc(subject.test.label, curves)),
             (
-                "PDs by what happened",
+                "PDs by outcome",
                 plots.scores(subject.test_pd, subject.test.label),
             ),
         ),

@@ -21,6 +21,7 @@ GRID = 40  # points of a grid
 TOP = 3  # features that reasons name
 DRAWS = 20  # of as many other features, to compare with
 FAITHFUL = 0.95  # share of the riskiest rows whose reasons must be faithful
+SMALLEST_SIZE = 1e-12  # of a margin, so that nothing is divided by zero
 ROUNDING = 1e-9  # of the margin, in log-odds
 
 
@@ -65,17 +66,11 @@ def monotone_violations(model: PdModel, rows: Floats) -> list[Violation]:
     list of Violation
         A row per column whose margin goes against its direction anywhere.
     """
-    some = _spread_rows(rows)
     violations = []
     for index, direction in enumerate(directions_of(model)):
-        filled = _filled(rows[:, index])
-        if not direction or not len(filled):
+        if not direction:
             continue
-        grid = np.unique(np.quantile(filled, np.linspace(0, 1, GRID)))
-        if len(grid) < 2:
-            continue
-        margin = model.margin(_moved(some, index, grid)).reshape(len(some), len(grid))
-        against = -direction * np.diff(margin, axis=1)
+        against = -direction * _margin_steps(model, rows, index)
         is_against = against > ROUNDING
         if is_against.any():
             violation = Violation(
@@ -87,10 +82,28 @@ def monotone_violations(model: PdModel, rows: Floats) -> list[Violation]:
     return violations
 
 
+def _margin_steps(model: PdModel, rows: Floats, index: int) -> Floats:
+    """How the margins of some rows change from each point of a grid to the next.
+
+    Returns
+    -------
+    ndarray, shape (rows moved, points - 1)
+    """
+    some = _spread_rows(rows)
+    filled = _filled(rows[:, index])
+    if not len(filled):
+        return np.empty((len(some), 0))
+    shares = np.linspace(0, 1, GRID)
+    grid = np.unique(np.quantile(filled, shares))
+    margin = model.margin(_moved(some, index, grid))
+    return np.diff(margin.reshape(len(some), len(grid)), axis=1)
+
+
 def _spread_rows(rows: Floats) -> Floats:
     """At most `ROWS` rows, evenly spread over all."""
-    indices = np.linspace(0, len(rows) - 1, min(ROWS, len(rows)))
-    return np.asarray(rows[indices.astype(int)], dtype=np.float64)
+    n = min(ROWS, len(rows))
+    indices: Ints = np.linspace(0, len(rows) - 1, n).astype(np.int64)
+    return rows[indices]
 
 
 def _filled(column: Floats) -> Floats:
@@ -107,9 +120,10 @@ def _moved(rows: Floats, index: int, grid: Floats) -> Floats:
 def additive_error(model: PdModel, rows: Floats) -> float:
     """Return the largest gap between base + contributions and margin, relative."""
     contributions, margins = model.explain(rows)
-    size = np.abs(contributions).sum(axis=1) + np.abs(margins) + 1e-12
-    gap = np.abs(model.base + contributions.sum(axis=1) - margins)
-    return float((gap / size).max())
+    total = contributions.sum(axis=1)
+    gap = np.abs(model.base + total - margins)
+    size = np.abs(contributions).sum(axis=1) + np.abs(margins)
+    return float((gap / (size + SMALLEST_SIZE)).max())
 
 
 def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
@@ -140,13 +154,14 @@ def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
     push = contributions - model.reference.contributions
     order = np.argsort(-push, axis=1)
     typical = _typical_values(model, rows)
-    fall = before - model.margin(_reset(rows, order[:, :TOP], typical))
+    after = model.margin(_reset(rows, order[:, :TOP], typical))
     fall_of_others = np.zeros(len(rows))
     for _ in range(DRAWS):
-        others = np.array([draw.permutation(row[TOP:])[:TOP] for row in order])
-        after = model.margin(_reset(rows, others, typical))
-        fall_of_others += (before - after) / DRAWS
-    return float((fall >= fall_of_others).mean())
+        others = [draw.permutation(columns[TOP:])[:TOP] for columns in order]
+        after_others = model.margin(_reset(rows, np.array(others), typical))
+        fall_of_others += (before - after_others) / DRAWS
+    is_faithful = before - after >= fall_of_others
+    return float(is_faithful.mean())
 
 
 def _typical_values(model: PdModel, rows: Floats) -> Floats:
@@ -162,8 +177,11 @@ def medians(rows: Floats) -> Floats:
     >>> medians(np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])).tolist()
     [2.0, nan]
     """
-    filled = [_filled(column) for column in rows.T]
-    return np.array([np.median(values) if len(values) else np.nan for values in filled])
+    middles = []
+    for column in rows.T:
+        filled = _filled(column)
+        middles.append(float(np.median(filled)) if len(filled) else float("nan"))
+    return np.array(middles)
 
 
 def _reset(rows: Floats, columns: Ints, values: Floats) -> Floats:
@@ -223,19 +241,21 @@ def partial_dependence(model: PdModel, rows: Floats, index: int) -> pd.Series[fl
     Series
         Mean PDs; the index holds the points, or the levels of a column of codes.
     """
-    some = _spread_rows(rows)
     points = _filled(rows[:, index])
+    if not len(points):
+        return pd.Series(dtype=float)
     is_codes = model.encoding is not None and index in model.encoding.categorical
-    if len(points) and not is_codes:
+    if not is_codes:
+        # The outermost hundredths would stretch the picture.
         points = np.quantile(points, np.linspace(0.01, 0.99, GRID))
     grid = np.unique(points)
-    if not len(grid):
-        return pd.Series(dtype=float)
-    pds = model.predict_pd(_moved(some, index, grid)).reshape(len(some), len(grid))
+    some = _spread_rows(rows)
+    pds = model.predict_pd(_moved(some, index, grid))
+    mean_pd = pds.reshape(len(some), len(grid)).mean(axis=0)
     labels: Floats | list[str] = grid
     if is_codes:
         labels = [_level_of(model, index, code) for code in grid.tolist()]
-    return pd.Series(pds.mean(axis=0), index=labels, dtype=float)
+    return pd.Series(mean_pd, index=labels, dtype=float)
 
 
 def _level_of(model: PdModel, index: int, code: float) -> str:
@@ -245,5 +265,7 @@ def _level_of(model: PdModel, index: int, code: float) -> str:
         if index == columns.start:
             return column.said([code])
         if columns.start < index < columns.stop:
-            return f"{column.special[int(code) - 1]:g}" if code > 0 else "ordinary"
+            if code <= 0:
+                return "ordinary"
+            return f"{column.special[int(code) - 1]:g}"
     return f"{code:g}"
