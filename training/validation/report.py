@@ -122,7 +122,7 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
     refused = summary.get("rejects", "Refused applicants had no part in it.")
     return {
         "purpose": "A probability of default of a customer or applicant, for credit "
-        f"decisions by the rules of policy/rules. Data: {subject.name}.",
+        f"decisions by the rulebook in force. Data: {subject.name}.",
         "users": "Credit managers and applications. Decisions above the limits of "
         "authority go to people, who may resolve them or override them within bounds, "
         "and whose names are recorded.",
@@ -140,8 +140,9 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
         "fairness": summary["fairness"],
         "explanation": summary["faithfulness"],
         "limits": summary["limits_of_use"],
-        "monitoring": "`obligor monitor`: drift of the PD and of the columns, "
-        "calibration of matured decisions, the challenger in the shadow.",
+        "monitoring": "The command obligor monitor shows the drift of the PD and of "
+        "the columns, the calibration of matured decisions, and the challenger in the "
+        "shadow.",
     }
 
 
