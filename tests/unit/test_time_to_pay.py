@@ -62,8 +62,8 @@ def cash(simulated: Simulation) -> Cash:
 
 @pytest.fixture(scope="module")
 def open_rows(simulated: Simulation) -> pd.DataFrame:
-    known = known_on(simulated.ledger, AS_OF)
-    return open_invoices(known, build_features(known))
+    as_known = known_on(simulated.ledger, AS_OF)
+    return open_invoices(as_known, build_features(as_known))
 
 
 def invoices_paid_after(days: Floats, watched: int) -> InvoiceSample:

@@ -303,13 +303,13 @@ def compared(mature: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str
     """
     if not shadow:
         return {}
-    both = mature[mature["decision_id"].isin(list(shadow))]
-    if len(both) < FEWEST or both["label"].nunique() < 2:
+    scored = mature[mature["decision_id"].isin(list(shadow))]
+    if len(scored) < FEWEST or scored["label"].nunique() < 2:
         return {}
-    label = both["label"].to_numpy()
-    customers: Ints = pd.factorize(both["customer_id"])[0].astype(np.int64)
-    champion = np.asarray(both["pd_12m"], dtype=np.float64)
-    challenger = np.asarray(both["decision_id"].map(shadow), dtype=np.float64)
+    label = scored["label"].to_numpy()
+    customers: Ints = pd.factorize(scored["customer_id"])[0].astype(np.int64)
+    champion = np.asarray(scored["pd_12m"], dtype=np.float64)
+    challenger = np.asarray(scored["decision_id"].map(shadow), dtype=np.float64)
     gap = difference(
         challenger,
         champion,
@@ -317,7 +317,7 @@ def compared(mature: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str
         Resampling(customers, ROUNDS, SEED),
     )
     return {
-        "matured decisions scored by both": f"{len(both):,} ({label.sum():,} defaults)",
+        "matured decisions scored by both": f"{len(scored):,} ({label.sum():,} defaults)",
         "AUC of the champion": f"{auc(champion, label):.4f}",
         "AUC of the challenger": f"{auc(challenger, label):.4f}",
         "Gini gain of the challenger": str(gap["gini"]),

@@ -306,13 +306,13 @@ def _find_codes(frame: pd.DataFrame, spec: Inferred) -> None:
 
 
 def _is_code(column: Floats, code: float) -> bool:
-    others = column[~np.isnan(column) & ~np.isin(column, _CODES)]
+    ordinary = column[~np.isnan(column) & ~np.isin(column, _CODES)]
     share = float((column == code).mean())
-    if share < FEWEST_SHARE or len(others) < FEWEST_OTHERS:
+    if share < FEWEST_SHARE or len(ordinary) < FEWEST_OTHERS:
         return False
     if code < 0:
-        return bool(others.min() >= 0)
-    return bool(others.max() * FAR_ABOVE < code)
+        return bool(ordinary.min() >= 0)
+    return bool(ordinary.max() * FAR_ABOVE < code)
 
 
 def _warn_of_duplicates(frame: pd.DataFrame, spec: Inferred) -> None:

@@ -313,9 +313,9 @@ def model_under_test(
     """
     rows = split.test.features.to_numpy()
     plain = fit_plain_lightgbm(split.train)
-    others = {PEER: plain.predict_pd(rows), **peers}
+    peer_pds = {PEER: plain.predict_pd(rows), **peers}
     if fit.candidates.chosen_name != SCORECARD:
-        others[SCORECARD] = _scorecard_of(fit).predict_pd(rows)
+        peer_pds[SCORECARD] = _scorecard_of(fit).predict_pd(rows)
     rulebooks, _ = read_rulebooks()
     return ModelUnderTest(
         name="receivables ledger",
@@ -323,7 +323,7 @@ def model_under_test(
         fit=labelled_rows(split.train),
         fit_pd=fit.model.calibration(fit.out_of_fold_margin),
         test=labelled_rows(split.test),
-        peers=others,
+        peers=peer_pds,
         segments=_segments(ledger, split.test),
         forbidden=pd.DataFrame(index=range(len(rows))),
         scale=in_force(rulebooks, max(split.test.rows["as_of"])),

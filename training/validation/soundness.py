@@ -157,8 +157,8 @@ def faithful_share(model: PdModel, rows: Floats, seed: int) -> float:
     after = model.margin(_reset(rows, order[:, :TOP], typical))
     fall_of_others = np.zeros(len(rows))
     for _ in range(DRAWS):
-        others = [draw.permutation(columns[TOP:])[:TOP] for columns in order]
-        after_others = model.margin(_reset(rows, np.array(others), typical))
+        drawn = [draw.permutation(columns[TOP:])[:TOP] for columns in order]
+        after_others = model.margin(_reset(rows, np.array(drawn), typical))
         fall_of_others += (before - after_others) / DRAWS
     is_faithful = before - after >= fall_of_others
     return float(is_faithful.mean())
