@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
+from obligor.decisions.questions import DecisionRequest
+from obligor.policy.credit.credit_file import CreditFile
 from obligor.record.reader import IS_READABLE, RecordReader
 from obligor.record.tables import CUSTOMERS, ENTRIES
+
+
+class RecordedPromise(NamedTuple):
+    """A promise that a collector took; its amount is in the reporting currency."""
+
+    amount: Decimal
+    pay_by: date
+
+
+class RecordedContact(NamedTuple):
+    """A contact as it was recorded."""
+
+    contacted_on: date
+    promise: RecordedPromise | None
+    next_contact_on: date | None
 
 
 class ContactQueries:
@@ -22,8 +42,8 @@ class ContactQueries:
     def __init__(self, reader: RecordReader) -> None:
         self._reader = reader
 
-    def contacts_between(self, first: date, last: date) -> list[str]:
-        """Return the contacts from the first day through the last, as recorded.
+    def by_customer(self, first: date, last: date) -> dict[str, list[RecordedContact]]:
+        """Return the contacts from the first day through the last, by customer.
 
         Parameters
         ----------
@@ -32,18 +52,22 @@ class ContactQueries:
 
         Returns
         -------
-        list of str
-            The answer of each contact (JSON), in the order recorded.
+        dict of str to list of RecordedContact
+            In the order recorded.
         """
         entries = self._reader.matching(
             ENTRIES.c.kind == "contact",
             ENTRIES.c.as_of.between(first, last),
             IS_READABLE,
         )
-        return [entry.body for entry in entries]
+        contacts = dict[str, list[RecordedContact]]()
+        for entry in entries:
+            body = orjson.loads(entry.body)
+            contacts.setdefault(body["customer_id"], []).append(_contact(body))
+        return contacts
 
-    def requests_with_file(self, as_of: date) -> list[str]:
-        """Return each customer's last request, if it put something on file.
+    def credit_files(self, as_of: date) -> dict[str, CreditFile]:
+        """Return each customer's credit file, if the last request put something on it.
 
         Only requests as of a day up to `as_of` are read.
         """
@@ -58,4 +82,24 @@ class ContactQueries:
             ENTRIES.c.is_filed,
             IS_READABLE,
         )
-        return [entry.request for entry in entries]
+        credit_files = dict[str, CreditFile]()
+        for entry in entries:
+            request = DecisionRequest.model_validate_json(entry.request)
+            if request.file:
+                credit_files[request.customer_id] = request.file.credit_file()
+        return credit_files
+
+
+def _contact(body: dict[str, Any]) -> RecordedContact:
+    promise = None
+    if body["promise"]:
+        promise = RecordedPromise(
+            amount=Decimal(body["promise"]["reporting_amount"]),
+            pay_by=date.fromisoformat(body["promise"]["pay_by"]),
+        )
+    fixed = body["next_contact_on"]
+    return RecordedContact(
+        contacted_on=date.fromisoformat(body["contacted_on"]),
+        promise=promise,
+        next_contact_on=date.fromisoformat(fixed) if fixed else None,
+    )

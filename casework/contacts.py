@@ -1,18 +1,25 @@
-"""Recording a contact with a customer, and what it fixes for the next."""
+"""Contacts with a customer about overdue debt, and when to make the next."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import orjson
+from typing_extensions import TypedDict
 
 from obligor.casework.contact_queries import ContactQueries
-from obligor.casework.questions import ContactRequest
-from obligor.decisions.engine import Answer, Engine, require_past
+from obligor.casework.questions import ContactRequest, PromiseBody
+from obligor.decisions.answer import PolicyAnswer, Stamp, policy_answer
+from obligor.decisions.as_of import require_past
+from obligor.decisions.batch import Question
+from obligor.decisions.facts import DecidedQuestion
 from obligor.decisions.questions import DecisionRequest
-from obligor.errors import AsOfError, ConflictError, ObligorError
+from obligor.decisions.recorded import AnswerRecord, RecordedAnswer
+from obligor.errors import AsOfError
 from obligor.policy.collecting.priority import (
     Plan,
     next_contact_on,
@@ -22,112 +29,206 @@ from obligor.policy.collecting.priority import (
 from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.record.entry import Entry
 
-REMEMBERED = timedelta(days=120)  # contacts longer ago fix nothing any more
+
+class PromiseAnswer(TypedDict):
+    """A promise to pay."""
+
+    amount: str
+    currency: str
+    pay_by: date
+    reporting_amount: str
 
 
-def _contacts(
-    engine: Engine, first: date, last: date
-) -> dict[str, list[dict[str, Any]]]:
-    """The contacts of some days by customer, in the order recorded."""
-    found = dict[str, list[dict[str, Any]]]()
-    for body in ContactQueries(engine.record.reader).contacts_between(first, last):
-        contact = orjson.loads(body)
-        found.setdefault(contact["customer_id"], []).append(contact)
-    return found
+class ContactAnswer(TypedDict):
+    """A recorded contact, with the day of the next."""
+
+    contact_id: str
+    customer_id: str
+    contacted_on: date
+    recorded_at: datetime
+    by: str
+    channel: str
+    outcome: str
+    promise: PromiseAnswer | None
+    note: str | None
+    stage: str
+    contacts_today: int
+    calls_per_day: int
+    next_contact_on: date | None
+    policy: PolicyAnswer
 
 
-def record_contact(
-    asked: ContactRequest, key: str | None, engine: Engine, maker: str | None = None
-) -> Answer:
-    """Record a contact and return it as JSON, with the day of the next one.
+class DecideUnrecorded(Protocol):
+    """Decides on a customer without recording it, as `Decider.decide_unrecorded`."""
 
-    Raises
-    ------
-    ObligorError
-        Where the customer is unknown, a day lies where it cannot, or nothing can be recorded.
+    def __call__(
+        self, question: Question, currencies: Sequence[str] = ()
+    ) -> DecidedQuestion:
+        """Return the decision about the customer."""
+
+
+class _Attempt(NamedTuple):
+    """A contact as it counts on its day."""
+
+    request: ContactRequest
+    contacted_on: date
+    count_on_day: int
+
+
+@dataclass(frozen=True)
+class ContactDesk:
+    """Records contacts.
+
+    Attributes
+    ----------
+    queries : ContactQueries
+        Reads earlier contacts from the record.
+    answers : AnswerRecord
+        Where contacts are recorded.
+    decide : callable
+        Decides on the customer without recording it: stage and class set the pace.
+    now : callable
+        Returns the time, with its zone.
+    new_id : callable
+        Returns a fresh contact id.
     """
-    stored = engine.answered(asked, key)
-    if isinstance(stored, ObligorError):
-        raise stored
-    if stored is not None:
-        return stored
-    now, today = engine.now(), engine.now().date()
-    on = asked.contacted_on or today
-    _require_order(asked, on, today)
-    currencies = [asked.promise.currency] if asked.promise else []
-    one = engine.look(
-        DecisionRequest(customer_id=asked.customer_id, as_of=on), currencies
-    )
-    dpd_days = one.decision.position.dpd_days or Decimal(0)
-    plan = plan_of(dpd_days, one.decision.customer_class, one.rulebook)
-    count = 1 + len(_contacts(engine, on, on).get(asked.customer_id, ()))
-    promise = asked.promise and {
-        "amount": asked.promise.amount,
-        "currency": asked.promise.currency,
-        "pay_by": asked.promise.pay_by,
-        "reporting_amount": one.known.reporting(
-            asked.promise.amount, asked.promise.currency
-        ),
-    }
-    body = {
-        "contact_id": engine.new_id(),
-        "customer_id": asked.customer_id,
-        "contacted_on": on,
-        "recorded_at": now,
-        "by": asked.by,
-        "channel": asked.channel,
-        "outcome": asked.outcome,
-        "promise": promise,
-        "note": asked.note,
+
+    queries: ContactQueries
+    answers: AnswerRecord
+    decide: DecideUnrecorded
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    def record(
+        self,
+        request: ContactRequest,
+        key: str | None = None,
+        requested_by_key: str | None = None,
+    ) -> RecordedAnswer:
+        """Record a contact; a repeated key gets the same answer.
+
+        Parameters
+        ----------
+        request : ContactRequest
+            Who contacted whom, how, and how it ended.
+        key : str, optional
+            The idempotency key.
+        requested_by_key : str, optional
+            The name of the API key that requested it; kept with the entry.
+
+        Returns
+        -------
+        RecordedAnswer
+            A `ContactAnswer`, with the day of the next contact.
+
+        Raises
+        ------
+        AsOfError
+            If the contact lies in the future, or a day it fixes lies before it.
+        UnknownCustomerError
+            If the ledger has no such customer.
+        RecordError
+            If the contact cannot be recorded.
+        """
+        return self.answers.answer_once(
+            request, key, lambda: self._new_entry(request, key, requested_by_key)
+        )
+
+    def _new_entry(
+        self, request: ContactRequest, key: str | None, requested_by_key: str | None
+    ) -> Entry:
+        now = self.now()
+        contacted_on = request.contacted_on or now.date()
+        _require_days_in_order(request, contacted_on, now.date())
+        question = DecisionRequest(customer_id=request.customer_id, as_of=contacted_on)
+        currencies = [request.promise.currency] if request.promise else []
+        decided = self.decide(Question(question), currencies)
+        earlier = self.queries.by_customer(contacted_on, contacted_on)
+        count = 1 + len(earlier.get(request.customer_id, ()))
+        attempt = _Attempt(request, contacted_on, count)
+        stamp = Stamp(self.new_id(), now)
+        answer = _contact_answer(attempt, decided, stamp)
+        return Entry(
+            entry_id=stamp.entry_id,
+            kind="contact",
+            customer_id=request.customer_id,
+            as_of=contacted_on,
+            recorded_at=stamp.recorded_at,
+            idempotency_key=key,
+            outcome=request.outcome,
+            request=request.model_dump_json(),
+            body=orjson.dumps(answer).decode(),
+            policy_sha256=decided.rulebook.sha256,
+            requested_by_key=requested_by_key,
+        )
+
+
+def _contact_answer(
+    attempt: _Attempt, decided: DecidedQuestion, stamp: Stamp
+) -> ContactAnswer:
+    request = attempt.request
+    decision = decided.decision
+    dpd_days = decision.position.dpd_days or Decimal(0)
+    plan = plan_of(dpd_days, decision.customer_class, decided.rulebook)
+    return {
+        "contact_id": stamp.entry_id,
+        "customer_id": request.customer_id,
+        "contacted_on": attempt.contacted_on,
+        "recorded_at": stamp.recorded_at,
+        "by": request.by,
+        "channel": request.channel,
+        "outcome": request.outcome,
+        "promise": _promise_answer(request.promise, decided),
+        "note": request.note,
         "stage": plan.stage,
-        "contacts_today": count,
+        "contacts_today": attempt.count_on_day,
         "calls_per_day": plan.calls_per_day,
-        "next_contact_on": _next(asked, on, count, plan, one.rulebook),
-        "policy": {"version": one.rulebook.version, "sha256": one.rulebook.sha256},
+        "next_contact_on": _next_contact_on(attempt, plan, decided.rulebook),
+        "policy": policy_answer(decided.rulebook),
     }
-    request = asked.model_dump_json()
-    entry = Entry(
-        entry_id=str(body["contact_id"]),
-        kind="contact",
-        customer_id=asked.customer_id,
-        as_of=on,
-        recorded_at=now,
-        idempotency_key=key,
-        outcome=asked.outcome,
-        request=request,
-        body=orjson.dumps(body, default=str).decode(),
-        policy_sha256=one.rulebook.sha256,
-        requested_by_key=maker,
-    )
-    try:
-        return engine.recorded([entry])[0]
-    except ConflictError:
-        return record_contact(asked, key, engine, maker)
 
 
-def _require_order(asked: ContactRequest, on: date, today: date) -> None:
-    """Days in their order: a contact is not in the future, what it fixes is not before it."""
-    require_past(on, today, "contacted_on")
-    later = {
-        "promise.pay_by": asked.promise and asked.promise.pay_by,
-        "next_contact_on": asked.next_contact_on,
+def _promise_answer(
+    promise: PromiseBody | None, decided: DecidedQuestion
+) -> PromiseAnswer | None:
+    if promise is None:
+        return None
+    reporting_amount = decided.known.reporting(promise.amount, promise.currency)
+    return {
+        "amount": str(promise.amount),
+        "currency": promise.currency,
+        "pay_by": promise.pay_by,
+        "reporting_amount": str(reporting_amount),
     }
-    for where, day in later.items():
-        if day and day < on:
+
+
+def _require_days_in_order(
+    request: ContactRequest, contacted_on: date, today: date
+) -> None:
+    """Reject a contact in the future, and a day it fixes that lies before it."""
+    require_past(contacted_on, today, "contacted_on")
+    fixed = {"next_contact_on": request.next_contact_on}
+    if request.promise:
+        fixed = {"promise.pay_by": request.promise.pay_by, **fixed}
+    for where, day in fixed.items():
+        if day and day < contacted_on:
             raise AsOfError(
                 f"{day} lies before the contact",
                 where=where,
-                expected=f"a day from {on} on",
+                expected=f"a day from {contacted_on} on",
             )
 
 
-def _next(
-    asked: ContactRequest, on: date, count: int, plan: Plan, rulebook: Rulebook
-) -> date | None:
-    if asked.next_contact_on:
-        return asked.next_contact_on
-    if asked.promise:
-        return working_day(asked.promise.pay_by + timedelta(days=1), rulebook)
+def _next_contact_on(attempt: _Attempt, plan: Plan, rulebook: Rulebook) -> date | None:
+    """Return the day of the next contact: as agreed, after a promise, or by the rules."""
+    request = attempt.request
+    if request.next_contact_on:
+        return request.next_contact_on
+    if request.promise:
+        return working_day(request.promise.pay_by + timedelta(days=1), rulebook)
     if plan.channel == "none":
         return None
-    return next_contact_on(on, count, asked.outcome != "no_answer", plan, rulebook)
+    is_reached = request.outcome != "no_answer"
+    return next_contact_on(
+        attempt.contacted_on, attempt.count_on_day, is_reached, plan, rulebook
+    )

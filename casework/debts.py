@@ -1,133 +1,181 @@
-"""The overdue debt of each customer on a day."""
+"""The overdue debt of each customer on a day, with what collectors agreed on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from obligor.casework.contact_queries import ContactQueries
-from obligor.casework.contacts import REMEMBERED, _contacts
+from obligor.arrays import Floats
+from obligor.casework.contact_queries import RecordedContact
 from obligor.data.account import PAYMENT, select
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import round_money
 from obligor.data.open_items import OverdueItems
 from obligor.data.rates import item_rates
-from obligor.decisions.engine import Engine
 from obligor.decisions.facts import promises_of
-from obligor.decisions.questions import CreditFileBody, DecisionRequest
 from obligor.features.catalogue import NAMES
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.credit.credit_file import NOTHING_ON_FILE
+from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.credit.rating import Conduct, rate
-from obligor.policy.rulebooks.rulebook import Rulebook, in_force
-from obligor.portfolio.snapshot import active_on
+from obligor.policy.rulebooks.rulebook import Rulebook
 
-DPD, BROKEN = NAMES.index("dpd_days"), NAMES.index("broken_promises_365d")
+# Contacts longer ago fix nothing any more.
+REMEMBERED = timedelta(days=120)
+_DPD_DAYS = NAMES.index("dpd_days")
+_BROKEN_PROMISES = NAMES.index("broken_promises_365d")
 
 
-def debts_on(engine: Engine, as_of: date) -> list[Debt]:
-    """Return every customer's overdue debt as it was known on a day, with what collectors agreed on."""
-    known, rows = active_on(engine.ledger.every(), as_of)
-    pds, rulebook = (
-        engine.champions.of_ledger().model.predict_pd_12m(rows),
-        in_force(engine.rulebooks, as_of),
-    )
-    contacts = _contacts(engine, as_of - REMEMBERED, as_of)
-    asked = (
-        DecisionRequest.model_validate_json(request)
-        for request in ContactQueries(engine.record.reader).requests_with_file(as_of)
-    )
-    filed = {one.customer_id: one.file for one in asked}
-    found = list[Debt]()
-    for place in np.flatnonzero(rows[:, DPD] > 0).tolist():
-        one = known[place]
-        name = one.account.customer_id
-        debt = _debt(one, float(pds[place]), rows[place], filed.get(name), rulebook)
-        found.append(_after(debt, one, contacts.get(name, ())))
-    return found
+class ScoredCustomers(NamedTuple):
+    """Customers as they were known on one day, with their scores.
+
+    Attributes
+    ----------
+    accounts : sequence of KnownAccount
+        One for each customer.
+    rows : array of float, shape (customers, features)
+        Their features, in catalogue order.
+    pds : array of float, shape (customers,)
+        Their PD over 12 months.
+    """
+
+    accounts: Sequence[KnownAccount]
+    rows: Floats
+    pds: Floats
+
+
+def overdue_debts(
+    customers: ScoredCustomers,
+    credit_files: Mapping[str, CreditFile],
+    contacts: Mapping[str, Sequence[RecordedContact]],
+    rulebook: Rulebook,
+) -> list[Debt]:
+    """Return the overdue debt of each customer who has any.
+
+    Parameters
+    ----------
+    customers : ScoredCustomers
+        Every customer with an invoice known on the day.
+    credit_files : mapping of str to CreditFile
+        What people had put on file by that day, by customer.
+    contacts : mapping of str to sequence of RecordedContact
+        The contacts of the last `REMEMBERED` days, by customer, in the order recorded;
+        promises made in them reduce what is left to ask for.
+    rulebook : Rulebook
+        The rules in force on the day.
+
+    Returns
+    -------
+    list of Debt
+        In the order of the customers.
+    """
+    debts = list[Debt]()
+    for index in np.flatnonzero(customers.rows[:, _DPD_DAYS] > 0).tolist():
+        known = customers.accounts[index]
+        customer_id = known.account.customer_id
+        scored = _ScoredCustomer(
+            known, customers.rows[index], float(customers.pds[index])
+        )
+        credit_file = credit_files.get(customer_id, NOTHING_ON_FILE)
+        debt = _debt(scored, credit_file, rulebook)
+        debts.append(_after_contacts(debt, known, contacts.get(customer_id, ())))
+    return debts
+
+
+class _ScoredCustomer(NamedTuple):
+    known: KnownAccount
+    row: Floats
+    pd_12m: float
 
 
 def _debt(
-    known: KnownAccount,
-    pd_12m: float,
-    row: Any,
-    body: CreditFileBody | None,
-    rulebook: Rulebook,
+    customer: _ScoredCustomer, credit_file: CreditFile, rulebook: Rulebook
 ) -> Debt:
-    account, as_of, today = known.account, known.as_of, day_number(known.as_of)
-    items, currency = OverdueItems.of(known), account.currency
-    file = body.credit_file() if body else NOTHING_ON_FILE
-    dpd_days, pd_ = Decimal(int(row[DPD])), Decimal(str(pd_12m))
-    broken = None if np.isnan(row[BROKEN]) else Decimal(int(row[BROKEN]))
-    rung = ladder_position(promises_of(known), as_of, rulebook).rung
-    conduct = Conduct(as_of, pd_, dpd_days, broken, rung)
-    is_insured = any(
-        one.kind == "insurance" and one.expires_on >= as_of for one in file.securities
+    known = customer.known
+    account = known.account
+    as_of = known.as_of
+    currency = account.currency
+    items = OverdueItems.of(known)
+    pd_12m = Decimal(str(customer.pd_12m))
+    dpd_days = Decimal(int(customer.row[_DPD_DAYS]))
+    broken = customer.row[_BROKEN_PROMISES]
+    conduct = Conduct(
+        as_of,
+        pd_12m,
+        dpd_days,
+        None if np.isnan(broken) else Decimal(int(broken)),
+        ladder_position(promises_of(known), as_of, rulebook).rung,
     )
-    promised = items.promised(account.events, today)
+    rating = rate(conduct, credit_file, rulebook)
+    promised = items.promised(account.events, day_number(as_of))
     return Debt(
         customer_id=account.customer_id,
         currency=currency,
         overdue=_money(items.balance.sum(), currency),
         dpd_days=dpd_days,
-        pd_12m=pd_,
-        customer_class=rate(conduct, file, rulebook).customer_class,
+        pd_12m=pd_12m,
+        customer_class=rating.customer_class,
         disputed=_money(items.balance[items.is_disputed].sum(), currency),
         promised=_money(promised, currency),
         amount_days=Decimal(str(float(items.balance @ items.days_late))),
         n_items=len(items.balance),
         country=account.country,
-        is_insured=is_insured,
+        is_insured=_is_insured(credit_file, as_of),
     )
 
 
-def _after(debt: Debt, known: KnownAccount, contacts: Sequence[dict[str, Any]]) -> Debt:
-    """The debt with what the contacts so far agreed on: the next day, promises followed and broken."""
-    as_of, promised, broken_on = known.as_of, Decimal(0), None
+def _is_insured(credit_file: CreditFile, as_of: date) -> bool:
+    for security in credit_file.securities:
+        if security.kind == "insurance" and security.expires_on >= as_of:
+            return True
+    return False
+
+
+def _after_contacts(
+    debt: Debt, known: KnownAccount, contacts: Sequence[RecordedContact]
+) -> Debt:
+    """Return the debt with promises that are running or broken, and the next day."""
+    if not contacts:
+        return debt
+    as_of = known.as_of
+    promised = Decimal(0)
+    last_broken_on = None
     for contact in contacts:
-        if promise := contact["promise"]:
-            pay_by, amount = (
-                date.fromisoformat(promise["pay_by"]),
-                Decimal(promise["reporting_amount"]),
-            )
-            made = date.fromisoformat(contact["contacted_on"])
-            paid = _paid(known, made, pay_by)
-            if pay_by >= as_of:
-                promised = max(amount - paid, Decimal(0))
-            elif paid < amount:
-                broken_on = pay_by + timedelta(days=1)
-    last = contacts[-1]["next_contact_on"] if contacts else None
+        promise = contact.promise
+        if promise is None:
+            continue
+        missing = promise.amount - _paid(known, contact.contacted_on, promise.pay_by)
+        if promise.pay_by >= as_of:
+            promised = max(missing, Decimal(0))
+        elif missing > 0:
+            last_broken_on = promise.pay_by + timedelta(days=1)
     return replace(
         debt,
         promised=max(debt.promised, min(promised, debt.overdue)),
-        last_broken_on=broken_on,
-        contacts_today=sum(
-            contact["contacted_on"] == as_of.isoformat() for contact in contacts
-        ),
-        next_contact_on=date.fromisoformat(last) if last else None,
+        last_broken_on=last_broken_on,
+        contacts_today=sum(contact.contacted_on == as_of for contact in contacts),
+        next_contact_on=contacts[-1].next_contact_on,
     )
 
 
 def _paid(known: KnownAccount, first: date, last: date) -> Decimal:
+    """Return what was paid from the first day through the last."""
     events = known.account.events
-    is_meant = (
+    is_paid = (
         (events.kind == PAYMENT)
         & (events.day >= day_number(first))
         & (events.day <= day_number(last))
     )
+    payments = select(events, is_paid)
     rates = item_rates(known.account)
-    payments = select(events, is_meant)
-    return _money(
-        float((payments.value * rates[payments.item]).sum()),
-        known.account.currency,
-    )
+    paid = (payments.value * rates[payments.item]).sum()
+    return _money(float(paid), known.account.currency)
 
 
 def _money(amount: float, currency: str) -> Decimal:

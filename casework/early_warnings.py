@@ -5,93 +5,176 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from obligor.decisions.json_values import DateText, one_of
 from obligor.decisions.questions import DecisionRequest
+from obligor.decisions.rulebooks import Rulebooks
 from obligor.errors import UnknownDecisionError
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
-from obligor.policy.credit.early_warnings import Snapshot, drivers, early_warnings
-from obligor.policy.rulebooks.rulebook import Rulebook, in_force
+from obligor.policy.credit.early_warnings import (
+    Driver,
+    Snapshot,
+    drivers,
+    early_warnings,
+)
+from obligor.policy.rulebooks.decision_table import Evaluation
+from obligor.record.entry import OpenedEntry
 from obligor.record.reader import RecordReader
 
 
+class EarlyWarning(TypedDict):
+    """An early warning that fired, with the values it saw."""
+
+    code: str
+    severity: Annotated[str, one_of("watch", "act")]
+    text: str
+    text_zh: str
+    evidence: dict[str, object]
+
+
+class DriverAnswer(TypedDict):
+    """A feature's part in the change of the margin (log-odds)."""
+
+    feature: str
+    was: float | None
+    now: float | None
+    margin_change: float
+
+
+class Since(TypedDict):
+    """The change since the decision before; drivers only if one model gave both."""
+
+    decision_id: str
+    as_of: date
+    pd_12m: Annotated[list[float], Field(description="Before and now")]
+    grade: list[int]
+    margin_change: float
+    drivers: list[DriverAnswer]
+    text: str
+
+
+class WarningsAnswer(TypedDict):
+    """The early warnings about a customer, as of the last recorded decision."""
+
+    customer_id: str
+    decision_id: str
+    as_of: date
+    warnings: list[EarlyWarning]
+    review_on: Annotated[
+        DateText,
+        Field(description="At once if a warning asks to act, else as decided"),
+    ]
+    since: Since | None
+
+
 def warnings_about(
-    customer_id: str, reader: RecordReader, rulebooks: Sequence[Rulebook]
-) -> bytes:
-    """Return the warnings as JSON, with what changed since the decision before.
+    customer_id: str, reader: RecordReader, rulebooks: Rulebooks
+) -> WarningsAnswer:
+    """Return the early warnings about a customer, and the change since the decision before.
+
+    Parameters
+    ----------
+    customer_id : str
+        The customer.
+    reader : RecordReader
+        The record.
+    rulebooks : Rulebooks
+        The rules by the day they are in force.
+
+    Returns
+    -------
+    WarningsAnswer
+        Under the rules in force on the last decision's as-of date.
 
     Raises
     ------
     UnknownDecisionError
-        Where nothing was decided about the customer yet.
+        If no decision about the customer is recorded.
     """
-    pairs = [
-        (orjson.loads(entry.body), entry.request)
-        for entry in reader.of_customer(customer_id, "decision", limit=2)
-    ]
-    if not pairs:
+    entries = reader.of_customer(customer_id, "decision", limit=2)
+    if not entries:
         raise UnknownDecisionError(
             f"no decision about {customer_id!r}",
             where="customer_id",
             do="ask for one first",
         )
-    (answer, asked), *earlier = pairs
-    now = _snapshot(answer, asked)
-    before = _snapshot(*earlier[0]) if earlier else None
-    fired = early_warnings(now, before, in_force(rulebooks, now.as_of))
-    warnings = [
-        {
-            "code": one.fired,
-            "severity": one.outputs["severity"],
-            "text": one.because,
-            "text_zh": one.because_zh,
-            "evidence": {
-                name: value for name, value in one.inputs.items() if value is not None
-            },
-        }
-        for one in fired
-    ]
-    found = {
+    last, *earlier = entries
+    now = _snapshot(last)
+    before = _snapshot(earlier[0]) if earlier else None
+    fired = early_warnings(now, before, rulebooks.in_force(now.as_of))
+    is_urgent = any(rule.outputs["severity"] == "act" for rule in fired)
+    answer = orjson.loads(last.body)
+    return {
         "customer_id": customer_id,
         "decision_id": answer["decision_id"],
         "as_of": now.as_of,
-        "warnings": warnings,
-        "review_on": answer["as_of"]
-        if any(one.outputs["severity"] == "act" for one in fired)
-        else answer["next_review_on"],
-        "since": _since(now, before, earlier[0][0]["decision_id"]) if before else None,
+        "warnings": [_warning(rule) for rule in fired],
+        "review_on": answer["as_of"] if is_urgent else answer["next_review_on"],
+        "since": _since(now, before, earlier[0].entry_id) if before else None,
     }
-    return orjson.dumps(found, default=float)
 
 
-def _since(now: Snapshot, before: Snapshot, decision_id: str) -> dict[str, Any]:
-    moved, change = drivers(now, before), now.margin - before.margin
-    said = f"PD {before.pd_12m:.1%} -> {now.pd_12m:.1%}"
-    if now.model_sha256 != before.model_sha256:
-        said += ": another model gave it, so features cannot be compared"
-    elif moved:
-        first = moved[0]
-        said += f": {first.feature} {_number(first.was)} -> {_number(first.now)} explains {first.margin_change:+.2f}"
-        said += f" of the {change:+.2f} in margin"
+def _warning(rule: Evaluation) -> EarlyWarning:
+    evidence = dict[str, object]()
+    for name, value in rule.inputs.items():
+        if value is not None:
+            evidence[name] = float(value) if isinstance(value, Decimal) else value
+    return {
+        "code": rule.fired,
+        "severity": str(rule.outputs["severity"]),
+        "text": rule.because,
+        "text_zh": rule.because_zh,
+        "evidence": evidence,
+    }
+
+
+def _since(now: Snapshot, before: Snapshot, decision_id: str) -> Since:
+    moved = drivers(now, before)
     return {
         "decision_id": decision_id,
         "as_of": before.as_of,
         "pd_12m": [before.pd_12m, now.pd_12m],
         "grade": [before.grade, now.grade],
-        "margin_change": change,
-        "drivers": moved,
-        "text": said,
+        "margin_change": now.margin - before.margin,
+        "drivers": [
+            {
+                "feature": driver.feature,
+                "was": driver.was,
+                "now": driver.now,
+                "margin_change": driver.margin_change,
+            }
+            for driver in moved
+        ],
+        "text": _since_text(now, before, moved),
     }
+
+
+def _since_text(now: Snapshot, before: Snapshot, moved: Sequence[Driver]) -> str:
+    text = f"PD {before.pd_12m:.1%} -> {now.pd_12m:.1%}"
+    if now.model_sha256 != before.model_sha256:
+        return f"{text}: another model gave it, so features cannot be compared"
+    if not moved:
+        return text
+    first = moved[0]
+    change = now.margin - before.margin
+    return (
+        f"{text}: {first.feature} {_number(first.was)} -> {_number(first.now)}"
+        f" explains {first.margin_change:+.2f} of the {change:+.2f} in margin"
+    )
 
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.4g}"
 
 
-def _snapshot(answer: dict[str, Any], asked: str) -> Snapshot:
-    file = DecisionRequest.model_validate_json(asked).file
+def _snapshot(entry: OpenedEntry) -> Snapshot:
+    answer: dict[str, Any] = orjson.loads(entry.body)
+    credit_file = DecisionRequest.model_validate_json(entry.request).file
     return Snapshot(
         as_of=date.fromisoformat(answer["as_of"]),
         pd_12m=answer["pd_12m"],
@@ -101,5 +184,5 @@ def _snapshot(answer: dict[str, Any], asked: str) -> Snapshot:
         contributions=answer["explanation"]["contributions"],
         margin=answer["explanation"]["margin"],
         model_sha256=answer["model"]["sha256"],
-        credit_file=file.credit_file() if file else NOTHING_ON_FILE,
+        credit_file=credit_file.credit_file() if credit_file else NOTHING_ON_FILE,
     )

@@ -1,105 +1,236 @@
-"""Collecting: the worklist of a day for so many collectors, and the contacts they record."""
+"""The worklist of a day: whom so many collectors contact, and why."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated
 
-import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from obligor.casework.debts import debts_on
+from obligor.casework.contact_queries import ContactQueries
+from obligor.casework.debts import REMEMBERED, ScoredCustomers, overdue_debts
 from obligor.casework.questions import WorklistQuery
 from obligor.data.money import round_money
-from obligor.decisions.engine import Engine
+from obligor.data.store import LedgerStore
+from obligor.decisions.answer import CustomerClass, PolicyAnswer, policy_answer
+from obligor.decisions.as_of import as_of_or_default
+from obligor.decisions.champion import ChampionLoader
+from obligor.decisions.json_values import Money, money, one_of
+from obligor.decisions.rulebooks import Rulebooks
 from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.late_interest import LateInterest
 from obligor.policy.collecting.priority import is_quiet
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
-from obligor.policy.rulebooks.rulebook import in_force
+from obligor.portfolio.snapshot import active_on
 
 
-def worklist_answer(asked: WorklistQuery, engine: Engine) -> bytes:
-    """Return the worklist of a day as JSON: the best value within capacity, each line with its reason.
+class LateInterestAnswer(TypedDict):
+    """Interest so far by the law of the customer's country, and the fee of that law."""
 
-    Raises
-    ------
-    AsOfError, SchemaError
-        Where the day lies in the future, or no ledger is loaded.
+    amount: str
+    fee: str
+    fee_currency: str
+    because: str
+    currency: str
+
+
+class WorklistLine(TypedDict):
+    """An account to work on, with what a contact is worth and why."""
+
+    rank: int
+    collector: int
+    customer_id: str
+    customer_class: CustomerClass
+    pd_12m: float
+    amount: Annotated[
+        Money, Field(description="Overdue, and neither disputed nor promised")
+    ]
+    overdue: Money
+    disputed: Money
+    dpd_days: int
+    stage: str
+    channel: Annotated[str, one_of("mail", "call", "visit", "lawyer")]
+    minutes: int
+    calls_left_today: int
+    value: Annotated[
+        Money, Field(description="The loss that the contact is expected to save")
+    ]
+    value_per_minute: Money
+    late_interest: LateInterestAnswer
+    hand_over: Annotated[str, one_of("insurer", "lawyer")] | None
+    deadline: Annotated[
+        date | None,
+        Field(description="The insurer's deadline, if the debt is insured"),
+    ]
+    promise_broken_on: date | None
+    because: str
+    because_zh: str
+
+
+class LeftOut(TypedDict):
+    """The accounts that there was no time for."""
+
+    n: int
+    value: Money | None
+
+
+class WorklistAnswer(TypedDict):
+    """The best value within the collectors' time; on a quiet day nobody is contacted."""
+
+    as_of: date
+    collectors: int
+    minutes: int
+    policy: PolicyAnswer
+    is_quiet: bool
+    value: Money | None
+    lines: list[WorklistLine]
+    left_out: LeftOut
+    resting: Annotated[
+        dict[str, int], Field(description="Accounts not worked on, by reason")
+    ]
+
+
+@dataclass(frozen=True)
+class WorklistPlanner:
+    """Plans the collectors' day.
+
+    Attributes
+    ----------
+    ledger : LedgerStore
+        The loaded ledger.
+    champions : ChampionLoader
+        Loads the model that serves.
+    rulebooks : Rulebooks
+        The rules by the day they are in force.
+    contacts : ContactQueries
+        Reads contacts and credit files from the record.
+    now : callable
+        Returns the time, with its zone.
     """
-    as_of = engine.day(asked.as_of)
-    rulebook = in_force(engine.rulebooks, as_of)
-    answer: dict[str, Any] = {
-        "as_of": as_of,
-        "collectors": asked.collectors,
-        "minutes": asked.minutes,
-        "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
-    }
-    found = [task_of(debt, as_of, rulebook) for debt in debts_on(engine, as_of)]
-    tasks, resting = (
-        [one for one in found if isinstance(one, Task)],
-        [one for one in found if isinstance(one, Pause)],
-    )
-    quiet = is_quiet(as_of, rulebook)
-    planned = worklist([] if quiet else tasks, asked.collectors, asked.minutes)
-    left_out = tasks if quiet else planned.left_out
-    answer |= {
-        "is_quiet": quiet,
-        "value": _total([task for _, task in planned.lines]),
-        "lines": [
-            _line(rank, *line) for rank, line in enumerate(planned.lines, start=1)
-        ],
-        "left_out": {"n": len(left_out), "value": _total(left_out)},
-        "resting": dict(sorted(Counter(one.code for one in resting).items())),
-    }
-    return orjson.dumps(answer, default=str)
+
+    ledger: LedgerStore
+    champions: ChampionLoader
+    rulebooks: Rulebooks
+    contacts: ContactQueries
+    now: Callable[[], datetime]
+
+    def debts(self, as_of: date) -> list[Debt]:
+        """Return every customer's overdue debt as it was known on a day.
+
+        Raises
+        ------
+        AsOfError
+            If no invoice was known on that day.
+        """
+        accounts, rows = active_on(self.ledger.every(), as_of)
+        pds = self.champions.for_customers().model.predict_pd_12m(rows)
+        return overdue_debts(
+            ScoredCustomers(accounts, rows, pds),
+            self.contacts.credit_files(as_of),
+            self.contacts.by_customer(as_of - REMEMBERED, as_of),
+            self.rulebooks.in_force(as_of),
+        )
+
+    def plan(self, query: WorklistQuery) -> WorklistAnswer:
+        """Return the worklist of a day: the best value within capacity.
+
+        Raises
+        ------
+        AsOfError
+            If the day lies in the future.
+        SchemaError
+            If no ledger is loaded.
+        """
+        as_of = as_of_or_default(query.as_of, self.ledger, self.now().date())
+        rulebook = self.rulebooks.in_force(as_of)
+        tasks = list[Task]()
+        pauses = list[Pause]()
+        for debt in self.debts(as_of):
+            task = task_of(debt, as_of, rulebook)
+            if isinstance(task, Task):
+                tasks.append(task)
+            else:
+                pauses.append(task)
+        quiet = is_quiet(as_of, rulebook)
+        planned = worklist([] if quiet else tasks, query.collectors, query.minutes)
+        left_out = tasks if quiet else planned.left_out
+        codes = Counter(pause.code for pause in pauses)
+        return {
+            "as_of": as_of,
+            "collectors": query.collectors,
+            "minutes": query.minutes,
+            "policy": policy_answer(rulebook),
+            "is_quiet": quiet,
+            "value": _total([task for _, task in planned.lines]),
+            "lines": [
+                _line(rank, collector, task)
+                for rank, (collector, task) in enumerate(planned.lines, start=1)
+            ],
+            "left_out": {"n": len(left_out), "value": _total(left_out)},
+            "resting": dict(sorted(codes.items())),
+        }
 
 
-def _line(rank: int, collector: int, task: Task) -> dict[str, Any]:
-    debt, plan = task.debt, task.plan
-    broken = debt.last_broken_on
-    hand_over = (
-        "insurer" if task.is_urgent else "lawyer" if plan.channel == "lawyer" else None
-    )
+def _line(rank: int, collector: int, task: Task) -> WorklistLine:
+    debt = task.debt
+    plan = task.plan
+    currency = debt.currency
+    because = task.priority.because
+    because_zh = task.priority.because_zh
+    if debt.last_broken_on:
+        because += f"; a promise was broken on {debt.last_broken_on}"
+        because_zh += f"；{debt.last_broken_on} 未履行付款承诺"
     return {
         "rank": rank,
         "collector": collector,
         "customer_id": debt.customer_id,
         "customer_class": debt.customer_class,
         "pd_12m": float(debt.pd_12m),
-        "amount": _of(debt.workable, debt),
-        "overdue": _of(debt.overdue, debt),
-        "disputed": _of(debt.disputed, debt),
+        "amount": money(debt.workable, currency),
+        "overdue": money(debt.overdue, currency),
+        "disputed": money(debt.disputed, currency),
         "dpd_days": int(debt.dpd_days),
         "stage": plan.stage,
         "channel": plan.channel,
         "minutes": plan.minutes,
         "calls_left_today": plan.calls_per_day - debt.contacts_today,
-        "value": _of(round_money(task.value, debt.currency), debt),
-        "value_per_minute": _of(task.priority.value_per_minute, debt),
-        "late_interest": {**vars(task.late_interest), "currency": debt.currency},
-        "hand_over": hand_over,
+        "value": money(round_money(task.value, currency), currency),
+        "value_per_minute": money(task.priority.value_per_minute, currency),
+        "late_interest": _late_interest_answer(task.late_interest, currency),
+        "hand_over": _hand_over(task),
         "deadline": task.deadline,
-        "promise_broken_on": broken,
-        "because": task.priority.because
-        + (f"; a promise was broken on {broken}" if broken else ""),
-        "because_zh": task.priority.because_zh
-        + (f"；{broken} 未履行付款承诺" if broken else ""),
+        "promise_broken_on": debt.last_broken_on,
+        "because": because,
+        "because_zh": because_zh,
     }
 
 
-def _of(amount: Decimal, debt: Debt) -> dict[str, Any]:
-    return {"amount": amount, "currency": debt.currency}
+def _hand_over(task: Task) -> str | None:
+    """Return who takes the debt over: the insurer, the lawyer, or nobody."""
+    if task.is_urgent:
+        return "insurer"
+    return "lawyer" if task.plan.channel == "lawyer" else None
 
 
-def _total(tasks: Sequence[Task]) -> dict[str, Any] | None:
-    """What tasks are worth together; None where there are none to say the currency."""
+def _late_interest_answer(interest: LateInterest, currency: str) -> LateInterestAnswer:
+    return {
+        "amount": str(interest.amount),
+        "fee": str(interest.fee),
+        "fee_currency": interest.fee_currency,
+        "because": interest.because,
+        "currency": currency,
+    }
+
+
+def _total(tasks: Sequence[Task]) -> Money | None:
+    """Return the value of tasks together; None without any, as no currency is known."""
     if not tasks:
         return None
     currency = tasks[0].debt.currency
-    return {
-        "amount": round_money(
-            sum((task.value for task in tasks), Decimal(0)), currency
-        ),
-        "currency": currency,
-    }
+    value = sum((task.value for task in tasks), Decimal(0))
+    return money(round_money(value, currency), currency)

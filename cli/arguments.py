@@ -25,8 +25,8 @@ from obligor.errors import SchemaError
 if TYPE_CHECKING:
     from obligor.data.ledger import Ledger
     from obligor.decisions.champion import ChampionLoader
-    from obligor.decisions.engine import Engine
     from obligor.record.record import Record
+    from obligor.serving.assembly import Service
     from obligor.serving.settings import Settings
     from obligor.signing import Signer
 
@@ -167,11 +167,11 @@ class Context:
         settings = self.settings(store)
         return ChampionLoader(settings.store, settings.trusted)
 
-    def engine(self, store: Path) -> Engine:
-        """Put together everything a decision needs."""
-        from obligor.serving.assembly import build_engine
+    def service(self, store: Path) -> Service:
+        """Put the service together, as one of its processes does."""
+        from obligor.serving.assembly import assemble_service
 
-        return build_engine(
+        return assemble_service(
             self.settings(store),
             now=self.now,
             new_id=self.new_id,

@@ -142,9 +142,6 @@ def replay(options: ReplayOptions) -> None:
 
     Example: `obligor audit replay --all`
     """
-    from obligor.decisions.replay import replay as replay_one
-    from obligor.decisions.replay import replay_all
-
     decision_id = options.decision_id
     if (decision_id is None) != options.is_all:
         raise RecordError(
@@ -152,10 +149,10 @@ def replay(options: ReplayOptions) -> None:
             where="replay",
             expected="its id, or --all",
         )
-    engine = command_context().engine(options.store)
-    replays: Iterable[Replay | Finding] = replay_all(engine)
+    replayer = command_context().service(options.store).replayer
+    replays: Iterable[Replay | Finding] = replayer.replay_all()
     if decision_id is not None:
-        replays = [replay_one(decision_id, engine)]
+        replays = [replayer.replay(decision_id)]
     counts = {"equal": 0, "different": 0, "erased": 0}
     for outcome in replays:
         counts[_replay_verdict(outcome)] += 1
@@ -303,12 +300,10 @@ def bundle(options: BundleOptions) -> None:
 
     Example: `obligor audit bundle 5f0c6a52-0f4b-4f0e-9d5e-3f3a1b2c4d5e --out e.zip`
     """
-    from obligor.decisions.evidence import write_evidence
-
     decision_id = options.decision_id
     target = options.path or Path(f"evidence-{decision_id}.zip")
-    engine = command_context().engine(options.store)
-    n_bytes = write_evidence(decision_id, engine, target)
+    collector = command_context().service(options.store).evidence
+    n_bytes = collector.write(decision_id, target)
     console.print(f"{target}: {n_bytes:,} bytes; its README.txt explains how to check")
 
 
@@ -458,7 +453,7 @@ def doctor(
     context = command_context()
     deployment = Deployment(
         context.settings(store),
-        context.engine(store),
+        context.service(store),
         context.environment,
         context.now(),
         url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from obligor.cli.arguments import Store, command_context, console
 from obligor.errors import ObligorError
 
 if TYPE_CHECKING:
-    from obligor.decisions.engine import Engine
+    from obligor.casework.cases import CaseDesk
 
 
 def cases(
@@ -30,12 +29,10 @@ def cases(
 
     Example: `obligor cases --reevaluate`
     """
-    from obligor.casework.cases import open_cases
-
-    engine = command_context().engine(store)
+    desk = command_context().service(store).cases
     table = Table("case", "customer", "opened", "was", "why", "may resolve", "now")
-    for case in json.loads(open_cases(engine))["cases"]:
-        status = _reevaluated(case["case_id"], engine) if reevaluate else "open"
+    for case in desk.open_cases()["cases"]:
+        status = _reevaluated(case["case_id"], desk) if reevaluate else "open"
         authority = case["authority"]
         n_persons = max(authority["persons"], 1)
         table.add_row(
@@ -50,11 +47,9 @@ def cases(
     console.print(table)
 
 
-def _reevaluated(case_id: str, engine: Engine) -> str:
+def _reevaluated(case_id: str, desk: CaseDesk) -> str:
     """Return the status of a case after it was decided again, or why it cannot be."""
-    from obligor.casework.cases import reevaluate_case
-
     try:
-        return str(json.loads(reevaluate_case(case_id, engine))["status"])
+        return desk.ask_again(case_id)["status"]
     except ObligorError as error:
         return error.what

@@ -40,6 +40,7 @@ def decide(options: DecideOptions) -> None:
     """
     from pydantic import ValidationError
 
+    from obligor.decisions.batch import Question
     from obligor.decisions.questions import DecisionRequest
 
     question: dict[str, object] = {
@@ -54,7 +55,8 @@ def decide(options: DecideOptions) -> None:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise SchemaError(first["msg"], where=field) from None
-    body = command_context().engine(options.store).decide(request).body
+    decider = command_context().service(options.store).decider
+    body = decider.answer(Question(request)).body
     if options.as_json:
         print(body)
     else:

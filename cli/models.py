@@ -175,10 +175,10 @@ def monitor(options: MonitorOptions) -> None:
     from obligor.training.samples.config import read_config
 
     context = command_context()
-    champion = context.champions(options.store).of_ledger()
+    champion = context.champions(options.store).for_customers()
     record = context.record(options.store)
     monitoring = watch_champion(
-        pd.DataFrame(decided_rows(record, champion.sha256)),
+        pd.DataFrame(decided_rows(record.reader, champion.sha256)),
         Registry(options.store).test_rows(champion.version),
         context.ledger(options.mapping),
         read_config(options.config).default,
@@ -199,7 +199,7 @@ def _shadow_scores(store: Path) -> dict[str, float]:
     settings = context.settings(store)
     loader = ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER)
     with suppress(ModelError):
-        return shadow_scores(context.record(store), loader.of_ledger().sha256)
+        return shadow_scores(context.record(store), loader.for_customers().sha256)
     return {}
 
 

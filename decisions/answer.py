@@ -1,221 +1,457 @@
-"""What leaves the service: the answer to a scored and decided question, and its entry in the record."""
+"""The answers to questions and orders, and their entries in the record.
+
+Each answer is described once, by the TypedDict it is built as; the OpenAPI document
+reads the same ones. They are not pydantic models: dumping one by pydantic costs more
+than writing the dict with orjson, and writes times in another way than the record does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, NamedTuple
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from obligor.data.money import to_minor
 from obligor.decisions.champion import Champion
+from obligor.decisions.counterfactuals import Counterfactual, OfferedQuestion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow, inputs_of
+from obligor.decisions.json_values import Money, money, one_of
 from obligor.decisions.questions import OrderRequest
-from obligor.decisions.reasons import column_reasons, principal_reasons
+from obligor.decisions.reasons import Reason, column_reasons, principal_reasons
 from obligor.model.bundle import MODEL_NAME
+from obligor.policy.collecting.priority import CollectionPriority
 from obligor.policy.credit.decide import Decision
-from obligor.policy.credit.orders import Order, OrderCheck
-from obligor.policy.credit.pricing import discount_per_year, floor_of
-from obligor.policy.credit.terms import Terms
+from obligor.policy.credit.limits import Limit
+from obligor.policy.credit.orders import Order, OrderCheck, Release
+from obligor.policy.credit.pricing import PriceFloor, discount_per_year, floor_of
+from obligor.policy.credit.terms import Terms as OfferedTerms
+from obligor.policy.rulebooks.decision_table import Evaluation
+from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.record.entry import Entry
 
+Outcome = Annotated[str, one_of("approve", "refer", "decline")]
+CustomerClass = Annotated[str, one_of("premium", "general", "risk")]
 
-def entry_of(
-    one: DecidedQuestion,
-    counterfactuals: Sequence[Mapping[str, Any]],
-    champion: Champion,
-    decision_id: str,
-    recorded_at: datetime,
-) -> Entry:
-    """Return the entry of a decision; its `body` is the exact text of the answer."""
-    known, scored, decision, rulebook = (
-        one.known,
-        one.scored,
-        one.decision,
-        one.rulebook,
-    )
-    as_of, currency = known.account.as_of, known.currency
-    answer = {
-        "decision_id": decision_id,
+
+class LimitAnswer(Money):
+    """The credit limit, every cap considered, and the cap that binds."""
+
+    binding_cap: str
+    next_cap: Annotated[
+        str | None,
+        Field(description="The cap that would bind without the binding one"),
+    ]
+    caps: dict[str, str]
+
+
+class Terms(TypedDict):
+    """Payment terms.
+
+    `discount_per_year` is what paying by `discount_days` earns in a year.
+    """
+
+    terms_days: int
+    is_prepaid: bool
+    deposit_share: float
+    discount_rate: float
+    discount_days: int | None
+    discount_per_year: float | None
+
+
+class PriceFloorAnswer(TypedDict):
+    """The lowest price on credit that pays for the credit, and its parts."""
+
+    cash_price: str
+    financing: str
+    expected_loss: str
+    capital_charge: str
+    amount: str
+    currency: str
+
+
+class Authority(TypedDict):
+    """Who may approve the amount, and how many persons it takes."""
+
+    approver: Annotated[
+        str, one_of("system", "credit_analyst", "credit_manager", "director")
+    ]
+    persons: int
+
+
+class BaselineAnswer(TypedDict):
+    """The population that reasons compare the customer with."""
+
+    population: str
+    n: int
+
+
+class Explanation(TypedDict):
+    """Exact SHAP contributions, log-odds.
+
+    Base plus contributions is the margin; the calibration turns the margin into the PD.
+    """
+
+    base: float
+    contributions: dict[str, float]
+    margin: float
+    calibration: Mapping[str, object]
+    baseline: BaselineAnswer
+
+
+class ModelAnswer(TypedDict):
+    """The model that gave the PD."""
+
+    name: str
+    version: str
+    sha256: str
+    horizon_days: int
+
+
+class RuleTrace(TypedDict):
+    """What one decision table saw, tried, and answered."""
+
+    table: str
+    inputs: Mapping[str, object]
+    tried: Sequence[str]
+    fired: str
+    because: str
+    because_zh: str
+    outputs: Mapping[str, object]
+
+
+class PolicyAnswer(TypedDict):
+    """The rulebook that decided."""
+
+    version: str
+    sha256: str
+
+
+class Collection(TypedDict):
+    """The collection stage of an overdue account, and what a contact is worth."""
+
+    stage: str
+    channel: str
+    value_per_minute: Money
+    because: str
+    because_zh: str
+
+
+class LadderAnswer(TypedDict):
+    """The rung that kept and broken promises led to, and since when.
+
+    From -3 (nothing goes out unpaid) to 2.
+    """
+
+    rung: int
+    since: date | None
+
+
+class LedgerAnswer(TypedDict):
+    """Where the facts came from."""
+
+    source: Annotated[str, one_of("store", "request")]
+    observed_until: date | None
+
+
+class PdAnswer(TypedDict):
+    """The probability of default.
+
+    Over 12 months with its 95% interval over resampled customers, and earlier.
+    """
+
+    pd_12m: float
+    pd_12m_interval: Annotated[
+        list[float],
+        Field(description="Low and high end of the default rate at such a margin"),
+    ]
+    pd_3m: float
+    pd_6m: float
+
+
+class ScoreAnswer(PdAnswer):
+    """A PD with its explanation: no decision, nothing recorded."""
+
+    reasons: list[Reason]
+    explanation: Explanation
+    model: ModelAnswer
+
+
+class DecidedTerms(TypedDict):
+    """What was decided about a customer."""
+
+    grade: int
+    score: int
+    customer_class: CustomerClass
+    limit: LimitAnswer
+    terms: Terms
+    price_floor: PriceFloorAnswer | None
+    authority: Authority
+    expected_loss: Money
+    next_review_on: date
+    ladder: LadderAnswer
+    collection: Collection | None
+
+
+class DecisionAnswer(PdAnswer, DecidedTerms):
+    """An explained and recorded credit decision."""
+
+    decision_id: str
+    customer_id: str
+    as_of: date
+    recorded_at: datetime
+    outcome: Outcome
+    reasons: list[Reason]
+    counterfactuals: Annotated[Sequence[Counterfactual], Field(max_length=3)]
+    explanation: Explanation
+    rules: list[RuleTrace]
+    model: ModelAnswer
+    policy: PolicyAnswer
+    features: Mapping[str, float | None]
+    ledger: LedgerAnswer
+
+
+class Block(TypedDict):
+    """A block rule that fired."""
+
+    code: str
+    text: str
+    text_zh: str
+    action: Annotated[str, one_of("hold", "refer")]
+
+
+class ReleaseAnswer(TypedDict):
+    """Something that would release the order, checked again by the rules."""
+
+    act: Annotated[str, one_of("order_less", "pay", "prepay")]
+    amount: str
+    text: str
+    text_zh: str
+    currency: str
+
+
+class OrderCustomer(PdAnswer):
+    """The decision about the customer that the order must fit."""
+
+    outcome: Outcome
+    grade: int
+    customer_class: CustomerClass
+    limit: LimitAnswer
+    terms: Terms
+    reasons: list[Reason]
+
+
+class OrderAnswer(TypedDict):
+    """Whether the order may go out, why not, and what would release it."""
+
+    decision_id: str
+    kind: Annotated[str, one_of("order")]
+    customer_id: str
+    as_of: date
+    recorded_at: datetime
+    outcome: Annotated[str, one_of("release", "hold", "refer")]
+    order: Money
+    exposure: Annotated[
+        Money,
+        Field(description="Open items, unbilled orders in the horizon, and the order"),
+    ]
+    room: Annotated[Money, Field(description="The amount that fits the limit")]
+    blocks: list[Block]
+    authority: Annotated[
+        Authority,
+        Field(description="Who may release it against its blocks"),
+    ]
+    releases: list[ReleaseAnswer]
+    price_floor: PriceFloorAnswer | None
+    customer: OrderCustomer
+    rules: list[RuleTrace]
+    model: ModelAnswer
+    policy: PolicyAnswer
+    features: Mapping[str, float | None]
+    ledger: LedgerAnswer
+
+
+class Stamp(NamedTuple):
+    """The id and the time of a new entry."""
+
+    entry_id: str
+    recorded_at: datetime
+
+
+class CheckedOrder(NamedTuple):
+    """An order in the reporting currency, with what the rules said about it."""
+
+    request: OrderRequest
+    order: Order
+    check: OrderCheck
+
+
+def decision_entry(offered: OfferedQuestion, champion: Champion, stamp: Stamp) -> Entry:
+    """Return the entry of a decision.
+
+    Parameters
+    ----------
+    offered : OfferedQuestion
+        The decided question with its counterfactuals.
+    champion : Champion
+        The model that scored it.
+    stamp : Stamp
+        Id and time of the entry.
+
+    Returns
+    -------
+    Entry
+        Its `body` is the exact text of the answer.
+    """
+    decided = offered.decided
+    known = decided.known
+    decision = decided.decision
+    answer: DecisionAnswer = {
+        "decision_id": stamp.entry_id,
         "customer_id": known.request.customer_id,
-        "as_of": as_of,
-        "recorded_at": recorded_at,
+        "as_of": known.account.as_of,
+        "recorded_at": stamp.recorded_at,
         "outcome": decision.outcome,
-        **scored.pds(),
-        **_decided(decision),
-        "reasons": principal_reasons(
-            decision.reasons,
-            scored.values,
-            scored.contributions,
-            champion.model.reference,
-            currency,
-        ),
-        "counterfactuals": counterfactuals,
-        "explanation": explanation(champion, scored),
-        "rules": decision.trace,
-        "model": model_of(champion),
-        "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
-        "features": one.facts.features,  # NaN is written as null
-        "ledger": {"source": known.source, "observed_until": known.observed_until},
+        **_pd_answer(decided.scored),
+        **_decided_terms(decision),
+        "reasons": _reasons(decided, champion),
+        "counterfactuals": offered.counterfactuals,
+        "explanation": explanation(champion, decided.scored),
+        "rules": _traces(decision.trace),
+        "model": model_answer(champion),
+        "policy": policy_answer(decided.rulebook),
+        "features": decided.facts.features,  # NaN is written as null
+        "ledger": _ledger_answer(decided),
     }
-    return _entry(
-        one,
-        "decision",
-        decision.outcome,
-        champion,
-        decision_id,
-        recorded_at,
-        known.request,
-        answer,
-    )
+    return _entry("decision", decided, champion, known.request, answer)
 
 
-def order_entry_of(
-    one: DecidedQuestion,
-    asked: OrderRequest,
-    order: Order,
-    check: OrderCheck,
-    champion: Champion,
-    decision_id: str,
-    recorded_at: datetime,
+def order_entry(
+    decided: DecidedQuestion, checked: CheckedOrder, champion: Champion, stamp: Stamp
 ) -> Entry:
-    """Return the entry of an order check."""
-    known, scored, decision, rulebook = (
-        one.known,
-        one.scored,
-        one.decision,
-        one.rulebook,
-    )
-    as_of, currency = known.account.as_of, known.currency
-    decided = _decided(decision)
-    reasons = principal_reasons(
-        decision.reasons,
-        scored.values,
-        scored.contributions,
-        champion.model.reference,
-        currency,
-    )
-    floor = None
-    if not order.is_prepaid:
-        floor = floor_of(
-            order.amount, decision.position, decision.terms, decision.pricing
-        )
-    answer = {
-        "decision_id": decision_id,
+    """Return the entry of an order check.
+
+    Parameters
+    ----------
+    decided : DecidedQuestion
+        The decision about the customer.
+    checked : CheckedOrder
+        The order with its check.
+    champion : Champion
+        The model that scored the customer.
+    stamp : Stamp
+        Id and time of the entry.
+
+    Returns
+    -------
+    Entry
+        Its `body` is the exact text of the answer.
+    """
+    known = decided.known
+    decision = decided.decision
+    currency = known.currency
+    request, order, check = checked
+    answer: OrderAnswer = {
+        "decision_id": stamp.entry_id,
         "kind": "order",
-        "customer_id": asked.customer_id,
-        "as_of": as_of,
-        "recorded_at": recorded_at,
+        "customer_id": request.customer_id,
+        "as_of": known.account.as_of,
+        "recorded_at": stamp.recorded_at,
         "outcome": check.outcome,
-        "order": {"amount": order.amount, "currency": currency},
-        "exposure": {"amount": check.exposure, "currency": currency},
-        "room": {"amount": check.room, "currency": currency},
-        "blocks": [
-            {
-                "code": block.fired,
-                "text": block.because,
-                "text_zh": block.because_zh,
-                **block.outputs,
-            }
-            for block in check.blocks
-        ],
-        "authority": check.authority.outputs,
-        "releases": [
-            {**vars(release), "currency": currency} for release in check.releases
-        ],
-        "price_floor": floor,
+        "order": money(order.amount, currency),
+        "exposure": money(check.exposure, currency),
+        "room": money(check.room, currency),
+        "blocks": [_block(block) for block in check.blocks],
+        "authority": _authority_answer(check.authority),
+        "releases": [_release_answer(release, currency) for release in check.releases],
+        "price_floor": _order_price_floor(decided, order),
         "customer": {
             "outcome": decision.outcome,
-            **scored.pds(),
-            **{
-                name: decided[name]
-                for name in ("grade", "customer_class", "limit", "terms")
-            },
-            "reasons": reasons,
+            **_pd_answer(decided.scored),
+            "grade": decision.grade,
+            "customer_class": decision.customer_class,
+            "limit": _limit_answer(decision.limit),
+            "terms": _terms_answer(decision.terms),
+            "reasons": _reasons(decided, champion),
         },
-        "rules": [*decision.trace, *check.blocks, check.authority],
-        "model": model_of(champion),
-        "policy": {"version": rulebook.version, "sha256": rulebook.sha256},
-        "features": one.facts.features,
-        "ledger": {"source": known.source, "observed_until": known.observed_until},
+        "rules": _traces((*decision.trace, *check.blocks, check.authority)),
+        "model": model_answer(champion),
+        "policy": policy_answer(decided.rulebook),
+        "features": decided.facts.features,
+        "ledger": _ledger_answer(decided),
     }
-    return _entry(
-        one, "order", check.outcome, champion, decision_id, recorded_at, asked, answer
-    )
+    return _entry("order", decided, champion, request, answer)
 
 
 def _entry(
-    one: DecidedQuestion,
     kind: str,
-    outcome: str,
+    decided: DecidedQuestion,
     champion: Champion,
-    decision_id: str,
-    recorded_at: datetime,
     request: BaseModel,
-    answer: Mapping[str, Any],
+    answer: DecisionAnswer | OrderAnswer,
 ) -> Entry:
-    asked, decision, currency = (
-        request.model_dump_json(),
-        one.decision,
-        one.known.currency,
-    )
+    known = decided.known
+    decision = decided.decision
     return Entry(
-        entry_id=decision_id,
+        entry_id=answer["decision_id"],
         kind=kind,
-        customer_id=one.known.request.customer_id,
-        as_of=one.known.account.as_of,
-        recorded_at=recorded_at,
-        idempotency_key=one.key,
-        outcome=outcome,
-        pd_12m=one.scored.pd_12m,
+        customer_id=known.request.customer_id,
+        as_of=known.account.as_of,
+        recorded_at=answer["recorded_at"],
+        idempotency_key=known.question.key,
+        outcome=answer["outcome"],
+        pd_12m=decided.scored.pd_12m,
         grade=decision.grade,
-        limit_minor=to_minor(decision.limit.amount, currency),
-        currency=currency,
+        limit_minor=to_minor(decision.limit.amount, known.currency),
+        currency=known.currency,
         model_sha256=champion.sha256,
-        policy_sha256=one.rulebook.sha256,
-        is_filed=one.known.request.file is not None,
-        is_natural_person=one.known.request.is_natural_person,
-        inputs=inputs_of(one.known),
-        request=asked,
-        # Decimals are written as text: a trace is read by people and must not lose a digit.
+        policy_sha256=decided.rulebook.sha256,
+        is_filed=known.request.file is not None,
+        is_natural_person=known.request.is_natural_person,
+        inputs=inputs_of(known),
+        requested_by_key=known.question.requested_by_key,
+        request=request.model_dump_json(),
+        # Decimals in a trace are written as text and lose no digit.
         body=orjson.dumps(answer, default=str).decode(),
     )
 
 
-def score_answer(champion: Champion, scored: ScoredRow) -> bytes:
-    """Return the answer to ready-made features as JSON."""
-    baseline, encoding = champion.model.reference, champion.model.encoding
-    told = scored.values, scored.contributions, baseline
-    return orjson.dumps(
-        {
-            **scored.pds(),
-            "reasons": column_reasons(*told, encoding)
-            if encoding
-            else principal_reasons((), *told),
-            "explanation": explanation(champion, scored),
-            "model": model_of(champion),
-        }
-    )
-
-
-def explanation(champion: Champion, scored: ScoredRow) -> dict[str, Any]:
-    """Return the exact explanation: base plus contributions is the margin, and the calibration gives the PD."""
+def score_answer(champion: Champion, scored: ScoredRow) -> ScoreAnswer:
+    """Return the answer to ready-made features."""
     baseline = champion.model.reference
+    encoding = champion.model.encoding
+    values = scored.values
+    contributions = scored.contributions
+    if encoding:
+        reasons = column_reasons(values, contributions, baseline, encoding)
+    else:
+        reasons = principal_reasons((), values, contributions, baseline)
     return {
-        "base": champion.model.base,
-        "contributions": dict(
-            zip(champion.model.features, scored.contributions, strict=True)
-        ),
+        **_pd_answer(scored),
+        "reasons": reasons,
+        "explanation": explanation(champion, scored),
+        "model": model_answer(champion),
+    }
+
+
+def explanation(champion: Champion, scored: ScoredRow) -> Explanation:
+    """Return the exact explanation of a score."""
+    model = champion.model
+    baseline = model.reference
+    return {
+        "base": model.base,
+        "contributions": dict(zip(model.features, scored.contributions, strict=True)),
         "margin": scored.margin,
         "calibration": champion.calibration,
         "baseline": {"population": baseline.population, "n": baseline.n},
     }
 
 
-def model_of(champion: Champion) -> dict[str, Any]:
-    """Return which model it was."""
+def model_answer(champion: Champion) -> ModelAnswer:
+    """Return which model scored."""
     return {
         "name": MODEL_NAME,
         "version": champion.version,
@@ -224,50 +460,153 @@ def model_of(champion: Champion) -> dict[str, Any]:
     }
 
 
-def _decided(decision: Decision) -> dict[str, Any]:
-    currency = decision.limit.currency
-    collection = decision.collection and {
-        "stage": decision.collection.stage,
-        "channel": decision.collection.channel,
-        "value_per_minute": {
-            "amount": decision.collection.value_per_minute,
-            "currency": currency,
-        },
-        "because": decision.collection.because,
-        "because_zh": decision.collection.because_zh,
+def policy_answer(rulebook: Rulebook) -> PolicyAnswer:
+    """Return which rulebook decided."""
+    return {"version": rulebook.version, "sha256": rulebook.sha256}
+
+
+def _pd_answer(scored: ScoredRow) -> PdAnswer:
+    return {
+        "pd_12m": scored.pd_12m,
+        "pd_12m_interval": list(scored.interval_12m),
+        "pd_3m": scored.pd_3m,
+        "pd_6m": scored.pd_6m,
     }
-    limit, floor = decision.limit, decision.price_floor
+
+
+def _reasons(decided: DecidedQuestion, champion: Champion) -> list[Reason]:
+    return principal_reasons(
+        decided.decision.reasons,
+        decided.scored.values,
+        decided.scored.contributions,
+        champion.model.reference,
+        decided.known.currency,
+    )
+
+
+def _ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
+    known = decided.known
+    return {"source": known.source, "observed_until": known.observed_until}
+
+
+def _decided_terms(decision: Decision) -> DecidedTerms:
+    currency = decision.limit.currency
     return {
         "grade": decision.grade,
         "score": decision.score,
         "customer_class": decision.customer_class,
-        "limit": {
-            "amount": limit.amount,
-            "currency": currency,
-            "binding_cap": limit.binding_cap,
-            "next_cap": limit.next_cap,
-            "caps": limit.caps,
-        },
-        "terms": _terms(decision.terms),
-        "price_floor": floor,
+        "limit": _limit_answer(decision.limit),
+        "terms": _terms_answer(decision.terms),
+        "price_floor": _price_floor_answer(decision.price_floor),
         "authority": {"approver": decision.approver, "persons": decision.persons},
-        "expected_loss": {"amount": decision.expected_loss, "currency": currency},
+        "expected_loss": money(decision.expected_loss, currency),
         "next_review_on": decision.next_review_on,
         "ladder": {"rung": decision.ladder.rung, "since": decision.ladder.since},
-        "collection": collection,
+        "collection": _collection_answer(decision.collection, currency),
     }
 
 
-def _terms(terms: Terms) -> dict[str, Any]:
-    """The terms, with what the discount is worth in a year; without one where there is none to take."""
-    days_earlier, per_year = terms.terms_days - terms.discount_days, None
+def _limit_answer(limit: Limit) -> LimitAnswer:
+    return {
+        "amount": str(limit.amount),
+        "currency": limit.currency,
+        "binding_cap": limit.binding_cap,
+        "next_cap": limit.next_cap,
+        "caps": {name: str(cap) for name, cap in limit.caps.items()},
+    }
+
+
+def _terms_answer(terms: OfferedTerms) -> Terms:
+    """Return the terms; without a discount if there is none to take."""
+    days_earlier = terms.terms_days - terms.discount_days
+    per_year = None
     if terms.discount_rate and days_earlier > 0:
         per_year = float(discount_per_year(terms.discount_rate, days_earlier))
+    has_discount = per_year is not None
     return {
         "terms_days": terms.terms_days,
         "is_prepaid": terms.is_prepaid,
         "deposit_share": float(terms.deposit_share),
-        "discount_rate": float(terms.discount_rate) if per_year is not None else 0.0,
-        "discount_days": terms.discount_days if per_year is not None else None,
+        "discount_rate": float(terms.discount_rate) if has_discount else 0.0,
+        "discount_days": terms.discount_days if has_discount else None,
         "discount_per_year": per_year,
     }
+
+
+def _price_floor_answer(floor: PriceFloor | None) -> PriceFloorAnswer | None:
+    if floor is None:
+        return None
+    return {
+        "cash_price": str(floor.cash_price),
+        "financing": str(floor.financing),
+        "expected_loss": str(floor.expected_loss),
+        "capital_charge": str(floor.capital_charge),
+        "amount": str(floor.amount),
+        "currency": floor.currency,
+    }
+
+
+def _order_price_floor(
+    decided: DecidedQuestion, order: Order
+) -> PriceFloorAnswer | None:
+    """Return the price floor of an order on credit; None for one that is prepaid."""
+    if order.is_prepaid:
+        return None
+    decision = decided.decision
+    floor = floor_of(order.amount, decision.position, decision.terms, decision.pricing)
+    return _price_floor_answer(floor)
+
+
+def _collection_answer(
+    priority: CollectionPriority | None, currency: str
+) -> Collection | None:
+    if priority is None:
+        return None
+    return {
+        "stage": priority.stage,
+        "channel": priority.channel,
+        "value_per_minute": money(priority.value_per_minute, currency),
+        "because": priority.because,
+        "because_zh": priority.because_zh,
+    }
+
+
+def _block(block: Evaluation) -> Block:
+    return {
+        "code": block.fired,
+        "text": block.because,
+        "text_zh": block.because_zh,
+        "action": str(block.outputs["action"]),
+    }
+
+
+def _authority_answer(authority: Evaluation) -> Authority:
+    return {
+        "approver": str(authority.outputs["approver"]),
+        "persons": authority.whole("persons"),
+    }
+
+
+def _release_answer(release: Release, currency: str) -> ReleaseAnswer:
+    return {
+        "act": release.act,
+        "amount": str(release.amount),
+        "text": release.text,
+        "text_zh": release.text_zh,
+        "currency": currency,
+    }
+
+
+def _traces(evaluations: Sequence[Evaluation]) -> list[RuleTrace]:
+    return [
+        {
+            "table": evaluation.table,
+            "inputs": evaluation.inputs,
+            "tried": evaluation.tried,
+            "fired": evaluation.fired,
+            "because": evaluation.because,
+            "because_zh": evaluation.because_zh,
+            "outputs": evaluation.outputs,
+        }
+        for evaluation in evaluations
+    ]

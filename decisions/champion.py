@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,7 @@ log = logging.getLogger("obligor")
 
 @dataclass(frozen=True)
 class Champion:
-    """The model that serves now."""
+    """A model that serves, with its version and the hash of its bundle."""
 
     model: PdModel
     version: str
@@ -43,19 +44,28 @@ class Champion:
         return self.model.calibration.as_dict()
 
 
-class ChampionLoader:
-    """The champion of a store; it follows the pointer, and keeps the last good model.
+class _Named(NamedTuple):
+    """The model that a pointer names."""
 
-    A newcomer is loaded beside the old one, in a thread of its own and first of all on trial in a process of
-    its own; requests go on with the old model until the new one is ready, and change over between two decisions.
+    version: str
+    sha256: str
+
+
+class ChampionLoader:
+    """Loads the champion of a store; follows its pointer, and keeps the last good model.
+
+    A new model is loaded beside the old one, in a thread of its own, after a trial in a
+    process of its own. Requests go on with the old model until the new one is ready,
+    and change over between two decisions.
 
     Parameters
     ----------
     store : Path
-        Where `obligor promote` writes ``champion.json`` and the bundles.
+        The folder in which `obligor promote` writes ``champion.json`` and the bundles.
     trusted : sequence of Path, optional
-        Public keys, one of which must have signed a bundle before anything in it is read; default the store's own.
-    pointer : str
+        Public keys, one of which must have signed a bundle before anything in it is
+        read; by default the store's own.
+    pointer : str, optional
         The file that names the model: the champion's, or the challenger's.
     """
 
@@ -65,41 +75,37 @@ class ChampionLoader:
         trusted: Sequence[Path] | None = None,
         pointer: str = CHAMPION_POINTER,
     ) -> None:
-        self.store, self._pointer, self._role = (
-            store,
-            str(store / pointer),
-            Path(pointer).stem,
-        )
+        self.store = store
         self.trusted = [store / RELEASE_PUBLIC] if trusted is None else trusted
+        # A text: `os.stat` of a Path takes ten times as long.
+        self._pointer = str(store / pointer)
+        self._role = Path(pointer).stem
         self._champion: Champion | None = None
         self._lock = threading.Lock()
-        self._seen = -1  # the pointer's time of change when it was last tried
+        self._tried_ns = -1  # the pointer's time of change when it was last tried
         self._loading: threading.Thread | None = None
-        self._earlier = dict[tuple[str, str], Champion]()
+        self._earlier = dict[_Named, Champion]()
 
     def current(self) -> Champion:
-        """Return the champion; a damaged newcomer is refused and told, the last good one stays.
+        """Return the champion; if a new one is damaged, the last good one stays.
 
         Raises
         ------
         ModelError
-            Where there is none.
+            If there is none.
         """
         try:
-            changed = os.stat(
-                self._pointer
-            ).st_mtime_ns  # a Path takes ten times as long
+            changed_ns = os.stat(self._pointer).st_mtime_ns
         except OSError:
-            changed = -1
-        if changed not in (-1, self._seen):
+            changed_ns = -1
+        if changed_ns not in (-1, self._tried_ns):
             if self._champion is None:
-                with (
-                    self._lock
-                ):  # requests that arrive during the first load wait for it
-                    self._follow(changed, is_first=True)
+                # Requests that arrive during the first load wait for it.
+                with self._lock:
+                    self._follow(changed_ns, is_first=True)
             elif self._loading is None or not self._loading.is_alive():
                 self._loading = threading.Thread(
-                    target=self._follow, args=(changed, False), daemon=True
+                    target=self._follow, args=(changed_ns, False), daemon=True
                 )
                 self._loading.start()
         if self._champion is None:
@@ -111,18 +117,17 @@ class ChampionLoader:
         return self._champion
 
     def since(self) -> datetime:
-        """Return when the pointer was last changed by a person."""
-        return datetime.fromisoformat(
-            json.loads(Path(self._pointer).read_text(encoding="utf-8"))["at"]
-        )
+        """Return when a person last changed the pointer."""
+        pointer = json.loads(Path(self._pointer).read_text(encoding="utf-8"))
+        return datetime.fromisoformat(pointer["at"])
 
-    def of_ledger(self) -> Champion:
-        """Return the champion where it is one of ledgers: it knows a customer's features.
+    def for_customers(self) -> Champion:
+        """Return the champion, if it scores customers of a ledger.
 
         Raises
         ------
         ModelError
-            Where there is none, or it scores tables of applications.
+            If there is none, or it scores tables of applications.
         """
         champion = self.current()
         if champion.model.encoding:
@@ -134,45 +139,54 @@ class ChampionLoader:
         return champion
 
     def of(self, sha256: str, version: str) -> Champion:
-        """Return a model of the store by its hash, as it was when it was champion.
+        """Return a model of the store as it was when it was champion.
+
+        Parameters
+        ----------
+        sha256 : str
+            Hash of the bundle.
+        version : str
+            Version of the model in the registry.
+
+        Returns
+        -------
+        Champion
+            Loaded once, then kept in memory.
 
         Raises
         ------
         ModelError
-            Where the store does not have it any more, or it was changed.
+            If the store no longer has it, or it was changed.
         """
-        if (
-            self._champion
-            and self._champion.sha256 == sha256
-            and self._champion.version == version
-        ):
-            return self._champion
-        if (sha256, version) not in self._earlier:
-            self._earlier[sha256, version] = Champion(
-                load_bundle(self._verified(sha256), sha256), version, sha256
-            )
-        return self._earlier[sha256, version]
-
-    def _verified(self, sha256: str) -> Path:
-        if not (
-            len(sha256) == 64 and sha256.isalnum()
-        ):  # it names a folder: nothing else may get through
-            raise ModelError(
-                "holds no SHA-256",
-                where=Path(self._pointer).name,
-                do="run `obligor promote` again",
-            )
-        require_signature(self.store / "models" / sha256, sha256, self.trusted)
-        verify_bundle(self.store / "models" / sha256, sha256)
-        return self.store / "models" / sha256
+        named = _Named(version, sha256)
+        champion = self._champion
+        if champion and (champion.version, champion.sha256) == named:
+            return champion
+        if named not in self._earlier:
+            model = load_bundle(self._verified(sha256), sha256)
+            self._earlier[named] = Champion(model, version, sha256)
+        return self._earlier[named]
 
     def settle(self) -> None:
-        """Wait until a newcomer that is being loaded is there, or refused."""
+        """Wait until a new model that is being loaded is ready, or refused."""
         if self._loading:
             self._loading.join()
 
-    def _follow(self, changed: int, is_first: bool) -> None:
-        if changed == self._seen:
+    def _verified(self, sha256: str) -> Path:
+        # The hash names a folder: nothing else may get into the path.
+        if not (len(sha256) == 64 and sha256.isalnum()):
+            raise ModelError(
+                "the pointer does not contain a SHA-256",
+                where=Path(self._pointer).name,
+                do="run `obligor promote` again",
+            )
+        folder = self.store / "models" / sha256
+        require_signature(folder, sha256, self.trusted)
+        verify_bundle(folder, sha256)
+        return folder
+
+    def _follow(self, changed_ns: int, is_first: bool) -> None:
+        if changed_ns == self._tried_ns:
             return
         try:
             self._champion = self._load(is_first)
@@ -186,23 +200,26 @@ class ChampionLoader:
             log.error(
                 "a new %s is refused, the last good one stays: %s", self._role, error
             )
-        self._seen = changed
+        self._tried_ns = changed_ns
 
     def _load(self, is_first: bool) -> Champion:
-        try:
-            pointer = json.loads(Path(self._pointer).read_text(encoding="utf-8"))
-            version, sha256 = str(pointer["version"]), str(pointer["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ModelError(
-                "cannot be read",
-                where=Path(self._pointer).name,
-                do="run `obligor promote` again",
-            ) from None
+        version, sha256 = self._named()
         folder = self._verified(sha256)
         if not is_first:
             try_bundle(folder, sha256)
         model = load_bundle(folder, sha256)
-        model.explain(
-            np.full((1, len(model.features)), np.nan)
-        )  # fills its tables before it is asked
+        # The first row fills the model's tables, before any request waits for it.
+        model.explain(np.full((1, len(model.features)), np.nan))
         return Champion(model, version, sha256)
+
+    def _named(self) -> _Named:
+        path = Path(self._pointer)
+        try:
+            pointer = json.loads(path.read_text(encoding="utf-8"))
+            return _Named(str(pointer["version"]), str(pointer["sha256"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ModelError(
+                "the pointer cannot be read",
+                where=path.name,
+                do="run `obligor promote` again",
+            ) from None

@@ -1,238 +1,316 @@
-"""What would have made it an approval: the smallest acts of the customer, each scored and decided again.
+"""The smallest acts of the customer that would have led to an approval.
 
-An act is done to the account, not to its features: the items are paid, the disputes settled, and gate,
-kernel, model and rules see the account that follows. So no figure is moved that would not move.
+Each option is applied to the account, not to its features: items are paid, disputes
+are settled, and the account that follows goes through gate, kernel, model and rules from
+the start, so every dependent figure changes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from obligor.arrays import Floats
 from obligor.data.asof import KnownAccount
 from obligor.data.open_items import has_open_dispute, open_items
 from obligor.decisions.acts import with_disputes_settled, with_payments
-from obligor.decisions.facts import promises_of
+from obligor.decisions.batch import Question
+from obligor.decisions.facts import DecidedQuestion, promises_of
+from obligor.decisions.json_values import Money, money, value_or_none
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
-from obligor.policy.rulebooks.rulebook import Rulebook
 
-# Features and PD over 12 months of some accounts.
-Score = Callable[[Sequence[KnownAccount]], tuple[Floats, Floats]]
-MOST = 3
-MOST_STEPS = 6  # numbers of items tried at once
-MOST_CLOSER = 20  # numbers tried between two of these
+# Returns features, shape (accounts, features), and PD over 12 months of some accounts.
+ScoreAccounts = Callable[[Sequence[KnownAccount]], tuple[Floats, Floats]]
+MAX_OFFERED = 3
+MAX_STEPS = 6  # numbers of items that are tried first
+MAX_BETWEEN = 20  # numbers that are tried between two of these
+_OPEN_AMOUNT = NAMES.index("open_amount")
+
+Change = TypedDict(
+    "Change",
+    {"feature": str, "from": float | None, "to": float | None, "unit": str},
+)
+Change.__doc__ = "A field that an act would change."
+
+
+class Counterfactual(TypedDict):
+    """An act of the customer that would have led to an approval, decided from the start."""
+
+    act: str
+    text: str
+    text_zh: str
+    changes: list[Change]
+    outcome: Literal["approve"]
+    pd_12m: float
+    grade: int
+    limit: Money
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A question that did not end in an approval, with what was decided."""
+class OfferedQuestion:
+    """A decided question with the acts that would have led to an approval."""
 
-    known: KnownAccount
-    facts: Facts
-    decision: Decision
-    rulebook: Rulebook
+    decided: DecidedQuestion
+    counterfactuals: Sequence[Counterfactual]
+
+    @property
+    def question(self) -> Question:
+        """The question as it was asked."""
+        return self.decided.question
+
+
+class _Kind(NamedTuple):
+    """Which question an act belongs to, and what is done in it."""
+
+    refused_index: int
+    is_settling: bool
+    is_paying: bool
 
 
 @dataclass(frozen=True)
 class _Act:
-    """An act that is tried: so many items paid (the oldest first), disputes settled or not."""
+    """So many of the oldest items paid, disputes settled or not; the account after it."""
 
-    of: int
+    refused_index: int
     n_paid: int
-    is_settled: bool
+    is_settling: bool
     account: KnownAccount
+
+    @property
+    def kind(self) -> _Kind:
+        """The kind of the act."""
+        return _Kind(self.refused_index, self.is_settling, self.n_paid > 0)
+
+
+@dataclass(frozen=True)
+class _Approval:
+    """An act that leads to an approval, with its features, PD and decision."""
+
+    act: _Act
+    values: Floats
+    pd_12m: float
+    decision: Decision
+
+
+class _Texts(NamedTuple):
+    """A text in English and in Chinese."""
+
+    english: str
+    chinese: str
 
 
 def counterfactuals(
-    refused: Sequence[Refused], score: Score
-) -> list[list[dict[str, Any]]]:
-    """Return up to three smallest acts for each question that flip it to an approval; none rather than a guess.
+    refused: Sequence[DecidedQuestion], score: ScoreAccounts
+) -> list[list[Counterfactual]]:
+    """Return up to three smallest acts for each question that lead to an approval.
 
     Parameters
     ----------
-    refused : sequence of Refused
+    refused : sequence of DecidedQuestion
         Declined and referred questions.
     score : callable
-        What scores accounts with the model that decided.
+        Scores accounts with the model that decided.
+
+    Returns
+    -------
+    list of list of Counterfactual
+        As long as `refused`; an empty list if no act leads to an approval.
     """
-    found = [_smaller_request(one) for one in refused]
-    # 1. All that can be done at once: where that is not enough, nothing less is tried.
-    due = [open_items(one.known.account) for one in refused]
-    all_done = [
-        _act(of, one.known, due[of], len(due[of]), True)
-        for of, one in enumerate(refused)
-    ]
-    hopeful = {act.of for act, _ in _approved(all_done, refused, score)}
-    # 2. Each act alone, in steps; then, between the last step that failed and the first that did not, exactly.
-    single = [
-        act for of in sorted(hopeful) for act in _steps(of, refused[of].known, due[of])
-    ]
-    passed = _smallest(_approved(single, refused, score))
-    closer = [
-        _act(of, refused[of].known, due[of], n, is_settled)
-        for (of, is_settled, _), (act, _) in passed.items()
-        for n in _between(act.n_paid, len(due[of]))
-    ]
-    passed |= _smallest(_approved(closer, refused, score))
-    for (of, is_settled, is_paying), (act, answer) in passed.items():
-        is_both = is_settled and is_paying
-        if is_both and {(of, True, False), (of, False, True)} & passed.keys():
-            continue  # one of the two is enough
-        found[of].append(_said(act, refused[of], *answer))
-    return [acts[:MOST] for acts in found]
+    offered = [_smaller_request(question) for question in refused]
+    due = [open_items(question.known.account.account) for question in refused]
+
+    def act(index: int, n_paid: int, is_settling: bool) -> _Act:
+        account = refused[index].known.account
+        if n_paid:
+            account = with_payments(account, due[index][:n_paid])
+        if is_settling:
+            account = with_disputes_settled(account)
+        return _Act(index, n_paid, is_settling, account)
+
+    # 1. Everything at once: if that does not lead to an approval, nothing less will.
+    everything = [act(index, len(items), True) for index, items in enumerate(due)]
+    approvals = _approvals(everything, refused, score)
+    # 2. Paying and settling, alone and together, in a few steps.
+    steps = list[_Act]()
+    for approval in approvals:
+        index = approval.act.refused_index
+        numbers = _step_numbers(len(due[index]))
+        steps.extend(act(index, n_paid, False) for n_paid in numbers)
+        if has_open_dispute(refused[index].known.account.account):
+            steps.extend(act(index, n_paid, True) for n_paid in (0, *numbers))
+    smallest = _smallest(_approvals(steps, refused, score))
+    # 3. Between the last step that failed and the first that passed, exactly.
+    between = list[_Act]()
+    for kind, approval in smallest.items():
+        index = kind.refused_index
+        for n_paid in _numbers_between(approval.act.n_paid, len(due[index])):
+            between.append(act(index, n_paid, kind.is_settling))
+    smallest |= _smallest(_approvals(between, refused, score))
+    for kind, approval in smallest.items():
+        if not _has_smaller_part(kind, smallest):
+            index = kind.refused_index
+            offered[index].append(_act_counterfactual(approval, refused[index]))
+    return [options[:MAX_OFFERED] for options in offered]
 
 
-def _smaller_request(one: Refused) -> list[dict[str, Any]]:
-    """The request that would fit the limit, where only its size is in the way."""
-    request, open_amount = (
-        one.facts.request,
-        one.decision.position.open_amount or Decimal(0),
-    )
-    room = one.decision.limit.amount - open_amount
-    if request is None or not 0 < room < request.amount:
+def _has_smaller_part(kind: _Kind, smallest: Iterable[_Kind]) -> bool:
+    """Return whether one half of paying and settling is enough by itself."""
+    if not (kind.is_settling and kind.is_paying):
+        return False
+    halves = {kind._replace(is_paying=False), kind._replace(is_settling=False)}
+    return not halves.isdisjoint(smallest)
+
+
+def _smaller_request(question: DecidedQuestion) -> list[Counterfactual]:
+    """Return the request that fits the limit, if only its size is in the way."""
+    request = question.facts.request
+    if request is None:
         return []
-    facts = replace(one.facts, request=replace(request, amount=room))
-    decision = decide(facts, one.rulebook)
+    open_amount = question.decision.position.open_amount or Decimal(0)
+    room = question.decision.limit.amount - open_amount
+    if not 0 < room < request.amount:
+        return []
+    facts = replace(question.facts, request=replace(request, amount=room))
+    decision = decide(facts, question.rulebook)
     if decision.outcome != "approve":
         return []
-    currency = one.facts.currency
-    change = {
+    currency = question.facts.currency
+    change: Change = {
         "feature": "request.amount",
         "from": float(request.amount),
         "to": float(room),
         "unit": currency,
     }
-    said = f"Ask for {room} {currency} or less", f"申请金额不超过 {room} {currency}"
-    return [_answer("ask_less", said, [change], facts.pd_12m, decision)]
-
-
-def _act(
-    of: int, known: KnownAccount, due: NDArray[np.int64], n_paid: int, is_settled: bool
-) -> _Act:
-    account = with_payments(known, due[:n_paid]) if n_paid else known
-    return _Act(
-        of,
-        n_paid,
-        is_settled,
-        with_disputes_settled(account) if is_settled else account,
+    texts = _Texts(
+        english=f"Ask for {room} {currency} or less",
+        chinese=f"申请金额不超过 {room} {currency}",
     )
+    return [_counterfactual("ask_less", texts, [change], facts.pd_12m, decision)]
 
 
-def _steps(of: int, known: KnownAccount, due: NDArray[np.int64]) -> list[_Act]:
-    """Paying 1, ..., all items in a few steps; settling; and both."""
-    numbers = _numbers(len(due))
-    acts = [_act(of, known, due, n, False) for n in numbers]
-    if has_open_dispute(known.account):
-        acts += [_act(of, known, due, n, True) for n in (0, *numbers)]
-    return acts
+def _step_numbers(n_items: int) -> list[int]:
+    """Return a few numbers of items from 1 to all of them.
+
+    Examples
+    --------
+    >>> _step_numbers(20), _step_numbers(2), _step_numbers(0)
+    ([1, 5, 9, 12, 16, 20], [1, 2], [])
+    """
+    if not n_items:
+        return []
+    return sorted({round(n) for n in np.linspace(1, n_items, MAX_STEPS)})
 
 
-def _numbers(n_items: int) -> list[int]:
-    return (
-        sorted({round(n) for n in np.linspace(1, n_items, MOST_STEPS)})
-        if n_items
-        else []
-    )
+def _numbers_between(n_passed: int, n_items: int) -> range:
+    """Return the numbers after the last step that failed, up to the one that passed.
+
+    Examples
+    --------
+    >>> _numbers_between(9, 20)
+    range(6, 9)
+    """
+    failed = [n for n in _step_numbers(n_items) if n < n_passed]
+    first = max(failed, default=0) + 1
+    return range(first, n_passed)[:MAX_BETWEEN]
 
 
-def _between(n_passed: int, n_items: int) -> range:
-    """The numbers between the step before the one that passed and that one, the first of them."""
-    return range(
-        max((n for n in _numbers(n_items) if n < n_passed), default=0) + 1, n_passed
-    )[:MOST_CLOSER]
-
-
-def _approved(
-    acts: Sequence[_Act], refused: Sequence[Refused], score: Score
-) -> list[tuple[_Act, tuple[Floats, float, Decision]]]:
-    """Score and decide each act; only those that end in an approval."""
+def _approvals(
+    acts: Sequence[_Act], refused: Sequence[DecidedQuestion], score: ScoreAccounts
+) -> list[_Approval]:
+    """Score and decide each act; return those that lead to an approval."""
     if not acts:
         return []
-    rows, pd_12m = score([act.account for act in acts])
-    found = []
-    for act, row, pd_ in zip(acts, rows, pd_12m.tolist(), strict=True):
-        one = refused[act.of]
-        features = dict(zip(NAMES, row.tolist(), strict=True))
+    rows, pds = score([act.account for act in acts])
+    approvals = list[_Approval]()
+    for act, row, pd_12m in zip(acts, rows, pds.tolist(), strict=True):
+        question = refused[act.refused_index]
         facts = replace(
-            one.facts, pd_12m=pd_, features=features, promises=promises_of(act.account)
+            question.facts,
+            pd_12m=pd_12m,
+            features=dict(zip(NAMES, row.tolist(), strict=True)),
+            promises=promises_of(act.account),
         )
-        decision = decide(facts, one.rulebook)
+        decision = decide(facts, question.rulebook)
         if decision.outcome == "approve":
-            found.append((act, (row, pd_, decision)))
-    return found
+            approvals.append(_Approval(act, row, pd_12m, decision))
+    return approvals
 
 
-def _smallest(
-    approved: Sequence[tuple[_Act, tuple[Floats, float, Decision]]],
-) -> dict[tuple[int, bool, bool], tuple[_Act, tuple[Floats, float, Decision]]]:
-    """The fewest items paid per question and kind of act (settling or not, paying or not)."""
-    found: dict[
-        tuple[int, bool, bool], tuple[_Act, tuple[Floats, float, Decision]]
-    ] = {}
-    for act, answer in sorted(approved, key=lambda pair: pair[0].n_paid):
-        found.setdefault((act.of, act.is_settled, act.n_paid > 0), (act, answer))
-    return found
+def _smallest(approvals: Iterable[_Approval]) -> dict[_Kind, _Approval]:
+    """Return the approval with the fewest items paid for each kind of act."""
+    smallest = dict[_Kind, _Approval]()
+    for approval in sorted(approvals, key=lambda approval: approval.act.n_paid):
+        smallest.setdefault(approval.act.kind, approval)
+    return smallest
 
 
-def _said(
-    act: _Act, one: Refused, row: Floats, pd_12m: float, decision: Decision
-) -> dict[str, Any]:
-    before, currency = one.facts.features, one.facts.currency
-    changes = [
-        {
-            "feature": feature.name,
-            "from": _known(before[feature.name]),
-            "to": _known(float(value)),
-            "unit": currency if feature.unit == "money" else feature.unit,
-        }
-        for feature, value in zip(CATALOGUE, row, strict=True)
-        if feature.name in CHANGEABLE
-        and _known(before[feature.name]) != _known(float(value))
-    ]
-    paid = before["open_amount"] - float(row[NAMES.index("open_amount")])
-    items = "open item" if act.n_paid == 1 else f"{act.n_paid} oldest open items"
-    pay = (
-        f"pay the {items}, {paid:,.2f} {currency}",
-        f"付清最早的 {act.n_paid} 张未清发票，{paid:,.2f} {currency}",
+def _act_counterfactual(
+    approval: _Approval, question: DecidedQuestion
+) -> Counterfactual:
+    act = approval.act
+    currency = question.facts.currency
+    before = question.facts.features
+    parts = dict[str, _Texts]()
+    if act.is_settling:
+        parts["settle"] = _Texts("settle the open disputes", "解决未决争议")
+    if act.n_paid:
+        paid = before["open_amount"] - float(approval.values[_OPEN_AMOUNT])
+        items = "open item" if act.n_paid == 1 else f"{act.n_paid} oldest open items"
+        parts["pay"] = _Texts(
+            english=f"pay the {items}, {paid:,.2f} {currency}",
+            chinese=f"付清最早的 {act.n_paid} 张未清发票，{paid:,.2f} {currency}",
+        )
+    english = " and ".join(texts.english for texts in parts.values())
+    texts = _Texts(
+        english=english[0].upper() + english[1:],
+        chinese="，并".join(texts.chinese for texts in parts.values()),
     )
-    settle = "settle the open disputes", "解决未决争议"
-    acts = [settle] * act.is_settled + [pay] * (act.n_paid > 0)
-    said = " and ".join(text for text, _ in acts), "，并".join(text for _, text in acts)
-    code = "_and_".join(["settle"] * act.is_settled + ["pay"] * (act.n_paid > 0))
-    return _answer(
-        code, (said[0][0].upper() + said[0][1:], said[1]), changes, pd_12m, decision
-    )
+    changes = _changes(question.facts, approval.values)
+    code = "_and_".join(parts)
+    return _counterfactual(code, texts, changes, approval.pd_12m, approval.decision)
 
 
-def _known(value: float) -> float | None:
-    return None if value != value else value
+def _changes(facts: Facts, values: Floats) -> list[Change]:
+    """Return the changeable features that an act changes."""
+    changes = list[Change]()
+    for feature, value in zip(CATALOGUE, values.tolist(), strict=True):
+        if feature.name not in CHANGEABLE:
+            continue
+        before = value_or_none(facts.features[feature.name])
+        after = value_or_none(value)
+        if before != after:
+            unit = facts.currency if feature.unit == "money" else feature.unit
+            change: Change = {
+                "feature": feature.name,
+                "from": before,
+                "to": after,
+                "unit": unit,
+            }
+            changes.append(change)
+    return changes
 
 
-def _answer(
+def _counterfactual(
     code: str,
-    said: tuple[str, str],
-    changes: list[dict[str, Any]],
+    texts: _Texts,
+    changes: list[Change],
     pd_12m: float,
     decision: Decision,
-) -> dict[str, Any]:
+) -> Counterfactual:
     return {
         "act": code,
-        "text": said[0],
-        "text_zh": said[1],
+        "text": texts.english,
+        "text_zh": texts.chinese,
         "changes": changes,
-        "outcome": decision.outcome,
+        "outcome": "approve",
         "pd_12m": pd_12m,
         "grade": decision.grade,
-        "limit": {
-            "amount": str(decision.limit.amount),
-            "currency": decision.limit.currency,
-        },
+        "limit": money(decision.limit.amount, decision.limit.currency),
     }

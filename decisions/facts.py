@@ -1,21 +1,22 @@
-"""What a decision is made from: the question, what was known, and its score."""
+"""What a decision is made from: what was known of the customer, and the score."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import orjson
 
+from obligor.arrays import Floats
 from obligor.data.account import Rates, unpacked
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import round_money
 from obligor.data.open_items import settled_promises
 from obligor.data.rates import rates_on
+from obligor.decisions.batch import Question
 from obligor.decisions.questions import DecisionRequest, OrderBody
 from obligor.features.catalogue import NAMES
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
@@ -28,12 +29,29 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 
 @dataclass(frozen=True)
 class KnownQuestion:
-    """A question with what was known of its customer."""
+    """A question with what was known of its customer.
 
-    request: DecisionRequest
+    Attributes
+    ----------
+    question : Question
+        The question as it was asked.
+    account : KnownAccount
+        The customer's account as it was known on the as-of date.
+    source : {"store", "request"}
+        Whether the account was loaded from the ledger or sent with the request.
+    observed_until : date, optional
+        The last day the ledger covers; None for a ledger sent with the request.
+    """
+
+    question: Question
     account: KnownAccount
     source: str
     observed_until: date | None
+
+    @property
+    def request(self) -> DecisionRequest:
+        """The body of the request."""
+        return self.question.request
 
     @property
     def currency(self) -> str:
@@ -42,22 +60,49 @@ class KnownQuestion:
 
     def reporting(self, amount: Decimal, currency: str) -> Decimal:
         """Return an amount in the reporting currency, at the last rate known."""
-        rate = rates_on(
-            self.account.account, currency, np.array([day_number(self.account.as_of)])
-        )[0]
+        days = np.array([day_number(self.account.as_of)])
+        rate = rates_on(self.account.account, currency, days)[0]
         return round_money(amount * Decimal(str(float(rate))), self.currency)
 
-    def order(self, asked: OrderBody) -> Order:
+    def order(self, body: OrderBody) -> Order:
         """Return an order in the reporting currency."""
-        deliver_on = asked.deliver_on or self.account.as_of
         return Order(
-            self.reporting(asked.amount, asked.currency), deliver_on, asked.is_prepaid
+            amount=self.reporting(body.amount, body.currency),
+            deliver_on=body.deliver_on or self.account.as_of,
+            is_prepaid=body.is_prepaid,
         )
 
 
 @dataclass(frozen=True)
+class QuestionFeatures:
+    """A question with the customer's features, in catalogue order."""
+
+    known: KnownQuestion
+    values: Floats
+
+    @property
+    def question(self) -> Question:
+        """The question as it was asked."""
+        return self.known.question
+
+
+@dataclass(frozen=True)
 class ScoredRow:
-    """Features, PD and exact contributions of a row, in catalogue order."""
+    """Features, PD and exact contributions of a row, in catalogue order.
+
+    Attributes
+    ----------
+    values : list of float
+        The features; NaN if not known.
+    pd_12m, pd_3m, pd_6m : float
+        Probability of default within so many months.
+    contributions : list of float
+        SHAP contribution of each feature to the margin, log-odds.
+    margin : float
+        The model's raw output, log-odds.
+    interval_12m : tuple of float
+        95% interval of `pd_12m`, low and high.
+    """
 
     values: list[float]
     pd_12m: float
@@ -67,50 +112,64 @@ class ScoredRow:
     margin: float
     interval_12m: tuple[float, float]
 
-    def pds(self) -> dict[str, Any]:
-        """Return what an answer says of the PD: over 12 months with its 95% interval, and earlier."""
-        return {
-            "pd_12m": self.pd_12m,
-            "pd_12m_interval": list(self.interval_12m),
-            "pd_3m": self.pd_3m,
-            "pd_6m": self.pd_6m,
-        }
 
-    def facts(self, known: KnownQuestion) -> Facts:
-        """Return what the rules are asked about."""
-        asked, account, request = known.request.request, known.account.account, None
-        if asked is not None:
-            request = RequestedCredit(
-                known.reporting(asked.amount, asked.currency), asked.terms_days
-            )
-        features, file = dict(zip(NAMES, self.values, strict=True)), known.request.file
+@dataclass(frozen=True)
+class ScoredQuestion:
+    """A question with its score."""
+
+    known: KnownQuestion
+    scored: ScoredRow
+
+    @property
+    def question(self) -> Question:
+        """The question as it was asked."""
+        return self.known.question
+
+    def facts(self) -> Facts:
+        """Return what the rules decide on."""
+        account = self.known.account.account
+        body = self.known.request.request
+        request = None
+        if body is not None:
+            amount = self.known.reporting(body.amount, body.currency)
+            request = RequestedCredit(amount, body.terms_days)
+        credit_file = self.known.request.file
+        equity, turnover = account.last_statement()
         return Facts(
-            self.pd_12m,
-            known.currency,
-            features,
-            known.account.as_of,
-            request,
-            file.credit_file() if file else NOTHING_ON_FILE,
-            *account.last_statement(),
-            promises=promises_of(known.account),
-            customer_id=known.request.customer_id,
+            pd_12m=self.scored.pd_12m,
+            currency=account.currency,
+            features=dict(zip(NAMES, self.scored.values, strict=True)),
+            as_of=self.known.account.as_of,
+            request=request,
+            credit_file=credit_file.credit_file() if credit_file else NOTHING_ON_FILE,
+            equity=equity,
+            turnover=turnover,
+            promises=promises_of(self.known.account),
+            customer_id=self.known.request.customer_id,
         )
 
 
 @dataclass(frozen=True)
 class DecidedQuestion:
-    """A question with everything its answer says."""
+    """A question with its score and its decision."""
 
     known: KnownQuestion
-    key: str | None
     scored: ScoredRow
     facts: Facts
     decision: Decision
     rulebook: Rulebook
 
+    @property
+    def question(self) -> Question:
+        """The question as it was asked."""
+        return self.known.question
+
 
 def inputs_of(known: KnownQuestion) -> bytes:
-    """Return what was known of the customer, as `known_of` reads it: a decision can be made again from this alone."""
+    """Return what was known of the customer as bytes, to be recorded with the decision.
+
+    `known_of` reads them: the decision can be computed again from them alone.
+    """
     account = known.account.account
     head = orjson.dumps(
         {
@@ -126,22 +185,38 @@ def inputs_of(known: KnownQuestion) -> bytes:
 
 
 def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuestion:
-    """Return what was known when a decision was made, from what `inputs_of` kept."""
+    """Return what was known when a decision was made.
+
+    Parameters
+    ----------
+    request : DecisionRequest
+        The recorded question.
+    as_of : date
+        The as-of date of the recorded answer.
+    inputs : bytes
+        What `inputs_of` recorded.
+
+    Returns
+    -------
+    KnownQuestion
+        The same as when the decision was made.
+    """
     size = int.from_bytes(inputs[:4], "big")
-    head, account = orjson.loads(inputs[4 : 4 + size]), unpacked(inputs[4 + size :])
+    head = orjson.loads(inputs[4 : 4 + size])
+    account = unpacked(inputs[4 + size :])
     rates = {
-        code: Rates(*(np.array(column, dtype=np.float64) for column in found))
-        for code, found in head["rates"].items()
+        code: Rates(*(np.array(column, dtype=np.float64) for column in columns))
+        for code, columns in head["rates"].items()
     }
-    until = head["observed_until"] and date.fromisoformat(head["observed_until"])
+    until = head["observed_until"]
     return KnownQuestion(
-        request,
-        KnownAccount(replace(account, rates=rates), as_of),
-        head["source"],
-        until,
+        question=Question(request),
+        account=KnownAccount(replace(account, rates=rates), as_of),
+        source=head["source"],
+        observed_until=date.fromisoformat(until) if until else None,
     )
 
 
 def promises_of(known: KnownAccount) -> tuple[Promise, ...]:
-    """Return the promises settled by the as-of date."""
-    return tuple(Promise(*one) for one in settled_promises(known))
+    """Return the promises that were kept or broken by the as-of date."""
+    return tuple([Promise(*promise) for promise in settled_promises(known)])

@@ -1,4 +1,4 @@
-"""What was in force at a time: models and rulebooks, who brought them in, and why."""
+"""Which models and rulebooks were in force at a time, by whom, and why."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import orjson
+from typing_extensions import TypedDict
 
+from obligor.decisions.json_values import one_of
 from obligor.errors import AsOfError, RecordError
 from obligor.model.bundle import PROMOTIONS
 from obligor.policy.rulebooks.rulebook import (
@@ -21,7 +22,7 @@ from obligor.policy.rulebooks.rulebook import (
 
 
 class InForce(NamedTuple):
-    """A model or rulebook, from when on it was in force, who brought it in and why."""
+    """A model or rulebook: since when it is in force, who released it, and why."""
 
     since: datetime
     what: str
@@ -31,98 +32,153 @@ class InForce(NamedTuple):
     because: str
 
 
+class InForceEntry(TypedDict):
+    """A model or rulebook: since when it is in force, who released it, and why."""
+
+    since: datetime
+    what: Annotated[str, one_of("model", "rulebook")]
+    version: str
+    sha256: str
+    by: str
+    because: str
+
+
+class InForceAnswer(TypedDict):
+    """The model and the rulebook that were in force at a time."""
+
+    at: datetime
+    model: InForceEntry | None
+    rulebook: InForceEntry | None
+
+
 def timeline_of(store: Path, rules: Path) -> list[InForce]:
     """Return every promotion and release, by time.
 
     Raises
     ------
     RecordError
-        Where the list of promotions is damaged.
+        If the list of promotions is damaged.
     PolicyError
-        Where a released rulebook was changed.
+        If a released rulebook was changed.
     """
     return sorted([*_models(store / PROMOTIONS), *_rulebooks(rules)])
 
 
 def in_force_at(events: Sequence[InForce], at: datetime) -> dict[str, InForce]:
-    """Return the model and the rulebook that were in force at a time; of rulebooks that with the latest date.
+    """Return the model and the rulebook that were in force at a time.
 
     Examples
     --------
-    >>> day = [datetime(2026, 1, n, tzinfo=UTC) for n in (1, 2, 3)]
-    >>> events = [InForce(day[0], "model", "1", "", "", ""), InForce(day[2], "model", "2", "", "", "")]
-    >>> [in_force_at(events, at).get("model", events[0]).version for at in day]
+    >>> days = [datetime(2026, 1, n, tzinfo=UTC) for n in (1, 2, 3)]
+    >>> old = InForce(days[0], "model", "1", "", "", "")
+    >>> new = InForce(days[2], "model", "2", "", "", "")
+    >>> [in_force_at([old, new], day)["model"].version for day in days]
     ['1', '1', '2']
     """
-    return {one.what: one for one in events if one.since <= at}
+    in_force = dict[str, InForce]()
+    for event in events:
+        if event.since <= at:
+            in_force[event.what] = event
+    return in_force
 
 
-def in_force_answer(at: str, store: Path, rules: Path) -> bytes:
-    """Return what was in force at a time (ISO 8601) as JSON.
+def in_force_answer(at: str, store: Path, rules: Path) -> InForceAnswer:
+    """Return the model and the rulebook that were in force at a time.
+
+    Parameters
+    ----------
+    at : str
+        The time (ISO 8601); UTC if it names no zone.
+    store : Path
+        The folder with the list of promotions.
+    rules : Path
+        The folder of the rulebooks.
+
+    Returns
+    -------
+    InForceAnswer
+        None for what was not in force yet.
 
     Raises
     ------
     AsOfError
-        Where the text is no time.
+        If the text is not a time.
     """
     try:
         when = datetime.fromisoformat(at)
     except ValueError:
         raise AsOfError(
-            "is no time", where="at", expected="such as 2026-03-01T12:00:00+00:00"
+            "not a valid time",
+            where="at",
+            expected="such as 2026-03-01T12:00:00+00:00",
         ) from None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    found = in_force_at(timeline_of(store, rules), when)
-    parts = {
-        name: found[name]._asdict() if name in found else None
-        for name in ("model", "rulebook")
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    in_force = in_force_at(timeline_of(store, rules), when)
+    return {
+        "at": when,
+        "model": _entry(in_force.get("model")),
+        "rulebook": _entry(in_force.get("rulebook")),
     }
-    return orjson.dumps({"at": when, **parts})
+
+
+def _entry(event: InForce | None) -> InForceEntry | None:
+    if event is None:
+        return None
+    return {
+        "since": event.since,
+        "what": event.what,
+        "version": event.version,
+        "sha256": event.sha256,
+        "by": event.by,
+        "because": event.because,
+    }
 
 
 def _models(path: Path) -> list[InForce]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = []
+    if not path.exists():
+        return []
+    events = list[InForce]()
+    lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            one = json.loads(line)
-            since = datetime.fromisoformat(one["at"])
-            found.append(
-                InForce(
-                    since,
-                    "model",
-                    one["version"],
-                    one["sha256"],
-                    one["by"],
-                    one["because"],
-                )
+            promotion = json.loads(line)
+            event = InForce(
+                since=datetime.fromisoformat(promotion["at"]),
+                what="model",
+                version=promotion["version"],
+                sha256=promotion["sha256"],
+                by=promotion["by"],
+                because=promotion["because"],
             )
         except (ValueError, KeyError, TypeError):
             raise RecordError(
-                "cannot be read", where=f"{path.name} line {number}", do="restore it"
+                "the promotion cannot be read",
+                where=f"{path.name} line {number}",
+                do="restore it",
             ) from None
-    return found
+        events.append(event)
+    return events
 
 
 def _rulebooks(rules: Path) -> list[InForce]:
-    found = []
+    events = list[InForce]()
     for folder in folders(rules):
-        if (folder / RELEASE).exists():
-            rulebook = read_rulebook(folder)
-            release = read_release(folder, rulebook)
-            released = datetime.fromisoformat(release["released_at"])
-            since = max(released, _start(rulebook.effective))
-            found.append(
-                InForce(
-                    since,
-                    "rulebook",
-                    rulebook.version,
-                    rulebook.sha256,
-                    release["released_by"],
-                    release["because"],
-                )
-            )
-    return found
+        if not (folder / RELEASE).exists():
+            continue
+        rulebook = read_rulebook(folder)
+        release = read_release(folder, rulebook)
+        released_at = datetime.fromisoformat(release["released_at"])
+        event = InForce(
+            since=max(released_at, _start(rulebook.effective)),
+            what="rulebook",
+            version=rulebook.version,
+            sha256=rulebook.sha256,
+            by=release["released_by"],
+            because=release["because"],
+        )
+        events.append(event)
+    return events
 
 
 def _start(day: date) -> datetime:

@@ -1,18 +1,19 @@
-"""An account out of a request: the rows of an inline ledger, checked as `data.checks` checks a table."""
+"""An account from the rows of a request, checked as `data.checks` checks a table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 from obligor.data.account import Account
 from obligor.data.account_building import account_of_rows
 from obligor.data.ledger import OF_INVOICE
-from obligor.decisions.questions import InlineLedger
+from obligor.decisions.questions import Body, InlineLedger
 from obligor.errors import SchemaError
 
-# table -> the day a row happened; a row is never known before it
-_HAPPENED = {
+# The day on which a row of a table happened; it is never known before.
+_DAY_COLUMNS = {
     "customers": "registered_on",
     "invoices": "issued_on",
     "payments": "paid_on",
@@ -24,76 +25,98 @@ _HAPPENED = {
     "fx_rates": "rate_on",
 }
 
+Row = dict[str, Any]
+
 
 def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
-    """Return the account that came with a request.
+    """Return the account that was sent with a request.
+
+    Parameters
+    ----------
+    customer_id : str
+        The customer.
+    ledger : InlineLedger
+        The rows of the customer's ledger.
+    today : date
+        The current day; rows cannot lie in the future.
+
+    Returns
+    -------
+    Account
+        Its `observed_until` is None.
 
     Raises
     ------
     SchemaError
-        Naming table, row and field of the first thing that would change the result.
+        If a row is invalid; it names table, row and field.
     """
     rows = {
-        table: [
-            _row(table, place, row.model_dump(), today)
-            for place, row in enumerate(getattr(ledger, table))
-        ]
-        for table in _HAPPENED
+        table: _rows(table, getattr(ledger, table), today) for table in _DAY_COLUMNS
     }
     _require_unique(rows["invoices"], "invoices", "invoice_id")
-    _require_unique(
-        [row for row in rows["payments"] if row["payment_id"]], "payments", "payment_id"
-    )
-    known = {row["invoice_id"] for row in rows["invoices"]}
-    for table in OF_INVOICE:
-        for place, row in enumerate(rows[table]):
-            if row["invoice_id"] not in known:
-                raise _error(
-                    table,
-                    place,
-                    "invoice_id",
-                    f"{row['invoice_id']!r} is unknown",
-                    "an invoice sent along",
-                )
-    for place, row in enumerate(rows["invoices"]):
+    _require_unique(rows["payments"], "payments", "payment_id")
+    _require_invoices(rows)
+    for index, row in enumerate(rows["invoices"]):
         if row["due_on"] < row["issued_on"]:
             raise _error(
-                "invoices",
-                place,
-                "due_on",
-                "due before it was issued",
+                _place("invoices", index, "due_on"),
+                "the invoice is due before it was issued",
                 "a day on or after issued_on",
             )
     return account_of_rows(customer_id, ledger.currency, rows)
 
 
-def _row(table: str, place: int, row: dict[str, Any], today: date) -> dict[str, Any]:
-    happened = row[_HAPPENED[table]]
-    row["known_on"] = max(row["known_on"] or happened, happened)
-    for name in (_HAPPENED[table], "known_on", "resolved_on"):
-        if row.get(name) is not None and row[name] > today:
-            raise _error(
-                table,
-                place,
-                name,
-                f"{row[name]} lies in the future",
-                f"a day up to {today}",
-            )
-    return row
+def _rows(table: str, bodies: Sequence[Body], today: date) -> list[Row]:
+    """Return the rows of a table, each with the day it became known."""
+    day_column = _DAY_COLUMNS[table]
+    rows = list[Row]()
+    for index, body in enumerate(bodies):
+        row = body.model_dump()
+        happened_on = row[day_column]
+        row["known_on"] = max(row["known_on"] or happened_on, happened_on)
+        for name in (day_column, "known_on", "resolved_on"):
+            day = row.get(name)
+            if day is not None and day > today:
+                raise _error(
+                    _place(table, index, name),
+                    f"{day} lies in the future",
+                    f"a day up to {today}",
+                )
+        rows.append(row)
+    return rows
 
 
-def _require_unique(rows: list[dict[str, Any]], table: str, key: str) -> None:
+def _require_invoices(rows: dict[str, list[Row]]) -> None:
+    """Reject a row about an invoice that was not sent."""
+    invoice_ids = {row["invoice_id"] for row in rows["invoices"]}
+    for table in OF_INVOICE:
+        for index, row in enumerate(rows[table]):
+            if row["invoice_id"] not in invoice_ids:
+                raise _error(
+                    _place(table, index, "invoice_id"),
+                    f"{row['invoice_id']!r} is unknown",
+                    "the id of an invoice in the same request",
+                )
+
+
+def _require_unique(rows: Sequence[Row], table: str, key: str) -> None:
+    """Reject an id that is used twice; a row may have none."""
     seen = set[str]()
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
+        if row[key] is None:
+            continue
         if row[key] in seen:
-            raise _error(table, place, key, f"{row[key]!r} again", "an id used once")
+            raise _error(
+                _place(table, index, key),
+                f"{row[key]!r} is used twice",
+                "an id used once",
+            )
         seen.add(row[key])
 
 
-def _error(table: str, row: int, field: str, what: str, expected: str) -> SchemaError:
-    return SchemaError(
-        what,
-        where=f"ledger.{table}[{row}].{field}",
-        expected=expected,
-        do="correct the row",
-    )
+def _place(table: str, index: int, field: str) -> str:
+    return f"ledger.{table}[{index}].{field}"
+
+
+def _error(where: str, what: str, expected: str) -> SchemaError:
+    return SchemaError(what, where=where, expected=expected, do="correct the row")

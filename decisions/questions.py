@@ -1,4 +1,7 @@
-"""What the endpoints take: strict about names and types; the OpenAPI document is made from these."""
+"""The questions the service accepts, strict about names and types.
+
+The request schemas of the OpenAPI document are generated from these models.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
 
 
 class Body(BaseModel):
-    """What comes in: strict about types and names."""
+    """The body or query of a request: strict about types and names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -110,7 +113,7 @@ class DisputeRow(Body):
 
 
 class WriteOffRow(Body):
-    """What was given up of an item."""
+    """An amount of an item that was written off."""
 
     invoice_id: Id
     written_off_on: date
@@ -164,7 +167,7 @@ class InlineLedger(Body):
 
 
 class CreditRequest(Body):
-    """What the customer asks for now."""
+    """The credit that the customer asks for now."""
 
     amount: Amount
     currency: Currency
@@ -232,12 +235,13 @@ class GroupBody(Body):
     parent: Id | None = None
     members: Annotated[list[Id], Field(max_length=1000)] = Field(
         default=[],
-        description="Customers that belong to it directly; may be left out where there is one group only",
+        description="Customers that belong to it directly; "
+        "may be left out if there is one group only",
     )
 
 
 class LimitEventBody(Body):
-    """What a person did to the limit."""
+    """A person's intervention in the limit."""
 
     kind: Literal["freeze", "reduce", "cancel"]
     by: Person
@@ -246,7 +250,7 @@ class LimitEventBody(Body):
 
 
 class CreditFileBody(Body):
-    """What people have put on file about the customer."""
+    """The credit file: what people have put on file about the customer."""
 
     assessment: AssessmentBody | None = None
     override: OverrideBody | None = None
@@ -261,23 +265,28 @@ class CreditFileBody(Body):
     )
 
     def credit_file(self) -> CreditFile:
-        """Return it as the rules take it."""
+        """Return the credit file in the form that the rules use."""
+        assessment = override = temporary_limit = limit_event = None
+        if self.assessment:
+            assessment = Assessment(**vars(self.assessment))
+        if self.override:
+            override = Override(**vars(self.override))
+        if self.temporary_limit:
+            temporary_limit = TemporaryLimit(**vars(self.temporary_limit))
+        if self.limit_event:
+            limit_event = LimitEvent(**vars(self.limit_event))
+        securities = [Security(**vars(security)) for security in self.securities]
+        groups = [
+            Group(**vars(group) | {"members": tuple(group.members)})
+            for group in self.groups
+        ]
         return CreditFile(
-            assessment=Assessment(**vars(self.assessment)) if self.assessment else None,
-            override=Override(**vars(self.override)) if self.override else None,
-            securities=tuple(
-                Security(**vars(security)) for security in self.securities
-            ),
-            temporary_limit=TemporaryLimit(**vars(self.temporary_limit))
-            if self.temporary_limit
-            else None,
-            groups=tuple(
-                Group(**vars(group) | {"members": tuple(group.members)})
-                for group in self.groups
-            ),
-            limit_event=LimitEvent(**vars(self.limit_event))
-            if self.limit_event
-            else None,
+            assessment=assessment,
+            override=override,
+            securities=tuple(securities),
+            temporary_limit=temporary_limit,
+            groups=tuple(groups),
+            limit_event=limit_event,
             payment_details_changed_on=self.payment_details_changed_on,
         )
 
@@ -331,7 +340,7 @@ class OrderRequest(Body):
     ledger: InlineLedger | None = None
 
     def question(self) -> DecisionRequest:
-        """Return the question about the customer that comes first."""
+        """Return the question about the customer, which is decided first."""
         return DecisionRequest(
             customer_id=self.customer_id,
             as_of=self.as_of,
@@ -341,6 +350,10 @@ class OrderRequest(Body):
 
 
 class ScoreRequest(Body):
-    """Ready-made features to score: every name of the catalogue, or every column of the table, null where not known."""
+    """Ready-made features to score.
+
+    They must name every feature of the catalogue, or every column of the table the
+    model was trained on; null stands for a missing value.
+    """
 
     features: Annotated[dict[str, Figure | Text | None], Field(max_length=1000)]

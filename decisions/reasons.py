@@ -1,32 +1,91 @@
-"""The principal reasons of a decision: the rules that decided, then what moved the PD away from the baseline."""
+"""The principal reasons of a decision.
+
+Rules that decided come first, then what moved the PD away from the baseline.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter, sub
-from typing import Any
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from obligor.decisions.json_values import value_or_none
 from obligor.features.catalogue import CATALOGUE
 from obligor.features.encoding import Column, Encoding
 from obligor.model.baseline import Baseline
 from obligor.policy.rulebooks.decision_table import Evaluation
 
-MOST_REASONS = 4
+# At most four, as Regulation B asks for (12 CFR 1002.9, official interpretation 9(b)(2)-1).
+MAX_REASONS = 4
+# A family below this share of the whole upward push is not a principal reason.
 SMALLEST_SHARE = 0.02
-_FAMILIES: dict[str, tuple[int, ...]] = {
-    family: tuple(
-        place for place, feature in enumerate(CATALOGUE) if feature.family == family
-    )
-    for family in dict.fromkeys(feature.family for feature in CATALOGUE)
-}
 
-_PICK = {
-    family: itemgetter(*places)
-    if len(places) > 1
-    else itemgetter(slice(places[0], places[0] + 1))
-    for family, places in _FAMILIES.items()
-}
+
+class Reason(TypedDict):
+    """A principal reason: a rule that decided (P..), or features that raised the PD (F..)."""
+
+    code: str
+    text: str
+    text_zh: str
+    family: Annotated[
+        str | None,
+        Field(description="The family whose features are reported together"),
+    ]
+    features: Annotated[
+        list[str],
+        Field(description="Features of the family that raised the PD"),
+    ]
+    feature: Annotated[
+        str | None,
+        Field(description="The strongest of these features; the text is about it"),
+    ]
+    value: float | None
+    baseline: Annotated[
+        float | None,
+        Field(description="The feature's median over the baseline population"),
+    ]
+    unit: str | None
+    contribution: Annotated[
+        float | None,
+        Field(description="Log-odds that the family adds to the baseline's mean"),
+    ]
+
+
+class _Comparison(NamedTuple):
+    """A row against the baseline.
+
+    `push` is how far each feature's contribution exceeds its mean over the baseline.
+    """
+
+    values: Sequence[float]
+    push: Sequence[float]
+    typical: Sequence[float]
+    currency: str
+
+
+def _families() -> dict[str, tuple[int, ...]]:
+    """Return the places of each family's features, in catalogue order."""
+    families = dict[str, tuple[int, ...]]()
+    for index, feature in enumerate(CATALOGUE):
+        families[feature.family] = (*families.get(feature.family, ()), index)
+    return families
+
+
+_FAMILIES = _families()
+
+
+def _picker(indices: tuple[int, ...]) -> Callable[[list[float]], Sequence[float]]:
+    """Return what picks a family's values; an `itemgetter` of one index gives no tuple."""
+    if len(indices) > 1:
+        return itemgetter(*indices)
+    part = slice(indices[0], indices[0] + 1)
+    return itemgetter(part)
+
+
+_PICKERS = {family: _picker(indices) for family, indices in _FAMILIES.items()}
 
 
 def principal_reasons(
@@ -35,8 +94,8 @@ def principal_reasons(
     contributions: Sequence[float],
     baseline: Baseline,
     currency: str = "",
-) -> list[dict[str, Any]]:
-    """Return at most four reasons, ordered: rules that decided, then families of features that raised the PD most.
+) -> list[Reason]:
+    """Return the principal reasons of a decision, at most four, in order.
 
     Parameters
     ----------
@@ -45,31 +104,38 @@ def principal_reasons(
     values, contributions : sequence of float
         Value and SHAP contribution (log-odds) of each feature, in catalogue order.
     baseline : Baseline
-        Who the customer is compared with.
-    currency : str
-        Of amounts; they are said without where it is not known.
+        The population that the customer is compared with.
+    currency : str, optional
+        Of the amounts; without it amounts are given as plain numbers.
+
+    Returns
+    -------
+    list of Reason
+        The rules, then the families of features that raised the PD most.
 
     Notes
     -----
-    A feature's push is its contribution less its mean over the baseline. Features of one family are
-    correlated and share their effect between them, so a family's pushes are summed and its strongest
-    feature speaks. Families below 2% of the whole push upwards are no reasons; nor is a feature that pushed
-    down, or that the model does not use (its push is 0).
+    A feature's push is its contribution less its mean over the baseline. Features of
+    one family are correlated and share their effect between them, so a family's pushes
+    are summed, and the family is reported through its strongest feature. Families with
+    less than 2% of the whole upward push are left out, and so are features that lowered
+    the PD or that the model does not use (their push is 0).
     """
-    found = [_rule_reason(rule) for rule in rules][:MOST_REASONS]
+    reasons = [_rule_reason(rule) for rule in rules[:MAX_REASONS]]
     push = list(map(sub, contributions, baseline.contributions))
-    totals = [(sum(pick(push)), family) for family, pick in _PICK.items()]
-    raising = [(total, family) for total, family in totals if total > 0]
+    raising = list[tuple[float, str]]()
+    for family, pick in _PICKERS.items():
+        total = sum(pick(push))
+        if total > 0:
+            raising.append((total, family))
     least = SMALLEST_SHARE * sum(total for total, _ in raising)
-    # A stable order: families of equal push stay as the catalogue has them.
-    for total, family in sorted(raising, key=lambda pair: -pair[0])[
-        : MOST_REASONS - len(found)
-    ]:
+    comparison = _Comparison(values, push, baseline.values, currency)
+    # Sorting is stable: families of equal push stay in the order of the catalogue.
+    raising.sort(key=lambda pair: -pair[0])
+    for total, family in raising[: MAX_REASONS - len(reasons)]:
         if total > least:
-            found.append(
-                _feature_reason(family, total, push, values, baseline, currency)
-            )
-    return found
+            reasons.append(_family_reason(family, total, comparison))
+    return reasons
 
 
 def column_reasons(
@@ -77,73 +143,84 @@ def column_reasons(
     contributions: Sequence[float],
     baseline: Baseline,
     encoding: Encoding,
-) -> list[dict[str, Any]]:
-    """Return at most four reasons of an application: the columns that raised its PD most against the baseline.
+) -> list[Reason]:
+    """Return the principal reasons of an application: the columns that raised its PD most.
 
-    A column's push is that of its value and of its special codes together.
+    Parameters
+    ----------
+    values, contributions : sequence of float
+        Value and SHAP contribution (log-odds) of each encoded column.
+    baseline : Baseline
+        The population that the application is compared with.
+    encoding : Encoding
+        What maps the columns of the table to the model's.
+
+    Returns
+    -------
+    list of Reason
+        At most four; the push of a column includes that of its special codes.
     """
     push = list(map(sub, contributions, baseline.contributions))
-    found = [
-        (sum(push[part]), number, one, values[part], baseline.values[part.start])
-        for number, (one, part) in enumerate(encoding.parts, start=1)
-    ]
-    raising = sorted(
-        (row for row in found if row[0] > 0), key=lambda row: (-row[0], row[1])
-    )
-    least = SMALLEST_SHARE * sum(row[0] for row in raising)
-    return [_column_reason(*row) for row in raising[:MOST_REASONS] if row[0] > least]
+    raising = list[tuple[float, int]]()
+    for index, (_, part) in enumerate(encoding.parts):
+        total = sum(push[part])
+        if total > 0:
+            raising.append((total, index))
+    least = SMALLEST_SHARE * sum(total for total, _ in raising)
+    raising.sort(key=lambda pair: (-pair[0], pair[1]))
+    reasons = list[Reason]()
+    for total, index in raising[:MAX_REASONS]:
+        if total > least:
+            column, part = encoding.parts[index]
+            typical = baseline.values[part.start]
+            code = f"C{index + 1:02d}"
+            reasons.append(_column_reason(code, column, values[part], typical, total))
+    return reasons
 
 
 def _column_reason(
-    total: float, number: int, one: Column, values: Sequence[float], typical: float
-) -> dict[str, Any]:
-    is_number = one.kind == "number"
-    said, usual = one.said(values), one.said((typical, 0.0))
+    code: str, column: Column, values: Sequence[float], typical: float, total: float
+) -> Reason:
+    is_number = column.kind == "number"
+    text = column.said(values)
+    usual = column.said((typical, 0.0))
     return {
-        "code": f"C{number:02d}",
-        "text": f"{one.name} is {said}; typical is {usual}",
-        "text_zh": f"{one.name} 为 {said}，通常为 {usual}",
-        "family": one.name,
-        "features": [one.name],
-        "feature": one.name,
-        "value": values[0] if is_number and not math.isnan(values[0]) else None,
-        "baseline": typical if is_number and not math.isnan(typical) else None,
+        "code": code,
+        "text": f"{column.name} is {text}; typical is {usual}",
+        "text_zh": f"{column.name} 为 {text}，通常为 {usual}",
+        "family": column.name,
+        "features": [column.name],
+        "feature": column.name,
+        "value": value_or_none(values[0]) if is_number else None,
+        "baseline": value_or_none(typical) if is_number else None,
         "unit": None,
         "contribution": total,
     }
 
 
-def _feature_reason(
-    family: str,
-    total: float,
-    push: Sequence[float],
-    values: Sequence[float],
-    baseline: Baseline,
-    currency: str,
-) -> dict[str, Any]:
-    strongest = max(_FAMILIES[family], key=push.__getitem__)
-    feature, value, typical = (
-        CATALOGUE[strongest],
-        values[strongest],
-        baseline.values[strongest],
-    )
+def _family_reason(family: str, total: float, comparison: _Comparison) -> Reason:
+    indices = _FAMILIES[family]
+    push = comparison.push
+    currency = comparison.currency
+    strongest = max(indices, key=push.__getitem__)
+    feature = CATALOGUE[strongest]
+    value = comparison.values[strongest]
+    is_money = feature.unit == "money"
     return {
         "code": f"F{strongest + 1:02d}",
         "text": feature.reason(value, "en", currency),
         "text_zh": feature.reason(value, "zh", currency),
         "family": family,
-        "features": [
-            CATALOGUE[place].name for place in _FAMILIES[family] if push[place] > 0
-        ],
+        "features": [CATALOGUE[index].name for index in indices if push[index] > 0],
         "feature": feature.name,
-        "value": None if math.isnan(value) else value,
-        "baseline": None if math.isnan(typical) else typical,
-        "unit": currency if feature.unit == "money" and currency else feature.unit,
+        "value": value_or_none(value),
+        "baseline": value_or_none(comparison.typical[strongest]),
+        "unit": currency if is_money and currency else feature.unit,
         "contribution": total,
     }
 
 
-def _rule_reason(rule: Evaluation) -> dict[str, Any]:
+def _rule_reason(rule: Evaluation) -> Reason:
     return {
         "code": rule.fired,
         "text": rule.because,

@@ -1,26 +1,31 @@
-"""Auditing the record: is anything changed, lost or put in; does a decision come out again; what applied when."""
+"""Replay: does a recorded decision come out again, bit for bit?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 import orjson
 
-from obligor.decisions.answer import entry_of
-from obligor.decisions.engine import Engine
+from obligor.decisions.answer import Stamp, decision_entry
+from obligor.decisions.batch import or_raise
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.facts import known_of
+from obligor.decisions.orders import checked_entry
 from obligor.decisions.questions import DecisionRequest, OrderRequest
+from obligor.decisions.rulebooks import Rulebooks
+from obligor.decisions.scoring import with_counterfactuals
+from obligor.decisions.spine import decide_with
 from obligor.errors import ErasedError, ObligorError, SchemaError
-from obligor.record.entry import OpenedEntry
+from obligor.record.entry import Entry, OpenedEntry
+from obligor.record.reader import RecordReader
 from obligor.record.verify import Finding
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A decision made again from its kept inputs, model and rules: every difference from what was answered."""
+    """A decision computed again, with every difference from the recorded answer."""
 
     decision_id: str
     differences: tuple[str, ...]
@@ -31,95 +36,133 @@ class Replay:
         return not self.differences
 
 
-def computed(entry_id: str, engine: Engine) -> OpenedEntry:
-    """Return a decision or an order check; what a person did is no such thing.
+@dataclass(frozen=True)
+class Replayer:
+    """Computes recorded decisions again, with the model, rules and inputs of their day.
 
-    Raises
-    ------
-    UnknownDecisionError, ErasedError
-        Where there is no such entry, or its customer was erased.
-    SchemaError
-        Where the entry is nothing that was computed.
+    Attributes
+    ----------
+    reader : RecordReader
+        The record.
+    champions : ChampionLoader
+        Loads the models that scored.
+    rulebooks : Rulebooks
+        The rulebooks that decided.
     """
-    kept = engine.record.reader.entry(entry_id)
-    if kept.kind not in ("decision", "order"):
-        raise SchemaError(
-            f"a {kept.kind} is not computed",
-            where="decision_id",
-            expected="a decision or order check",
-        )
-    return kept
 
+    reader: RecordReader
+    champions: ChampionLoader
+    rulebooks: Rulebooks
 
-def replay(entry_id: str, engine: Engine) -> Replay:
-    """Make a decision or order check again with the model, rules and inputs of its day.
+    def computed(self, entry_id: str) -> OpenedEntry:
+        """Return the entry of a decision or an order check.
 
-    Raises
-    ------
-    ModelError, PolicyError
-        Where model or rules of that day are not in the store any more; otherwise as `computed`.
-    """
-    kept = computed(entry_id, engine)
-    again = _made_again(kept, engine)
-    if again == kept.body:
-        return Replay(entry_id, ())
-    return Replay(
-        entry_id,
-        tuple(differences(orjson.loads(kept.body), orjson.loads(again)))
-        or ("the text",),
-    )
-
-
-def _made_again(kept: OpenedEntry, engine: Engine) -> str:
-    answer = orjson.loads(kept.body)
-    champion = engine.champions.of(
-        answer["model"]["sha256"], answer["model"]["version"]
-    )
-    rulebook = engine.rulebook(answer["policy"]["sha256"])
-    as_of, at = (
-        date.fromisoformat(answer["as_of"]),
-        datetime.fromisoformat(answer["recorded_at"]),
-    )
-    inputs = engine.record.reader.inputs_of(kept.entry_id)
-    if kept.kind == "decision":
-        request = DecisionRequest.model_validate_json(kept.request)
-        one = engine.decided_again(
-            known_of(request, as_of, inputs), champion.model, rulebook
-        )
-        (acts,) = engine.acts([one], champion.model)
-        return entry_of(one, acts, champion, kept.entry_id, at).body
-    asked = OrderRequest.model_validate_json(kept.request)
-    one = engine.decided_again(
-        known_of(asked.question(), as_of, inputs), champion.model, rulebook
-    )
-    return engine.order_entry(one, asked, champion, kept.entry_id, at).body
-
-
-def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Give every place where two answers differ, with both values."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for name in [*was, *(name for name in now if name not in was)]:
-            yield from differences(
-                was.get(name), now.get(name), f"{where}.{name}".lstrip(".")
+        Raises
+        ------
+        UnknownDecisionError
+            If no entry has this id.
+        ErasedError
+            If its customer was erased.
+        SchemaError
+            If the entry was not computed: what a person did cannot be replayed.
+        """
+        entry = self.reader.entry(entry_id)
+        if entry.kind not in ("decision", "order"):
+            raise SchemaError(
+                f"a {entry.kind} is not computed",
+                where="decision_id",
+                expected="a decision or order check",
             )
+        return entry
+
+    def replay(self, entry_id: str) -> Replay:
+        """Compute a decision or order check again.
+
+        Raises
+        ------
+        ModelError, PolicyError
+            If the store no longer has the model or the rules; otherwise as `computed`.
+        """
+        entry = self.computed(entry_id)
+        body = self._recomputed(entry).body
+        if body == entry.body:
+            return Replay(entry_id, ())
+        changes = tuple(differences(orjson.loads(entry.body), orjson.loads(body)))
+        return Replay(entry_id, changes or ("the text",))
+
+    def replay_all(
+        self, progress: Callable[[int], None] = lambda count: None
+    ) -> Iterator[Replay | Finding]:
+        """Replay every decision and order check.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the count so far.
+
+        Yields
+        ------
+        Replay or Finding
+            A finding for each entry that cannot be replayed, or that is erased.
+        """
+        entry_ids = self.reader.ids_of_kinds(("decision", "order"))
+        for count, entry_id in enumerate(entry_ids, start=1):
+            try:
+                yield self.replay(entry_id)
+            except ErasedError:
+                yield Finding(entry_id, "erased")
+            except ObligorError as error:
+                yield Finding(entry_id, str(error))
+            progress(count)
+
+    def _recomputed(self, entry: OpenedEntry) -> Entry:
+        answer = orjson.loads(entry.body)
+        model = answer["model"]
+        champion = self.champions.of(model["sha256"], model["version"])
+        rulebook = self.rulebooks.by_hash(answer["policy"]["sha256"])
+        inputs = self.reader.inputs_of(entry.entry_id)
+        as_of = date.fromisoformat(answer["as_of"])
+        recorded_at = datetime.fromisoformat(answer["recorded_at"])
+        stamp = Stamp(entry.entry_id, recorded_at)
+        if entry.kind == "decision":
+            question = DecisionRequest.model_validate_json(entry.request)
+            known = known_of(question, as_of, inputs)
+            decided = decide_with(known, champion.model, rulebook)
+            offered = with_counterfactuals([decided], champion.model)[0]
+            return decision_entry(or_raise(offered), champion, stamp)
+        order = OrderRequest.model_validate_json(entry.request)
+        known = known_of(order.question(), as_of, inputs)
+        decided = decide_with(known, champion.model, rulebook)
+        return checked_entry(decided, order, champion, stamp)
+
+
+def differences(was: object, now: object, where: str = "") -> Iterator[str]:
+    """Give every place in which two answers differ, with both values.
+
+    Parameters
+    ----------
+    was, now : object
+        JSON values.
+    where : str, optional
+        The place of both in their answers.
+
+    Yields
+    ------
+    str
+        Place, recorded value and recomputed value.
+
+    Examples
+    --------
+    >>> list(differences({"grade": 3, "caps": [1, 2]}, {"grade": 4, "caps": [1, 2]}))
+    ['grade: 3 -> 4']
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        names = [*was, *(name for name in now if name not in was)]
+        for name in names:
+            place = f"{where}.{name}".lstrip(".")
+            yield from differences(was.get(name), now.get(name), place)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        for place, pair in enumerate(zip(was, now, strict=True)):
-            yield from differences(*pair, f"{where}[{place}]")
+        for index, (before, after) in enumerate(zip(was, now, strict=True)):
+            yield from differences(before, after, f"{where}[{index}]")
     elif was != now:
         yield f"{where}: {was!r} -> {now!r}"
-
-
-def replay_all(
-    engine: Engine, progress: Callable[[int], None] = lambda n: None
-) -> Iterator[Replay | Finding]:
-    """Replay every decision and order check; what cannot be replayed is a finding, what was erased says so."""
-    for n, entry_id in enumerate(
-        engine.record.reader.ids_of_kinds(("decision", "order")), start=1
-    ):
-        try:
-            yield replay(entry_id, engine)
-        except ErasedError:
-            yield Finding(entry_id, "erased")
-        except ObligorError as error:
-            yield Finding(entry_id, str(error))
-        progress(n)

@@ -1,130 +1,153 @@
-"""Features and scores of a batch of questions."""
+"""Features, scores and counterfactuals of a batch of questions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, TypeVar
 
 import numpy as np
 
 from obligor.arrays import Floats
 from obligor.data.asof import KnownAccount
-from obligor.decisions.counterfactuals import Refused, counterfactuals
-from obligor.decisions.facts import DecidedQuestion, KnownQuestion, ScoredRow
+from obligor.decisions.answer import ScoreAnswer, score_answer
+from obligor.decisions.batch import Batch, Failed, for_each, not_failed
+from obligor.decisions.champion import Champion
+from obligor.decisions.counterfactuals import (
+    Counterfactual,
+    OfferedQuestion,
+    counterfactuals,
+)
+from obligor.decisions.facts import (
+    DecidedQuestion,
+    KnownQuestion,
+    QuestionFeatures,
+    ScoredQuestion,
+    ScoredRow,
+)
+from obligor.decisions.questions import ScoreRequest
 from obligor.errors import ObligorError, SchemaError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
 
-Result = TypeVar("Result")
 
-
-def _or_raise(result: Result | ObligorError) -> Result:
-    if isinstance(result, ObligorError):
-        raise result
-    return result
-
-
-def _each(
-    work: Callable[..., Result], *columns: Sequence[Any]
-) -> list[Result | ObligorError]:
-    """Do the work for each row of the columns; an error, met or made, takes the place of the result."""
-    found = list[Result | ObligorError]()
-    for row in zip(*columns, strict=True):
-        error = next((cell for cell in row if isinstance(cell, ObligorError)), None)
-        try:
-            found.append(error or work(*row))
-        except ObligorError as made:
-            found.append(made)
-    return found
-
-
-def _catalogue_row(given: Mapping[str, float | str | None]) -> Floats:
-    if given.keys() != set(NAMES):
-        missing, unknown = (
-            sorted(set(NAMES) - given.keys())[:5],
-            sorted(given.keys() - set(NAMES))[:5],
-        )
-        expected = f"the {len(NAMES)} names of the catalogue, null where not known"
-        raise SchemaError(
-            f"missing {missing}, unknown {unknown}", where="features", expected=expected
-        )
-    for name in NAMES:
-        if isinstance(given[name], str):
-            raise SchemaError(
-                "is no number", where=f"features.{name}", expected="a number, or null"
-            )
-    return np.array(
-        [given[name] for name in NAMES], dtype=np.float64
-    )  # null becomes NaN
-
-
-def _features(
-    known: Sequence[KnownQuestion | ObligorError],
-) -> list[Floats | ObligorError]:
-    """The features of each question, by one pass of the kernel per as-of date."""
-    found: list[Any] = list(known)
-    by_day = dict[date, list[int]]()
-    for place, one in enumerate(known):
-        if isinstance(one, KnownQuestion):
-            by_day.setdefault(one.account.as_of, []).append(place)
-    for places in by_day.values():
-        accounts = [found[place].account for place in places]
-        try:
-            rows: Sequence[Floats | ObligorError] = list(account_features(accounts))
-        except ObligorError:
-            # A rate is missing: of one account, which the others must not pay for.
-            rows = _each(lambda account: account_features([account])[0], accounts)
-        for place, row in zip(places, rows, strict=True):
-            found[place] = row
-    return found
-
-
-def _scored(
-    model: PdModel, rows: Sequence[Floats | ObligorError]
-) -> list[ScoredRow | ObligorError]:
-    """The PD over 12 months and the contributions of each row, by one prediction."""
-    good = [row for row in rows if not isinstance(row, ObligorError)]
-    if not good:
-        return [row for row in rows if isinstance(row, ObligorError)]
-    contributions, margins = model.explain(np.array(good))
-    *pds, ends = model.pds(margins)
-    columns = (
-        array.tolist() for array in (np.array(good), *pds, contributions, margins)
-    )
-    intervals = zip(*(end.tolist() for end in ends), strict=True)
-    scored = (ScoredRow(*row) for row in zip(*columns, intervals, strict=True))
-    return [row if isinstance(row, ObligorError) else next(scored) for row in rows]
-
-
-def _counterfactuals(
-    decided: Sequence[DecidedQuestion | ObligorError], model: PdModel
-) -> list[list[dict[str, Any]]]:
-    """What is offered to each question: nothing to those approved."""
-    places = [
-        place
-        for place, one in enumerate(decided)
-        if isinstance(one, DecidedQuestion) and one.decision.outcome != "approve"
+def features(batch: Batch[KnownQuestion]) -> Batch[QuestionFeatures]:
+    """Return the features of each question, by one pass of the kernel per as-of date."""
+    by_day = dict[date, list[KnownQuestion]]()
+    for known in not_failed(batch):
+        by_day.setdefault(known.account.as_of, []).append(known)
+    rows_by_day = {
+        as_of: iter(_features_on_day(questions)) for as_of, questions in by_day.items()
+    }
+    return [
+        item if isinstance(item, Failed) else next(rows_by_day[item.account.as_of])
+        for item in batch
     ]
+
+
+def _features_on_day(questions: Sequence[KnownQuestion]) -> Batch[QuestionFeatures]:
+    """Return the features of questions about one day."""
+    try:
+        rows = account_features([known.account for known in questions])
+    except ObligorError:
+        # An account lacks a rate: it fails alone, not with all others of the day.
+        return for_each(questions, _features_alone)
+    return [
+        QuestionFeatures(known, row) for known, row in zip(questions, rows, strict=True)
+    ]
+
+
+def _features_alone(known: KnownQuestion) -> QuestionFeatures:
+    return QuestionFeatures(known, account_features([known.account])[0])
+
+
+def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuestion]:
+    """Return the PD and the contributions of each question, by one prediction."""
+    rows = [item.values for item in not_failed(batch)]
+    if not rows:
+        return [item for item in batch if isinstance(item, Failed)]
+    scores = iter(score_rows(model, np.array(rows)))
+    return for_each(batch, lambda item: ScoredQuestion(item.known, next(scores)))
+
+
+def score_rows(model: PdModel, rows: Floats) -> list[ScoredRow]:
+    """Return the scores of rows of features, shape (n, features), by one prediction."""
+    contributions, margins = model.explain(rows)
+    pd_12m, pd_3m, pd_6m, (low, high) = model.pds(margins)
+    intervals = zip(low.tolist(), high.tolist(), strict=True)
+    columns = [
+        column.tolist()
+        for column in (rows, pd_12m, pd_3m, pd_6m, contributions, margins)
+    ]
+    return [ScoredRow(*row) for row in zip(*columns, intervals, strict=True)]
+
+
+def with_counterfactuals(
+    batch: Batch[DecidedQuestion], model: PdModel
+) -> Batch[OfferedQuestion]:
+    """Return each decided question with the acts that would lead to an approval."""
     refused = [
-        Refused(one.known.account, one.facts, one.decision, one.rulebook)
-        for one in (decided[place] for place in places)
-        if isinstance(one, DecidedQuestion)
+        decided
+        for decided in not_failed(batch)
+        if decided.decision.outcome != "approve"
     ]
+    acts = iter(counterfactuals_for(refused, model))
+
+    def offered(decided: DecidedQuestion) -> OfferedQuestion:
+        is_approved = decided.decision.outcome == "approve"
+        return OfferedQuestion(decided, [] if is_approved else next(acts))
+
+    return for_each(batch, offered)
+
+
+def counterfactuals_for(
+    refused: Sequence[DecidedQuestion], model: PdModel
+) -> list[list[Counterfactual]]:
+    """Return the acts that would lead to an approval, for questions that got none."""
 
     def score(accounts: Sequence[KnownAccount]) -> tuple[Floats, Floats]:
         rows = np.empty((len(accounts), len(NAMES)))
-        for as_of in {account.as_of for account in accounts}:
-            on_day = [
-                place
-                for place, account in enumerate(accounts)
-                if account.as_of == as_of
-            ]
-            rows[on_day] = account_features([accounts[place] for place in on_day])
+        days = np.array([account.as_of for account in accounts])
+        for as_of in set(days.tolist()):
+            on_day = np.flatnonzero(days == as_of).tolist()
+            rows[on_day] = account_features([accounts[index] for index in on_day])
         return rows, model.predict_pd_12m(rows)
 
-    found: list[list[dict[str, Any]]] = [[] for _ in decided]
-    for place, acts in zip(places, counterfactuals(refused, score), strict=True):
-        found[place] = acts
-    return found
+    return counterfactuals(refused, score)
+
+
+def score_features(request: ScoreRequest, champion: Champion) -> ScoreAnswer:
+    """Return the PD of ready-made features with its explanation; nothing is recorded.
+
+    Raises
+    ------
+    SchemaError
+        If a feature is missing, unknown or not a number.
+    """
+    encoding = champion.model.encoding
+    if encoding:
+        row = encoding.row(request.features)[0]
+    else:
+        row = _catalogue_row(request.features)
+    (scored_row,) = score_rows(champion.model, row[np.newaxis])
+    return score_answer(champion, scored_row)
+
+
+def _catalogue_row(values: Mapping[str, float | str | None]) -> Floats:
+    """Return ready-made features as a row in catalogue order; null becomes NaN."""
+    missing = sorted(set(NAMES) - values.keys())[:5]
+    unknown = sorted(values.keys() - set(NAMES))[:5]
+    if missing or unknown:
+        raise SchemaError(
+            f"missing {missing}, unknown {unknown}",
+            where="features",
+            expected=f"the {len(NAMES)} names of the catalogue, null if not known",
+        )
+    for name in NAMES:
+        if isinstance(values[name], str):
+            raise SchemaError(
+                "not a number",
+                where=f"features.{name}",
+                expected="a number, or null",
+            )
+    return np.array([values[name] for name in NAMES], dtype=np.float64)

@@ -1,16 +1,21 @@
-"""The challenger in the shadow: it scores what was decided, behind the answers; nothing of it is ever shown."""
+"""The challenger in the shadow: it scores recorded decisions behind the answers.
+
+Its scores are kept in a table of their own and are never shown in an answer.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from typing_extensions import TypedDict
 
 from obligor.decisions.champion import Champion, ChampionLoader
 from obligor.decisions.recorded import features_of
@@ -19,98 +24,137 @@ from obligor.record.record import Record
 from obligor.record.tables import ENTRIES, SHADOW_SCORES
 
 log = logging.getLogger("obligor")
-AT_ONCE = 50  # decisions at a step: answers must not wait for the interpreter
-LATE = 20  # entries that others may still commit behind the last one seen
+AT_ONCE = 50  # decisions in a step: answers must not wait for the interpreter
+LATE = 20  # entries that others may still commit before the last one read
+
+
+class _Progress(NamedTuple):
+    """Up to which entry the decisions of a challenger were read."""
+
+    model_sha256: str
+    seq: int
+
+
+class _ShadowScore(TypedDict):
+    entry_id: str
+    model_sha256: str
+    scored_at: datetime
+    pd_12m: float
 
 
 class Shadow:
-    """Scores recorded decisions with the challenger and keeps its PDs in a table of their own.
+    """Scores recorded decisions with the challenger.
 
-    A decision is scored with the features it was made from, after its answer has left: a challenger that is slow,
-    damaged or gone stops no answer and changes none.
+    A decision is scored with the features it was made from, after its answer has left:
+    a challenger that is slow, damaged or missing delays no answer and changes none.
 
     Parameters
     ----------
+    record : Record
+        The record that is read, and whose database keeps the scores.
     challengers : ChampionLoader
-        Of the pointer that `obligor shadow` writes.
+        Loads the model that `obligor shadow` names.
+    now : callable
+        Returns the time, with its zone.
     """
 
     def __init__(
         self, record: Record, challengers: ChampionLoader, now: Callable[[], datetime]
     ) -> None:
-        self.record, self.challengers, self.now = record, challengers, now
-        self._looked = (
-            "",
-            0,
-        )  # the challenger, and up to where in the record its decisions were looked at
+        self._record = record
+        self._challengers = challengers
+        self._now = now
+        self._progress = _Progress("", 0)
 
-    def step(self, is_last: bool = False) -> int:
-        """Score what the challenger has not scored yet, some at a time; return how many. Nothing without one."""
+    def step(self) -> int:
+        """Score some decisions that the challenger has not scored yet.
+
+        Returns
+        -------
+        int
+            How many; 0 without a challenger.
+        """
         try:
-            challenger = self.challengers.of_ledger()
+            challenger = self._challengers.for_customers()
         except ModelError:
             return 0
-        before = self._looked
-        rows = [
-            row
-            for entry_id in self._unscored(challenger)
-            if (row := self._scored(entry_id, challenger))
-        ]
-        if rows:
-            insert = (sqlite if self.record.database.is_sqlite else postgresql).insert(
-                SHADOW_SCORES
-            )
-            try:
-                with (
-                    self.record.database.writing() as connection
-                ):  # another process may have been first
-                    connection.execute(insert.on_conflict_do_nothing(), rows)
-            except sa.exc.SQLAlchemyError:
-                self._looked = before
-                raise
-        return len(rows)
+        with self._progress_kept_on_error():
+            scores = list[_ShadowScore]()
+            for entry_id in self._unscored(challenger):
+                score = self._score(entry_id, challenger)
+                if score is not None:
+                    scores.append(score)
+            if scores:
+                self._save(scores)
+        return len(scores)
+
+    def _save(self, scores: list[_ShadowScore]) -> None:
+        is_sqlite = self._record.database.is_sqlite
+        insert = (sqlite if is_sqlite else postgresql).insert(SHADOW_SCORES)
+        with self._record.database.writing() as connection:
+            # Another process may have scored them first.
+            connection.execute(insert.on_conflict_do_nothing(), scores)
+
+    @contextmanager
+    def _progress_kept_on_error(self) -> Iterator[None]:
+        """Read the same decisions again if their scores could not be saved."""
+        before = self._progress
+        try:
+            yield
+        except sa.exc.SQLAlchemyError:
+            self._progress = before
+            raise
 
     def _unscored(self, challenger: Champion) -> list[str]:
-        """Decisions since the challenger began that it has not scored, oldest first; looked at once, or nearly."""
-        sha256, looked = self._looked
-        looked = looked if sha256 == challenger.sha256 else 0
-        mine = sa.exists().where(
+        """Return decisions since the challenger began that it has not scored.
+
+        The oldest come first; entries before the last one read are not read again, but
+        for the few that others may have committed late.
+        """
+        model_sha256, seq = self._progress
+        if model_sha256 != challenger.sha256:
+            seq = 0
+        is_scored = sa.exists().where(
             SHADOW_SCORES.c.entry_id == ENTRIES.c.entry_id,
             SHADOW_SCORES.c.model_sha256 == challenger.sha256,
         )
-        wanted = sa.select(ENTRIES.c.entry_id, ENTRIES.c.seq).where(
-            ENTRIES.c.kind == "decision",
-            ENTRIES.c.recorded_at >= self.challengers.since(),
-            ENTRIES.c.seq > looked - LATE,
-            ~mine,
-        )
-        with self.record.database.engine.connect() as connection:
-            found = connection.execute(
-                wanted.order_by(ENTRIES.c.seq).limit(AT_ONCE)
-            ).all()
-        self._looked = (challenger.sha256, max([looked, *(row.seq for row in found)]))
-        return [str(row.entry_id) for row in found]
-
-    def _scored(self, entry_id: str, challenger: Champion) -> dict[str, Any] | None:
-        try:
-            row = np.array(
-                [features_of(orjson.loads(self.record.reader.entry(entry_id).body))]
+        query = (
+            sa.select(ENTRIES.c.entry_id, ENTRIES.c.seq)
+            .where(
+                ENTRIES.c.kind == "decision",
+                ENTRIES.c.recorded_at >= self._challengers.since(),
+                ENTRIES.c.seq > seq - LATE,
+                ~is_scored,
             )
+            .order_by(ENTRIES.c.seq)
+            .limit(AT_ONCE)
+        )
+        with self._record.database.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        last_seq = max([seq, *(row.seq for row in rows)])
+        self._progress = _Progress(challenger.sha256, last_seq)
+        return [str(row.entry_id) for row in rows]
+
+    def _score(self, entry_id: str, challenger: Champion) -> _ShadowScore | None:
+        """Score one decision; None if its customer was erased."""
+        try:
+            answer = orjson.loads(self._record.reader.entry(entry_id).body)
         except ErasedError:
             return None
+        row = np.array([features_of(answer)])
         return {
             "entry_id": entry_id,
             "model_sha256": challenger.sha256,
-            "scored_at": self.now(),
+            "scored_at": self._now(),
             "pd_12m": float(challenger.model.predict_pd_12m(row)[0]),
         }
 
 
 def shadow_scores(record: Record, model_sha256: str) -> dict[str, float]:
-    """Return a challenger's PDs over 12 months by the decisions they are of."""
-    query = sa.select(SHADOW_SCORES.c.entry_id, SHADOW_SCORES.c.pd_12m)
+    """Return a challenger's PD over 12 months for each decision it scored."""
+    query = sa.select(SHADOW_SCORES.c.entry_id, SHADOW_SCORES.c.pd_12m).where(
+        SHADOW_SCORES.c.model_sha256 == model_sha256
+    )
     with record.database.engine.connect() as connection:
-        found = connection.execute(
-            query.where(SHADOW_SCORES.c.model_sha256 == model_sha256)
-        )
-        return {str(row.entry_id): float(row.pd_12m) for row in found}
+        rows = connection.execute(query).all()
+    return {str(row.entry_id): float(row.pd_12m) for row in rows}

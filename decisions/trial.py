@@ -10,16 +10,27 @@ from obligor.errors import ModelError
 
 
 def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
-    """Load a model bundle and explain a row with it in a process of its own: if that dies, only that dies.
+    """Load a model bundle and explain a row with it in a process of its own.
+
+    If the model kills a process, it kills only that one.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle.
+    sha256 : str
+        Its hash.
+    patience_s : float, optional
+        The time it may take, in seconds.
 
     Raises
     ------
     ModelError
-        Where it did not come through.
+        If the trial failed.
     """
     command = [sys.executable, "-c", _TRIAL, str(folder), sha256]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -28,14 +39,15 @@ def try_bundle(folder: Path, sha256: str, patience_s: float = 60) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"trial took more than {patience_s:.0f} s",
+            f"the model's trial took more than {patience_s:.0f} s",
             where=folder.name,
             do="export it again",
         ) from None
-    if done.returncode:
-        last = done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
+    if process.returncode:
+        last_line = process.stderr.strip().split("\n")[-1]
+        reason = last_line or f"exit code {process.returncode}"
         raise ModelError(
-            f"did not come through its trial: {last}",
+            f"the model failed its trial: {reason}",
             where=folder.name,
             do="export it again",
         )

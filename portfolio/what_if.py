@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-import orjson
 from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
-from obligor.decisions.engine import Engine
+from obligor.data.store import LedgerStore
+from obligor.decisions.as_of import as_of_or_default
+from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.questions import Body, Id
+from obligor.decisions.rulebooks import Rulebooks
 from obligor.errors import SchemaError, UnknownCustomerError
 from obligor.policy.rulebooks.rulebook import Rulebook, folders, read_rulebook
 from obligor.portfolio.comparison import compare_customer, movers, summary
@@ -29,6 +32,37 @@ class SimulationRequest(Body):
     to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     as_of: date | None = Field(None, description="Default the ledger's last day")
     customer_id: Id | None = Field(None, description="Only this customer: what if")
+
+
+class Mover(TypedDict):
+    """A customer's decision under two rulebooks, and every rule and cap that differs."""
+
+    customer_id: str
+    pd_12m: float
+    outcome: Annotated[list[str], Field(description="Before and after")]
+    limit: list[str]
+    binding_cap: list[str]
+    because: list[str]
+
+
+_Groups = dict[str, dict[str, dict[str, Any]]]
+SimulationAnswer = TypedDict(
+    "SimulationAnswer",
+    {
+        "from": str,
+        "to": str,
+        "as_of": date,
+        "currency": str,
+        "movers": list[Mover],
+        "by": Annotated[
+            _Groups,
+            Field(description="In all, by grade, class, sector and country"),
+        ],
+    },
+)
+SimulationAnswer.__doc__ = (
+    "The loaded ledger under two rulebooks; two numbers are before and after."
+)
 
 
 def what_if(
@@ -76,8 +110,32 @@ def _row_of(customer_id: str, portfolio: Portfolio) -> int:
     return list(portfolio.customer_ids).index(customer_id)
 
 
-def what_if_answer(request: SimulationRequest, engine: Engine) -> bytes:
-    """Return the comparison on the loaded ledger as JSON; nothing is recorded.
+def what_if_answer(
+    request: SimulationRequest,
+    ledger: LedgerStore,
+    champions: ChampionLoader,
+    rulebooks: Rulebooks,
+    today: date,
+) -> SimulationAnswer:
+    """Return the comparison on the loaded ledger; nothing is recorded.
+
+    Parameters
+    ----------
+    request : SimulationRequest
+        The two rulebooks, the as-of date, and the customer if only one is compared.
+    ledger : LedgerStore
+        The loaded ledger.
+    champions : ChampionLoader
+        Loads the model that serves.
+    rulebooks : Rulebooks
+        Its folder holds the two rulebooks, which may be drafts.
+    today : date
+        The current day: the latest as-of date.
+
+    Returns
+    -------
+    SimulationAnswer
+        What changes from one rulebook to the other.
 
     Raises
     ------
@@ -85,28 +143,27 @@ def what_if_answer(request: SimulationRequest, engine: Engine) -> bytes:
         If the day, a rulebook or the customer does not exist, or the ledger is too
         large for one request.
     """
-    as_of = engine.day(request.as_of)
-    old = _rulebook(engine.rules, request.from_, "from")
-    new = _rulebook(engine.rules, request.to, "to")
-    if len(engine.ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
+    as_of = as_of_or_default(request.as_of, ledger, today)
+    old = _rulebook(rulebooks.folder, request.from_, "from")
+    new = _rulebook(rulebooks.folder, request.to, "to")
+    if len(ledger.customer_ids(MOST_SIMULATED + 1)) > MOST_SIMULATED:
         raise SchemaError(
             f"the ledger has more than {MOST_SIMULATED} customers",
             where="ledger store",
             do="run `obligor policy simulate`",
         )
-    customers = active_on(engine.ledger.every(), as_of)
-    model = engine.champions.of_ledger().model
+    customers = active_on(ledger.every(), as_of)
+    model = champions.for_customers().model
     portfolio = portfolio_of(customers.known, customers.rows, model)
     changes = what_if(portfolio, old, new, request.customer_id)
-    answer = {
+    return {
         "from": request.from_,
         "to": request.to,
         "as_of": as_of,
         "currency": portfolio.currency,
-        "movers": changes.pop("movers"),
-        "by": changes,
+        "movers": cast(list[Mover], changes.pop("movers")),
+        "by": cast(_Groups, changes),
     }
-    return orjson.dumps(answer, default=str)
 
 
 def _rulebook(root: Path, version: str, field: str) -> Rulebook:

@@ -5,12 +5,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from obligor.errors import UnknownDecisionError
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
+
+
+class CheckpointAnswer(TypedDict):
+    """What was signed about the record: its size and root at a time."""
+
+    size: int
+    root: str
+    at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    key_id: str
+    signature: str
+
+
+class ProofAnswer(TypedDict):
+    """The proof that an entry is in the record.
+
+    `record/verifier.py` checks it: the hashes of the path lead from the leaf to the
+    signed root (RFC 6962, 2.1.1); all hashes are hexadecimal digits.
+    """
+
+    entry_id: str
+    leaf: Annotated[str, Field(description="Canonical JSON (RFC 8785)")]
+    place: int
+    path: list[str]
+    checkpoint: CheckpointAnswer
 
 
 class Checkpointer:
@@ -66,11 +93,8 @@ class Checkpointer:
                 self._last = checkpoint
             return self._last
 
-    def proof(self, entry_id: str) -> dict[str, Any]:
-        """Return the proof that an entry is in the record, as JSON values.
-
-        `record/verifier.py` checks it: root, signature and the hashes of the path
-        (RFC 6962, 2.1.1) are hexadecimal digits.
+    def proof(self, entry_id: str) -> ProofAnswer:
+        """Return the proof that an entry is in the record.
 
         Raises
         ------

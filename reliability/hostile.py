@@ -191,9 +191,9 @@ def forged_lines(client: httpx.Client, log: Path) -> Bars:
 def wrong_media(client: httpx.Client) -> Bars:
     """Only JSON is taken, on every route."""
     asked = [
-        (path, media)
-        for path, method, _, body, *_ in OPERATIONS
-        if method == "post" and body
+        (operation.path, media)
+        for operation in OPERATIONS
+        if operation.method == "post" and operation.body
         for media in MEDIA
     ]
     status = [

@@ -1,23 +1,35 @@
-"""Putting an engine together from the settings."""
+"""Putting the service together from its settings."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from obligor.casework.case_queries import CaseQueries
+from obligor.casework.cases import CaseDesk
+from obligor.casework.contact_queries import ContactQueries
+from obligor.casework.contacts import ContactDesk
+from obligor.casework.worklist import WorklistPlanner
 from obligor.data.store import LedgerStore
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
+from obligor.decisions.evidence import EvidenceCollector
+from obligor.decisions.orders import OrderChecker
+from obligor.decisions.recorded import AnswerRecord
+from obligor.decisions.reevaluate import reevaluate
+from obligor.decisions.replay import Replayer
+from obligor.decisions.rulebooks import Rulebooks
 from obligor.decisions.shadow import Shadow
+from obligor.decisions.spine import Decider
 from obligor.model.bundle import SHADOW_POINTER
-from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebooks
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
 from obligor.record.housekeeper import Task
@@ -31,146 +43,274 @@ from obligor.signing import Random, key_file, public_key
 log = logging.getLogger("obligor")
 
 
-def build_engine(
+@dataclass(frozen=True)
+class Service:
+    """The parts of one process of the service, and what is put together from them.
+
+    Only the rim sees it whole: the HTTP routes, the commands and the tests. They hand
+    on the one part that is needed.
+
+    Attributes
+    ----------
+    ledger : LedgerStore
+        The loaded ledger.
+    record : Record
+        The record, opened.
+    champions : ChampionLoader
+        Loads the model that serves.
+    rulebooks : Rulebooks
+        The rules by the day they are in force.
+    signer : ReceiptSigner
+        Signs receipts and checkpoints.
+    checkpointer : Checkpointer
+        Gives entries their place in the Merkle tree.
+    now : callable
+        Returns the time, with its zone.
+    new_id : callable
+        Returns a fresh entry id.
+    """
+
+    ledger: LedgerStore
+    record: Record
+    champions: ChampionLoader
+    rulebooks: Rulebooks
+    signer: ReceiptSigner
+    checkpointer: Checkpointer
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    @cached_property
+    def answers(self) -> AnswerRecord:
+        """The answers in the record."""
+        return AnswerRecord(self.record.writer, self.record.reader, self.signer)
+
+    @cached_property
+    def decider(self) -> Decider:
+        """Answers questions about customers."""
+        return Decider(
+            ledger=self.ledger,
+            champions=self.champions,
+            rulebooks=self.rulebooks,
+            answers=self.answers,
+            now=self.now,
+            new_id=self.new_id,
+        )
+
+    @cached_property
+    def orders(self) -> OrderChecker:
+        """Checks orders."""
+        return OrderChecker(self.decider, self.answers)
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        """Computes recorded decisions again."""
+        return Replayer(self.record.reader, self.champions, self.rulebooks)
+
+    @cached_property
+    def evidence(self) -> EvidenceCollector:
+        """Collects the evidence about recorded decisions."""
+        return EvidenceCollector(
+            replayer=self.replayer,
+            checkpointer=self.checkpointer,
+            signer=self.signer,
+            models=self.champions.store / "models",
+            rulebooks=self.rulebooks,
+        )
+
+    @cached_property
+    def cases(self) -> CaseDesk:
+        """Shows cases, and records what people do about them."""
+        return CaseDesk(
+            queries=CaseQueries(self.record.reader),
+            writer=self.record.writer,
+            reevaluate=partial(reevaluate, decider=self.decider, orders=self.orders),
+            stamp=self.decider.stamp,
+        )
+
+    @cached_property
+    def contacts(self) -> ContactDesk:
+        """Records contacts."""
+        return ContactDesk(
+            queries=ContactQueries(self.record.reader),
+            answers=self.answers,
+            decide=self.decider.decide_unrecorded,
+            now=self.now,
+            new_id=self.new_id,
+        )
+
+    @cached_property
+    def worklists(self) -> WorklistPlanner:
+        """Plans the collectors' day."""
+        return WorklistPlanner(
+            ledger=self.ledger,
+            champions=self.champions,
+            rulebooks=self.rulebooks,
+            contacts=ContactQueries(self.record.reader),
+            now=self.now,
+        )
+
+
+def assemble_service(
     settings: Settings,
     now: Callable[[], datetime],
     new_id: Callable[[], str],
     random: Random,
-) -> Engine:
-    """Put together everything a decision needs; a doubtful rulebook is told and left out."""
+) -> Service:
+    """Put the service together.
+
+    Parameters
+    ----------
+    settings : Settings
+        Paths, URLs and keys.
+    now : callable
+        Returns the time, with its zone.
+    new_id : callable
+        Returns a fresh entry id.
+    random : callable
+        Returns so many random bytes.
+
+    Returns
+    -------
+    Service
+        Without the rulebooks that were refused; the log names them.
+    """
+    settings.store.mkdir(parents=True, exist_ok=True)
+    record, signer = open_record(settings, random)
+    folder = CheckpointFolder(settings.checkpoints)
+    return Service(
+        ledger=LedgerStore(settings.ledger_url),
+        record=record,
+        champions=ChampionLoader(settings.store, settings.trusted),
+        rulebooks=_open_rulebooks(settings),
+        signer=signer,
+        checkpointer=Checkpointer(record, signer, folder, now),
+        now=now,
+        new_id=new_id,
+    )
+
+
+def _open_rulebooks(settings: Settings) -> Rulebooks:
+    """Read the rulebooks and keep a copy of each that is released."""
     keys = [
         public_key(path.read_bytes(), str(path))
         for path in settings.trusted
         if path.exists()
     ]
-    rulebooks, refused = read_rulebooks(
-        settings.rules, None if settings.rules == RULES else keys
-    )
+    is_shipped = settings.rules == RULES
+    released, refused = read_rulebooks(settings.rules, None if is_shipped else keys)
     for error in refused:
         log.error("a rulebook is refused, the last good one stays in force: %s", error)
-    settings.store.mkdir(parents=True, exist_ok=True)
-    record, seal = open_record(settings, random)
-    archive = settings.store / "rulebooks"
-    keep_rulebooks(rulebooks, settings.rules, archive)
-    return Engine(
-        ledger=LedgerStore(settings.ledger_url),
-        record=record,
-        champions=ChampionLoader(settings.store, settings.trusted),
-        rulebooks=rulebooks,
-        now=now,
-        new_id=new_id,
-        seal=seal,
-        notary=Checkpointer(record, seal, CheckpointFolder(settings.checkpoints), now),
-        archive=archive,
-        rules=settings.rules,
-    )
+    rulebooks = Rulebooks(released, settings.rules, settings.store / "rulebooks")
+    rulebooks.keep()
+    return rulebooks
 
 
-def build_shadow(engine: Engine, settings: Settings) -> Shadow:
-    """Put together what a challenger does."""
+def build_shadow(service: Service, settings: Settings) -> Shadow:
+    """Put together what scores recorded decisions with the challenger."""
     return Shadow(
-        engine.record,
+        service.record,
         ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER),
-        engine.now,
+        service.now,
     )
 
 
-def housekeeping_tasks(engine: Engine, gate: Gate, shadow: Shadow) -> list[Task]:
-    """Return what the housekeeper does behind the answers, in its order.
+def housekeeping_tasks(service: Service, gate: Gate, shadow: Shadow) -> list[Task]:
+    """Return the tasks of the housekeeper, in order; they run behind the answers.
 
     Parameters
     ----------
-    engine : Engine
-        Whose record is written to and signed for.
+    service : Service
+        Its record takes the denied calls; its checkpointer signs.
     gate : Gate
-        Whose quotas and denied calls are put into the database.
+        Its quotas and denied calls are saved.
     shadow : Shadow
-        The challenger, which scores what was decided.
+        Scores recorded decisions with the challenger.
+
+    Returns
+    -------
+    list of Task
+        The checkpoint comes last, so that it covers the others' entries.
     """
 
     def record_denials(is_last: bool) -> None:
-        entry = gate.denials.entry(engine.now(), engine.new_id(), is_last)
+        entry = gate.denials.entry(service.now(), service.new_id(), is_last)
         if entry is not None:
-            engine.record.writer.append([entry])
+            service.record.writer.append([entry])
 
     def score_in_shadow(is_last: bool) -> None:
         # A process that ends does not wait for a challenger: another one scores.
         if not is_last:
-            _in_shadow(shadow)
+            try_shadow(shadow)
 
     return [
         Task("saving quotas", lambda is_last: gate.quota.flush()),
         Task("recording denied calls", record_denials),
         Task("scoring in the shadow", score_in_shadow),
-        Task("signing a checkpoint", lambda is_last: engine.notary.step()),
+        Task("signing a checkpoint", lambda is_last: service.checkpointer.step()),
     ]
 
 
-def _in_shadow(shadow: Shadow) -> None:
+def try_shadow(shadow: Shadow) -> None:
+    """Score with the challenger; whatever is wrong with it, checkpoints must go on."""
     try:
         shadow.step()
-    except (
-        Exception
-    ) as error:  # whatever is wrong with a challenger, checkpoints must go on
+    except Exception as error:
         log.error("the challenger did not score: %s", type(error).__name__)
 
 
-def keep_rulebooks(rulebooks: Sequence[Rulebook], rules: Path, archive: Path) -> None:
-    """Keep every rulebook in force by its hash: decisions are made again with the rules of their day."""
-    for rulebook in rulebooks:
-        kept = archive / rulebook.sha256 / rulebook.version
-        if not kept.is_dir():
-            shutil.copytree(rules / rulebook.version, kept)
-
-
-def build_gate(engine: Engine, environment: Mapping[str, str]) -> Gate:
-    """Put together who gets in."""
+def build_gate(service: Service, environment: Mapping[str, str]) -> Gate:
+    """Put together what authenticates callers and enforces their rate limits."""
     return Gate(
-        engine.record.database.engine,
-        engine.now,
+        service.record.database.engine,
+        service.now,
         environment.get("OBLIGOR_ADMIN_KEY"),
-        tokens=_token_check(environment, engine.now),
+        tokens=_token_check(environment, service.now),
     )
 
 
 def _token_check(
     environment: Mapping[str, str], now: Callable[[], datetime]
 ) -> TokenCheck | None:
-    """Tokens are taken where issuer, audience and the issuer's keys are named."""
-    issuer, audience, keys = (
-        environment.get(f"OBLIGOR_OIDC_{name}")
-        for name in ("ISSUER", "AUDIENCE", "JWKS")
-    )
+    """Return what checks tokens, if issuer, audience and the issuer's keys are set."""
+    issuer = environment.get("OBLIGOR_OIDC_ISSUER")
+    audience = environment.get("OBLIGOR_OIDC_AUDIENCE")
+    keys = environment.get("OBLIGOR_OIDC_JWKS")
     if not (issuer and audience and keys):
         return None
-
-    def read_keys() -> Mapping[str, Any]:
-        if keys.startswith("https://"):
-            return dict(httpx.get(keys, timeout=5).raise_for_status().json())
-        return dict(json.loads(Path(keys).read_text(encoding="utf-8")))
-
     return TokenCheck(
         issuer,
         audience,
-        read_keys,
+        partial(_read_json, keys),
         now,
         environment.get("OBLIGOR_OIDC_ROLE_CLAIM", "obligor_role"),
     )
 
 
+def _read_json(source: str) -> Mapping[str, Any]:
+    """Read JSON from a URL or a file."""
+    if source.startswith("https://"):
+        return dict(httpx.get(source, timeout=5).raise_for_status().json())
+    return dict(json.loads(Path(source).read_text(encoding="utf-8")))
+
+
 def open_record(settings: Settings, random: Random) -> tuple[Record, ReceiptSigner]:
-    """Return the record and the seal; keys that the environment does not give are made once, in the store."""
-    keys = settings.store / "keys"
-    for name, given in (
-        ("OBLIGOR_DATA_KEY", settings.data_key),
-        ("OBLIGOR_SIGNING_KEY", settings.signing_key),
-    ):
-        if given is None:
+    """Open the record, and return what signs its receipts and checkpoints.
+
+    A key that the environment does not give is made once and kept in the store.
+    """
+    keys = {
+        "OBLIGOR_DATA_KEY": settings.data_key,
+        "OBLIGOR_SIGNING_KEY": settings.signing_key,
+    }
+    for name, key in keys.items():
+        if key is None:
             log.warning(
-                "%s is not set: a key in the store is used; set it before the record matters",
+                "%s is not set: a key in the store is used; "
+                "set it before the record matters",
                 name,
             )
-    vault = Vault(settings.data_key or key_file(keys / "data.key", random), random)
-    return Record.open(settings.record_url, vault), ReceiptSigner(
-        settings.signing_key or key_file(keys / "signing.key", random)
-    )
+    folder = settings.store / "keys"
+    data_key = settings.data_key or key_file(folder / "data.key", random)
+    signing_key = settings.signing_key or key_file(folder / "signing.key", random)
+    record = Record.open(settings.record_url, Vault(data_key, random))
+    return record, ReceiptSigner(signing_key)

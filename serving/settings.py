@@ -1,4 +1,4 @@
-"""Where the service finds its things, from the environment (the rim)."""
+"""Paths, URLs and keys of the service, read from the environment (the rim)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from obligor.signing import RELEASE_PUBLIC, parse_key
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths and URLs of one service.
+    """Paths, URLs and keys of one service.
 
     Attributes
     ----------
     store : Path
         Folder with the exported champion (``OBLIGOR_STORE``, default ``store``).
     ledger_url, record_url : str
-        SQLAlchemy URLs (``OBLIGOR_LEDGER_URL``, ``OBLIGOR_RECORD_URL``; default SQLite in the store).
+        SQLAlchemy URLs (``OBLIGOR_LEDGER_URL``, ``OBLIGOR_RECORD_URL``; default SQLite
+        in the store).
     rules : Path
         Folder of dated rulebooks (``OBLIGOR_RULES``, default the one that ships).
     checkpoints : tuple of Path
-        Folders that keep signed checkpoints (``OBLIGOR_CHECKPOINTS``, separated by ``:``; default in the store).
+        Folders that keep signed checkpoints (``OBLIGOR_CHECKPOINTS``, separated by
+        ``:``; default in the store).
     trusted : tuple of Path
-        Public keys that may have signed bundles and rulebooks (``OBLIGOR_TRUSTED_KEYS``, separated by ``:``; default
-        that of the store, which `obligor promote` makes).
+        Public keys that may have signed bundles and rulebooks
+        (``OBLIGOR_TRUSTED_KEYS``, separated by ``:``; default that of the store, which
+        `obligor promote` makes).
     data_key, signing_key : bytes, optional
         ``OBLIGOR_DATA_KEY``, ``OBLIGOR_SIGNING_KEY``: 64 hexadecimal digits each.
     """
@@ -45,21 +48,23 @@ class Settings:
     def of(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from an environment."""
         store = Path(environment.get("OBLIGOR_STORE", "store")).resolve()
+        defaults = {
+            "OBLIGOR_LEDGER_URL": f"sqlite:///{store}/ledger.db",
+            "OBLIGOR_RECORD_URL": f"sqlite:///{store}/record.db",
+            "OBLIGOR_RULES": str(RULES),
+            "OBLIGOR_CHECKPOINTS": f"{store}/checkpoints",
+            "OBLIGOR_TRUSTED_KEYS": str(store / RELEASE_PUBLIC),
+        }
+        texts = {
+            name: environment.get(name, default) for name, default in defaults.items()
+        }
         return cls(
             store=store,
-            ledger_url=environment.get(
-                "OBLIGOR_LEDGER_URL", f"sqlite:///{store}/ledger.db"
-            ),
-            record_url=environment.get(
-                "OBLIGOR_RECORD_URL", f"sqlite:///{store}/record.db"
-            ),
-            rules=Path(environment.get("OBLIGOR_RULES", RULES)),
-            checkpoints=_paths(
-                environment.get("OBLIGOR_CHECKPOINTS", f"{store}/checkpoints")
-            ),
-            trusted=_paths(
-                environment.get("OBLIGOR_TRUSTED_KEYS", str(store / RELEASE_PUBLIC))
-            ),
+            ledger_url=texts["OBLIGOR_LEDGER_URL"],
+            record_url=texts["OBLIGOR_RECORD_URL"],
+            rules=Path(texts["OBLIGOR_RULES"]),
+            checkpoints=_paths(texts["OBLIGOR_CHECKPOINTS"]),
+            trusted=_paths(texts["OBLIGOR_TRUSTED_KEYS"]),
             data_key=_key(environment, "OBLIGOR_DATA_KEY"),
             signing_key=_key(environment, "OBLIGOR_SIGNING_KEY"),
         )

@@ -30,14 +30,14 @@ from starlette.testclient import TestClient
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
+from obligor.decisions.rulebooks import Rulebooks
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 from obligor.record.checkpointer import Checkpointer
 from obligor.record.encryption import Vault
 from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
-from obligor.serving.api.routes import create_app, use_engine
-from obligor.serving.assembly import keep_rulebooks
+from obligor.serving.api.routes import create_app, use_service
+from obligor.serving.assembly import Service
 from obligor.signing import Signer, release_signer
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import Trained, train
@@ -91,38 +91,35 @@ def trained(simulation: Simulation, quick: TrainingConfig, store: Path) -> Train
 
 
 @pytest.fixture
-def engine(trained: Trained, store: Path, tmp_path: Path) -> Engine:
-    return engine_of(store, tmp_path)
+def service(trained: Trained, store: Path, tmp_path: Path) -> Service:
+    return service_of(store, tmp_path)
 
 
-def engine_of(store: Path, folder: Path) -> Engine:
-    """Everything real: the trained champion, the loaded ledger, a fresh record; clock and ids are given."""
+def service_of(store: Path, folder: Path) -> Service:
+    """Everything real but clock and ids: champion, ledger, a fresh record."""
     ids = count(1)
-    rulebooks = read_rulebooks(RULES)[0]
-    keep_rulebooks(rulebooks, RULES, folder / "rulebooks")
-    record, seal = (
-        Record.open(f"sqlite:///{folder}/record.db", VAULT),
-        ReceiptSigner(bytes(32)),
-    )
-    return Engine(
+    released, _ = read_rulebooks(RULES)
+    rulebooks = Rulebooks(released, RULES, folder / "rulebooks")
+    rulebooks.keep()
+    record = Record.open(f"sqlite:///{folder}/record.db", VAULT)
+    signer = ReceiptSigner(bytes(32))
+    checkpoints = CheckpointFolder([folder / "checkpoints"])
+    return Service(
         ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
         record=record,
-        seal=seal,
-        notary=Checkpointer(
-            record, seal, CheckpointFolder([folder / "checkpoints"]), lambda: NOW
-        ),
-        archive=folder / "rulebooks",
         champions=ChampionLoader(store),
         rulebooks=rulebooks,
+        signer=signer,
+        checkpointer=Checkpointer(record, signer, checkpoints, lambda: NOW),
         now=lambda: NOW,
         new_id=lambda: f"d-{next(ids)}",
     )
 
 
 @pytest.fixture
-def client(engine: Engine) -> Iterator[TestClient]:
+def client(service: Service) -> Iterator[TestClient]:
     app = create_app()
-    use_engine(app, engine)
+    use_service(app, service)
     with TestClient(
         app, base_url="http://127.0.0.1", raise_server_exceptions=False
     ) as client:

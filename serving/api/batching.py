@@ -1,90 +1,84 @@
-"""Answering together what arrives together: one read, one prediction and one commit for all of it."""
+"""Answering together what arrives together: one read, one prediction, one commit."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from obligor.decisions.engine import Answer, Engine
-from obligor.decisions.questions import DecisionRequest
-from obligor.errors import ObligorError
+from obligor.decisions.batch import Batch, Question
+from obligor.decisions.recorded import RecordedAnswer
 
-Answers = list[Answer | ObligorError]
+AnswerAll = Callable[[Sequence[Question]], Batch[RecordedAnswer]]
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """The questions of one HTTP request, and who waits for the answers."""
+    """The questions of one HTTP request, and the future of their answers."""
 
-    requests: Sequence[DecisionRequest]
-    keys: Sequence[str | None]
-    maker: str | None
-    done: asyncio.Future[Answers]
+    questions: Sequence[Question]
+    answers: asyncio.Future[Batch[RecordedAnswer]]
 
 
 class DecisionBatcher:
-    """Gathers the questions that are there when the event loop comes round, and has them decided together.
+    """Collects the questions of one turn of the event loop and has them answered together.
 
-    A decision in a group of eight costs half of one alone. Threads do not help: deciding is computing, and a
-    thread of its own for the disk fought with the loop for the interpreter over every row.
+    A decision in a group of eight costs half of one alone. Threads do not help:
+    deciding is computing, and a thread of its own for the disk fought with the loop for
+    the interpreter over every row.
 
     Parameters
     ----------
-    engine : Engine
-        What decides and records.
+    answer_all : callable
+        Decides and records questions, as `Decider.answer_all`.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, answer_all: AnswerAll) -> None:
+        self._answer_all = answer_all
         self._waiting = list[_Waiting]()
 
-    async def answers(
-        self,
-        requests: Sequence[DecisionRequest],
-        keys: Sequence[str | None],
-        maker: str | None = None,
-    ) -> Answers:
-        """Return the answers once they are durable.
-
-        Raises
-        ------
-        ModelError, RecordError
-            As `Engine.decide_all`.
-        """
+    async def answers(self, questions: Sequence[Question]) -> Batch[RecordedAnswer]:
+        """Return the answers once they are durable; raises as `Decider.answer_all`."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._answer_waiting)
-        self._waiting.append(_Waiting(requests, keys, maker, loop.create_future()))
-        return await self._waiting[-1].done
+        waiting = _Waiting(questions, loop.create_future())
+        self._waiting.append(waiting)
+        return await waiting.answers
 
     def _answer_waiting(self) -> None:
-        group, self._waiting = self._waiting, []
-        keys = [key for one in group for key in one.keys if key is not None]
-        if len(set(keys)) < len(
-            keys
-        ):  # the same key twice: the second is answered from the record of the first
-            for one in group:
-                self._answer([one])
+        group = self._waiting
+        self._waiting = []
+        if _has_repeated_key(group):
+            # The second is answered from the record of the first.
+            for waiting in group:
+                self._answer([waiting])
         else:
             self._answer(group)
 
     def _answer(self, group: Sequence[_Waiting]) -> None:
+        questions = [question for waiting in group for question in waiting.questions]
         try:
-            answers = self.engine.decide_all(
-                [request for one in group for request in one.requests],
-                [key for one in group for key in one.keys],
-                [one.maker for one in group for _ in one.keys],
-            )
+            answers = self._answer_all(questions)
         except Exception as error:  # whatever it is, those who wait must hear of it
-            for one in group:
-                if not one.done.done():
-                    one.done.set_exception(error)
+            for waiting in group:
+                if not waiting.answers.done():
+                    waiting.answers.set_exception(error)
             return
         start = 0
-        for one in group:
-            if (
-                not one.done.done()
-            ):  # else the caller has gone; the answer is recorded all the same
-                one.done.set_result(answers[start : start + len(one.requests)])
-            start += len(one.requests)
+        for waiting in group:
+            end = start + len(waiting.questions)
+            # A client may have disconnected; the answer is recorded all the same.
+            if not waiting.answers.done():
+                waiting.answers.set_result(answers[start:end])
+            start = end
+
+
+def _has_repeated_key(group: Sequence[_Waiting]) -> bool:
+    keys = [
+        question.key
+        for waiting in group
+        for question in waiting.questions
+        if question.key is not None
+    ]
+    return len(set(keys)) < len(keys)

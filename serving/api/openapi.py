@@ -1,46 +1,197 @@
-"""The OpenAPI document: one line per operation, its schemas made from the classes that parse and answer."""
+"""The OpenAPI document, made from the models that parse and the types that answer."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
+from obligor.casework.cases import CaseAnswer, CaseList
+from obligor.casework.contacts import ContactAnswer
+from obligor.casework.early_warnings import WarningsAnswer
 from obligor.casework.questions import ContactRequest, ResolutionRequest, WorklistQuery
-from obligor.decisions import questions
-from obligor.portfolio.what_if import SimulationRequest
-from obligor.serving.api import answers as schemas
-from obligor.serving.api import casework_answers as work_schemas
+from obligor.casework.worklist import WorklistAnswer
+from obligor.decisions.answer import DecisionAnswer, OrderAnswer, ScoreAnswer
+from obligor.decisions.in_force import InForceAnswer
+from obligor.decisions.questions import DecisionRequest, OrderRequest, ScoreRequest
+from obligor.portfolio.what_if import SimulationAnswer, SimulationRequest
+from obligor.record.checkpointer import ProofAnswer
+from obligor.serving.api.decision_handlers import (
+    BatchAnswer,
+    DecisionList,
+    ReplayAnswer,
+)
+from obligor.serving.api.parsing import LONGEST_KEY
+from obligor.serving.api.problems import Problem
 from obligor.serving.api.queries import BatchRequest, InForceQuery, NoticeQuery
 
-LONGEST_KEY = 200
-SHAPES: tuple[type[BaseModel], ...] = (
-    questions.DecisionRequest,
-    schemas.DecisionAnswer,
-    BatchRequest,
-    schemas.BatchAnswer,
-    schemas.DecisionList,
-    questions.OrderRequest,
-    schemas.OrderAnswer,
-    questions.ScoreRequest,
-    schemas.ScoreAnswer,
-    schemas.Problem,
-    schemas.WarningsAnswer,
-    work_schemas.CaseAnswer,
-    work_schemas.CaseList,
-    ResolutionRequest,
-    work_schemas.WorklistAnswer,
-    ContactRequest,
-    work_schemas.ContactAnswer,
-    SimulationRequest,
-    work_schemas.SimulationAnswer,
-    work_schemas.ProofAnswer,
-    work_schemas.ReplayAnswer,
-    work_schemas.InForceAnswer,
+JsonObject = dict[str, Any]
+_REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+class Operation(NamedTuple):
+    """One operation of the interface; names in braces in the path are parameters.
+
+    Without an `answer` it responds with text or a page.
+    """
+
+    method: str
+    path: str
+    name: str
+    errors: tuple[str, ...]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    answer: type | None = None
+    has_key: bool = False
+
+
+_BODY_ERRORS = ("415", "422", "503")
+OPERATIONS = (
+    Operation(
+        method="post",
+        path="/decisions",
+        name="decide",
+        body=DecisionRequest,
+        answer=DecisionAnswer,
+        has_key=True,
+        errors=("404", "409", *_BODY_ERRORS),
+    ),
+    Operation(
+        method="post",
+        path="/decisions/batch",
+        name="decideBatch",
+        body=BatchRequest,
+        answer=BatchAnswer,
+        has_key=True,
+        errors=("409", *_BODY_ERRORS),
+    ),
+    Operation(
+        method="get",
+        path="/decisions/{decision_id}",
+        name="getDecision",
+        answer=DecisionAnswer,
+        errors=("404", "410", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/decisions/{decision_id}/proof",
+        name="getProof",
+        answer=ProofAnswer,
+        errors=("404", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/decisions/{decision_id}/notice",
+        name="getNotice",
+        query=NoticeQuery,
+        errors=("404", "410", "422", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/decisions/{decision_id}/replay",
+        name="replay",
+        answer=ReplayAnswer,
+        errors=("404", "410", "422", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/orders/check",
+        name="checkOrder",
+        body=OrderRequest,
+        answer=OrderAnswer,
+        has_key=True,
+        errors=("404", "409", *_BODY_ERRORS),
+    ),
+    Operation(
+        method="post",
+        path="/scores",
+        name="score",
+        body=ScoreRequest,
+        answer=ScoreAnswer,
+        errors=_BODY_ERRORS,
+    ),
+    Operation(
+        method="get",
+        path="/customers/{customer_id}/decisions",
+        name="getCustomerDecisions",
+        answer=DecisionList,
+        errors=("404", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/customers/{customer_id}/warnings",
+        name="getWarnings",
+        answer=WarningsAnswer,
+        errors=("404", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/cases",
+        name="getCases",
+        answer=CaseList,
+        errors=("503",),
+    ),
+    Operation(
+        method="get",
+        path="/cases/{case_id}",
+        name="getCase",
+        answer=CaseAnswer,
+        errors=("404", "410", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/cases/{case_id}/resolve",
+        name="resolveCase",
+        body=ResolutionRequest,
+        answer=CaseAnswer,
+        errors=("403", "404", "409", "410", *_BODY_ERRORS),
+    ),
+    Operation(
+        method="post",
+        path="/cases/{case_id}/reevaluate",
+        name="reevaluateCase",
+        answer=CaseAnswer,
+        errors=("404", "409", "410", "422", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/worklist",
+        name="getWorklist",
+        query=WorklistQuery,
+        answer=WorklistAnswer,
+        errors=("422", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/contacts",
+        name="recordContact",
+        body=ContactRequest,
+        answer=ContactAnswer,
+        has_key=True,
+        errors=("404", "409", *_BODY_ERRORS),
+    ),
+    Operation(
+        method="get",
+        path="/audit/in-force",
+        name="getInForce",
+        query=InForceQuery,
+        answer=InForceAnswer,
+        errors=("422", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/policy/simulations",
+        name="simulatePolicy",
+        body=SimulationRequest,
+        answer=SimulationAnswer,
+        errors=("404", *_BODY_ERRORS),
+    ),
 )
-_KEY = {
+# Every operation may be refused for its caller, its size or its rate.
+_COMMON_ERRORS = ("401", "403", "413", "429")
+_IDEMPOTENCY_KEY: JsonObject = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
@@ -52,178 +203,57 @@ _KEY = {
         "pattern": "^[!-~]([ -~]*[!-~])?$",
     },
 }
-_BODY = ("415", "422", "503")
-# path, method, name, body, answer, errors; {names} in the path are parameters
-OPERATIONS = (
-    (
-        "/decisions",
-        "post",
-        "decide",
-        "DecisionRequest",
-        "DecisionAnswer",
-        ("404", "409", *_BODY),
-    ),
-    (
-        "/decisions/batch",
-        "post",
-        "decideBatch",
-        "BatchRequest",
-        "BatchAnswer",
-        ("409", *_BODY),
-    ),
-    (
-        "/decisions/{decision_id}",
-        "get",
-        "getDecision",
-        None,
-        "DecisionAnswer",
-        ("404", "410", "503"),
-    ),
-    (
-        "/decisions/{decision_id}/proof",
-        "get",
-        "getProof",
-        None,
-        "ProofAnswer",
-        ("404", "503"),
-    ),
-    (
-        "/decisions/{decision_id}/notice",
-        "get",
-        "getNotice",
-        None,
-        "",
-        ("404", "410", "422", "503"),
-    ),
-    (
-        "/decisions/{decision_id}/replay",
-        "post",
-        "replay",
-        None,
-        "ReplayAnswer",
-        ("404", "410", "422", "503"),
-    ),
-    (
-        "/orders/check",
-        "post",
-        "checkOrder",
-        "OrderRequest",
-        "OrderAnswer",
-        ("404", "409", *_BODY),
-    ),
-    ("/scores", "post", "score", "ScoreRequest", "ScoreAnswer", _BODY),
-    (
-        "/customers/{customer_id}/decisions",
-        "get",
-        "getCustomerDecisions",
-        None,
-        "DecisionList",
-        ("404", "503"),
-    ),
-    (
-        "/customers/{customer_id}/warnings",
-        "get",
-        "getWarnings",
-        None,
-        "WarningsAnswer",
-        ("404", "503"),
-    ),
-    ("/cases", "get", "getCases", None, "CaseList", ("503",)),
-    ("/cases/{case_id}", "get", "getCase", None, "CaseAnswer", ("404", "410", "503")),
-    (
-        "/cases/{case_id}/resolve",
-        "post",
-        "resolveCase",
-        "ResolutionRequest",
-        "CaseAnswer",
-        ("403", "404", "409", "410", *_BODY),
-    ),
-    (
-        "/cases/{case_id}/reevaluate",
-        "post",
-        "reevaluateCase",
-        None,
-        "CaseAnswer",
-        ("404", "409", "410", "422", "503"),
-    ),
-    ("/worklist", "get", "getWorklist", None, "WorklistAnswer", ("422", "503")),
-    (
-        "/contacts",
-        "post",
-        "recordContact",
-        "ContactRequest",
-        "ContactAnswer",
-        ("404", "409", *_BODY),
-    ),
-    ("/audit/in-force", "get", "getInForce", None, "InForceAnswer", ("422", "503")),
-    (
-        "/policy/simulations",
-        "post",
-        "simulatePolicy",
-        "SimulationRequest",
-        "SimulationAnswer",
-        ("404", *_BODY),
-    ),
-)
-_QUERIES: dict[str, type[BaseModel]] = {
-    "getWorklist": WorklistQuery,
-    "getInForce": InForceQuery,
-    "getNotice": NoticeQuery,
-}
-_NOTICE = {
-    media: {"schema": {"type": "string"}} for media in ("text/html", "text/plain")
-}
-_PROBLEM = {
+_PROBLEM: JsonObject = {
     "description": "A problem (RFC 9457)",
     "content": {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
     },
 }
-_KEYED = ("decide", "decideBatch", "checkOrder", "recordContact")
+_TEXT_OR_PAGE: JsonObject = {
+    "text/html": {"schema": {"type": "string"}},
+    "text/plain": {"schema": {"type": "string"}},
+}
+_OTHER_PATHS: JsonObject = {
+    "/v1/metrics": {
+        "get": {
+            "operationId": "metrics",
+            "security": [{"key": []}],
+            "responses": {
+                "200": {
+                    "description": "Counts and times by route",
+                    "content": {"text/plain": {}},
+                },
+                "401": _PROBLEM,
+                "403": _PROBLEM,
+                "429": _PROBLEM,
+            },
+        }
+    },
+    "/livez": {
+        "get": {
+            "operationId": "livez",
+            "responses": {"200": {"description": "The process lives"}},
+        }
+    },
+    "/readyz": {
+        "get": {
+            "operationId": "readyz",
+            "responses": {
+                "200": {"description": "A champion is loaded"},
+                "503": {"description": "Not ready"},
+            },
+        }
+    },
+}
 
 
 @cache
-def openapi() -> dict[str, Any]:
+def openapi() -> JsonObject:
     """Return the OpenAPI 3.1 document of the service."""
-    inputs: list[Any] = [
-        (shape, "validation" if issubclass(shape, questions.Body) else "serialization")
-        for shape in SHAPES
-    ]
-    _, definitions = models_json_schema(
-        inputs, ref_template="#/components/schemas/{model}"
-    )
-    paths: dict[str, Any] = {
-        "/v1/metrics": {
-            "get": {
-                "operationId": "metrics",
-                "security": [{"key": []}],
-                "responses": {
-                    "200": {
-                        "description": "Counts and times by route",
-                        "content": {"text/plain": {}},
-                    },
-                    **dict.fromkeys(("401", "403", "429"), _PROBLEM),
-                },
-            }
-        },
-        "/livez": {
-            "get": {
-                "operationId": "livez",
-                "responses": {"200": {"description": "The process lives"}},
-            }
-        },
-        "/readyz": {
-            "get": {
-                "operationId": "readyz",
-                "responses": {
-                    "200": {"description": "A champion is loaded"},
-                    "503": {"description": "Not ready"},
-                },
-            }
-        },
-    }
-    for path, method, *operation in OPERATIONS:
-        paths.setdefault(f"/v1{path}", {})[method] = _operation(path, *operation)
+    paths: JsonObject = dict(_OTHER_PATHS)
+    for operation in OPERATIONS:
+        methods = paths.setdefault(f"/v1{operation.path}", {})
+        methods[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -233,7 +263,7 @@ def openapi() -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": definitions["$defs"],
+            "schemas": _schemas(),
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -245,52 +275,88 @@ def openapi() -> dict[str, Any]:
     }
 
 
-def _operation(
-    path: str, name: str, body: str | None, answer: str, errors: tuple[str, ...]
-) -> dict[str, Any]:
-    def content(shape: str) -> dict[str, Any]:
-        return {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}
-        }
+def _schemas() -> JsonObject:
+    """Return the schemas of all bodies and answers by name."""
+    bodies = [operation.body for operation in OPERATIONS if operation.body]
+    answers = [operation.answer for operation in OPERATIONS if operation.answer]
+    inputs = list[tuple[type, JsonSchemaMode, TypeAdapter[object]]]()
+    for body in bodies:
+        inputs.append((body, "validation", TypeAdapter(body)))
+    for answer in [*answers, Problem]:
+        inputs.append((answer, "serialization", TypeAdapter(answer)))
+    _, document = TypeAdapter.json_schemas(inputs, ref_template=_REF_TEMPLATE)
+    schemas: JsonObject = document["$defs"]
+    return schemas
 
-    problem = _PROBLEM
+
+def _operation(operation: Operation) -> JsonObject:
     parameters = [
-        _in_path(part[1:-1]) for part in path.split("/") if part.startswith("{")
+        _path_parameter(part[1:-1])
+        for part in operation.path.split("/")
+        if part.startswith("{")
     ]
-    parameters += [_KEY] if name in _KEYED else []
-    parameters += _in_query(_QUERIES[name]) if name in _QUERIES else []
-    operation: dict[str, Any] = {
-        "operationId": name,
+    if operation.has_key:
+        parameters.append(_IDEMPOTENCY_KEY)
+    if operation.query:
+        parameters.extend(_query_parameters(operation.query))
+    content = _json_content(operation.answer) if operation.answer else _TEXT_OR_PAGE
+    responses = {"200": {"description": "OK", "content": content}}
+    for status in sorted({*operation.errors, *_COMMON_ERRORS}):
+        responses[status] = _PROBLEM
+    description: JsonObject = {
+        "operationId": operation.name,
         "parameters": parameters,
-        "responses": {
-            "200": {
-                "description": "OK",
-                "content": content(answer) if answer else _NOTICE,
-            },
-            **dict.fromkeys(sorted({*errors, "401", "403", "413", "429"}), problem),
-        },
+        "responses": responses,
         "security": [{"key": []}],
     }
-    if body:
-        operation["requestBody"] = {"required": True, "content": content(body)}
-    return operation
+    if operation.body:
+        description["requestBody"] = {
+            "required": True,
+            "content": _json_content(operation.body),
+        }
+    return description
 
 
-def _in_path(name: str) -> dict[str, Any]:
-    shape = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^/]+$"}
-    return {"name": name, "in": "path", "required": True, "schema": shape}
+def _json_content(shape: type) -> JsonObject:
+    schema = {"$ref": _REF_TEMPLATE.format(model=shape.__name__)}
+    return {"application/json": {"schema": schema}}
 
 
-def _in_query(shape: type[BaseModel]) -> list[dict[str, Any]]:
+def _path_parameter(name: str) -> JsonObject:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+            "pattern": "^[^/]+$",
+        },
+    }
+
+
+def _query_parameters(query: type[BaseModel]) -> list[JsonObject]:
     """Return the parameters of a query; none of them is null in a URL."""
-    document, found = shape.model_json_schema(), []
-    needed = document.get("required", ())
+    document = query.model_json_schema()
+    required = document.get("required", ())
+    parameters = list[JsonObject]()
     for name, schema in document["properties"].items():
-        plain = next(
-            (one for one in schema.get("anyOf", ()) if one.get("type") != "null"),
-            schema,
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": name in required,
+                "schema": _without_null(schema),
+            }
         )
-        found.append(
-            {"name": name, "in": "query", "required": name in needed, "schema": plain}
-        )
-    return found
+    return parameters
+
+
+def _without_null(schema: JsonObject) -> JsonObject:
+    """Return the first alternative of a schema that is not null."""
+    for alternative in schema.get("anyOf", ()):
+        if alternative.get("type") != "null":
+            plain: JsonObject = alternative
+            return plain
+    return schema

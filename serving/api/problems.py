@@ -1,4 +1,4 @@
-"""Errors as problems (RFC 9457): which status each has, and one shape for all."""
+"""Errors as problems (RFC 9457): the one place that maps them to HTTP."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
-from typing import Any
+from typing import Annotated, NotRequired
 
 import orjson
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from obligor.errors import (
     AccessError,
@@ -34,7 +36,7 @@ MEDIA_TYPE = "application/problem+json"
 # RFC 9110 renamed it; Python 3.11 has the name of RFC 7231.
 _TITLES = {413: "Content Too Large"}
 # The first class that fits gives the status.
-_STATUS: tuple[tuple[type[ObligorError], int], ...] = (
+_STATUSES: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
     (UnknownDecisionError, 404),
     (ErasedError, 410),
@@ -50,10 +52,31 @@ _STATUS: tuple[tuple[type[ObligorError], int], ...] = (
 )
 
 
-def problem_of(error: ObligorError) -> dict[str, Any]:
-    """Return the problem an error is, its status too."""
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+OptionalText = Annotated[str | None, Field(json_schema_extra={"default": None})]
+
+
+class Problem(TypedDict):
+    """An error per RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    where: NotRequired[OptionalText]
+    expected: NotRequired[OptionalText]
+    do: NotRequired[OptionalText]
+
+
+def problem_of(error: ObligorError) -> Problem:
+    """Return an error as a problem.
+
+    Examples
+    --------
+    >>> problem_of(RecordError("disk full", where="record"))["status"]
+    503
+    """
     kind = type(error).__name__.removesuffix("Error")
+    status = _status(error)
     return {
         "type": f"urn:obligor:problem:{kind.lower()}",
         "title": HTTPStatus(status).phrase,
@@ -65,7 +88,14 @@ def problem_of(error: ObligorError) -> dict[str, Any]:
     }
 
 
-def plain_problem(status: int, detail: str) -> dict[str, Any]:
+def _status(error: ObligorError) -> int:
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+def plain_problem(status: int, detail: str) -> Problem:
     """Return a problem that says no more than its status and a detail.
 
     Examples
@@ -81,16 +111,15 @@ def plain_problem(status: int, detail: str) -> dict[str, Any]:
     }
 
 
-def problem_body(problem: Mapping[str, Any]) -> bytes:
+def problem_body(problem: Problem) -> bytes:
     """Return a problem as JSON."""
     return orjson.dumps(problem)
 
 
 def problem_response(
-    problem: Mapping[str, Any],
-    headers: Mapping[str, str] | None = None,
+    problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the answer that a problem is, with its status."""
+    """Return a problem as a response with its status."""
     return Response(
         problem_body(problem),
         status_code=problem["status"],
@@ -100,7 +129,7 @@ def problem_response(
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Answer what went wrong and can be said."""
+    """Respond to one of our own errors."""
     assert isinstance(error, ObligorError)
     problem = problem_of(error)
     log.info("%s %s %s", request.method, problem["status"], problem["type"])
@@ -113,20 +142,18 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Answer what Starlette refuses."""
+    """Respond to a request that Starlette or a handler rejects."""
     assert isinstance(error, HTTPException)
-    return problem_response(
-        plain_problem(error.status_code, error.detail),
-        error.headers,
-    )
+    problem = plain_problem(error.status_code, error.detail)
+    return problem_response(problem, error.headers)
 
 
 async def on_gone(request: Request, error: Exception) -> Response:
-    """Answer nobody: the caller has gone."""
+    """The client disconnected; no response is sent."""
     return Response(status_code=499)
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
-    """Answer that it was our fault, without a word of what was sent."""
+    """Respond to a bug, without repeating anything that was sent."""
     log.error("bug: %s on %s", type(error).__name__, request.method)
     return problem_response(plain_problem(500, "a bug; please report"))

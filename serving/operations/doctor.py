@@ -13,14 +13,13 @@ from typing import Literal, NamedTuple
 import httpx
 import sqlalchemy as sa
 
-from obligor.decisions.engine import Engine
-from obligor.decisions.replay import replay
+from obligor.decisions.as_of import last_day
 from obligor.errors import ObligorError
-from obligor.policy.rulebooks.rulebook import in_force
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
 from obligor.record.tables import ENTRIES
 from obligor.serving.access.api_keys import list_keys
+from obligor.serving.assembly import Service
 from obligor.serving.settings import Settings
 from obligor.signing import public_key
 
@@ -73,8 +72,8 @@ class Deployment:
     ----------
     settings : Settings
         Its settings.
-    engine : Engine
-        An engine on its store.
+    service : Service
+        The service on its store.
     environment : mapping
         The environment of the service.
     now : datetime
@@ -84,7 +83,7 @@ class Deployment:
     """
 
     settings: Settings
-    engine: Engine
+    service: Service
     environment: Mapping[str, str]
     now: datetime
     url: str | None = None
@@ -147,7 +146,7 @@ def _secrets(deployment: Deployment) -> Iterator[Check]:
 
 
 def _record(deployment: Deployment) -> Iterator[Check]:
-    database = deployment.engine.record.database
+    database = deployment.service.record.database
     with database.engine.connect() as connection:
         count = sa.select(sa.func.count()).select_from(ENTRIES)
         n_entries = connection.scalar(count) or 0
@@ -193,7 +192,7 @@ def _checkpoints(deployment: Deployment) -> Iterator[Check]:
     public_key(keys[0].read_bytes(), str(keys[0]))
     last = checkpoints[-1]
     # A fresh tree: it must read the stored hashes, not remember them.
-    tree = Tree(deployment.engine.record.database)
+    tree = Tree(deployment.service.record.database)
     size = tree.size()
     is_whole = last.size <= size and tree.root(last.size) == last.root
     yield Check(
@@ -223,7 +222,7 @@ def _check_folder(folder: Path, store: Path) -> Iterator[Check]:
 
 
 def _champion(deployment: Deployment) -> Iterator[Check]:
-    champion = deployment.engine.champions.current()
+    champion = deployment.service.champions.current()
     yield Check(
         "champion",
         "good",
@@ -232,31 +231,31 @@ def _champion(deployment: Deployment) -> Iterator[Check]:
 
 
 def _rulebooks(deployment: Deployment) -> Iterator[Check]:
-    rulebooks = deployment.engine.rulebooks
-    rulebook = in_force(rulebooks, deployment.now.date())
+    rulebooks = deployment.service.rulebooks
+    rulebook = rulebooks.in_force(deployment.now.date())
     yield Check(
         "rules",
         "good",
-        f"{rulebook.version} is in force, {len(rulebooks)} are released",
+        f"{rulebook.version} is in force, {len(rulebooks.released)} are released",
     )
 
 
 def _ledger(deployment: Deployment) -> Iterator[Check]:
-    last_day = deployment.engine.last_day()
-    age_days = (deployment.now.date() - last_day).days
+    last = last_day(deployment.service.ledger, deployment.now.date())
+    age_days = (deployment.now.date() - last).days
     is_old = age_days > OLD_LEDGER_DAYS
     yield Check(
         "ledger",
         "warning" if is_old else "good",
-        f"it is known until {last_day}, {age_days} days ago",
+        f"it is known until {last}, {age_days} days ago",
         do="load it again" if is_old else "",
     )
 
 
 def _replay(deployment: Deployment) -> Iterator[Check]:
-    entry_ids = deployment.engine.record.reader.ids_of_kinds(("decision", "order"))
+    entry_ids = deployment.service.record.reader.ids_of_kinds(("decision", "order"))
     for entry_id in entry_ids[-1:]:
-        result = replay(entry_id, deployment.engine)
+        result = deployment.service.replayer.replay(entry_id)
         if result.is_equal:
             yield Check("replay", "good", "the last decision replays bit for bit")
         else:
@@ -264,7 +263,7 @@ def _replay(deployment: Deployment) -> Iterator[Check]:
 
 
 def _access(deployment: Deployment) -> Iterator[Check]:
-    keys = list_keys(deployment.engine.record.database.engine)
+    keys = list_keys(deployment.service.record.database.engine)
     valid = [key for key in keys if key["revoked_at"] is None]
     n_admins = sum(key["role"] == "admin" for key in valid)
     if valid or "OBLIGOR_ADMIN_KEY" in deployment.environment:

@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 
 from obligor.errors import ModelError
 from obligor.record.housekeeper import Housekeeper
-from obligor.serving.api.routes import create_app, use_engine
+from obligor.serving.api.routes import create_app, use_service
 from obligor.serving.assembly import (
-    build_engine,
+    assemble_service,
     build_gate,
     build_shadow,
     housekeeping_tasks,
@@ -67,19 +67,19 @@ class ServingProcess:
     ) -> None:
         settings = Settings.of(environment)
         log_to_stdout(environment.get("OBLIGOR_LOG", "INFO"))
-        self._engine = build_engine(
+        self._service = assemble_service(
             settings,
             now=lambda: datetime.now(UTC),
             new_id=lambda: str(uuid.uuid4()),
             random=os.urandom,
         )
-        gate = build_gate(self._engine, environment)
-        use_engine(app, self._engine, gate)
+        gate = build_gate(self._service, environment)
+        use_service(app, self._service, gate)
         workers = WorkerRegistry(settings.store / "workers")
         workers.join(str(os.getpid()))
         app.state.metrics.watch_workers(workers.count_alive, n_workers)
-        shadow = build_shadow(self._engine, settings)
-        self._housekeeper = Housekeeper(housekeeping_tasks(self._engine, gate, shadow))
+        shadow = build_shadow(self._service, settings)
+        self._housekeeper = Housekeeper(housekeeping_tasks(self._service, gate, shadow))
         self._housekeeper.start()
         tune_interpreter()
 
@@ -88,7 +88,7 @@ class ServingProcess:
         if draining.is_set():
             return False
         try:
-            self._engine.champions.current()
+            self._service.champions.current()
         except ModelError:
             return False
         return True

@@ -10,11 +10,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from obligor.data.synthetic import Simulation
+from obligor.decisions.answer import DecisionAnswer
 from obligor.features.catalogue import CATALOGUE, NAMES
-from obligor.serving.api.answers import DecisionAnswer
 from obligor.serving.api.openapi import openapi
 from obligor.serving.api.routes import create_app
 
@@ -67,7 +68,7 @@ def test_a_decision_is_complete_and_explained(client: TestClient) -> None:
     )
     assert response.status_code == 200, response.text
     answer = response.json()
-    DecisionAnswer.model_validate(answer)
+    TypeAdapter(DecisionAnswer).validate_python(answer)
     assert (answer["customer_id"], answer["as_of"]) == ("C0000001", "2024-12-31")
     explained = answer["explanation"]
     assert math.isclose(
@@ -329,7 +330,7 @@ def changed(table: str, row: int = 0, **fields: Any) -> dict[str, Any]:
         (
             changed("invoices", 1, invoice_id="I0"),
             "ledger.invoices[1].invoice_id",
-            "'I0' again",
+            "'I0' is used twice",
         ),
         (changed("invoices", currency="USD"), "fx_rates", "no rate from USD to EUR"),
         (

@@ -18,13 +18,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
-from obligor.decisions.engine import Engine
-from obligor.decisions.replay import replay, replay_all
 from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
 from obligor.record import merkle
-from obligor.record.checkpointer import Checkpointer
+from obligor.record.checkpointer import Checkpointer, ProofAnswer
 from obligor.record.encryption import Vault
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
@@ -32,7 +31,7 @@ from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
 from obligor.record.verifier import check_proof, check_receipt
 from obligor.record.verify import verify
-from obligor.serving.api.casework_answers import ProofAnswer
+from obligor.serving.assembly import Service
 from obligor.signing import key_file, parse_key
 from tests.conftest import NOW, VAULT
 from tests.service.test_record import ENTRY
@@ -268,7 +267,7 @@ def tamper(path: Path, sql: str, is_redone: bool) -> None:
 
 
 def test_a_proof_and_a_receipt_are_checked_without_us(
-    client: TestClient, engine: Engine, tmp_path: Path
+    client: TestClient, service: Service, tmp_path: Path
 ) -> None:
     response = client.post("/decisions", json={"customer_id": "C0000002"})
     decision_id, receipt = (
@@ -277,10 +276,10 @@ def test_a_proof_and_a_receipt_are_checked_without_us(
     )
     assert client.get(f"/decisions/{decision_id}").headers["obligor-receipt"] == receipt
     proof = client.get(f"/decisions/{decision_id}/proof").json()
-    ProofAnswer.model_validate(proof)
+    TypeAdapter(ProofAnswer).validate_python(proof)
     assert "C0000002" not in json.dumps(proof)
     files = {
-        "public.pem": engine.seal.public,
+        "public.pem": service.signer.public,
         "proof.json": json.dumps(proof).encode(),
         "receipt": receipt.encode(),
     }
@@ -353,7 +352,7 @@ def test_ten_thousand_forged_proofs_are_refused(record: Record, tmp_path: Path) 
 
 
 def test_a_decision_is_made_again_bit_for_bit(
-    client: TestClient, engine: Engine
+    client: TestClient, service: Service
 ) -> None:
     asked = {
         "customer_id": "C0000007",
@@ -373,23 +372,29 @@ def test_a_decision_is_made_again_bit_for_bit(
         client.post(f"/decisions/{one}/replay").json()["is_equal"] for one in ids
     ] == [True] * len(ids)
     # It does not look at the ledger of today, nor at the rulebooks of today.
-    alone = replace(engine, ledger=None, rulebooks=[])  # type: ignore[arg-type]
-    assert all(replay(one, alone).is_equal for one in ids)
-    assert len(
-        [one for one in replay_all(alone) if getattr(one, "is_equal", False)]
-    ) == len(ids)
+    rulebooks = replace(service.rulebooks, released=[])
+    replayer = replace(service, ledger=None, rulebooks=rulebooks).replayer  # type: ignore[arg-type]
+    assert all(replayer.replay(entry_id).is_equal for entry_id in ids)
+    replays = [
+        replay for replay in replayer.replay_all() if getattr(replay, "is_equal", False)
+    ]
+    assert len(replays) == len(ids)
 
 
-def test_a_replay_that_differs_says_where(client: TestClient, engine: Engine) -> None:
+def test_a_replay_that_differs_says_where(client: TestClient, service: Service) -> None:
     decision_id = client.post("/decisions", json={"customer_id": "C0000002"}).json()[
         "decision_id"
     ]
-    book = engine.rulebooks[0]
+    book = service.rulebooks.released[0]
     richer = {**book.parameters, "credit_margin": book.parameters["credit_margin"] * 2}
-    other = replace(engine, rulebooks=[replace(book, parameters=richer)])
-    found = replay(decision_id, other)
-    assert not found.is_equal
-    assert any(one.startswith("limit.caps.economic: ") for one in found.differences)
+    released = [replace(book, parameters=richer)]
+    rulebooks = replace(service.rulebooks, released=released)
+    replayed = replace(service.replayer, rulebooks=rulebooks).replay(decision_id)
+    assert not replayed.is_equal
+    assert any(
+        difference.startswith("limit.caps.economic: ")
+        for difference in replayed.differences
+    )
 
 
 def test_what_a_person_did_is_not_replayed(client: TestClient) -> None:
@@ -409,7 +414,7 @@ def test_what_a_person_did_is_not_replayed(client: TestClient) -> None:
 
 
 def test_an_erased_customer_is_gone_and_the_log_verifies(
-    client: TestClient, engine: Engine, tmp_path: Path
+    client: TestClient, service: Service, tmp_path: Path
 ) -> None:
     mine = [
         client.post(
@@ -428,14 +433,14 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(
         )
     )
     other = client.post("/decisions", json={"customer_id": "C0000003"})
-    with engine.record.database.engine.connect() as connection:
+    with service.record.database.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT wrapped FROM customers").all()
-    assert erase(engine.record, "C0000002", "asked by letter", NOW, "e-1") == 2
-    engine.notary.step()
+    assert erase(service.record, "C0000002", "asked by letter", NOW, "e-1") == 2
+    service.checkpointer.step()
     assert (
         findings(
-            engine.record,
-            engine.notary.folder,
+            service.record,
+            service.checkpointer.folder,
             [one.headers["obligor-receipt"] for one in (*mine, other)],
         )
         == []
@@ -452,14 +457,14 @@ def test_an_erased_customer_is_gone_and_the_log_verifies(
         client.get(f"/decisions/{other.json()['decision_id']}").content == other.content
     )
     assert client.get("/customers/C0000002/decisions").json()["decisions"] == []
-    engine.record.close()
+    service.record.close()
     left = b"".join(path.read_bytes() for path in tmp_path.glob("record.db*"))
     assert (
         sum(bytes(row[0]) in left for row in rows) == 1
     )  # only the other customer's key is still there
     assert b"C0000002" not in left
     with pytest.raises(UnknownDecisionError, match="nothing is recorded"):
-        erase(engine.record, "C0000002", "again", NOW, "e-2")
+        erase(service.record, "C0000002", "again", NOW, "e-2")
     fresh = client.post("/decisions", json={"customer_id": "C0000002"})
     assert fresh.status_code == 200
     assert (

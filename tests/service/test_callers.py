@@ -15,15 +15,14 @@ from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from starlette.testclient import TestClient
 
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
 from obligor.decisions.shadow import Shadow
 from obligor.errors import RateError
 from obligor.record.housekeeper import Housekeeper
 from obligor.serving.access.denials import MOST, Denials, Denied
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.quota import Quota
-from obligor.serving.api.routes import create_app, use_engine
-from obligor.serving.assembly import build_gate, housekeeping_tasks
+from obligor.serving.api.routes import create_app, use_service
+from obligor.serving.assembly import Service, build_gate, housekeeping_tasks
 from tests.conftest import NOW
 from tests.service.test_access import bearer, made
 
@@ -74,20 +73,20 @@ def login(tmp_path: Path) -> Login:
 
 
 @pytest.fixture
-def gate(engine: Engine, login: Login) -> Gate:
+def gate(service: Service, login: Login) -> Gate:
     environment = {
         "OBLIGOR_ADMIN_KEY": "the-admin-key",
         "OBLIGOR_OIDC_ISSUER": ISSUER,
         "OBLIGOR_OIDC_AUDIENCE": AUDIENCE,
         "OBLIGOR_OIDC_JWKS": str(login.path),
     }
-    return build_gate(replace(engine, now=lambda: login.at[0]), environment)
+    return build_gate(replace(service, now=lambda: login.at[0]), environment)
 
 
 @pytest.fixture
-def gated(engine: Engine, gate: Gate) -> Iterator[TestClient]:
+def gated(service: Service, gate: Gate) -> Iterator[TestClient]:
     app = create_app()
-    use_engine(app, engine, gate)
+    use_service(app, service, gate)
     with TestClient(
         app, base_url="http://127.0.0.1", raise_server_exceptions=False
     ) as client:
@@ -196,9 +195,11 @@ def test_keys_that_changed_are_fetched_anew_but_not_for_every_forger(
     assert gated.get("/cases", headers=login.token()).status_code == 401
 
 
-def test_without_a_named_login_no_token_is_taken(engine: Engine, login: Login) -> None:
+def test_without_a_named_login_no_token_is_taken(
+    service: Service, login: Login
+) -> None:
     app = create_app()
-    use_engine(app, engine, build_gate(engine, {"OBLIGOR_OIDC_ISSUER": ISSUER}))
+    use_service(app, service, build_gate(service, {"OBLIGOR_OIDC_ISSUER": ISSUER}))
     assert TestClient(app).get("/cases", headers=login.token()).status_code == 401
 
 
@@ -206,12 +207,12 @@ def test_without_a_named_login_no_token_is_taken(engine: Engine, login: Login) -
 
 
 def test_an_application_sees_what_it_asked_for_and_nothing_else(
-    gated: TestClient, engine: Engine
+    gated: TestClient, service: Service
 ) -> None:
     shop, second, other = (
-        made(engine, "application", name) for name in ("shop", "shop", "other")
+        made(service, "application", name) for name in ("shop", "shop", "other")
     )
-    auditor = made(engine, "auditor")
+    auditor = made(service, "auditor")
     large = {
         "customer_id": "C0000002",
         "request": {"amount": "90000000.00", "currency": "EUR"},
@@ -255,16 +256,16 @@ def test_an_application_sees_what_it_asked_for_and_nothing_else(
 # --- how often
 
 
-def test_a_quota_counts_over_processes_and_ends_at_midnight(engine: Engine) -> None:
+def test_a_quota_counts_over_processes_and_ends_at_midnight(service: Service) -> None:
     at = [NOW]
-    one, two = (Quota(engine.record.database.engine, lambda: at[0]) for _ in range(2))
+    one, two = (Quota(service.record.database.engine, lambda: at[0]) for _ in range(2))
     for quota in (one, two, one):
         quota.take("k", 4)
         quota.flush()
     two.flush()  # had nothing new: it hears of the others with its next call
     two.take("k", 4)
     two.flush()
-    for quota in (two, Quota(engine.record.database.engine, lambda: at[0])):
+    for quota in (two, Quota(service.record.database.engine, lambda: at[0])):
         with pytest.raises(RateError, match="limit of 4 calls a day") as refused:
             quota.take("k", 4)
         assert refused.value.retry_after_s == 12 * 3600
@@ -275,9 +276,9 @@ def test_a_quota_counts_over_processes_and_ends_at_midnight(engine: Engine) -> N
 
 
 def test_who_used_up_the_day_is_told_when_the_next_begins(
-    gated: TestClient, engine: Engine
+    gated: TestClient, service: Service
 ) -> None:
-    few = made(engine, "auditor", per_day=2)
+    few = made(service, "auditor", per_day=2)
     assert [gated.get("/cases", headers=few).status_code for _ in range(3)] == [
         200,
         200,
@@ -290,9 +291,9 @@ def test_who_used_up_the_day_is_told_when_the_next_begins(
 
 
 def test_denied_calls_are_recorded_with_key_route_and_count(
-    gated: TestClient, engine: Engine, tmp_path: Path
+    gated: TestClient, service: Service, tmp_path: Path
 ) -> None:
-    modeler, other = made(engine, "modeler"), made(engine, "application", "other")
+    modeler, other = made(service, "modeler"), made(service, "application", "other")
     key_id = modeler["Authorization"].split("_")[1]
     for _ in range(3):
         gated.get("/cases", headers=modeler)
@@ -302,10 +303,10 @@ def test_denied_calls_are_recorded_with_key_route_and_count(
     ).json()["decision_id"]
     gated.get(f"/decisions/{entry_id}", headers=other)
     gate = gated.app.state.gate  # type: ignore[attr-defined]
-    shadow = Shadow(engine.record, ChampionLoader(tmp_path), engine.now)
-    Housekeeper(housekeeping_tasks(engine, gate, shadow)).stop()
-    (recorded,) = engine.record.reader.ids_of_kinds(("denied",))
-    body = engine.record.reader.entry(recorded).body
+    shadow = Shadow(service.record, ChampionLoader(tmp_path), service.now)
+    Housekeeper(housekeeping_tasks(service, gate, shadow)).stop()
+    (recorded,) = service.record.reader.ids_of_kinds(("denied",))
+    body = service.record.reader.entry(recorded).body
     found = {
         (one["key_id"], one["route"], one["status"]): one["calls"]
         for one in json.loads(body)["calls"]

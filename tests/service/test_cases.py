@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
+from obligor.casework.cases import CaseAnswer, CaseList
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import Simulation
-from obligor.decisions.engine import Engine
-from obligor.serving.api.casework_answers import CaseAnswer, CaseList
-from obligor.serving.api.routes import create_app, use_engine
+from obligor.serving.api.routes import create_app, use_service
+from obligor.serving.assembly import Service
 
 CUSTOMER = "C0000002"
 LARGE = {"amount": "90000000.00", "currency": "EUR"}
@@ -52,7 +53,7 @@ def test_a_referred_decision_is_a_case_two_directors_resolve(
 ) -> None:
     case_id = opened(client, requested_by="S. Seller", file=FROZEN)
     case = client.get(f"/cases/{case_id}").json()
-    CaseAnswer.model_validate(case)
+    TypeAdapter(CaseAnswer).validate_python(case)
     assert (case["status"], case["outcome"], case["history"]) == ("open", "refer", [])
     assert case["authority"] == {"approver": "director", "persons": 2}
     assert case["made_by"] == ["F. Filer", "S. Seller"]
@@ -87,7 +88,7 @@ def test_a_referred_decision_is_a_case_two_directors_resolve(
 def test_open_cases_are_listed_until_somebody_resolves_them(client: TestClient) -> None:
     ids = [opened(client) for _ in range(3)]
     listed = client.get("/cases").json()
-    CaseList.model_validate(listed)
+    TypeAdapter(CaseList).validate_python(listed)
     assert [case["case_id"] for case in listed["cases"]] == ids
     assert resolve(client, ids[1], outcome="decline").json()["outcome"] == "decline"
     assert [case["case_id"] for case in client.get("/cases").json()["cases"]] == [
@@ -131,12 +132,12 @@ def test_of_two_who_resolve_at_once_one_is_told(client: TestClient) -> None:
 
 @pytest.fixture
 def late(
-    engine: Engine, simulation: Simulation, tmp_path: Path
+    service: Service, simulation: Simulation, tmp_path: Path
 ) -> tuple[TestClient, str, LedgerStore, Any]:
     """A service on a ledger of its own, and a customer who would have been approved without what is open."""
     ledger, books = LedgerStore(f"sqlite:///{tmp_path}/ledger.db"), simulation.ledger
     app = create_app()
-    use_engine(app, replace(engine, ledger=ledger))
+    use_service(app, replace(service, ledger=ledger))
     client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     ledger.write(books)
     for customer in books["customers"]["customer_id"]:
@@ -222,7 +223,7 @@ def test_a_case_with_a_ledger_of_its_own_is_not_asked_again(client: TestClient) 
     response = client.post(f"/cases/{answer['decision_id']}/reevaluate")
     assert (response.status_code, response.json()["do"]) == (
         422,
-        "send a new request with the ledger as it is now",
+        "send a new request with the current ledger",
     )
 
 

@@ -25,7 +25,6 @@ from alembic.migration import MigrationContext
 from starlette.testclient import TestClient
 
 from obligor.data.synthetic import simulate_ledger
-from obligor.decisions.engine import Engine
 from obligor.decisions.recorded import decided_rows
 from obligor.decisions.replay import differences
 from obligor.decisions.shadow import shadow_scores
@@ -35,8 +34,8 @@ from obligor.policy.rulebooks.rulebook import RULES
 from obligor.record.tables import METADATA
 from obligor.record.verifier import check_proof
 from obligor.record.verify import verify
-from obligor.serving.api.routes import create_app, use_engine
-from obligor.serving.assembly import build_engine, build_gate
+from obligor.serving.api.routes import create_app, use_service
+from obligor.serving.assembly import Service, assemble_service, build_gate
 from obligor.serving.settings import Settings
 from obligor.signing import Signer, parse_key
 from obligor.training.lifecycle.registry import Approval, Registry
@@ -85,7 +84,7 @@ class Earlier:
 
     folder: Path
     answers: dict[str, Any]
-    engine: Engine
+    service: Service
     client: TestClient
 
     def call(self, call: dict[str, Any]) -> Any:
@@ -116,12 +115,12 @@ class Earlier:
 @pytest.fixture
 def earlier(tmp_path: Path) -> Iterator[Earlier]:
     folder = unpacked(tmp_path / "store")
-    with service(folder, folder / "rules") as running:
+    with service_on(folder, folder / "rules") as running:
         yield running
 
 
 @contextmanager
-def service(folder: Path, rules: Path) -> Iterator[Earlier]:
+def service_on(folder: Path, rules: Path) -> Iterator[Earlier]:
     """Today's service on the store, some hours after the last answer in it."""
     settings = Settings.of(
         {
@@ -132,18 +131,18 @@ def service(folder: Path, rules: Path) -> Iterator[Earlier]:
     )
     now = datetime.fromisoformat(EXPECTED["clock"]) + timedelta(hours=2)
     numbers = count(1)
-    engine = build_engine(
+    service = assemble_service(
         settings,
         now=lambda: now,
         new_id=lambda: f"n-{next(numbers):04d}",
         random=Random(902).randbytes,
     )
     app = create_app()
-    use_engine(app, engine, build_gate(engine, EXPECTED["environment"]))
+    use_service(app, service, build_gate(service, EXPECTED["environment"]))
     answers = json.loads((folder / "answers.json").read_text("utf-8"))
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        yield Earlier(folder, answers, engine, client)
-    engine.record.close()
+        yield Earlier(folder, answers, service, client)
+    service.record.close()
 
 
 def unpacked(folder: Path) -> Path:
@@ -161,7 +160,7 @@ def unpacked(folder: Path) -> Path:
 
 
 def test_the_tables_are_up_to_date_and_no_entry_was_rewritten(earlier: Earlier) -> None:
-    with earlier.engine.record.database.engine.connect() as connection:
+    with earlier.service.record.database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         tables = set(connection.dialect.get_table_names(connection))
         assert context.get_current_revision() == "0004"
@@ -177,7 +176,7 @@ def test_the_tables_are_up_to_date_and_no_entry_was_rewritten(earlier: Earlier) 
 
 def test_every_answer_and_receipt_is_given_byte_for_byte(earlier: Earlier) -> None:
     kinds = ["decision", "order", "contact", "resolution"]
-    assert earlier.engine.record.reader.ids_of_kinds(kinds) == EXPECTED["order"]
+    assert earlier.service.record.reader.ids_of_kinds(kinds) == EXPECTED["order"]
     for entry_id, entry in earlier.answers["entries"].items():
         response = earlier.get(f"/decisions/{entry_id}")
         assert response.text == entry["body"]
@@ -208,10 +207,10 @@ def is_last_bit(difference: str) -> bool:
 
 
 def test_the_whole_record_verifies_with_every_receipt(earlier: Earlier) -> None:
-    notary = earlier.engine.notary
+    notary = earlier.service.checkpointer
     receipts = [entry["receipt"] for entry in earlier.answers["entries"].values()]
     public = (earlier.folder / "checkpoints" / "public.pem").read_bytes()
-    assert public == earlier.engine.seal.public
+    assert public == earlier.service.signer.public
     checkpoints = list(notary.folder.all())
     assert [checkpoint.size for checkpoint in checkpoints][-1] == EXPECTED["placed"]
     assert len(checkpoints) == 4
@@ -225,7 +224,7 @@ def test_the_whole_record_verifies_with_every_receipt(earlier: Earlier) -> None:
 def test_every_entry_has_a_proof_that_holds(earlier: Earlier) -> None:
     for entry_id in earlier.answers["entries"]:
         proof = earlier.get(f"/decisions/{entry_id}/proof").json()
-        assert check_proof(proof, earlier.engine.seal.public)
+        assert check_proof(proof, earlier.service.signer.public)
 
 
 def test_the_erased_customer_stays_erased(earlier: Earlier) -> None:
@@ -233,7 +232,7 @@ def test_the_erased_customer_stays_erased(earlier: Earlier) -> None:
     assert earlier.get(f"/decisions/{erased}").status_code == 410
     assert earlier.get(f"/decisions/{erased}/replay", method="POST").status_code == 410
     with pytest.raises(ErasedError):
-        earlier.engine.record.reader.inputs_of(erased)
+        earlier.service.record.reader.inputs_of(erased)
     (call,) = [call for call in recorded(earlier) if call["key"] == "erased"]
     customer = call["json"]["customer_id"]
     decisions = earlier.get(f"/customers/{customer}/decisions").json()
@@ -247,7 +246,7 @@ def recorded(earlier: Earlier) -> list[dict[str, Any]]:
 
 def test_a_repeated_key_gives_the_stored_answer(earlier: Earlier) -> None:
     size = len(
-        earlier.engine.record.reader.ids_of_kinds(["decision", "order", "contact"])
+        earlier.service.record.reader.ids_of_kinds(["decision", "order", "contact"])
     )
     keyed = [call for call in recorded(earlier) if call["key"] not in (None, "erased")]
     assert len(keyed) == 10
@@ -260,7 +259,9 @@ def test_a_repeated_key_gives_the_stored_answer(earlier: Earlier) -> None:
             assert response.text == call["body"]
             assert response.headers["obligor-receipt"] == call["receipt"]
     assert (
-        len(earlier.engine.record.reader.ids_of_kinds(["decision", "order", "contact"]))
+        len(
+            earlier.service.record.reader.ids_of_kinds(["decision", "order", "contact"])
+        )
         == size
     )
 
@@ -340,8 +341,8 @@ def test_a_rulebook_that_is_not_shipped_is_read_from_the_archive(
     earlier: Earlier,
 ) -> None:
     old, new = EXPECTED["rulebooks"].values()
-    with service(earlier.folder, RULES) as shipped:
-        assert [book.sha256 for book in shipped.engine.rulebooks] == [old]
+    with service_on(earlier.folder, RULES) as shipped:
+        assert [book.sha256 for book in shipped.service.rulebooks.released] == [old]
         for entry_id in ("e-0001", "e-0008", "e-0020"):
             assert shipped.replay(entry_id) == []
         (earlier.folder / "rulebooks" / new).rename(earlier.folder / "lost")
@@ -353,7 +354,7 @@ def test_the_champion_is_signed_and_gives_the_same_pds(earlier: Earlier) -> None
     sha256_ = EXPECTED["sha256"]["1"]
     bundle = earlier.folder / "models" / sha256_
     require_signature(bundle, sha256_, [earlier.folder / "keys" / "release.pem"])
-    champion = earlier.engine.champions.of_ledger()
+    champion = earlier.service.champions.for_customers()
     assert (champion.version, champion.sha256) == ("1", sha256_)
     model = load_bundle(bundle, sha256_)
     rows = Registry(earlier.folder).test_rows("1").head(50)
@@ -400,7 +401,7 @@ def test_the_registry_lists_and_promotes_an_earlier_version(earlier: Earlier) ->
     )
     assert promotion.forced
     assert promotion.sha256 == EXPECTED["sha256"]["2"]
-    with service(earlier.folder, earlier.folder / "rules") as promoted:
+    with service_on(earlier.folder, earlier.folder / "rules") as promoted:
         assert promoted.replay("e-0001") == []
         call = {**earlier.answers["recorded"][0], "key": None}
         answer = promoted.call(call).json()
@@ -409,8 +410,8 @@ def test_the_registry_lists_and_promotes_an_earlier_version(earlier: Earlier) ->
 
 
 def test_the_monitor_reads_decisions_and_shadow_scores(earlier: Earlier) -> None:
-    record = earlier.engine.record
-    rows = list(decided_rows(record, EXPECTED["sha256"]["1"]))
+    record = earlier.service.record
+    rows = list(decided_rows(record.reader, EXPECTED["sha256"]["1"]))
     assert [row["decision_id"] for row in rows] == EXPECTED["decided"]
     scores = shadow_scores(record, EXPECTED["sha256"]["2"])
     assert scores == EXPECTED["shadow"]
@@ -450,6 +451,8 @@ def names_of(node: Any, document: dict[str, Any]) -> Any:
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         return names_of(document["components"]["schemas"][name], document)
+    if "required" in node and isinstance(node["required"], list):
+        node = {**node, "required": sorted(node["required"])}  # it is a set
     texts = {"description", "title", "summary", "example", "examples"}
     return {
         name: names_of(inner, document)

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from obligor.decisions.engine import Engine
-from obligor.decisions.evidence import evidence, write_evidence
 from obligor.errors import ErasedError, RecordError, SchemaError
 from obligor.record.retention import erase
+from obligor.serving.assembly import Service
 from obligor.serving.operations.doctor import Deployment, examine
 from obligor.serving.settings import Settings
 from obligor.signing import public_key, signature_is_valid
@@ -36,9 +35,9 @@ def entry_id(client: TestClient) -> str:
 
 
 def test_the_evidence_holds_together_and_is_checked_without_us(
-    engine: Engine, entry_id: str, tmp_path: Path
+    service: Service, entry_id: str, tmp_path: Path
 ) -> None:
-    archive = zipfile.ZipFile(io.BytesIO(evidence(entry_id, engine)))
+    archive = zipfile.ZipFile(io.BytesIO(service.evidence.evidence(entry_id)))
     archive.extractall(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_bytes())
     assert {*manifest, "manifest.json", "manifest.sig"} == set(archive.namelist())
@@ -46,11 +45,13 @@ def test_the_evidence_holds_together_and_is_checked_without_us(
         assert sha256((tmp_path / name).read_bytes()).hexdigest() == hash_, name
     signature = bytes.fromhex((tmp_path / "manifest.sig").read_text())
     assert signature_is_valid(
-        public_key(engine.seal.public, "seal"),
+        public_key(service.signer.public, "seal"),
         signature,
         (tmp_path / "manifest.json").read_bytes(),
     )
-    assert (tmp_path / "decision.json").read_text() == engine.stored(entry_id).body
+    assert (tmp_path / "decision.json").read_text() == service.answers.recorded_answer(
+        entry_id
+    ).body
     assert json.loads((tmp_path / "replay.json").read_bytes())["is_equal"] is True
     command = [
         sys.executable,
@@ -83,25 +84,25 @@ def test_the_evidence_holds_together_and_is_checked_without_us(
 
 
 def test_the_same_decision_gives_the_same_evidence(
-    engine: Engine, entry_id: str
+    service: Service, entry_id: str
 ) -> None:
-    assert evidence(entry_id, engine) == evidence(entry_id, engine)
+    assert service.evidence.evidence(entry_id) == service.evidence.evidence(entry_id)
 
 
-def test_an_order_check_has_evidence_too(client: TestClient, engine: Engine) -> None:
+def test_an_order_check_has_evidence_too(client: TestClient, service: Service) -> None:
     order = {"customer_id": "C0000002", "order": {"amount": "9.00", "currency": "EUR"}}
     checked = client.post("/orders/check", json=order).json()["decision_id"]
-    names = zipfile.ZipFile(io.BytesIO(evidence(checked, engine))).namelist()
+    names = zipfile.ZipFile(io.BytesIO(service.evidence.evidence(checked))).namelist()
     assert {"decision.html", "replay.json", "proof.json"} < set(names)
     assert "notice.txt" not in names
 
 
 def test_what_has_no_evidence_says_why(
-    client: TestClient, engine: Engine, entry_id: str, tmp_path: Path
+    client: TestClient, service: Service, entry_id: str, tmp_path: Path
 ) -> None:
-    write_evidence(entry_id, engine, tmp_path / "e.zip")
-    with pytest.raises(RecordError, match="is there already"):
-        write_evidence(entry_id, engine, tmp_path / "e.zip")
+    service.evidence.write(entry_id, tmp_path / "e.zip")
+    with pytest.raises(RecordError, match="exists already"):
+        service.evidence.write(entry_id, tmp_path / "e.zip")
     contact = {
         "customer_id": "C0000002",
         "by": "C",
@@ -109,24 +110,26 @@ def test_what_has_no_evidence_says_why(
         "outcome": "reached",
     }
     with pytest.raises(SchemaError, match="a contact is not computed"):
-        evidence(client.post("/contacts", json=contact).json()["contact_id"], engine)
-    erase(engine.record, "C0000002", "asked", NOW, "e-1")
+        service.evidence.evidence(
+            client.post("/contacts", json=contact).json()["contact_id"]
+        )
+    erase(service.record, "C0000002", "asked", NOW, "e-1")
     with pytest.raises(ErasedError):
-        evidence(entry_id, engine)
+        service.evidence.evidence(entry_id)
 
 
 # --- the doctor
 
 
 def deployment(
-    engine: Engine, store: Path, tmp_path: Path, **environment: str
+    service: Service, store: Path, tmp_path: Path, **environment: str
 ) -> Deployment:
     said = {
         "OBLIGOR_STORE": str(store),
         "OBLIGOR_CHECKPOINTS": str(tmp_path / "checkpoints"),
         **environment,
     }
-    return Deployment(Settings.of(said), engine, said, NOW)
+    return Deployment(Settings.of(said), service, said, NOW)
 
 
 def states(found: Deployment) -> dict[str, str]:
@@ -140,12 +143,12 @@ def states(found: Deployment) -> dict[str, str]:
 
 
 def test_a_good_deployment_is_found_good(
-    engine: Engine, entry_id: str, store: Path, tmp_path: Path
+    service: Service, entry_id: str, store: Path, tmp_path: Path
 ) -> None:
-    engine.notary.step()
+    service.checkpointer.step()
     found = states(
         deployment(
-            engine,
+            service,
             store,
             tmp_path,
             OBLIGOR_DATA_KEY="0" * 64,
@@ -161,11 +164,15 @@ def test_a_good_deployment_is_found_good(
 
 
 def test_what_is_wrong_with_a_deployment_is_found(
-    engine: Engine, entry_id: str, store: Path, tmp_path: Path
+    service: Service, entry_id: str, store: Path, tmp_path: Path
 ) -> None:
-    engine.notary.step()
+    service.checkpointer.step()
     bad = deployment(
-        engine, store, tmp_path, OBLIGOR_ADMIN_KEY="short", BENTOML_CONTAINERIZED="true"
+        service,
+        store,
+        tmp_path,
+        OBLIGOR_ADMIN_KEY="short",
+        BENTOML_CONTAINERIZED="true",
     )
     found = states(replace(bad, now=NOW + timedelta(days=30)))
     assert {found[name] for name in ("admin key", "environment")} == {"bad"}
@@ -174,21 +181,21 @@ def test_what_is_wrong_with_a_deployment_is_found(
     key.chmod(0o644)
     assert states(bad)["key file"] == "bad"
     key.chmod(0o600)
-    assert states(deployment(engine, store, tmp_path))["keys"] == "bad"
+    assert states(deployment(service, store, tmp_path))["keys"] == "bad"
     assert states(replace(bad, url="http://127.0.0.1:9"))["service"] == "bad"
-    engine.record.close()
+    service.record.close()
     tamper(tmp_path / "record.db", ATTACKS["edit"].format(n=1, m=1, end=1), True)
     assert states(bad)["checkpoints"] == "bad"
 
 
 def test_no_ledger_and_no_model_are_findings_of_their_own(
-    engine: Engine, tmp_path: Path
+    service: Service, tmp_path: Path
 ) -> None:
     from obligor.data.store import LedgerStore
     from obligor.decisions.champion import ChampionLoader
 
     empty = replace(
-        engine,
+        service,
         ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"),
         champions=ChampionLoader(tmp_path),
     )

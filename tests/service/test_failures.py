@@ -12,12 +12,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
 from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
 from obligor.model.bundle import bundle_text, save_bundle
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
-from obligor.serving.api.routes import use_engine
+from obligor.serving.api.routes import use_service
+from obligor.serving.assembly import Service
 from obligor.signing import RELEASE_PUBLIC, Signer
 from obligor.training.runs.ledger_run import Trained
 from tests.service.test_api import INLINE, inline, post
@@ -25,9 +25,9 @@ from tests.service.test_record import fill_up
 
 
 def test_without_a_champion_it_is_503(
-    engine: Engine, client: TestClient, tmp_path: Path
+    service: Service, client: TestClient, tmp_path: Path
 ) -> None:
-    use_engine(client.app, replace(engine, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
+    use_service(client.app, replace(service, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, response.json()["title"]) == (
         503,
@@ -37,10 +37,10 @@ def test_without_a_champion_it_is_503(
 
 
 def test_what_was_answered_is_answered_again_without_a_champion(
-    engine: Engine, client: TestClient, tmp_path: Path
+    service: Service, client: TestClient, tmp_path: Path
 ) -> None:
     first = post(client, key="k")
-    use_engine(client.app, replace(engine, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
+    use_service(client.app, replace(service, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
     assert post(client, key="k").content == first.content
 
 
@@ -59,10 +59,10 @@ def test_absurd_amounts_meet_the_ceiling_of_the_grade(client: TestClient) -> Non
 
 
 def test_a_full_disk_is_503_and_nothing_is_answered(
-    engine: Engine, client: TestClient
+    service: Service, client: TestClient
 ) -> None:
     assert post(client, key="before").status_code == 200
-    fill_up(engine.record)
+    fill_up(service.record)
     while (response := post(client)).status_code == 200:
         pass
     assert response.status_code == 503
@@ -87,7 +87,7 @@ def test_a_full_disk_is_503_and_nothing_is_answered(
     ],
 )
 def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
-    engine: Engine,
+    service: Service,
     client: TestClient,
     store: Path,
     tmp_path: Path,
@@ -98,7 +98,7 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
     shutil.copytree(store / "models", mine / "models")
     shutil.copy(store / "champion.json", mine / "champion.json")
     keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
-    use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
+    use_service(client.app, replace(service, champions=keeper))  # type: ignore[arg-type]
     before = post(client).json()
     pointer = json.loads((mine / "champion.json").read_text())
     bundle = mine / "models" / pointer["sha256"]
@@ -129,14 +129,14 @@ def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
 
 
 def test_a_new_champion_is_taken_without_a_restart(
-    engine: Engine, client: TestClient, store: Path, tmp_path: Path
+    service: Service, client: TestClient, store: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "store"
     shutil.copytree(store / "models", mine / "models")
     pointer = json.loads((store / "champion.json").read_text())
     (mine / "champion.json").write_text(json.dumps(pointer))
     keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
-    use_engine(client.app, replace(engine, champions=keeper))  # type: ignore[arg-type]
+    use_service(client.app, replace(service, champions=keeper))  # type: ignore[arg-type]
     assert post(client).json()["model"]["version"] == "1"
     (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
     assert post(client).json()["model"]["version"] in (
@@ -159,23 +159,24 @@ def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(
 
 
 def test_rules_are_those_in_force_on_the_day(
-    engine: Engine, client: TestClient, tmp_path: Path
+    service: Service, client: TestClient, tmp_path: Path
 ) -> None:
     shutil.copytree(RULES / "2000-01-01", tmp_path / "2024-07-01")
     for path in (tmp_path / "2024-07-01").glob("*.yaml"):
         path.write_text(
             path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01")
         )
-    rulebooks = [*engine.rulebooks, read_rulebook(tmp_path / "2024-07-01")]
-    use_engine(client.app, replace(engine, rulebooks=rulebooks))  # type: ignore[arg-type]
+    released = [*service.rulebooks.released, read_rulebook(tmp_path / "2024-07-01")]
+    rulebooks = replace(service.rulebooks, released=released)
+    use_service(client.app, replace(service, rulebooks=rulebooks))  # type: ignore[arg-type]
     assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2000-01-01"
     assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
 
 
 def test_a_bug_is_a_problem_without_a_traceback(
-    engine: Engine, client: TestClient
+    service: Service, client: TestClient
 ) -> None:
-    use_engine(client.app, None)  # type: ignore[arg-type]
+    use_service(client.app, replace(service, champions=None))  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, response.json()["detail"]) == (
         500,
@@ -194,12 +195,12 @@ def test_logs_hold_no_customer_data(
 
 
 def test_nothing_loaded_says_what_to_run(
-    engine: Engine, client: TestClient, tmp_path: Path
+    service: Service, client: TestClient, tmp_path: Path
 ) -> None:
     from obligor.data.store import LedgerStore
 
-    use_engine(
-        client.app, replace(engine, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))
+    use_service(
+        client.app, replace(service, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))
     )  # type: ignore[arg-type]
     response = post(client)
     assert (response.status_code, "obligor load" in response.json()["detail"]) == (

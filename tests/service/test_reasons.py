@@ -25,19 +25,21 @@ from obligor.data.open_items import open_items
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import Simulation
 from obligor.decisions.acts import with_payments
-from obligor.decisions.engine import Answer, Engine
+from obligor.decisions.batch import Failed, Question
 from obligor.decisions.facts import promises_of
 from obligor.decisions.questions import CreditRequest, DecisionRequest
 from obligor.decisions.reasons import principal_reasons
+from obligor.decisions.recorded import RecordedAnswer
 from obligor.features.build import account_features
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
 from obligor.policy.credit.decide import decide
 from obligor.policy.credit.facts import Facts
+from obligor.serving.assembly import Service
 from obligor.training.runs.ledger_run import Trained, baseline_of
 from obligor.training.samples.config import TrainingConfig
-from tests.conftest import engine_of
+from tests.conftest import service_of
 
 DAYS = (date(2024, 12, 31), date(2024, 6, 30))
 
@@ -50,13 +52,19 @@ def answers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[dict[str, Any]]:
     """The answer about every customer who had an invoice, on two days."""
-    engine = engine_of(store, tmp_path_factory.mktemp("answers"))
+    service = service_of(store, tmp_path_factory.mktemp("answers"))
     return [
         orjson.loads(answer.body)
         for as_of in DAYS
-        for answer in engine.decide_all(asked(simulation, as_of), [None] * 1200)
-        if isinstance(answer, Answer)
+        for answer in answered(service, asked(simulation, as_of))
+        if isinstance(answer, RecordedAnswer)
     ]
+
+
+def answered(
+    service: Service, requests: list[DecisionRequest]
+) -> list[RecordedAnswer | Failed]:
+    return service.decider.answer_all([Question(request) for request in requests])
 
 
 def asked(simulation: Simulation, as_of: date = DAYS[0]) -> list[DecisionRequest]:
@@ -76,11 +84,11 @@ def row_of(answer: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def test_resetting_the_named_features_lowers_the_pd_most(
-    engine: Engine, answers: list[dict[str, Any]]
+    service: Service, answers: list[dict[str, Any]]
 ) -> None:
     """On at least 95% of the declined: more than each of 40 draws of as many other features."""
     model, draw, won = (
-        engine.champions.current().model,
+        service.champions.current().model,
         np.random.default_rng(0),
         list[bool](),
     )
@@ -107,9 +115,9 @@ def test_resetting_the_named_features_lowers_the_pd_most(
 
 
 def test_a_reason_names_only_what_raised_the_pd_and_is_used(
-    engine: Engine, answers: list[dict[str, Any]], trained: Trained
+    service: Service, answers: list[dict[str, Any]], trained: Trained
 ) -> None:
-    reference = engine.champions.current().model.reference
+    reference = service.champions.current().model.reference
     typical = dict(zip(NAMES, reference.contributions, strict=True))
     used = {
         name
@@ -162,7 +170,7 @@ def test_rules_that_decided_come_first_in_both_languages(
 
 
 def test_reasons_do_not_depend_on_order_batch_size_or_threads(
-    engine: Engine, simulation: Simulation
+    service: Service, simulation: Simulation
 ) -> None:
     requests = asked(simulation)[:300]
 
@@ -177,39 +185,32 @@ def test_reasons_do_not_depend_on_order_batch_size_or_threads(
         )
         found = dict[str, Any]()
         for request, answer in zip(of, answers, strict=True):
-            body = orjson.loads(answer.body) if isinstance(answer, Answer) else {}
+            body = (
+                orjson.loads(answer.body) if isinstance(answer, RecordedAnswer) else {}
+            )
             found[request.customer_id] = (
-                {part: body.get(part) for part in parts} if body else str(answer)
+                {part: body.get(part) for part in parts} if body else str(answer.error)
             )
         return found
 
-    together = said(engine.decide_all(requests, [None] * 300), requests)
-    assert (
-        said(engine.decide_all(requests, [None] * 300), requests) == together
-    )  # asked again
+    together = said(answered(service, requests), requests)
+    assert said(answered(service, requests), requests) == together  # asked again
     shuffled = random.Random(0).sample(requests, 300)
-    assert said(engine.decide_all(shuffled, [None] * 300), shuffled) == together
+    assert said(answered(service, shuffled), shuffled) == together
     for size in (1, 7):
-        parts = [
-            engine.decide_all(
-                requests[n : n + size], [None] * len(requests[n : n + size])
-            )
-            for n in range(0, 300, size)
-        ]
+        parts = [answered(service, requests[n : n + size]) for n in range(0, 300, size)]
         assert said([answer for part in parts for answer in part], requests) == together
     with ThreadPoolExecutor(4) as threads:
         alone = list(
-            threads.map(
-                lambda request: engine.decide_all([request], [None])[0], requests
-            )
+            threads.map(lambda request: answered(service, [request])[0], requests)
         )
     assert said(alone, requests) == together
 
 
 def test_a_baseline_is_kept_in_the_bundle(
-    engine: Engine, answers: list[dict[str, Any]], store: Path
+    service: Service, answers: list[dict[str, Any]], store: Path
 ) -> None:
-    champion = engine.champions.current()
+    champion = service.champions.current()
     kept = json.loads(
         (store / "models" / champion.sha256 / "baseline.json").read_text()
     )
@@ -254,7 +255,7 @@ def test_without_contributions_above_the_baseline_there_are_no_reasons() -> None
 
 
 def test_paying_what_a_counterfactual_says_makes_it_an_approval(
-    engine: Engine,
+    service: Service,
     answers: list[dict[str, Any]],
     simulation: Simulation,
     tmp_path: Path,
@@ -282,12 +283,12 @@ def test_paying_what_a_counterfactual_says_makes_it_an_approval(
                 "paid_on": paid_on,
                 "known_on": paid_on,
             }
-            for invoice_id, balance in oldest_items(engine, answer)[
+            for invoice_id, balance in oldest_items(service, answer)[
                 : int(counts["from"] - counts["to"])
             ]
         ]
         again = ask_again(
-            engine,
+            service,
             simulation.ledger,
             payments,
             answer["customer_id"],
@@ -296,9 +297,9 @@ def test_paying_what_a_counterfactual_says_makes_it_an_approval(
         assert (again["outcome"], again["pd_12m"]) == ("approve", act["pd_12m"])
 
 
-def oldest_items(engine: Engine, answer: dict[str, Any]) -> list[tuple[str, float]]:
+def oldest_items(service: Service, answer: dict[str, Any]) -> list[tuple[str, float]]:
     account = known_account(
-        engine.ledger.account(answer["customer_id"]), date(2024, 12, 31)
+        service.ledger.account(answer["customer_id"]), date(2024, 12, 31)
     ).account
     balance = {place: 0 for place in open_items(account)}
     for place in balance:
@@ -312,7 +313,7 @@ def oldest_items(engine: Engine, answer: dict[str, Any]) -> list[tuple[str, floa
 
 
 def ask_again(
-    engine: Engine,
+    service: Service,
     ledger: Ledger,
     payments: list[dict[str, Any]],
     customer: str,
@@ -335,16 +336,16 @@ def ask_again(
     store = LedgerStore(f"sqlite:///{at}")
     store.write(replace(ledger, tables=tables))
     return orjson.loads(
-        replace(engine, ledger=store)
-        .decide(DecisionRequest(customer_id=customer, as_of=DAYS[0]))
+        replace(service, ledger=store)
+        .decider.answer(Question(DecisionRequest(customer_id=customer, as_of=DAYS[0])))
         .body
     )
 
 
 def test_a_counterfactual_is_the_smallest_of_its_kind(
-    engine: Engine, answers: list[dict[str, Any]]
+    service: Service, answers: list[dict[str, Any]]
 ) -> None:
-    model, tried = engine.champions.current().model, 0
+    model, tried = service.champions.current().model, 0
     for answer in answers:
         for act in answer["counterfactuals"]:
             assert act["outcome"] == "approve"
@@ -354,7 +355,7 @@ def test_a_counterfactual_is_the_smallest_of_its_kind(
                 continue
             counts = next(c for c in act["changes"] if c["feature"] == "open_count")
             known = known_account(
-                engine.ledger.account(answer["customer_id"]),
+                service.ledger.account(answer["customer_id"]),
                 date.fromisoformat(answer["as_of"]),
             )
             fewer = with_payments(
@@ -375,7 +376,7 @@ def test_a_counterfactual_is_the_smallest_of_its_kind(
                 turnover,
                 promises_of(fewer),
             )
-            assert decide(facts, engine.rulebooks[0]).outcome != "approve"
+            assert decide(facts, service.rulebooks.released[0]).outcome != "approve"
             tried += 1
     assert tried > 20
 
@@ -396,7 +397,7 @@ def test_nothing_is_offered_where_nothing_would_do(
 
 
 def test_a_request_too_large_is_offered_the_amount_that_fits(
-    engine: Engine, answers: list[dict[str, Any]]
+    service: Service, answers: list[dict[str, Any]]
 ) -> None:
     asked_more = 0
     for answer in answers[:40]:
@@ -407,7 +408,7 @@ def test_a_request_too_large_is_offered_the_amount_that_fits(
         question = DecisionRequest(
             customer_id=answer["customer_id"], as_of=DAYS[0], request=more
         )
-        again = orjson.loads(engine.decide(question).body)
+        again = orjson.loads(service.decider.answer(Question(question)).body)
         if again["reasons"][0]["code"] != "P24":
             continue
         less = next(act for act in again["counterfactuals"] if act["act"] == "ask_less")
@@ -415,6 +416,9 @@ def test_a_request_too_large_is_offered_the_amount_that_fits(
         fits = question.model_copy(
             update={"request": CreditRequest(amount=to, currency="EUR")}
         )
-        assert orjson.loads(engine.decide(fits).body)["outcome"] == "approve"
+        assert (
+            orjson.loads(service.decider.answer(Question(fits)).body)["outcome"]
+            == "approve"
+        )
         asked_more += 1
     assert asked_more > 3

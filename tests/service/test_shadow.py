@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from obligor.decisions.batch import Question
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
 from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import decided_rows
 from obligor.decisions.shadow import Shadow, shadow_scores
@@ -21,7 +21,7 @@ from obligor.model.bundle import SHADOW_POINTER
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.record.tables import SHADOW_SCORES
-from obligor.serving.assembly import _in_shadow
+from obligor.serving.assembly import Service, try_shadow
 from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
 from obligor.training.runs.ledger_run import Trained
 from obligor.training.validation.subject import labelled_rows, stored_rows
@@ -56,59 +56,62 @@ def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionLoade
     return ChampionLoader(registry.store, pointer=SHADOW_POINTER)
 
 
-def _decide(engine: Engine, n: int) -> list[str]:
-    requests = [
-        DecisionRequest(customer_id=name) for name in engine.ledger.customer_ids(n)
+def _decide(service: Service, n: int) -> list[str]:
+    questions = [
+        Question(DecisionRequest(customer_id=customer_id))
+        for customer_id in service.ledger.customer_ids(n)
     ]
     return [
         answer.body
-        for answer in engine.decide_all(requests, [None] * n)
+        for answer in service.decider.answer_all(questions)
         if hasattr(answer, "body")
     ]
 
 
 def test_it_scores_what_was_decided_once_and_nothing_of_it_is_shown(
-    engine: Engine, registry: Registry, trained: Trained
+    service: Service, registry: Registry, trained: Trained
 ) -> None:
     keeper = _shadowed(registry)
-    shadow = Shadow(engine.record, keeper, engine.now)
-    bodies = _decide(engine, 4)
+    shadow = Shadow(service.record, keeper, service.now)
+    bodies = _decide(service, 4)
     assert (shadow.step(), shadow.step()) == (4, 0)
     sha256 = keeper.current().sha256
-    found = pd.DataFrame(decided_rows(engine.record, engine.champions.current().sha256))
+    found = pd.DataFrame(
+        decided_rows(service.record.reader, service.champions.current().sha256)
+    )
     features = found.drop(
         columns=["decision_id", "customer_id", "as_of", "pd_12m"]
     ).to_numpy()
-    scores = shadow_scores(engine.record, sha256)
+    scores = shadow_scores(service.record, sha256)
     np.testing.assert_array_equal(
         found["decision_id"].map(scores), _model(trained).predict_pd_12m(features)
     )
     assert not any(sha256 in body for body in bodies)
     assert all(
-        sha256 not in engine.record.reader.entry(entry_id).body for entry_id in scores
+        sha256 not in service.record.reader.entry(entry_id).body for entry_id in scores
     )
 
 
 def test_what_was_decided_before_it_began_is_left_alone(
-    engine: Engine, registry: Registry
+    service: Service, registry: Registry
 ) -> None:
     keeper = _shadowed(registry, at=timedelta(hours=1))
-    _decide(engine, 2)
-    assert Shadow(engine.record, keeper, engine.now).step() == 0
+    _decide(service, 2)
+    assert Shadow(service.record, keeper, service.now).step() == 0
 
 
 def test_two_processes_keep_one_score_of_each(
-    engine: Engine, registry: Registry
+    service: Service, registry: Registry
 ) -> None:
     keeper = _shadowed(registry)
-    one = Shadow(engine.record, keeper, engine.now)
-    _decide(engine, 2)
+    one = Shadow(service.record, keeper, service.now)
+    _decide(service, 2)
     before = one._unscored(keeper.current())
     one.step()
-    late = Shadow(engine.record, keeper, engine.now)
+    late = Shadow(service.record, keeper, service.now)
     late._unscored = lambda _: before  # type: ignore[method-assign]  # it looked before the other was done
     late.step()
-    with engine.record.database.engine.connect() as connection:
+    with service.record.database.engine.connect() as connection:
         assert (
             connection.execute(
                 sa.select(sa.func.count()).select_from(SHADOW_SCORES)
@@ -118,11 +121,13 @@ def test_two_processes_keep_one_score_of_each(
 
 
 def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
-    engine: Engine, registry: Registry, tmp_path: Path
+    service: Service, registry: Registry, tmp_path: Path
 ) -> None:
     assert (
         Shadow(
-            engine.record, ChampionLoader(tmp_path, pointer=SHADOW_POINTER), engine.now
+            service.record,
+            ChampionLoader(tmp_path, pointer=SHADOW_POINTER),
+            service.now,
         ).step()
         == 0
     )
@@ -131,6 +136,6 @@ def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
     keeper = ChampionLoader(copy, pointer=SHADOW_POINTER)
     (model,) = (copy / "models").glob("*/model.txt")
     model.write_text(model.read_text() + " ")
-    _decide(engine, 1)
-    _in_shadow(Shadow(engine.record, keeper, engine.now))
-    assert shadow_scores(engine.record, model.parent.name) == {}
+    _decide(service, 1)
+    try_shadow(Shadow(service.record, keeper, service.now))
+    assert shadow_scores(service.record, model.parent.name) == {}

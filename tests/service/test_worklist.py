@@ -7,19 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
-from obligor.casework.debts import debts_on
+from obligor.casework.contacts import ContactAnswer
+from obligor.casework.worklist import WorklistAnswer
 from obligor.data.asof import known_account, known_on
 from obligor.data.days import day_number
 from obligor.data.synthetic import Simulation
-from obligor.decisions.engine import Engine
 from obligor.features.build import build_features
-from obligor.serving.api.casework_answers import (
-    ContactAnswer,
-    SimulationAnswer,
-    WorklistAnswer,
-)
+from obligor.portfolio.what_if import SimulationAnswer
+from obligor.serving.assembly import Service
 
 DAY = date(2024, 12, 30)  # a Monday; the ledger's last full week
 
@@ -27,7 +25,7 @@ DAY = date(2024, 12, 30)  # a Monday; the ledger's last full week
 def listed(client: TestClient, **asked: Any) -> Any:
     response = client.get("/worklist", params={"as_of": DAY.isoformat(), **asked})
     assert response.status_code == 200, response.text
-    WorklistAnswer.model_validate(response.json())
+    TypeAdapter(WorklistAnswer).validate_python(response.json())
     return response.json()
 
 
@@ -42,7 +40,7 @@ def contact(client: TestClient, customer: str, **more: Any) -> Any:
     }
     response = client.post("/contacts", json=body)
     assert response.status_code == 200, response.text
-    ContactAnswer.model_validate(response.json())
+    TypeAdapter(ContactAnswer).validate_python(response.json())
     return response.json()
 
 
@@ -76,11 +74,11 @@ def test_the_worklist_is_the_best_value_within_the_time(client: TestClient) -> N
 
 
 def test_its_amounts_are_those_of_the_features(
-    client: TestClient, engine: Engine, simulation: Simulation
+    client: TestClient, service: Service, simulation: Simulation
 ) -> None:
     features = build_features(known_on(simulation.ledger, DAY))
     overdue = features[features["dpd_days"] > 0]
-    debts = {debt.customer_id: debt for debt in debts_on(engine, DAY)}
+    debts = {debt.customer_id: debt for debt in service.worklists.debts(DAY)}
     assert sorted(debts) == sorted(overdue.index)
     for name, debt in debts.items():
         assert float(debt.overdue) == pytest.approx(
@@ -92,7 +90,7 @@ def test_its_amounts_are_those_of_the_features(
         assert debt.country in ("DE", "US")
     assert any(debt.disputed for debt in debts.values())
     assert any(debt.promised for debt in debts.values())
-    account = engine.ledger.account(
+    account = service.ledger.account(
         next(name for name, debt in debts.items() if debt.promised)
     )
     ends = known_account(account, DAY).account.events.end
@@ -273,7 +271,7 @@ def test_a_simulation_on_the_loaded_ledger(
     response = simulated(client)
     assert response.status_code == 200, response.text
     answer = response.json()
-    SimulationAnswer.model_validate(answer)
+    TypeAdapter(SimulationAnswer).validate_python(answer)
     assert answer["as_of"] == "2024-12-31"
     everyone = answer["by"]["all"]["all"]
     assert everyone["decisions_changed"] == 0

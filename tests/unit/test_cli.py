@@ -177,14 +177,15 @@ def test_from_a_model_to_an_audit(demo: tuple[Path, str, int]) -> None:
         in run("audit", "replay", "--all", "--store", store).stdout
     )
     checkpoints = store / "checkpoints"
-    from obligor.serving.assembly import build_engine
+    from obligor.serving.assembly import assemble_service
     from obligor.serving.settings import Settings
     from tests.conftest import NOW, VAULT
 
     settings = Settings.of({"OBLIGOR_STORE": str(store)})
-    build_engine(
+    service = assemble_service(
         settings, now=lambda: NOW, new_id=str, random=VAULT.random
-    ).notary.step()
+    )
+    service.checkpointer.step()
     assert (
         "5 entries, 2 checkpoints, 0 receipts: all hold"
         in run("audit", "verify", "--store", store).stdout

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation, write_ledger
-from obligor.decisions.engine import Engine
+from obligor.decisions.batch import Question
 from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import decided_rows
 from obligor.errors import SchemaError
 from obligor.features.build import build_features
+from obligor.serving.assembly import Service
 from obligor.training.lifecycle.monitor import (
     Monitoring,
     backtest,
@@ -126,20 +127,20 @@ def test_monitoring_needs_a_recorded_decision(
         monitor(pd.DataFrame(), reference, simulation.ledger, DEFINITION)
 
 
-def test_recorded_decisions_carry_their_features(engine: Engine) -> None:
-    names = engine.ledger.customer_ids(5)
-    questions = [DecisionRequest(customer_id=name) for name in names]
-    engine.decide_all(questions, [None] * 5)
-    champion = engine.champions.current()
-    rows = pd.DataFrame(decided_rows(engine.record, champion.sha256))
+def test_recorded_decisions_carry_their_features(service: Service) -> None:
+    names = service.ledger.customer_ids(5)
+    questions = [Question(DecisionRequest(customer_id=name)) for name in names]
+    service.decider.answer_all(questions)
+    champion = service.champions.current()
+    rows = pd.DataFrame(decided_rows(service.record.reader, champion.sha256))
     assert rows["customer_id"].tolist() == names
     features = rows.drop(columns=["decision_id", "customer_id", "as_of", "pd_12m"])
     pds = champion.model.predict_pd_12m(features.to_numpy())
     np.testing.assert_array_equal(pds, rows["pd_12m"])
 
 
-def test_another_model_has_no_recorded_decisions(engine: Engine) -> None:
-    assert not list(decided_rows(engine.record, "0" * 64))
+def test_another_model_has_no_recorded_decisions(service: Service) -> None:
+    assert not list(decided_rows(service.record.reader, "0" * 64))
 
 
 # --- the challenger in the shadow

@@ -14,12 +14,12 @@ from starlette.testclient import TestClient
 
 from obligor.arrays import Floats
 from obligor.decisions.champion import ChampionLoader
-from obligor.decisions.engine import Engine
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.table_spec import Spec, read_spec
 from obligor.model.bundle import load_bundle, save_bundle
-from obligor.serving.api.routes import create_app, use_engine
+from obligor.serving.api.routes import create_app, use_service
+from obligor.serving.assembly import Service
 from obligor.training.candidates.fit_settings import BLEND, LIGHTGBM, RATIOS, SCORECARD
 from obligor.training.candidates.scorecard import Bins, fit_scorecard
 from obligor.training.candidates.training_rows import Columns
@@ -327,9 +327,9 @@ def table_store(
 
 
 @pytest.fixture
-def scoring(engine: Engine, table_store: Path) -> TestClient:
+def scoring(service: Service, table_store: Path) -> TestClient:
     app = create_app()
-    use_engine(app, replace(engine, champions=ChampionLoader(table_store)))
+    use_service(app, replace(service, champions=ChampionLoader(table_store)))
     return TestClient(app, raise_server_exceptions=False)
 
 
