@@ -193,7 +193,9 @@ def _promise_answer(
 ) -> PromiseAnswer | None:
     if promise is None:
         return None
-    reporting_amount = decided.known.reporting(promise.amount, promise.currency)
+    reporting_amount = decided.known_question.reporting(
+        promise.amount, promise.currency
+    )
     return {
         "amount": str(promise.amount),
         "currency": promise.currency,
@@ -220,7 +222,7 @@ def _require_days_in_order(
 
 
 def _next_contact_on(attempt: _Attempt, plan: Plan, rulebook: Rulebook) -> date | None:
-    """Return the day of the next contact: as agreed, after a promise, or by the rules."""
+    """Return the day of the next contact: agreed, after a promise, or by rule."""
     request = attempt.request
     if request.next_contact_on:
         return request.next_contact_on

@@ -77,19 +77,21 @@ def overdue_debts(
     """
     debts = list[Debt]()
     for index in np.flatnonzero(customers.rows[:, _DPD_DAYS] > 0).tolist():
-        known = customers.accounts[index]
-        customer_id = known.account.customer_id
+        known_account = customers.accounts[index]
+        customer_id = known_account.account.customer_id
         scored = _ScoredCustomer(
-            known, customers.rows[index], float(customers.pds[index])
+            known_account, customers.rows[index], float(customers.pds[index])
         )
         credit_file = credit_files.get(customer_id, NOTHING_ON_FILE)
         debt = _debt(scored, credit_file, rulebook)
-        debts.append(_after_contacts(debt, known, contacts.get(customer_id, ())))
+        debts.append(
+            _after_contacts(debt, known_account, contacts.get(customer_id, ()))
+        )
     return debts
 
 
 class _ScoredCustomer(NamedTuple):
-    known: KnownAccount
+    known_account: KnownAccount
     row: Floats
     pd_12m: float
 
@@ -97,11 +99,11 @@ class _ScoredCustomer(NamedTuple):
 def _debt(
     customer: _ScoredCustomer, credit_file: CreditFile, rulebook: Rulebook
 ) -> Debt:
-    known = customer.known
-    account = known.account
-    as_of = known.as_of
+    known_account = customer.known_account
+    account = known_account.account
+    as_of = known_account.as_of
     currency = account.currency
-    items = OverdueItems.of(known)
+    items = OverdueItems.of(known_account)
     pd_12m = Decimal(str(customer.pd_12m))
     dpd_days = Decimal(int(customer.row[_DPD_DAYS]))
     broken = customer.row[_BROKEN_PROMISES]
@@ -110,7 +112,7 @@ def _debt(
         pd_12m,
         dpd_days,
         None if np.isnan(broken) else Decimal(int(broken)),
-        ladder_position(promises_of(known), as_of, rulebook).rung,
+        ladder_position(promises_of(known_account), as_of, rulebook).rung,
     )
     rating = rate(conduct, credit_file, rulebook)
     promised = items.promised(account.events, day_number(as_of))
@@ -138,19 +140,21 @@ def _is_insured(credit_file: CreditFile, as_of: date) -> bool:
 
 
 def _after_contacts(
-    debt: Debt, known: KnownAccount, contacts: Sequence[RecordedContact]
+    debt: Debt, known_account: KnownAccount, contacts: Sequence[RecordedContact]
 ) -> Debt:
     """Return the debt with promises that are running or broken, and the next day."""
     if not contacts:
         return debt
-    as_of = known.as_of
+    as_of = known_account.as_of
     promised = Decimal(0)
     last_broken_on = None
     for contact in contacts:
         promise = contact.promise
         if promise is None:
             continue
-        missing = promise.amount - _paid(known, contact.contacted_on, promise.pay_by)
+        missing = promise.amount - _paid(
+            known_account, contact.contacted_on, promise.pay_by
+        )
         if promise.pay_by >= as_of:
             promised = max(missing, Decimal(0))
         elif missing > 0:
@@ -164,18 +168,18 @@ def _after_contacts(
     )
 
 
-def _paid(known: KnownAccount, first: date, last: date) -> Decimal:
+def _paid(known_account: KnownAccount, first: date, last: date) -> Decimal:
     """Return what was paid from the first day through the last."""
-    events = known.account.events
+    events = known_account.account.events
     is_paid = (
         (events.kind == PAYMENT)
         & (events.day >= day_number(first))
         & (events.day <= day_number(last))
     )
     payments = select(events, is_paid)
-    rates = item_rates(known.account)
+    rates = item_rates(known_account.account)
     paid = (payments.value * rates[payments.item]).sum()
-    return _money(float(paid), known.account.currency)
+    return _money(float(paid), known_account.account.currency)
 
 
 def _money(amount: float, currency: str) -> Decimal:

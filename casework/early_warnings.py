@@ -75,7 +75,7 @@ class WarningsAnswer(TypedDict):
 def warnings_about(
     customer_id: str, reader: RecordReader, rulebooks: Rulebooks
 ) -> WarningsAnswer:
-    """Return the early warnings about a customer, and the change since the decision before.
+    """Return the early warnings about a customer, and what changed.
 
     Parameters
     ----------

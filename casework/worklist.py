@@ -80,7 +80,7 @@ class LeftOut(TypedDict):
 
 
 class WorklistAnswer(TypedDict):
-    """The best value within the collectors' time; on a quiet day nobody is contacted."""
+    """The best value within the collectors' time; nothing on a quiet day."""
 
     as_of: date
     collectors: int

@@ -1,4 +1,4 @@
-"""What a customer could do: pay items, settle disputes; the account that would follow."""
+"""Acts of a customer: pay items, settle disputes; each gives the account after it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,26 @@ from obligor.data.open_items import is_open_dispute, open_balances
 _ORDER_OF_PAYMENTS = list(EVENT_TABLES).index("payments")
 
 
-def with_payments(known: KnownAccount, items: Sequence[int] | Ints) -> KnownAccount:
+def with_payments(
+    known_account: KnownAccount, items: Sequence[int] | Ints
+) -> KnownAccount:
     """Return the account after some items were paid in full on the as-of date.
 
     Parameters
     ----------
-    known : KnownAccount
+    known_account : KnownAccount
         The account as it is.
     items : sequence of int
         Indices of the items to pay.
+
+    Returns
+    -------
+    KnownAccount
+        With a payment of the open balance for each of the items.
     """
-    account = known.account
+    account = known_account.account
     item = np.asarray(items, dtype=np.int64)
-    day = np.full(len(item), day_number(known.as_of))
+    day = np.full(len(item), day_number(known_account.as_of))
     payments = Events(
         item=item,
         day=day,
@@ -41,13 +48,13 @@ def with_payments(known: KnownAccount, items: Sequence[int] | Ints) -> KnownAcco
     )
     columns = zip(account.events, payments, strict=True)
     events = in_order(Events._make(map(np.concatenate, columns)))
-    return KnownAccount(replace(account, events=events), known.as_of)
+    return KnownAccount(replace(account, events=events), known_account.as_of)
 
 
-def with_disputes_settled(known: KnownAccount) -> KnownAccount:
+def with_disputes_settled(known_account: KnownAccount) -> KnownAccount:
     """Return the account after every dispute was resolved on the as-of date."""
-    events = known.account.events
-    today = day_number(known.as_of)
+    events = known_account.account.events
+    today = day_number(known_account.as_of)
     end = np.where(is_open_dispute(events), today, events.end)
-    account = replace(known.account, events=events._replace(end=end))
-    return KnownAccount(account, known.as_of)
+    account = replace(known_account.account, events=events._replace(end=end))
+    return KnownAccount(account, known_account.as_of)

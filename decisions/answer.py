@@ -307,12 +307,12 @@ def decision_entry(offered: OfferedQuestion, champion: Champion, stamp: Stamp) -
         Its `body` is the exact text of the answer.
     """
     decided = offered.decided
-    known = decided.known
+    known_question = decided.known_question
     decision = decided.decision
     answer: DecisionAnswer = {
         "decision_id": stamp.entry_id,
-        "customer_id": known.request.customer_id,
-        "as_of": known.account.as_of,
+        "customer_id": known_question.request.customer_id,
+        "as_of": known_question.account.as_of,
         "recorded_at": stamp.recorded_at,
         "outcome": decision.outcome,
         **_pd_answer(decided.scored),
@@ -326,7 +326,7 @@ def decision_entry(offered: OfferedQuestion, champion: Champion, stamp: Stamp) -
         "features": decided.facts.features,  # NaN is written as null
         "ledger": _ledger_answer(decided),
     }
-    return _entry("decision", decided, champion, known.request, answer)
+    return _entry("decision", decided, champion, known_question.request, answer)
 
 
 def order_entry(
@@ -350,15 +350,15 @@ def order_entry(
     Entry
         Its `body` is the exact text of the answer.
     """
-    known = decided.known
+    known_question = decided.known_question
     decision = decided.decision
-    currency = known.currency
+    currency = known_question.currency
     request, order, check = checked
     answer: OrderAnswer = {
         "decision_id": stamp.entry_id,
         "kind": "order",
         "customer_id": request.customer_id,
-        "as_of": known.account.as_of,
+        "as_of": known_question.account.as_of,
         "recorded_at": stamp.recorded_at,
         "outcome": check.outcome,
         "order": money(order.amount, currency),
@@ -393,26 +393,26 @@ def _entry(
     request: BaseModel,
     answer: DecisionAnswer | OrderAnswer,
 ) -> Entry:
-    known = decided.known
+    known_question = decided.known_question
     decision = decided.decision
     return Entry(
         entry_id=answer["decision_id"],
         kind=kind,
-        customer_id=known.request.customer_id,
-        as_of=known.account.as_of,
+        customer_id=known_question.request.customer_id,
+        as_of=known_question.account.as_of,
         recorded_at=answer["recorded_at"],
-        idempotency_key=known.question.key,
+        idempotency_key=known_question.question.key,
         outcome=answer["outcome"],
         pd_12m=decided.scored.pd_12m,
         grade=decision.grade,
-        limit_minor=to_minor(decision.limit.amount, known.currency),
-        currency=known.currency,
+        limit_minor=to_minor(decision.limit.amount, known_question.currency),
+        currency=known_question.currency,
         model_sha256=champion.sha256,
         policy_sha256=decided.rulebook.sha256,
-        is_filed=known.request.file is not None,
-        is_natural_person=known.request.is_natural_person,
-        inputs=inputs_of(known),
-        requested_by_key=known.question.requested_by_key,
+        is_filed=known_question.request.file is not None,
+        is_natural_person=known_question.request.is_natural_person,
+        inputs=inputs_of(known_question),
+        requested_by_key=known_question.question.requested_by_key,
         request=request.model_dump_json(),
         # Decimals in a trace are written as text and lose no digit.
         body=orjson.dumps(answer, default=str).decode(),
@@ -480,13 +480,16 @@ def _reasons(decided: DecidedQuestion, champion: Champion) -> list[Reason]:
         decided.scored.values,
         decided.scored.contributions,
         champion.model.reference,
-        decided.known.currency,
+        decided.known_question.currency,
     )
 
 
 def _ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
-    known = decided.known
-    return {"source": known.source, "observed_until": known.observed_until}
+    known_question = decided.known_question
+    return {
+        "source": known_question.source,
+        "observed_until": known_question.observed_until,
+    }
 
 
 def _decided_terms(decision: Decision) -> DecidedTerms:

@@ -52,11 +52,13 @@ class _Named(NamedTuple):
 
 
 class ChampionLoader:
-    """Loads the champion of a store; follows its pointer, and keeps the last good model.
+    """Loads the champion of a store and follows its pointer.
 
     A new model is loaded beside the old one, in a thread of its own, after a trial in a
     process of its own. Requests go on with the old model until the new one is ready,
     and change over between two decisions.
+
+    If a new model is damaged, the last good one stays.
 
     Parameters
     ----------

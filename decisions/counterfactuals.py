@@ -1,8 +1,8 @@
 """The smallest acts of the customer that would have led to an approval.
 
 Each option is applied to the account, not to its features: items are paid, disputes
-are settled, and the account that follows goes through gate, kernel, model and rules from
-the start, so every dependent figure changes with it.
+are settled, and the account after it is scored and decided from the start, so every
+dependent figure changes with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Change.__doc__ = "A field that an act would change."
 
 
 class Counterfactual(TypedDict):
-    """An act of the customer that would have led to an approval, decided from the start."""
+    """An act of the customer that would have led to an approval."""
 
     act: str
     text: str
@@ -69,16 +69,16 @@ class OfferedQuestion:
 class _Kind(NamedTuple):
     """Which question an act belongs to, and what is done in it."""
 
-    refused_index: int
+    question_index: int
     is_settling: bool
     is_paying: bool
 
 
 @dataclass(frozen=True)
 class _Act:
-    """So many of the oldest items paid, disputes settled or not; the account after it."""
+    """Some of the oldest items paid, disputes settled or not; the account after it."""
 
-    refused_index: int
+    question_index: int
     n_paid: int
     is_settling: bool
     account: KnownAccount
@@ -86,7 +86,7 @@ class _Act:
     @property
     def kind(self) -> _Kind:
         """The kind of the act."""
-        return _Kind(self.refused_index, self.is_settling, self.n_paid > 0)
+        return _Kind(self.question_index, self.is_settling, self.n_paid > 0)
 
 
 @dataclass(frozen=True)
@@ -123,41 +123,59 @@ def counterfactuals(
     list of list of Counterfactual
         As long as `refused`; an empty list if no act leads to an approval.
     """
-    offered = [_smaller_request(question) for question in refused]
-    due = [open_items(question.known.account.account) for question in refused]
-
-    def act(index: int, n_paid: int, is_settling: bool) -> _Act:
-        account = refused[index].known.account
-        if n_paid:
-            account = with_payments(account, due[index][:n_paid])
-        if is_settling:
-            account = with_disputes_settled(account)
-        return _Act(index, n_paid, is_settling, account)
-
+    trials = [_Trial(index, question) for index, question in enumerate(refused)]
     # 1. Everything at once: if that does not lead to an approval, nothing less will.
-    everything = [act(index, len(items), True) for index, items in enumerate(due)]
-    approvals = _approvals(everything, refused, score)
+    everything = [trial.act(len(trial.due), is_settling=True) for trial in trials]
+    hopeful = [
+        trials[approval.act.question_index]
+        for approval in _approvals(everything, refused, score)
+    ]
     # 2. Paying and settling, alone and together, in a few steps.
-    steps = list[_Act]()
-    for approval in approvals:
-        index = approval.act.refused_index
-        numbers = _step_numbers(len(due[index]))
-        steps.extend(act(index, n_paid, False) for n_paid in numbers)
-        if has_open_dispute(refused[index].known.account.account):
-            steps.extend(act(index, n_paid, True) for n_paid in (0, *numbers))
+    steps = [act for trial in hopeful for act in trial.steps()]
     smallest = _smallest(_approvals(steps, refused, score))
     # 3. Between the last step that failed and the first that passed, exactly.
     between = list[_Act]()
     for kind, approval in smallest.items():
-        index = kind.refused_index
-        for n_paid in _numbers_between(approval.act.n_paid, len(due[index])):
-            between.append(act(index, n_paid, kind.is_settling))
+        trial = trials[kind.question_index]
+        between.extend(trial.between(approval.act.n_paid, kind.is_settling))
     smallest |= _smallest(_approvals(between, refused, score))
+    offered = [_smaller_request(question) for question in refused]
     for kind, approval in smallest.items():
         if not _has_smaller_part(kind, smallest):
-            index = kind.refused_index
-            offered[index].append(_act_counterfactual(approval, refused[index]))
+            option = _act_counterfactual(approval, refused[kind.question_index])
+            offered[kind.question_index].append(option)
     return [options[:MAX_OFFERED] for options in offered]
+
+
+class _Trial:
+    """Tries acts on the account of one question; the oldest items are paid first."""
+
+    def __init__(self, index: int, question: DecidedQuestion) -> None:
+        self.index = index
+        self.account = question.known_question.account
+        self.due = open_items(self.account.account)
+
+    def act(self, n_paid: int, is_settling: bool) -> _Act:
+        """Return an act with the account after it."""
+        account = self.account
+        if n_paid:
+            account = with_payments(account, self.due[:n_paid])
+        if is_settling:
+            account = with_disputes_settled(account)
+        return _Act(self.index, n_paid, is_settling, account)
+
+    def steps(self) -> list[_Act]:
+        """Return paying a few numbers of items, settling, and both."""
+        numbers = _step_numbers(len(self.due))
+        acts = [self.act(n_paid, is_settling=False) for n_paid in numbers]
+        if has_open_dispute(self.account.account):
+            acts += [self.act(n_paid, is_settling=True) for n_paid in (0, *numbers)]
+        return acts
+
+    def between(self, n_passed: int, is_settling: bool) -> list[_Act]:
+        """Return the acts that pay less than a step that passed."""
+        numbers = _numbers_between(n_passed, len(self.due))
+        return [self.act(n_paid, is_settling) for n_paid in numbers]
 
 
 def _has_smaller_part(kind: _Kind, smallest: Iterable[_Kind]) -> bool:
@@ -230,7 +248,7 @@ def _approvals(
     rows, pds = score([act.account for act in acts])
     approvals = list[_Approval]()
     for act, row, pd_12m in zip(acts, rows, pds.tolist(), strict=True):
-        question = refused[act.refused_index]
+        question = refused[act.question_index]
         facts = replace(
             question.facts,
             pd_12m=pd_12m,

@@ -77,13 +77,13 @@ class KnownQuestion:
 class QuestionFeatures:
     """A question with the customer's features, in catalogue order."""
 
-    known: KnownQuestion
+    known_question: KnownQuestion
     values: Floats
 
     @property
     def question(self) -> Question:
         """The question as it was asked."""
-        return self.known.question
+        return self.known_question.question
 
 
 @dataclass(frozen=True)
@@ -117,35 +117,35 @@ class ScoredRow:
 class ScoredQuestion:
     """A question with its score."""
 
-    known: KnownQuestion
+    known_question: KnownQuestion
     scored: ScoredRow
 
     @property
     def question(self) -> Question:
         """The question as it was asked."""
-        return self.known.question
+        return self.known_question.question
 
     def facts(self) -> Facts:
         """Return what the rules decide on."""
-        account = self.known.account.account
-        body = self.known.request.request
+        account = self.known_question.account.account
+        body = self.known_question.request.request
         request = None
         if body is not None:
-            amount = self.known.reporting(body.amount, body.currency)
+            amount = self.known_question.reporting(body.amount, body.currency)
             request = RequestedCredit(amount, body.terms_days)
-        credit_file = self.known.request.file
+        credit_file = self.known_question.request.file
         equity, turnover = account.last_statement()
         return Facts(
             pd_12m=self.scored.pd_12m,
             currency=account.currency,
             features=dict(zip(NAMES, self.scored.values, strict=True)),
-            as_of=self.known.account.as_of,
+            as_of=self.known_question.account.as_of,
             request=request,
             credit_file=credit_file.credit_file() if credit_file else NOTHING_ON_FILE,
             equity=equity,
             turnover=turnover,
-            promises=promises_of(self.known.account),
-            customer_id=self.known.request.customer_id,
+            promises=promises_of(self.known_question.account),
+            customer_id=self.known_question.request.customer_id,
         )
 
 
@@ -153,7 +153,7 @@ class ScoredQuestion:
 class DecidedQuestion:
     """A question with its score and its decision."""
 
-    known: KnownQuestion
+    known_question: KnownQuestion
     scored: ScoredRow
     facts: Facts
     decision: Decision
@@ -162,19 +162,19 @@ class DecidedQuestion:
     @property
     def question(self) -> Question:
         """The question as it was asked."""
-        return self.known.question
+        return self.known_question.question
 
 
-def inputs_of(known: KnownQuestion) -> bytes:
+def inputs_of(known_question: KnownQuestion) -> bytes:
     """Return what was known of the customer as bytes, to be recorded with the decision.
 
     `known_of` reads them: the decision can be computed again from them alone.
     """
-    account = known.account.account
+    account = known_question.account.account
     head = orjson.dumps(
         {
-            "source": known.source,
-            "observed_until": known.observed_until,
+            "source": known_question.source,
+            "observed_until": known_question.observed_until,
             "rates": {
                 code: [column.tolist() for column in rates]
                 for code, rates in account.rates.items()
@@ -217,6 +217,6 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuest
     )
 
 
-def promises_of(known: KnownAccount) -> tuple[Promise, ...]:
+def promises_of(known_account: KnownAccount) -> tuple[Promise, ...]:
     """Return the promises that were kept or broken by the as-of date."""
-    return tuple([Promise(*promise) for promise in settled_promises(known)])
+    return tuple([Promise(*promise) for promise in settled_promises(known_account)])

@@ -141,8 +141,9 @@ def vague(text: str) -> str | None:
 
     Examples
     --------
-    >>> vague("Your score is too low"), vague("The oldest open item is 41 days past due")
-    ('score is too low', None)
+    >>> vague("Your score is too low")
+    'score is too low'
+    >>> vague("The oldest open item is 41 days past due")
     """
     for words in VAGUE:
         if words in text.lower():

@@ -119,11 +119,11 @@ def checked_entry(
     Entry
         With the answer as its body.
     """
-    order = decided.known.order(request.order)
-    unbilled = [decided.known.order(body) for body in request.unbilled]
+    order = decided.known_question.order(request.order)
+    unbilled = [decided.known_question.order(body) for body in request.unbilled]
     idle = decided.facts.features["days_since_last_invoice"]
     idle_days = None if isnan(idle) else Decimal(str(idle))
-    book = OrderBook(decided.known.account.as_of, tuple(unbilled), idle_days)
+    book = OrderBook(decided.known_question.account.as_of, tuple(unbilled), idle_days)
     check = check_order(order, book, decided.decision, decided.rulebook)
     checked = CheckedOrder(request, order, check)
     return order_entry(decided, checked, champion, stamp)

@@ -18,14 +18,15 @@ from obligor.features.encoding import Column, Encoding
 from obligor.model.baseline import Baseline
 from obligor.policy.rulebooks.decision_table import Evaluation
 
-# At most four, as Regulation B asks for (12 CFR 1002.9, official interpretation 9(b)(2)-1).
+# More than four are not likely to help (Regulation B, official interpretation of
+# 12 CFR 1002.9(b)(2), paragraph 1).
 MAX_REASONS = 4
 # A family below this share of the whole upward push is not a principal reason.
 SMALLEST_SHARE = 0.02
 
 
 class Reason(TypedDict):
-    """A principal reason: a rule that decided (P..), or features that raised the PD (F..)."""
+    """A rule that decided (P..), or a family of features that raised the PD (F..)."""
 
     code: str
     text: str
@@ -78,7 +79,7 @@ _FAMILIES = _families()
 
 
 def _picker(indices: tuple[int, ...]) -> Callable[[list[float]], Sequence[float]]:
-    """Return what picks a family's values; an `itemgetter` of one index gives no tuple."""
+    """Return what picks a family's values as a sequence, even of one feature."""
     if len(indices) > 1:
         return itemgetter(*indices)
     part = slice(indices[0], indices[0] + 1)
@@ -144,7 +145,7 @@ def column_reasons(
     baseline: Baseline,
     encoding: Encoding,
 ) -> list[Reason]:
-    """Return the principal reasons of an application: the columns that raised its PD most.
+    """Return the columns that raised the PD of an application most.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class AnswerRecord:
     signer: ReceiptSigner
 
     def record_all(self, entries: Sequence[Entry]) -> list[RecordedAnswer]:
-        """Make entries durable and return their answers; raises as `RecordWriter.append`."""
+        """Record entries and return their answers; raises as `RecordWriter.append`."""
         hashes = self.writer.append(entries)
         answers = list[RecordedAnswer]()
         for entry, leaf_hash in zip(entries, hashes, strict=True):

@@ -126,13 +126,13 @@ class Replayer:
         stamp = Stamp(entry.entry_id, recorded_at)
         if entry.kind == "decision":
             question = DecisionRequest.model_validate_json(entry.request)
-            known = known_of(question, as_of, inputs)
-            decided = decide_with(known, champion.model, rulebook)
+            known_question = known_of(question, as_of, inputs)
+            decided = decide_with(known_question, champion.model, rulebook)
             offered = with_counterfactuals([decided], champion.model)[0]
             return decision_entry(or_raise(offered), champion, stamp)
         order = OrderRequest.model_validate_json(entry.request)
-        known = known_of(order.question(), as_of, inputs)
-        decided = decide_with(known, champion.model, rulebook)
+        known_question = known_of(order.question(), as_of, inputs)
+        decided = decide_with(known_question, champion.model, rulebook)
         return checked_entry(decided, order, champion, stamp)
 
 

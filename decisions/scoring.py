@@ -32,10 +32,10 @@ from obligor.model.pd_model import PdModel
 
 
 def features(batch: Batch[KnownQuestion]) -> Batch[QuestionFeatures]:
-    """Return the features of each question, by one pass of the kernel per as-of date."""
+    """Return the features of each question, by one kernel pass per as-of date."""
     by_day = dict[date, list[KnownQuestion]]()
-    for known in not_failed(batch):
-        by_day.setdefault(known.account.as_of, []).append(known)
+    for known_question in not_failed(batch):
+        by_day.setdefault(known_question.account.as_of, []).append(known_question)
     rows_by_day = {
         as_of: iter(_features_on_day(questions)) for as_of, questions in by_day.items()
     }
@@ -48,17 +48,22 @@ def features(batch: Batch[KnownQuestion]) -> Batch[QuestionFeatures]:
 def _features_on_day(questions: Sequence[KnownQuestion]) -> Batch[QuestionFeatures]:
     """Return the features of questions about one day."""
     try:
-        rows = account_features([known.account for known in questions])
+        rows = account_features(
+            [known_question.account for known_question in questions]
+        )
     except ObligorError:
         # An account lacks a rate: it fails alone, not with all others of the day.
         return for_each(questions, _features_alone)
     return [
-        QuestionFeatures(known, row) for known, row in zip(questions, rows, strict=True)
+        QuestionFeatures(known_question, row)
+        for known_question, row in zip(questions, rows, strict=True)
     ]
 
 
-def _features_alone(known: KnownQuestion) -> QuestionFeatures:
-    return QuestionFeatures(known, account_features([known.account])[0])
+def _features_alone(known_question: KnownQuestion) -> QuestionFeatures:
+    return QuestionFeatures(
+        known_question, account_features([known_question.account])[0]
+    )
 
 
 def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuestion]:
@@ -67,7 +72,9 @@ def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuesti
     if not rows:
         return [item for item in batch if isinstance(item, Failed)]
     scores = iter(score_rows(model, np.array(rows)))
-    return for_each(batch, lambda item: ScoredQuestion(item.known, next(scores)))
+    return for_each(
+        batch, lambda item: ScoredQuestion(item.known_question, next(scores))
+    )
 
 
 def score_rows(model: PdModel, rows: Floats) -> list[ScoredRow]:

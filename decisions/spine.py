@@ -65,7 +65,7 @@ class Decider:
     new_id: Callable[[], str]
 
     def answer(self, question: Question) -> RecordedAnswer:
-        """Return the recorded answer to one question; raises the error it failed with."""
+        """Return the recorded answer to one question, or raise why it failed."""
         return or_raise(self.answer_all([question])[0])
 
     def answer_all(self, questions: Sequence[Question]) -> Batch[RecordedAnswer]:
@@ -137,7 +137,7 @@ class Decider:
         """
         champion = self.champions.for_customers()
         today = self.now().date()
-        customer = known_question(question, self.ledger, today, None, currencies)
+        customer = known_customer(question, self.ledger, today, None, currencies)
         scored_batch = scored(features([customer]), champion.model)
         return or_raise(decided(scored_batch, self.rulebooks)[0])
 
@@ -187,13 +187,13 @@ def known(
     results: Batch[KnownQuestion] = []
     for question in questions:
         try:
-            results.append(known_question(question, ledger, today, accounts))
+            results.append(known_customer(question, ledger, today, accounts))
         except ObligorError as error:
             results.append(Failed(question, error))
     return results
 
 
-def known_question(
+def known_customer(
     question: Question,
     ledger: LedgerStore,
     today: date,
@@ -272,7 +272,7 @@ def decided(
     """Decide each question under the rules in force on its as-of date."""
 
     def decide_in_force(item: ScoredQuestion) -> DecidedQuestion:
-        return _decided(item, rulebooks.in_force(item.known.account.as_of))
+        return _decided(item, rulebooks.in_force(item.known_question.account.as_of))
 
     return for_each(batch, decide_in_force)
 
@@ -280,17 +280,17 @@ def decided(
 def _decided(item: ScoredQuestion, rulebook: Rulebook) -> DecidedQuestion:
     facts = item.facts()
     decision = decide(facts, rulebook)
-    return DecidedQuestion(item.known, item.scored, facts, decision, rulebook)
+    return DecidedQuestion(item.known_question, item.scored, facts, decision, rulebook)
 
 
 def decide_with(
-    known: KnownQuestion, model: PdModel, rulebook: Rulebook
+    known_question: KnownQuestion, model: PdModel, rulebook: Rulebook
 ) -> DecidedQuestion:
     """Decide as on an earlier day, with the model and the rules of that day.
 
     Parameters
     ----------
-    known : KnownQuestion
+    known_question : KnownQuestion
         What was known when the decision was made.
     model : PdModel
         The model that scored.
@@ -307,7 +307,7 @@ def decide_with(
     ObligorError
         If the question cannot be decided.
     """
-    return _decided(or_raise(scored(features([known]), model)[0]), rulebook)
+    return _decided(or_raise(scored(features([known_question]), model)[0]), rulebook)
 
 
 def answered(

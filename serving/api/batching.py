@@ -21,7 +21,7 @@ class _Waiting:
 
 
 class DecisionBatcher:
-    """Collects the questions of one turn of the event loop and has them answered together.
+    """Has the questions of one turn of the event loop answered together.
 
     A decision in a group of eight costs half of one alone. Threads do not help:
     deciding is computing, and a thread of its own for the disk fought with the loop for

@@ -36,7 +36,7 @@ def requested_by_key(request: Request) -> str | None:
 
 
 def admitted(path: str, handler: Handler) -> Handler:
-    """Return a handler that admits a caller before it looks at what the caller sends."""
+    """Return a handler that admits the caller before it reads the request."""
 
     @wraps(handler)
     async def handle(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What an operator sees of the service: bounded metrics, and one log line per request with ids only."""
+"""Metrics and access log: bounded series, one log line per request, ids only."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 OTHER = "other"  # every path that is not a route is one series
 
 
-def _nobody() -> None:
-    """What answers where no route was reached."""
+def _no_endpoint() -> None:
+    """Stand for the endpoint of a request that reached no route."""
 
 
 class Metrics:
-    """Counts and times of requests, by route: as many series as there are routes, whatever is sent."""
+    """Counts and times of requests by route.
+
+    There are as many series as there are routes, whatever is sent.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        labels = ("route", "method", "status")
         self.requests = Counter(
-            "obligor_requests", "Requests answered", labels, registry=self.registry
+            "obligor_requests",
+            "Requests answered",
+            ("route", "method", "status"),
+            registry=self.registry,
         )
         self.seconds = Histogram(
             "obligor_request_seconds",
@@ -43,19 +48,45 @@ class Metrics:
         )
 
     def watch_workers(self, alive_now: Callable[[], int], expected: int) -> None:
-        """Show how many processes of the service are alive, and how many there should be."""
+        """Show how many processes of the service are alive, and how many should be.
+
+        Parameters
+        ----------
+        alive_now : callable
+            Returns how many are alive.
+        expected : int
+            How many there should be.
+        """
         alive = Gauge(
             "obligor_workers",
             "Processes of the service that are alive",
             registry=self.registry,
         )
         alive.set_function(alive_now)
-        wanted = Gauge(
+        expected_workers = Gauge(
             "obligor_workers_wanted",
             "Processes there should be",
             registry=self.registry,
         )
-        wanted.set(expected)
+        expected_workers.set(expected)
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request.
+
+        Parameters
+        ----------
+        route : str
+            The path of its route, or ``other``.
+        method : str
+            Its HTTP method; all but GET and POST are one series.
+        status : int
+            The status of the response.
+        seconds : float
+            The time to the answer.
+        """
+        label = method if method in ("GET", "POST") else OTHER
+        self.requests.labels(route, label, status).inc()
+        self.seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
         """Return the metrics in the Prometheus text format."""
@@ -63,18 +94,19 @@ class Metrics:
 
 
 class RequestMetrics:
-    """An ASGI middleware that counts and logs requests by route, never by what was in them.
+    """An ASGI middleware that counts and logs requests by route, never by content.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        The app that answers.
     routes : sequence of BaseRoute
         Its routes: the only labels there can be.
     metrics : Metrics
-        Where it counts.
+        Where requests are counted.
     new_id : callable
-        A fresh request id; it is in the log and in the answer's ``X-Request-Id``.
+        Returns a fresh request id; it is in the log and in the answer's
+        ``X-Request-Id``.
     """
 
     def __init__(
@@ -84,44 +116,51 @@ class RequestMetrics:
         metrics: Metrics,
         new_id: Callable[[], str],
     ) -> None:
-        self.app, self.metrics, self.new_id = app, metrics, new_id
-        named = [
-            route
+        self._app = app
+        self._metrics = metrics
+        self._new_id = new_id
+        self._paths = {
+            route.endpoint: route.path
             for route in routes
             if isinstance(route, Route) and "{path:path}" not in route.path
-        ]
-        self.paths = {route.endpoint: route.path for route in named}
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and note how it went."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        start, status, request_id = time.perf_counter(), 500, self.new_id()
+        """Pass a request on; count and log how it went.
 
-        async def noting(message: Message) -> None:
+        Parameters
+        ----------
+        scope : Scope
+            The request.
+        receive : Receive
+            Receives its body.
+        send : Send
+            Sends the response.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_at = time.perf_counter()
+        request_id = self._new_id()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id.encode()),
-                ]
+                id_header = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
         try:
-            await self.app(scope, receive, noting)
+            await self._app(scope, receive, send_with_id)
         finally:
-            # The router leaves what answered in the scope; the path itself may name a customer.
-            route, method = (
-                self.paths.get(scope.get("endpoint", _nobody), OTHER),
-                scope["method"],
-            )
-            taken = time.perf_counter() - start
-            self.metrics.requests.labels(
-                route, method if method in ("GET", "POST") else OTHER, status
-            ).inc()
-            self.metrics.seconds.labels(route).observe(taken)
+            seconds = time.perf_counter() - started_at
+            # The router leaves the endpoint in the scope. The path itself is never
+            # logged: it may name a customer.
+            route = self._paths.get(scope.get("endpoint", _no_endpoint), OTHER)
+            method = scope["method"]
+            self._metrics.count(route, method, status, seconds)
             access.info(
-                "%s %s %s %.1f ms %s", request_id, method, route, taken * 1000, status
+                "%s %s %s %.1f ms %s", request_id, method, route, seconds * 1000, status
             )

@@ -1,4 +1,4 @@
-"""What callers send in the address of a request."""
+"""The queries and bodies that belong to the HTTP interface alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_IN_BATCH = 1000
 
 
 class NoticeQuery(Body):
-    """Which notice."""
+    """The language, kind and format of a notice."""
 
     lang: Literal["en", "zh"] = "en"
     kind: Literal["adverse", "reasons"] = "adverse"
@@ -20,20 +20,20 @@ class NoticeQuery(Body):
 
 
 class InForceQuery(Body):
-    """A time to ask about."""
+    """The time that a question about models and rules refers to."""
 
     at: Annotated[
         str,
         Field(
             min_length=10,
             max_length=40,
-            description="ISO 8601; UTC where it names no zone",
+            description="ISO 8601; UTC if it names no zone",
         ),
     ]
 
 
 class BatchRequest(Body):
-    """Up to 1,000 questions, answered in order; one that fails does not stop the others."""
+    """Up to 1,000 questions, answered in order; each may fail alone."""
 
     decisions: Annotated[
         list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)
