@@ -1,35 +1,48 @@
-"""A portfolio under a rulebook decides as `decide` does, customer by customer."""
+"""A portfolio under a rulebook is decided as `decide` does, customer by customer."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation
 from obligor.features.build import build_features
-from obligor.policy.credit.decide import decide
+from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.economics import capital_ratio
+from obligor.policy.rulebooks.cells import Column, Value
 from obligor.policy.rulebooks.rulebook import RULES, Rulebook, read_rulebook
-from obligor.portfolio.array_tables import lookup, outputs
-from obligor.portfolio.comparison import compare_customer, movers, summary
-from obligor.portfolio.decide_many import OUTCOMES, capital_ratios, decide_many
+from obligor.portfolio.array_tables import Inputs, lookup, outputs
+from obligor.portfolio.comparison import (
+    Figures,
+    Mover,
+    compare_customer,
+    movers,
+    summary,
+)
+from obligor.portfolio.decide_many import (
+    CUSTOMER_CLASSES,
+    OUTCOMES,
+    PortfolioDecisions,
+    capital_ratios,
+    decide_many,
+)
 from obligor.portfolio.snapshot import Portfolio
-from tests.unit.test_policy import value_of
+from tests.customers import RULEBOOK
+from tests.unit.test_policy import TABLES_BY_ID, value_of
 
-RULEBOOK = read_rulebook(RULES / "2000-01-01")
 AS_OF = date(2024, 6, 30)
-
-
+APPROVERS = ("system", "credit_analyst", "credit_manager", "director")
 KEPT = tuple(Promise(date(2024, month, 1), True) for month in (1, 2, 3))
 BROKEN = tuple(Promise(date(2024, month, 1), False) for month in (1, 2, 3))
 
@@ -38,147 +51,191 @@ BROKEN = tuple(Promise(date(2024, month, 1), False) for month in (1, 2, 3))
 def portfolio(simulation: Simulation) -> Portfolio:
     """Real features; PDs over every grade; equity and turnover known of some."""
     frame = build_features(known_on(simulation.ledger, AS_OF))
-    n, draw = len(frame), np.random.default_rng(1)
+    n = len(frame)
+    draw = np.random.default_rng(1)
+    promises = {}
+    for row in range(200):
+        promises[row] = KEPT * 2 if row % 2 else BROKEN[: row % 4 + 1]
+    pd_12m = np.exp(draw.uniform(np.log(1e-4), 0, n))
+    equity = np.where(draw.random(n) < 0.5, np.nan, draw.normal(2e5, 3e5, n))
+    turnover = np.where(draw.random(n) < 0.5, np.nan, draw.uniform(0, 5e6, n))
     return Portfolio(
         customer_ids=list(frame.index),
         currency="EUR",
         as_of=AS_OF,
-        pd_12m=np.exp(draw.uniform(np.log(1e-4), 0, n)),
+        pd_12m=pd_12m,
         features={name: frame[name].to_numpy() for name in frame},
-        equity=np.where(draw.random(n) < 0.5, np.nan, draw.normal(2e5, 3e5, n)),
-        turnover=np.where(draw.random(n) < 0.5, np.nan, draw.uniform(0, 5e6, n)),
+        equity=equity,
+        turnover=turnover,
         groups={
             "sector": draw.choice(np.array(["retail", "metal"]), n),
             "country": draw.choice(np.array(["DE", "US"]), n),
         },
-        promises={n: KEPT * 2 if n % 2 else BROKEN[: n % 4 + 1] for n in range(200)},
+        promises=promises,
     )
 
 
-@pytest.fixture
-def stricter(tmp_path: Path) -> Rulebook:
+@pytest.fixture(scope="module")
+def decisions(portfolio: Portfolio) -> PortfolioDecisions:
+    return decide_many(portfolio, RULEBOOK)
+
+
+@pytest.fixture(scope="module")
+def stricter(tmp_path_factory: pytest.TempPathFactory) -> Rulebook:
     """Another day's rulebook: a hard stop comes earlier, grade 7 has less."""
-    folder = tmp_path / "2024-01-01"
+    folder = tmp_path_factory.mktemp("rules") / "2024-01-01"
     shutil.copytree(RULES / "2000-01-01", folder)
     for path in folder.glob("*.yaml"):
-        path.write_text(
-            path.read_text().replace("effective: 2000-01-01", "effective: 2024-01-01")
-        )
-    stops, caps = folder / "hard_stops.yaml", folder / "exposure_caps.yaml"
-    text = stops.read_text().replace('"> 60"', '"> 45"').replace("(30..60]", "(30..45]")
-    stops.write_text(text)
-    caps.write_text(
-        caps.read_text().replace(
-            "ceiling: 1000000, unsecured: 500000", "ceiling: 900000, unsecured: 150000"
-        )
+        replace_in(path, "effective: 2000-01-01", "effective: 2024-01-01")
+    replace_in(folder / "hard_stops.yaml", '"> 60"', '"> 45"')
+    replace_in(folder / "hard_stops.yaml", "(30..60]", "(30..45]")
+    replace_in(
+        folder / "exposure_caps.yaml",
+        "ceiling: 1000000, unsecured: 500000",
+        "ceiling: 900000, unsecured: 150000",
     )
     return read_rulebook(folder)
 
 
-def test_a_portfolio_is_decided_as_its_customers_are(portfolio: Portfolio) -> None:
-    found = decide_many(portfolio, RULEBOOK)
-    classes = ("premium", "general", "risk")
-    approvers = ("system", "credit_analyst", "credit_manager", "director")
-    for place in range(len(portfolio.customer_ids)):
-        one = decide(portfolio.facts(place), RULEBOOK)
-        assert OUTCOMES[found.outcome[place]] == one.outcome
-        assert (found.grade[place], classes[found.customer_class[place]]) == (
-            one.grade,
-            one.customer_class,
-        )
-        assert approvers[found.approver[place]] == one.approver
-        assert found.terms_days[place] == one.terms.terms_days
-        assert abs(
-            Decimal(repr(float(found.limit[place]))) - one.limit.amount
-        ) <= Decimal("0.01")
-        assert float(found.expected_loss[place]) == pytest.approx(
-            float(one.expected_loss), abs=0.02
-        )
-    assert set(found.outcome) == {0, 1, 2}
-    assert len(set(found.grade)) == 10
+def replace_in(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_portfolio_is_decided_as_its_customers_are(
+    portfolio: Portfolio, decisions: PortfolioDecisions
+) -> None:
+    for row in range(len(portfolio)):
+        decision = decide(portfolio.facts(row), RULEBOOK)
+        assert_same_decision(decisions, row, decision)
+
+
+def assert_same_decision(
+    decisions: PortfolioDecisions, row: int, decision: Decision
+) -> None:
+    """The decision of a row is that of one customer, up to a cent of the limit."""
+    assert OUTCOMES[decisions.outcome[row]] == decision.outcome
+    assert decisions.grade[row] == decision.grade
+    customer_class = CUSTOMER_CLASSES[decisions.customer_class[row]]
+    assert customer_class == decision.customer_class
+    assert APPROVERS[decisions.approver[row]] == decision.approver
+    assert decisions.terms_days[row] == decision.terms.terms_days
+    limit = Decimal(repr(float(decisions.limit[row])))
+    assert abs(limit - decision.limit.amount) <= Decimal("0.01")
+    expected_loss = float(decision.expected_loss)
+    assert float(decisions.expected_loss[row]) == pytest.approx(expected_loss, abs=0.02)
+
+
+def test_the_portfolio_has_every_outcome_and_grade(
+    decisions: PortfolioDecisions,
+) -> None:
+    assert set(decisions.outcome) == {0, 1, 2}
+    assert len(set(decisions.grade)) == 10
+
+
+def as_array(column: Column, values: Sequence[Value]) -> Inputs:
+    """The values of a column as the array lookup takes them."""
+    if column.values:
+        return np.array([column.values.index(str(value)) for value in values])
+    if column.is_number:
+        numbers = [np.nan if value is None else float(value) for value in values]
+        return np.array(numbers)
+    if any(value is None for value in values):
+        # No column has null and truth values in one array.
+        assume(all(value is None for value in values))
+        return None
+    return np.array(values)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_array_lookup_answers_as_the_table(data: st.DataObject) -> None:
-    table = data.draw(
-        st.sampled_from(sorted(RULEBOOK.tables.values(), key=lambda table: table.id))
+    table = data.draw(st.sampled_from(TABLES_BY_ID))
+    row_values = st.fixed_dictionaries(
+        {column.name: value_of(column) for column in table.inputs}
     )
-    rows = [
-        {column.name: data.draw(value_of(column)) for column in table.inputs}
-        for _ in range(5)
-    ]
-
-    def as_array(name: str, texts: tuple[str, ...], is_number: bool) -> Any:
-        values = [row[name] for row in rows]
-        if texts:
-            return np.array([texts.index(value) for value in values])
-        if is_number:
-            return np.array(
-                [np.nan if value is None else float(value) for value in values]
-            )
-        return None if any(value is None for value in values) else np.array(values)
-
-    columns = {
-        column.name: as_array(column.name, column.values, column.is_number)
-        for column in table.inputs
-    }
-    if any(
-        given is None and any(row[name] is not None for row in rows)
-        for name, given in columns.items()
-    ):
-        return  # null or not, in one array of truth values: no column has that
-    found = lookup(table, len(rows), **columns)
-    for row, place in zip(rows, found, strict=True):
-        fired = [one.fired for one in table.all(**row)]
-        assert (fired[0] if fired else None) == (
-            table.rules[place].id if place >= 0 else None
-        )
+    rows = data.draw(st.lists(row_values, min_size=5, max_size=5))
+    columns = {}
+    for column in table.inputs:
+        columns[column.name] = as_array(column, [row[column.name] for row in rows])
+    first_rows = lookup(table, len(rows), **columns)
+    for row, first_row in zip(rows, first_rows, strict=True):
+        fired = [evaluation.fired for evaluation in table.all(**row)]
+        rule_id = table.rules[first_row].id if first_row >= 0 else None
+        assert rule_id == (fired[0] if fired else None)
 
 
-def test_capital_of_many_is_that_of_each() -> None:
+def test_capital_of_many_equals_that_of_each() -> None:
     pds = np.array([0.0, 0.0004, 0.01, 0.2, 0.9999, 1.0])
-    wanted = [capital_ratio(float(pd), 0.45) for pd in pds]
-    np.testing.assert_allclose(capital_ratios(pds, 0.45, 0.999), wanted, rtol=1e-9)
+    expected = [capital_ratio(float(pd_12m), 0.45) for pd_12m in pds]
+    np.testing.assert_allclose(capital_ratios(pds, 0.45, 0.999), expected, rtol=1e-9)
 
 
-def test_outputs_are_numbers_or_places_of_texts() -> None:
-    assert outputs(RULEBOOK.tables["terms"], "deposit_share").tolist() == [
-        0,
-        0,
-        0,
-        0,
-        0.2,
-        0.3,
-        1,
-    ]
-    assert outputs(RULEBOOK.tables["review"], "review_days").tolist() == [
-        7,
-        30,
-        91,
-        365,
-    ]
-    assert outputs(RULEBOOK.tables["hard_stops"], "stop")[0] == 1
+def test_outputs_are_numbers_or_indices_of_texts() -> None:
+    tables = RULEBOOK.tables
+    deposits = outputs(tables["terms"], "deposit_share").tolist()
+    assert deposits == [0, 0, 0, 0, 0.2, 0.3, 1]
+    assert outputs(tables["review"], "review_days").tolist() == [7, 30, 91, 365]
+    assert outputs(tables["hard_stops"], "stop")[0] == 1
 
 
-def test_two_rulebooks_are_compared_by_group_and_the_movers_explained(
-    portfolio: Portfolio, stricter: Rulebook
+@dataclass(frozen=True)
+class Comparison:
+    """A portfolio under the usual and the stricter rulebook."""
+
+    before: PortfolioDecisions
+    after: PortfolioDecisions
+    figures: dict[str, dict[str, Figures]]
+    movers: list[Mover]
+
+
+@pytest.fixture(scope="module")
+def comparison(
+    portfolio: Portfolio, decisions: PortfolioDecisions, stricter: Rulebook
+) -> Comparison:
+    after = decide_many(portfolio, stricter)
+    return Comparison(
+        before=decisions,
+        after=after,
+        figures=summary(portfolio, decisions, after),
+        movers=movers(portfolio, RULEBOOK, stricter, decisions, after),
+    )
+
+
+def test_a_stricter_rulebook_declines_more_and_lends_less(
+    portfolio: Portfolio, comparison: Comparison
 ) -> None:
-    old, new = decide_many(portfolio, RULEBOOK), decide_many(portfolio, stricter)
-    found = summary(portfolio, old, new)
-    everyone = found["all"]["all"]
+    everyone = comparison.figures["all"]["all"]
     assert everyone["customers"] == len(portfolio.customer_ids)
     assert everyone["decline"][1] > everyone["decline"][0]
     assert everyone["limit"][1] < everyone["limit"][0]
-    for part in ("grade", "customer_class", "sector", "country"):
-        for figure in ("customers", "decisions_changed", "limits_changed"):
-            assert sum(one[figure] for one in found[part].values()) == everyone[figure]
-    told = movers(portfolio, RULEBOOK, stricter, old, new)
-    assert 0 < len(told) <= 20
-    changes = [abs(one["limit"][1] - one["limit"][0]) for one in told]
+
+
+@pytest.mark.parametrize("part", ["grade", "customer_class", "sector", "country"])
+@pytest.mark.parametrize("figure", ["customers", "decisions_changed", "limits_changed"])
+def test_the_figures_of_groups_add_up_to_those_of_everyone(
+    comparison: Comparison, part: str, figure: str
+) -> None:
+    total = sum(group[figure] for group in comparison.figures[part].values())
+    assert total == comparison.figures["all"]["all"][figure]
+
+
+def test_movers_come_by_the_change_of_their_limit_with_reasons(
+    comparison: Comparison,
+) -> None:
+    assert 0 < len(comparison.movers) <= 20
+    changes = []
+    for mover in comparison.movers:
+        before, after = mover["limit"]
+        changes.append(abs(after - before))
+        assert mover["because"]
     assert changes == sorted(changes, reverse=True)
-    assert all(one["because"] for one in told)
+
+
+def test_the_same_rulebook_changes_nothing(
+    portfolio: Portfolio, decisions: PortfolioDecisions
+) -> None:
     same = compare_customer(portfolio.facts(0), RULEBOOK, RULEBOOK)
     assert same["because"] == []
-    assert summary(portfolio, old, old)["all"]["all"]["decisions_changed"] == 0
-    assert movers(portfolio, RULEBOOK, RULEBOOK, old, old) == []
+    figures = summary(portfolio, decisions, decisions)
+    assert figures["all"]["all"]["decisions_changed"] == 0
+    assert movers(portfolio, RULEBOOK, RULEBOOK, decisions, decisions) == []
