@@ -107,7 +107,7 @@ def _plain(leaves: list[bytes]) -> merkle.Subtree:
 
 
 def proofs(tree: Tree, leaves: list[bytes]) -> tuple[float, float, int]:
-    """Return median ms of a proof by the tree, of one from the leaves, and path bytes."""
+    """Return ms of a proof by the tree and of one from the leaves, and path bytes."""
     draw, ours, largest, size = Random(0), list[float](), 0, len(leaves)
     with tree.engine.connect() as connection:
         for place in (draw.randrange(size) for _ in range(200)):

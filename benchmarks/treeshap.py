@@ -49,7 +49,7 @@ print(time.perf_counter() - base, explainer.build_s)
 
 
 def fitted(trees: int, leaves: int) -> tuple[lgb.Booster, Floats]:
-    """Fit a model of skewed, correlated columns with counts, flags and missing values."""
+    """Fit a model of skewed, correlated columns with counts, flags and gaps."""
     draw = np.random.default_rng(trees)
     common = draw.normal(size=(ROWS, 10)) @ draw.normal(size=(10, FEATURES))
     rows = np.exp(0.5 * (common + draw.normal(size=(ROWS, FEATURES))))
