@@ -28,10 +28,10 @@ from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
 from obligor.features.table_spec import read_spec
+from obligor.metrics.figures import figures
 from obligor.model.calibration import sigmoid
 from obligor.training.candidates import scorecard
 from obligor.training.candidates.training_rows import Columns, stratified_folds
-from obligor.training.metrics.figures import figures
 
 ROOT = Path(__file__).parents[1]
 DATA, SPECS = ROOT.parent / "shared" / "data", ROOT / "data" / "samples" / "specs"

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import bar, report
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
 from obligor.data.synthetic import Simulation, simulate_ledger
+from obligor.metrics.figures import auc, with_intervals
+from obligor.metrics.statistics import Resampling
 from obligor.training.candidates.fit import fit_model
-from obligor.training.metrics.figures import auc, with_intervals
-from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Sample, build_sample
 

@@ -28,16 +28,16 @@ from obligor.data.sources import read_ledger
 from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
 from obligor.features.table_spec import read_spec
-from obligor.model.calibration import SMALLEST_PD
-from obligor.training.candidates.fit import fit_model
-from obligor.training.candidates.fit_settings import PLAIN
-from obligor.training.candidates.training_rows import stratified_folds
-from obligor.training.forecasts.time_to_pay import (
+from obligor.forecasts.time_to_pay import (
     InvoiceSample,
     fit_late_payment,
     invoice_sample,
 )
-from obligor.training.metrics.figures import figures
+from obligor.metrics.figures import figures
+from obligor.model.calibration import SMALLEST_PD
+from obligor.training.candidates.fit import fit_model
+from obligor.training.candidates.fit_settings import PLAIN
+from obligor.training.candidates.training_rows import stratified_folds
 from obligor.training.runs.ledger_run import evaluate_model
 from obligor.training.runs.table_evaluation import FIGURES, PROMOTED, evaluate_table
 from obligor.training.samples.config import read_config

@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
 from obligor.data.sources import read_ledger
+from obligor.metrics.figures import difference
+from obligor.metrics.statistics import Resampling
 from obligor.training.candidates.fit import fit_model, fit_plain_lightgbm
-from obligor.training.metrics.figures import difference
-from obligor.training.metrics.statistics import Resampling
 from obligor.training.runs.ledger_run import evaluate_model
 from obligor.training.samples.config import read_config
 from obligor.training.samples.sample import build_sample

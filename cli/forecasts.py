@@ -22,7 +22,7 @@ from obligor.cli.arguments import (
 from obligor.policy.rulebooks.rulebook import RULES, in_force, read_rulebooks
 
 if TYPE_CHECKING:
-    from obligor.training.forecasts.cash import Cash
+    from obligor.forecasts.cash import Cash
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def cash(options: CashOptions) -> None:
 
     Example: `obligor cash ledger/mapping.toml --as-of 2024-09-30 --weeks 13 --out cash`
     """
-    from obligor.training.forecasts.cash import cash_plot, expected_cash
+    from obligor.forecasts.cash import cash_plot, expected_cash
 
     as_of = parsed_day(options.as_of)
     ledger = command_context().ledger(options.mapping)
@@ -112,7 +112,7 @@ def lgd(options: LgdOptions) -> None:
 
     Example: `obligor lgd ledger/mapping.toml --as-of 2024-12-31 --by sector`
     """
-    from obligor.training.forecasts.lgd import lgd_table, workouts
+    from obligor.forecasts.lgd import lgd_table, workouts
     from obligor.training.samples.config import DefaultDefinition
 
     as_of = parsed_day(options.as_of)

@@ -15,12 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from obligor.cli.arguments import (
-    command_context,
-    console,
-    error_console,
-    with_options,
-)
+from obligor.cli.arguments import command_context, console, error_console, with_options
 
 if TYPE_CHECKING:
     from obligor.features.applications import Applications

@@ -28,7 +28,7 @@ from obligor.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from obligor.training.metrics.statistics import Interval
+    from obligor.metrics.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,7 @@ from obligor.arrays import Bools, Floats, Ints
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import Rulebook
-from obligor.portfolio.decide_many import (
-    CUSTOMER_CLASSES,
-    OUTCOMES,
-    PortfolioDecisions,
-)
+from obligor.portfolio.decide_many import CUSTOMER_CLASSES, OUTCOMES, PortfolioDecisions
 from obligor.portfolio.snapshot import Portfolio
 
 MOST_MOVERS = 20

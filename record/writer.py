@@ -18,12 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from obligor.errors import ConflictError, RecordError
 from obligor.record.database import RecordDatabase, unwritten
 from obligor.record.encryption import encrypt
-from obligor.record.entry import (
-    LEAF_COLUMNS,
-    Entry,
-    StoredEntry,
-    key_owner,
-)
+from obligor.record.entry import LEAF_COLUMNS, Entry, StoredEntry, key_owner
 from obligor.record.merkle import leaf_hash
 from obligor.record.statement import Statement
 from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES

@@ -42,6 +42,8 @@ FOLDERS = [
     "deploy",
     "docs",
     "features",
+    "forecasts",
+    "metrics",
     "model",
     "notebooks",
     "obligor",

@@ -15,13 +15,7 @@ from obligor.arrays import Floats, Ints
 from obligor.model.treeshap import kernel
 from obligor.model.treeshap.compiled import compiled_kernel
 from obligor.model.treeshap.forest import CATEGORICAL, Forest
-from obligor.model.treeshap.subtrees import (
-    MOST_NODES,
-    Cutter,
-    Links,
-    Subtree,
-    links_of,
-)
+from obligor.model.treeshap.subtrees import MOST_NODES, Cutter, Links, Subtree, links_of
 
 CACHE_LINE = 8  # reals
 

@@ -14,12 +14,7 @@ from datetime import date
 from decimal import Decimal
 
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.collecting.priority import (
-    Plan,
-    is_quiet,
-    next_contact_on,
-    plan_of,
-)
+from obligor.policy.collecting.priority import Plan, is_quiet, next_contact_on, plan_of
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from tests.ascii import parse, spec
 from tests.customers import AS_OF, RULEBOOK

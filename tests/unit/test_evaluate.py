@@ -7,9 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
-from obligor.model.calibration import KINDS, SMALLEST_PD
-from obligor.training.candidates.calibrate import choose_calibration, fit_calibration
-from obligor.training.metrics.figures import (
+from obligor.metrics.figures import (
     auc,
     calibration_line,
     difference,
@@ -18,7 +16,9 @@ from obligor.training.metrics.figures import (
     psi,
     with_intervals,
 )
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.statistics import Resampling
+from obligor.model.calibration import KINDS, SMALLEST_PD
+from obligor.training.candidates.calibrate import choose_calibration, fit_calibration
 
 RNG = np.random.default_rng(0)
 MARGIN = RNG.normal(-2, 1.2, 4000)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from obligor.cli.app import app
 from obligor.data.synthetic import Simulation, write_ledger
-from obligor.training.forecasts.lgd import OBSERVED, STATED, lgd_table, workouts
+from obligor.forecasts.lgd import OBSERVED, STATED, lgd_table, workouts
 from obligor.training.samples.config import DefaultDefinition
 from tests.ascii import ledger
 

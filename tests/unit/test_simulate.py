@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from obligor.data.synthetic import Simulation, simulate_ledger
-from obligor.training.metrics.figures import calibration_line, with_intervals
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.figures import calibration_line, with_intervals
+from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import default_events
 

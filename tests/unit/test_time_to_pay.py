@@ -19,24 +19,24 @@ from obligor.data.synthetic import Simulation, simulate_ledger, write_ledger
 from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.features.invoices import NAMES, items_of, open_invoices
-from obligor.model.calibration import Calibration
-from obligor.training.candidates.calibrate import fit_band, fit_calibration, later_split
-from obligor.training.candidates.term_structure import fit_term_structure
-from obligor.training.forecasts import time_to_pay
-from obligor.training.forecasts.cash import (
+from obligor.forecasts import time_to_pay
+from obligor.forecasts.cash import (
     Cash,
     cash_received,
     coverage,
     expected_cash,
     learning_sample,
 )
-from obligor.training.forecasts.time_to_pay import (
+from obligor.forecasts.time_to_pay import (
     InvoiceSample,
     days_quantile,
     fit_time_to_pay,
     open_after,
 )
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.statistics import Resampling
+from obligor.model.calibration import Calibration
+from obligor.training.candidates.calibrate import fit_band, fit_calibration, later_split
+from obligor.training.candidates.term_structure import fit_term_structure
 from obligor.training.runs.ledger_run import Trained
 
 AS_OF = date(2022, 11, 30)

@@ -20,6 +20,7 @@ from obligor.arrays import Floats, Ints
 from obligor.cli.app import app
 from obligor.data.synthetic import Simulation, write_ledger
 from obligor.errors import SchemaError
+from obligor.metrics.significance import by_grade, delong, hosmer_lemeshow
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import read_rulebooks
@@ -27,7 +28,6 @@ from obligor.training.lifecycle.gates import PromotionCandidate, objections
 from obligor.training.lifecycle.recalibrate import Recalibrated, recalibrate
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
-from obligor.training.metrics.significance import by_grade, delong, hosmer_lemeshow
 from obligor.training.runs.ledger_run import Trained, model_under_test
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.validation import behaviour, performance

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.statistics import log_losses, weighted_logistic
 from obligor.model.calibration import KINDS, KNOTS, STEPS_FROM, TILT, Band, Calibration
-from obligor.training.metrics.statistics import log_losses, weighted_logistic
 
 BAND_QUANTILES = (0.025, 0.975)
 LATER_FROM = 2 / 3  # quantile of the days from which rows are held back

@@ -15,6 +15,7 @@ import numpy as np
 
 from obligor.arrays import Floats, Ints
 from obligor.features.encoding import Pair
+from obligor.metrics.statistics import Resampling, log_losses
 from obligor.model.calibration import Calibration
 from obligor.training.candidates.blend import Blend, fit_blend
 from obligor.training.candidates.calibrate import choose_calibration, later_split
@@ -35,7 +36,6 @@ from obligor.training.candidates.training_rows import (
     stratified_folds,
 )
 from obligor.training.candidates.trees import fit_trees
-from obligor.training.metrics.statistics import Resampling, log_losses
 
 BOOTSTRAP_ROUNDS = 200
 GAIN_INTERVAL = (0.1, 0.9)  # a blend must win in nine of ten bootstrap samples

@@ -12,6 +12,7 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
 from obligor.features import catalogue
+from obligor.metrics.statistics import Resampling
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.calibrate import fit_band
@@ -27,7 +28,6 @@ from obligor.training.candidates.fit_settings import (
 from obligor.training.candidates.term_structure import fit_term_structure
 from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import Tuning, tune_members
-from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Sample
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.model.pd_model import PdModel
-from obligor.training.metrics.figures import (
+from obligor.metrics.figures import (
     calibration_line,
     difference,
     figures,
     with_intervals,
 )
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.statistics import Resampling
+from obligor.model.pd_model import PdModel
 from obligor.training.validation.sections import IDS
 from obligor.training.validation.soundness import (
     FAITHFUL,

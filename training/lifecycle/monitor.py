@@ -19,8 +19,8 @@ from scipy import stats
 from obligor.arrays import Ints
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
-from obligor.training.metrics.figures import PSI_BINS, auc, difference, psi
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.figures import PSI_BINS, auc, difference, psi
+from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
 from obligor.training.validation.pages import as_html, embedded, render

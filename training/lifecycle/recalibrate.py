@@ -15,6 +15,8 @@ from obligor.arrays import Ints
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications
+from obligor.metrics.figures import with_intervals
+from obligor.metrics.statistics import Resampling
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import read_rulebooks
 from obligor.training.candidates.calibrate import (
@@ -26,8 +28,6 @@ from obligor.training.candidates.fit_settings import FOLDS
 from obligor.training.candidates.training_rows import fewer_outcomes, stratified_folds
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
-from obligor.training.metrics.figures import with_intervals
-from obligor.training.metrics.statistics import Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Progress, Sample, build_sample, gap_days
 from obligor.training.validation.report import card_of, write_report

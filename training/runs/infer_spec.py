@@ -17,7 +17,7 @@ from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.applications import is_bad
 from obligor.features.encoding import kind_of, numbers, texts
-from obligor.training.metrics.figures import auc
+from obligor.metrics.figures import auc
 
 TOO_GOOD = 0.9  # AUC that no single honest column reaches
 MOST_TARGET_VALUES = 12

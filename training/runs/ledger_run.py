@@ -14,6 +14,8 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.data.ledger import Ledger
 from obligor.features.catalogue import NAMES
+from obligor.metrics.figures import figures, with_intervals
+from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.pd_model import PdModel
 from obligor.policy.credit.decide import decide
@@ -24,8 +26,6 @@ from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
-from obligor.training.metrics.figures import figures, with_intervals
-from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import (
     Progress,
@@ -45,7 +45,8 @@ from obligor.training.validation.subject import (
 )
 
 PACKAGE = Path(__file__).parent.parent.parent
-SOURCES = ("data", "features", "policy", "model", "training")  # that make a model
+# Every source that makes a model.
+SOURCES = ("data", "features", "policy", "model", "metrics", "training")
 SOURCE_SUFFIXES = (".py", ".yaml")  # code and rules
 CUSTOMER_SEGMENTS = ("sector", "country")
 FEATURE_SEGMENTS = {

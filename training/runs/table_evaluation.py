@@ -14,9 +14,9 @@ import numpy as np
 
 from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications
+from obligor.metrics.figures import figures
 from obligor.training.candidates.fit_settings import cores
 from obligor.training.candidates.training_rows import stratified_folds
-from obligor.training.metrics.figures import figures
 from obligor.training.runs.table_model import fit_table
 
 FIGURES = (

@@ -14,12 +14,7 @@ from obligor.features.encoding import Encoding, fit_encoding
 from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
-from obligor.training.candidates.fit_settings import (
-    BLEND,
-    RATIOS,
-    FitSettings,
-    cores,
-)
+from obligor.training.candidates.fit_settings import BLEND, RATIOS, FitSettings, cores
 from obligor.training.candidates.reject_inference import Method, with_rejects
 from obligor.training.candidates.training_rows import (
     Columns,

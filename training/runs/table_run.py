@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Floats
 from obligor.features.applications import Applications
+from obligor.metrics.figures import figures, with_intervals
+from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.calibration import SMALLEST_PD, Band
 from obligor.model.pd_model import PdModel
@@ -27,8 +29,6 @@ from obligor.training.candidates.reject_inference import (
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
-from obligor.training.metrics.figures import figures, with_intervals
-from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.runs.table_model import (
     TableModel,
     fit_table,
@@ -36,10 +36,7 @@ from obligor.training.runs.table_model import (
     split,
     training_rows,
 )
-from obligor.training.validation.reject_effects import (
-    ScoredApplicants,
-    reject_effects,
-)
+from obligor.training.validation.reject_effects import ScoredApplicants, reject_effects
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
 from obligor.training.validation.subject import (

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Bools, Floats, Ints
-from obligor.training.metrics.figures import auc
+from obligor.metrics.figures import auc
 from obligor.training.validation import plots
 from obligor.training.validation.fairness import (
     APPROVED,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.training.metrics.figures import auc
+from obligor.metrics.figures import auc
 
 FEWEST = 50  # rows of a group that is shown
 PARTS = 4  # quarters of an attribute that is a number

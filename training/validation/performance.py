@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Bools, Floats, Ints
-from obligor.training.metrics.figures import auc, difference, psi, with_intervals
-from obligor.training.metrics.significance import (
+from obligor.metrics.figures import auc, difference, psi, with_intervals
+from obligor.metrics.significance import (
     area,
     by_grade,
     concentration,
@@ -20,7 +20,7 @@ from obligor.training.metrics.significance import (
     hosmer_lemeshow,
     rate,
 )
-from obligor.training.metrics.statistics import Interval, Resampling
+from obligor.metrics.statistics import Interval, Resampling
 from obligor.training.validation import plots
 from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 

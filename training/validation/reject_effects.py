@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats
+from obligor.metrics.figures import auc, difference
 from obligor.model.pd_model import PdModel
-from obligor.training.metrics.figures import auc, difference
 from obligor.training.validation.subject import ModelUnderTest, Section
 
 

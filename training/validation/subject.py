@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.figures import with_intervals
+from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import Rulebook
-from obligor.training.metrics.figures import with_intervals
-from obligor.training.metrics.statistics import Interval, Resampling
 from obligor.training.samples.sample import Sample
 
 Verdict = Literal["good", "look", "bad", "none"]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger, reporting_rates
-from obligor.training.metrics.statistics import Resampling
+from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import default_events
 

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from obligor.arrays import Floats, Ints
-from obligor.training.metrics.figures import auc
-from obligor.training.metrics.statistics import Interval
+from obligor.metrics.figures import auc
+from obligor.metrics.statistics import Interval
 
 BINS = 10
 Z_95 = 1.96

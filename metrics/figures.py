@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.training.metrics.statistics import Interval, Resampling, weighted_logistic
+from obligor.metrics.statistics import Interval, Resampling, weighted_logistic
 
 SMOOTHING = 1e-4  # share of an empty bin; the only smoothing constant in the project
 PSI_BINS = 10

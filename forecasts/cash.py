@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from obligor.arrays import Bools, Floats
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
-from obligor.training.candidates.fit_settings import cores
-from obligor.training.forecasts.time_to_pay import (
+from obligor.forecasts.time_to_pay import (
     QUANTILES,
     WEEK,
     WEEKS,
@@ -29,6 +28,7 @@ from obligor.training.forecasts.time_to_pay import (
     open_after,
     weekly_dates,
 )
+from obligor.training.candidates.fit_settings import cores
 from obligor.training.validation.plots import OURS, PEER
 
 DAYS_LATE = 30  # after the due date, from which on a payment counts as late
