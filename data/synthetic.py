@@ -1,10 +1,11 @@
 """A seeded trade-credit ledger whose true probabilities of default are known.
 
-Each customer has a latent risk. It sets the hazard of the day on which the customer stops paying for
-good, and, with noise, how late the customer pays until then. Everything a ledger shows follows from
-those two: the items due before that day are settled within 75 days of their due date, the others
-never are, so an item reaches 90 days past due exactly when its customer stopped paying. The true
-PD of a customer on a date is therefore known in closed form (`Simulation.true_pd`).
+Each customer has a latent risk. It sets the hazard of the day on which the customer
+stops paying for good and, with noise, how late the customer pays until then. Everything
+a ledger shows follows from those two. Items due before that day are settled within 75
+days of their due date, the others never are, so an item reaches 90 days past due exactly
+if its customer stopped paying. The true PD of a customer on a date is therefore known in
+closed form (`Simulation.true_pd`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from obligor.arrays import Floats
 from obligor.data.ledger import DAY_DTYPE, Ledger
 
 DEFAULT_DPD_DAYS = 90
-LATEST_DAYS_LATE = 75  # a customer who still pays never reaches 90 days past due
-RUN_ON_DAYS = (
-    460  # orders are drawn beyond the end, so that the truth near the end is known too
-)
+# A customer who still pays never reaches 90 days past due.
+LATEST_DAYS_LATE = 75
+# Orders are drawn beyond the end, so that the truth near the end is known too.
+RUN_ON_DAYS = 460
 MEAN_ANNUAL_HAZARD = 0.06
-OLDEST_DAYS = 1500  # the longest a customer was registered before day 0
-SEASON = 0.3  # amplitude of the yearly cycle in orders and in the hazard
+# The longest a customer was registered before day 0.
+OLDEST_DAYS = 1500
+# The amplitude of the yearly cycle in orders and in the hazard.
+SEASON = 0.3
+# What a sector adds to the logarithm of the hazard.
 SECTORS = {
     "construction": 0.5,
     "retail": 0.25,
@@ -37,20 +40,30 @@ SECTORS = {
     "health": -0.5,
 }
 USD_SHARE = 0.1
+INVOICE_COLUMNS = [
+    "invoice_id",
+    "customer_id",
+    "issued_on",
+    "due_on",
+    "amount",
+    "currency",
+]
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """A simulated ledger and what only its maker knows.
+    """A simulated ledger, and what is known only because it is simulated.
 
     Attributes
     ----------
     ledger : Ledger
         What a company would have in its books on the last day.
     hazard : DataFrame
-        Per customer: `hazard` (a year), `stops_on`, `defaults_on` (days since the start; inf: never).
+        Per customer: ``hazard`` (a year), ``stops_on`` and ``defaults_on`` (days since
+        the start, infinite for never).
     stream : DataFrame
-        Per invoice that would ever be written: customer, due and settlement day had nobody stopped.
+        Per invoice that would ever be written: the customer, the due day, and the day of
+        settlement if nobody had stopped paying.
     start : date
         Day 0.
     """
@@ -61,34 +74,40 @@ class Simulation:
     start: date
 
     def true_pd(self, as_of: date, horizon_days: int = 365) -> pd.Series[float]:
-        """Return P(default within the horizon | latent state on `as_of`) per customer not yet in default.
+        """Return the true PD of each customer that is not in default on a date.
 
-        A customer who stops paying on day t has the first item 90 days past due within the horizon
-        exactly when t lies before M, the last settlement of the items due by then; hence
-        ``1 - exp(-hazard * (S(M) - S(as_of)))`` with S the seasonal clock.
+        A customer who stops paying on day t has the first item 90 days past due within
+        the horizon exactly if t is before M, the last settlement of the items due by
+        then. Hence the PD is ``1 - exp(-hazard * (S(M) - S(as_of)))``, where S is the
+        seasonal clock.
+
+        Parameters
+        ----------
+        as_of : date
+            The date on which the latent state is known.
+        horizon_days : int
+            The length of the performance window.
+
+        Returns
+        -------
+        Series of float
+            Index: customer id.
         """
         day = (as_of - self.start).days
         due_by = day + horizon_days - DEFAULT_DPD_DAYS
-        last = (
-            self.stream[self.stream["due"] <= due_by]
-            .groupby("customer")["settled"]
-            .max()
-        )
-        state = self.hazard.assign(last=last.reindex(self.hazard.index)).fillna(
-            {"last": -1.0}
-        )
-        exposure = np.maximum(
-            _seasonal_clock(state["last"].to_numpy()) - _seasonal_clock(np.array(day)),
-            0.0,
-        )
-        pd_open = 1 - np.exp(-state["hazard"] / 365 * exposure)
+        relevant = self.stream[self.stream["due"] <= due_by]
+        last_settled = relevant.groupby("customer")["settled"].max()
+        last = last_settled.reindex(self.hazard.index).fillna(-1.0).to_numpy()
+        exposure = _seasonal_clock(last) - _seasonal_clock(np.array(day))
+        state = self.hazard
+        pd_open = 1 - np.exp(-state["hazard"] / 365 * np.maximum(exposure, 0.0))
         has_stopped = state["stops_on"] <= day
-        defaults_soon = (state["defaults_on"] <= day + horizon_days).astype(float)
-        truth = pd_open.where(~has_stopped, defaults_soon)[state["defaults_on"] > day]
-        named: pd.Series[float] = truth.set_axis(
-            self.ledger["customers"]["customer_id"].to_numpy()[truth.index]
-        )
-        return named
+        will_default = state["defaults_on"] <= day + horizon_days
+        pd_stopped = will_default.astype(float)
+        truth = pd_open.where(~has_stopped, pd_stopped)[state["defaults_on"] > day]
+        customer_ids = self.ledger["customers"]["customer_id"].to_numpy()
+        by_id: pd.Series[float] = truth.set_axis(customer_ids[truth.index])
+        return by_id
 
 
 def simulate_ledger(
@@ -98,14 +117,14 @@ def simulate_ledger(
     seed: int,
     start: date = date(2022, 1, 1),
 ) -> Simulation:
-    """Draw a ledger of `n_customers` over `months` months.
+    """Simulate a ledger.
 
     Parameters
     ----------
     n_customers : int
-        From 100 to millions; about 18 invoices a customer and year.
+        From 100 to millions; each has about 18 invoices a year.
     months : int
-        Length of the ledger, 30.4 days each.
+        The length of the ledger, 30.4 days a month.
     seed : int
         The same seed gives the same ledger.
     start : date
@@ -113,63 +132,69 @@ def simulate_ledger(
     """
     rng = np.random.default_rng(seed)
     end = round(months * 365 / 12)
-    people = _customers(rng, n_customers, end)
-    items = _orders(rng, people, end)
-    _settle(rng, people, items)
-    people["defaults_on"] = _default_days(people, items)
+    customers = _customers(rng, n_customers, end)
+    items = _orders(rng, customers, end)
+    _settle(rng, customers, items)
+    customers["defaults_on"] = _default_days(customers, items)
     stream = items[["customer", "due", "settled"]].copy()
-    booked = items["issued"] <= np.minimum(
-        people["defaults_on"].to_numpy()[items["customer"]], end
-    )
-    items = items[booked].reset_index(drop=True)
-    items["stops"] = people["stops_on"].to_numpy()[items["customer"]]
-    items["defaults"] = people["defaults_on"].to_numpy()[items["customer"]]
+    last_order = np.minimum(customers["defaults_on"].to_numpy(), end)
+    is_booked = items["issued"] <= last_order[items["customer"]]
+    items = items[is_booked].reset_index(drop=True)
+    items["stops"] = customers["stops_on"].to_numpy()[items["customer"]]
+    items["defaults"] = customers["defaults_on"].to_numpy()[items["customer"]]
     _recover(rng, items)
-    tables = {
-        "customers": _customer_table(people),
-        "invoices": _table(
-            items,
-            ["invoice_id", "customer_id", "issued_on", "due_on", "amount", "currency"],
-        ),
+    tables = _tables(rng, customers, items, end)
+    dated = {name: _dated(frame, start, end) for name, frame in tables.items()}
+    return Simulation(
+        ledger=Ledger(dated, "EUR"),
+        hazard=customers[["hazard", "stops_on", "defaults_on"]],
+        stream=stream,
+        start=start,
+    )
+
+
+def _tables(
+    rng: np.random.Generator, customers: pd.DataFrame, items: pd.DataFrame, end: int
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of the ledger, their days still counted from the start."""
+    disputed = items[items["disputed"] < np.inf]
+    return {
+        "customers": _customer_table(customers),
+        "invoices": _table(items, INVOICE_COLUMNS),
         "payments": _payments(items),
         "fx_rates": _rates(rng, end),
-        "limits": _limits(people),
+        "limits": _limits(customers),
         "promises": _promises(rng, items),
-        "disputes": _table(
-            items[items["disputed"] < np.inf],
-            ["invoice_id", "opened_on", "resolved_on"],
-        ),
+        "disputes": _table(disputed, ["invoice_id", "opened_on", "resolved_on"]),
         "write_offs": _write_offs(rng, items),
-        "financials": _financials(rng, people, end),
+        "financials": _financials(rng, customers, end),
     }
-    ledger = Ledger(
-        {name: _dated(frame, start, end) for name, frame in tables.items()}, "EUR"
-    )
-    return Simulation(
-        ledger, people[["hazard", "stops_on", "defaults_on"]], stream, start
-    )
 
 
 def _seasonal_clock(day: Floats) -> Floats:
-    """Integral of 1 + SEASON sin(2 pi t / 365) from day 0."""
-    return day + SEASON * 365 / (2 * np.pi) * (1 - np.cos(2 * np.pi * day / 365))
+    """Return the integral of 1 + SEASON sin(2 pi t / 365) from day 0."""
+    cycle = 1 - np.cos(2 * np.pi * day / 365)
+    return day + SEASON * 365 / (2 * np.pi) * cycle
 
 
 def _customers(rng: np.random.Generator, n: int, end: int) -> pd.DataFrame:
-    """Customers who registered at a steady pace from years before day 0 on, and had not stopped by then.
+    """Return customers who registered at a steady pace, from years before day 0 on.
 
-    The ones who stopped before anybody looked are gone, as in a real ledger: without that the risky would
-    be too many at the start and die out, and a model of early dates would overstate the risk of later ones.
+    Those who stopped paying before day 0 are gone, as in a real ledger. With them the
+    risky would be too many at the start and die out, and a model of early dates would
+    overstate the risk of later ones.
     """
     pool = 2 * n + 100
-    risk, size = rng.normal(size=pool), rng.normal(size=pool)
+    risk = rng.normal(size=pool)
+    size = rng.normal(size=pool)
     sector = rng.choice(len(SECTORS), pool)
     effect = np.array(list(SECTORS.values()))[sector]
-    hazard = MEAN_ANNUAL_HAZARD * np.exp(1.1 * risk - 0.5 + effect - 0.25 * size)
+    log_factor = 1.1 * risk - 0.5 + effect - 0.25 * size
+    hazard = MEAN_ANNUAL_HAZARD * np.exp(log_factor)
     registered = rng.uniform(-OLDEST_DAYS, end, pool).round()
     days = np.arange(-OLDEST_DAYS, 40 * 365.0)
-    reached = _seasonal_clock(registered) + rng.exponential(365 / hazard)
-    stops = np.floor(np.interp(reached, _seasonal_clock(days), days, right=np.inf))
+    stop_time = _seasonal_clock(registered) + rng.exponential(365 / hazard)
+    stops = np.interp(stop_time, _seasonal_clock(days), days, right=np.inf)
     drawn = pd.DataFrame(
         {
             "risk": risk,
@@ -178,122 +203,136 @@ def _customers(rng: np.random.Generator, n: int, end: int) -> pd.DataFrame:
             "hazard": hazard,
             "registered": registered,
             "joined": np.maximum(registered, 0.0),
-            "stops_on": stops,
+            "stops_on": np.floor(stops),
         }
     )
-    people = drawn[drawn["stops_on"] > drawn["joined"]].head(n).reset_index(drop=True)
-    habits = {
+    is_there = drawn["stops_on"] > drawn["joined"]
+    customers = drawn[is_there].head(n).reset_index(drop=True)
+    return customers.assign(**_habits(rng, customers))
+
+
+def _habits(
+    rng: np.random.Generator, customers: pd.DataFrame
+) -> dict[str, Floats | pd.Series]:
+    """Return how much each customer orders, and how late it pays."""
+    n = len(customers)
+    log_orders = rng.normal(0.3, 0.5, n) + 0.2 * customers["size"]
+    terms = rng.choice([14, 30, 30, 45, 60], n)
+    days_late = 1 + 7 * (0.75 * customers["risk"] + 0.66 * rng.normal(size=n))
+    spread = rng.uniform(5, 14, n)
+    return {
         "customer_id": _ids("C", n, 7),
-        "orders_a_day": np.exp(rng.normal(0.3, 0.5, n) + 0.2 * people["size"]) / 30,
-        "terms": rng.choice([14, 30, 30, 45, 60], n),
-        "days_late": 1 + 7 * (0.75 * people["risk"] + 0.66 * rng.normal(size=n)),
-        "spread": rng.uniform(5, 14, n),
+        "orders_a_day": np.exp(log_orders) / 30,
+        "terms": terms,
+        "days_late": days_late,
+        "spread": spread,
         "currency": np.where(rng.random(n) < USD_SHARE, "USD", "EUR"),
     }
-    return people.assign(**habits)
 
 
-def _orders(rng: np.random.Generator, people: pd.DataFrame, end: int) -> pd.DataFrame:
-    days = end + RUN_ON_DAYS - people["joined"].to_numpy()
-    count = rng.poisson(people["orders_a_day"] * (1 + SEASON) * days)
-    customer = np.repeat(np.arange(len(people)), count)
-    of = people.iloc[customer]
-    issued = np.floor(
-        of["joined"].to_numpy() + rng.random(len(customer)) * days[customer]
-    )
-    is_kept = rng.random(len(customer)) < (
-        1 + SEASON * np.sin(2 * np.pi * issued / 365)
-    ) / (1 + SEASON)
-    customer, issued, of = customer[is_kept], issued[is_kept], of[is_kept]
+def _orders(
+    rng: np.random.Generator, customers: pd.DataFrame, end: int
+) -> pd.DataFrame:
+    """Return every order, by customer and day; more in the season (by thinning)."""
+    joined = customers["joined"].to_numpy()
+    days = end + RUN_ON_DAYS - joined
+    count = rng.poisson(customers["orders_a_day"] * (1 + SEASON) * days)
+    customer = np.repeat(np.arange(len(customers)), count)
+    issued = np.floor(joined[customer] + rng.random(len(customer)) * days[customer])
+    season = 1 + SEASON * np.sin(2 * np.pi * issued / 365)
+    is_in_season = rng.random(len(customer)) < season / (1 + SEASON)
+    customer = customer[is_in_season]
+    issued = issued[is_in_season]
     order = np.lexsort((issued, customer))
-    customer, issued, of = customer[order], issued[order], of.iloc[order]
-    amount = np.maximum(
-        np.exp(rng.normal(7.6, 0.7, len(customer)) + 0.8 * of["size"].to_numpy()), 250
-    )
+    customer = customer[order]
+    issued = issued[order]
+    buyer = customers.iloc[customer]
+    size = buyer["size"].to_numpy()
+    amount = np.exp(rng.normal(7.6, 0.7, len(customer)) + 0.8 * size)
     return pd.DataFrame(
         {
             "invoice_id": _ids("INV", len(customer), 9),
             "customer": customer,
-            "customer_id": of["customer_id"].to_numpy(),
+            "customer_id": buyer["customer_id"].to_numpy(),
             "issued": issued,
-            "due": issued + of["terms"].to_numpy(),
-            "amount": amount.round(2),
-            "currency": of["currency"].to_numpy(),
+            "due": issued + buyer["terms"].to_numpy(),
+            "amount": np.maximum(amount, 250).round(2),
+            "currency": buyer["currency"].to_numpy(),
         }
     )
 
 
 def _settle(
-    rng: np.random.Generator, people: pd.DataFrame, items: pd.DataFrame
+    rng: np.random.Generator, customers: pd.DataFrame, items: pd.DataFrame
 ) -> None:
-    """When each item would be settled if its customer never stopped; disputes delay it."""
-    n, of = len(items), people.iloc[items["customer"]]
-    season = 3 * np.sin(2 * np.pi * items["issued"].to_numpy() / 365)
-    late = (
-        of["days_late"].to_numpy()
-        + season
-        + of["spread"].to_numpy() * (rng.gamma(2.0, 0.7, n) - 1.4)
-    )
-    settled = items["due"].to_numpy() + np.clip(
-        late.round(), -of["terms"].to_numpy(), LATEST_DAYS_LATE
-    )
+    """Add when each item would be settled if its customer never stopped paying.
+
+    Disputes delay it; some items are paid in two parts.
+    """
+    n = len(items)
+    buyer = customers.iloc[items["customer"]]
+    terms = buyer["terms"].to_numpy()
+    issued = items["issued"].to_numpy()
+    due = items["due"].to_numpy()
+    season = 3 * np.sin(2 * np.pi * issued / 365)
+    noise = buyer["spread"].to_numpy() * (rng.gamma(2.0, 0.7, n) - 1.4)
+    days_late = buyer["days_late"].to_numpy() + season + noise
+    settled = due + np.clip(days_late.round(), -terms, LATEST_DAYS_LATE)
     is_disputed = rng.random(n) < 0.03
-    opened = items["issued"].to_numpy() + rng.integers(5, 25, n)
+    opened = issued + rng.integers(5, 25, n)
     resolved = opened + rng.integers(10, 40, n)
     settled = np.where(is_disputed, np.maximum(settled, resolved + 2), settled)
-    items["settled"] = np.minimum(settled, items["due"].to_numpy() + LATEST_DAYS_LATE)
+    items["settled"] = np.minimum(settled, due + LATEST_DAYS_LATE)
     items["disputed"] = np.where(is_disputed, opened, np.inf)
     items["resolved"] = np.where(is_disputed, resolved, np.inf)
-    items["credited"] = (
-        (items["amount"] * rng.uniform(0.2, 0.5, n))
-        .round(2)
-        .where(is_disputed & (rng.random(n) < 0.5), 0.0)
-    )
+    credit = (items["amount"] * rng.uniform(0.2, 0.5, n)).round(2)
+    items["credited"] = credit.where(is_disputed & (rng.random(n) < 0.5), 0.0)
     is_partial = ~is_disputed & (rng.random(n) < 0.15)
-    items["part"] = (
-        (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2).where(is_partial, 0.0)
-    )
-    items["part_on"] = np.maximum(
-        items["settled"] - rng.integers(3, 20, n), items["issued"]
-    )
+    part = (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2)
+    items["part"] = part.where(is_partial, 0.0)
+    part_on = items["settled"] - rng.integers(3, 20, n)
+    items["part_on"] = np.maximum(part_on, items["issued"])
 
 
-def _default_days(people: pd.DataFrame, items: pd.DataFrame) -> Floats:
-    """90 days after the due date of the oldest item the customer left unpaid on stopping."""
-    stops = people["stops_on"].to_numpy()[items["customer"]]
+def _default_days(customers: pd.DataFrame, items: pd.DataFrame) -> Floats:
+    """Return the day of default of each customer.
+
+    It is 90 days after the due date of the oldest item left unpaid.
+    """
+    stops = customers["stops_on"].to_numpy()[items["customer"]]
     oldest = items[items["settled"] > stops].groupby("customer")["due"].min()
-    return oldest.reindex(people.index).fillna(np.inf).to_numpy() + DEFAULT_DPD_DAYS
+    first_due = oldest.reindex(customers.index).fillna(np.inf)
+    return first_due.to_numpy() + DEFAULT_DPD_DAYS
 
 
 def _recover(rng: np.random.Generator, items: pd.DataFrame) -> None:
-    """A third of the defaulted customers pay a share back, 30 to 120 days after default."""
-    chance, delay, share = (
-        rng.random(int(items["customer"].max()) + 1)[items["customer"]]
-        for _ in range(3)
-    )
-    items["is_lost"] = items["settled"] > items["stops"]
-    part_paid = items["part"].where(items["part_on"] <= items["stops"], 0.0)
-    items["rest"] = (
-        items["amount"]
-        - items["credited"]
-        - part_paid.where(items["is_lost"], items["part"])
-    ).round(2)
-    back = (items["rest"] * (0.1 + 0.7 * share)).round(2)
-    items["recovered"] = back.where(items["is_lost"] & (chance < 0.35), 0.0)
+    """Let a third of the defaulted customers pay back a share, 30 to 120 days later."""
+    n_customers = int(items["customer"].max()) + 1
+    chance = rng.random(n_customers)[items["customer"]]
+    delay = rng.random(n_customers)[items["customer"]]
+    share = rng.random(n_customers)[items["customer"]]
+    is_lost = items["settled"] > items["stops"]
+    paid_part = items["part"].where(items["part_on"] <= items["stops"], 0.0)
+    part = paid_part.where(is_lost, items["part"])
+    open_amount = (items["amount"] - items["credited"] - part).round(2)
+    paid_back = (open_amount * (0.1 + 0.7 * share)).round(2)
+    items["is_lost"] = is_lost
+    items["open_amount"] = open_amount
+    items["recovered"] = paid_back.where(is_lost & (chance < 0.35), 0.0)
     items["recovered_on"] = items["defaults"] + 30 + (delay * 90).round()
 
 
 def _payments(items: pd.DataFrame) -> pd.DataFrame:
+    settled = items[~items["is_lost"]]
+    in_part = items[(items["part"] > 0) & (items["part_on"] <= items["stops"])]
+    credited = items[items["credited"] > 0]
+    recovered = items[items["recovered"] > 0]
     rows = pd.concat(
         [
-            _payment_rows(items, "rest", "settled")[~items["is_lost"]],
-            _payment_rows(items, "part", "part_on")[
-                (items["part"] > 0) & (items["part_on"] <= items["stops"])
-            ],
-            _payment_rows(items, "credited", "resolved")[items["credited"] > 0].assign(
-                kind="credit_note"
-            ),
-            _payment_rows(items, "recovered", "recovered_on")[items["recovered"] > 0],
+            _payment_rows(settled, "open_amount", "settled"),
+            _payment_rows(in_part, "part", "part_on"),
+            _payment_rows(credited, "credited", "resolved").assign(kind="credit_note"),
+            _payment_rows(recovered, "recovered", "recovered_on"),
         ],
         ignore_index=True,
     )
@@ -302,75 +341,78 @@ def _payments(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def _payment_rows(items: pd.DataFrame, amount: str, paid: str) -> pd.DataFrame:
-    rows = items[["invoice_id", amount, paid]].set_axis(
-        ["invoice_id", "amount", "paid"], axis=1
-    )
+    rows = items[["invoice_id", amount, paid]]
+    rows = rows.set_axis(["invoice_id", "amount", "paid"], axis=1)
     return rows.assign(kind="payment")
 
 
 def _promises(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
-    """Items 20 days late are asked for: the customer promises the rest within 10 days."""
+    """Return promises to pay what is open within 10 days, made 20 days after the due."""
     open_until = items["settled"].where(~items["is_lost"], np.inf)
-    late = items[(open_until > items["due"] + 20) & (rng.random(len(items)) < 0.7)]
+    is_late = open_until > items["due"] + 20
+    late = items[is_late & (rng.random(len(items)) < 0.7)]
     promised = late["due"] + 20
     return late[["invoice_id"]].assign(
-        promised=promised, pay_by=promised + 10, amount=late["rest"]
+        promised=promised, pay_by=promised + 10, amount=late["open_amount"]
     )
 
 
 def _write_offs(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
-    is_given_up = rng.random(int(items["customer"].max()) + 1)[items["customer"]] < 0.6
-    gone = items[items["is_lost"] & is_given_up]
-    amount = (gone["rest"] - gone["recovered"]).round(2)
-    return gone[["invoice_id"]].assign(
-        written_off=gone["defaults"] + 180, amount=amount
+    """Return what is written off of 60% of the customers in default, after 180 days."""
+    n_customers = int(items["customer"].max()) + 1
+    is_given_up = rng.random(n_customers)[items["customer"]] < 0.6
+    lost = items[items["is_lost"] & is_given_up]
+    amount = (lost["open_amount"] - lost["recovered"]).round(2)
+    return lost[["invoice_id"]].assign(
+        written_off=lost["defaults"] + 180, amount=amount
     )
 
 
-def _limits(people: pd.DataFrame) -> pd.DataFrame:
-    monthly = people["orders_a_day"] * 30 * np.exp(7.9 + 0.8 * people["size"])
-    amount = (monthly * (1 + people["terms"] / 30) / 1000).round() * 1000 + 1000
-    return people[["customer_id", "currency"]].assign(
-        amount=amount, known=people["joined"]
+def _limits(customers: pd.DataFrame) -> pd.DataFrame:
+    amount_a_month = np.exp(7.9 + 0.8 * customers["size"])
+    monthly = customers["orders_a_day"] * 30 * amount_a_month
+    amount = monthly * (1 + customers["terms"] / 30)
+    return customers[["customer_id", "currency"]].assign(
+        amount=(amount / 1000).round() * 1000 + 1000, known=customers["joined"]
     )
 
 
 def _financials(
-    rng: np.random.Generator, people: pd.DataFrame, end: int
+    rng: np.random.Generator, customers: pd.DataFrame, end: int
 ) -> pd.DataFrame:
-    """Year-end statements of 60% of the customers, published 60 to 150 days later."""
-    files = people[rng.random(len(people)) < 0.6]
-    years = []
-    for period_end in range(-1, end, 365):
-        n, noise = len(files), rng.normal(size=(3, len(files)))
-        assets = np.exp(13 + 0.8 * files["size"] + 0.1 * noise[0])
-        short = 0.4 * assets
-        years.append(
-            pd.DataFrame(
-                {
-                    "customer_id": files["customer_id"],
-                    "period": period_end,
-                    "turnover": (1.6 * assets).round(2),
-                    "net_income": (
-                        assets * (0.05 - 0.03 * files["risk"] + 0.03 * noise[1])
-                    ).round(2),
-                    "total_assets": assets.round(2),
-                    "equity": (
-                        assets
-                        * np.clip(
-                            0.35 - 0.1 * files["risk"] + 0.1 * noise[2], -0.5, 0.9
-                        )
-                    ).round(2),
-                    "current_assets": (
-                        short
-                        * np.clip(1.5 - 0.2 * files["risk"] + 0.3 * noise[0], 0.2, 5)
-                    ).round(2),
-                    "current_liabilities": short.round(2),
-                    "known": period_end + rng.integers(60, 150, n),
-                }
-            )
-        )
+    """Return year-end statements of 60% of the customers, 60 to 150 days later."""
+    publishers = customers[rng.random(len(customers)) < 0.6]
+    years = [
+        _statements_of(rng, publishers, period_end)
+        for period_end in range(-1, end, 365)
+    ]
     return pd.concat(years, ignore_index=True)
+
+
+def _statements_of(
+    rng: np.random.Generator, publishers: pd.DataFrame, period_end: int
+) -> pd.DataFrame:
+    n = len(publishers)
+    noise = rng.normal(size=(3, n))
+    risk = publishers["risk"]
+    assets = np.exp(13 + 0.8 * publishers["size"] + 0.1 * noise[0])
+    liabilities = 0.4 * assets
+    margin = 0.05 - 0.03 * risk + 0.03 * noise[1]
+    equity_ratio = np.clip(0.35 - 0.1 * risk + 0.1 * noise[2], -0.5, 0.9)
+    current_ratio = np.clip(1.5 - 0.2 * risk + 0.3 * noise[0], 0.2, 5)
+    return pd.DataFrame(
+        {
+            "customer_id": publishers["customer_id"],
+            "period": period_end,
+            "turnover": (1.6 * assets).round(2),
+            "net_income": (assets * margin).round(2),
+            "total_assets": assets.round(2),
+            "equity": (assets * equity_ratio).round(2),
+            "current_assets": (liabilities * current_ratio).round(2),
+            "current_liabilities": liabilities.round(2),
+            "known": period_end + rng.integers(60, 150, n),
+        }
+    )
 
 
 def _rates(rng: np.random.Generator, end: int) -> pd.DataFrame:
@@ -379,12 +421,13 @@ def _rates(rng: np.random.Generator, end: int) -> pd.DataFrame:
     return pd.DataFrame({"currency": "USD", "rate_on": days, "rate": path.round(5)})
 
 
-def _customer_table(people: pd.DataFrame) -> pd.DataFrame:
-    country = people["currency"].map({"USD": "US", "EUR": "DE"})
-    return people[["customer_id", "sector", "registered"]].assign(country=country)
+def _customer_table(customers: pd.DataFrame) -> pd.DataFrame:
+    country = customers["currency"].map({"USD": "US", "EUR": "DE"})
+    table = customers[["customer_id", "sector", "registered"]]
+    return table.assign(country=country)
 
 
-# Simulated day -> (contract column). A row becomes known on the first day named for its table.
+# Column of simulated days -> column of the contract.
 _DAYS = {
     "registered": "registered_on",
     "issued": "issued_on",
@@ -399,6 +442,7 @@ _DAYS = {
     "period": "period_end",
     "known": "known_on",
 }
+# A row becomes known on the first of these days that its table has.
 _BECOMES_KNOWN = (
     "known",
     "registered",
@@ -409,6 +453,8 @@ _BECOMES_KNOWN = (
     "disputed",
     "written_off",
 )
+# The only days that may be after the end of the ledger.
+_PLANNED = ("due", "pay_by")
 
 
 def _table(items: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -417,31 +463,35 @@ def _table(items: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def _dated(frame: pd.DataFrame, start: date, end: int) -> pd.DataFrame:
-    """Turn day numbers into dates and drop what had not become known by the end."""
+    """Return a table with dates for days, without rows not yet known at the end."""
     known = next(name for name in _BECOMES_KNOWN if name in frame)
     frame = frame[frame[known] <= end]
-    origin = np.datetime64(start, "s")
-    dated = {_DAYS.get(str(c), str(c)): frame[c] for c in frame if c not in _DAYS}
+    others = [str(name) for name in frame if name not in _DAYS]
+    columns = {name: frame[name] for name in others}
     for name in frame.columns.intersection(list(_DAYS)):
-        happened = np.isfinite(frame[name]) & (
-            (frame[name] <= end) | (name in ("due", "pay_by"))
-        )
-        seconds = np.where(happened, frame[name], 0).astype("int64") * 86_400
-        days = (origin + seconds.astype("timedelta64[s]")).astype(DAY_DTYPE)
-        dated[_DAYS[name]] = pd.Series(days, frame.index).where(happened)
-    dated["known_on"] = dated[_DAYS[known]]
-    return pd.DataFrame(dated).reset_index(drop=True)
+        has_happened = np.isfinite(frame[name])
+        if name not in _PLANNED:
+            has_happened &= frame[name] <= end
+        days = np.where(has_happened, frame[name], 0).astype("int64")
+        seconds = (days * 86_400).astype("timedelta64[s]")
+        dates = (np.datetime64(start, "s") + seconds).astype(DAY_DTYPE)
+        columns[_DAYS[name]] = pd.Series(dates, frame.index).where(has_happened)
+    columns["known_on"] = columns[_DAYS[known]]
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
-def _ids(prefix: str, n: int, digits: int) -> NDArray[np.str_]:
+def _ids(prefix: str, n: int, digits: int) -> np.ndarray:
     return np.char.add(prefix, np.char.zfill(np.arange(n).astype(str), digits))
 
 
 def write_ledger(simulation: Simulation, folder: Path) -> None:
-    """Write a simulated ledger as CSV files with the mapping that reads them."""
+    """Write a simulated ledger as CSV files, with the mapping that reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f'currency = "{simulation.ledger.currency}"', ""]
     for table, frame in simulation.ledger.tables.items():
         frame.to_csv(folder / f"{table}.csv", index=False, date_format="%Y-%m-%d")
-        lines += [f"[{table}]", f'file = "{table}.csv"', 'date_format = "%Y-%m-%d"', ""]
+        lines.append(f"[{table}]")
+        lines.append(f'file = "{table}.csv"')
+        lines.append('date_format = "%Y-%m-%d"')
+        lines.append("")
     (folder / "mapping.toml").write_text("\n".join(lines), encoding="utf-8")
