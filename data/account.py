@@ -128,7 +128,15 @@ class Rates(NamedTuple):
     known_on: Floats
 
 
-Table = TypeVar("Table", Registration, Items, Events, Limits, Statements, Rates)
+Table = TypeVar(
+    "Table",
+    Registration,
+    Items,
+    Events,
+    Limits,
+    Statements,
+    Rates,
+)
 
 
 def select(table: Table, rows: Bools | Ints | slice) -> Table:

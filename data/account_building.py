@@ -150,12 +150,18 @@ def _span(starts: list[int], index: int) -> slice:
 
 
 def _by_customer(
-    frame: pd.DataFrame, customer_ids: pd.Index, columns: list[str]
+    frame: pd.DataFrame,
+    customer_ids: pd.Index,
+    columns: list[str],
 ) -> pd.DataFrame:
     """Return a table with each row's customer as a number, sorted by it and columns."""
     customer = customer_ids.get_indexer(pd.Index(frame["customer_id"]))
     frame = frame.assign(customer=customer)
-    return frame.sort_values(["customer", *columns], kind="stable", ignore_index=True)
+    return frame.sort_values(
+        ["customer", *columns],
+        kind="stable",
+        ignore_index=True,
+    )
 
 
 def _currencies(ledger: Ledger) -> pd.Index:
@@ -190,7 +196,11 @@ def minor(amount: pd.Series[float], units: Floats) -> Ints:
     return np.rint(amount.to_numpy() * units).astype("int64")
 
 
-def events_of(ledger: Ledger, invoice_ids: pd.Index, units: Floats) -> Events:
+def events_of(
+    ledger: Ledger,
+    invoice_ids: pd.Index,
+    units: Floats,
+) -> Events:
     """Return every event of a ledger, by item, day and order.
 
     Parameters
@@ -217,7 +227,10 @@ def in_order(events: Events) -> Events:
 
 
 def _events_of_table(
-    ledger: Ledger, table: str, invoice_ids: pd.Index, units: Floats
+    ledger: Ledger,
+    table: str,
+    invoice_ids: pd.Index,
+    units: Floats,
 ) -> Events:
     kind, day_column, end_column = EVENT_TABLES[table]
     rows = ledger[table]
@@ -353,7 +366,12 @@ def _events_of_rows(
     return Events._make(np.ascontiguousarray(columns))
 
 
-def _event(row: Row, table: str, order: int, currency: str) -> tuple[int, ...]:
+def _event(
+    row: Row,
+    table: str,
+    order: int,
+    currency: str,
+) -> tuple[int, ...]:
     """Return an event's columns after the item."""
     kind, day_column, end_column = EVENT_TABLES[table]
     if row.get("kind") == "credit_note":

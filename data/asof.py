@@ -119,7 +119,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         invoice_ids = list(compress(invoice_ids, is_item_known))
     # `select` copied the column; a dispute resolved later is still open.
     events.end[(events.kind == DISPUTE) & (events.end > day)] = OPEN_END
-    known = replace(
+    gated = replace(
         account,
         invoice_ids=invoice_ids,
         registered=_known(account.registered, day),
@@ -129,7 +129,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         statements=_known(account.statements, day),
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
     )
-    return KnownAccount(known, as_of)
+    return KnownAccount(gated, as_of)
 
 
 def _known(table: Table, day: int) -> Table:

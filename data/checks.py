@@ -107,7 +107,10 @@ class LedgerCheck:
 
 
 def check_ledger(
-    ledger: Ledger, *, today: date, unreadable: Sequence[Finding] = ()
+    ledger: Ledger,
+    *,
+    today: date,
+    unreadable: Sequence[Finding] = (),
 ) -> LedgerCheck:
     """Check every table, set bad rows aside, and refuse a ledger that would mislead.
 
@@ -167,8 +170,20 @@ def _missing_tables(ledger: Ledger) -> Iterator[Finding]:
             yield _refusal(table, "", "the table is empty", "at least one row")
 
 
-def _refusal(table: str, column: str, what: str, expected: str) -> Finding:
-    return Finding("refuse", table, column, None, what, expected)
+def _refusal(
+    table: str,
+    column: str,
+    what: str,
+    expected: str,
+) -> Finding:
+    return Finding(
+        "refuse",
+        table,
+        column,
+        None,
+        what,
+        expected,
+    )
 
 
 class _Failure(NamedTuple):
@@ -181,7 +196,9 @@ class _Failure(NamedTuple):
 
 
 def _contract_breaches(
-    table: str, frame: pd.DataFrame, unreadable: set[tuple[str, int | None]]
+    table: str,
+    frame: pd.DataFrame,
+    unreadable: set[tuple[str, int | None]],
 ) -> Iterator[Finding]:
     """Yield a finding for each breach of a table's contract, except known cells."""
     first_uses: set[tuple[str, object]] = set()
@@ -218,7 +235,11 @@ def _failures(table: str, frame: pd.DataFrame) -> list[_Failure]:
     return []
 
 
-def _is_filled_from_empty(table: str, frame: pd.DataFrame, failure: _Failure) -> bool:
+def _is_filled_from_empty(
+    table: str,
+    frame: pd.DataFrame,
+    failure: _Failure,
+) -> bool:
     """Return whether a cell is empty because the date that fills it is."""
     rule = CONTRACTS[table].columns[failure.column]
     fills = (rule.metadata or {}).get("fills")
@@ -238,10 +259,21 @@ def _finding_of(table: str, failure: _Failure) -> Finding:
         what = f"the value is {failure.value!r}"
         expected = failure.check
     level: Level = "refuse" if failure.row is None else "quarantine"
-    return Finding(level, table, failure.column, failure.row, what, expected)
+    return Finding(
+        level,
+        table,
+        failure.column,
+        failure.row,
+        what,
+        expected,
+    )
 
 
-def _future_dates(table: str, frame: pd.DataFrame, today: date) -> Iterator[Finding]:
+def _future_dates(
+    table: str,
+    frame: pd.DataFrame,
+    today: date,
+) -> Iterator[Finding]:
     for column in day_columns(table):
         if column not in frame or column in PLANNED_DATES:
             continue

@@ -35,7 +35,11 @@ def _text(
 
 
 def _day(*, is_nullable: bool = False) -> pa.Column:
-    return pa.Column(None, nullable=is_nullable, metadata={"kind": "day"})
+    return pa.Column(
+        None,
+        nullable=is_nullable,
+        metadata={"kind": "day"},
+    )
 
 
 def _number(check: pa.Check | None = None, *, is_nullable: bool = False) -> pa.Column:
@@ -224,7 +228,11 @@ def is_among(values: pd.Series[str], ids: pd.Index) -> Bools:
     return is_id
 
 
-def reporting_rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series) -> Floats:
+def reporting_rates(
+    ledger: Ledger,
+    currency: pd.Series[str],
+    on: pd.Series,
+) -> Floats:
     """Return the last rate into the reporting currency on each row's day.
 
     Parameters
@@ -249,7 +257,11 @@ def reporting_rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series) -> 
     if (currency == ledger.currency).all():
         return np.ones(len(currency))
     questions = pd.DataFrame(
-        {"currency": currency, "on": on, "row": np.arange(len(currency))}
+        {
+            "currency": currency,
+            "on": on,
+            "row": np.arange(len(currency)),
+        }
     )
     answers = pd.merge_asof(
         questions.sort_values("on"),
@@ -266,7 +278,11 @@ def reporting_rates(ledger: Ledger, currency: pd.Series[str], on: pd.Series) -> 
     return rates.to_numpy(dtype=float)
 
 
-def no_rate(currency: str, reporting: str, on: date) -> SchemaError:
+def no_rate(
+    currency: str,
+    reporting: str,
+    on: date,
+) -> SchemaError:
     """Return the error of a currency that has no rate yet.
 
     Parameters

@@ -12,7 +12,11 @@ from obligor.data.days import day_of
 from obligor.data.ledger import no_rate
 from obligor.data.money import minor_digits
 
-_NO_RATES = Rates(day=np.empty(0), rate=np.empty(0), known_on=np.empty(0))
+_NO_RATES = Rates(
+    day=np.empty(0),
+    rate=np.empty(0),
+    known_on=np.empty(0),
+)
 
 
 def item_rates(account: Account) -> Floats:
@@ -43,7 +47,11 @@ def _minor_units(currency: str) -> float:
     return 10.0 ** minor_digits(currency)
 
 
-def rates_on(account: Account, currency: str, on: Ints) -> Floats:
+def rates_on(
+    account: Account,
+    currency: str,
+    on: Ints,
+) -> Floats:
     """Return the last rate into the reporting currency on each day.
 
     Parameters

@@ -72,7 +72,10 @@ class Source:
 
 
 def read_ledger(
-    mapping: Path, *, today: date, environment: Mapping[str, str] | None = None
+    mapping: Path,
+    *,
+    today: date,
+    environment: Mapping[str, str] | None = None,
 ) -> LedgerCheck:
     """Read the tables that a mapping file names, and check them.
 
@@ -110,7 +113,11 @@ def read_ledger(
     if "customers" not in tables and "invoices" in tables:
         tables["customers"] = _customers_of(tables["invoices"])
     ledger = Ledger(tables, currency)
-    return check_ledger(ledger, today=today, unreadable=unreadable)
+    return check_ledger(
+        ledger,
+        today=today,
+        unreadable=unreadable,
+    )
 
 
 def _read_mapping(path: Path, environment: Mapping[str, str]) -> Source:
@@ -185,7 +192,11 @@ def _read_file(spec: TableMapping, folder: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if path.suffix in (".xlsx", ".xls"):
         sheet: int | str = spec.get("sheet", 0)
-        return pd.read_excel(path, sheet_name=sheet, dtype=object)
+        return pd.read_excel(
+            path,
+            sheet_name=sheet,
+            dtype=object,
+        )
     return pd.read_csv(
         path,
         dtype=str,
@@ -221,7 +232,11 @@ def _mapped(table: str, source: Source) -> pd.DataFrame:
     return frame
 
 
-def _filled(table: str, raw: pd.DataFrame, rule: ColumnRule) -> pd.Series:
+def _filled(
+    table: str,
+    raw: pd.DataFrame,
+    rule: ColumnRule,
+) -> pd.Series:
     """Return the column that a rule of the mapping describes."""
     if isinstance(rule, str):
         return _source_column(table, raw, rule)
@@ -233,7 +248,11 @@ def _filled(table: str, raw: pd.DataFrame, rule: ColumnRule) -> pd.Series:
     return _source_column(table, raw, rule["column"])
 
 
-def _source_column(table: str, raw: pd.DataFrame, name: str) -> pd.Series:
+def _source_column(
+    table: str,
+    raw: pd.DataFrame,
+    name: str,
+) -> pd.Series:
     if name not in raw:
         raise SchemaError(
             f"no column {name!r}",
@@ -244,7 +263,9 @@ def _source_column(table: str, raw: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _parse_columns(
-    table: str, frame: pd.DataFrame, spec: TableMapping
+    table: str,
+    frame: pd.DataFrame,
+    spec: TableMapping,
 ) -> Iterator[Finding]:
     """Give each column our type; yield a finding for each cell that has another."""
     days = day_columns(table)
@@ -284,12 +305,20 @@ def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
             frame[column] = frame[fills]
 
 
-def _parsed_days(values: pd.Series, spec: TableMapping, column: str) -> pd.Series:
+def _parsed_days(
+    values: pd.Series,
+    spec: TableMapping,
+    column: str,
+) -> pd.Series:
     is_date = values.dtype.kind == "M"
     date_format = None if is_date else spec.get("date_format")
     rule = spec.get("columns", {}).get(column)
     plus_days = rule.get("plus_days", 0) if isinstance(rule, dict) else 0
-    days = pd.to_datetime(values, format=date_format, errors="coerce")
+    days = pd.to_datetime(
+        values,
+        format=date_format,
+        errors="coerce",
+    )
     days += pd.Timedelta(days=plus_days)
     return days.dt.normalize().astype(DAY_DTYPE)
 
@@ -316,7 +345,10 @@ def write_quarantine(check: LedgerCheck, folder: Path) -> list[Path]:
     list of Path
         The files; their column ``findings`` says what is wrong with each row.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(
+        parents=True,
+        exist_ok=True,
+    )
     paths = []
     for table, rows in check.quarantined.items():
         texts: dict[int | None, str] = {}

@@ -3,9 +3,9 @@
 Each customer has a latent risk. It sets the hazard of the day on which the customer
 stops paying for good and, with noise, how late the customer pays until then. Everything
 a ledger shows follows from those two. Items due before that day are settled within 75
-days of their due date, the others never are, so an item reaches 90 days past due exactly
-if its customer stopped paying. The true PD of a customer on a date is therefore known in
-closed form (`Simulation.true_pd`).
+days of their due date, the others never are, so an item reaches 90 days past due
+exactly if its customer stopped paying. The true PD of a customer on a date is therefore
+known in closed form (`Simulation.true_pd`).
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Simulation:
         Per customer: ``hazard`` (a year), ``stops_on`` and ``defaults_on`` (days since
         the start, infinite for never).
     stream : DataFrame
-        Per invoice that would ever be written: the customer, the due day, and the day of
-        settlement if nobody had stopped paying.
+        Per invoice that would ever be written: the customer, the due day, and the day
+        of settlement if nobody had stopped paying.
     start : date
         Day 0.
     """
@@ -154,7 +154,10 @@ def simulate_ledger(
 
 
 def _tables(
-    rng: np.random.Generator, customers: pd.DataFrame, items: pd.DataFrame, end: int
+    rng: np.random.Generator,
+    customers: pd.DataFrame,
+    items: pd.DataFrame,
+    end: int,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of the ledger, their days still counted from the start."""
     disputed = items[items["disputed"] < np.inf]
@@ -177,7 +180,11 @@ def _seasonal_clock(day: Floats) -> Floats:
     return day + SEASON * 365 / (2 * np.pi) * cycle
 
 
-def _customers(rng: np.random.Generator, n: int, end: int) -> pd.DataFrame:
+def _customers(
+    rng: np.random.Generator,
+    n: int,
+    end: int,
+) -> pd.DataFrame:
     """Return customers who registered at a steady pace, from years before day 0 on.
 
     Those who stopped paying before day 0 are gone, as in a real ledger. With them the
@@ -231,7 +238,9 @@ def _habits(
 
 
 def _orders(
-    rng: np.random.Generator, customers: pd.DataFrame, end: int
+    rng: np.random.Generator,
+    customers: pd.DataFrame,
+    end: int,
 ) -> pd.DataFrame:
     """Return every order, by customer and day; more in the season (by thinning)."""
     joined = customers["joined"].to_numpy()
@@ -263,7 +272,9 @@ def _orders(
 
 
 def _settle(
-    rng: np.random.Generator, customers: pd.DataFrame, items: pd.DataFrame
+    rng: np.random.Generator,
+    customers: pd.DataFrame,
+    items: pd.DataFrame,
 ) -> None:
     """Add when each item would be settled if its customer never stopped paying.
 
@@ -336,18 +347,26 @@ def _payments(items: pd.DataFrame) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
-    rows = rows.sort_values(["paid", "invoice_id"], kind="stable", ignore_index=True)
+    rows = rows.sort_values(
+        ["paid", "invoice_id"],
+        kind="stable",
+        ignore_index=True,
+    )
     return rows.assign(payment_id=_ids("PAY", len(rows), 9))
 
 
-def _payment_rows(items: pd.DataFrame, amount: str, paid: str) -> pd.DataFrame:
+def _payment_rows(
+    items: pd.DataFrame,
+    amount: str,
+    paid: str,
+) -> pd.DataFrame:
     rows = items[["invoice_id", amount, paid]]
     rows = rows.set_axis(["invoice_id", "amount", "paid"], axis=1)
     return rows.assign(kind="payment")
 
 
 def _promises(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
-    """Return promises to pay what is open within 10 days, made 20 days after the due."""
+    """Return promises to pay within 10 days, made when an item is 20 days late."""
     open_until = items["settled"].where(~items["is_lost"], np.inf)
     is_late = open_until > items["due"] + 20
     late = items[is_late & (rng.random(len(items)) < 0.7)]
@@ -378,7 +397,9 @@ def _limits(customers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _financials(
-    rng: np.random.Generator, customers: pd.DataFrame, end: int
+    rng: np.random.Generator,
+    customers: pd.DataFrame,
+    end: int,
 ) -> pd.DataFrame:
     """Return year-end statements of 60% of the customers, 60 to 150 days later."""
     publishers = customers[rng.random(len(customers)) < 0.6]
@@ -390,7 +411,9 @@ def _financials(
 
 
 def _statements_of(
-    rng: np.random.Generator, publishers: pd.DataFrame, period_end: int
+    rng: np.random.Generator,
+    publishers: pd.DataFrame,
+    period_end: int,
 ) -> pd.DataFrame:
     n = len(publishers)
     noise = rng.normal(size=(3, n))
@@ -418,7 +441,13 @@ def _statements_of(
 def _rates(rng: np.random.Generator, end: int) -> pd.DataFrame:
     days = np.arange(-1, end, 30, dtype=float)
     path = 0.92 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days))))
-    return pd.DataFrame({"currency": "USD", "rate_on": days, "rate": path.round(5)})
+    return pd.DataFrame(
+        {
+            "currency": "USD",
+            "rate_on": days,
+            "rate": path.round(5),
+        }
+    )
 
 
 def _customer_table(customers: pd.DataFrame) -> pd.DataFrame:
@@ -462,10 +491,14 @@ def _table(items: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return items[[simulated.get(name, name) for name in columns]]
 
 
-def _dated(frame: pd.DataFrame, start: date, end: int) -> pd.DataFrame:
+def _dated(
+    frame: pd.DataFrame,
+    start: date,
+    end: int,
+) -> pd.DataFrame:
     """Return a table with dates for days, without rows not yet known at the end."""
-    known = next(name for name in _BECOMES_KNOWN if name in frame)
-    frame = frame[frame[known] <= end]
+    known_day = next(name for name in _BECOMES_KNOWN if name in frame)
+    frame = frame[frame[known_day] <= end]
     others = [str(name) for name in frame if name not in _DAYS]
     columns = {name: frame[name] for name in others}
     for name in frame.columns.intersection(list(_DAYS)):
@@ -476,20 +509,31 @@ def _dated(frame: pd.DataFrame, start: date, end: int) -> pd.DataFrame:
         seconds = (days * 86_400).astype("timedelta64[s]")
         dates = (np.datetime64(start, "s") + seconds).astype(DAY_DTYPE)
         columns[_DAYS[name]] = pd.Series(dates, frame.index).where(has_happened)
-    columns["known_on"] = columns[_DAYS[known]]
+    columns["known_on"] = columns[_DAYS[known_day]]
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-def _ids(prefix: str, n: int, digits: int) -> np.ndarray:
+def _ids(
+    prefix: str,
+    n: int,
+    digits: int,
+) -> np.ndarray:
     return np.char.add(prefix, np.char.zfill(np.arange(n).astype(str), digits))
 
 
 def write_ledger(simulation: Simulation, folder: Path) -> None:
     """Write a simulated ledger as CSV files, with the mapping that reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(
+        parents=True,
+        exist_ok=True,
+    )
     lines = [f'currency = "{simulation.ledger.currency}"', ""]
     for table, frame in simulation.ledger.tables.items():
-        frame.to_csv(folder / f"{table}.csv", index=False, date_format="%Y-%m-%d")
+        frame.to_csv(
+            folder / f"{table}.csv",
+            index=False,
+            date_format="%Y-%m-%d",
+        )
         lines.append(f"[{table}]")
         lines.append(f'file = "{table}.csv"')
         lines.append('date_format = "%Y-%m-%d"')

@@ -183,8 +183,8 @@ def _column_reason(
     code: str, column: Column, values: Sequence[float], typical: float, total: float
 ) -> Reason:
     is_number = column.kind == "number"
-    text = column.said(values)
-    usual = column.said((typical, 0.0))
+    text = column.value_text(values)
+    usual = column.value_text((typical, 0.0))
     return {
         "code": code,
         "text": f"{column.name} is {text}; typical is {usual}",

@@ -1,6 +1,6 @@
-"""Flat application tables, one row per applicant: what each column is, and how it becomes numbers.
+"""Tables of applications, one row per applicant: what each column is.
 
-A spec says what a table is; only the target is needed, the rest has defaults::
+A spec says what a table is. Only the target is needed; the rest has defaults::
 
     name = "heloc"
     [target]
@@ -10,18 +10,18 @@ A spec says what a table is; only the target is needed, the rest has defaults::
     [table]
     id = ["ApplicationNo"]             # never a feature
     date = "applied_on"                # for tests on later applications
-    group = "customer_no"              # rows of one group are never on both sides of a split
+    group = "customer_no"              # a split never separates rows of one group
     leaks = ["recovered_amount"]       # known only after the outcome: never a feature
     forbidden = ["sex"]                # kept for fairness figures: never a feature
-    special = [-7, -8, -9]             # codes among the numbers that are no numbers
+    special = [-7, -8, -9]             # codes among the numbers that are not numbers
     [columns.ExternalRiskEstimate]
-    type = "number"                    # or "category"; found out where it is not said
-    direction = -1                     # more of it means less risk: +1, -1, or 0 where nobody knows
+    type = "number"                    # or "category"; inferred if it is left out
+    direction = -1                     # more of it means less risk: +1, -1, or 0
     special = [-9]
-    [rejects]                          # applicants who were refused: rows without an outcome, left out unless asked
+    [rejects]                          # refused applicants: rows without an outcome
     column = "decision"
     values = ["declined"]
-    odds = 1.5                         # of a default, over those of an accepted one with the same PD
+    odds = 1.5                         # of a default, against an accepted one
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.arrays import Ints
+from obligor.arrays import Bools, Ints
 from obligor.errors import SchemaError
 from obligor.features.table_spec import Spec
+
+Dates = NDArray[np.datetime64]
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -47,33 +48,40 @@ def read_frame(path: Path) -> pd.DataFrame:
     Raises
     ------
     SchemaError
-        Where it cannot be read, or has no rows.
+        If it cannot be read, or has no rows.
     """
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        elif path.suffix.lower() in (".xlsx", ".xls"):
-            frame = pd.read_excel(path)
-        else:
-            with path.open(encoding="utf-8-sig") as file:
-                head = file.readline()
-            separator = max(",;\t", key=head.count)
-            frame = pd.read_csv(
-                path, sep=separator, low_memory=False, encoding="utf-8-sig"
-            )
+        frame = _read(path)
     except (OSError, ValueError, ImportError) as error:
         raise SchemaError(
-            f"cannot be read ({error})",
+            f"the table cannot be read ({error})",
             where=str(path),
             expected="CSV, Parquet or Excel",
         ) from None
     if frame.empty:
         raise SchemaError(
-            "has no rows",
+            "the table has no rows",
             where=str(path),
-            expected="a row per applicant under a row of names",
+            expected="a row per applicant below a row of names",
         )
     return frame.rename(columns=str)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return pd.read_parquet(path)
+    if suffix in (".xlsx", ".xls"):
+        return pd.read_excel(path)
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = max(",;\t", key=header.count)
+    return pd.read_csv(
+        path,
+        sep=separator,
+        low_memory=False,
+        encoding="utf-8-sig",
+    )
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,20 @@ class Applications:
 
     Attributes
     ----------
+    spec : Spec
+        What the table is.
     frame : DataFrame
         The columns that may become features, as they were read.
     label : array of int, shape (n,)
-        1 where it is a default.
+        1 for a default, 0 otherwise.
     groups : array of int, shape (n,)
-        Rows of one number belong together.
+        Rows with the same number belong together.
     dates : array of datetime64, shape (n,), optional
-        When each was applied for.
+        When each applicant applied.
     forbidden : DataFrame
-        Kept for fairness figures.
+        The columns kept for fairness figures.
     refused : DataFrame
-        The same columns of applicants who were refused, whose outcome nobody knows.
+        The columns of `frame` for refused applicants, whose outcome is unknown.
     refused_dates : array of datetime64, optional
         When they applied.
     """
@@ -102,144 +112,163 @@ class Applications:
     frame: pd.DataFrame
     label: Ints
     groups: Ints
-    dates: NDArray[np.datetime64] | None
+    dates: Dates | None
     forbidden: pd.DataFrame
     refused: pd.DataFrame
-    refused_dates: NDArray[np.datetime64] | None
+    refused_dates: Dates | None
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def take(self, places: Ints) -> Applications:
-        """Return some of the rows."""
-        dates = None if self.dates is None else self.dates[places]
-        return Applications(
-            self.spec,
-            self.frame.iloc[places],
-            self.label[places],
-            self.groups[places],
-            dates,
-            self.forbidden.iloc[places],
-            self.refused,
-            self.refused_dates,
+    def take(self, rows: Ints) -> Applications:
+        """Return some of the rows, by index; all refused applicants stay."""
+        return replace(
+            self,
+            frame=self.frame.iloc[rows],
+            label=self.label[rows],
+            groups=self.groups[rows],
+            dates=None if self.dates is None else self.dates[rows],
+            forbidden=self.forbidden.iloc[rows],
         )
 
     def refused_before(self, day: float) -> Applications:
-        """Return the same without those refused on a day or later, in days since 1970."""
+        """Return the table without applicants refused on a day or later.
+
+        Parameters
+        ----------
+        day : float
+            Days since 1970-01-01.
+        """
         if self.refused_dates is None:
             return self
-        earlier = self.refused_dates.astype(np.int64) < day
+        is_earlier = self.refused_dates.astype(np.int64) < day
         return replace(
             self,
-            refused=self.refused[earlier],
-            refused_dates=self.refused_dates[earlier],
+            refused=self.refused[is_earlier],
+            refused_dates=self.refused_dates[is_earlier],
         )
 
 
 def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
-    """Return a table under its spec; rows whose target is not known are left out.
+    """Return a table as its spec describes it.
+
+    Rows without a target are left out; those of refused applicants are kept apart.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The whole table.
+    spec : Spec
+        What its columns are.
 
     Raises
     ------
     SchemaError
-        Where a column is missing, or the target has only one kind of row.
+        If a column is missing, or if all rows of the target are of one kind.
     """
+    not_features = _columns_with_a_role(spec)
+    _require_columns(frame, spec, [*not_features, *spec.columns])
+    target = spec.target.column
+    with_outcome = frame[frame[target].notna()].reset_index(drop=True)
+    label = is_bad(with_outcome[target], spec.target.bad)
+    _require_both_kinds(with_outcome, label, spec)
+    features = [str(name) for name in with_outcome if name not in not_features]
+    refused = frame[_is_refused(frame, spec)].reset_index(drop=True)
+    if spec.table.group is None:
+        groups = np.arange(len(with_outcome))
+    else:
+        groups = pd.factorize(with_outcome[spec.table.group])[0].astype(np.int64)
+    return Applications(
+        spec=spec,
+        frame=with_outcome[features],
+        label=label,
+        groups=groups,
+        dates=_dates(with_outcome, spec),
+        forbidden=with_outcome[list(spec.table.forbidden)],
+        refused=refused[features],
+        refused_dates=_dates(refused, spec),
+    )
+
+
+def _columns_with_a_role(spec: Spec) -> list[str]:
+    """Return the columns that are never features."""
     roles = spec.table
-    if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
-        raise SchemaError(
-            f"has {twice[:5]} twice", where=spec.name, expected="a name for each column"
-        )
     decided = spec.rejects.column if spec.rejects else None
-    named = [
-        spec.target.column,
-        *roles.id,
-        *roles.forbidden,
-        *roles.leaks,
-        *spec.columns,
-        roles.date,
-        roles.group,
-        decided,
-    ]
-    missing = [name for name in named if name is not None and name not in frame]
+    single = (spec.target.column, roles.date, roles.group, decided)
+    names = [name for name in single if name is not None]
+    return [*names, *roles.id, *roles.forbidden, *roles.leaks]
+
+
+def _require_columns(
+    frame: pd.DataFrame,
+    spec: Spec,
+    names: Sequence[str],
+) -> None:
+    repeated = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if repeated:
+        raise SchemaError(
+            f"the columns {repeated[:5]} occur more than once",
+            where=spec.name,
+            expected="a name for each column",
+        )
+    missing = [name for name in names if name not in frame]
     if missing:
         raise SchemaError(
-            f"lacks {missing[:5]}",
+            f"the columns {missing[:5]} are missing",
             where=spec.name,
             expected=f"some of {list(frame)[:30]}",
             do="correct the spec",
         )
-    whole, frame = (
-        frame,
-        frame[frame[spec.target.column].notna()].reset_index(drop=True),
-    )
-    label = is_bad(frame[spec.target.column], spec.target.bad)
-    if not 0 < label.sum() < len(label):
-        seen = frame[spec.target.column].astype(str).value_counts().head(5).to_dict()
-        raise SchemaError(
-            f"{int(label.sum())} of {len(label)} rows are bad",
-            where=spec.target.column,
-            expected=f"both kinds; it holds {seen}",
-            do="name the bad ones in [target] bad",
-        )
-    aside = {
-        spec.target.column,
-        *roles.id,
-        *roles.forbidden,
-        *roles.leaks,
-        roles.date,
-        roles.group,
-        decided,
-    }
-    groups = (
-        np.arange(len(frame))
-        if roles.group is None
-        else pd.factorize(frame[roles.group])[0]
-    )
-    dates = None if roles.date is None else _dates(frame[roles.date])
-    features = frame[[name for name in frame if name not in aside]]
-    refused = whole[_is_refused(whole, spec)].reset_index(drop=True)
-    refused_dates = None if roles.date is None else _dates(refused[roles.date])
-    return Applications(
-        spec,
-        features,
-        label,
-        groups.astype(np.int64),
-        dates,
-        frame[list(roles.forbidden)],
-        refused[list(features)],
-        refused_dates,
+
+
+def _require_both_kinds(
+    frame: pd.DataFrame,
+    label: Ints,
+    spec: Spec,
+) -> None:
+    if 0 < label.sum() < len(label):
+        return
+    target = frame[spec.target.column]
+    most_frequent = target.astype(str).value_counts().head(5).to_dict()
+    raise SchemaError(
+        f"{int(label.sum())} of {len(label)} rows are bad",
+        where=spec.target.column,
+        expected=f"both kinds; it contains {most_frequent}",
+        do="name the bad ones in [target] bad",
     )
 
 
-def _is_refused(frame: pd.DataFrame, spec: Spec) -> NDArray[np.bool_]:
+def _is_refused(frame: pd.DataFrame, spec: Spec) -> Bools:
     if spec.rejects is None:
         return np.zeros(len(frame), dtype=bool)
     is_named = is_bad(frame[spec.rejects.column], spec.rejects.values).astype(bool)
-    return is_named & frame[spec.target.column].isna().to_numpy(dtype=bool)
+    has_no_outcome = frame[spec.target.column].isna().to_numpy(dtype=bool)
+    return is_named & has_no_outcome
 
 
-def is_bad(target: pd.Series[Any], bad: Sequence[str | float]) -> Ints:
-    """Return 1 where a target is one of the bad values; numbers are compared as numbers.
+def is_bad(target: pd.Series, bad: Sequence[str | float]) -> Ints:
+    """Return 1 for each target that is one of the bad values, otherwise 0.
+
+    Numbers are compared as numbers.
 
     Examples
     --------
-    >>> is_bad(pd.Series(["Bad", "Good"]), ("Bad",)).tolist(), is_bad(pd.Series([0.0, 1.0]), ("1",)).tolist()
-    ([1, 0], [0, 1])
+    >>> is_bad(pd.Series(["Bad", "Good"]), ("Bad",)).tolist()
+    [1, 0]
+    >>> is_bad(pd.Series([0.0, 1.0]), ("1",)).tolist()
+    [0, 1]
     """
     if pd.api.types.is_numeric_dtype(target):
-        values = {
+        bad_numbers = {
             float(value)
             for value in bad
             if isinstance(value, float | int) or is_number(value)
         }
-        return target.astype(float).isin(values).to_numpy().astype(np.int64)
-    return (
-        target.astype(str)
-        .str.strip()
-        .isin({str(value) for value in bad})
-        .to_numpy()
-        .astype(np.int64)
-    )
+        is_one_of = target.astype(float).isin(bad_numbers)
+    else:
+        bad_texts = {str(value) for value in bad}
+        is_one_of = target.astype(str).str.strip().isin(bad_texts)
+    return is_one_of.to_numpy().astype(np.int64)
 
 
 def is_number(text: str) -> bool:
@@ -250,12 +279,19 @@ def is_number(text: str) -> bool:
         return False
 
 
-def _dates(column: pd.Series[Any]) -> NDArray[np.datetime64]:
-    found = pd.to_datetime(column, errors="coerce", format="mixed")
-    if found.isna().any():
+def _dates(frame: pd.DataFrame, spec: Spec) -> Dates | None:
+    """Return when each applicant applied, None if the table does not say."""
+    name = spec.table.date
+    if name is None:
+        return None
+    dates = pd.to_datetime(
+        frame[name],
+        errors="coerce",
+        format="mixed",
+    )
+    n_bad = int(dates.isna().sum())
+    if n_bad:
         raise SchemaError(
-            f"{int(found.isna().sum())} rows hold no date",
-            where=str(column.name),
-            expected="2024-03-31",
+            f"{n_bad} rows have no valid date", where=name, expected="2024-03-31"
         )
-    return found.to_numpy().astype("datetime64[D]")
+    return dates.to_numpy().astype("datetime64[D]")

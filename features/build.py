@@ -72,7 +72,11 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
         features,
     )
     index = pd.Index(customer_ids, name="customer_id")
-    return pd.DataFrame(features, index=index, columns=list(NAMES))
+    return pd.DataFrame(
+        features,
+        index=index,
+        columns=list(NAMES),
+    )
 
 
 def account_features(known: Sequence[KnownAccount]) -> Floats:
@@ -93,7 +97,7 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
     SchemaError
         If a currency has no rate on or before the day of an item or a limit.
     """
-    accounts = [known_one.account for known_one in known]
+    accounts = [known_account.account for known_account in known]
     first_items = [0]
     for account in accounts:
         first_items.append(first_items[-1] + len(account.items.due))

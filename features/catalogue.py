@@ -1,6 +1,7 @@
-"""One entry per feature: what it means, its unit and range, the direction risk moves with it, its reason text.
+"""The feature catalogue: what each feature means, its unit, and its reason texts.
 
-`CATALOGUE` is the order of every feature vector in the project; `features.kernel` fills it.
+`CATALOGUE` is the order of every feature vector in the project; `features.kernel`
+computes it. Names, definitions, units and directions are part of every bundle's hash.
 """
 
 from __future__ import annotations
@@ -9,70 +10,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from math import inf, isnan
-from typing import Any
+from typing import NamedTuple
 
 from obligor.features.kernel import WINDOWS
 
-
-@dataclass(frozen=True)
-class Feature:
-    """The catalogue entry of one feature.
-
-    Attributes
-    ----------
-    name : str
-        Snake case; carries its window or unit.
-    definition : str
-        What is counted, in words; `tests/oracle/features.sql` says it in SQL.
-    unit : str
-        ``days``, ``share``, ``count``, ``ratio`` or ``money`` (the reporting currency).
-    low, high : float
-        The range a value can take.
-    direction : int
-        +1 where a higher value can only raise the PD, -1 where it can only lower it, 0 for neither.
-    family : str
-        Features that say the same thing; a reason is given once per family.
-    reason_en, reason_zh : str
-        The reason text; ``{value}`` is replaced by the value with its unit.
-    unknown : str
-        Why a value can be unknown: a key of `UNKNOWN`, whose text is the reason then.
-    window : int
-        Days of the window that `unknown` speaks of.
-    """
-
-    name: str
-    definition: str
-    unit: str
-    low: float
-    high: float
-    direction: int
-    family: str
-    reason_en: str
-    reason_zh: str
-    unknown: str = "never"
-    window: int = 365
-
-    def reason(self, value: float, language: str = "en", currency: str = "") -> str:
-        """Say the reason with its value and unit, or why there is no value.
-
-        Examples
-        --------
-        >>> by_name("dpd_days").reason(41.0)
-        'The oldest open item is 41 days past due'
-        >>> by_name("share_late_30d").reason(float("nan"))
-        'No payment came in the last 30 days'
-        >>> by_name("overdue_amount").reason(1250.0, currency="EUR")
-        '1,250 EUR is past due'
-        """
-        if isnan(value):
-            return UNKNOWN[self.unknown][0 if language == "en" else 1].format(
-                n=self.window
-            )
-        text = self.reason_en if language == "en" else self.reason_zh
-        return text.format(value=_said(value, self.unit, language, currency))
-
-
-# Why a feature has no value on a date.
+# Why a feature has no value on a date, in English and in Chinese.
 UNKNOWN = {
     "never": ("It is not known", "未知"),
     "no_payment": ("No payment came in the last {n} days", "最近 {n} 天内没有付款"),
@@ -88,457 +30,558 @@ UNKNOWN = {
 }
 
 
-def _said(value: float, unit: str, language: str, currency: str) -> str:
+@dataclass(frozen=True)
+class Feature:
+    """The catalogue entry of one feature.
+
+    Attributes
+    ----------
+    name : str
+        In snake case, with its window or unit.
+    definition : str
+        What is counted; ``tests/oracle`` has the same definition in SQL.
+    unit : str
+        ``days``, ``share``, ``count``, ``ratio`` or ``money`` (the reporting currency).
+    low, high : float
+        The range of its values.
+    direction : int
+        +1 if a higher value can only raise the PD, -1 if it can only lower it, 0 for
+        neither.
+    family : str
+        Features about the same thing; a reason is given once per family.
+    reason_en, reason_zh : str
+        The reason text; ``{value}`` is replaced by the value with its unit.
+    unknown : str
+        Why a value can be missing: a key of `UNKNOWN`, whose text is then the reason.
+    window : int
+        The days of the window named in that text.
+    """
+
+    name: str
+    definition: str
+    unit: str
+    low: float
+    high: float
+    direction: int
+    family: str
+    reason_en: str
+    reason_zh: str
+    unknown: str = "never"
+    window: int = 365
+
+    def reason(
+        self,
+        value: float,
+        language: str = "en",
+        currency: str = "",
+    ) -> str:
+        """Return the reason text with the value, or why there is no value.
+
+        Parameters
+        ----------
+        value : float
+            The value of the feature, NaN if it has none.
+        language : {"en", "zh"}
+            The language of the text.
+        currency : str
+            The reporting currency, for amounts.
+
+        Examples
+        --------
+        >>> by_name("dpd_days").reason(41.0)
+        'The oldest open item is 41 days past due'
+        >>> by_name("share_late_30d").reason(float("nan"))
+        'No payment came in the last 30 days'
+        >>> by_name("overdue_amount").reason(1250.0, currency="EUR")
+        '1,250 EUR is past due'
+        """
+        is_english = language == "en"
+        if isnan(value):
+            english, chinese = UNKNOWN[self.unknown]
+            text = english if is_english else chinese
+            return text.format(n=self.window)
+        text = self.reason_en if is_english else self.reason_zh
+        return text.format(value=_formatted(value, self.unit, language, currency))
+
+
+def _formatted(
+    value: float,
+    unit: str,
+    language: str,
+    currency: str,
+) -> str:
+    """Return a value with its unit."""
     if unit == "money" and currency:
         return f"{value:,.0f} {currency}"
     if unit == "share":
         return f"{value:.0%}"
     if unit == "days":
         return f"{value:.0f} days" if language == "en" else f"{value:.0f} 天"
-    return f"{value:,.0f}" if unit in ("money", "count") else f"{value:.2f}"
+    if unit in ("money", "count"):
+        return f"{value:,.0f}"
+    return f"{value:.2f}"
 
 
-def _windowed() -> list[Feature]:
-    measures = [
-        (
-            "invoice_count",
-            "Items issued",
-            "count",
-            inf,
-            0,
-            "activity",
-            "{value} invoices in the last {n} days",
-            "最近 {n} 天内开票 {value} 张",
-        ),
-        (
-            "invoiced_amount",
-            "Amount issued",
-            "money",
-            inf,
-            0,
-            "activity",
-            "{value} invoiced in the last {n} days",
-            "最近 {n} 天内开票金额 {value}",
-        ),
-        (
-            "paid_amount",
-            "Cash received",
-            "money",
-            inf,
-            0,
-            "activity",
-            "{value} paid in the last {n} days",
-            "最近 {n} 天内付款 {value}",
-        ),
-        (
-            "dbt_days_mean",
-            "Days beyond terms of cash received, weighted by amount, early = 0,",
-            "days",
-            inf,
-            1,
-            "lateness",
-            "Payments of the last {n} days came {value} beyond terms on average",
-            "最近 {n} 天内付款平均逾期 {value}",
-        ),
-        (
-            "dbt_days_max",
-            "Most days beyond terms of a payment received",
-            "days",
-            inf,
-            1,
-            "lateness",
-            "The latest payment of the last {n} days came {value} beyond terms",
-            "最近 {n} 天内最长付款逾期 {value}",
-        ),
-        (
-            "share_late",
-            "Share of cash received after its due date",
-            "share",
-            1,
-            1,
-            "lateness",
-            "{value} of the money received in the last {n} days came late",
-            "最近 {n} 天内 {value} 的回款逾期到账",
-        ),
-    ]
-    return [
-        Feature(
-            name=f"{name}_{n}d",
-            definition=f"{definition} in (as_of-{n}, as_of]",
-            unit=unit,
-            low=0.0,
-            high=high,
-            direction=direction,
-            family=family,
-            reason_en=en.replace("{n}", str(n)),
-            reason_zh=zh.replace("{n}", str(n)),
-            unknown="no_payment" if family == "lateness" else "never",
-            window=n,
-        )
-        for name, definition, unit, high, direction, family, en, zh in measures
-        for n in WINDOWS
-    ]
+class _Measure(NamedTuple):
+    """What is measured over each of the windows; ``{n}`` is the days of the window."""
+
+    name: str
+    definition: str
+    unit: str
+    high: float
+    direction: int
+    family: str
+    reason_en: str
+    reason_zh: str
 
 
-_AT_AS_OF: list[tuple[Any, ...]] = [
-    (
-        "open_amount",
-        "Balance of all open items",
-        "money",
-        0,
-        inf,
-        0,
-        "exposure",
-        "{value} is open",
-        "未清余额 {value}",
+_MEASURES = (
+    _Measure(
+        name="invoice_count",
+        definition="Items issued",
+        unit="count",
+        high=inf,
+        direction=0,
+        family="activity",
+        reason_en="{value} invoices in the last {n} days",
+        reason_zh="最近 {n} 天内开票 {value} 张",
     ),
-    (
-        "open_count",
-        "Open items",
-        "count",
-        0,
-        inf,
-        0,
-        "exposure",
-        "{value} items are open",
-        "未清发票 {value} 张",
+    _Measure(
+        name="invoiced_amount",
+        definition="Amount issued",
+        unit="money",
+        high=inf,
+        direction=0,
+        family="activity",
+        reason_en="{value} invoiced in the last {n} days",
+        reason_zh="最近 {n} 天内开票金额 {value}",
     ),
-    (
-        "overdue_amount",
-        "Balance of items past due",
-        "money",
-        0,
-        inf,
-        0,
-        "overdue",
-        "{value} is past due",
-        "逾期余额 {value}",
+    _Measure(
+        name="paid_amount",
+        definition="Cash received",
+        unit="money",
+        high=inf,
+        direction=0,
+        family="activity",
+        reason_en="{value} paid in the last {n} days",
+        reason_zh="最近 {n} 天内付款 {value}",
     ),
-    (
-        "overdue_1_30_amount",
-        "Balance of items 1 to 30 days past due",
-        "money",
-        0,
-        inf,
-        0,
-        "overdue",
-        "{value} is 1 to 30 days past due",
-        "逾期 1-30 天余额 {value}",
+    _Measure(
+        name="dbt_days_mean",
+        definition="Days beyond terms of cash received, weighted by amount, early = 0,",
+        unit="days",
+        high=inf,
+        direction=1,
+        family="lateness",
+        reason_en="Payments of the last {n} days came {value} beyond terms on average",
+        reason_zh="最近 {n} 天内付款平均逾期 {value}",
     ),
-    (
-        "overdue_31_60_amount",
-        "Balance of items 31 to 60 days past due",
-        "money",
-        0,
-        inf,
-        0,
-        "overdue",
-        "{value} is 31 to 60 days past due",
-        "逾期 31-60 天余额 {value}",
+    _Measure(
+        name="dbt_days_max",
+        definition="Most days beyond terms of a payment received",
+        unit="days",
+        high=inf,
+        direction=1,
+        family="lateness",
+        reason_en="The latest payment of the last {n} days came {value} beyond terms",
+        reason_zh="最近 {n} 天内最长付款逾期 {value}",
     ),
-    (
-        "overdue_61_90_amount",
-        "Balance of items 61 to 90 days past due",
-        "money",
-        0,
-        inf,
-        0,
-        "overdue",
-        "{value} is 61 to 90 days past due",
-        "逾期 61-90 天余额 {value}",
+    _Measure(
+        name="share_late",
+        definition="Share of cash received after its due date",
+        unit="share",
+        high=1,
+        direction=1,
+        family="lateness",
+        reason_en="{value} of the money received in the last {n} days came late",
+        reason_zh="最近 {n} 天内 {value} 的回款逾期到账",
     ),
-    (
-        "overdue_over_90_amount",
-        "Balance of items more than 90 days past due",
-        "money",
-        0,
-        inf,
-        0,
-        "overdue",
-        "{value} is more than 90 days past due",
-        "逾期超过 90 天余额 {value}",
-    ),
-    (
-        "overdue_share",
-        "Overdue balance over open balance",
-        "share",
-        0,
-        1,
-        1,
-        "overdue",
-        "{value} of the open balance is past due",
-        "未清余额中 {value} 已逾期",
-        "nothing_open",
-    ),
-    (
-        "dpd_days",
-        "Days past due of the oldest open item",
-        "days",
-        0,
-        inf,
-        1,
-        "overdue",
-        "The oldest open item is {value} past due",
-        "最早未清发票已逾期 {value}",
-    ),
-    (
-        "dpd_days_mean",
-        "Days past due of open items, weighted by balance, not yet due = 0",
-        "days",
-        0,
-        inf,
-        1,
-        "overdue",
-        "Open items are {value} past due on average",
-        "未清发票平均逾期 {value}",
-        "nothing_open",
-    ),
-    (
-        "disputed_share",
-        "Balance under an unresolved dispute over open balance",
-        "share",
-        0,
-        1,
-        1,
-        "disputes",
-        "{value} of the open balance is disputed",
-        "未清余额中 {value} 有争议",
-        "nothing_open",
-    ),
-    (
-        "largest_open_share",
-        "Largest open item over open balance",
-        "share",
-        0,
-        1,
-        0,
-        "concentration",
-        "One item makes up {value} of the open balance",
-        "单张发票占未清余额 {value}",
-        "nothing_open",
-    ),
-    (
-        "utilisation",
-        "Open balance over the credit limit",
-        "ratio",
-        0,
-        inf,
-        1,
-        "utilisation",
-        "The credit limit is used {value} times",
-        "信用额度使用倍数 {value}",
-        "no_limit",
-    ),
-    (
-        "open_to_sales_90d",
-        "Open balance over the amount issued in (as_of-90, as_of]",
-        "ratio",
-        0,
-        inf,
-        1,
-        "utilisation",
-        "The open balance is {value} times the sales of 90 days",
-        "未清余额为 90 天销售额的 {value} 倍",
-        "no_sales",
-        90,
-    ),
-    (
-        "dbt_days_trend",
-        "dbt_days_mean_90d less dbt_days_mean_365d",
-        "days",
-        -inf,
-        inf,
-        0,
-        "trend",
-        "Payments of 90 days moved by {value} against the year's average",
-        "近 90 天付款较全年平均变动 {value}",
-        "no_payment",
-        90,
-    ),
-    (
-        "sales_trend",
-        "Amount issued in 90 days, per year, over that of 365 days",
-        "ratio",
-        0,
-        inf,
-        0,
-        "trend",
-        "Purchases run at {value} times the year's pace",
-        "采购节奏为全年平均的 {value} 倍",
-        "no_sales",
-    ),
-    (
-        "days_since_last_payment",
-        "Days since the last cash received",
-        "days",
-        0,
-        inf,
-        1,
-        "recency",
-        "The last payment came {value} ago",
-        "距上次付款 {value}",
-        "no_payment_yet",
-    ),
-    (
-        "days_since_last_invoice",
-        "Days since the last item issued",
-        "days",
-        0,
-        inf,
-        0,
-        "recency",
-        "The last invoice was issued {value} ago",
-        "距上次开票 {value}",
-        "no_invoice_yet",
-    ),
-    (
-        "days_since_first_invoice",
-        "Days since the first item issued",
-        "days",
-        0,
-        inf,
-        0,
-        "tenure",
-        "The first invoice was issued {value} ago",
-        "距首次开票 {value}",
-        "no_invoice_yet",
-    ),
-    (
-        "tenure_days",
-        "Days since the customer was registered",
-        "days",
-        0,
-        inf,
-        0,
-        "tenure",
-        "The customer has been known for {value}",
-        "客户建档 {value}",
-    ),
-    (
-        "broken_promises_365d",
-        "Promises past their day, in (as_of-365, as_of], with less paid than promised",
-        "count",
-        0,
-        inf,
-        1,
-        "promises",
-        "{value} promises to pay were broken in a year",
-        "一年内 {value} 次未履行付款承诺",
-    ),
-    (
-        "disputes_365d",
-        "Disputes opened in (as_of-365, as_of]",
-        "count",
-        0,
-        inf,
-        0,
-        "disputes",
-        "{value} disputes were opened in a year",
-        "一年内提出 {value} 次争议",
-    ),
-    (
-        "partial_payment_share_365d",
-        "Share of payments in (as_of-365, as_of] that left a balance",
-        "share",
-        0,
-        1,
-        0,
-        "payment_size",
-        "{value} of the payments of a year were partial",
-        "一年内 {value} 的付款为部分付款",
-        "no_payment",
-    ),
-    (
-        "payment_size_mean_365d",
-        "Mean payment over its item's amount in (as_of-365, as_of]",
-        "share",
-        0,
-        inf,
-        0,
-        "payment_size",
-        "A payment covers {value} of its invoice on average",
-        "每次付款平均覆盖发票的 {value}",
-        "no_payment",
-    ),
-    (
-        "credit_note_share_365d",
-        "Credit notes over the amount issued, both in (as_of-365, as_of]",
-        "share",
-        0,
-        inf,
-        0,
-        "disputes",
-        "{value} of a year's sales was credited",
-        "一年销售额中 {value} 被冲减",
-        "no_sales",
-    ),
-    (
-        "terms_days_mean_365d",
-        "Days from issue to due of items issued in (as_of-365, as_of], weighted by amount",
-        "days",
-        0,
-        inf,
-        0,
-        "terms",
-        "Agreed terms are {value}",
-        "约定账期 {value}",
-        "no_sales",
-    ),
-    (
-        "written_off_amount_365d",
-        "Balance written off in (as_of-365, as_of]",
-        "money",
-        0,
-        inf,
-        1,
-        "losses",
-        "{value} was written off in a year",
-        "一年内核销 {value}",
-    ),
-    (
-        "equity_ratio",
-        "Equity over total assets of the last statement known",
-        "ratio",
-        -inf,
-        inf,
-        -1,
-        "financials",
-        "The equity ratio is {value}",
-        "权益比率 {value}",
-        "no_statement",
-    ),
-    (
-        "current_ratio",
-        "Current assets over current liabilities of the last statement known",
-        "ratio",
-        0,
-        inf,
-        -1,
-        "financials",
-        "The current ratio is {value}",
-        "流动比率 {value}",
-        "no_statement",
-    ),
-    (
-        "net_margin",
-        "Net income over turnover of the last statement known",
-        "ratio",
-        -inf,
-        inf,
-        -1,
-        "financials",
-        "The net margin is {value}",
-        "净利率 {value}",
-        "no_statement",
-    ),
-]
-
-CATALOGUE: tuple[Feature, ...] = (
-    *_windowed(),
-    *(Feature(*entry) for entry in _AT_AS_OF),
 )
+
+
+def _over_window(measure: _Measure, n: int) -> Feature:
+    """Return the feature that measures over a window of n days."""
+    return Feature(
+        name=f"{measure.name}_{n}d",
+        definition=f"{measure.definition} in (as_of-{n}, as_of]",
+        unit=measure.unit,
+        low=0.0,
+        high=measure.high,
+        direction=measure.direction,
+        family=measure.family,
+        reason_en=measure.reason_en.replace("{n}", str(n)),
+        reason_zh=measure.reason_zh.replace("{n}", str(n)),
+        unknown="no_payment" if measure.family == "lateness" else "never",
+        window=n,
+    )
+
+
+_WINDOWED = [_over_window(measure, n) for measure in _MEASURES for n in WINDOWS]
+
+_ON_THE_DATE = (
+    Feature(
+        name="open_amount",
+        definition="Balance of all open items",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="exposure",
+        reason_en="{value} is open",
+        reason_zh="未清余额 {value}",
+    ),
+    Feature(
+        name="open_count",
+        definition="Open items",
+        unit="count",
+        low=0,
+        high=inf,
+        direction=0,
+        family="exposure",
+        reason_en="{value} items are open",
+        reason_zh="未清发票 {value} 张",
+    ),
+    Feature(
+        name="overdue_amount",
+        definition="Balance of items past due",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="overdue",
+        reason_en="{value} is past due",
+        reason_zh="逾期余额 {value}",
+    ),
+    Feature(
+        name="overdue_1_30_amount",
+        definition="Balance of items 1 to 30 days past due",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="overdue",
+        reason_en="{value} is 1 to 30 days past due",
+        reason_zh="逾期 1-30 天余额 {value}",
+    ),
+    Feature(
+        name="overdue_31_60_amount",
+        definition="Balance of items 31 to 60 days past due",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="overdue",
+        reason_en="{value} is 31 to 60 days past due",
+        reason_zh="逾期 31-60 天余额 {value}",
+    ),
+    Feature(
+        name="overdue_61_90_amount",
+        definition="Balance of items 61 to 90 days past due",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="overdue",
+        reason_en="{value} is 61 to 90 days past due",
+        reason_zh="逾期 61-90 天余额 {value}",
+    ),
+    Feature(
+        name="overdue_over_90_amount",
+        definition="Balance of items more than 90 days past due",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="overdue",
+        reason_en="{value} is more than 90 days past due",
+        reason_zh="逾期超过 90 天余额 {value}",
+    ),
+    Feature(
+        name="overdue_share",
+        definition="Overdue balance over open balance",
+        unit="share",
+        low=0,
+        high=1,
+        direction=1,
+        family="overdue",
+        reason_en="{value} of the open balance is past due",
+        reason_zh="未清余额中 {value} 已逾期",
+        unknown="nothing_open",
+    ),
+    Feature(
+        name="dpd_days",
+        definition="Days past due of the oldest open item",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=1,
+        family="overdue",
+        reason_en="The oldest open item is {value} past due",
+        reason_zh="最早未清发票已逾期 {value}",
+    ),
+    Feature(
+        name="dpd_days_mean",
+        definition="Days past due of open items, weighted by balance, not yet due = 0",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=1,
+        family="overdue",
+        reason_en="Open items are {value} past due on average",
+        reason_zh="未清发票平均逾期 {value}",
+        unknown="nothing_open",
+    ),
+    Feature(
+        name="disputed_share",
+        definition="Balance under an unresolved dispute over open balance",
+        unit="share",
+        low=0,
+        high=1,
+        direction=1,
+        family="disputes",
+        reason_en="{value} of the open balance is disputed",
+        reason_zh="未清余额中 {value} 有争议",
+        unknown="nothing_open",
+    ),
+    Feature(
+        name="largest_open_share",
+        definition="Largest open item over open balance",
+        unit="share",
+        low=0,
+        high=1,
+        direction=0,
+        family="concentration",
+        reason_en="One item makes up {value} of the open balance",
+        reason_zh="单张发票占未清余额 {value}",
+        unknown="nothing_open",
+    ),
+    Feature(
+        name="utilisation",
+        definition="Open balance over the credit limit",
+        unit="ratio",
+        low=0,
+        high=inf,
+        direction=1,
+        family="utilisation",
+        reason_en="The credit limit is used {value} times",
+        reason_zh="信用额度使用倍数 {value}",
+        unknown="no_limit",
+    ),
+    Feature(
+        name="open_to_sales_90d",
+        definition="Open balance over the amount issued in (as_of-90, as_of]",
+        unit="ratio",
+        low=0,
+        high=inf,
+        direction=1,
+        family="utilisation",
+        reason_en="The open balance is {value} times the sales of 90 days",
+        reason_zh="未清余额为 90 天销售额的 {value} 倍",
+        unknown="no_sales",
+        window=90,
+    ),
+    Feature(
+        name="dbt_days_trend",
+        definition="dbt_days_mean_90d less dbt_days_mean_365d",
+        unit="days",
+        low=-inf,
+        high=inf,
+        direction=0,
+        family="trend",
+        reason_en="Payments of 90 days moved by {value} against the year's average",
+        reason_zh="近 90 天付款较全年平均变动 {value}",
+        unknown="no_payment",
+        window=90,
+    ),
+    Feature(
+        name="sales_trend",
+        definition="Amount issued in 90 days, per year, over that of 365 days",
+        unit="ratio",
+        low=0,
+        high=inf,
+        direction=0,
+        family="trend",
+        reason_en="Purchases run at {value} times the year's pace",
+        reason_zh="采购节奏为全年平均的 {value} 倍",
+        unknown="no_sales",
+    ),
+    Feature(
+        name="days_since_last_payment",
+        definition="Days since the last cash received",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=1,
+        family="recency",
+        reason_en="The last payment came {value} ago",
+        reason_zh="距上次付款 {value}",
+        unknown="no_payment_yet",
+    ),
+    Feature(
+        name="days_since_last_invoice",
+        definition="Days since the last item issued",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=0,
+        family="recency",
+        reason_en="The last invoice was issued {value} ago",
+        reason_zh="距上次开票 {value}",
+        unknown="no_invoice_yet",
+    ),
+    Feature(
+        name="days_since_first_invoice",
+        definition="Days since the first item issued",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=0,
+        family="tenure",
+        reason_en="The first invoice was issued {value} ago",
+        reason_zh="距首次开票 {value}",
+        unknown="no_invoice_yet",
+    ),
+    Feature(
+        name="tenure_days",
+        definition="Days since the customer was registered",
+        unit="days",
+        low=0,
+        high=inf,
+        direction=0,
+        family="tenure",
+        reason_en="The customer has been known for {value}",
+        reason_zh="客户建档 {value}",
+    ),
+    Feature(
+        name="broken_promises_365d",
+        definition=(
+            "Promises past their day,"
+            " in (as_of-365, as_of], with less paid than promised"
+        ),
+        unit="count",
+        low=0,
+        high=inf,
+        direction=1,
+        family="promises",
+        reason_en="{value} promises to pay were broken in a year",
+        reason_zh="一年内 {value} 次未履行付款承诺",
+    ),
+    Feature(
+        name="disputes_365d",
+        definition="Disputes opened in (as_of-365, as_of]",
+        unit="count",
+        low=0,
+        high=inf,
+        direction=0,
+        family="disputes",
+        reason_en="{value} disputes were opened in a year",
+        reason_zh="一年内提出 {value} 次争议",
+    ),
+    Feature(
+        name="partial_payment_share_365d",
+        definition="Share of payments in (as_of-365, as_of] that left a balance",
+        unit="share",
+        low=0,
+        high=1,
+        direction=0,
+        family="payment_size",
+        reason_en="{value} of the payments of a year were partial",
+        reason_zh="一年内 {value} 的付款为部分付款",
+        unknown="no_payment",
+    ),
+    Feature(
+        name="payment_size_mean_365d",
+        definition="Mean payment over its item's amount in (as_of-365, as_of]",
+        unit="share",
+        low=0,
+        high=inf,
+        direction=0,
+        family="payment_size",
+        reason_en="A payment covers {value} of its invoice on average",
+        reason_zh="每次付款平均覆盖发票的 {value}",
+        unknown="no_payment",
+    ),
+    Feature(
+        name="credit_note_share_365d",
+        definition="Credit notes over the amount issued, both in (as_of-365, as_of]",
+        unit="share",
+        low=0,
+        high=inf,
+        direction=0,
+        family="disputes",
+        reason_en="{value} of a year's sales was credited",
+        reason_zh="一年销售额中 {value} 被冲减",
+        unknown="no_sales",
+    ),
+    Feature(
+        name="terms_days_mean_365d",
+        definition=(
+            "Days from issue to due of items issued "
+            "in (as_of-365, as_of], weighted by amount"
+        ),
+        unit="days",
+        low=0,
+        high=inf,
+        direction=0,
+        family="terms",
+        reason_en="Agreed terms are {value}",
+        reason_zh="约定账期 {value}",
+        unknown="no_sales",
+    ),
+    Feature(
+        name="written_off_amount_365d",
+        definition="Balance written off in (as_of-365, as_of]",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=1,
+        family="losses",
+        reason_en="{value} was written off in a year",
+        reason_zh="一年内核销 {value}",
+    ),
+    Feature(
+        name="equity_ratio",
+        definition="Equity over total assets of the last statement known",
+        unit="ratio",
+        low=-inf,
+        high=inf,
+        direction=-1,
+        family="financials",
+        reason_en="The equity ratio is {value}",
+        reason_zh="权益比率 {value}",
+        unknown="no_statement",
+    ),
+    Feature(
+        name="current_ratio",
+        definition=(
+            "Current assets over current liabilities of the last statement known"
+        ),
+        unit="ratio",
+        low=0,
+        high=inf,
+        direction=-1,
+        family="financials",
+        reason_en="The current ratio is {value}",
+        reason_zh="流动比率 {value}",
+        unknown="no_statement",
+    ),
+    Feature(
+        name="net_margin",
+        definition="Net income over turnover of the last statement known",
+        unit="ratio",
+        low=-inf,
+        high=inf,
+        direction=-1,
+        family="financials",
+        reason_en="The net margin is {value}",
+        reason_zh="净利率 {value}",
+        unknown="no_statement",
+    ),
+)
+
+CATALOGUE: tuple[Feature, ...] = (*_WINDOWED, *_ON_THE_DATE)
 NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
-# What a customer can change by an act today: paying open items, settling disputes.
+# What a customer can change today, by paying open items or settling disputes.
 CHANGEABLE: tuple[str, ...] = (
     "open_amount",
     "open_count",
@@ -563,17 +606,20 @@ def by_name(name: str) -> Feature:
 
 
 def fingerprint() -> str:
-    """SHA-256 of what the features mean: a model knows by it whether they still mean the same.
+    """Return the SHA-256 of what the features mean.
 
-    Texts for people are not in it; a better wording does not invalidate a model.
+    A bundle has the fingerprint it was trained with, and is refused if the features
+    mean something else now. Reason texts are not part of it, so better wording does not
+    invalidate a model.
 
     Examples
     --------
     >>> len(fingerprint())
     64
     """
-    text = json.dumps(
-        [[f.name, f.definition, f.unit, f.direction] for f in CATALOGUE],
-        ensure_ascii=False,
-    )
+    meanings = [
+        [feature.name, feature.definition, feature.unit, feature.direction]
+        for feature in CATALOGUE
+    ]
+    text = json.dumps(meanings, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,12 +1,15 @@
-"""How the columns of a table become numbers: learnt from training rows alone, kept in the bundle."""
+"""How the columns of a table become numbers.
+
+An encoding is learnt from training rows alone and kept in the bundle.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -16,239 +19,369 @@ from obligor.errors import SchemaError
 from obligor.features.applications import is_number
 from obligor.features.table_spec import ColumnSpec, Spec
 
-MOST_LEVELS, FEWEST_ROWS = 60, 10  # of a category; rarer ones are "another"
+# A category has at most so many levels, each with so many rows; others are "another".
+MOST_LEVELS = 60
+FEWEST_ROWS = 10
 MISSING = ""
 SPECIAL = "=special"
-LOOKED_AT = 20_000  # values, to tell what a column of texts is
+# Values that are read to decide what a column of texts contains.
+MOST_VALUES_READ = 20_000
+# The share of values that decides it.
+_NEARLY_ALL = 0.95
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_DATE = rf"(?i)\d{{1,4}}[-/. ]\d{{1,2}}[-/. ]\d{{1,4}}([T ][\d:.+Z-]*)?|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
-_PLAIN = str.maketrans("", "", "%$€,")
+_NUMERIC_DATE = r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}([T ][\d:.+Z-]*)?"
+_DATE = rf"(?i){_NUMERIC_DATE}|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
+_NOT_DIGITS = str.maketrans("", "", "%$€,")
+
+Kind = Literal["number", "category"]
 
 
 class Pair(NamedTuple):
-    """A column made of two: one over another (what is owed over the limit), or one less another."""
+    """A column computed from two encoded ones: a ratio or a difference.
+
+    Attributes
+    ----------
+    sign : {"/", "-"}
+        A ratio (such as the balance over the limit), or a difference.
+    first, second : int
+        Indices of the encoded columns.
+    """
 
     sign: Literal["/", "-"]
     first: int
     second: int
 
     def name(self, names: Sequence[str]) -> str:
-        """Return how people call it."""
+        """Return the name of the column, from the names of the encoded ones."""
         return f"{names[self.first]} {self.sign} {names[self.second]}"
 
 
 def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
-    """Return encoded rows with the columns of pairs behind them; what cannot be divided is missing.
+    """Return encoded rows, followed by the columns of pairs.
+
+    A ratio over 0 is missing.
 
     Examples
     --------
-    >>> derived(np.array([[6.0, 3.0], [1.0, 0.0]]), [Pair("/", 0, 1), Pair("-", 0, 1)]).tolist()
+    >>> rows = np.array([[6.0, 3.0], [1.0, 0.0]])
+    >>> derived(rows, [Pair("/", 0, 1), Pair("-", 0, 1)]).tolist()
     [[6.0, 3.0, 2.0, 3.0], [1.0, 0.0, nan, 1.0]]
     """
-    found = np.empty((len(rows), rows.shape[1] + len(pairs)))
-    found[:, : rows.shape[1]] = rows
-    for place, (sign, first, second) in enumerate(pairs, start=rows.shape[1]):
-        one, two = rows[:, first], rows[:, second]
-        if sign == "-":
-            found[:, place] = one - two
+    n_columns = rows.shape[1]
+    with_pairs = np.empty((len(rows), n_columns + len(pairs)))
+    with_pairs[:, :n_columns] = rows
+    for column, pair in enumerate(pairs, start=n_columns):
+        first = rows[:, pair.first]
+        second = rows[:, pair.second]
+        if pair.sign == "-":
+            with_pairs[:, column] = first - second
         else:
-            found[:, place] = np.divide(
-                one, two, out=np.full(len(rows), np.nan), where=two != 0
+            missing = np.full(len(rows), np.nan)
+            ratio = np.divide(
+                first,
+                second,
+                out=missing,
+                where=second != 0,
             )
-    return found
+            with_pairs[:, column] = ratio
+    return with_pairs
+
+
+class ColumnFields(TypedDict):
+    """A `Column` as JSON."""
+
+    name: str
+    kind: Kind
+    levels: list[str]
+    special: list[float]
+    direction: int
+
+
+class EncodingFields(TypedDict):
+    """An `Encoding` as JSON, in a bundle's ``encoding.json``."""
+
+    columns: list[ColumnFields]
+    pairs: list[tuple[Literal["/", "-"], int, int]]
 
 
 @dataclass(frozen=True)
 class Column:
-    """How one column becomes numbers: itself and a code of its specials, or a code of its category."""
+    """How one column of a table becomes numbers.
+
+    A number becomes itself and, if it has special codes, a second column with the index
+    of its code. A category becomes the index of its level.
+
+    Attributes
+    ----------
+    name : str
+        The column's name in the table.
+    kind : {"number", "category"}
+        What it contains.
+    levels : tuple of str
+        The levels of a category.
+    special : tuple of float
+        Codes among the numbers that are not numbers.
+    direction : int
+        +1 if a higher value can only raise the PD, -1 if it can only lower it, 0 for
+        neither.
+    """
 
     name: str
-    kind: Literal["number", "category"]
+    kind: Kind
     levels: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
     direction: int = 0
 
-    def said(self, encoded: Sequence[float]) -> str:
-        """Return what an encoded value, and the code of its special behind it, stand for.
+    @property
+    def encoded_names(self) -> tuple[str, ...]:
+        """The names of its encoded columns."""
+        if self.special:
+            return self.name, self.name + SPECIAL
+        return (self.name,)
+
+    def value_text(self, encoded: Sequence[float]) -> str:
+        """Return what encoded values stand for: the value, and the index of its code.
 
         Examples
         --------
-        >>> Column("x", "number", special=(-9.0,)).said([float("nan"), 1.0])
+        >>> Column("x", "number", special=(-9.0,)).value_text([float("nan"), 1.0])
         '-9'
-        >>> Column("x", "category", ("a",)).said([0.0])
+        >>> Column("x", "category", ("a",)).value_text([0.0])
         'a'
         """
-        value, code = encoded[0], encoded[1] if len(encoded) > 1 else 0.0
+        value = encoded[0]
+        code = encoded[1] if len(encoded) > 1 else 0.0
         if code > 0:
             return f"{self.special[int(code) - 1]:g}"
         if self.kind == "category":
             return "another" if isnan(value) else self.levels[int(value)] or "missing"
         return "missing" if isnan(value) else f"{value:g}"
 
+    def encoded(self, values: pd.Series) -> list[Floats]:
+        """Return its encoded columns, each of shape (n,)."""
+        if self.kind == "category":
+            return [_level_index(values, self.levels)]
+        parsed = numbers(values)
+        is_special = np.isin(parsed, self.special)
+        ordinary = np.where(is_special, np.nan, parsed)
+        if not self.special:
+            return [ordinary]
+        codes = np.where(is_special, parsed, self.special[0])
+        index = np.searchsorted(self.special, codes) + 1.0
+        return [ordinary, np.where(is_special, index, 0.0)]
+
+    def fields(self) -> ColumnFields:
+        """Return its values for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "levels": list(self.levels),
+            "special": list(self.special),
+            "direction": self.direction,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: ColumnFields) -> Column:
+        """Return the column that `fields` describes."""
+        return cls(
+            name=fields["name"],
+            kind=fields["kind"],
+            levels=tuple(fields["levels"]),
+            special=tuple(fields["special"]),
+            direction=fields["direction"],
+        )
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """How rows of a table become rows of numbers; learnt from training rows alone, kept in the bundle."""
+    """How rows of a table become rows of numbers.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        The columns of the table that are used.
+    pairs : tuple of Pair
+        Columns that are computed from two encoded ones.
+    """
 
     columns: tuple[Column, ...]
     pairs: tuple[Pair, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[tuple[Column, slice], ...]:
-        """Each column, and each pair as a column of numbers, with its places among the encoded ones."""
-        found, place = list[tuple[Column, slice]](), 0
-        for one in (
-            *self.columns,
-            *(Column(pair.name(self._base), "number") for pair in self.pairs),
-        ):
-            found.append((one, slice(place, place + 1 + bool(one.special))))
-            place = found[-1][1].stop
-        return tuple(found)
+        """Each column and pair, with the encoded columns that belong to it."""
+        names = self._base
+        of_pairs = [Column(pair.name(names), "number") for pair in self.pairs]
+        parts = []
+        start = 0
+        for column in (*self.columns, *of_pairs):
+            stop = start + len(column.encoded_names)
+            parts.append((column, slice(start, stop)))
+            start = stop
+        return tuple(parts)
 
     @cached_property
     def _base(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for one in self.columns
-            for name in (one.name, one.name + SPECIAL)[: 1 + bool(one.special)]
-        )
+        """The names of the encoded columns without those of pairs."""
+        names = list[str]()
+        for column in self.columns:
+            names.extend(column.encoded_names)
+        return tuple(names)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The encoded columns; that of a column's special codes is named for it, pairs come last."""
+        """The names of the encoded columns; those of pairs come last."""
         return (*self._base, *(pair.name(self._base) for pair in self.pairs))
 
     @cached_property
     def categorical(self) -> tuple[int, ...]:
-        """The places of encoded columns that are codes."""
-        kinds = {one.name: one.kind for one in self.columns}
+        """The indices of encoded columns whose values are codes."""
+        numeric = {column.name for column in self.columns if column.kind == "number"}
         return tuple(
-            n
-            for n, name in enumerate(self._base)
-            if kinds.get(name, "category") == "category"
+            index for index, name in enumerate(self._base) if name not in numeric
         )
 
     @cached_property
     def directions(self) -> tuple[int, ...]:
-        """+1, -1 or 0 of each encoded column."""
-        said = {one.name: one.direction for one in self.columns if one.kind == "number"}
-        return tuple(said.get(name, 0) for name in self.names)
+        """The direction of each encoded column: +1, -1 or 0."""
+        direction_of = {
+            column.name: column.direction
+            for column in self.columns
+            if column.kind == "number"
+        }
+        return tuple(direction_of.get(name, 0) for name in self.names)
 
     def rows(self, frame: pd.DataFrame) -> Floats:
-        """Return the encoded rows, shape (n, names); what was never seen in training is NaN."""
-        parts = list[Floats]()
-        for one in self.columns:
-            if one.kind == "category":
-                parts.append(_codes(frame[one.name], one.levels))
-            else:
-                values = numbers(frame[one.name])
-                is_special = np.isin(values, one.special)
-                parts.append(np.where(is_special, np.nan, values))
-                if one.special:
-                    places = np.searchsorted(
-                        one.special, np.where(is_special, values, one.special[0])
-                    )
-                    parts.append(np.where(is_special, places + 1.0, 0.0))
-        return derived(
-            np.column_stack(parts) if parts else np.empty((len(frame), 0)), self.pairs
-        )
+        """Return the encoded rows of a table, shape (n, names).
 
-    def row(self, given: Mapping[str, Any]) -> Floats:
-        """Return one encoded row, shape (1, names), from a value for each column, None where not known.
+        A level that was not seen in training is NaN.
+        """
+        encoded = list[Floats]()
+        for column in self.columns:
+            encoded.extend(column.encoded(frame[column.name]))
+        base = np.column_stack(encoded) if encoded else np.empty((len(frame), 0))
+        return derived(base, self.pairs)
+
+    def row(self, values: Mapping[str, object]) -> Floats:
+        """Return one encoded row, shape (1, names).
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            A value for each column of the model, None if it is not known.
 
         Raises
         ------
         SchemaError
-            Where a column is missing or unknown, or a number was expected.
+            If a column is missing or unknown, or if a number was expected.
         """
-        wanted = [one.name for one in self.columns]
-        if given.keys() != set(wanted):
-            missing, unknown = (
-                sorted(set(wanted) - given.keys())[:5],
-                sorted(given.keys() - set(wanted))[:5],
-            )
+        names = [column.name for column in self.columns]
+        missing = sorted(set(names) - values.keys())
+        unknown = sorted(values.keys() - set(names))
+        if missing or unknown:
             raise SchemaError(
-                f"missing {missing}, unknown {unknown}",
+                f"missing {missing[:5]}, unknown {unknown[:5]}",
                 where="features",
-                expected=f"the {len(wanted)} columns of the model, null where not known",
+                expected=f"the {len(names)} columns of the model, null if not known",
             )
-        for one in self.columns:
-            value = given[one.name]
-            if (
-                one.kind == "number"
-                and isinstance(value, str)
-                and not is_number(value.translate(_PLAIN).strip())
-            ):
+        for column in self.columns:
+            value = values[column.name]
+            is_text_number = column.kind == "number" and isinstance(value, str)
+            if is_text_number and not is_number(_without_signs(str(value))):
                 raise SchemaError(
-                    "is no number",
-                    where=f"features.{one.name}",
+                    "not a number",
+                    where=f"features.{column.name}",
                     expected="a number, or null",
                 )
-        return self.rows(
-            pd.DataFrame({name: [given[name]] for name in wanted}, dtype=object)
-        )
+        frame = pd.DataFrame({name: [values[name]] for name in names}, dtype=object)
+        return self.rows(frame)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+    def as_dict(self) -> EncodingFields:
+        """Return its values for JSON."""
         return {
-            "columns": [asdict(one) for one in self.columns],
-            "pairs": [list(pair) for pair in self.pairs],
+            "columns": [column.fields() for column in self.columns],
+            "pairs": [(pair.sign, pair.first, pair.second) for pair in self.pairs],
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Encoding:
-        """Return what `as_dict` gave."""
-        columns = tuple(
-            Column(
-                **{
-                    **one,
-                    "levels": tuple(one["levels"]),
-                    "special": tuple(one["special"]),
-                }
-            )
-            for one in found["columns"]
-        )
-        return cls(columns, tuple(Pair(*pair) for pair in found["pairs"]))
+    def from_dict(cls, fields: EncodingFields) -> Encoding:
+        """Return the encoding that `as_dict` described."""
+        columns = [Column.from_fields(column) for column in fields["columns"]]
+        return cls(tuple(columns), tuple(Pair(*pair) for pair in fields["pairs"]))
 
 
 def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
-    """Learn how columns become numbers from training rows; say of each that is left out why.
+    """Learn from training rows how columns become numbers.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Training rows, with the columns that may become features.
+    spec : Spec
+        What is stated about the columns.
+
+    Returns
+    -------
+    Encoding
+        Of the columns that are used.
+    list of str
+        Why the others are left out.
 
     Raises
     ------
     SchemaError
-        Where no column is left.
+        If no column can be used.
     """
-    columns, findings = list[Column](), list[str]()
+    columns = list[Column]()
+    findings = list[str]()
     for name in map(str, frame):
-        said, values = spec.columns.get(name, ColumnSpec()), frame[name]
-        kind = said.type or kind_of(values)
+        values = frame[name]
+        column_spec = spec.columns.get(name, ColumnSpec())
+        kind = column_spec.type or kind_of(values)
         if values.nunique(dropna=False) < 2:
-            findings.append(f"{name}: one value alone, left out")
+            findings.append(f"{name}: only one value, left out")
         elif kind == "number":
-            special = spec.table.special if said.special is None else said.special
-            there = tuple(
-                sorted(set(special) & set(np.unique(numbers(values)).tolist()))
-            )
-            columns.append(
-                Column(name, "number", special=there, direction=said.direction)
-            )
+            special = column_spec.special
+            if special is None:
+                special = spec.table.special
+            columns.append(_number_column(name, values, special, column_spec.direction))
         elif kind == "category":
             columns.append(Column(name, "category", levels=_levels(values)))
         else:
             findings.append(f"{name}: {kind}, left out")
     if not columns:
         raise SchemaError(
-            "no column is left as a feature",
+            "no column can be used as a feature",
             where=spec.name,
-            expected="one at least",
-            do="see the spec",
+            expected="at least one",
+            do="check the roles of the columns in the spec",
         )
     return Encoding(tuple(columns)), findings
 
 
-def kind_of(values: pd.Series[Any]) -> str:
-    """Return ``number``, ``category``, or what a column is that is neither: dates, texts.
+def _number_column(
+    name: str,
+    values: pd.Series,
+    special: Sequence[float],
+    direction: int,
+) -> Column:
+    """Return a column of numbers with the special codes that occur in it."""
+    codes = set(special) & set(np.unique(numbers(values)).tolist())
+    return Column(
+        name,
+        "number",
+        special=tuple(sorted(codes)),
+        direction=direction,
+    )
+
+
+def kind_of(values: pd.Series) -> str:
+    """Return what a column contains.
+
+    Returns
+    -------
+    str
+        ``number`` or ``category``; otherwise what it is: dates, or texts.
 
     Examples
     --------
@@ -259,52 +392,61 @@ def kind_of(values: pd.Series[Any]) -> str:
         return "number"
     if pd.api.types.is_datetime64_any_dtype(values):
         return "dates"
-    there = values.dropna().iloc[:LOOKED_AT].astype(str).str.strip()
-    if (
-        len(there)
-        and pd.to_numeric(_plain(there), errors="coerce").notna().mean() > 0.95
-    ):
+    present = values.dropna().iloc[:MOST_VALUES_READ].astype(str).str.strip()
+    parsed = pd.to_numeric(_plain(present), errors="coerce")
+    if len(present) and parsed.notna().mean() > _NEARLY_ALL:
         return "number"
-    distinct = there.nunique()
-    if distinct > MOST_LEVELS and there.str.fullmatch(_DATE).mean() > 0.95:
-        return "dates"
-    return (
-        "texts, nearly each its own"
-        if distinct > 100 and distinct > 0.5 * len(there)
-        else "category"
-    )
+    n_distinct = present.nunique()
+    if n_distinct > MOST_LEVELS:
+        is_date = present.str.fullmatch(_DATE)
+        if is_date.mean() > _NEARLY_ALL:
+            return "dates"
+    if n_distinct > 100 and n_distinct > 0.5 * len(present):
+        return "texts, most of them different"
+    return "category"
 
 
-def numbers(values: pd.Series[Any]) -> Floats:
-    """Return a column as numbers; percent signs, currency signs and thousands' commas are left out."""
+def numbers(values: pd.Series) -> Floats:
+    """Return a column as numbers, NaN if missing.
+
+    Percent signs, currency signs and thousands' commas are dropped.
+    """
     if not pd.api.types.is_numeric_dtype(values):
         is_text = values.map(lambda value: isinstance(value, str))
         values = values.where(~is_text, _plain(values.astype(str)))
         values = pd.to_numeric(values, errors="coerce")
-    found = np.array(values, dtype=np.float64, copy=True)
-    found[~np.isfinite(found)] = np.nan
-    return found
+    parsed = np.array(
+        values,
+        dtype=np.float64,
+        copy=True,
+    )
+    parsed[~np.isfinite(parsed)] = np.nan
+    return parsed
 
 
-def _plain(texts: pd.Series[Any]) -> pd.Series[Any]:
-    return texts.str.translate(_PLAIN).str.strip()
+def _plain(values: pd.Series) -> pd.Series:
+    return values.str.translate(_NOT_DIGITS).str.strip()
 
 
-def _levels(values: pd.Series[Any]) -> tuple[str, ...]:
-    """The levels with enough rows, in the order of their names; a missing value is one of them."""
+def _without_signs(text: str) -> str:
+    return text.translate(_NOT_DIGITS).strip()
+
+
+def _levels(values: pd.Series) -> tuple[str, ...]:
+    """Return the levels with enough rows, sorted; a missing value is one of them."""
     counts = texts(values).value_counts()
-    return tuple(
-        sorted(counts[counts >= min(FEWEST_ROWS, counts.iloc[0])].index[:MOST_LEVELS])
-    )
+    fewest = min(FEWEST_ROWS, counts.iloc[0])
+    return tuple(sorted(counts[counts >= fewest].index[:MOST_LEVELS]))
 
 
-def _codes(values: pd.Series[Any], levels: Sequence[str]) -> Floats:
-    codes = pd.Index(list(levels), dtype=object).get_indexer(
-        pd.Index(texts(values), dtype=object)
-    )
+def _level_index(values: pd.Series, levels: Sequence[str]) -> Floats:
+    """Return the index of each value among the levels, NaN if it is another one."""
+    index = pd.Index(list(levels), dtype=object)
+    codes = index.get_indexer(pd.Index(texts(values), dtype=object))
     return np.where(codes < 0, np.nan, codes)
 
 
-def texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as texts; what is missing is the empty one."""
-    return values.astype(object).where(values.notna(), MISSING).astype(str).str.strip()
+def texts(values: pd.Series) -> pd.Series:
+    """Return a column as texts; a missing value is the empty text."""
+    present = values.astype(object).where(values.notna(), MISSING)
+    return present.astype(str).str.strip()

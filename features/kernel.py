@@ -137,34 +137,46 @@ def all_customers(
     """
     for customer in range(len(first_items) - 1):
         features = out[customer]
-        clear(work)
+        _clear(work)
         for item in range(first_items[customer], first_items[customer + 1]):
-            add_item(as_of, items, item, work)
-            add_events(as_of, items, events, item, work)
-        nest_windows(work)
-        put_windows(work, features)
-        put_balances(customer, standing, work, features)
-        put_habits(as_of, customer, standing, work, features)
+            _add_item(as_of, items, item, work)
+            _add_events(
+                as_of,
+                items,
+                events,
+                item,
+                work,
+            )
+        _nest_windows(work)
+        _put_windows(work, features)
+        _put_balances(customer, standing, work, features)
+        _put_habits(
+            as_of,
+            customer,
+            standing,
+            work,
+            features,
+        )
 
 
-def clear(work: Floats) -> None:
+def _clear(work: Floats) -> None:
     """Set every sum to 0 and every day to NaN."""
     for index in range(WORK):
         work[index] = 0.0 if index < FIRST_ISSUED else nan
 
 
-def nest_windows(work: Floats) -> None:
+def _nest_windows(work: Floats) -> None:
     """Turn the sums of disjoint bins of age into sums of nested windows."""
     for measure in range(0, OPEN, BINS):
         for bin_ in range(1, BINS - 1):
-            place = measure + bin_
+            index = measure + bin_
             if measure == DBT_MAX:
-                work[place] = max(work[place], work[place - 1])
+                work[index] = max(work[index], work[index - 1])
             else:
-                work[place] += work[place - 1]
+                work[index] += work[index - 1]
 
 
-def age_bin(age: int) -> int:
+def _age_bin(age: int) -> int:
     """Return the bin of an event that happened `age` days before the as-of date."""
     if age < 30:
         return 0
@@ -177,11 +189,16 @@ def age_bin(age: int) -> int:
     return 4
 
 
-def add_item(as_of: int, items: ItemColumns, item: int, work: Floats) -> None:
+def _add_item(
+    as_of: int,
+    items: ItemColumns,
+    item: int,
+    work: Floats,
+) -> None:
     """Count one item as issued."""
     issued = items.issued[item]
     value = items.amount[item] * items.rate[item]
-    bin_ = age_bin(as_of - issued)
+    bin_ = _age_bin(as_of - issued)
     work[INVOICES + bin_] += 1.0
     work[INVOICED + bin_] += value
     work[TERMS + bin_] += value * (items.due[item] - issued)
@@ -192,7 +209,7 @@ def add_item(as_of: int, items: ItemColumns, item: int, work: Floats) -> None:
         work[LAST_ISSUED] = issued
 
 
-def add_events(
+def _add_events(
     as_of: int,
     items: ItemColumns,
     events: EventColumns,
@@ -209,10 +226,16 @@ def add_events(
         kind = events.kind[event]
         day = events.day[event]
         value = events.value[event]
-        bin_ = age_bin(as_of - day)
+        bin_ = _age_bin(as_of - day)
         if kind == PAYMENT:
             balance -= value
-            add_payment(value * rate, day, due, bin_, work)
+            _add_payment(
+                value * rate,
+                day,
+                due,
+                bin_,
+                work,
+            )
             # An amount below half a minor unit is 0.
             if amount > 0:
                 work[SIZE + bin_] += value / amount
@@ -227,14 +250,24 @@ def add_events(
         elif kind == DISPUTE:
             work[DISPUTES + bin_] += 1.0
             is_disputed = is_disputed or events.end[event] == OPEN_END
-        elif is_broken(as_of, items, events, item, event):
-            work[BROKEN + age_bin(as_of - events.end[event])] += 1.0
+        elif _is_broken(
+            as_of,
+            items,
+            events,
+            item,
+            event,
+        ):
+            work[BROKEN + _age_bin(as_of - events.end[event])] += 1.0
     if balance > 0:
-        add_balance(balance * rate, as_of - due, is_disputed, work)
+        _add_balance(balance * rate, as_of - due, is_disputed, work)
 
 
-def add_payment(
-    paid: float, paid_on: int, due_on: int, bin_: int, work: Floats
+def _add_payment(
+    paid: float,
+    paid_on: int,
+    due_on: int,
+    bin_: int,
+    work: Floats,
 ) -> None:
     """Count one payment; an early one is 0 days beyond terms."""
     dbt_days = max(paid_on - due_on, 0)
@@ -248,8 +281,12 @@ def add_payment(
         work[LAST_PAID] = paid_on
 
 
-def is_broken(
-    as_of: int, items: ItemColumns, events: EventColumns, item: int, promise: int
+def _is_broken(
+    as_of: int,
+    items: ItemColumns,
+    events: EventColumns,
+    item: int,
+    promise: int,
 ) -> bool:
     """Return whether a promise is past its last day with less paid than promised."""
     first_day = events.day[promise]
@@ -263,7 +300,12 @@ def is_broken(
     return is_over and paid < events.value[promise]
 
 
-def add_balance(balance: float, dpd_days: int, is_disputed: bool, work: Floats) -> None:
+def _add_balance(
+    balance: float,
+    dpd_days: int,
+    is_disputed: bool,
+    work: Floats,
+) -> None:
     """Add what is still open of one item to the sums, by its days past due."""
     work[OPEN] += balance
     work[OPEN_COUNT] += 1.0
@@ -285,12 +327,12 @@ def add_balance(balance: float, dpd_days: int, is_disputed: bool, work: Floats) 
         work[AGE_OVER_90] += balance
 
 
-def ratio(part: float, whole: float) -> float:
+def _ratio(part: float, whole: float) -> float:
     """Return a part of a whole, NaN if there is no whole."""
     return part / whole if whole > 0 else nan
 
 
-def put_windows(work: Floats, out: Floats) -> None:
+def _put_windows(work: Floats, out: Floats) -> None:
     """Fill features 0 to 23: six measures over four windows each."""
     for window in range(4):
         paid = work[PAID + window]
@@ -298,12 +340,12 @@ def put_windows(work: Floats, out: Floats) -> None:
         out[window] = work[INVOICES + window]  # invoice_count
         out[4 + window] = work[INVOICED + window]  # invoiced_amount
         out[8 + window] = paid  # paid_amount
-        out[12 + window] = ratio(work[DBT + window], paid)  # dbt_days_mean
+        out[12 + window] = _ratio(work[DBT + window], paid)  # dbt_days_mean
         out[16 + window] = work[DBT_MAX + window] if has_payments else nan
-        out[20 + window] = ratio(work[LATE + window], paid)  # share_late
+        out[20 + window] = _ratio(work[LATE + window], paid)  # share_late
 
 
-def put_balances(
+def _put_balances(
     customer: int,
     standing: Standing,
     work: Floats,
@@ -318,16 +360,16 @@ def put_balances(
     out[28] = work[AGE_31_60]
     out[29] = work[AGE_61_90]
     out[30] = work[AGE_OVER_90]
-    out[31] = ratio(work[OVERDUE], balance)  # overdue_share
+    out[31] = _ratio(work[OVERDUE], balance)  # overdue_share
     out[32] = work[DPD]
-    out[33] = ratio(work[DAYS_OVERDUE], balance)  # dpd_days_mean
-    out[34] = ratio(work[DISPUTED], balance)  # disputed_share
-    out[35] = ratio(work[LARGEST], balance)  # largest_open_share
-    out[36] = ratio(balance, standing.limit[customer])  # utilisation
-    out[37] = ratio(balance, work[INVOICED + 1])  # open_to_sales_90d
+    out[33] = _ratio(work[DAYS_OVERDUE], balance)  # dpd_days_mean
+    out[34] = _ratio(work[DISPUTED], balance)  # disputed_share
+    out[35] = _ratio(work[LARGEST], balance)  # largest_open_share
+    out[36] = _ratio(balance, standing.limit[customer])  # utilisation
+    out[37] = _ratio(balance, work[INVOICED + 1])  # open_to_sales_90d
 
 
-def put_habits(
+def _put_habits(
     as_of: int,
     customer: int,
     standing: Standing,
@@ -337,23 +379,23 @@ def put_habits(
     """Fill features 38 to 53: trends, habits, age of the relation, statements."""
     quarter = 1  # the window of 90 days
     year = 3  # the window of 365 days
-    dbt_quarter = ratio(work[DBT + quarter], work[PAID + quarter])
-    dbt_year = ratio(work[DBT + year], work[PAID + year])
+    dbt_quarter = _ratio(work[DBT + quarter], work[PAID + quarter])
+    dbt_year = _ratio(work[DBT + year], work[PAID + year])
     invoiced_quarter = work[INVOICED + quarter]
     invoiced_year = work[INVOICED + year]
     payments_year = work[PAYMENTS + year]
     out[38] = dbt_quarter - dbt_year  # dbt_days_trend
-    out[39] = ratio(invoiced_quarter * 365, invoiced_year * 90)  # sales_trend
+    out[39] = _ratio(invoiced_quarter * 365, invoiced_year * 90)  # sales_trend
     out[40] = as_of - work[LAST_PAID]  # days_since_last_payment
     out[41] = as_of - work[LAST_ISSUED]  # days_since_last_invoice
     out[42] = as_of - work[FIRST_ISSUED]  # days_since_first_invoice
     out[43] = as_of - standing.registered[customer]  # tenure_days
     out[44] = work[BROKEN + year]
     out[45] = work[DISPUTES + year]
-    out[46] = ratio(work[PARTIAL + year], payments_year)  # partial_payment_share_365d
-    out[47] = ratio(work[SIZE + year], payments_year)  # payment_size_mean_365d
-    out[48] = ratio(work[CREDITED + year], invoiced_year)  # credit_note_share_365d
-    out[49] = ratio(work[TERMS + year], invoiced_year)  # terms_days_mean_365d
+    out[46] = _ratio(work[PARTIAL + year], payments_year)  # partial_payment_share_365d
+    out[47] = _ratio(work[SIZE + year], payments_year)  # payment_size_mean_365d
+    out[48] = _ratio(work[CREDITED + year], invoiced_year)  # credit_note_share_365d
+    out[49] = _ratio(work[TERMS + year], invoiced_year)  # terms_days_mean_365d
     out[50] = work[LOST + year]
     out[51] = standing.equity_ratio[customer]
     out[52] = standing.current_ratio[customer]

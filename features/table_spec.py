@@ -11,20 +11,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from obligor.errors import SchemaError
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+    )
 
 
-class Target(_Part):
-    """Which column says what happened, and which of its values are a default."""
+class Target(_Section):
+    """The outcome: its column, the values that are a default, and the horizon."""
 
     column: str
     bad: tuple[str | float, ...] = (1.0,)
-    horizon_days: int = Field(365, ge=1, le=3650)
+    horizon_days: int = Field(
+        365,
+        ge=1,
+        le=3650,
+    )
 
 
-class Roles(_Part):
-    """Columns that are no features, and codes that are no numbers."""
+class Roles(_Section):
+    """Columns that are not features, and codes that are not numbers."""
 
     id: tuple[str, ...] = ()
     date: str | None = None
@@ -34,24 +41,32 @@ class Roles(_Part):
     special: tuple[float, ...] = ()
 
 
-class ColumnSpec(_Part):
-    """What is said about one column."""
+class ColumnSpec(_Section):
+    """What is stated about one column."""
 
     type: Literal["number", "category"] | None = None
     direction: Literal[-1, 0, 1] = 0
     special: tuple[float, ...] | None = None
 
 
-class Rejects(_Part):
-    """Which rows are applicants who were refused, and how much worse they are than accepted ones that look alike."""
+class Rejects(_Section):
+    """Which rows are refused applicants, and how much riskier they are.
+
+    ``odds`` are the odds of a default over those of an accepted applicant with the same
+    PD.
+    """
 
     column: str
     values: tuple[str | float, ...]
-    odds: float = Field(1.0, ge=0.1, le=100)
+    odds: float = Field(
+        1.0,
+        ge=0.1,
+        le=100,
+    )
 
 
-class Spec(_Part):
-    """What a table is."""
+class Spec(_Section):
+    """What a table of applications is; see `features.applications`."""
 
     name: str = "applications"
     target: Target
@@ -61,24 +76,26 @@ class Spec(_Part):
 
 
 def read_spec(path: Path) -> Spec:
-    """Read a spec.
+    """Read a spec from a TOML file.
 
     Raises
     ------
     SchemaError
-        Naming the part that is wrong and what was expected.
+        If it cannot be read; the message names the wrong part and what was expected.
     """
     try:
         return Spec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        field = ".".join(map(str, first["loc"]))
         raise SchemaError(
             first["msg"],
-            where=where,
+            where=f"{path}: {field}",
             do="correct it; `obligor spec infer FILE` writes one",
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SchemaError(
-            f"cannot be read: {error}", where=str(path), expected="a TOML file"
+            f"the spec cannot be read: {error}",
+            where=str(path),
+            expected="a TOML file",
         ) from None

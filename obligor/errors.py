@@ -1,7 +1,7 @@
 """Every error a person may see.
 
-A message says what is wrong, where, what was expected, and what to do next. A decline is
-an answer, never an error. `serving.api.problems` gives each class its HTTP status.
+A message says what is wrong, where, what was expected, and what to do next. A decline
+is an answer, never an error. `serving.api.problems` gives each class its HTTP status.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ class ObligorError(Exception):
     """
 
     def __init__(
-        self, what: str, *, where: str = "", expected: str = "", do: str = ""
+        self,
+        what: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        do: str = "",
     ) -> None:
         self.what = what
         self.where = where
@@ -87,7 +92,11 @@ class RateError(InputError):
 
     def __init__(self, what: str, retry_after_s: float) -> None:
         next_step = f"try again in {retry_after_s:.1f} s"
-        super().__init__(what, where="Authorization", do=next_step)
+        super().__init__(
+            what,
+            where="Authorization",
+            do=next_step,
+        )
         self.retry_after_s = retry_after_s
 
 

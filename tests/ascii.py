@@ -64,7 +64,11 @@ def table(name: str, text: str) -> pd.DataFrame:
     text : str
         Its rows, as `parse` reads them.
     """
-    frame = pd.DataFrame(parse(text), columns=columns_of(text), dtype="str")
+    frame = pd.DataFrame(
+        parse(text),
+        columns=columns_of(text),
+        dtype="str",
+    )
     frame = frame.where(frame != EMPTY)
     if frame.empty:
         return empty_table(name)
@@ -79,7 +83,11 @@ def table(name: str, text: str) -> pd.DataFrame:
     return frame
 
 
-def _fill(frame: pd.DataFrame, name: str, column: str) -> None:
+def _fill(
+    frame: pd.DataFrame,
+    name: str,
+    column: str,
+) -> None:
     """Add a column that a source may leave out."""
     rule = CONTRACTS[name].columns[column]
     fills = (rule.metadata or {}).get("fills")

@@ -1,4 +1,4 @@
-"""Tables of applications: specs, what a column is, how rows become numbers, what a first spec warns of."""
+"""Tables of applications: their specs, and how their rows become numbers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from obligor.training.runs.infer_spec import infer_spec
 SPEC = Spec.model_validate(
     {"target": {"column": "y", "bad": ["Bad"]}, "table": {"special": [-9]}}
 )
+NAN = np.nan
 
 
-def small() -> pd.DataFrame:
+def small_table() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "y": ["Bad", "Good", "Good", "Bad"],
@@ -31,44 +32,75 @@ def small() -> pd.DataFrame:
     )
 
 
-def test_rows_become_numbers_and_what_was_never_seen_is_missing() -> None:
-    data = applications(small(), SPEC)
-    assert data.label.tolist() == [1, 0, 0, 1]
-    encoding, _ = fit_encoding(data.frame, SPEC)
+def small_encoding() -> Encoding:
+    encoding, _ = fit_encoding(applications(small_table(), SPEC).frame, SPEC)
+    return encoding
+
+
+def test_the_label_is_1_for_a_bad_value() -> None:
+    assert applications(small_table(), SPEC).label.tolist() == [1, 0, 0, 1]
+
+
+def test_special_codes_have_a_column_of_their_own() -> None:
+    encoding = small_encoding()
     assert encoding.names == ("income", "score", "score=special", "town")
     assert encoding.categorical == (2, 3)
-    assert encoding.columns[2].levels == ("a",)  # the others are too rare
-    nan = np.nan
-    expected = [[10, nan, 1, 0], [20, 5, 0, nan], [nan, 7, 0, 0], [40, nan, 1, nan]]
-    np.testing.assert_array_equal(encoding.rows(data.frame), expected)
+
+
+def test_a_rare_level_is_not_learnt() -> None:
+    assert small_encoding().columns[2].levels == ("a",)
+
+
+def test_rows_become_numbers() -> None:
+    encoded = small_encoding().rows(small_table())
+    expected = [[10, NAN, 1, 0], [20, 5, 0, NAN], [NAN, 7, 0, 0], [40, NAN, 1, NAN]]
+    np.testing.assert_array_equal(encoded, expected)
+
+
+def test_unseen_and_infinite_values_are_missing() -> None:
     strange = pd.DataFrame(
         {"income": ["1,200.50"], "score": [np.inf], "town": ["nowhere"]}
     )
-    np.testing.assert_array_equal(encoding.rows(strange), [[1200.5, nan, 0, nan]])
+    encoded = small_encoding().rows(strange)
+    np.testing.assert_array_equal(encoded, [[1200.5, NAN, 0, NAN]])
 
 
-def test_an_encoding_is_read_back_as_it_was() -> None:
-    encoding, _ = fit_encoding(applications(small(), SPEC).frame, SPEC)
-    paired = Encoding(encoding.columns, (Pair("/", 0, 1), Pair("-", 0, 1)))
-    assert Encoding.from_dict(paired.as_dict()) == paired
-    assert paired.names[-2:] == ("income / score", "income - score")
-    assert paired.rows(small())[1, -2:].tolist() == [4.0, 15.0]
-    assert [part.start for _, part in paired.parts] == [0, 1, 3, 4, 5]
+def test_an_encoding_survives_being_written_and_read() -> None:
+    pairs = (Pair("/", 0, 1), Pair("-", 0, 1))
+    encoding = Encoding(small_encoding().columns, pairs)
+    assert Encoding.from_dict(encoding.as_dict()) == encoding
 
 
-def test_one_row_of_a_payload_is_checked() -> None:
-    encoding, _ = fit_encoding(applications(small(), SPEC).frame, SPEC)
-    good = {"income": "20", "score": -9, "town": "b"}
-    assert encoding.row(good)[0, :3].tolist() == pytest.approx(
-        [20.0, np.nan, 1.0], nan_ok=True
-    )
-    for wrong, told in (
-        ({"income": 1}, "missing"),
-        (good | {"more": 1}, "unknown"),
-        (good | {"income": "much"}, "is no number"),
-    ):
-        with pytest.raises(SchemaError, match=told):
-            encoding.row(wrong)
+def test_pairs_are_computed_behind_the_columns() -> None:
+    pairs = (Pair("/", 0, 1), Pair("-", 0, 1))
+    encoding = Encoding(small_encoding().columns, pairs)
+    assert encoding.names[-2:] == ("income / score", "income - score")
+    assert encoding.rows(small_table())[1, -2:].tolist() == [4.0, 15.0]
+    assert [columns.start for _, columns in encoding.parts] == [0, 1, 3, 4, 5]
+
+
+GOOD_ROW: dict[str, object] = {"income": "20", "score": -9, "town": "b"}
+
+
+def test_a_row_of_a_request_becomes_numbers() -> None:
+    encoded = small_encoding().row(GOOD_ROW)[0, :3].tolist()
+    assert encoded == pytest.approx([20.0, NAN, 1.0], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"income": 1}, r"missing \['score', 'town'\]"),
+        (GOOD_ROW | {"more": 1}, r"unknown \['more'\]"),
+        (GOOD_ROW | {"income": "much"}, "features.income: not a number"),
+    ],
+    ids=["missing columns", "unknown column", "text for a number"],
+)
+def test_a_wrong_row_of_a_request_is_refused(
+    row: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SchemaError, match=message):
+        small_encoding().row(row)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +116,7 @@ def test_one_row_of_a_payload_is_checked() -> None:
             [f"2024-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 20)],
             "dates",
         ),
-        ([f"free text {n}" for n in range(300)], "texts, nearly each its own"),
+        ([f"free text {n}" for n in range(300)], "texts, most of them different"),
     ],
     ids=[
         "numbers",
@@ -97,70 +129,104 @@ def test_one_row_of_a_payload_is_checked() -> None:
         "texts",
     ],
 )
-def test_what_a_column_is(values: list[object], kind: str) -> None:
+def test_the_kind_of_a_column_is_inferred(values: list[object], kind: str) -> None:
     assert kind_of(pd.Series(values)) == kind
 
 
-def test_what_has_nothing_to_say_is_left_out_and_told() -> None:
-    frame = pd.DataFrame(
-        {"x": range(300), "same": 1, "note": [f"text {n}" for n in range(300)]}
-    )
-    encoding, findings = fit_encoding(frame, SPEC)
+def uninformative_table() -> pd.DataFrame:
+    texts = [f"text {n}" for n in range(300)]
+    return pd.DataFrame({"x": range(300), "same": 1, "note": texts})
+
+
+def test_uninformative_columns_are_left_out_with_a_reason() -> None:
+    encoding, findings = fit_encoding(uninformative_table(), SPEC)
     assert encoding.names == ("x",)
     assert findings == [
-        "same: one value alone, left out",
-        "note: texts, nearly each its own, left out",
+        "same: only one value, left out",
+        "note: texts, most of them different, left out",
     ]
-    with pytest.raises(SchemaError, match="no column is left"):
-        fit_encoding(frame[["same"]], SPEC)
+
+
+def test_a_table_without_a_usable_column_is_refused() -> None:
+    with pytest.raises(SchemaError, match="no column can be used as a feature"):
+        fit_encoding(uninformative_table()[["same"]], SPEC)
+
+
+TARGET = {"column": "y", "bad": ["Bad"]}
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
-        ({"target": {"column": "z"}}, r"lacks \['z'\]"),
+        ({"target": {"column": "z"}}, r"the columns \['z'\] are missing"),
         ({"target": {"column": "y", "bad": ["Worse"]}}, "0 of 4 rows are bad"),
         (
-            {"target": {"column": "y", "bad": ["Bad"]}, "table": {"date": "income"}},
-            "hold no date",
+            {"target": TARGET, "table": {"date": "income"}},
+            "rows have no valid date",
         ),
         (
-            {"target": {"column": "y", "bad": ["Bad"]}, "columns": {"z": {}}},
-            r"lacks \['z'\]",
+            {"target": TARGET, "columns": {"z": {}}},
+            r"the columns \['z'\] are missing",
         ),
     ],
+    ids=["missing target", "no bad row", "not a date", "missing column"],
 )
-def test_a_spec_that_does_not_fit_says_so(spec: dict[str, object], told: str) -> None:
-    with pytest.raises(SchemaError, match=told):
-        applications(small(), Spec.model_validate(spec))
-
-
-def test_a_spec_or_table_that_cannot_be_read_says_what_is_expected(
-    tmp_path: Path,
+def test_a_spec_that_does_not_fit_the_table_is_refused(
+    spec: dict[str, object], message: str
 ) -> None:
-    path = tmp_path / "spec.toml"
-    for text, told in (
-        ("[target", "cannot be read"),
+    with pytest.raises(SchemaError, match=message):
+        applications(small_table(), Spec.model_validate(spec))
+
+
+def test_a_repeated_column_is_refused() -> None:
+    table = small_table()
+    repeated = pd.concat([table, table[["income"]]], axis=1)
+    message = r"the columns \['income'\] occur more than once"
+    with pytest.raises(SchemaError, match=message):
+        applications(repeated, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[target", "the spec cannot be read"),
         ("[target]\ncolumn = 'y'\nworse = 1", "target.worse"),
-    ):
-        path.write_text(text)
-        with pytest.raises(SchemaError, match=told):
-            read_spec(path)
-    for name, text in (
-        ("a.csv", ""),
-        ("b.csv", "x;y\n"),
-        ("c.parquet", "no"),
-        ("none.csv", None),
-    ):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-        with pytest.raises(SchemaError):
-            read_frame(tmp_path / name)
-    (tmp_path / "d.csv").write_text("x;y\n1;2\n")
-    assert list(read_frame(tmp_path / "d.csv")) == ["x", "y"]
+    ],
+    ids=["not TOML", "unknown key"],
+)
+def test_a_wrong_spec_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(text)
+    with pytest.raises(SchemaError, match=message):
+        read_spec(path)
 
 
-def odd_table(n: int = 600) -> pd.DataFrame:
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", "", "the table cannot be read"),
+        ("header.csv", "x;y\n", "the table has no rows"),
+        ("wrong.parquet", "no", "the table cannot be read"),
+        ("missing.csv", None, "the table cannot be read"),
+    ],
+)
+def test_an_unreadable_table_is_refused(
+    tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(SchemaError, match=message):
+        read_frame(tmp_path / name)
+
+
+def test_a_table_separated_by_semicolons_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x;y\n1;2\n")
+    assert list(read_frame(path)) == ["x", "y"]
+
+
+def leaky_table(n: int = 600) -> pd.DataFrame:
+    """Return applications of which several columns were known only after the outcome."""
     rng = np.random.default_rng(0)
     bad = rng.random(n) < 0.3
     return pd.DataFrame(
@@ -178,53 +244,87 @@ def odd_table(n: int = 600) -> pd.DataFrame:
     )
 
 
-def test_a_first_spec_names_roles_and_warns_of_leaks() -> None:
-    found = infer_spec(odd_table())
-    assert (found.target, found.bad) == ("bad_flag", [1.0])
-    assert (found.id, found.date, found.forbidden, found.special) == (
-        ["loan_id"],
-        "applied_on",
-        ["sex"],
-        [-9.0],
-    )
-    assert found.leaks == ["recovered_amount", "collection_fee", "echo", "filled_later"]
-    warnings = " ".join(found.warnings)
-    for told in (
+def test_an_inferred_spec_names_the_roles_of_columns() -> None:
+    inferred = infer_spec(leaky_table())
+    assert inferred.target == "bad_flag"
+    assert inferred.bad == [1.0]
+    assert inferred.id == ["loan_id"]
+    assert inferred.date == "applied_on"
+    assert inferred.forbidden == ["sex"]
+    assert inferred.special == [-9.0]
+
+
+def test_an_inferred_spec_leaves_leaks_out() -> None:
+    leaks = infer_spec(leaky_table()).leaks
+    assert leaks == ["recovered_amount", "collection_fee", "echo", "filled_later"]
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
         "echo alone has AUC",
         "whether filled_later is filled",
         "suggests that it is known only after",
         "check this",
-    ):
-        assert told in warnings
-    spec = Spec.model_validate(tomllib.loads(found.text('my "table"')))
-    assert list(applications(odd_table(), spec).frame) == ["income"]
+    ],
+)
+def test_an_inferred_spec_warns_of_leaks(warning: str) -> None:
+    assert warning in " ".join(infer_spec(leaky_table()).warnings)
 
 
-def test_a_first_spec_finds_words_for_bad_and_rows_there_twice() -> None:
-    frame = pd.DataFrame(
+def test_the_text_of_an_inferred_spec_is_a_spec() -> None:
+    text = infer_spec(leaky_table()).text('my "table"')
+    spec = Spec.model_validate(tomllib.loads(text))
+    assert list(applications(leaky_table(), spec).frame) == ["income"]
+
+
+def loans() -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "x": [1, 1, 2, 3] * 10,
             "loan_status": ["Charged Off", "Charged Off", "Paid", "Paid"] * 10,
         }
     )
-    found = infer_spec(frame)
-    assert (found.target, found.bad) == ("loan_status", ["Charged Off"])
-    assert any("duplicates" in warning for warning in found.warnings)
-    assert infer_spec(frame, target="loan_status", bad="Paid").bad == ["Paid"]
-    assert infer_spec(
-        frame.assign(loan_status=[0, 1] * 20), target="loan_status"
-    ).bad == [1.0]
-    for values, expected in (
-        ([0, 1], 0.0),
-        (["N", "Y"], "N"),
-        (["good", "bad"], "bad"),
-    ):
-        named = infer_spec(frame.assign(is_good=values * 20), target="is_good")
-        assert (named.bad, len(named.warnings) > 0) == (
-            [expected],
-            True,
-        )  # 1 in a column of that name is no default
+
+
+def test_the_bad_words_of_a_target_are_inferred() -> None:
+    inferred = infer_spec(loans())
+    assert inferred.target == "loan_status"
+    assert inferred.bad == ["Charged Off"]
+
+
+def test_an_inferred_spec_warns_of_repeated_rows() -> None:
+    assert any("duplicates" in warning for warning in infer_spec(loans()).warnings)
+
+
+def test_a_stated_bad_value_is_used() -> None:
+    assert infer_spec(loans(), target="loan_status", bad="Paid").bad == ["Paid"]
+
+
+def test_1_is_the_bad_value_of_a_numeric_target() -> None:
+    numeric = loans().assign(loan_status=[0, 1] * 20)
+    assert infer_spec(numeric, target="loan_status").bad == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "bad"),
+    [([0, 1], 0.0), (["N", "Y"], "N"), (["good", "bad"], "bad")],
+)
+def test_a_column_named_good_has_the_opposite_bad_value(
+    values: list[object], bad: object
+) -> None:
+    table = loans().assign(is_good=values * 20)
+    inferred = infer_spec(table, target="is_good")
+    assert inferred.bad == [bad]
+    assert inferred.warnings
+
+
+def test_a_table_without_a_target_is_refused() -> None:
+    table = pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 3]})
     with pytest.raises(SchemaError, match="no column looks like a target"):
-        infer_spec(pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 3]}))
+        infer_spec(table)
+
+
+def test_an_unknown_target_is_refused() -> None:
     with pytest.raises(SchemaError, match="no column 'z'"):
-        infer_spec(frame, target="z")
+        infer_spec(loans(), target="z")

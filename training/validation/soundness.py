@@ -263,7 +263,7 @@ def _level_of(model: PdModel, index: int, code: float) -> str:
     parts = model.encoding.parts if model.encoding else ()
     for column, columns in parts:
         if index == columns.start:
-            return column.said([code])
+            return column.value_text([code])
         if columns.start < index < columns.stop:
             if code <= 0:
                 return "ordinary"
