@@ -1,4 +1,4 @@
-"""Applicants who were refused: left out unless asked, and what it changes where they count."""
+"""Refused applicants: not used by default; what changes if they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from obligor.arrays import Floats
 from obligor.cli.app import app
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
@@ -18,7 +19,6 @@ from obligor.features.table_spec import Spec
 from obligor.training.candidates.fit_settings import LIGHTGBM
 from obligor.training.candidates.reject_inference import (
     MOST_WEIGHT,
-    Method,
     acceptance_weights,
     effective_rows,
     with_rejects,
@@ -28,7 +28,7 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     stratified_folds,
 )
-from obligor.training.runs.table_model import fit_table, split
+from obligor.training.runs.table_model import TableModel, fit_table, split
 
 SPEC = Spec.model_validate(
     {
@@ -37,51 +37,77 @@ SPEC = Spec.model_validate(
         "rejects": {"column": "decision", "values": ["declined"]},
     }
 )
+SPEC_FILE = """
+[target]
+column = "bad"
+[table]
+date = "applied_on"
+[rejects]
+column = "decision"
+values = ["declined"]
+"""
 
 
-def made(n: int = 900) -> pd.DataFrame:
-    """Applications of which the riskier are refused, more often the more is owed; their outcome is not there."""
+def make_frame(n: int = 900) -> pd.DataFrame:
+    """Return applications; the higher the debt, the more often they are declined.
+
+    Declined applications have no outcome.
+    """
     draw = np.random.default_rng(4)
-    debt, tenure = draw.normal(size=n), draw.normal(size=n)
+    debt = draw.normal(size=n)
+    tenure = draw.normal(size=n)
     bad = (debt - tenure + draw.logistic(size=n) > 1).astype(float)
-    declined = debt + draw.logistic(0, 0.5, n) > 0.8
+    is_declined = debt + draw.logistic(0, 0.5, n) > 0.8
+    applied_on = pd.date_range("2023-01-01", periods=n)
     return pd.DataFrame(
         {
             "debt": debt,
             "tenure": tenure,
-            "bad": np.where(declined, np.nan, bad),
-            "decision": np.where(declined, "declined", "accepted"),
-            "applied_on": pd.date_range("2023-01-01", periods=n).strftime("%Y-%m-%d"),
+            "bad": np.where(is_declined, np.nan, bad),
+            "decision": np.where(is_declined, "declined", "accepted"),
+            "applied_on": applied_on.strftime("%Y-%m-%d"),
         }
     )
 
 
 @pytest.fixture(scope="module")
 def data() -> Applications:
-    return applications(made(), SPEC)
+    return applications(make_frame(), SPEC)
 
 
-def tables(data: Applications) -> tuple[TrainingRows, np.ndarray]:
-    rows = data.frame.to_numpy()
-    table = TrainingRows(
-        rows, data.label, np.arange(len(rows)), Columns(("debt", "tenure"), (), (0, 0))
+@pytest.fixture(scope="module")
+def rows(data: Applications) -> TrainingRows:
+    """The accepted applicants."""
+    return TrainingRows(
+        rows=data.frame.to_numpy(),
+        label=data.label,
+        groups=np.arange(len(data)),
+        columns=Columns(("debt", "tenure"), (), (0, 0)),
     )
-    return table, data.refused.to_numpy()
 
 
-def test_rows_without_an_outcome_that_the_spec_names_are_refused_applicants(
+@pytest.fixture(scope="module")
+def refused(data: Applications) -> Floats:
+    return data.refused.to_numpy()
+
+
+# --- Who is refused
+
+
+def test_declined_rows_without_an_outcome_are_refused_applicants(
     data: Applications,
 ) -> None:
     assert list(data.refused) == list(data.frame) == ["debt", "tenure"]
     assert len(data) + len(data.refused) == 900
     assert data.refused["debt"].mean() > data.frame["debt"].mean() + 0.5
-    pending = made().assign(decision="pending")
-    assert applications(
-        pending, SPEC
-    ).refused.empty  # no outcome yet, and nobody refused them
 
 
-def test_those_refused_after_the_test_begins_are_not_learnt_from(
+def test_pending_rows_are_not_refused_applicants() -> None:
+    pending = make_frame().assign(decision="pending")
+    assert applications(pending, SPEC).refused.empty
+
+
+def test_applicants_refused_in_the_test_period_are_not_used(
     data: Applications,
 ) -> None:
     fit, test = split(data, 0)
@@ -91,114 +117,184 @@ def test_those_refused_after_the_test_begins_are_not_learnt_from(
     assert 0 < len(fit.refused) < len(data.refused)
 
 
-def test_accepted_rows_that_resemble_the_refused_count_more(data: Applications) -> None:
-    table, refused = tables(data)
-    weight = acceptance_weights(table, refused)
+# --- Augmentation
+
+
+def test_accepted_rows_like_refused_ones_weigh_more(
+    rows: TrainingRows,
+    refused: Floats,
+) -> None:
+    weight = acceptance_weights(rows, refused)
+    correlation = np.corrcoef(weight, rows.rows[:, 0])[0, 1]
     assert weight.mean() == pytest.approx(1)
     assert weight.max() / weight.min() <= MOST_WEIGHT
-    assert np.corrcoef(weight, table.rows[:, 0])[0, 1] > 0.5
-    np.testing.assert_array_equal(
-        weight, acceptance_weights(replace(table, label=1 - table.label), refused)
-    )
+    assert correlation > 0.5
     assert effective_rows(weight) < len(weight)
 
 
-def test_what_a_refused_applicant_counts_is_learnt_without_the_rows_held_back(
-    data: Applications,
+def test_acceptance_weights_do_not_depend_on_outcomes(
+    rows: TrainingRows,
+    refused: Floats,
 ) -> None:
-    table, refused = tables(data)
-    for fit, held in with_rejects(table, refused, "fuzzy").with_unobserved(
-        stratified_folds(table.label, table.groups, 3, 0)
-    ):
-        label = table.label.copy()
-        label[held] = 1 - label[held]
-        one, other = (
-            with_rejects(replace(table, label=of), refused, "fuzzy").weights_of(fit)
-            for of in (table.label, label)
-        )
-        assert one is not None
-        np.testing.assert_array_equal(one, other)
-        assert held.max() < len(
-            table.label
-        )  # an outcome that nobody saw is never held against a model
-        as_bad, as_good = one[-2 * len(refused) : -len(refused)], one[-len(refused) :]
-        np.testing.assert_allclose(as_bad + as_good, 1)
-        assert as_bad.mean() > table.label.mean()
+    inverted = replace(rows, label=1 - rows.label)
+    weight = acceptance_weights(rows, refused)
+    np.testing.assert_array_equal(weight, acceptance_weights(inverted, refused))
 
 
-def test_worse_odds_count_more_as_defaults(data: Applications) -> None:
-    table, refused = tables(data)
-    everything = np.arange(len(table.label) + 2 * len(refused))
-    first, second = (
-        with_rejects(table, refused, "fuzzy", odds).weights_of(everything)
-        for odds in (1.0, 3.0)
-    )
-    assert first is not None
-    assert second is not None
-    m = slice(len(table.label), len(table.label) + len(refused))
-    np.testing.assert_allclose(
-        second[m] / (1 - second[m]), 3 * first[m] / (1 - first[m])
-    )
+# --- Fuzzy
 
 
-def test_the_refused_have_no_part_unless_asked(data: Applications) -> None:
-    alone = replace(data, refused=data.refused.iloc[:0])
-    left_out, without = (fit_table(one, seed=0, threads=1) for one in (data, alone))
-    assert left_out.model().text == without.model().text
+def test_held_back_outcomes_do_not_reach_the_weights(
+    rows: TrainingRows,
+    refused: Floats,
+) -> None:
+    folds = stratified_folds(rows.label, rows.groups, 3, 0)
+    fuzzy = with_rejects(rows, refused, "fuzzy")
+    for learned, held in fuzzy.with_unobserved(folds):
+        changed_label = rows.label.copy()
+        changed_label[held] = 1 - changed_label[held]
+        changed_rows = replace(rows, label=changed_label)
+        changed = with_rejects(changed_rows, refused, "fuzzy")
+        weight = fuzzy.weights_of(learned)
+        assert weight is not None
+        np.testing.assert_array_equal(weight, changed.weights_of(learned))
+
+
+def test_refused_applicants_are_never_held_back(
+    rows: TrainingRows,
+    refused: Floats,
+) -> None:
+    folds = stratified_folds(rows.label, rows.groups, 3, 0)
+    fuzzy = with_rejects(rows, refused, "fuzzy")
+    for _, held in fuzzy.with_unobserved(folds):
+        assert held.max() < len(rows.label)
+
+
+def test_refused_applicant_weighs_one_in_all(
+    rows: TrainingRows,
+    refused: Floats,
+) -> None:
+    """It counts as a default and as none, by its PD."""
+    folds = stratified_folds(rows.label, rows.groups, 3, 0)
+    fuzzy = with_rejects(rows, refused, "fuzzy")
+    for learned, _ in fuzzy.with_unobserved(folds):
+        weight = fuzzy.weights_of(learned)
+        assert weight is not None
+        as_default = weight[-2 * len(refused) : -len(refused)]
+        as_other = weight[-len(refused) :]
+        np.testing.assert_allclose(as_default + as_other, 1)
+        assert as_default.mean() > rows.label.mean()
+
+
+def test_odds_multiply_the_odds_of_default(rows: TrainingRows, refused: Floats) -> None:
+    n_accepted = len(rows.label)
+    as_default = slice(n_accepted, n_accepted + len(refused))
+
+    def odds_of_default(odds: float) -> Floats:
+        fuzzy = with_rejects(rows, refused, "fuzzy", odds)
+        weight = fuzzy.weights_of(fuzzy.all_indices)
+        assert weight is not None
+        pd_ = weight[as_default]
+        return pd_ / (1 - pd_)
+
+    np.testing.assert_allclose(odds_of_default(3.0), 3 * odds_of_default(1.0))
+
+
+# --- Fitting
+
+
+@pytest.fixture(scope="module")
+def accepted_only(data: Applications) -> Applications:
+    return replace(data, refused=data.refused.iloc[:0])
+
+
+@pytest.fixture(scope="module")
+def fitted(data: Applications) -> TableModel:
+    return fit_table(data, seed=0, threads=1)
+
+
+def mean_pd_of_refused(model: TableModel, data: Applications) -> float:
+    rows = model.encoding.rows(data.refused)
+    return float(model.model(LIGHTGBM).predict_pd(rows).mean())
+
+
+def test_refused_applicants_are_not_used_by_default(
+    fitted: TableModel,
+    accepted_only: Applications,
+) -> None:
+    without = fit_table(accepted_only, seed=0, threads=1)
+    assert fitted.model().text == without.model().text
+
+
+def test_inference_needs_refused_applicants(accepted_only: Applications) -> None:
     with pytest.raises(SchemaError, match="no row is an applicant who was refused"):
-        fit_table(alone, seed=0, threads=1, inference="fuzzy")
-    rows = left_out.encoding.rows(data.refused)
-    before = left_out.model(LIGHTGBM).predict_pd(rows).mean()
-    worse = replace(
-        data,
-        spec=SPEC.model_copy(
-            update={"rejects": SPEC.rejects.model_copy(update={"odds": 3.0})}
-        ),
-    )
-    methods: dict[Method, Applications] = {"fuzzy": worse, "augmentation": data}
-    for method, of in methods.items():
-        fitted = fit_table(of, seed=0, threads=1, inference=method)
-        assert len(fitted.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)
-        after = fitted.model(LIGHTGBM).predict_pd(rows).mean()
-        assert after > before + 0.02 if method == "fuzzy" else abs(after - before) < 0.2
-        assert fitted.model().text != left_out.model().text
+        fit_table(accepted_only, seed=0, threads=1, inference="fuzzy")
 
 
-def test_the_report_says_what_changes(tmp_path: Path) -> None:
-    made(500).to_csv(tmp_path / "made.csv", index=False)
-    spec = (
-        "[target]",
-        'column = "bad"',
-        "[table]",
-        'date = "applied_on"',
-        "[rejects]",
-        'column = "decision"',
-        'values = ["declined"]',
-    )
-    (tmp_path / "spec.toml").write_text("\n".join(spec))
-    words = [
-        "train",
-        "--table",
-        tmp_path / "made.csv",
-        "--spec",
-        tmp_path / "spec.toml",
-        "--store",
-        tmp_path / "store",
-        "--report",
-        tmp_path / "report",
-        "--rejects",
-        "augmentation",
-    ]
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == 0, done.output
-    assert "refused applicants are used in training (method: augmentation)" in " ".join(
-        done.stdout.split()
-    )
-    verdicts = json.loads((tmp_path / "report" / "validation.json").read_text())
+def test_fuzzy_inference_with_higher_odds_raises_their_pd(
+    data: Applications,
+    fitted: TableModel,
+) -> None:
+    assert SPEC.rejects is not None
+    rejects = SPEC.rejects.model_copy(update={"odds": 3.0})
+    with_odds = replace(data, spec=SPEC.model_copy(update={"rejects": rejects}))
+    fuzzy = fit_table(with_odds, seed=0, threads=1, inference="fuzzy")
+    before = mean_pd_of_refused(fitted, data)
+    assert mean_pd_of_refused(fuzzy, data) > before + 0.02
+    assert len(fuzzy.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)
+    assert fuzzy.model().text != fitted.model().text
+
+
+def test_augmentation_changes_the_model_a_little(
+    data: Applications,
+    fitted: TableModel,
+) -> None:
+    augmented = fit_table(data, seed=0, threads=1, inference="augmentation")
+    before = mean_pd_of_refused(fitted, data)
+    assert abs(mean_pd_of_refused(augmented, data) - before) < 0.2
+    assert len(augmented.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)
+    assert augmented.model().text != fitted.model().text
+
+
+# --- The command and its report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rejects")
+    make_frame(500).to_csv(folder / "table.csv", index=False)
+    (folder / "spec.toml").write_text(SPEC_FILE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcome(folder: Path) -> Result:
+    options = {
+        "--table": folder / "table.csv",
+        "--spec": folder / "spec.toml",
+        "--store": folder / "store",
+        "--report": folder / "report",
+        "--rejects": "augmentation",
+    }
+    words = ["train"]
+    for option, value in options.items():
+        words += [option, str(value)]
+    return CliRunner().invoke(app, words)
+
+
+def test_command_prints_how_refused_applicants_are_used(outcome: Result) -> None:
+    assert outcome.exit_code == 0, outcome.output
+    printed = " ".join(outcome.stdout.split())
+    words = "refused applicants are used in training (method: augmentation)"
+    assert words in printed
+
+
+def test_report_shows_the_effect(outcome: Result, folder: Path) -> None:
+    """At the top, in a section of its own, and in the model card."""
+    assert outcome.exit_code == 0, outcome.output
+    verdicts = json.loads((folder / "report" / "validation.json").read_text())
+    page = (folder / "report" / "model_report.html").read_text()
     assert "rejects" in verdicts
-    page = (tmp_path / "report" / "model_report.html").read_text()
     assert "mean PD of the refused" in page
-    assert (
-        page.count("refused applicants are used in training (method: augmentation)")
-        == 3
-    )  # at the top, in its section, and in the model card
+    words = "refused applicants are used in training (method: augmentation)"
+    assert page.count(words) == 3

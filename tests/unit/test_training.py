@@ -1,25 +1,22 @@
-"""Fit, bundle, report, registry: on the trained store that the other tests share."""
+"""Fit, report, registry: on the trained store that the other tests share."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
+from mlflow.entities import Run
 
-from obligor.data.asof import known_on
+from obligor.data.ledger import Ledger
 from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.errors import ModelError, SchemaError
-from obligor.features.build import build_features
-from obligor.features.catalogue import CATALOGUE
-from obligor.model.bundle import load_bundle, save_bundle
+from obligor.model.bundle import load_bundle
 from obligor.model.calibration import Calibration
-from obligor.model.pd_model import PdModel
 from obligor.training.candidates.calibrate import fit_calibration
 from obligor.training.candidates.fit import fit_model
 from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
@@ -31,299 +28,291 @@ from obligor.training.runs.ledger_run import (
     evaluate_model,
 )
 from obligor.training.samples.config import TrainingConfig, read_config
-from obligor.training.samples.sample import build_sample
+from obligor.training.samples.sample import Sample, build_sample
 from obligor.training.validation.report import CARD
 from tests.conftest import NOW, SIGNER
 
 APPROVAL = Approval(by="a", because="b", at=NOW)
 
 
-@pytest.fixture(scope="module")
-def rows(simulation: Simulation) -> np.ndarray:
-    return build_features(known_on(simulation.ledger, date(2024, 12, 31))).to_numpy()
+# --- Fitting
 
 
-def test_contributions_sum_to_the_margin(trained: Trained, rows: np.ndarray) -> None:
-    model = trained.fit.model
-    contributions, margins = model.explain(rows)
-    np.testing.assert_allclose(
-        model.base + contributions.sum(axis=1), margins, atol=1e-9
-    )
-    np.testing.assert_array_equal(
-        margins, lgb.Booster(model_str=model.text).predict(rows, raw_score=True)
-    )
-    np.testing.assert_array_equal(margins, model.margin(rows))
-    np.testing.assert_array_equal(
-        model.calibration(model.margin(rows)), model.predict_pd(rows)
-    )
-
-
-def test_the_pd_moves_only_in_the_catalogues_direction(
-    trained: Trained, rows: np.ndarray
-) -> None:
-    for place, feature in enumerate(CATALOGUE):
-        if feature.direction == 0:
-            continue
-        known = rows[:200][~np.isnan(rows[:200, place])]
-        for step in (0.5, 5.0, 500.0):
-            moved = known.copy()
-            moved[:, place] += step
-            change = trained.fit.model.predict_pd(moved) - trained.fit.model.predict_pd(
-                known
-            )
-            assert (feature.direction * change >= -1e-12).all(), feature.name
-
-
-def test_the_model_is_better_than_no_model(trained: Trained) -> None:
+def test_model_is_better_than_no_model(trained: Trained) -> None:
     assert trained.figures["brier"].value < trained.figures["brier_constant"].value
     assert trained.figures["gini"].low > 0
 
 
-def test_the_same_data_and_seed_give_the_same_bundle(
-    trained: Trained, quick: TrainingConfig, tmp_path: Path
+def test_same_data_and_seed_give_the_same_model(
+    trained: Trained,
+    quick: TrainingConfig,
 ) -> None:
-    again = fit_model(trained.split.train, quick)
-    assert again.model.text == trained.fit.model.text
-    assert again.model.calibration == trained.fit.model.calibration
-
-
-def test_too_few_defaults_say_so(trained: Trained, quick: TrainingConfig) -> None:
-    rows = trained.split.train.rows
-    few = type(trained.split.train)(rows.assign(label=0))
-    with pytest.raises(SchemaError, match="only 0 customers with a default"):
-        fit_model(few, quick)
-    with pytest.raises(SchemaError, match="only 0 customers without a default"):
-        fit_model(type(few)(rows.assign(label=1)), quick)
-
-
-def test_test_rows_without_a_default_say_so() -> None:
-    never = simulate_ledger(100, 30, seed=1)
-    kind = TrainingConfig.model_validate(
-        {"default": {"materiality": 1e12, "horizon_days": 180}}
-    )
-    tables = {
-        name: never.ledger[name]
-        for name in ("customers", "invoices", "payments", "fx_rates")
-    }
-    with pytest.raises(SchemaError, match="test rows have the same outcome"):
-        build_sample(type(never.ledger)(tables, "EUR"), kind)
-
-
-def test_pd_of_another_horizon_is_converted_at_a_constant_hazard(
-    trained: Trained, rows: np.ndarray
-) -> None:
-    from dataclasses import replace
-
-    model = replace(trained.fit.model, horizon_days=73)
-    pd_ = model.predict_pd(rows)
-    np.testing.assert_allclose(model.predict_pd_12m(rows), 1 - (1 - pd_) ** 5)
-
-
-# --- the bundle
-
-
-@pytest.fixture
-def bundle(trained: Trained, tmp_path: Path) -> tuple[Path, str]:
-    folder = tmp_path / "bundle"
-    return folder, save_bundle(trained.fit.model, folder)
-
-
-def test_a_bundle_loads_to_the_same_model(
-    trained: Trained, bundle: tuple[Path, str], rows: np.ndarray
-) -> None:
-    loaded = load_bundle(*bundle)
-    np.testing.assert_array_equal(
-        loaded.predict_pd(rows), trained.fit.model.predict_pd(rows)
-    )
-    assert loaded.about == trained.fit.model.about
+    second_fit = fit_model(trained.split.train, quick)
+    assert second_fit.model.text == trained.fit.model.text
+    assert second_fit.model.calibration == trained.fit.model.calibration
 
 
 @pytest.mark.parametrize(
-    "name", ["model.txt", "calibration.json", "catalogue.json", "manifest.json"]
+    ("outcome", "message"),
+    [
+        (0, "only 0 customers with a default"),
+        (1, "only 0 customers without a default"),
+    ],
 )
-def test_a_changed_file_is_refused_before_it_is_parsed(
-    bundle: tuple[Path, str], name: str, monkeypatch: pytest.MonkeyPatch
+def test_sample_with_one_outcome_is_rejected(
+    trained: Trained,
+    quick: TrainingConfig,
+    outcome: int,
+    message: str,
 ) -> None:
-    folder, sha256 = bundle
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(bytes(content))
-
-    def parse(*_: object, **__: object) -> None:
-        raise AssertionError("parsed before it was checked")
-
-    monkeypatch.setattr(lgb, "Booster", parse)
-    with pytest.raises(ModelError, match=f"{name}: file was changed"):
-        load_bundle(folder, sha256)
+    rows = trained.split.train.rows
+    sample = Sample(rows.assign(label=outcome))
+    with pytest.raises(SchemaError, match=message):
+        fit_model(sample, quick)
 
 
-def test_a_missing_file_is_refused(bundle: tuple[Path, str]) -> None:
-    (bundle[0] / "model.txt").unlink()
-    with pytest.raises(ModelError, match=r"model\.txt: file is missing"):
-        load_bundle(*bundle)
-
-
-def test_a_bundle_from_before_baselines_still_loads(bundle: tuple[Path, str]) -> None:
-    folder, _ = bundle
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["files"]["baseline.json"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "baseline.json").unlink()
-    model = load_bundle(
-        folder, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+def test_test_rows_without_a_default_are_rejected() -> None:
+    simulation = simulate_ledger(100, 30, seed=1)
+    config = TrainingConfig.model_validate(
+        {"default": {"materiality": 1e12, "horizon_days": 180}}
     )
-    assert model.baseline is None
-    assert model.reference.population == "all training rows"
+    names = ("customers", "invoices", "payments", "fx_rates")
+    tables = {name: simulation.ledger[name] for name in names}
+    ledger = Ledger(tables, "EUR")
+    with pytest.raises(SchemaError, match="test rows have the same outcome"):
+        build_sample(ledger, config)
 
 
-def test_a_model_of_other_features_is_refused(
-    bundle: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["platt", "beta"])
+def test_margin_that_ranks_the_wrong_way_gives_the_base_rate(kind: str) -> None:
+    """The intercept of a fit with a falling line is not the base rate."""
+    margin = np.linspace(-4, 4, 2000)
+    label = (np.linspace(0, 1, 2000) < 0.02).astype(np.int64)
+    pds = fit_calibration(kind, margin, label)(margin)
+    np.testing.assert_allclose(pds, label.mean(), rtol=1e-6)
+
+
+def test_plain_lightgbm_is_evaluated_beside_the_model(
+    trained: Trained,
+    quick: TrainingConfig,
 ) -> None:
-    monkeypatch.setattr("obligor.features.catalogue.fingerprint", lambda: "0" * 64)
-    with pytest.raises(ModelError, match="features of the bundle mean something else"):
-        load_bundle(*bundle)
+    figures, peer_figures = evaluate_model(trained.fit.model, trained.split, quick)
+    assert figures["gini"] == trained.figures["gini"]
+    assert peer_figures["brier"].value == trained.peer["brier"].value
 
 
-# --- report and registry
+# --- The report
 
 
-def test_the_report_is_self_contained(trained: Trained) -> None:
-    html = trained.report.read_text()
-    assert html.count("data:image/png;base64,") == 7
-    assert "http://" not in html
-    assert "https://" not in html
-    for name in (
+@pytest.fixture(scope="module")
+def report_page(trained: Trained) -> str:
+    return trained.report.read_text()
+
+
+def test_report_loads_nothing(report_page: str) -> None:
+    assert report_page.count("data:image/png;base64,") == 7
+    assert "http://" not in report_page
+    assert "https://" not in report_page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
         "gini",
         "calibration_slope",
         "brier_constant",
         "plain LightGBM",
         "By vintage",
         "upper_pluto_tasche",
-    ):
-        assert name in html
+    ],
+)
+def test_report_names_a_figure(report_page: str, name: str) -> None:
+    assert name in report_page
+
+
+def test_report_has_every_section(report_page: str, trained: Trained) -> None:
     for section in trained.sections:
-        assert f'id="{section.id}"' in html
+        assert f'id="{section.id}"' in report_page
         assert section.summary
+
+
+def test_report_has_the_model_card(report_page: str) -> None:
     for _, title in CARD:
-        assert f"<th>{title}</th>" in html
-    assert "not recorded" in html  # nobody said who owns it
+        assert f"<th>{title}</th>" in report_page
+    assert "not recorded" in report_page  # the run named no owner
 
 
-def test_a_run_keeps_parameters_figures_fingerprints_and_files(
-    trained: Trained, store: Path, simulation: Simulation
+@pytest.fixture(scope="module")
+def section_tables(trained: Trained) -> dict[str, dict[str, pd.DataFrame]]:
+    """Tables of each section of the report, by title."""
+    return {section.id: dict(section.tables) for section in trained.sections}
+
+
+@pytest.fixture(scope="module")
+def test_dates(trained: Trained) -> set[str]:
+    return {str(day) for day in trained.split.test.rows["as_of"]}
+
+
+def test_vintages_cover_the_test_dates(
+    section_tables: dict[str, dict[str, pd.DataFrame]],
+    test_dates: set[str],
 ) -> None:
-    registry = Registry(store)
-    run = registry.client.get_run(
-        str(registry.client.get_model_version("obligor-pd", trained.version).run_id)
-    )
+    vintages = section_tables["vintages"]["By vintage"]
+    figures = {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"}
+    assert set(vintages) == test_dates
+    assert figures <= set(vintages.index)
+
+
+def test_stability_covers_the_test_dates(
+    section_tables: dict[str, dict[str, pd.DataFrame]],
+    test_dates: set[str],
+) -> None:
+    stability = section_tables["stability"]["PSI against the training rows"]
+    assert set(stability) == {"all", *test_dates}
+    assert stability.index[0] == "the PD"
+    assert np.isfinite(stability.to_numpy()).all()
+
+
+# --- The registry
+
+
+@pytest.fixture
+def run(trained: Trained, store: Path) -> Run:
+    client = Registry(store).client
+    version = client.get_model_version("obligor-pd", trained.version)
+    return client.get_run(str(version.run_id))
+
+
+def test_run_has_parameters_and_fingerprints(run: Run, simulation: Simulation) -> None:
     assert run.data.params["default.dpd_days"] == "90"
     assert run.data.params["data_sha256"] == data_fingerprint(simulation.ledger)
-    assert (
-        run.data.metrics["gini_low"]
-        < run.data.metrics["gini"]
-        < run.data.metrics["gini_high"]
-    )
-    assert "plain_brier" in run.data.metrics
-    files = {
-        item.path for item in registry.client.list_artifacts(run.info.run_id, "report")
-    }
-    assert {
-        "report/model_report.html",
-        "report/roc_curve.png",
-        "report/validation.json",
-    } <= files
 
 
-def test_a_promotion_records_who_when_and_why(trained: Trained, store: Path) -> None:
+def test_run_has_figures_with_intervals(run: Run) -> None:
+    metrics = run.data.metrics
+    assert metrics["gini_low"] < metrics["gini"] < metrics["gini_high"]
+    assert "plain_brier" in metrics
+
+
+def test_run_has_the_report(run: Run, store: Path) -> None:
+    artifacts = Registry(store).client.list_artifacts(run.info.run_id, "report")
+    paths = {artifact.path for artifact in artifacts}
+    assert "report/model_report.html" in paths
+    assert "report/roc_curve.png" in paths
+    assert "report/validation.json" in paths
+
+
+def test_promotion_sets_the_champion(trained: Trained, store: Path) -> None:
     registry = Registry(store)
     assert registry.champion() == trained.version == registry.latest()
+    assert "champion" in registry.versions()[0]["aliases"]
+    assert registry.versions()[0]["promoted_by"] == "tests"
+
+
+def test_promotion_records_who_when_and_why(trained: Trained, store: Path) -> None:
     pointer = json.loads((store / "champion.json").read_text())
-    assert (pointer["by"], pointer["because"], pointer["at"]) == (
-        "tests",
-        "first model",
-        NOW.isoformat(),
-    )
-    row = registry.versions()[0]
-    assert "champion" in row["aliases"]
-    assert row["promoted_by"] == "tests"
+    assert pointer["by"] == "tests"
+    assert pointer["because"] == "first model"
+    assert pointer["at"] == NOW.isoformat()
     load_bundle(store / "models" / pointer["sha256"], pointer["sha256"])
 
 
-def test_a_worse_model_is_refused_unless_forced(
-    trained: Trained, quick: TrainingConfig, store: Path, tmp_path: Path
-) -> None:
-    mine = tmp_path / "store"
-    shutil.copytree(store, mine)
-    for name in mine.glob("mlflow.db*"):
-        name.unlink()
-    registry = Registry(mine)
-    test_rows = trained.split.test.features.assign(
-        label=trained.split.test.label, customer=trained.split.test.customers
-    )
-    from dataclasses import replace
+@dataclass(frozen=True)
+class TwoVersions:
+    """A store of its own with a good champion and a model that gives everyone 50%."""
 
-    from obligor.model.calibration import Calibration
+    registry: Registry
+    good: str
+    bad: str
 
-    good = trained.fit.model
-    noise = replace(good, calibration=Calibration("platt", (0.0, 0.0)))  # everybody 50%
+
+@pytest.fixture(scope="module")
+def two_versions(
+    trained: Trained,
+    store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TwoVersions:
+    copy = tmp_path_factory.mktemp("two") / "store"
+    shutil.copytree(store, copy)
+    for path in copy.glob("mlflow.db*"):
+        path.unlink()
+    registry = Registry(copy)
+    good_model = trained.fit.model
+    bad_model = replace(good_model, calibration=Calibration("platt", (0.0, 0.0)))
+    test = trained.split.test
+    test_rows = test.features.assign(label=test.label, customer=test.customers)
     figures = {"gini": 0.1, "brier": 0.2, "brier_constant": 0.03}
     report = [trained.report, trained.report.parent / "validation.json"]
-    one, two = (
+    good, bad = (
         registry.log_run(TrainingRun(model, test_rows, report, metrics=figures), NOW)
-        for model in (good, noise)
+        for model in (good_model, bad_model)
     )
-    registry.promote(one, APPROVAL, SIGNER)
-    with pytest.raises(
-        ModelError,
-        match=r"Brier .* is not below the constant rate.*Gini .* does not rank",
-    ):
-        registry.promote(two, APPROVAL, SIGNER)
-    assert registry.champion() == one
-    assert any(
-        "champion's (version 1)" in objection for objection in registry.objections(two)
-    )
-    for second in (None, " A "):
-        with pytest.raises(ModelError, match="expected two different persons"):
-            registry.promote(two, APPROVAL, SIGNER, force=True, second=second)
-    forced = registry.promote(two, APPROVAL, SIGNER, force=True, second="B")
-    assert (forced.forced, forced.second) == (True, "B")
-    assert registry.champion() == two
-    assert json.loads((mine / "champion.json").read_text())["objections"]
+    registry.promote(good, APPROVAL, SIGNER)
+    return TwoVersions(registry, good, bad)
 
 
-def test_an_unknown_version_is_named(store: Path, trained: Trained) -> None:
+def test_worse_model_is_not_promoted(two_versions: TwoVersions) -> None:
+    registry = two_versions.registry
+    message = r"Brier .* is not below the constant rate.*Gini .* does not rank"
+    with pytest.raises(ModelError, match=message):
+        registry.promote(two_versions.bad, APPROVAL, SIGNER)
+    assert registry.champion() == two_versions.good
+
+
+def test_objections_compare_with_the_champion(two_versions: TwoVersions) -> None:
+    objections = two_versions.registry.objections(two_versions.bad)
+    assert any("champion's (version 1)" in objection for objection in objections)
+
+
+@pytest.mark.parametrize("second", [None, " A "])
+def test_forced_promotion_needs_a_second_person(
+    two_versions: TwoVersions,
+    second: str | None,
+) -> None:
+    with pytest.raises(ModelError, match="expected two different persons"):
+        two_versions.registry.promote(
+            two_versions.bad,
+            APPROVAL,
+            SIGNER,
+            force=True,
+            second=second,
+        )
+    assert two_versions.registry.champion() == two_versions.good
+
+
+def test_forced_promotion_records_the_objections(two_versions: TwoVersions) -> None:
+    registry = two_versions.registry
+    promotion = registry.promote(
+        two_versions.bad,
+        APPROVAL,
+        SIGNER,
+        force=True,
+        second="B",
+    )
+    pointer = json.loads((registry.store / "champion.json").read_text())
+    assert (promotion.forced, promotion.second) == (True, "B")
+    assert registry.champion() == two_versions.bad
+    assert pointer["objections"]
+    registry.promote(two_versions.good, APPROVAL, SIGNER)
+
+
+def test_unknown_version_is_named(store: Path, trained: Trained) -> None:
     with pytest.raises(ModelError, match="version 99 does not exist"):
         Registry(store).promote("99", APPROVAL, SIGNER)
 
 
-def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
+def test_empty_store_says_what_to_run(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "new")
     assert registry.champion() is None
     with pytest.raises(ModelError, match="obligor train"):
         registry.latest()
 
 
-def test_evaluate_puts_plain_lightgbm_beside(
-    trained: Trained, quick: TrainingConfig
-) -> None:
-    ours, peer = evaluate_model(trained.fit.model, trained.split, quick)
-    assert ours["gini"] == trained.figures["gini"]
-    assert peer["brier"].value == trained.peer["brier"].value
-
-
-def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
-    from dataclasses import replace
-
-    tables = dict(simulation.ledger.tables)
-    payments = tables["payments"].copy()
-    payments.loc[5, "amount"] += 0.01
-    assert data_fingerprint(simulation.ledger) != data_fingerprint(
-        replace(simulation.ledger, tables={**tables, "payments": payments})
-    )
+# --- The configuration
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[default]\ndpd_days = 0", "default.dpd_days"),
         ("[default]\ndpd = 30", "default.dpd"),
@@ -331,74 +320,36 @@ def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
         ("[", "cannot be read"),
     ],
 )
-def test_a_wrong_configuration_names_the_field(
-    tmp_path: Path, text: str, told: str
+def test_wrong_configuration_names_the_field(
+    tmp_path: Path,
+    text: str,
+    message: str,
 ) -> None:
-    (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(SchemaError, match=told):
-        read_config(tmp_path / "c.toml")
+    path = tmp_path / "choices.toml"
+    path.write_text(text)
+    with pytest.raises(SchemaError, match=message):
+        read_config(path)
 
 
-def test_a_configuration_is_read(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text("seed = 3\n[default]\ndpd_days = 30")
-    assert read_config(tmp_path / "c.toml").default.dpd_days == 30
+def test_configuration_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "choices.toml"
+    path.write_text("seed = 3\n[default]\ndpd_days = 30")
+    assert read_config(path).default.dpd_days == 30
+
+
+def test_configuration_without_a_file_is_the_default() -> None:
     assert read_config(None) == TrainingConfig()
 
 
-def test_vintages_and_stability_cover_the_test_dates(trained: Trained) -> None:
-    dates = {str(day) for day in trained.split.test.rows["as_of"]}
-    found = {section.id: dict(section.tables) for section in trained.sections}
-    vintages = found["vintages"]["By vintage"]
-    assert set(vintages) == dates
-    assert {"gini", "ks", "brier", "log_loss", "calibration_slope", "ece"} <= set(
-        vintages.index
-    )
-    moved = found["stability"]["PSI against the training rows"]
-    assert set(moved) == {"all", *dates}
-    assert moved.index[0] == "the PD"
-    assert np.isfinite(moved.to_numpy()).all()
+# --- Fingerprints
 
 
-def unusable_model(label: np.ndarray, choices: dict[str, object]) -> PdModel:
-    """A model of a kind that training never makes."""
-    rows = np.random.default_rng(0).normal(size=(len(label), 3))
-    booster = lgb.train({"verbose": -1, **choices}, lgb.Dataset(rows, label), 3)
-    return PdModel(
-        text=booster.model_to_string(),
-        calibration=Calibration("identity"),
-        features=("a", "b", "c"),
-        horizon_days=365,
-        about={},
-    )
-
-
-def test_model_with_several_outputs_is_rejected() -> None:
-    """It gives no PD: a PD model has one output."""
-    label = np.arange(500) % 3
-    model = unusable_model(label, {"objective": "multiclass", "num_class": 3})
-    with pytest.raises(ModelError, match=r"several outputs.*expected one: a binary"):
-        model.explain(np.zeros((9, 3)))
-
-
-def test_model_with_linear_trees_is_rejected() -> None:
-    """No exact explanation of it exists; LightGBM has none either."""
-    label = np.arange(500) % 2
-    model = unusable_model(label, {"objective": "binary", "linear_tree": True})
-    with pytest.raises(ModelError, match=r"linear models in its leaves"):
-        model.explain(np.zeros((9, 3)))
-
-
-@pytest.mark.parametrize("kind", ["platt", "beta"])
-def test_a_margin_that_says_nothing_or_the_contrary_gives_everybody_the_base_rate(
-    kind: str,
-) -> None:
-    """The intercept of a fit with a falling line is not the base rate."""
-    margin, label = (
-        np.linspace(-4, 4, 2000),
-        (np.linspace(0, 1, 2000) < 0.02).astype(np.int64),
-    )
-    pds = fit_calibration(kind, margin, label)(margin)
-    np.testing.assert_allclose(pds, label.mean(), rtol=1e-6)
+def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:
+    payments = simulation.ledger["payments"].copy()
+    payments.loc[5, "amount"] += 0.01
+    tables = {**simulation.ledger.tables, "payments": payments}
+    changed = replace(simulation.ledger, tables=tables)
+    assert data_fingerprint(simulation.ledger) != data_fingerprint(changed)
 
 
 def make_package(folder: Path) -> Path:

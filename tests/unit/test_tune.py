@@ -1,4 +1,4 @@
-"""The search for parameters: bounded, taken up again, never looking back, the same on one thread and two."""
+"""The search for parameters: bounded, resumable, never learning from later rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from obligor.errors import SchemaError
-from obligor.features.applications import applications
+from obligor.features.applications import Applications, applications
 from obligor.features.table_spec import Spec
 from obligor.model.bundle import save_bundle
 from obligor.training.candidates.fit import training_rows
@@ -30,68 +30,106 @@ from obligor.training.candidates.tune import (
 from obligor.training.runs.ledger_run import Trained
 from obligor.training.runs.table_model import fit_table
 
-DRAW = np.random.default_rng(8)
-ROWS = DRAW.normal(size=(500, 4))
-LABEL = (ROWS[:, 0] + ROWS[:, 1] ** 2 + DRAW.normal(size=500) > 1.5).astype(np.int64)
-TABLE = TrainingRows(
-    ROWS,
-    LABEL,
-    np.arange(500),
-    Columns(tuple("abcd"), (), (0, 0, 0, 0)),
-    np.arange(500),
+GENERATOR = np.random.default_rng(8)
+VALUES = GENERATOR.normal(size=(500, 4))
+NOISE = GENERATOR.normal(size=500)
+LABEL = (VALUES[:, 0] + VALUES[:, 1] ** 2 + NOISE > 1.5).astype(np.int64)
+ROWS = TrainingRows(
+    rows=VALUES,
+    label=LABEL,
+    groups=np.arange(500),
+    columns=Columns(("a", "b", "c", "d"), (), (0, 0, 0, 0)),
+    times=np.arange(500),
 )
+SETTINGS = FitSettings(seed=1, threads=2)
 
 
-def _study(store: Path, name: str = "made") -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{store / STUDIES}")
+def load_study(store: Path) -> optuna.Study:
+    storage = f"sqlite:///{store / STUDIES}"
+    return optuna.load_study(study_name="study", storage=storage)
 
 
-def test_everything_learnt_is_older_than_everything_held_by_the_gap() -> None:
-    folds = forward_folds(TABLE, gap_days=40)
+# --- Folds
+
+
+def test_forward_folds_learn_only_from_rows_older_by_the_gap() -> None:
+    folds = forward_folds(ROWS, gap_days=40)
     assert len(folds) == 3
-    for fit, held in folds:
-        assert fit.max() + 40 <= held.min()
-    assert np.concatenate([held for _, held in folds]).max() == 499
-    assert forward_folds(TABLE, gap_days=5000) == []
+    for learned, held in folds:
+        assert learned.max() + 40 <= held.min()
 
 
-def test_folds_of_a_ledger_are_a_performance_window_apart(trained: Trained) -> None:
-    table = training_rows(trained.split.train)
-    for fit, held in forward_folds(table, gap_days=30):
-        assert table.times is not None
-        assert table.times[fit].max() + 30 <= table.times[held].min()
+def test_forward_folds_hold_back_the_last_row() -> None:
+    folds = forward_folds(ROWS, gap_days=40)
+    _, last_held = folds[-1]
+    assert last_held.max() == 499
 
 
-def test_a_search_is_bounded_and_taken_up_again(tmp_path: Path) -> None:
-    tune_members(TABLE, Tuning(2, tmp_path, "made"), FitSettings(1, 2))
-    assert len(_study(tmp_path).trials) == 2
-    members = tune_members(TABLE, Tuning(4, tmp_path, "made"), FitSettings(1, 2))
-    study = _study(tmp_path)
+def test_forward_folds_need_rows_before_the_gap() -> None:
+    assert forward_folds(ROWS, gap_days=5000) == []
+
+
+def test_forward_folds_of_a_ledger_are_apart_by_the_gap(trained: Trained) -> None:
+    rows = training_rows(trained.split.train)
+    assert rows.times is not None
+    for learned, held in forward_folds(rows, gap_days=30):
+        assert rows.times[learned].max() + 30 <= rows.times[held].min()
+
+
+# --- The search
+
+
+@pytest.fixture(scope="module")
+def study_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which a search of two trials was resumed for two more."""
+    folder = tmp_path_factory.mktemp("study")
+    tune_members(ROWS, Tuning(2, folder, "study"), SETTINGS)
+    assert len(load_study(folder).trials) == 2
+    tune_members(ROWS, Tuning(4, folder, "study"), SETTINGS)
+    return folder
+
+
+def test_search_is_resumed_up_to_its_trials(study_store: Path) -> None:
+    assert len(load_study(study_store).trials) == 4
+
+
+def test_finished_search_is_not_continued(study_store: Path) -> None:
+    members = tune_members(ROWS, Tuning(4, study_store, "study"), SETTINGS)
+    study = load_study(study_store)
     assert len(study.trials) == 4
-    tune_members(TABLE, Tuning(4, tmp_path, "made"), FitSettings(1, 2))
-    assert len(_study(tmp_path).trials) == 4
     assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
     assert members["pairs"] == MEMBERS["pairs"]
+
+
+def test_search_starts_with_the_defaults_and_is_never_worse(study_store: Path) -> None:
+    study = load_study(study_store)
     first = study.trials[0]
-    assert (
-        first.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]
-    )  # the defaults are tried first
+    assert first.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]
+    assert first.value is not None
     assert study.best_value <= first.value
 
 
-def test_a_tuned_bundle_is_the_same_on_one_thread_and_two(tmp_path: Path) -> None:
-    frame = pd.DataFrame(ROWS[:400], columns=list("abcd")).assign(bad=LABEL[:400])
-    data, hashes = (
-        applications(frame, Spec.model_validate({"target": {"column": "bad"}})),
-        list[str](),
-    )
-    for threads in (1, 2):
-        fitted = fit_table(data, 1, threads, Tuning(3, tmp_path / str(threads), "made"))
-        assert fitted.candidates.weights[LIGHTGBM] > 0
-        hashes.append(save_bundle(fitted.model(BLEND), tmp_path / f"bundle{threads}"))
-    assert hashes[0] == hashes[1]
-
-
-def test_no_trials_are_refused(tmp_path: Path) -> None:
+def test_search_without_trials_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="0 trials"):
-        tune_members(TABLE, Tuning(0, tmp_path, "made"), FitSettings(1, 1))
+        tune_members(ROWS, Tuning(0, tmp_path, "study"), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def data() -> Applications:
+    frame = pd.DataFrame(VALUES[:400], columns=list("abcd"))
+    spec = Spec.model_validate({"target": {"column": "bad"}})
+    return applications(frame.assign(bad=LABEL[:400]), spec)
+
+
+def test_tuned_bundle_does_not_depend_on_the_threads(
+    data: Applications,
+    tmp_path: Path,
+) -> None:
+    hashes = set()
+    for threads in (1, 2):
+        folder = tmp_path / str(threads)
+        tuning = Tuning(3, folder, "study")
+        fitted = fit_table(data, 1, threads, tuning)
+        assert fitted.candidates.weights[LIGHTGBM] > 0
+        hashes.add(save_bundle(fitted.model(BLEND), folder / "bundle"))
+    assert len(hashes) == 1
