@@ -13,7 +13,11 @@ _quantile = cache(_NORMAL.inv_cdf)  # of the confidence, which never changes
 _EXP_MINUS_50 = math.exp(-50)
 
 
-def expected_loss(pd_12m: Decimal, lgd: Decimal, ead: Decimal) -> Decimal:
+def expected_loss(
+    pd_12m: Decimal,
+    lgd: Decimal,
+    ead: Decimal,
+) -> Decimal:
     """Return PD x LGD x EAD, the loss expected within 12 months (Basel CRE35.2).
 
     Parameters
@@ -74,13 +78,13 @@ def capital_ratio(
     pd_ = min(max(pd_12m, PD_FLOOR), 1 - PD_FLOOR)
     weight = (1 - math.exp(-50 * pd_)) / (1 - _EXP_MINUS_50)
     correlation = 0.12 * weight + 0.24 * (1 - weight)
-    stressed_pd = _NORMAL.cdf(
-        (_NORMAL.inv_cdf(pd_) + math.sqrt(correlation) * _quantile(confidence))
-        / math.sqrt(1 - correlation)
-    )
+    systematic = math.sqrt(correlation) * _quantile(confidence)
+    threshold = _NORMAL.inv_cdf(pd_) + systematic
+    stressed_pd = _NORMAL.cdf(threshold / math.sqrt(1 - correlation))
     unexpected_loss = lgd * stressed_pd - pd_ * lgd
     slope = (0.11852 - 0.05478 * math.log(pd_)) ** 2
-    return unexpected_loss * (1 + (maturity_years - 2.5) * slope) / (1 - 1.5 * slope)
+    beyond_reference = 1 + (maturity_years - 2.5) * slope
+    return unexpected_loss * beyond_reference / (1 - 1.5 * slope)
 
 
 def risk_cost(

@@ -80,7 +80,9 @@ def outputs(table: DecisionTable, name: str) -> Floats | Ints:
     column = next(column for column in table.outputs if column.name == name)
     values = [rule.outputs[name] for rule in table.rules]
     if column.type == "text":
-        return np.array([column.values.index(str(value)) for value in values])
+        indices = [column.values.index(str(value)) for value in values]
+        return np.array(indices)
     if column.type == "number":
-        return np.array([float(str(value)) for value in values])
+        numbers = [float(str(value)) for value in values]
+        return np.array(numbers)
     return np.array([int(value) for value in values])  # type: ignore[arg-type]

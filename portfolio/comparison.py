@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from decimal import Decimal
-from typing import TypedDict
+from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from obligor.arrays import Bools, Floats, Ints
+from obligor.arrays import Bools, Floats
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -35,12 +36,12 @@ class Figures(TypedDict):
 
 
 class Mover(TypedDict):
-    """A customer under two rulebooks; pairs are before and after."""
+    """A customer under two rulebooks, with every rule and cap that differs."""
 
     customer_id: str
     pd_12m: float
-    outcome: list[str]
-    limit: list[Decimal]
+    outcome: Annotated[list[str], Field(description="Before and after")]
+    limit: list[str]
     binding_cap: list[str]
     because: list[str]
 
@@ -63,56 +64,66 @@ def summary(
         Figures of everyone (``all``), and by grade, class and each group of the
         portfolio; parts without a customer are left out.
     """
-    everyone = np.ones(len(portfolio), dtype=bool)
-    parts = {
-        "all": {"all": everyone},
-        "grade": {str(grade): before.grade == grade for grade in range(1, 11)},
-        "customer_class": {
-            name: before.customer_class == index
-            for index, name in enumerate(CUSTOMER_CLASSES)
-        },
-    }
-    for name, texts in portfolio.groups.items():
-        parts[name] = {str(text): texts == text for text in np.unique(texts)}
     figures = dict[str, dict[str, Figures]]()
-    for name, members in parts.items():
+    for name, groups in _parts(portfolio, before).items():
         figures[name] = {
             key: _figures(before, after, chosen)
-            for key, chosen in members.items()
+            for key, chosen in groups.items()
             if chosen.any()
         }
     return figures
 
 
+def _parts(
+    portfolio: Portfolio, before: PortfolioDecisions
+) -> dict[str, dict[str, Bools]]:
+    """Which customers belong to each group of each part."""
+    everyone = np.ones(len(portfolio), dtype=bool)
+    grades = {}
+    for grade in range(1, 11):
+        grades[str(grade)] = before.grade == grade
+    classes = {}
+    for index, name in enumerate(CUSTOMER_CLASSES):
+        classes[name] = before.customer_class == index
+    parts = {
+        "all": {"all": everyone},
+        "grade": grades,
+        "customer_class": classes,
+    }
+    for name, texts in portfolio.groups.items():
+        groups = {}
+        for text in np.unique(texts):
+            groups[str(text)] = texts == text
+        parts[name] = groups
+    return parts
+
+
 def _figures(
     before: PortfolioDecisions, after: PortfolioDecisions, chosen: Bools
 ) -> Figures:
-    decisions = (before, after)
+    def count(is_counted: Bools) -> int:
+        return int(is_counted[chosen].sum())
+
+    def total(amounts: Floats | Bools) -> float:
+        return float(amounts[chosen].sum())
 
     def outcomes(name: str) -> list[int]:
         index = OUTCOMES.index(name)
-        return [int((one.outcome == index)[chosen].sum()) for one in decisions]
-
-    def totals(amount: Callable[[PortfolioDecisions], Floats | Bools]) -> list[float]:
-        return [float(amount(one)[chosen].sum()) for one in decisions]
+        return [count(before.outcome == index), count(after.outcome == index)]
 
     return Figures(
         customers=int(chosen.sum()),
-        decisions_changed=_changes(before.outcome, after.outcome, chosen),
-        limits_changed=_changes(before.limit, after.limit, chosen),
+        decisions_changed=count(before.outcome != after.outcome),
+        limits_changed=count(before.limit != after.limit),
         approve=outcomes("approve"),
         refer=outcomes("refer"),
         decline=outcomes("decline"),
-        limit=totals(lambda result: result.limit),
-        expected_loss=totals(lambda result: result.expected_loss),
-        eva=totals(lambda result: result.eva),
-        is_held=totals(lambda result: result.is_held),
-        to_a_person=[int((one.approver > 0)[chosen].sum()) for one in decisions],
+        limit=[total(before.limit), total(after.limit)],
+        expected_loss=[total(before.expected_loss), total(after.expected_loss)],
+        eva=[total(before.eva), total(after.eva)],
+        is_held=[total(before.is_held), total(after.is_held)],
+        to_a_person=[count(before.approver > 0), count(after.approver > 0)],
     )
-
-
-def _changes(before: Floats | Ints, after: Floats | Ints, chosen: Bools) -> int:
-    return int((before != after)[chosen].sum())
 
 
 def movers(
@@ -147,7 +158,11 @@ def movers(
     ]
 
 
-def compare_customer(facts: Facts, old: Rulebook, new: Rulebook) -> Mover:
+def compare_customer(
+    facts: Facts,
+    old: Rulebook,
+    new: Rulebook,
+) -> Mover:
     """Return one customer's decision under two rulebooks, and what differs.
 
     Parameters
@@ -168,7 +183,7 @@ def compare_customer(facts: Facts, old: Rulebook, new: Rulebook) -> Mover:
         customer_id=facts.customer_id,
         pd_12m=facts.pd_12m,
         outcome=[before.outcome, after.outcome],
-        limit=[before.limit.amount, after.limit.amount],
+        limit=[str(before.limit.amount), str(after.limit.amount)],
         binding_cap=[before.limit.binding_cap, after.limit.binding_cap],
         because=[*_rule_changes(before, after), *_cap_changes(before, after)],
     )

@@ -79,12 +79,22 @@ class _Customers(NamedTuple):
         """The row of a table that fires for each customer."""
         return lookup(self.rulebook.tables[table], len(self.portfolio), **columns)
 
-    def whole(self, table: str, name: str, rows: Ints) -> Ints:
+    def whole(
+        self,
+        table: str,
+        name: str,
+        rows: Ints,
+    ) -> Ints:
         """A whole output, or a text's index, of the row that fires for each."""
         values = outputs(self.rulebook.tables[table], name)
         return np.asarray(values, dtype=np.int64)[rows]
 
-    def number(self, table: str, name: str, rows: Ints) -> Floats:
+    def number(
+        self,
+        table: str,
+        name: str,
+        rows: Ints,
+    ) -> Floats:
         """A number of the row that fires for each customer."""
         values = outputs(self.rulebook.tables[table], name)
         return np.asarray(values, dtype=np.float64)[rows]
@@ -115,8 +125,15 @@ class _Costs(NamedTuple):
 
 def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
     """Decide on every customer of a portfolio under one rulebook."""
-    parameters = {name: float(value) for name, value in rulebook.parameters.items()}
-    customers = _Customers(portfolio, _position(portfolio), rulebook, parameters)
+    parameters = {}
+    for name, value in rulebook.parameters.items():
+        parameters[name] = float(value)
+    customers = _Customers(
+        portfolio,
+        _position(portfolio),
+        rulebook,
+        parameters,
+    )
     # 1. Rating: master scale, promise ladder, class.
     rating = _rating(customers)
     # 2. Hard stops: what stops a customer whatever its score.
@@ -125,11 +142,22 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
     terms = _terms(customers, rating)
     # 4. Limit: the smallest of its caps; a new customer earns it in steps.
     costs = _costs(customers)
-    limit = _limit(customers, rating, terms, costs)
+    limit = _limit(
+        customers,
+        rating,
+        terms,
+        costs,
+    )
     # 5. Authority: who may approve the limit; then the outcome.
     approver = _approver(customers, rating, limit)
-    outcome = _outcome(customers, rating, stop, approver)
-    limit = np.where(outcome == OUTCOMES.index("decline"), 0.0, limit)
+    outcome = _outcome(
+        customers,
+        rating,
+        stop,
+        approver,
+    )
+    is_declined = outcome == OUTCOMES.index("decline")
+    limit = np.where(is_declined, 0.0, limit)
     # 6. What it costs, and whether an order of a usual month would be held.
     exposure = np.maximum(limit, customers.position.used)
     return PortfolioDecisions(
@@ -139,7 +167,13 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
         limit=limit,
         terms_days=terms.terms_days,
         approver=approver,
-        is_held=_is_held(customers, rating, terms, outcome, limit),
+        is_held=_is_held(
+            customers,
+            rating,
+            terms,
+            outcome,
+            limit,
+        ),
         expected_loss=portfolio.pd_12m * parameters["lgd"] * exposure,
         eva=costs.margin - exposure * costs.per_unit,
     )
@@ -150,13 +184,16 @@ def _position(portfolio: Portfolio) -> _Position:
     cents = 10 ** minor_digits(portfolio.currency)
 
     def money(name: str) -> Floats:
-        rounded: Floats = np.round(np.nan_to_num(features[name]) * cents) / cents
-        return rounded
+        """An amount rounded to minor units, 0 if not known."""
+        whole_cents = np.round(np.nan_to_num(features[name]) * cents)
+        amount: Floats = whole_cents / cents
+        return amount
 
     used = money("open_amount")
+    is_unknown = np.isnan(features["open_amount"])
     return _Position(
         used=used,
-        open_amount=np.where(np.isnan(features["open_amount"]), np.nan, used),
+        open_amount=np.where(is_unknown, np.nan, used),
         dpd_days=features["dpd_days"],
         dbt_days=np.nan_to_num(features["dbt_days_mean_365d"]),
         annual_sales=_annual_sales(features),
@@ -253,13 +290,17 @@ def _limit(
     share = customers.number("step_up", "share", step_up)
     cents = 10 ** minor_digits(customers.portfolio.currency)
     smallest = np.minimum.reduce(caps)
-    limit: Floats = np.floor(smallest * share * cents + 1e-6) / cents
+    # A float just below a whole cent would lose that cent without the tolerance.
+    whole_cents = np.floor(smallest * share * cents + 1e-6)
+    limit: Floats = whole_cents / cents
     return limit
 
 
 def _need(position: _Position, terms: _Terms) -> Floats:
-    daily_sales = np.maximum(position.annual_sales / 365, position.sales_90d / 90)
-    need: Floats = daily_sales * (terms.terms_days + position.dbt_days)
+    year_pace = position.annual_sales / 365
+    quarter_pace = position.sales_90d / 90
+    days = terms.terms_days + position.dbt_days
+    need: Floats = np.maximum(year_pace, quarter_pace) * days
     return need
 
 
@@ -272,15 +313,22 @@ def _grade_caps(customers: _Customers, rating: _Rating) -> list[Floats]:
 
     equity = np.maximum(customers.portfolio.equity, 0)
     turnover = np.maximum(customers.portfolio.turnover, 0)
+    net_worth_cap = equity * cap("net_worth_share")
+    turnover_cap = turnover * cap("turnover_share")
     return [
         cap("ceiling"),
         cap("unsecured"),
-        np.nan_to_num(equity * cap("net_worth_share"), nan=np.inf),
-        np.nan_to_num(turnover * cap("turnover_share"), nan=np.inf),
+        # A statement that is not known sets no cap.
+        np.nan_to_num(net_worth_cap, nan=np.inf),
+        np.nan_to_num(turnover_cap, nan=np.inf),
     ]
 
 
-def _approver(customers: _Customers, rating: _Rating, limit: Floats) -> Ints:
+def _approver(
+    customers: _Customers,
+    rating: _Rating,
+    limit: Floats,
+) -> Ints:
     rows = customers.rows(
         "authority",
         amount=limit,
@@ -330,7 +378,11 @@ def _is_held(
     return rows >= 0
 
 
-def capital_ratios(pd_12m: Floats, lgd: float, confidence: float) -> Floats:
+def capital_ratios(
+    pd_12m: Floats,
+    lgd: float,
+    confidence: float,
+) -> Floats:
     """Return `capital_ratio` of many PDs at a maturity of one year.
 
     Parameters
@@ -360,9 +412,8 @@ def capital_ratios(pd_12m: Floats, lgd: float, confidence: float) -> Floats:
     pd_ = np.clip(pd_12m, PD_FLOOR, 1 - PD_FLOOR)
     weight = (1 - np.exp(-50 * pd_)) / (1 - np.exp(-50))
     correlation = 0.12 * weight + 0.24 * (1 - weight)
-    stressed_pd = ndtr(
-        (ndtri(pd_) + np.sqrt(correlation) * ndtri(confidence))
-        / np.sqrt(1 - correlation)
-    )
+    systematic = np.sqrt(correlation) * ndtri(confidence)
+    threshold = ndtri(pd_) + systematic
+    stressed_pd = ndtr(threshold / np.sqrt(1 - correlation))
     capital: Floats = lgd * stressed_pd - pd_ * lgd
     return capital

@@ -23,5 +23,6 @@ def stacked(parts: Sequence[Columns]) -> pd.DataFrame:
     """
     columns = {}
     for name in parts[0]:
-        columns[name] = np.concatenate([np.asarray(part[name]) for part in parts])
+        arrays = [np.asarray(part[name]) for part in parts]
+        columns[name] = np.concatenate(arrays)
     return pd.DataFrame(columns)

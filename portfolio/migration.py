@@ -17,10 +17,15 @@ def migration(before: Month, after: Month) -> pd.DataFrame:
 
     The last columns are ``default`` and ``gone``, for customers without an invoice.
     """
-    grade_after = after.grade.reindex(before.grade.index).fillna("gone")
-    counts = pd.crosstab(before.grade, grade_after)
+    grade_after = after.grade.reindex(before.grade.index)
+    counts = pd.crosstab(before.grade, grade_after.fillna("gone"))
     rows = [*GRADES, IN_DEFAULT]
-    return counts.reindex(index=rows, columns=[*rows, "gone"], fill_value=0)
+    columns = [*rows, "gone"]
+    return counts.reindex(
+        index=rows,
+        columns=columns,
+        fill_value=0,
+    )
 
 
 def roll_rates(before: Month, after: Month) -> pd.DataFrame:
@@ -31,22 +36,29 @@ def roll_rates(before: Month, after: Month) -> pd.DataFrame:
     items = before.items.set_index("invoice_id")
     later = after.items.set_index("invoice_id")
     open_amount = items["open_amount"]
-    still_open = later["open_amount"].reindex(items.index).fillna(0.0)
-    still_open = still_open.clip(upper=open_amount)
+    # An item that is missing a month later was settled.
+    amount_later = later["open_amount"].reindex(items.index)
+    dpd_days_later = later["dpd_days"].reindex(items.index)
+    still_open = amount_later.fillna(0.0).clip(upper=open_amount)
     moves = pd.DataFrame(
         {
             "from": bucket_of(items["dpd_days"]),
-            "to": bucket_of(later["dpd_days"].reindex(items.index).fillna(0)),
+            "to": bucket_of(dpd_days_later.fillna(0)),
             "still_open": still_open,
             "settled": open_amount - still_open,
         }
     )
     table = moves.pivot_table(
-        index="from", columns="to", values="still_open", aggfunc="sum", observed=False
+        index="from",
+        columns="to",
+        values="still_open",
+        aggfunc="sum",
+        observed=False,
     )
-    table = table.reindex(index=BUCKETS, columns=BUCKETS).fillna(0.0)
+    rolls = table.reindex(index=BUCKETS, columns=BUCKETS).fillna(0.0)
     settled = moves.groupby("from", observed=False)["settled"].sum()
-    return table.assign(settled=settled.reindex(BUCKETS).fillna(0.0))
+    rolls["settled"] = settled.reindex(BUCKETS).fillna(0.0)
+    return rolls
 
 
 def bucket_of(dpd_days: pd.Series[int]) -> pd.Series[str]:
@@ -84,11 +96,16 @@ def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float]:
     >>> rates["61-90"], rates["31-60"], rates["90+"]
     (0.2, 0.02, 0.4)
     """
-    shares = rolls.div(rolls.sum(axis=1).replace(0.0, 1.0), axis=0)
+    totals = rolls.sum(axis=1)
+    # A bucket without an amount has no moves; its shares are 0, not 0 / 0.
+    shares = rolls.div(totals.replace(0.0, 1.0), axis=0)
     *transient, worst = BUCKETS
     among_transient = shares.loc[transient, transient].to_numpy()
     into_worst = shares.loc[transient, worst].to_numpy()
     identity = np.eye(len(transient))
     p_worst = np.linalg.solve(identity - among_transient, into_worst)
-    rates = (p_worst * lgd).round(12).tolist()
-    return {**dict(zip(transient, rates, strict=True)), worst: lgd}
+    # The solver leaves an error in the last digits, which rounding removes.
+    rates = (p_worst * lgd).round(12)
+    by_bucket = dict(zip(transient, rates.tolist(), strict=True))
+    by_bucket[worst] = lgd
+    return by_bucket

@@ -54,7 +54,8 @@ def month_ends(as_of: date, months: int) -> list[date]:
     """
     days = [as_of]
     while len(days) <= months:
-        days.append(days[-1].replace(day=1) - timedelta(days=1))
+        first_of_month = days[-1].replace(day=1)
+        days.append(first_of_month - timedelta(days=1))
     return days[::-1]
 
 
@@ -88,7 +89,7 @@ def month_of(
         If no invoice or no rulebook was known by then.
     """
     customers = active_on(accounts, as_of)
-    portfolio = portfolio_of(customers.known, customers.rows, model)
+    portfolio = portfolio_of(customers.accounts, customers.rows, model)
     decisions = decide_many(portfolio, in_force(rulebooks, as_of))
     is_in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
     grades = decisions.grade.astype("int64").astype(str)
@@ -97,15 +98,15 @@ def month_of(
         index=pd.Index(portfolio.customer_ids),
     )
     items = [
-        _open_items(known, pd_12m)
-        for known, pd_12m in zip(customers.known, portfolio.pd_12m, strict=True)
+        _open_items(customer, pd_12m)
+        for customer, pd_12m in zip(customers.accounts, portfolio.pd_12m, strict=True)
     ]
     return Month(portfolio, grade, stacked(items))
 
 
-def _open_items(known: KnownAccount, pd_12m: float) -> Columns:
+def _open_items(customer: KnownAccount, pd_12m: float) -> Columns:
     """The open items of a customer, in the reporting currency, with their age."""
-    account = known.account
+    account = customer.account
     balance = open_balances(account)
     rows = np.flatnonzero(balance > 0)
     invoice_ids = [account.invoice_ids[row] for row in rows.tolist()]
@@ -114,5 +115,5 @@ def _open_items(known: KnownAccount, pd_12m: float) -> Columns:
         "customer_id": [account.customer_id] * len(rows),
         "pd_12m": np.full(len(rows), pd_12m),
         "open_amount": balance[rows] * item_rates(account)[rows],
-        "dpd_days": day_number(known.as_of) - account.items.due[rows],
+        "dpd_days": day_number(customer.as_of) - account.items.due[rows],
     }

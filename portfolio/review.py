@@ -77,8 +77,11 @@ def review(
         If no customer is in the sector.
     """
     last_month = months[-1]
-    migrations = [migration(before, after) for before, after in pairwise(months)]
-    rolls = [roll_rates(before, after) for before, after in pairwise(months)]
+    migrations = []
+    rolls = []
+    for before, after in pairwise(months):
+        migrations.append(migration(before, after))
+        rolls.append(roll_rates(before, after))
     all_rolls = _added_up(rolls)
     lgd = float(rulebook.parameters["lgd"])
     return Review(

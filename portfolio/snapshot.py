@@ -67,7 +67,9 @@ class Portfolio:
 
     def facts(self, row: int) -> Facts:
         """Return the facts about the customer of a row."""
-        features = {name: float(column[row]) for name, column in self.features.items()}
+        features = {}
+        for name, column in self.features.items():
+            features[name] = float(column[row])
         return Facts(
             pd_12m=float(self.pd_12m[row]),
             currency=self.currency,
@@ -85,13 +87,13 @@ class ActiveCustomers(NamedTuple):
 
     Attributes
     ----------
-    known : list of KnownAccount
+    accounts : list of KnownAccount
         What was known of each.
     rows : Floats
         Their features, shape (n, features), in the order of the catalogue.
     """
 
-    known: list[KnownAccount]
+    accounts: list[KnownAccount]
     rows: Floats
 
 
@@ -104,16 +106,16 @@ def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
         If there is none.
     """
     day = day_number(as_of)
-    known = [
+    known_accounts = [
         known_account(account, as_of)
         for account in accounts
         if (account.items.known_on <= day).any()
     ]
-    if not known:
+    if not known_accounts:
         raise AsOfError(
             f"no invoice was known on {as_of}", where="as_of", do="ask for a later day"
         )
-    return ActiveCustomers(known, account_features(known))
+    return ActiveCustomers(known_accounts, account_features(known_accounts))
 
 
 def portfolio_of(
@@ -137,10 +139,14 @@ def portfolio_of(
     """
     accounts = [customer.account for customer in customers]
     statements = np.array([account.last_statement() for account in accounts])
-    groups = {
+    texts = {
         "sector": np.array([account.sector for account in accounts]),
         "country": np.array([account.country for account in accounts]),
     }
+    # A column without any text is not in the ledger.
+    is_in_ledger = {name: (column != "").any() for name, column in texts.items()}
+    groups = {name: texts[name] for name in texts if is_in_ledger[name]}
+    by_feature = np.ascontiguousarray(rows.T)
     promises = {}
     for row, customer in enumerate(customers):
         if settled := promises_of(customer):
@@ -150,10 +156,10 @@ def portfolio_of(
         currency=accounts[0].currency,
         as_of=customers[0].as_of,
         pd_12m=model.predict_pd_12m(rows),
-        features=dict(zip(NAMES, np.ascontiguousarray(rows.T), strict=True)),
+        features=dict(zip(NAMES, by_feature, strict=True)),
         equity=statements[:, 0],
         turnover=statements[:, 1],
-        groups={name: texts for name, texts in groups.items() if (texts != "").any()},
+        groups=groups,
         promises=promises,
     )
 

@@ -62,10 +62,13 @@ def stressed(
     if scenario.sector:
         is_shocked = portfolio.groups["sector"] == scenario.sector
         factor[is_shocked] *= scenario.sector_pd_factor
-    worse = replace(portfolio, pd_12m=np.minimum(portfolio.pd_12m * factor, 1.0))
-    lgd = rulebook.parameters["lgd"] + Decimal(str(scenario.lgd_add))
-    parameters = {**rulebook.parameters, "lgd": min(lgd, Decimal(1))}
-    return decide_many(worse, replace(rulebook, parameters=parameters))
+    pd_12m = np.minimum(portfolio.pd_12m * factor, 1.0)
+    worse_portfolio = replace(portfolio, pd_12m=pd_12m)
+    parameters = dict(rulebook.parameters)
+    lgd = parameters["lgd"] + Decimal(str(scenario.lgd_add))
+    parameters["lgd"] = min(lgd, Decimal(1))
+    worse_rulebook = replace(rulebook, parameters=parameters)
+    return decide_many(worse_portfolio, worse_rulebook)
 
 
 def stress(
@@ -101,8 +104,9 @@ def stress(
             if sector is None:
                 continue
             name = f"sector {sector}"
-        changes = summary(portfolio, base, stressed(portfolio, rulebook, scenario))
-        figures[name] = {"scenario": vars(scenario), **changes["all"]["all"]}
+        worse = stressed(portfolio, rulebook, scenario)
+        everyone = summary(portfolio, base, worse)["all"]["all"]
+        figures[name] = {"scenario": vars(scenario), **everyone}
     return figures
 
 
@@ -116,7 +120,8 @@ def _checked_sector(
             return None
         raise _no_such_sector(sector, [])
     if sector is None:
-        return str(pd.Series(base.limit).groupby(sectors).sum().idxmax())
+        limits = pd.Series(base.limit).groupby(sectors).sum()
+        return str(limits.idxmax())
     if sector not in sectors:
         raise _no_such_sector(sector, sorted(set(sectors.tolist())))
     return sector
@@ -132,7 +137,10 @@ def _no_such_sector(sector: str, sectors: list[str]) -> SchemaError:
 
 def _scenario(rule: Rule, sector: str | None) -> tuple[str, Scenario]:
     """The name of a row of the table ``stress``, and its scenario."""
-    name = next(str(value) for value in rule.cells[0].any_of)
-    factors = {key: float(str(value)) for key, value in rule.outputs.items()}
+    (scenario,) = rule.cells[0].any_of
+    name = str(scenario)
+    factors = {}
+    for key, value in rule.outputs.items():
+        factors[key] = float(str(value))
     shocked = sector or "" if name == SECTOR_SCENARIO else ""
     return name, Scenario(sector=shocked, **factors)

@@ -42,26 +42,27 @@ def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
         If no invoice was known by then.
     """
     customers = active_on(accounts, as_of)
-    items = stacked([_unpaid(known) for known in customers.known])
-    months = [day_of(day).strftime("%Y-%m") for day in items.pop("issued")]
-    items["month"] = months
+    items = stacked([_unpaid(customer) for customer in customers.accounts])
+    issued_on = [day_of(day) for day in items.pop("issued")]
+    items["month"] = [day.strftime("%Y-%m") for day in issued_on]
     by_month = items.groupby("month")
     total = by_month["amount"].sum()
     columns: dict[Hashable, pd.Series[float]] = {"amount": total}
     for days in HORIZONS:
-        is_to_come = items[days].isna().groupby(items["month"]).any()
+        is_missing = items[days].isna()
+        is_to_come = is_missing.groupby(items["month"]).any()
         share = by_month[days].sum() / total
         columns[days] = share.mask(is_to_come)
     return pd.DataFrame(columns)
 
 
-def _unpaid(known: KnownAccount) -> Columns:
+def _unpaid(customer: KnownAccount) -> Columns:
     """Per item its amount and what was unpaid at every horizon, NaN if that is to come.
 
     Amounts are in the reporting currency.
     """
-    account = known.account
-    as_of = day_number(known.as_of)
+    account = customer.account
+    as_of = day_number(customer.as_of)
     due = account.items.due
     amount = account.items.amount
     rates = item_rates(account)
@@ -89,7 +90,8 @@ def draw_vintages(shares: pd.DataFrame, path: Path) -> None:
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    colours = colormaps["viridis"](np.linspace(0, 0.9, len(HORIZONS)))
+    positions = np.linspace(0, 0.9, len(HORIZONS))
+    colours = colormaps["viridis"](positions)
     for days, colour in zip(HORIZONS, colours, strict=True):
         axes.plot(
             shares.index,

@@ -16,7 +16,7 @@ from obligor.decisions.questions import Body, Id
 from obligor.decisions.rulebooks import Rulebooks
 from obligor.errors import SchemaError, UnknownCustomerError
 from obligor.policy.rulebooks.rulebook import Rulebook, folders, read_rulebook
-from obligor.portfolio.comparison import compare_customer, movers, summary
+from obligor.portfolio.comparison import Mover, compare_customer, movers, summary
 from obligor.portfolio.decide_many import decide_many
 from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
 
@@ -32,17 +32,6 @@ class SimulationRequest(Body):
     to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     as_of: date | None = Field(None, description="Default the ledger's last day")
     customer_id: Id | None = Field(None, description="Only this customer: what if")
-
-
-class Mover(TypedDict):
-    """A customer's decision under two rulebooks, and every rule and cap that differs."""
-
-    customer_id: str
-    pd_12m: float
-    outcome: Annotated[list[str], Field(description="Before and after")]
-    limit: list[str]
-    binding_cap: list[str]
-    because: list[str]
 
 
 _Groups = dict[str, dict[str, dict[str, Any]]]
@@ -96,7 +85,13 @@ def what_if(
     after = decide_many(portfolio, new)
     return {
         **summary(portfolio, before, after),
-        "movers": movers(portfolio, old, new, before, after),
+        "movers": movers(
+            portfolio,
+            old,
+            new,
+            before,
+            after,
+        ),
     }
 
 
@@ -154,8 +149,13 @@ def what_if_answer(
         )
     customers = active_on(ledger.every(), as_of)
     model = champions.for_customers().model
-    portfolio = portfolio_of(customers.known, customers.rows, model)
-    changes = what_if(portfolio, old, new, request.customer_id)
+    portfolio = portfolio_of(customers.accounts, customers.rows, model)
+    changes = what_if(
+        portfolio,
+        old,
+        new,
+        request.customer_id,
+    )
     return {
         "from": request.from_,
         "to": request.to,
@@ -166,7 +166,11 @@ def what_if_answer(
     }
 
 
-def _rulebook(root: Path, version: str, field: str) -> Rulebook:
+def _rulebook(
+    root: Path,
+    version: str,
+    field: str,
+) -> Rulebook:
     """A rulebook of the folder, drafts too.
 
     The version is looked up and never becomes part of a path.

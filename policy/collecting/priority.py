@@ -16,7 +16,12 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 
 DEFAULT_DPD_DAYS = 90  # beyond these the customer is in default (Basel CRE36.69)
 _YEAR = Decimal(365)
-_CHANNELS_ZH = {"mail": "邮件", "call": "电话", "visit": "拜访", "lawyer": "律师跟进"}
+_CHANNELS_ZH = {
+    "mail": "邮件",
+    "call": "电话",
+    "visit": "拜访",
+    "lawyer": "律师跟进",
+}
 
 
 class Arrears(NamedTuple):
@@ -82,7 +87,11 @@ class CollectionPriority:
     because_zh: str
 
 
-def plan_of(dpd_days: Decimal, customer_class: str, rulebook: Rulebook) -> Plan:
+def plan_of(
+    dpd_days: Decimal,
+    customer_class: str,
+    rulebook: Rulebook,
+) -> Plan:
     """Return stage, channel and pace of an account.
 
     Parameters
@@ -115,7 +124,11 @@ def plan_of(dpd_days: Decimal, customer_class: str, rulebook: Rulebook) -> Plan:
     )
 
 
-def p_loss(pd_12m: Decimal, dpd_days: Decimal, lgd: Decimal) -> Decimal:
+def p_loss(
+    pd_12m: Decimal,
+    dpd_days: Decimal,
+    lgd: Decimal,
+) -> Decimal:
     """Return the share of an overdue amount that is lost if nobody acts.
 
     Parameters
@@ -182,7 +195,11 @@ def contact_value(
     return loss_avoided + financing_saved
 
 
-def value_of_contact(arrears: Arrears, plan: Plan, rulebook: Rulebook) -> Decimal:
+def value_of_contact(
+    arrears: Arrears,
+    plan: Plan,
+    rulebook: Rulebook,
+) -> Decimal:
     """Return what a contact about some arrears is worth under a plan.
 
     Parameters

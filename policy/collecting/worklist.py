@@ -90,7 +90,11 @@ class Worklist:
         return sum((task.value for _, task in self.lines), _ZERO)
 
 
-def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Pause:
+def task_of(
+    debt: Debt,
+    as_of: date,
+    rulebook: Rulebook,
+) -> Task | Pause:
     """Return what to do about a debt on a day, or why it is left alone.
 
     A dispute is settled first, a promise is waited for, and days of rest are observed.
@@ -136,7 +140,11 @@ def task_of(debt: Debt, as_of: date, rulebook: Rulebook) -> Task | Pause:
     )
 
 
-def _insurer_deadline(debt: Debt, as_of: date, rulebook: Rulebook) -> date:
+def _insurer_deadline(
+    debt: Debt,
+    as_of: date,
+    rulebook: Rulebook,
+) -> date:
     """The last day on which the insurer accepts the debt."""
     parameters = rulebook.parameters
     most_dpd_days = (
@@ -145,13 +153,21 @@ def _insurer_deadline(debt: Debt, as_of: date, rulebook: Rulebook) -> date:
     return as_of + timedelta(days=int(most_dpd_days - debt.dpd_days))
 
 
-def _is_urgent(debt: Debt, as_of: date, deadline: date | None) -> bool:
+def _is_urgent(
+    debt: Debt,
+    as_of: date,
+    deadline: date | None,
+) -> bool:
     if deadline is None or debt.workable <= 0:
         return False
     return (deadline - as_of).days <= URGENT_DAYS
 
 
-def _pause(debt: Debt, plan: Plan, as_of: date) -> Pause | None:
+def _pause(
+    debt: Debt,
+    plan: Plan,
+    as_of: date,
+) -> Pause | None:
     """Why an account is not contacted on a day; None if it may be."""
     name = debt.customer_id
     if debt.workable <= 0 and debt.disputed >= debt.promised:
@@ -169,7 +185,11 @@ def _pause(debt: Debt, plan: Plan, as_of: date) -> Pause | None:
     return None
 
 
-def worklist(tasks: Sequence[Task], collectors: int, minutes: int) -> Worklist:
+def worklist(
+    tasks: Sequence[Task],
+    collectors: int,
+    minutes: int,
+) -> Worklist:
     """Return the best value within capacity: urgent tasks first, then by worth.
 
     Tasks are taken by worth per minute as long as time is left, each by the collector

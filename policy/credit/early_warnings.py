@@ -121,7 +121,12 @@ def drivers(now: Snapshot, before: Snapshot) -> list[Driver]:
     with_the_margin = [name for name in changes if sign * changes[name] > 0]
     with_the_margin.sort(key=lambda name: -sign * changes[name])
     return [
-        Driver(name, before.features.get(name), now.features.get(name), changes[name])
+        Driver(
+            name,
+            before.features.get(name),
+            now.features.get(name),
+            changes[name],
+        )
         for name in with_the_margin[:MOST_DRIVERS]
     ]
 

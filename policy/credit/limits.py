@@ -45,7 +45,11 @@ class Limit:
     caps: Mapping[str, Decimal]
 
 
-def need(daily_sales: Decimal, terms_days: Decimal, dbt_days: Decimal) -> Decimal:
+def need(
+    daily_sales: Decimal,
+    terms_days: Decimal,
+    dbt_days: Decimal,
+) -> Decimal:
     """Return the exposure that arises if the customer goes on buying as usual.
 
     Parameters
@@ -83,7 +87,11 @@ def peak_daily_sales(annual_sales: Decimal, sales_90d: Decimal) -> Decimal:
     return max(annual_sales / _YEAR, sales_90d / 90)
 
 
-def secured_cap(unsecured: Decimal, secured: Decimal, share: Decimal) -> Decimal:
+def secured_cap(
+    unsecured: Decimal,
+    secured: Decimal,
+    share: Decimal,
+) -> Decimal:
     """Return A + B x C: the unsecured amount, plus a share of the securities.
 
     Parameters
@@ -188,7 +196,11 @@ def filed_caps(
         caps[f"group {name}"] = room
     event = credit_file.limit_event
     if event:
-        amounts = {"freeze": open_amount, "reduce": event.amount, "cancel": _ZERO}
+        amounts = {
+            "freeze": open_amount,
+            "reduce": event.amount,
+            "cancel": _ZERO,
+        }
         caps[event.kind] = amounts[event.kind]
     return caps
 
@@ -243,14 +255,23 @@ def _need(customer: Customer, terms: Terms) -> Decimal:
     return max(usual, customer.requested_exposure)
 
 
-def _economic(customer: Customer, secured: Decimal, rulebook: Rulebook) -> Decimal:
+def _economic(
+    customer: Customer,
+    secured: Decimal,
+    rulebook: Rulebook,
+) -> Decimal:
     """The largest exposure that the customer's margin pays for."""
     pricing = customer.pricing
     margin = customer.position.annual_sales * rulebook.parameters["credit_margin"]
     risk_per_unit = risk_cost(
         pricing.pd_12m, pricing.lgd, pricing.hurdle_rate, pricing.capital
     )
-    return economic_cap(margin, pricing.cost_of_funds, risk_per_unit, secured)
+    return economic_cap(
+        margin,
+        pricing.cost_of_funds,
+        risk_per_unit,
+        secured,
+    )
 
 
 def with_step_up(caps: Mapping[str, Decimal], share: Decimal) -> Mapping[str, Decimal]:
@@ -291,7 +312,11 @@ def credit_limit(caps: Mapping[str, Decimal], currency: str) -> Limit:
     )
 
 
-def with_temporary(limit: Limit, credit_file: CreditFile, as_of: date) -> Limit:
+def with_temporary(
+    limit: Limit,
+    credit_file: CreditFile,
+    as_of: date,
+) -> Limit:
     """Return the limit raised by a temporary one in force, unless a person cut it.
 
     Parameters

@@ -81,7 +81,11 @@ def ladder_position(
     moves = rulebook.tables["ladder_moves"]
     for day, event in _events(promises, as_of):
         kept_in_a_row = kept_in_a_row + 1 if event == "kept" else 0
-        move = moves(event=event, kept_in_a_row=kept_in_a_row, rung=rung)
+        move = moves(
+            event=event,
+            kept_in_a_row=kept_in_a_row,
+            rung=rung,
+        )
         step = move.whole("step")
         if step:
             rung += step

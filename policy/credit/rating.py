@@ -47,7 +47,11 @@ class Rating:
     trace: tuple[Evaluation, ...]
 
 
-def rate(conduct: Conduct, credit_file: CreditFile, rulebook: Rulebook) -> Rating:
+def rate(
+    conduct: Conduct,
+    credit_file: CreditFile,
+    rulebook: Rulebook,
+) -> Rating:
     """Return grade and class: master scale, notches of the overlay, then an override.
 
     Parameters

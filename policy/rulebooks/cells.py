@@ -110,7 +110,11 @@ class Column:
             )
 
 
-def read_column(name: str, entry: ColumnEntry, table_id: str) -> Column:
+def read_column(
+    name: str,
+    entry: ColumnEntry,
+    table_id: str,
+) -> Column:
     """Return a column from its entry in a table's file.
 
     Parameters
@@ -273,7 +277,11 @@ def _is_true(test: Test, value: Value) -> bool:
     return value == test
 
 
-def read_cell(text: str, column: Column, where: str) -> Cell:
+def read_cell(
+    text: str,
+    column: Column,
+    where: str,
+) -> Cell:
     """Parse one cell; nothing is guessed and nothing is skipped.
 
     Parameters
@@ -311,7 +319,11 @@ def read_cell(text: str, column: Column, where: str) -> Cell:
     return Cell(tuple(_read_test(part, column, where) for part in parts))
 
 
-def _read_test(text: str, column: Column, where: str) -> Test:
+def _read_test(
+    text: str,
+    column: Column,
+    where: str,
+) -> Test:
     if text == "null":
         if not column.is_nullable:
             raise PolicyError(
@@ -338,7 +350,12 @@ def _read_test(text: str, column: Column, where: str) -> Test:
 def _read_span(text: str, where: str) -> Span | None:
     """The numbers of a number, a comparison or a range; None for any other text."""
     if _NUMBER.match(text):
-        return Span(Decimal(text), Decimal(text), has_low=True, has_high=True)
+        return Span(
+            Decimal(text),
+            Decimal(text),
+            has_low=True,
+            has_high=True,
+        )
     if comparison := _COMPARISON.match(text):
         return _compared(comparison[1], Decimal(comparison[2]))
     ends = _RANGE.match(text)
@@ -362,8 +379,18 @@ def _compared(sign: str, number: Decimal) -> Span:
     """The numbers that a comparison such as ``<= 30`` lets through."""
     includes_end = sign.endswith("=")
     if sign.startswith("<"):
-        return Span(Decimal("-Infinity"), number, has_low=True, has_high=includes_end)
-    return Span(number, Decimal("Infinity"), has_low=includes_end, has_high=True)
+        return Span(
+            Decimal("-Infinity"),
+            number,
+            has_low=True,
+            has_high=includes_end,
+        )
+    return Span(
+        number,
+        Decimal("Infinity"),
+        has_low=includes_end,
+        has_high=True,
+    )
 
 
 def regions(column: Column, points: Sequence[Decimal]) -> Iterator[tuple[int, Value]]:
@@ -422,7 +449,12 @@ def _number_regions(
     for point, above in zip(points, between[1:], strict=True):
         numbers += [point, above]
     for region, number in enumerate(numbers):
-        value = _value_of_region(region, number, column, points)
+        value = _value_of_region(
+            region,
+            number,
+            column,
+            points,
+        )
         if value is not None and column.allows(value):
             yield region, value
 

@@ -50,7 +50,12 @@ def masks_of(draft: Draft, axes: Sequence[Axis]) -> Masks:
     """
     may_occur = 1 << len(draft.rules)
     masks = []
-    for column, points, axis in zip(draft.inputs, draft.points, axes, strict=True):
+    for column, points, axis in zip(
+        draft.inputs,
+        draft.points,
+        axes,
+        strict=True,
+    ):
         of_column = [0] * n_regions(column, points)
         for region in axis:
             of_column[region.position] = region.passing | may_occur

@@ -117,7 +117,11 @@ def _combinations(
     return combinations
 
 
-def _answering_row(draft: Draft, rows: int, values: Sequence[Value]) -> int:
+def _answering_row(
+    draft: Draft,
+    rows: int,
+    values: Sequence[Value],
+) -> int:
     """The row that answers; an error if there is none, or two under ``unique``."""
     is_single = rows & (rows - 1) == 0
     if rows and (draft.hit == "first" or is_single):

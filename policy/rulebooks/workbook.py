@@ -38,7 +38,12 @@ def export_workbook(rulebook: Rulebook, path: Path) -> None:
     _write(book.create_sheet("parameters"), [*_head_rows(file), *_parameter_rows(file)])
     for name in TABLES:
         file = rulebook.specs[name]
-        rows = [*_head_rows(file), *_column_rows(file), [], *_rule_rows(file)]
+        rows = [
+            *_head_rows(file),
+            *_column_rows(file),
+            [],
+            *_rule_rows(file),
+        ]
         _write(book.create_sheet(name), rows)
         _write(book.create_sheet(f"{name} cases"), _example_rows(file))
     book.save(path)
@@ -61,7 +66,12 @@ def import_workbook(path: Path, folder: Path) -> Rulebook:
     folder.mkdir(parents=True)
     try:
         for name, file in files.items():
-            text = yaml.safe_dump(file, allow_unicode=True, sort_keys=False, width=200)
+            text = yaml.safe_dump(
+                file,
+                allow_unicode=True,
+                sort_keys=False,
+                width=200,
+            )
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
         return read_rulebook(folder)
     except PolicyError:
@@ -119,7 +129,14 @@ def _head_rows(file: RulebookFile) -> list[Row]:
 def _parameter_rows(file: RulebookFile) -> list[Row]:
     rows: list[Row] = [_PARAMETER_KEYS]
     for name, entry in file["parameters"].items():
-        rows.append([name, entry["value"], entry["unit"], entry["reference"]])
+        rows.append(
+            [
+                name,
+                entry["value"],
+                entry["unit"],
+                entry["reference"],
+            ]
+        )
     return rows
 
 
@@ -135,13 +152,28 @@ def _column_rows(file: RulebookFile) -> list[Row]:
 
 
 def _rule_rows(file: RulebookFile) -> list[Row]:
-    rows: list[Row] = [["rule", *file["inputs"], *file["outputs"], "because", "zh"]]
+    rows: list[Row] = [
+        [
+            "rule",
+            *file["inputs"],
+            *file["outputs"],
+            "because",
+            "zh",
+        ]
+    ]
     for rule in file["rules"]:
         when = rule.get("when", {})
         cells: list[object] = [when.get(name, "-") for name in file["inputs"]]
         outputs = [rule["then"][name] for name in file["outputs"]]
         texts = [rule["because"], rule.get("zh")]
-        rows.append([rule["id"], *cells, *outputs, *texts])
+        rows.append(
+            [
+                rule["id"],
+                *cells,
+                *outputs,
+                *texts,
+            ]
+        )
     return rows
 
 
@@ -221,7 +253,11 @@ def _read_head(rows: Sequence[Row], version: str) -> dict[str, object]:
         ) from None
     named = {key: head[key] for key in ("id", "hit") if head.get(key)}
     source = {key: _plain(head[key]) for key in _SOURCE_KEYS if head.get(key)}
-    return {**named, "effective": effective, "source": source}
+    return {
+        **named,
+        "effective": effective,
+        "source": source,
+    }
 
 
 def _read_parameters(sheet: Worksheet, version: str) -> RulebookFile:
@@ -231,13 +267,21 @@ def _read_parameters(sheet: Worksheet, version: str) -> RulebookFile:
     for row in rows[start + 1 :]:
         if row[0]:
             name, value, unit, reference = row[:4]
-            entry = {"value": value, "unit": unit, "reference": reference}
+            entry = {
+                "value": value,
+                "unit": unit,
+                "reference": reference,
+            }
             parameters[str(name)] = entry
     file = {**_read_head(rows, version), "parameters": parameters}
     return cast(RulebookFile, file)
 
 
-def _read_table(sheet: Worksheet, cases: Worksheet, version: str) -> RulebookFile:
+def _read_table(
+    sheet: Worksheet,
+    cases: Worksheet,
+    version: str,
+) -> RulebookFile:
     rows = _rows(sheet)
     first_column = _header(rows, "column", sheet.title) + 1
     rule_header = _header(rows, "rule", sheet.title)
@@ -280,8 +324,17 @@ def _read_columns(rows: Sequence[Row], sheet: str) -> _Columns:
     return columns
 
 
-def _read_rule(row: Row, names: Sequence[str], columns: _Columns) -> dict[str, object]:
-    expected = {*columns.inputs, *columns.outputs, "because", "zh"}
+def _read_rule(
+    row: Row,
+    names: Sequence[str],
+    columns: _Columns,
+) -> dict[str, object]:
+    expected = {
+        *columns.inputs,
+        *columns.outputs,
+        "because",
+        "zh",
+    }
     unknown = sorted(set(names) - expected)
     if unknown:
         raise PolicyError(
@@ -338,7 +391,11 @@ def _rows(sheet: Worksheet) -> list[tuple[object, ...]]:
     return list(sheet.iter_rows(values_only=True))
 
 
-def _header(rows: Sequence[Row], first: str, sheet: str) -> int:
+def _header(
+    rows: Sequence[Row],
+    first: str,
+    sheet: str,
+) -> int:
     for index, row in enumerate(rows):
         if row and row[0] == first:
             return index

@@ -14,7 +14,12 @@ from tests.ascii import spec
 from tests.customers import RULEBOOK
 
 
-def debt(amount: Decimal, days: int, country: str | None, n_items: int = 1) -> Debt:
+def debt(
+    amount: Decimal,
+    days: int,
+    country: str | None,
+    n_items: int = 1,
+) -> Debt:
     """Return a debt of items that are all equally late."""
     return Debt(
         customer_id="ANNA",
@@ -74,6 +79,14 @@ def test_every_item_has_its_fee() -> None:
     """
 
     def interest(n_items: int) -> LateInterest:
-        return late_interest(debt(Decimal(10_000), 20, "DE", n_items), RULEBOOK)
+        return late_interest(
+            debt(
+                Decimal(10_000),
+                20,
+                "DE",
+                n_items,
+            ),
+            RULEBOOK,
+        )
 
     spec(interest, expected)

@@ -48,7 +48,11 @@ def test_need_covers_purchases_until_they_are_paid() -> None:
                   0 |          0 |        5 | 0.00
     """
 
-    def need(bought_365d: float, bought_90d: float, dbt_days: float) -> CapRow:
+    def need(
+        bought_365d: float,
+        bought_90d: float,
+        dbt_days: float,
+    ) -> CapRow:
         decision = decision_about(
             invoiced_amount_365d=bought_365d,
             invoiced_amount_90d=bought_90d,
@@ -123,7 +127,12 @@ def test_economic_cap_is_the_exposure_the_margin_pays_for() -> None:
         secured: Decimal,
     ) -> CapRow:
         return {
-            "cap": economic_cap(annual_margin, cost_of_funds, risk_per_unit, secured)
+            "cap": economic_cap(
+                annual_margin,
+                cost_of_funds,
+                risk_per_unit,
+                secured,
+            )
         }
 
     spec(cap, expected)
@@ -142,7 +151,11 @@ def test_grade_sets_a_ceiling_and_shares_of_equity_and_turnover() -> None:
           0.01 |      - |        - |  4000000.00 | -         | -
     """
 
-    def caps(pd_12m: float, equity: float | None, turnover: float | None) -> CapRow:
+    def caps(
+        pd_12m: float,
+        equity: float | None,
+        turnover: float | None,
+    ) -> CapRow:
         facts = replace(
             FACTS,
             equity=nan if equity is None else equity,
@@ -171,8 +184,17 @@ def test_securities_raise_the_unsecured_amount() -> None:
         100000 |    0.25 | 2025-06-29 | 2000000.00
     """
 
-    def secured(amount: Decimal, haircut: Decimal, expires_on: date) -> CapRow:
-        security = Security("guarantee", amount, haircut, expires_on)
+    def secured(
+        amount: Decimal,
+        haircut: Decimal,
+        expires_on: date,
+    ) -> CapRow:
+        security = Security(
+            "guarantee",
+            amount,
+            haircut,
+            expires_on,
+        )
         facts = with_file(CreditFile(securities=(security,)))
         return {"secured": decision_about(facts=facts).limit.caps["secured"]}
 
@@ -188,8 +210,16 @@ def test_the_smallest_cap_is_the_limit() -> None:
         4200 |     9000 |    -100 |    0.00 | ceiling     | need
     """
 
-    def limit(need: Decimal, economic: Decimal, ceiling: Decimal) -> Limit:
-        caps = {"need": need, "economic": economic, "ceiling": ceiling}
+    def limit(
+        need: Decimal,
+        economic: Decimal,
+        ceiling: Decimal,
+    ) -> Limit:
+        caps = {
+            "need": need,
+            "economic": economic,
+            "ceiling": ceiling,
+        }
         return credit_limit(caps, "EUR")
 
     spec(limit, expected)
@@ -227,7 +257,12 @@ def test_a_person_can_freeze_reduce_or_cancel_a_limit() -> None:
     def limit(kind: str | None, event_amount: Decimal) -> Limit:
         if kind is None:
             return decision_about().limit
-        event = LimitEvent(kind, "C. Manager", "late news", event_amount)
+        event = LimitEvent(
+            kind,
+            "C. Manager",
+            "late news",
+            event_amount,
+        )
         return decision_about(facts=with_file(CreditFile(limit_event=event))).limit
 
     spec(limit, expected)

@@ -28,7 +28,12 @@ def check(
 ) -> OrderCheck:
     """Check an order of a customer without other orders."""
     book = OrderBook(AS_OF, idle_days=Decimal(idle_days))
-    return check_order(order, book, decision_about(pd_12m, **features), RULEBOOK)
+    return check_order(
+        order,
+        book,
+        decision_about(pd_12m, **features),
+        RULEBOOK,
+    )
 
 
 def shown(order_check: OrderCheck) -> dict[str, object]:
@@ -63,7 +68,14 @@ def test_exposure_counts_deliveries_within_the_horizon() -> None:
         others = [Order(unbilled, deliver_on, unbilled_is_prepaid)]
         order = Order(amount, AS_OF, is_prepaid)
         last_day = date(2025, 7, 30)
-        return {"exposure": exposure_until(Decimal(1000), others, order, last_day)}
+        return {
+            "exposure": exposure_until(
+                Decimal(1000),
+                others,
+                order,
+                last_day,
+            )
+        }
 
     spec(exposure, expected)
 
@@ -166,7 +178,11 @@ def test_a_prepaid_order_is_released_whatever_the_customer() -> None:
          50000 |    0.9 |      100 | release | -
     """
 
-    def answer(amount: Decimal, pd_12m: float, dpd_days: float) -> dict[str, object]:
+    def answer(
+        amount: Decimal,
+        pd_12m: float,
+        dpd_days: float,
+    ) -> dict[str, object]:
         order = Order(amount, AS_OF, is_prepaid=True)
         return shown(check(order, pd_12m, dpd_days=dpd_days))
 

@@ -70,7 +70,14 @@ def test_an_analyst_moves_the_grade_by_at_most_two_notches() -> None:
     """
 
     def decision(mark: int, expires_on: date) -> Decision:
-        assessment = Assessment(mark, mark, mark, mark, "A. Analyst", expires_on)
+        assessment = Assessment(
+            mark,
+            mark,
+            mark,
+            mark,
+            "A. Analyst",
+            expires_on,
+        )
         return decision_about(facts=with_file(CreditFile(assessment=assessment)))
 
     spec(decision, expected)
@@ -87,7 +94,12 @@ def test_an_override_sets_the_grade_within_bounds() -> None:
     """
 
     def decision(override: int, expires_on: date) -> Decision:
-        entry = Override(override, "C. Manager", "parent guarantees", expires_on)
+        entry = Override(
+            override,
+            "C. Manager",
+            "parent guarantees",
+            expires_on,
+        )
         return decision_about(facts=with_file(CreditFile(override=entry)))
 
     spec(decision, expected)
@@ -107,7 +119,11 @@ def test_grade_and_conduct_give_the_class() -> None:
          0.1   |        0 |               0 | risk
     """
 
-    def decision(pd_12m: float, dpd_days: float, broken_promises: float) -> Decision:
+    def decision(
+        pd_12m: float,
+        dpd_days: float,
+        broken_promises: float,
+    ) -> Decision:
         return decision_about(
             pd_12m, dpd_days=dpd_days, broken_promises_365d=broken_promises
         )
@@ -250,7 +266,14 @@ def test_class_and_events_give_the_next_review() -> None:
         securities = ()
         if security_until:
             amount = Decimal(1)
-            securities = (Security("pledge", amount, Decimal(0), security_until),)
+            securities = (
+                Security(
+                    "pledge",
+                    amount,
+                    Decimal(0),
+                    security_until,
+                ),
+            )
         credit_file = CreditFile(limit_event=limit_event, securities=securities)
         return decision_about(pd_12m, with_file(credit_file))
 

@@ -45,7 +45,11 @@ def test_a_promise_is_settled_when_enough_was_paid_or_its_day_has_passed() -> No
         2024-03-10 | 2024-02-15             | yes
         2024-03-11 | 2024-02-15, 2024-03-11 | yes, no
     """
-    book = ascii.ledger(invoices=invoices, promises=promises, payments=payments)
+    book = ascii.ledger(
+        invoices=invoices,
+        promises=promises,
+        payments=payments,
+    )
     account = ascii.account(book, "ANNA")
 
     def settled(as_of: date) -> dict[str, object]:

@@ -36,7 +36,13 @@ def test_the_matrix_goes_by_age() -> None:
     """
 
     def provided(dpd_days: int) -> Provision:
-        return provision(Decimal(10_000), dpd_days, Decimal("0.1"), "EUR", RULEBOOK)
+        return provision(
+            Decimal(10_000),
+            dpd_days,
+            Decimal("0.1"),
+            "EUR",
+            RULEBOOK,
+        )
 
     spec(provided, expected)
 
@@ -58,8 +64,18 @@ def test_the_expected_loss_goes_by_the_pd_of_the_customer() -> None:
                5000 |        1 |   0.02 |   45.00
     """
 
-    def provided(open_amount: Decimal, dpd_days: int, pd_12m: Decimal) -> Provision:
-        return provision(open_amount, dpd_days, pd_12m, "EUR", RULEBOOK)
+    def provided(
+        open_amount: Decimal,
+        dpd_days: int,
+        pd_12m: Decimal,
+    ) -> Provision:
+        return provision(
+            open_amount,
+            dpd_days,
+            pd_12m,
+            "EUR",
+            RULEBOOK,
+        )
 
     spec(provided, expected)
 

@@ -32,7 +32,12 @@ DEBT = Debt(
 def shown(task: Task | Pause) -> dict[str, object]:
     """Return the code of a pause, or what the task is worth."""
     if isinstance(task, Pause):
-        return {"pause": task.code, "value": None, "deadline": None, "is_urgent": None}
+        return {
+            "pause": task.code,
+            "value": None,
+            "deadline": None,
+            "is_urgent": None,
+        }
     return {
         "pause": None,
         "value": round(task.value, 2),
@@ -77,8 +82,17 @@ def test_a_contact_is_worth_the_loss_it_avoids_and_the_days_it_saves() -> None:
           20000 |   0.05 |       95 |      45 | 962.90 | 21.40
     """
 
-    def task(overdue: Decimal, pd_12m: Decimal, dpd_days: Decimal) -> dict[str, object]:
-        debt = replace(DEBT, overdue=overdue, pd_12m=pd_12m, dpd_days=dpd_days)
+    def task(
+        overdue: Decimal,
+        pd_12m: Decimal,
+        dpd_days: Decimal,
+    ) -> dict[str, object]:
+        debt = replace(
+            DEBT,
+            overdue=overdue,
+            pd_12m=pd_12m,
+            dpd_days=dpd_days,
+        )
         task = task_of(debt, AS_OF, RULEBOOK)
         assert isinstance(task, Task)
         return {

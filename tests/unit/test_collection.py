@@ -141,11 +141,38 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
     monday_after = date(2025, 7, 7)
     general = plan_of(Decimal(20), "general", RULEBOOK)
     # Five days later is Saturday.
-    assert next_contact_on(AS_OF, 1, True, general, RULEBOOK) == monday_after
+    assert (
+        next_contact_on(
+            AS_OF,
+            1,
+            True,
+            general,
+            RULEBOOK,
+        )
+        == monday_after
+    )
     # One call a day.
-    assert next_contact_on(AS_OF, 1, False, general, RULEBOOK) == monday_after
+    assert (
+        next_contact_on(
+            AS_OF,
+            1,
+            False,
+            general,
+            RULEBOOK,
+        )
+        == monday_after
+    )
     risk = plan_of(Decimal(20), "risk", RULEBOOK)
-    assert next_contact_on(AS_OF, 1, False, risk, RULEBOOK) == AS_OF
+    assert (
+        next_contact_on(
+            AS_OF,
+            1,
+            False,
+            risk,
+            RULEBOOK,
+        )
+        == AS_OF
+    )
 
 
 def test_nobody_is_contacted_at_a_weekend() -> None:
@@ -183,7 +210,12 @@ def test_the_law_of_the_country_sets_late_interest(
     country: str, amount: str, fee: str, currency: str
 ) -> None:
     # 10,000 for 20 days
-    debt = replace(DEBT, country=country, amount_days=Decimal(200_000), n_items=2)
+    debt = replace(
+        DEBT,
+        country=country,
+        amount_days=Decimal(200_000),
+        n_items=2,
+    )
     interest = late_interest(debt, RULEBOOK)
     assert interest.amount == Decimal(amount)
     assert interest.fee == Decimal(fee)

@@ -31,12 +31,24 @@ TOMORROW = date(2025, 7, 1)
 
 
 def marks(mark: int, expires_on: date = AS_OF) -> CreditFile:
-    assessment = Assessment(mark, mark, mark, mark, "A. Analyst", expires_on)
+    assessment = Assessment(
+        mark,
+        mark,
+        mark,
+        mark,
+        "A. Analyst",
+        expires_on,
+    )
     return CreditFile(assessment=assessment)
 
 
 def override(grade: int, expires_on: date = AS_OF) -> CreditFile:
-    entry = Override(grade, "C. Manager", "parent guarantees", expires_on)
+    entry = Override(
+        grade,
+        "C. Manager",
+        "parent guarantees",
+        expires_on,
+    )
     return CreditFile(override=entry)
 
 
@@ -98,7 +110,11 @@ def test_class_and_grade_give_the_terms(
     assert decision.customer_class == customer_class
     assert decision.terms.terms_days == terms_days
     assert decision.terms.deposit_share == Decimal(deposit)
-    review_days = {"premium": 365, "general": 91, "risk": 30}
+    review_days = {
+        "premium": 365,
+        "general": 91,
+        "risk": 30,
+    }
     assert (decision.next_review_on - AS_OF).days == review_days[customer_class]
 
 
@@ -158,7 +174,12 @@ def test_the_room_of_a_group_caps_the_limit(
     [("freeze", FEATURES["open_amount"]), ("reduce", 700.0), ("cancel", 0.0)],
 )
 def test_an_event_on_file_caps_the_limit(kind: str, amount: float) -> None:
-    event = LimitEvent(kind, "C. Manager", "late news", Decimal(700))
+    event = LimitEvent(
+        kind,
+        "C. Manager",
+        "late news",
+        Decimal(700),
+    )
     limit = filed(CreditFile(limit_event=event)).limit
     assert limit.binding_cap == kind
     assert float(limit.amount) == amount
@@ -187,7 +208,12 @@ def test_a_temporary_limit_never_undoes_a_stop() -> None:
 
 
 def test_securities_count_less_their_haircut() -> None:
-    bond = Security("guarantee", Decimal(100_000), Decimal("0.25"), AS_OF)
+    bond = Security(
+        "guarantee",
+        Decimal(100_000),
+        Decimal("0.25"),
+        AS_OF,
+    )
     plain_caps = decision_about().limit.caps
     secured_caps = filed(CreditFile(securities=(bond,))).limit.caps
     added = secured_caps["secured"] - plain_caps["secured"]
@@ -196,18 +222,39 @@ def test_securities_count_less_their_haircut() -> None:
 
 
 def test_an_expired_security_does_not_count() -> None:
-    bond = Security("guarantee", Decimal(100_000), Decimal("0.25"), YESTERDAY)
+    bond = Security(
+        "guarantee",
+        Decimal(100_000),
+        Decimal("0.25"),
+        YESTERDAY,
+    )
     expired_caps = filed(CreditFile(securities=(bond,))).limit.caps
     assert expired_caps == decision_about().limit.caps
 
 
 def pledge(amount: str, haircut: str = "0") -> CreditFile:
-    security = Security("pledge", Decimal(amount), Decimal(haircut), AS_OF)
+    security = Security(
+        "pledge",
+        Decimal(amount),
+        Decimal(haircut),
+        AS_OF,
+    )
     return CreditFile(securities=(security,))
 
 
-INFINITE = TemporaryLimit(Decimal("Infinity"), AS_OF, AS_OF, 0, "x")
-NEGATIVE_EVENT = LimitEvent("reduce", "x", "x", Decimal("-0.01"))
+INFINITE = TemporaryLimit(
+    Decimal("Infinity"),
+    AS_OF,
+    AS_OF,
+    0,
+    "x",
+)
+NEGATIVE_EVENT = LimitEvent(
+    "reduce",
+    "x",
+    "x",
+    Decimal("-0.01"),
+)
 
 
 @pytest.mark.parametrize(
@@ -280,15 +327,40 @@ MONEY = st.decimals(0, 10**9, places=2)
 
 
 @settings(max_examples=300, deadline=None)
-@given(MONEY, st.decimals("0.001", "1", places=4), st.decimals(0, 1, places=5), MONEY)
+@given(
+    MONEY,
+    st.decimals("0.001", "1", places=4),
+    st.decimals(0, 1, places=5),
+    MONEY,
+)
 def test_the_economic_cap_is_exact_to_the_cent(
     margin: Decimal, funds: Decimal, risk: Decimal, secured: Decimal
 ) -> None:
-    exact_cap = economic_cap(margin, funds, risk, secured)
+    exact_cap = economic_cap(
+        margin,
+        funds,
+        risk,
+        secured,
+    )
     cap = exact_cap.quantize(Decimal("0.01"), "ROUND_DOWN")
     next_cent = cap + Decimal("0.01")
-    assert eva(cap, margin, funds, risk, secured) >= 0
-    assert eva(next_cent, margin, funds, risk, secured) < Decimal("1e-9")
+    assert (
+        eva(
+            cap,
+            margin,
+            funds,
+            risk,
+            secured,
+        )
+        >= 0
+    )
+    assert eva(
+        next_cent,
+        margin,
+        funds,
+        risk,
+        secured,
+    ) < Decimal("1e-9")
 
 
 class AnyCustomer(NamedTuple):
@@ -314,7 +386,12 @@ class AnyCustomer(NamedTuple):
         }
 
     def facts(self) -> Facts:
-        bond = Security("insurance", self.bond, Decimal("0.1"), TOMORROW)
+        bond = Security(
+            "insurance",
+            self.bond,
+            Decimal("0.1"),
+            TOMORROW,
+        )
         return replace(
             with_file(CreditFile(securities=(bond,))),
             equity=self.equity,

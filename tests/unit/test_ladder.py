@@ -98,7 +98,12 @@ def test_a_broken_promise_never_raises_and_a_kept_one_never_lowers(marks: str) -
         ladder_position(settled[:n], AS_OF, RULEBOOK).rung
         for n in range(len(marks) + 1)
     ]
-    for mark, before, after in zip(marks, rungs, rungs[1:], strict=False):
+    for mark, before, after in zip(
+        marks,
+        rungs,
+        rungs[1:],
+        strict=False,
+    ):
         assert after >= before if mark == "k" else after == max(before - 1, -3)
 
 
@@ -154,7 +159,12 @@ def test_a_stopped_customer_gets_prepaid_orders_only() -> None:
 
     def check(order: Order, decision: Decision) -> OrderCheck:
         book = OrderBook(AS_OF, idle_days=Decimal(3))
-        return check_order(order, book, decision, RULEBOOK)
+        return check_order(
+            order,
+            book,
+            decision,
+            RULEBOOK,
+        )
 
     stopped = decision_after("bbb")
     assert "B09" in [block.fired for block in check(order, stopped).blocks]
@@ -190,7 +200,11 @@ def test_a_promise_is_known_as_settled_from_its_day(
         R          | I          | 2024-03-11 | 60
     """
     settled = [(date(2024, 2, 15), True), (date(2024, 3, 11), False)]
-    book = ascii.ledger(invoices=invoices, promises=made, payments=payments)
+    book = ascii.ledger(
+        invoices=invoices,
+        promises=made,
+        payments=payments,
+    )
     account = ascii.account(book, "A")
     known = known_account(account, as_of)
     assert settled_promises(known) == settled[:n_settled]
@@ -265,9 +279,27 @@ def test_groups_that_are_not_a_tree_are_refused(
 SOON = date(2025, 7, 4)
 IN_A_WEEK = date(2025, 7, 7)
 IN_A_QUARTER = date(2025, 9, 29)
-BOND = Security("insurance", Decimal(1), Decimal(0), SOON)
-MARKS = Assessment(3, 3, 3, 3, "A. Analyst", SOON)
-SEASON = TemporaryLimit(Decimal(1), AS_OF, SOON, 0, "C. Manager")
+BOND = Security(
+    "insurance",
+    Decimal(1),
+    Decimal(0),
+    SOON,
+)
+MARKS = Assessment(
+    3,
+    3,
+    3,
+    3,
+    "A. Analyst",
+    SOON,
+)
+SEASON = TemporaryLimit(
+    Decimal(1),
+    AS_OF,
+    SOON,
+    0,
+    "C. Manager",
+)
 FREEZE = LimitEvent("freeze", "C. Manager", "rumours")
 
 
@@ -301,7 +333,12 @@ def test_the_next_review_comes_by_class_event_or_expiry(
 def resolution(
     by: str = "A. One", role: str = "director", outcome: str = "approve"
 ) -> Resolution:
-    return Resolution(by, role, outcome, "because")
+    return Resolution(
+        by,
+        role,
+        outcome,
+        "because",
+    )
 
 
 ONE_PERSON = Authority("credit_manager", 1, frozenset({"S. Maker"}))

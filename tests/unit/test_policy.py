@@ -187,7 +187,11 @@ def wide_collect_spec() -> RulebookFile:
     spec["hit"] = "collect"
     spec["cases"] = [{"in": {"dpd": 0}, "out": {"fired": ["R1"]}}]
     for n in range(12):
-        spec["inputs"][f"x{n}"] = {"type": "number", "unit": "u", "nullable": True}
+        spec["inputs"][f"x{n}"] = {
+            "type": "number",
+            "unit": "u",
+            "nullable": True,
+        }
     for rule in spec["rules"][1:]:
         rule["when"] |= {f"x{n}": "not(> 5)" for n in range(12)}
     return spec
@@ -196,7 +200,11 @@ def wide_collect_spec() -> RulebookFile:
 def test_a_collect_table_needs_no_proof_of_every_combination() -> None:
     table = compile_table(wide_collect_spec())
     known_values = {f"x{n}": Decimal(5) for n in range(12)}
-    rows = table.all(dpd=Decimal(31), kind="a", **known_values)
+    rows = table.all(
+        dpd=Decimal(31),
+        kind="a",
+        **known_values,
+    )
     assert fired(rows) == ["R2"]
     # Null does not pass a not().
     assert table.all(dpd=Decimal(31), kind="a") == []
@@ -257,7 +265,15 @@ NUMBERS = st.decimals(-5, 130, places=3)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, 120), min_size=1, max_size=5, unique=True), NUMBERS)
+@given(
+    st.lists(
+        st.integers(0, 120),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    ),
+    NUMBERS,
+)
 def test_any_cut_of_the_number_line_is_complete_and_finds_its_row(
     cuts: list[int], value: Decimal
 ) -> None:
@@ -326,7 +342,11 @@ def copied(root: Path, version: str) -> Path:
     return folder
 
 
-def edited(root: Path, version: str, edit: Edit) -> Path:
+def edited(
+    root: Path,
+    version: str,
+    edit: Edit,
+) -> Path:
     """Copy the shipped rulebook, keep its release, and edit one file."""
     folder = copied(root, version)
     shutil.copy(root / "2000-01-01" / "release.yaml", folder)
@@ -345,8 +365,19 @@ def test_a_draft_is_not_read(root: Path) -> None:
 
 def test_the_rulebook_in_force_is_the_last_one_effective(root: Path) -> None:
     folder = copied(root, "2024-06-01")
-    released_at = datetime(2024, 5, 1, tzinfo=UTC)
-    release_rulebook(folder, "B. Checker", "spring", released_at, SIGNER)
+    released_at = datetime(
+        2024,
+        5,
+        1,
+        tzinfo=UTC,
+    )
+    release_rulebook(
+        folder,
+        "B. Checker",
+        "spring",
+        released_at,
+        SIGNER,
+    )
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"
@@ -556,7 +587,12 @@ PAIRS_OF_PDS = st.tuples(PDS, PDS).map(sorted)
 
 
 @settings(max_examples=300, deadline=None)
-@given(PAIRS_OF_PDS, st.floats(0, 1e7), st.floats(0, 1e6), st.floats(0, 90))
+@given(
+    PAIRS_OF_PDS,
+    st.floats(0, 1e7),
+    st.floats(0, 1e6),
+    st.floats(0, 90),
+)
 def test_a_higher_pd_never_raises_a_limit(
     pds: list[float], sales: float, open_amount: float, dbt_days: float
 ) -> None:

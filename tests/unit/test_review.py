@@ -61,7 +61,15 @@ def model(trained: Trained, store: Path) -> PdModel:
 
 @pytest.fixture(scope="module")
 def months(accounts: Sequence[Account], model: PdModel) -> list[Month]:
-    return [month_of(accounts, day, model, RULEBOOKS) for day in DAYS]
+    return [
+        month_of(
+            accounts,
+            day,
+            model,
+            RULEBOOKS,
+        )
+        for day in DAYS
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +181,22 @@ def month(rows: list[tuple[str, float, int]]) -> Month:
 
 
 def test_roll_rates_of_a_month_worked_by_hand() -> None:
-    before = month([("A", 100.0, 5), ("B", 60.0, 5), ("C", 40.0, 70), ("D", 10.0, -3)])
-    after = month([("A", 70.0, 35), ("C", 40.0, 100), ("E", 500.0, 1), ("D", 10.0, 27)])
+    before = month(
+        [
+            ("A", 100.0, 5),
+            ("B", 60.0, 5),
+            ("C", 40.0, 70),
+            ("D", 10.0, -3),
+        ]
+    )
+    after = month(
+        [
+            ("A", 70.0, 35),
+            ("C", 40.0, 100),
+            ("E", 500.0, 1),
+            ("D", 10.0, 27),
+        ]
+    )
     rolls = roll_rates(before, after)
     assert rolls.loc["1-15", ["31-60", "settled"]].tolist() == [70.0, 90.0]
     assert rolls.loc["61-90", ["90+", "settled"]].tolist() == [40.0, 0.0]
@@ -250,7 +272,15 @@ def test_without_sectors_the_whole_portfolio_is_stressed(
 def reviewed(
     accounts: Sequence[Account], days: Sequence[date], model: PdModel
 ) -> Review:
-    months = [month_of(accounts, day, model, RULEBOOKS) for day in days]
+    months = [
+        month_of(
+            accounts,
+            day,
+            model,
+            RULEBOOKS,
+        )
+        for day in days
+    ]
     return review(accounts, months, RULEBOOK)
 
 
@@ -259,7 +289,8 @@ def test_a_review_sees_nothing_of_later_days(
 ) -> None:
     days = DAYS[:2]
     with_later_days = reviewed(accounts, days, model)
-    cut_accounts = [known.account for known in active_on(accounts, days[-1]).known]
+    customers = active_on(accounts, days[-1])
+    cut_accounts = [customer.account for customer in customers.accounts]
     without = reviewed(cut_accounts, days, model)
     pd.testing.assert_frame_equal(with_later_days.provisions, without.provisions)
     pd.testing.assert_frame_equal(with_later_days.roll_rates, without.roll_rates)
@@ -279,12 +310,22 @@ def test_a_review_before_the_first_invoice_is_an_error(
 class ReviewCommand:
     """`obligor review` of the synthetic ledger, one month back."""
 
-    def __init__(self, simulation: Simulation, store: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        store: Path,
+        folder: Path,
+    ) -> None:
         write_ledger(simulation, folder / "ledger")
         self.output = folder / "out"
         self.words = ["review", str(folder / "ledger" / "mapping.toml")]
         self.words += ["--as-of", "2024-06-30", "--months", "1"]
-        self.words += ["--store", str(store), "--out", str(self.output)]
+        self.words += [
+            "--store",
+            str(store),
+            "--out",
+            str(self.output),
+        ]
 
     def run(self, *options: str) -> Result:
         words = [*self.words, *options]
@@ -331,7 +372,12 @@ def test_the_command_gives_every_part_as_json(command: ReviewCommand) -> None:
 def test_reevaluated_cases_show_who_may_resolve_them(
     trained: Trained, store: Path
 ) -> None:
-    words = ["cases", "--reevaluate", "--store", str(store)]
+    words = [
+        "cases",
+        "--reevaluate",
+        "--store",
+        str(store),
+    ]
     listing = CliRunner().invoke(app, words, catch_exceptions=False)
     assert listing.exit_code == 0
     assert "may resolve" in listing.stdout

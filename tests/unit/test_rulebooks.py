@@ -39,7 +39,12 @@ from obligor.training.runs.ledger_run import Trained
 from tests.conftest import SIGNER
 from tests.unit.test_cli import run
 
-AT = datetime(2025, 12, 1, tzinfo=UTC)
+AT = datetime(
+    2025,
+    12,
+    1,
+    tzinfo=UTC,
+)
 OLD, NEW = "2000-01-01", "2026-01-01"
 
 
@@ -93,9 +98,24 @@ def test_an_imported_rulebook_has_its_date_and_its_makers(
 
 
 def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None:
-    Edit("hard_stops", "P09", "disputed_share", "> 0.4").apply(xlsx)
-    Edit("review", "N1", "review_days", 14).apply(xlsx)
-    Edit("parameters", "lgd", "value", 0.5).apply(xlsx)
+    Edit(
+        "hard_stops",
+        "P09",
+        "disputed_share",
+        "> 0.4",
+    ).apply(xlsx)
+    Edit(
+        "review",
+        "N1",
+        "review_days",
+        14,
+    ).apply(xlsx)
+    Edit(
+        "parameters",
+        "lgd",
+        "value",
+        0.5,
+    ).apply(xlsx)
     book = load_workbook(xlsx)
     cases = book["review cases"]
     assert cases["C3"].value == 30
@@ -113,21 +133,68 @@ def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None
     ("edit", "message"),
     [
         (
-            Edit("hard_stops", "P05", "dpd_days", "> 6O"),
+            Edit(
+                "hard_stops",
+                "P05",
+                "dpd_days",
+                "> 6O",
+            ),
             "hard_stops row P05, dpd_days: cannot read '> 6O'",
         ),
         (
-            Edit("hard_stops", "P05", "because", ""),
+            Edit(
+                "hard_stops",
+                "P05",
+                "because",
+                "",
+            ),
             "hard_stops row P05: the row has no id or no because",
         ),
-        (Edit("terms", "T6", "grade", "[7..8]"), "overlap"),
-        (Edit("review", "N1", "review_days", 14), "gives review_days = 14"),
-        (Edit("review", "N1", "review_days", "soon"), "another type"),
         (
-            Edit("parameters", "lgd", "value", 4.5),
+            Edit(
+                "terms",
+                "T6",
+                "grade",
+                "[7..8]",
+            ),
+            "overlap",
+        ),
+        (
+            Edit(
+                "review",
+                "N1",
+                "review_days",
+                14,
+            ),
+            "gives review_days = 14",
+        ),
+        (
+            Edit(
+                "review",
+                "N1",
+                "review_days",
+                "soon",
+            ),
+            "another type",
+        ),
+        (
+            Edit(
+                "parameters",
+                "lgd",
+                "value",
+                4.5,
+            ),
             "parameters.lgd: 4.5 is out of range",
         ),
-        (Edit("parameters", "lgd", "value", "=1/2"), "is not a number"),
+        (
+            Edit(
+                "parameters",
+                "lgd",
+                "value",
+                "=1/2",
+            ),
+            "is not a number",
+        ),
     ],
 )
 def test_a_doubtful_edit_is_refused_and_leaves_nothing(
@@ -177,7 +244,13 @@ def draft(xlsx: Path, root: Path) -> Path:
 @pytest.fixture
 def released(draft: Path) -> Path:
     """A folder with a rulebook that C. Manager released."""
-    release_rulebook(draft, "C. Manager", "board decision", AT, SIGNER)
+    release_rulebook(
+        draft,
+        "C. Manager",
+        "board decision",
+        AT,
+        SIGNER,
+    )
     return draft
 
 
@@ -203,7 +276,13 @@ def test_a_release_needs_a_second_person_and_a_reason(
     draft: Path, by: str, because: str, message: str
 ) -> None:
     with pytest.raises(PolicyError, match=message):
-        release_rulebook(draft, by, because, AT, SIGNER)
+        release_rulebook(
+            draft,
+            by,
+            because,
+            AT,
+            SIGNER,
+        )
 
 
 def test_a_released_rulebook_is_in_force_from_its_date(
@@ -223,7 +302,13 @@ def test_a_release_says_who_and_when(released: Path) -> None:
 
 def test_a_rulebook_is_released_once(released: Path) -> None:
     with pytest.raises(PolicyError, match="is already released"):
-        release_rulebook(released, "D. Director", "again", AT, SIGNER)
+        release_rulebook(
+            released,
+            "D. Director",
+            "again",
+            AT,
+            SIGNER,
+        )
 
 
 TRUSTED_KEY = public_key(SIGNER.public, "test")
@@ -282,12 +367,24 @@ def test_an_incomplete_release_is_refused(released: Path, root: Path) -> None:
 
 def policy(*words: str, root: Path) -> str:
     """What a command on a folder of rulebooks prints."""
-    return run("policy", *words, "--rules", str(root)).stdout
+    return run(
+        "policy",
+        *words,
+        "--rules",
+        str(root),
+    ).stdout
 
 
 def test_the_shipped_rulebook_can_be_checked_shown_and_tested(root: Path) -> None:
     assert "good" in policy("check", root=root)
-    stops = policy("show", "--table", "hard_stops", "--as-of", "2025-01-01", root=root)
+    stops = policy(
+        "show",
+        "--table",
+        "hard_stops",
+        "--as-of",
+        "2025-01-01",
+        root=root,
+    )
     assert "P05" in stops
     assert "lgd" in policy("show", OLD, root=root)
     assert "cases pass" in policy("test", OLD, root=root)
@@ -295,20 +392,55 @@ def test_the_shipped_rulebook_can_be_checked_shown_and_tested(root: Path) -> Non
 
 def test_a_rulebook_is_edited_in_excel_and_released(root: Path, tmp_path: Path) -> None:
     xlsx = tmp_path / "out.xlsx"
-    policy("export", OLD, "--xlsx", str(xlsx), root=root)
-    Edit("parameters", "lgd", "value", 0.5).apply(xlsx)
-    assert "draft" in policy("import", NEW, "--xlsx", str(xlsx), root=root)
+    policy(
+        "export",
+        OLD,
+        "--xlsx",
+        str(xlsx),
+        root=root,
+    )
+    Edit(
+        "parameters",
+        "lgd",
+        "value",
+        0.5,
+    ).apply(xlsx)
+    assert "draft" in policy(
+        "import",
+        NEW,
+        "--xlsx",
+        str(xlsx),
+        root=root,
+    )
     assert "draft" in policy("check", root=root)
-    changes = policy("diff", OLD, NEW, root=root)
+    changes = policy(
+        "diff",
+        OLD,
+        NEW,
+        root=root,
+    )
     assert "parameters lgd: 0.45 -> 0.5" in changes
     assert "1 changes" in changes
-    policy("release", NEW, "--by", "C. Manager", "--because", "board", root=root)
+    policy(
+        "release",
+        NEW,
+        "--by",
+        "C. Manager",
+        "--because",
+        "board",
+        root=root,
+    )
     assert "released by C. Manager" in policy("check", root=root)
 
 
 def test_the_check_of_a_doubtful_rulebook_fails(draft: Path, root: Path) -> None:
     (draft / "terms.yaml").unlink()
-    checked = run("policy", "check", "--rules", str(root))
+    checked = run(
+        "policy",
+        "check",
+        "--rules",
+        str(root),
+    )
     assert checked.exit_code == 1
     assert "doubtful" in checked.stdout
 
@@ -331,7 +463,12 @@ def test_a_wrong_option_is_an_error(
 class WhatIf:
     """`obligor policy simulate` on a small ledger, with a higher loss given default."""
 
-    def __init__(self, root: Path, store: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: Path,
+        folder: Path,
+    ) -> None:
         write_ledger(simulate_ledger(200, 24, seed=5), folder)
         shutil.copytree(root / OLD, root / NEW)
         for path in (root / NEW).glob("*.yaml"):
@@ -339,8 +476,20 @@ class WhatIf:
             text = text.replace(f"effective: {OLD}", f"effective: {NEW}")
             path.write_text(text.replace("0.45,", "0.9,"))
         self.words = ["policy", "simulate", str(folder / "mapping.toml")]
-        self.words += ["--from", OLD, "--to", NEW, "--as-of", "2023-10-31"]
-        self.words += ["--store", str(store), "--rules", str(root)]
+        self.words += [
+            "--from",
+            OLD,
+            "--to",
+            NEW,
+            "--as-of",
+            "2023-10-31",
+        ]
+        self.words += [
+            "--store",
+            str(store),
+            "--rules",
+            str(root),
+        ]
 
     def printed(self) -> str:
         return run(*self.words).stdout
@@ -351,7 +500,12 @@ class WhatIf:
 
 
 @pytest.fixture
-def what_if(root: Path, trained: Trained, store: Path, tmp_path: Path) -> WhatIf:
+def what_if(
+    root: Path,
+    trained: Trained,
+    store: Path,
+    tmp_path: Path,
+) -> WhatIf:
     return WhatIf(root, store, tmp_path / "ledger")
 
 

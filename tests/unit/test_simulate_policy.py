@@ -97,7 +97,11 @@ def stricter(tmp_path_factory: pytest.TempPathFactory) -> Rulebook:
     return read_rulebook(folder)
 
 
-def replace_in(path: Path, old: str, new: str) -> None:
+def replace_in(
+    path: Path,
+    old: str,
+    new: str,
+) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
@@ -197,7 +201,13 @@ def comparison(
         before=decisions,
         after=after,
         figures=summary(portfolio, decisions, after),
-        movers=movers(portfolio, RULEBOOK, stricter, decisions, after),
+        movers=movers(
+            portfolio,
+            RULEBOOK,
+            stricter,
+            decisions,
+            after,
+        ),
     )
 
 
@@ -225,7 +235,7 @@ def test_movers_come_by_the_change_of_their_limit_with_reasons(
     assert 0 < len(comparison.movers) <= 20
     changes = []
     for mover in comparison.movers:
-        before, after = mover["limit"]
+        before, after = map(Decimal, mover["limit"])
         changes.append(abs(after - before))
         assert mover["because"]
     assert changes == sorted(changes, reverse=True)
@@ -238,4 +248,13 @@ def test_the_same_rulebook_changes_nothing(
     assert same["because"] == []
     figures = summary(portfolio, decisions, decisions)
     assert figures["all"]["all"]["decisions_changed"] == 0
-    assert movers(portfolio, RULEBOOK, RULEBOOK, decisions, decisions) == []
+    assert (
+        movers(
+            portfolio,
+            RULEBOOK,
+            RULEBOOK,
+            decisions,
+            decisions,
+        )
+        == []
+    )

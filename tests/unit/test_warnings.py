@@ -49,7 +49,12 @@ def with_grade(grade: int) -> Snapshot:
 def with_bond(days: int) -> Snapshot:
     """A security that ends in so many days."""
     expires_on = AS_OF + timedelta(days=days)
-    bond = Security("insurance", Decimal(1), Decimal(0), expires_on)
+    bond = Security(
+        "insurance",
+        Decimal(1),
+        Decimal(0),
+        expires_on,
+    )
     return replace(NOW, credit_file=CreditFile(securities=(bond,)))
 
 
@@ -85,7 +90,14 @@ def warnings_of(now: Snapshot, before: Snapshot | None = BEFORE) -> list[str]:
         (with_bond(31), []),
         # Expired: it no longer counts in the limit.
         (with_bond(-1), []),
-        (with_features(open_amount=None, dpd_days=None, disputed_share=None), []),
+        (
+            with_features(
+                open_amount=None,
+                dpd_days=None,
+                disputed_share=None,
+            ),
+            [],
+        ),
     ],
 )
 def test_each_trigger_at_its_threshold(now: Snapshot, codes: list[str]) -> None:
