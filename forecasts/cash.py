@@ -224,8 +224,9 @@ def cash_by_week(balance: Floats, survival: Floats, weeks: int) -> pd.DataFrame:
     """
     at_week_ends = survival[:, : WEEK * weeks + 1 : WEEK]
     p_paid = -np.diff(at_week_ends, axis=1)
-    expected = (balance[:, None] * p_paid).sum(axis=0)
-    variance = (balance[:, None] ** 2 * p_paid * (1 - p_paid)).sum(axis=0)
+    amount = balance[:, None]
+    expected = (amount * p_paid).sum(axis=0)
+    variance = (amount**2 * p_paid * (1 - p_paid)).sum(axis=0)
     return pd.DataFrame(
         {"expected": expected, "deviation": np.sqrt(variance)},
         index=pd.RangeIndex(1, weeks + 1),
@@ -236,12 +237,14 @@ def cash_received(sample: InvoiceSample, weeks: int) -> pd.Series[float]:
     """Return the balance settled in each week; NaN for weeks not watched to the end."""
     week_of_payment = np.ceil(sample.days_to_payment / WEEK)
     balance = sample.rows["balance"].to_numpy()
-    last_week = int(sample.days_watched.min() // WEEK) if len(sample.rows) else 0
-    received = []
-    for week in range(1, weeks + 1):
+    last_week = 0
+    if len(sample.rows):
+        last_week = int(sample.days_watched.min() // WEEK)
+    received = pd.Series(np.nan, index=pd.RangeIndex(1, weeks + 1))
+    for week in range(1, min(weeks, last_week) + 1):
         is_settled = week_of_payment == week
-        received.append(balance[is_settled].sum() if week <= last_week else np.nan)
-    return pd.Series(received, index=pd.RangeIndex(1, weeks + 1), dtype=float)
+        received[week] = balance[is_settled].sum()
+    return received
 
 
 def forecast(

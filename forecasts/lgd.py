@@ -62,16 +62,19 @@ def workouts(
         events["default_on"], on="invoice_id", how="inner"
     )
     cash["days"] = (cash["paid_on"] - cash["default_on"]).dt.days
+    balance = items["amount"] - _paid_before(cash, events.index)
+    recovered = _recovered(cash, events.index, discount_rate)
     table = pd.DataFrame(
         {
             "customer_id": events["customer_id"],
             "default_on": events["default_on"],
-            "ead": (items["amount"] - _paid_before(cash, events.index)) * rate,
-            "recovered": _recovered(cash, events.index, discount_rate) * rate,
+            "ead": balance * rate,
+            "recovered": recovered * rate,
         }
     )
     table = table[table["ead"] > 0]
-    return table.assign(lgd=(1 - table["recovered"] / table["ead"]).clip(0, 1))
+    lost = 1 - table["recovered"] / table["ead"]
+    return table.assign(lgd=lost.clip(0, 1))
 
 
 def _events_with_a_year(
@@ -91,7 +94,8 @@ def _events_with_a_year(
 def _paid_before(cash: pd.DataFrame, items: pd.Index) -> pd.Series[float]:
     """What was settled of each item up to its default."""
     before = cash[cash["days"] <= 0]
-    return before.groupby("invoice_id")["amount"].sum().reindex(items, fill_value=0.0)
+    by_item = before.groupby("invoice_id")["amount"].sum()
+    return by_item.reindex(items, fill_value=0.0)
 
 
 def _recovered(
@@ -102,7 +106,8 @@ def _recovered(
     after = cash[is_inside & (cash["kind"] == "payment")]
     discount = (1 + discount_rate) ** (after["days"] / 365)
     worth = after["amount"] / discount
-    return worth.groupby(after["invoice_id"]).sum().reindex(items, fill_value=0.0)
+    by_item = worth.groupby(after["invoice_id"]).sum()
+    return by_item.reindex(items, fill_value=0.0)
 
 
 def lgd_table(
@@ -151,16 +156,17 @@ def _lgd_row(items: pd.DataFrame, stated: float) -> dict[str, object]:
         }
     ead = items["ead"].to_numpy(float)
     recovered = items["recovered"].to_numpy(float)
-    customers = pd.factorize(items["customer_id"])[0].astype(np.int64)
+    codes, _ = pd.factorize(items["customer_id"])
     draws = [
         1 - (weight * recovered).sum() / (weight * ead).sum()
-        for weight in Resampling(customers, ROUNDS, SEED)
+        for weight in Resampling(codes.astype(np.int64), ROUNDS, SEED)
     ]
-    low, high = np.clip(np.quantile(draws, (0.025, 0.975)), 0, 1).tolist()
+    lgd = 1 - recovered.sum() / ead.sum()
+    low, high = np.quantile(draws, (0.025, 0.975))
     return {
         "items": len(items),
-        "lgd": float(np.clip(1 - recovered.sum() / ead.sum(), 0, 1)),
-        "low": low,
-        "high": high,
+        "lgd": float(np.clip(lgd, 0, 1)),
+        "low": float(np.clip(low, 0, 1)),
+        "high": float(np.clip(high, 0, 1)),
         "source": OBSERVED,
     }

@@ -316,8 +316,9 @@ def compared(mature: pd.DataFrame, shadow: Mapping[str, float]) -> dict[str, str
         label,
         Resampling(customers, ROUNDS, SEED),
     )
+    count = f"{len(scored):,} ({label.sum():,} defaults)"
     return {
-        "matured decisions scored by both": f"{len(scored):,} ({label.sum():,} defaults)",
+        "matured decisions scored by both": count,
         "AUC of the champion": f"{auc(champion, label):.4f}",
         "AUC of the challenger": f"{auc(challenger, label):.4f}",
         "Gini gain of the challenger": str(gap["gini"]),
