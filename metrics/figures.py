@@ -49,7 +49,9 @@ def auc(
     n_pairs = bad.sum() * good.sum()
     if not n_pairs:
         return float("nan")
-    return float((bad * (good_below + good / 2)).sum() / n_pairs)
+    # A default beats every other below it, and half of the others at its own PD.
+    n_beaten = (bad * (good_below + good / 2)).sum()
+    return float(n_beaten / n_pairs)
 
 
 def ks(
@@ -96,7 +98,7 @@ def _weight_by_pd(
     _, pd_index = np.unique(pd_, return_inverse=True)
     bad = np.bincount(pd_index, weights * label)
     good = np.bincount(pd_index, weights * (1 - label))
-    return np.asarray(bad, dtype=np.float64), np.asarray(good, dtype=np.float64)
+    return bad.astype(np.float64), good.astype(np.float64)
 
 
 def _or_ones(weight: Floats | None, n_rows: int) -> Floats:
@@ -134,8 +136,9 @@ def calibration_line(
     """
     weights = _or_ones(weight, len(label))
     if np.ptp(pd_) == 0:
-        rate = np.clip(weights @ label / weights.sum(), SMOOTHING, 1 - SMOOTHING)
-        return 0.0, float(np.log(rate / (1 - rate)))
+        default_rate = weights @ label / weights.sum()
+        smoothed_rate = np.clip(default_rate, SMOOTHING, 1 - SMOOTHING)
+        return 0.0, _logit(smoothed_rate)
     log_odds = np.log(pd_ / (1 - pd_))
     slope, intercept = weighted_logistic(log_odds[:, None], label, weights)
     return float(slope), float(intercept)
@@ -165,14 +168,22 @@ def ece(
     0.1
     """
     weights = _or_ones(weight, len(label))
-    bin_index = np.searchsorted(_inner_edges(pd_, ECE_BINS), pd_, side="right")
+    edges = _inner_edges(pd_, ECE_BINS)
+    bin_index = np.searchsorted(edges, pd_, side="right")
     gap_of_bin = np.bincount(bin_index, weights * (pd_ - label))
-    return float(np.abs(gap_of_bin).sum() / weights.sum())
+    total_gap = np.abs(gap_of_bin).sum()
+    return float(total_gap / weights.sum())
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
 
 
 def _inner_edges(values: Floats, n_bins: int) -> Floats:
-    quantiles = np.linspace(0, 1, n_bins + 1)[1:-1]
-    return np.unique(np.quantile(values, quantiles))
+    """Return the edges between equally filled bins; fewer if values repeat."""
+    shares = np.linspace(0, 1, n_bins + 1)
+    inner_shares = shares[1:-1]
+    return np.unique(np.quantile(values, inner_shares))
 
 
 def psi(expected: Floats, actual: Floats) -> float:
@@ -198,7 +209,10 @@ def psi(expected: Floats, actual: Floats) -> float:
     0.2747
     """
     present = expected[~np.isnan(expected)]
-    edges = _inner_edges(present, PSI_BINS) if len(present) else np.array([])
+    if len(present):
+        edges = _inner_edges(present, PSI_BINS)
+    else:
+        edges = np.array([])
     expected_share = _shares(expected, edges)
     actual_share = _shares(actual, edges)
     log_ratio = np.log(actual_share / expected_share)
@@ -211,7 +225,8 @@ def _shares(values: Floats, edges: Floats) -> Floats:
     nan_bin = len(edges) + 1
     with_nan = np.where(np.isnan(values), nan_bin, bin_index)
     counts = np.bincount(with_nan, minlength=nan_bin + 1)
-    return np.maximum(counts / max(len(values), 1), SMOOTHING)
+    n_values = max(len(values), 1)
+    return np.maximum(counts / n_values, SMOOTHING)
 
 
 def figures(
@@ -241,17 +256,19 @@ def figures(
     area = auc(pd_, label, weights)
     slope, intercept = calibration_line(pd_, label, weights)
     probability_of_outcome = np.where(label == 1, pd_, 1 - pd_)
+    log_likelihood = (weights * np.log(probability_of_outcome)).sum()
+    mean_pd = (weights * pd_).sum() / total
     return {
         "auc": area,
         "gini": 2 * area - 1,
         "ks": ks(pd_, label, weights),
         "brier": _brier(pd_, label, weights),
         "brier_constant": default_rate * (1 - default_rate),
-        "log_loss": float(-(weights * np.log(probability_of_outcome)).sum() / total),
+        "log_loss": float(-log_likelihood / total),
         "calibration_slope": slope,
         "calibration_intercept": intercept,
         "ece": ece(pd_, label, weights),
-        "mean_pd": float((weights * pd_).sum() / total),
+        "mean_pd": float(mean_pd),
         "default_rate": default_rate,
     }
 
@@ -261,7 +278,8 @@ def _brier(
     label: Ints,
     weight: Floats,
 ) -> float:
-    return float((weight * (pd_ - label) ** 2).sum() / weight.sum())
+    squared_error = (pd_ - label) ** 2
+    return float((weight * squared_error).sum() / weight.sum())
 
 
 def with_intervals(
@@ -283,14 +301,14 @@ def with_intervals(
     measure : callable
         Maps PDs, labels and weights to figures by name.
     """
-    figures_of_sample = measure(pd_, label, np.ones(len(label)))
-    draws = pd.DataFrame([measure(pd_, label, weight) for weight in resampling])
-    low = draws.quantile(INTERVAL[0])
-    high = draws.quantile(INTERVAL[1])
-    return {
-        name: Interval(value, float(low[name]), float(high[name]))
-        for name, value in figures_of_sample.items()
-    }
+    unit_weight = np.ones(len(label))
+    figures_of_sample = measure(pd_, label, unit_weight)
+    draws = [measure(pd_, label, weight) for weight in resampling]
+    low, high = pd.DataFrame(draws).quantile(INTERVAL).to_dict("records")
+    intervals = {}
+    for name, value in figures_of_sample.items():
+        intervals[name] = Interval(value, low[name], high[name])
+    return intervals
 
 
 def difference(
@@ -325,9 +343,10 @@ def difference(
     ) -> dict[str, float]:
         first_figures = _gini_and_brier(pd_, label, weight)
         second_figures = _gini_and_brier(second, label, weight)
-        return {
-            name: value - second_figures[name] for name, value in first_figures.items()
-        }
+        differences = {}
+        for name, value in first_figures.items():
+            differences[name] = value - second_figures[name]
+        return differences
 
     return with_intervals(first, label, resampling, measure)
 
@@ -338,4 +357,7 @@ def _gini_and_brier(
     weight: Floats,
 ) -> dict[str, float]:
     area = auc(pd_, label, weight)
-    return {"gini": 2 * area - 1, "brier": _brier(pd_, label, weight)}
+    return {
+        "gini": 2 * area - 1,
+        "brier": _brier(pd_, label, weight),
+    }

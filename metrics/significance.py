@@ -14,6 +14,7 @@ from obligor.metrics.statistics import Interval
 
 BINS = 10
 Z_95 = 1.96
+INTERVAL = (0.025, 0.975)
 # Confidence of the Pluto-Tasche bound: three in four portfolios of that PD would show
 # more defaults.
 PRUDENCE = 0.75
@@ -78,21 +79,29 @@ def delong(
     n_bad = len(of_bad[0])
     n_good = len(of_good[0])
     covariance = np.cov(of_bad) / n_bad + np.cov(of_good) / n_good
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    variances = covariance[0, 0] + covariance[1, 1]
+    variance = float(variances - 2 * covariance[0, 1])
+    # An AUC is the mean of the placements of the defaults.
     gap = float(of_bad[0].mean() - of_bad[1].mean())
     error = np.sqrt(max(variance, 0.0))
-    p_value = 2 * float(stats.norm.sf(abs(gap) / error)) if error > 0 else 1.0
-    return AucTest(gap, gap - Z_95 * error, gap + Z_95 * error, p_value)
+    p_value = 1.0
+    if error > 0:
+        one_sided = float(stats.norm.sf(abs(gap) / error))
+        p_value = 2 * one_sided
+    margin = Z_95 * error
+    return AucTest(gap, gap - margin, gap + margin, p_value)
 
 
 def _placements(score: Floats, label: Ints) -> _Placements:
     bad = label == 1
     good = label == 0
     ranks = stats.rankdata(score)
+    ranks_among_bad = stats.rankdata(score[bad])
+    ranks_among_good = stats.rankdata(score[good])
     n_bad = int(bad.sum())
     n_good = int(good.sum())
-    of_bad = (ranks[bad] - stats.rankdata(score[bad])) / n_good
-    of_good = 1 - (ranks[good] - stats.rankdata(score[good])) / n_bad
+    of_bad = (ranks[bad] - ranks_among_bad) / n_good
+    of_good = 1 - (ranks[good] - ranks_among_good) / n_bad
     return _Placements(of_bad, of_good)
 
 
@@ -118,9 +127,12 @@ def area(score: Floats, label: Ints) -> Interval:
     >>> print(area(np.array([1.0, 2, 4, 3, 5, 6]), np.array([0, 0, 0, 1, 1, 1])))
     0.8889 [0.5809, 1.0000]
     """
-    if min(label.sum(), len(label) - label.sum()) < 2:
+    n_bad = label.sum()
+    n_good = len(label) - n_bad
+    if min(n_bad, n_good) < 2:
         return Interval(auc(score, label), 0.0, 1.0)
-    test = delong(score, np.zeros(len(score)), label)
+    constant_score = np.zeros(len(score))
+    test = delong(score, constant_score, label)
     low = max(test.low + 0.5, 0.0)
     high = min(test.high + 0.5, 1.0)
     return Interval(test.difference + 0.5, low, high)
@@ -141,7 +153,8 @@ def rate(defaults: int, n: int) -> Interval:
     >>> print(rate(3, 100))
     0.0300 [0.0085, 0.0779]
     """
-    ends = stats.beta.ppf([0.025, 0.975], defaults + 0.5, n - defaults + 0.5)
+    others = n - defaults
+    ends = stats.beta.ppf(INTERVAL, defaults + 0.5, others + 0.5)
     low, high = ends.tolist()
     return Interval(defaults / n, low, high)
 
@@ -171,7 +184,8 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
     >>> hosmer_lemeshow(pd_, label)     # as many defaults as expected
     (0.0, 1.0)
     """
-    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, BINS + 1)[1:-1]))
+    shares = np.linspace(0, 1, BINS + 1)
+    edges = np.unique(np.quantile(pd_, shares[1:-1]))
     bin_index = np.searchsorted(edges, pd_, side="left")
     rows = np.bincount(bin_index)
     is_used = rows > 0
@@ -179,8 +193,10 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
     bads = np.bincount(bin_index, label)[is_used]
     expected = np.bincount(bin_index, pd_)[is_used]
     variance = expected * (1 - expected / rows)
-    statistic = round(float(((bads - expected) ** 2 / variance).sum()), 9)
-    return statistic, float(stats.chi2.sf(statistic, len(rows)))
+    squared_gaps = (bads - expected) ** 2
+    statistic = round(float((squared_gaps / variance).sum()), 9)
+    p_value = stats.chi2.sf(statistic, len(rows))
+    return statistic, float(p_value)
 
 
 def by_grade(
@@ -217,7 +233,8 @@ def by_grade(
     >>> table["upper_pluto_tasche"].round(3).tolist()     # 3 of 150, then 3 of 50
     [0.034, 0.1]
     """
-    rows = pd.DataFrame({"grade": grade, "pd": pd_, "label": label}).groupby("grade")
+    frame = pd.DataFrame({"grade": grade, "pd": pd_, "label": label})
+    rows = frame.groupby("grade")
     table = pd.DataFrame(
         {
             "rows": rows.size(),
@@ -231,12 +248,18 @@ def by_grade(
     d = table["defaults"].to_numpy()
     table["p_value"] = stats.binom.sf(d - 1, n, table["mean_pd"])
     table["upper_jeffreys"] = stats.beta.ppf(0.95, d + 0.5, n - d + 0.5)
-    n_and_worse = n[::-1].cumsum()[::-1]
-    d_and_worse = d[::-1].cumsum()[::-1]
+    n_and_worse = _with_worse_grades(n)
+    d_and_worse = _with_worse_grades(d)
     others = np.maximum(n_and_worse - d_and_worse, 1e-9)
     bound = stats.beta.ppf(PRUDENCE, d_and_worse + 1, others)
     table["upper_pluto_tasche"] = np.maximum.accumulate(bound)
     return table
+
+
+def _with_worse_grades(counts: Ints) -> Ints:
+    """Return for each grade the sum over it and all worse grades."""
+    worst_first = counts[::-1]
+    return worst_first.cumsum()[::-1]
 
 
 def concentration(share: Floats) -> float:

@@ -78,7 +78,8 @@ def log_losses(pd_: Floats, label: Ints) -> Floats:
     >>> log_losses(np.array([0.5, 0.1]), np.array([1, 0])).round(4).tolist()
     [0.6931, 0.1054]
     """
-    return -np.log(np.where(label == 1, pd_, 1 - pd_))
+    probability_of_outcome = np.where(label == 1, pd_, 1 - pd_)
+    return -np.log(probability_of_outcome)
 
 
 def weighted_logistic(
@@ -109,9 +110,12 @@ def weighted_logistic(
     >>> weighted_logistic(column, label, np.ones(6)).round(3).tolist()
     [1.099, -1.099]
     """
-    design = np.column_stack([columns, np.ones(len(columns))])
-    rate = float(np.clip((weight * label).sum() / weight.sum(), 1e-9, 1 - 1e-9))
-    beta = np.append(np.zeros(columns.shape[1]), np.log(rate / (1 - rate)))
+    n_rows, n_columns = columns.shape
+    design = np.column_stack([columns, np.ones(n_rows)])
+    rate = (weight * label).sum() / weight.sum()
+    clipped_rate = float(np.clip(rate, 1e-9, 1 - 1e-9))
+    base_log_odds = np.log(clipped_rate / (1 - clipped_rate))
+    beta = np.append(np.zeros(n_columns), base_log_odds)
     loss = _logistic_loss(design, label, weight, beta)
     for _ in range(MOST_STEPS):
         step = _newton_step(design, label, weight, beta)
@@ -134,10 +138,14 @@ def _newton_step(
     beta: Floats,
 ) -> Floats:
     fitted = sigmoid(design @ beta)
-    gradient = design.T @ (weight * (label - fitted)) - PENALTY * beta
+    residual = weight * (label - fitted)
+    gradient = design.T @ residual - PENALTY * beta
     curvature = weight * fitted * (1 - fitted)
-    hessian = (design * curvature[:, None]).T @ design + PENALTY * np.eye(len(beta))
-    return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
+    weighted_design = design * curvature[:, None]
+    ridge = PENALTY * np.eye(len(beta))
+    hessian = weighted_design.T @ design + ridge
+    step = np.linalg.solve(hessian, gradient)
+    return np.asarray(step, dtype=np.float64)
 
 
 def _logistic_loss(
@@ -147,5 +155,6 @@ def _logistic_loss(
     beta: Floats,
 ) -> float:
     margin = design @ beta
-    log_loss = (weight * (np.logaddexp(0, margin) - label * margin)).sum()
+    losses = np.logaddexp(0, margin) - label * margin
+    log_loss = (weight * losses).sum()
     return float(log_loss + PENALTY / 2 * beta @ beta)

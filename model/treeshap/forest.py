@@ -142,10 +142,12 @@ def read_forest(model_text: str) -> Forest:
         name: np.concatenate([getattr(tree, name) for tree in trees])
         for name in _Tree._fields
     }
+    node_counts = [len(tree.feature) for tree in trees]
+    leaf_counts = [len(tree.leaf_value) for tree in trees]
     return Forest(
         n_features=int(header["max_feature_idx"]) + 1,
-        first_node=np.cumsum([0, *(len(tree.feature) for tree in trees)]),
-        first_leaf=np.cumsum([0, *(len(tree.leaf_value) for tree in trees)]),
+        first_node=np.cumsum([0, *node_counts]),
+        first_leaf=np.cumsum([0, *leaf_counts]),
         **arrays,
     )
 
@@ -173,11 +175,13 @@ def _fields(block: str) -> dict[str, str]:
 
 
 def _ints(fields: dict[str, str], name: str) -> Ints:
-    return np.array(fields.get(name, "").split(), dtype=np.int64)
+    words = fields.get(name, "").split()
+    return np.array(words, dtype=np.int64)
 
 
 def _floats(fields: dict[str, str], name: str) -> Floats:
-    return np.array(fields.get(name, "").split(), dtype=np.float64)
+    words = fields.get(name, "").split()
+    return np.array(words, dtype=np.float64)
 
 
 def _read_tree(fields: dict[str, str], before: _Offsets) -> _Tree:
@@ -231,7 +235,9 @@ def _word_spans(
     if not len(boundaries):
         return np.zeros((len(threshold), 2), dtype=np.int64)
     set_number = np.where(is_categorical, threshold, 0).astype(np.int64)
-    return np.stack([boundaries[set_number], boundaries[set_number + 1]], axis=1)
+    begin = boundaries[set_number]
+    end = boundaries[set_number + 1]
+    return np.stack([begin, end], axis=1)
 
 
 def _pre_order(

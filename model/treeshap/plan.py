@@ -64,7 +64,9 @@ def make_plan(forest: Forest, most_bytes: float) -> Plan:
         tables.add(subtree)
     walks = _WalkWriter(forest, links, walked_leaves)
     n_quadrature = [(depth + 1) // 2 for depth in walks.depths]
-    quadratures = {n: gauss_legendre(n).reshape(-1) for n in sorted(set(n_quadrature))}
+    quadratures = {}
+    for n in sorted(set(n_quadrature)):
+        quadratures[n] = gauss_legendre(n).reshape(-1)
     sizes = [len(quadrature) for quadrature in quadratures.values()]
     starts = np.cumsum([0, *sizes]).tolist()
     start_of = dict(zip(quadratures, starts, strict=False))
@@ -85,8 +87,8 @@ def make_plan(forest: Forest, most_bytes: float) -> Plan:
         kernel.N_SLOTS: decisions.n_slots,
         kernel.N_TABLES: len(tables.tables),
         kernel.N_PAIRS: len(tables.pairs),
-        kernel.N_NODES: int(np.diff(forest.first_node).max(initial=0)),
-        kernel.N_EDGES: int(np.diff(walks.first_edge).max(initial=0)),
+        kernel.N_NODES: _largest_part(forest.first_node),
+        kernel.N_EDGES: _largest_part(walks.first_edge),
         kernel.N_QUADRATURE: max(n_quadrature, default=1),
     }
     reals = {
@@ -102,6 +104,11 @@ def make_plan(forest: Forest, most_bytes: float) -> Plan:
     )
     packed_ints = _pack_ints(ints, counts | real_starts, tables_start)
     return Plan(packed_ints, packed_reals, 8 * tables.size)
+
+
+def _largest_part(starts: ArrayLike) -> int:
+    """Return the size of the largest part, given where each part begins."""
+    return int(np.diff(starts).max(initial=0))
 
 
 def _shape(subtree: Subtree) -> tuple[int, ...]:
@@ -157,7 +164,8 @@ class _TableWriter:
     def _add_table(self, subtree: Subtree) -> None:
         """Add one table, in which the integral is already taken."""
         quadrature = gauss_legendre((len(subtree.columns) + 1) // 2)
-        integral = self._fill(subtree, quadrature).sum(axis=1)[:, 1:]
+        at_nodes = self._fill(subtree, quadrature)
+        integral = at_nodes.sum(axis=1)[:, 1:]
         numbers = self._write(subtree, subtree.paths, subtree.columns, integral)
         self.tables.append(numbers)
 
@@ -198,7 +206,8 @@ class _TableWriter:
                 z[step.feature] *= step.share
         nodes = quadrature[0]
         unweighted = np.stack([nodes, np.ones_like(nodes)])
-        return compiled_kernel().leaf_table(1.0, np.array(list(z.values())), unweighted)
+        shares = np.array(list(z.values()))
+        return compiled_kernel().leaf_table(1.0, shares, unweighted)
 
     def _write(
         self,
@@ -225,9 +234,11 @@ class _TableWriter:
         mask = dict.fromkeys(paths, 0)
         for step in self._steps_up(subtree.root):
             if step.feature in mask:
-                mask[step.feature] |= 1 << (step.parent - first_node)
-                met_bits[step.feature] |= step.is_left << (step.parent - first_node)
-        self.paths += [(met_bits[feature], mask[feature]) for feature in paths]
+                bit = step.parent - first_node
+                mask[step.feature] |= 1 << bit
+                met_bits[step.feature] |= step.is_left << bit
+        for feature in paths:
+            self.paths.append((met_bits[feature], mask[feature]))
         self.columns += columns
         self.values.append(values.reshape(-1))
         self.size += values.size
@@ -242,7 +253,8 @@ class _TableWriter:
     def _steps_up(self, vertex: int) -> Iterator[_Step]:
         while self.links.up[vertex, 0] >= 0:
             parent, is_left, feature = self.links.up[vertex].tolist()
-            yield _Step(parent, is_left, feature, float(self.links.share[vertex]))
+            share = float(self.links.share[vertex])
+            yield _Step(parent, is_left, feature, share)
             vertex = parent
 
 
@@ -336,8 +348,12 @@ class _WalkWriter:
         edge_before, share_before = walk.conditions.get(feature, (0, 1.0))
         share = share_before * float(self.links.share[child])
         leaf = child - self.forest.n_nodes
-        leaf_value = float(self.forest.leaf_value[leaf]) if leaf >= 0 else 0.0
-        self.edges.append((walk.edge, edge_before, walk.node - root, is_left, feature))
+        leaf_value = 0.0
+        if leaf >= 0:
+            leaf_value = float(self.forest.leaf_value[leaf])
+        node_in_tree = walk.node - root
+        edge = (walk.edge, edge_before, node_in_tree, is_left, feature)
+        self.edges.append(edge)
         self.edge_reals.append((share_before, share, leaf_value))
         return share
 
@@ -371,7 +387,8 @@ def _decisions_of(forest: Forest) -> _Decisions:
     tree_of_node = np.searchsorted(forest.first_node, nodes, "right") - 1
     is_categorical = forest.kind == CATEGORICAL
     ranked = np.flatnonzero(~is_categorical & has_word[tree_of_node])
-    ranked = ranked[np.lexsort((forest.threshold[ranked], slot_of_node[ranked]))]
+    by_slot = np.lexsort((forest.threshold[ranked], slot_of_node[ranked]))
+    ranked = ranked[by_slot]
     tree = tree_of_node[ranked]
     bits = 1 << (ranked - forest.first_node[tree])
     slot_numbers = np.arange(len(slots) + 1)

@@ -137,7 +137,8 @@ class Cutter:
         n_vertices = len(self.links.up)
         left = self.links.left
         right = self.links.right
-        features = [1 << feature for feature in self.forest.feature.tolist()]
+        feature_of_node = self.forest.feature.tolist()
+        features = [1 << feature for feature in feature_of_node]
         self.above = [0] * n_vertices
         for node in range(n_nodes):
             above_children = self.above[node] | features[node]
@@ -147,10 +148,13 @@ class Cutter:
         self.splits = [0] * n_vertices
         self.first_leaf = [0] * n_nodes + list(range(n_vertices - n_nodes))
         for node in range(n_nodes - 1, -1, -1):
-            below_children = self.below[left[node]] | self.below[right[node]]
+            left_child = left[node]
+            right_child = right[node]
+            below_children = self.below[left_child] | self.below[right_child]
             self.below[node] = features[node] | below_children
-            self.splits[node] = 1 + self.splits[left[node]] + self.splits[right[node]]
-            self.first_leaf[node] = self.first_leaf[left[node]]
+            splits_below = self.splits[left_child] + self.splits[right_child]
+            self.splits[node] = 1 + splits_below
+            self.first_leaf[node] = self.first_leaf[left_child]
 
     def _upper(self, vertex: int) -> int:
         """Return the features above a vertex that go into a pair's second table.
@@ -158,17 +162,21 @@ class Cutter:
         They are at most half of the pair's bits. None of them is split on below: its
         conditions would not be decided above alone.
         """
-        free = _members(self.above[vertex] & ~self.below[vertex])
-        half = (self.above[vertex].bit_count() + self.splits[vertex]) // 2
-        return sum(1 << feature for feature in free[:half])
+        above = self.above[vertex]
+        only_above = _members(above & ~self.below[vertex])
+        half = (above.bit_count() + self.splits[vertex]) // 2
+        return sum(1 << feature for feature in only_above[:half])
 
     def _estimate_costs(self) -> None:
         """Estimate time and size of each subtree as one table and as a pair."""
         n_vertices = len(self.links.up)
         paths = _bit_counts(self.above)
-        involved = [self.above[v] | self.below[v] for v in range(n_vertices)]
+        involved = [
+            above | below for above, below in zip(self.above, self.below, strict=True)
+        ]
         columns = _bit_counts(involved)
-        upper = _bit_counts([self._upper(vertex) for vertex in range(n_vertices)])
+        upper_sets = [self._upper(vertex) for vertex in range(n_vertices)]
+        upper = _bit_counts(upper_sets)
         lower = columns - upper
         bits = paths + np.array(self.splits)
         lower_bits = bits - upper
@@ -177,13 +185,15 @@ class Cutter:
         in_word = self._fits_in_word() & self.is_split
         # One table, in which the integral is already taken.
         table_ns = LOOKUP_NS + PATH_NS * paths + COLUMN_NS * columns
-        self.table_ns = np.where(in_word & (bits <= MOST_BITS), table_ns, math.inf)
+        can_be_table = in_word & (bits <= MOST_BITS)
+        self.table_ns = np.where(can_be_table, table_ns, math.inf)
         self.table_size = _patterns(bits) * columns
         # A pair of tables, multiplied at each quadrature node.
         self.chunks = (columns + 2 * LANES - 1) // (2 * LANES)
-        fits = (np.maximum(lower_bits, upper) <= MOST_BITS) & (upper > 0)
+        most_bits = np.maximum(lower_bits, upper)
+        can_be_pair = in_word & (most_bits <= MOST_BITS) & (upper > 0)
         pair_ns = PAIR_NS + PATH_NS * paths + TERM_NS * self.chunks * columns
-        self.pair_ns = np.where(in_word & fits, pair_ns, math.inf)
+        self.pair_ns = np.where(can_be_pair, pair_ns, math.inf)
         lower_size = _patterns(lower_bits) * (lower + 1)
         upper_size = _patterns(upper) * (upper + 1)
         self.pair_size = LANES * self.chunks * (lower_size + upper_size)
@@ -242,7 +252,8 @@ class Cutter:
         n_nodes = self.forest.n_nodes
         table_cost = self._table_cost(byte_ns)
         pair_cost = self._pair_cost(byte_ns)
-        size = 8 * np.where(pair_cost < table_cost, self.pair_size, self.table_size)
+        is_pair = pair_cost < table_cost
+        size = 8 * np.where(is_pair, self.pair_size, self.table_size)
         as_one = np.minimum(table_cost, pair_cost)
         walking_ns = np.maximum(EDGE_NS * self.paths, 1.0)
         lookup_cost = as_one.tolist()
@@ -251,7 +262,8 @@ class Cutter:
             cut_cost = cost[left[node]] + cost[right[node]]
             cost[node] = min(lookup_cost[node], cut_cost)
         roots, walked = self._collect(lookup_cost, cost)
-        return _Cut(roots, walked, float(size[roots].sum()))
+        total_size = float(size[roots].sum())
+        return _Cut(roots, walked, total_size)
 
     def _collect(
         self, lookup_cost: list[float], cost: list[float]
@@ -278,6 +290,7 @@ class Cutter:
 
     def _subtree(self, root: int, is_pair: bool) -> Subtree:
         above = self.above[root]
+        involved = above | self.below[root]
         upper = self._upper(root) if is_pair else 0
         first_leaf = self.first_leaf[root]
         return Subtree(
@@ -285,7 +298,7 @@ class Cutter:
             leaves=(first_leaf, first_leaf + self.splits[root] + 1),
             bits=self.splits[root],
             paths=_members(above & ~upper),
-            columns=_members((above | self.below[root]) & ~upper),
+            columns=_members(involved & ~upper),
             upper=_members(upper),
             chunks=int(self.chunks[root]) if is_pair else 0,
         )
