@@ -142,20 +142,10 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
     terms = _terms(customers, rating)
     # 4. Limit: the smallest of its caps; a new customer earns it in steps.
     costs = _costs(customers)
-    limit = _limit(
-        customers,
-        rating,
-        terms,
-        costs,
-    )
+    limit = _limit(customers, rating, terms, costs)
     # 5. Authority: who may approve the limit; then the outcome.
     approver = _approver(customers, rating, limit)
-    outcome = _outcome(
-        customers,
-        rating,
-        stop,
-        approver,
-    )
+    outcome = _outcome(customers, rating, stop, approver)
     is_declined = outcome == OUTCOMES.index("decline")
     limit = np.where(is_declined, 0.0, limit)
     # 6. What it costs, and whether an order of a usual month would be held.
@@ -167,13 +157,7 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
         limit=limit,
         terms_days=terms.terms_days,
         approver=approver,
-        is_held=_is_held(
-            customers,
-            rating,
-            terms,
-            outcome,
-            limit,
-        ),
+        is_held=_is_held(customers, rating, terms, outcome, limit),
         expected_loss=portfolio.pd_12m * parameters["lgd"] * exposure,
         eva=costs.margin - exposure * costs.per_unit,
     )

@@ -85,13 +85,7 @@ def what_if(
     after = decide_many(portfolio, new)
     return {
         **summary(portfolio, before, after),
-        "movers": movers(
-            portfolio,
-            old,
-            new,
-            before,
-            after,
-        ),
+        "movers": movers(portfolio, old, new, before, after),
     }
 
 
@@ -150,12 +144,7 @@ def what_if_answer(
     customers = active_on(ledger.every(), as_of)
     model = champions.for_customers().model
     portfolio = portfolio_of(customers.accounts, customers.rows, model)
-    changes = what_if(
-        portfolio,
-        old,
-        new,
-        request.customer_id,
-    )
+    changes = what_if(portfolio, old, new, request.customer_id)
     return {
         "from": request.from_,
         "to": request.to,

@@ -65,9 +65,4 @@ class Debt:
     @property
     def arrears(self) -> Arrears:
         """The workable amount, as the priority is computed from it."""
-        return Arrears(
-            self.workable,
-            self.dpd_days,
-            self.pd_12m,
-            self.currency,
-        )
+        return Arrears(self.workable, self.dpd_days, self.pd_12m, self.currency)

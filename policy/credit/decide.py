@@ -149,22 +149,11 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
     terms = requested_terms(policy.terms, requested_days)
     # 4. Limit: the smallest of its caps; a new customer earns it in steps.
     step_up = rulebook.tables["step_up"](relation_days=position.relation_days)
-    caps = limit_caps(
-        customer,
-        terms,
-        policy.caps,
-        rulebook,
-    )
+    caps = limit_caps(customer, terms, policy.caps, rulebook)
     limit = credit_limit(with_step_up(caps, step_up.number("share")), facts.currency)
     limit = with_temporary(limit, facts.credit_file, facts.as_of)
     # 5. Authority: who may approve the amount; then the outcome.
-    verdict = _verdict(
-        customer,
-        rating,
-        stops,
-        limit,
-        rulebook,
-    )
+    verdict = _verdict(customer, rating, stops, limit, rulebook)
     if verdict.is_decline:
         limit = declined(limit)
     # 6. Next review, and the trace in the order of the steps.
@@ -275,12 +264,7 @@ def _price_floor(customer: Customer, terms: Terms) -> PriceFloor | None:
     request = customer.facts.request
     if request is None:
         return None
-    return floor_of(
-        request.amount,
-        customer.position,
-        terms,
-        customer.pricing,
-    )
+    return floor_of(request.amount, customer.position, terms, customer.pricing)
 
 
 def _expected_loss(customer: Customer, limit: Limit) -> Decimal:
@@ -298,12 +282,7 @@ def _collection(
     dpd_days = position.dpd_days or _ZERO
     if overdue <= 0 or dpd_days <= 0:
         return None
-    arrears = Arrears(
-        overdue,
-        dpd_days,
-        customer.pricing.pd_12m,
-        position.currency,
-    )
+    arrears = Arrears(overdue, dpd_days, customer.pricing.pd_12m, position.currency)
     plan = plan_of(dpd_days, customer_class, rulebook)
     return collection_priority(arrears, plan, rulebook)
 

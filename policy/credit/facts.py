@@ -110,9 +110,4 @@ def customer_of(facts: Facts, rulebook: Rulebook) -> Customer:
     if facts.request is not None:
         requested_exposure = position.used + facts.request.amount
     pricing = pricing_of(facts.pd_12m, rulebook)
-    return Customer(
-        facts,
-        position,
-        pricing,
-        requested_exposure,
-    )
+    return Customer(facts, position, pricing, requested_exposure)

@@ -266,12 +266,7 @@ def _economic(
     risk_per_unit = risk_cost(
         pricing.pd_12m, pricing.lgd, pricing.hurdle_rate, pricing.capital
     )
-    return economic_cap(
-        margin,
-        pricing.cost_of_funds,
-        risk_per_unit,
-        secured,
-    )
+    return economic_cap(margin, pricing.cost_of_funds, risk_per_unit, secured)
 
 
 def with_step_up(caps: Mapping[str, Decimal], share: Decimal) -> Mapping[str, Decimal]:

@@ -166,24 +166,12 @@ def check_order(
     )
     room = decision.limit.amount - (exposure - order.credit)
     # 2. Blocks, and the strictest of their actions.
-    blocks = _blocks(
-        order,
-        exposure,
-        decision,
-        book.idle_days,
-        rulebook,
-    )
+    blocks = _blocks(order, exposure, decision, book.idle_days, rulebook)
     outcome = _strictest(blocks)
     # 3. Steps that would release it, and who may release it without them.
     releases = list[Release]()
     if outcome != "release":
-        releases = _releases(
-            order,
-            exposure,
-            decision,
-            book.idle_days,
-            rulebook,
-        )
+        releases = _releases(order, exposure, decision, book.idle_days, rulebook)
     authority = rulebook.tables["authority"](
         amount=exposure, customer_class=decision.customer_class, grade=decision.grade
     )
@@ -244,13 +232,7 @@ def _releases(
     """The steps that would release an order; each is checked by the block rules."""
 
     def is_released(changed: Order, exposure_then: Decimal) -> bool:
-        return not _blocks(
-            changed,
-            exposure_then,
-            decision,
-            idle_days,
-            rulebook,
-        )
+        return not _blocks(changed, exposure_then, decision, idle_days, rulebook)
 
     limit = decision.limit.amount
     currency = decision.limit.currency

@@ -177,13 +177,7 @@ def floor_of(
     days = _ZERO
     if terms.terms_days:
         days = terms.terms_days + (position.dbt_days or _ZERO)
-    return price_floor(
-        amount,
-        days,
-        terms.deposit_share,
-        pricing,
-        position.currency,
-    )
+    return price_floor(amount, days, terms.deposit_share, pricing, position.currency)
 
 
 @cache  # few rates and days; a Decimal power takes 20 us

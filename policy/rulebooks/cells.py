@@ -449,12 +449,7 @@ def _number_regions(
     for point, above in zip(points, between[1:], strict=True):
         numbers += [point, above]
     for region, number in enumerate(numbers):
-        value = _value_of_region(
-            region,
-            number,
-            column,
-            points,
-        )
+        value = _value_of_region(region, number, column, points)
         if value is not None and column.allows(value):
             yield region, value
 

@@ -79,27 +79,14 @@ def read_draft(spec: RulebookFile) -> Draft:
     inputs = _read_columns(spec.get("inputs", {}), table_id)
     outputs = _read_columns(spec.get("outputs", {}), table_id)
     rules = tuple(
-        _read_rule(
-            entry,
-            inputs,
-            outputs,
-            table_id,
-        )
-        for entry in spec.get("rules", ())
+        _read_rule(entry, inputs, outputs, table_id) for entry in spec.get("rules", ())
     )
     points = tuple(
         _points(column, [rule.cells[index] for rule in rules])
         for index, column in enumerate(inputs)
     )
     _check_rows(rules, table_id)
-    return Draft(
-        table_id,
-        hit,
-        inputs,
-        outputs,
-        rules,
-        points,
-    )
+    return Draft(table_id, hit, inputs, outputs, rules, points)
 
 
 def _read_columns(

@@ -1,11 +1,11 @@
 """Credit limits.
 
-The limit is the smallest of several caps: what the customer needs, what its margin pays
-for, what its grade allows, and what people set. Every cap is in the answer, with the one
-that binds and the one that would bind next. Unless a table says otherwise the customer
-has a PD of 1% (grade 5, class general, 45 days), bought for 120,000 in a year, owes
-4,000, pays 5 days late and has been a customer for 500 days. Every question is asked
-as of 2025-06-30; amounts are in EUR.
+The limit is the smallest of several caps: what the customer needs, what its margin
+pays for, what its grade allows, and what people set. Every cap is in the answer, with
+the one that binds and the one that would bind next. Unless a table says otherwise the
+customer has a PD of 1% (grade 5, class general, 45 days), bought for 120,000 in a
+year, owes 4,000, pays 5 days late and has been a customer for 500 days. Every
+question is asked as of 2025-06-30; amounts are in EUR.
 """
 
 from __future__ import annotations
@@ -127,12 +127,7 @@ def test_economic_cap_is_the_exposure_the_margin_pays_for() -> None:
         secured: Decimal,
     ) -> CapRow:
         return {
-            "cap": economic_cap(
-                annual_margin,
-                cost_of_funds,
-                risk_per_unit,
-                secured,
-            )
+            "cap": economic_cap(annual_margin, cost_of_funds, risk_per_unit, secured)
         }
 
     spec(cap, expected)
@@ -189,12 +184,7 @@ def test_securities_raise_the_unsecured_amount() -> None:
         haircut: Decimal,
         expires_on: date,
     ) -> CapRow:
-        security = Security(
-            "guarantee",
-            amount,
-            haircut,
-            expires_on,
-        )
+        security = Security("guarantee", amount, haircut, expires_on)
         facts = with_file(CreditFile(securities=(security,)))
         return {"secured": decision_about(facts=facts).limit.caps["secured"]}
 
@@ -257,12 +247,7 @@ def test_a_person_can_freeze_reduce_or_cancel_a_limit() -> None:
     def limit(kind: str | None, event_amount: Decimal) -> Limit:
         if kind is None:
             return decision_about().limit
-        event = LimitEvent(
-            kind,
-            "C. Manager",
-            "late news",
-            event_amount,
-        )
+        event = LimitEvent(kind, "C. Manager", "late news", event_amount)
         return decision_about(facts=with_file(CreditFile(limit_event=event))).limit
 
     spec(limit, expected)

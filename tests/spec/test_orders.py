@@ -1,9 +1,9 @@
 """Order checks.
 
-An order is released, referred to a person, or held. What the customer will owe within 30
-days must fit the limit, and no block rule may fire. The customer has a limit of
-16,438.35, owes 4,000, bought for 10,000 a month and last 10 days ago; every question is
-asked as of 2025-06-30. Amounts are in EUR.
+An order is released, referred to a person, or held. What the customer will owe within
+30 days must fit the limit, and no block rule may fire. The customer has a limit of
+16,438.35, owes 4,000, bought for 10,000 a month and last 10 days ago; every question
+is asked as of 2025-06-30. Amounts are in EUR.
 """
 
 from __future__ import annotations

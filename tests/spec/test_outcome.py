@@ -1,9 +1,9 @@
 """Rating and outcome.
 
-A decision is to approve, to refer to a person, or to decline. Hard stops come first, then
-the grade, the credit asked for, and the authority for its amount. A missing value can
-never lead to an approval. Unless a table says otherwise the customer has a PD of 1% and
-nothing overdue; every question is asked as of 2025-06-30.
+A decision is to approve, to refer to a person, or to decline. Hard stops come first,
+then the grade, the credit asked for, and the authority for its amount. A missing
+value can never lead to an approval. Unless a table says otherwise the customer has a
+PD of 1% and nothing overdue; every question is asked as of 2025-06-30.
 """
 
 from __future__ import annotations
@@ -70,14 +70,7 @@ def test_an_analyst_moves_the_grade_by_at_most_two_notches() -> None:
     """
 
     def decision(mark: int, expires_on: date) -> Decision:
-        assessment = Assessment(
-            mark,
-            mark,
-            mark,
-            mark,
-            "A. Analyst",
-            expires_on,
-        )
+        assessment = Assessment(mark, mark, mark, mark, "A. Analyst", expires_on)
         return decision_about(facts=with_file(CreditFile(assessment=assessment)))
 
     spec(decision, expected)
@@ -94,12 +87,7 @@ def test_an_override_sets_the_grade_within_bounds() -> None:
     """
 
     def decision(override: int, expires_on: date) -> Decision:
-        entry = Override(
-            override,
-            "C. Manager",
-            "parent guarantees",
-            expires_on,
-        )
+        entry = Override(override, "C. Manager", "parent guarantees", expires_on)
         return decision_about(facts=with_file(CreditFile(override=entry)))
 
     spec(decision, expected)

@@ -1,8 +1,8 @@
 """Promises to pay.
 
-A promise is kept on the day by which as much as promised was paid since it was made. It
-is broken on the day after the one it ran out on. Kept and broken promises move a customer
-on a ladder of rungs from -3 to 2, whose middle is 0.
+A promise is kept on the day by which as much as promised was paid since it was made.
+It is broken on the day after the one it ran out on. Kept and broken promises move a
+customer on a ladder of rungs from -3 to 2, whose middle is 0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Provisions.
 
-Every open invoice has two provisions: by the matrix of IFRS 9, which goes by age, and by
-the loss that the customer's PD implies. LGD is 45%; amounts are in EUR.
+Every open invoice has two provisions: by the matrix of IFRS 9, which goes by age, and
+by the loss that the customer's PD implies. LGD is 45%; amounts are in EUR.
 """
 
 from __future__ import annotations
@@ -69,13 +69,7 @@ def test_the_expected_loss_goes_by_the_pd_of_the_customer() -> None:
         dpd_days: int,
         pd_12m: Decimal,
     ) -> Provision:
-        return provision(
-            open_amount,
-            dpd_days,
-            pd_12m,
-            "EUR",
-            RULEBOOK,
-        )
+        return provision(open_amount, dpd_days, pd_12m, "EUR", RULEBOOK)
 
     spec(provided, expected)
 

@@ -167,12 +167,6 @@ def test_the_price_floor_pays_for_the_credit() -> None:
             hurdle_rate=Decimal("0.12"),
         )
         cash_price = Decimal("10000.00")
-        return price_floor(
-            cash_price,
-            days,
-            deposit_share,
-            pricing,
-            "EUR",
-        )
+        return price_floor(cash_price, days, deposit_share, pricing, "EUR")
 
     spec(floor, expected)

@@ -2,9 +2,9 @@
 
 A worklist says which customers to contact on a day, and by which means. A contact is
 worth the loss it avoids plus the financing it saves; the best value per minute comes
-first, as long as collectors have time. Unless a table says otherwise a customer of class
-general with a PD of 5% owes 20,000 EUR that are 20 days late; the day is Monday,
-2025-06-30.
+first, as long as collectors have time. Unless a table says otherwise a customer of
+class general with a PD of 5% owes 20,000 EUR that are 20 days late; the day is
+Monday, 2025-06-30.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ def test_age_and_class_give_stage_channel_and_pace() -> None:
 def test_a_contact_is_worth_the_loss_it_avoids_and_the_days_it_saves() -> None:
     """A call of this stage avoids 20% of the loss and brings the money 7 days earlier.
 
-    The expected loss is amount x PD x LGD (45%), and the whole LGD beyond 90 days; a day
-    costs 8.2% / 365. So 20,000 x 0.05 x 0.45 x 0.2 + 20,000 x 0.082 x 7 / 365 = 121.45.
+    The expected loss is amount x PD x LGD (45%), and the whole LGD beyond 90 days; a
+    day costs 8.2% / 365. So the first line is 20,000 x 0.05 x 0.45 x 0.2 + 20,000 x
+    0.082 x 7 / 365 = 121.45.
     """
     expected = """
         overdue | pd_12m | dpd_days | minutes | value  | value_per_minute
@@ -148,8 +149,10 @@ def test_an_account_rests_after_a_contact_and_if_it_is_not_worth_the_work() -> N
 
 
 def test_an_insurers_deadline_is_not_missed() -> None:
-    """The insurer accepts a debt until it is 90 days late. In the last week it is urgent
-    and no agreed day delays it, but a disputed debt cannot be handed over.
+    """The insurer accepts a debt until it is 90 days late.
+
+    In the last week it is urgent and no agreed day delays it, but a disputed debt
+    cannot be handed over.
     """
     expected = """
         dpd_days | next_contact_on | disputed | pause       | deadline   | is_urgent

@@ -141,38 +141,11 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
     monday_after = date(2025, 7, 7)
     general = plan_of(Decimal(20), "general", RULEBOOK)
     # Five days later is Saturday.
-    assert (
-        next_contact_on(
-            AS_OF,
-            1,
-            True,
-            general,
-            RULEBOOK,
-        )
-        == monday_after
-    )
+    assert next_contact_on(AS_OF, 1, True, general, RULEBOOK) == monday_after
     # One call a day.
-    assert (
-        next_contact_on(
-            AS_OF,
-            1,
-            False,
-            general,
-            RULEBOOK,
-        )
-        == monday_after
-    )
+    assert next_contact_on(AS_OF, 1, False, general, RULEBOOK) == monday_after
     risk = plan_of(Decimal(20), "risk", RULEBOOK)
-    assert (
-        next_contact_on(
-            AS_OF,
-            1,
-            False,
-            risk,
-            RULEBOOK,
-        )
-        == AS_OF
-    )
+    assert next_contact_on(AS_OF, 1, False, risk, RULEBOOK) == AS_OF
 
 
 def test_nobody_is_contacted_at_a_weekend() -> None:

@@ -31,24 +31,12 @@ TOMORROW = date(2025, 7, 1)
 
 
 def marks(mark: int, expires_on: date = AS_OF) -> CreditFile:
-    assessment = Assessment(
-        mark,
-        mark,
-        mark,
-        mark,
-        "A. Analyst",
-        expires_on,
-    )
+    assessment = Assessment(mark, mark, mark, mark, "A. Analyst", expires_on)
     return CreditFile(assessment=assessment)
 
 
 def override(grade: int, expires_on: date = AS_OF) -> CreditFile:
-    entry = Override(
-        grade,
-        "C. Manager",
-        "parent guarantees",
-        expires_on,
-    )
+    entry = Override(grade, "C. Manager", "parent guarantees", expires_on)
     return CreditFile(override=entry)
 
 
@@ -336,31 +324,11 @@ MONEY = st.decimals(0, 10**9, places=2)
 def test_the_economic_cap_is_exact_to_the_cent(
     margin: Decimal, funds: Decimal, risk: Decimal, secured: Decimal
 ) -> None:
-    exact_cap = economic_cap(
-        margin,
-        funds,
-        risk,
-        secured,
-    )
+    exact_cap = economic_cap(margin, funds, risk, secured)
     cap = exact_cap.quantize(Decimal("0.01"), "ROUND_DOWN")
     next_cent = cap + Decimal("0.01")
-    assert (
-        eva(
-            cap,
-            margin,
-            funds,
-            risk,
-            secured,
-        )
-        >= 0
-    )
-    assert eva(
-        next_cent,
-        margin,
-        funds,
-        risk,
-        secured,
-    ) < Decimal("1e-9")
+    assert eva(cap, margin, funds, risk, secured) >= 0
+    assert eva(next_cent, margin, funds, risk, secured) < Decimal("1e-9")
 
 
 class AnyCustomer(NamedTuple):

@@ -159,12 +159,7 @@ def test_a_stopped_customer_gets_prepaid_orders_only() -> None:
 
     def check(order: Order, decision: Decision) -> OrderCheck:
         book = OrderBook(AS_OF, idle_days=Decimal(3))
-        return check_order(
-            order,
-            book,
-            decision,
-            RULEBOOK,
-        )
+        return check_order(order, book, decision, RULEBOOK)
 
     stopped = decision_after("bbb")
     assert "B09" in [block.fired for block in check(order, stopped).blocks]
@@ -285,14 +280,7 @@ BOND = Security(
     Decimal(0),
     SOON,
 )
-MARKS = Assessment(
-    3,
-    3,
-    3,
-    3,
-    "A. Analyst",
-    SOON,
-)
+MARKS = Assessment(3, 3, 3, 3, "A. Analyst", SOON)
 SEASON = TemporaryLimit(
     Decimal(1),
     AS_OF,
@@ -333,12 +321,7 @@ def test_the_next_review_comes_by_class_event_or_expiry(
 def resolution(
     by: str = "A. One", role: str = "director", outcome: str = "approve"
 ) -> Resolution:
-    return Resolution(
-        by,
-        role,
-        outcome,
-        "because",
-    )
+    return Resolution(by, role, outcome, "because")
 
 
 ONE_PERSON = Authority("credit_manager", 1, frozenset({"S. Maker"}))

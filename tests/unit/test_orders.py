@@ -26,12 +26,7 @@ def check(
 ) -> OrderCheck:
     order = Order(Decimal(amount), AS_OF, is_prepaid)
     book = OrderBook(AS_OF, tuple(unbilled), Decimal(idle_days))
-    return check_order(
-        order,
-        book,
-        decision,
-        RULEBOOK,
-    )
+    return check_order(order, book, decision, RULEBOOK)
 
 
 def blocks_of(order_check: OrderCheck) -> list[str]:

@@ -371,13 +371,7 @@ def test_the_rulebook_in_force_is_the_last_one_effective(root: Path) -> None:
         1,
         tzinfo=UTC,
     )
-    release_rulebook(
-        folder,
-        "B. Checker",
-        "spring",
-        released_at,
-        SIGNER,
-    )
+    release_rulebook(folder, "B. Checker", "spring", released_at, SIGNER)
     rulebooks, refused = read_rulebooks(root)
     assert not refused
     assert in_force(rulebooks, date(2024, 5, 31)).version == "2000-01-01"

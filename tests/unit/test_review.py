@@ -61,15 +61,7 @@ def model(trained: Trained, store: Path) -> PdModel:
 
 @pytest.fixture(scope="module")
 def months(accounts: Sequence[Account], model: PdModel) -> list[Month]:
-    return [
-        month_of(
-            accounts,
-            day,
-            model,
-            RULEBOOKS,
-        )
-        for day in DAYS
-    ]
+    return [month_of(accounts, day, model, RULEBOOKS) for day in DAYS]
 
 
 @pytest.fixture(scope="module")
@@ -272,15 +264,7 @@ def test_without_sectors_the_whole_portfolio_is_stressed(
 def reviewed(
     accounts: Sequence[Account], days: Sequence[date], model: PdModel
 ) -> Review:
-    months = [
-        month_of(
-            accounts,
-            day,
-            model,
-            RULEBOOKS,
-        )
-        for day in days
-    ]
+    months = [month_of(accounts, day, model, RULEBOOKS) for day in days]
     return review(accounts, months, RULEBOOK)
 
 

@@ -98,24 +98,9 @@ def test_an_imported_rulebook_has_its_date_and_its_makers(
 
 
 def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None:
-    Edit(
-        "hard_stops",
-        "P09",
-        "disputed_share",
-        "> 0.4",
-    ).apply(xlsx)
-    Edit(
-        "review",
-        "N1",
-        "review_days",
-        14,
-    ).apply(xlsx)
-    Edit(
-        "parameters",
-        "lgd",
-        "value",
-        0.5,
-    ).apply(xlsx)
+    Edit("hard_stops", "P09", "disputed_share", "> 0.4").apply(xlsx)
+    Edit("review", "N1", "review_days", 14).apply(xlsx)
+    Edit("parameters", "lgd", "value", 0.5).apply(xlsx)
     book = load_workbook(xlsx)
     cases = book["review cases"]
     assert cases["C3"].value == 30
@@ -133,66 +118,31 @@ def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None
     ("edit", "message"),
     [
         (
-            Edit(
-                "hard_stops",
-                "P05",
-                "dpd_days",
-                "> 6O",
-            ),
+            Edit("hard_stops", "P05", "dpd_days", "> 6O"),
             "hard_stops row P05, dpd_days: cannot read '> 6O'",
         ),
         (
-            Edit(
-                "hard_stops",
-                "P05",
-                "because",
-                "",
-            ),
+            Edit("hard_stops", "P05", "because", ""),
             "hard_stops row P05: the row has no id or no because",
         ),
         (
-            Edit(
-                "terms",
-                "T6",
-                "grade",
-                "[7..8]",
-            ),
+            Edit("terms", "T6", "grade", "[7..8]"),
             "overlap",
         ),
         (
-            Edit(
-                "review",
-                "N1",
-                "review_days",
-                14,
-            ),
+            Edit("review", "N1", "review_days", 14),
             "gives review_days = 14",
         ),
         (
-            Edit(
-                "review",
-                "N1",
-                "review_days",
-                "soon",
-            ),
+            Edit("review", "N1", "review_days", "soon"),
             "another type",
         ),
         (
-            Edit(
-                "parameters",
-                "lgd",
-                "value",
-                4.5,
-            ),
+            Edit("parameters", "lgd", "value", 4.5),
             "parameters.lgd: 4.5 is out of range",
         ),
         (
-            Edit(
-                "parameters",
-                "lgd",
-                "value",
-                "=1/2",
-            ),
+            Edit("parameters", "lgd", "value", "=1/2"),
             "is not a number",
         ),
     ],
@@ -244,13 +194,7 @@ def draft(xlsx: Path, root: Path) -> Path:
 @pytest.fixture
 def released(draft: Path) -> Path:
     """A folder with a rulebook that C. Manager released."""
-    release_rulebook(
-        draft,
-        "C. Manager",
-        "board decision",
-        AT,
-        SIGNER,
-    )
+    release_rulebook(draft, "C. Manager", "board decision", AT, SIGNER)
     return draft
 
 
@@ -276,13 +220,7 @@ def test_a_release_needs_a_second_person_and_a_reason(
     draft: Path, by: str, because: str, message: str
 ) -> None:
     with pytest.raises(PolicyError, match=message):
-        release_rulebook(
-            draft,
-            by,
-            because,
-            AT,
-            SIGNER,
-        )
+        release_rulebook(draft, by, because, AT, SIGNER)
 
 
 def test_a_released_rulebook_is_in_force_from_its_date(
@@ -302,13 +240,7 @@ def test_a_release_says_who_and_when(released: Path) -> None:
 
 def test_a_rulebook_is_released_once(released: Path) -> None:
     with pytest.raises(PolicyError, match="is already released"):
-        release_rulebook(
-            released,
-            "D. Director",
-            "again",
-            AT,
-            SIGNER,
-        )
+        release_rulebook(released, "D. Director", "again", AT, SIGNER)
 
 
 TRUSTED_KEY = public_key(SIGNER.public, "test")
@@ -399,12 +331,7 @@ def test_a_rulebook_is_edited_in_excel_and_released(root: Path, tmp_path: Path) 
         str(xlsx),
         root=root,
     )
-    Edit(
-        "parameters",
-        "lgd",
-        "value",
-        0.5,
-    ).apply(xlsx)
+    Edit("parameters", "lgd", "value", 0.5).apply(xlsx)
     assert "draft" in policy(
         "import",
         NEW,

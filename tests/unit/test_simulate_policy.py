@@ -201,13 +201,7 @@ def comparison(
         before=decisions,
         after=after,
         figures=summary(portfolio, decisions, after),
-        movers=movers(
-            portfolio,
-            RULEBOOK,
-            stricter,
-            decisions,
-            after,
-        ),
+        movers=movers(portfolio, RULEBOOK, stricter, decisions, after),
     )
 
 
@@ -248,13 +242,4 @@ def test_the_same_rulebook_changes_nothing(
     assert same["because"] == []
     figures = summary(portfolio, decisions, decisions)
     assert figures["all"]["all"]["decisions_changed"] == 0
-    assert (
-        movers(
-            portfolio,
-            RULEBOOK,
-            RULEBOOK,
-            decisions,
-            decisions,
-        )
-        == []
-    )
+    assert movers(portfolio, RULEBOOK, RULEBOOK, decisions, decisions) == []
