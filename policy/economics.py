@@ -77,12 +77,15 @@ def capital_ratio(
     """
     pd_ = min(max(pd_12m, PD_FLOOR), 1 - PD_FLOOR)
     weight = (1 - math.exp(-50 * pd_)) / (1 - _EXP_MINUS_50)
+    # The safer the customer, the more its default depends on the economy (CRE31.5).
     correlation = 0.12 * weight + 0.24 * (1 - weight)
     systematic = math.sqrt(correlation) * _quantile(confidence)
     threshold = _NORMAL.inv_cdf(pd_) + systematic
     stressed_pd = _NORMAL.cdf(threshold / math.sqrt(1 - correlation))
     unexpected_loss = lgd * stressed_pd - pd_ * lgd
+    # The maturity adjustment b of CRE31.6.
     slope = (0.11852 - 0.05478 * math.log(pd_)) ** 2
+    # Basel calibrates to 2.5 years; at one year the adjustment is 1.
     beyond_reference = 1 + (maturity_years - 2.5) * slope
     return unexpected_loss * beyond_reference / (1 - 1.5 * slope)
 
@@ -192,6 +195,7 @@ def economic_cap(
     Decimal('10154.63917525773195876288660')
     """
     cap = (annual_margin + secured * risk_per_unit) / (cost_of_funds + risk_per_unit)
+    # If the cap is below what is secured, no unit costs risk.
     return cap if cap >= secured else annual_margin / cost_of_funds
 
 

@@ -187,6 +187,7 @@ def _position(portfolio: Portfolio) -> _Position:
 
 def _annual_sales(features: Mapping[str, Floats]) -> Floats:
     """What each customer buys in a year, scaled up from at least 90 days."""
+    # As in `position_of`: at least 90 days, at most a year.
     days = features["days_since_first_invoice"] + 1
     days = np.clip(days, float(SHORTEST_YEAR), 365.0)
     sales: Floats = np.nan_to_num(features["invoiced_amount_365d"] * 365 / days)
@@ -210,6 +211,7 @@ def _rating(customers: _Customers) -> _Rating:
 
 
 def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Floats:
+    # Few customers have made promises, so these are walked one by one.
     rungs = np.zeros(len(portfolio))
     for row, promises in portfolio.promises.items():
         rungs[row] = ladder_position(promises, portfolio.as_of, rulebook).rung
@@ -329,7 +331,7 @@ def _outcome(
         "outcome",
         stop=stop,
         grade=rating.grade,
-        request_fits=None,
+        request_fits=None,  # nothing is asked for
         approver=approver,
     )
     return customers.whole("outcome", "outcome", rows)
@@ -346,6 +348,7 @@ def _is_held(
     portfolio = customers.portfolio
     position = customers.position
     order = position.annual_sales / 12
+    # Sales count as one order a month, delivered on credit at once.
     rows = customers.rows(
         "order_blocks",
         is_prepaid=np.zeros(len(portfolio), dtype=bool),

@@ -92,6 +92,7 @@ def month_of(
     portfolio = portfolio_of(customers.accounts, customers.rows, model)
     decisions = decide_many(portfolio, in_force(rulebooks, as_of))
     is_in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
+    # Default is a state of its own, whatever the grade of the model.
     grades = decisions.grade.astype("int64").astype(str)
     grade = pd.Series(
         np.where(is_in_default, IN_DEFAULT, grades).tolist(),

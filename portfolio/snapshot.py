@@ -105,6 +105,7 @@ def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
     AsOfError
         If there is none.
     """
+    # A customer without an invoice has nothing to score or to collect.
     day = day_number(as_of)
     known_accounts = [
         known_account(account, as_of)
@@ -146,6 +147,7 @@ def portfolio_of(
     # A column without any text is not in the ledger.
     is_in_ledger = {name: (column != "").any() for name, column in texts.items()}
     groups = {name: texts[name] for name in texts if is_in_ledger[name]}
+    # Column by column: each feature is read as one array.
     by_feature = np.ascontiguousarray(rows.T)
     promises = {}
     for row, customer in enumerate(customers):
@@ -166,7 +168,7 @@ def portfolio_of(
 
 def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
     """Give every account of a ledger, with the exchange rates it needs."""
-    rates = rates_of(ledger)
+    rates = rates_of(ledger)  # once for all accounts
     for account in accounts_of(ledger):
         foreign = {code: rates[code] for code in account.currencies if code in rates}
         yield replace(account, rates=foreign) if foreign else account

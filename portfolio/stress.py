@@ -58,6 +58,7 @@ def stressed(
     PortfolioDecisions
         Under the worse PDs and loss given default.
     """
+    # The factor of the sector comes on top of that of everyone.
     factor = np.full(len(portfolio), scenario.pd_factor)
     if scenario.sector:
         is_shocked = portfolio.groups["sector"] == scenario.sector
@@ -142,5 +143,6 @@ def _scenario(rule: Rule, sector: str | None) -> tuple[str, Scenario]:
     factors = {}
     for key, value in rule.outputs.items():
         factors[key] = float(str(value))
+    # Only the row of the sector names one; the others stress everyone alike.
     shocked = sector or "" if name == SECTOR_SCENARIO else ""
     return name, Scenario(sector=shocked, **factors)

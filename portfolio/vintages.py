@@ -50,6 +50,7 @@ def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
     columns: dict[Hashable, pd.Series[float]] = {"amount": total}
     for days in HORIZONS:
         is_missing = items[days].isna()
+        # One invoice too young for the horizon makes the share of its month unknown.
         is_to_come = is_missing.groupby(items["month"]).any()
         share = by_month[days].sum() / total
         columns[days] = share.mask(is_to_come)
@@ -66,6 +67,7 @@ def _unpaid(customer: KnownAccount) -> Columns:
     due = account.items.due
     amount = account.items.amount
     rates = item_rates(account)
+    # A written-off invoice is still unpaid.
     is_settling = np.isin(account.events.kind, (PAYMENT, CREDIT_NOTE))
     settling = select(account.events, is_settling)
     columns: dict[Hashable, ArrayLike] = {
@@ -77,6 +79,7 @@ def _unpaid(customer: KnownAccount) -> Columns:
         in_time = select(settling, settling.day <= last_day[settling.item])
         paid = np.zeros(len(due))
         np.add.at(paid, in_time.item, in_time.value)
+        # An overpaid item is not owed a negative amount.
         unpaid = np.maximum(amount - paid, 0) * rates
         columns[days] = np.where(last_day <= as_of, unpaid, np.nan)
     return columns

@@ -20,7 +20,7 @@ from obligor.portfolio.comparison import Mover, compare_customer, movers, summar
 from obligor.portfolio.decide_many import decide_many
 from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
 
-MOST_SIMULATED = 50_000  # customers, in one request
+MOST_SIMULATED = 50_000  # customers in one request; the command takes any number
 
 
 class SimulationRequest(Body):

@@ -65,6 +65,7 @@ def late_interest(debt: Debt, rulebook: Rulebook) -> LateInterest:
     law = "eu" if debt.country in EU else _LAWS.get(debt.country, "other")
     evaluation = rulebook.tables["late_interest"](country=law)
     rate_per_year = evaluation.number("rate_per_year")
+    # The sum over items of amount x days, as items are late by different days.
     interest = debt.amount_days * rate_per_year / _YEAR
     return LateInterest(
         amount=round_money(interest, debt.currency),

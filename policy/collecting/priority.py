@@ -326,6 +326,7 @@ def next_contact_on(
     """
     if not is_reached and contacts_today < plan.calls_per_day:
         return contacted_on
+    # At least a day, else a plan without rest would never move on.
     rest = timedelta(days=max(plan.rest_days, 1))
     return working_day(contacted_on + rest, rulebook)
 
@@ -333,6 +334,7 @@ def next_contact_on(
 def working_day(day: date, rulebook: Rulebook) -> date:
     """Return the day, or the first day of the following week that is not quiet."""
     week = (day + timedelta(days=offset) for offset in range(7))
+    # A rulebook whose every day is quiet leaves the day as it is.
     working_days = (
         candidate for candidate in week if not is_quiet(candidate, rulebook)
     )

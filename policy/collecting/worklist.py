@@ -120,6 +120,7 @@ def task_of(
     pause = _pause(debt, plan, as_of)
     if pause and not is_urgent:
         return pause
+    # An urgent debt is worked even if the contact costs more than it is worth.
     priority = collection_priority(debt.arrears, plan, rulebook)
     collector_cost = rulebook.parameters["collector_cost"]
     if priority.value_per_minute < collector_cost and not is_urgent:
@@ -170,6 +171,7 @@ def _pause(
 ) -> Pause | None:
     """Why an account is not contacted on a day; None if it may be."""
     name = debt.customer_id
+    # If both leave nothing to ask for, the larger one is the reason.
     if debt.workable <= 0 and debt.disputed >= debt.promised:
         because = f"{debt.disputed} {debt.currency} is disputed: settle that first"
         return Pause(name, "disputed", because)

@@ -79,6 +79,7 @@ def resolve(
 
 
 def _require_role(authority: Authority, resolution: Resolution) -> None:
+    # Within the authority of the system any role may resolve.
     lowest = ROLES.index(authority.approver) if authority.approver in ROLES else 0
     if ROLES.index(resolution.role) < lowest:
         raise AuthorityError(
@@ -91,6 +92,7 @@ def _require_role(authority: Authority, resolution: Resolution) -> None:
 def _require_another_person(
     authority: Authority, earlier: Sequence[Resolution], now: Resolution
 ) -> None:
+    # Another spelling of a name is not another person.
     person = _normalised(now.by)
     if person in {_normalised(maker) for maker in authority.makers}:
         raise AuthorityError(

@@ -160,7 +160,7 @@ class CreditFile:
 
     def has_event(self, as_of: date) -> bool:
         """Whether an early review is due: a limit set by hand, or new bank details."""
-        if self.limit_event is not None:
+        if self.limit_event is not None:  # it has no end, so it calls every time
             return True
         changed_on = self.payment_details_changed_on
         if changed_on is None:

@@ -221,6 +221,7 @@ def _verdict(
 ) -> Verdict:
     """Who may approve the exposure asked for, or the limit; then the outcome."""
     requested_exposure = customer.requested_exposure
+    # Without a request the limit itself needs the authority.
     if requested_exposure is None:
         amount = limit.amount
         request_fits = None
@@ -293,6 +294,7 @@ def _policy_reasons(verdict: Verdict) -> tuple[Evaluation, ...]:
     if outcome.outputs["outcome"] == "approve":
         return ()
     reasons = [outcome]
+    # A hard stop that decided by itself is the only reason; else it comes second.
     if outcome.inputs["stop"] != "none":
         reasons.append(stops)
         if outcome.inputs["stop"] == outcome.outputs["outcome"]:

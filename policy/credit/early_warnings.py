@@ -119,6 +119,7 @@ def drivers(now: Snapshot, before: Snapshot) -> list[Driver]:
         for name, part in now.contributions.items()
     }
     with_the_margin = [name for name in changes if sign * changes[name] > 0]
+    # Largest first; changes have the sign of the margin here.
     with_the_margin.sort(key=lambda name: -sign * changes[name])
     return [
         Driver(
@@ -185,6 +186,7 @@ def _days_to_expiry(now: Snapshot) -> int | None:
         (security.expires_on - now.as_of).days
         for security in now.credit_file.securities
     ]
+    # An expired security no longer counts in the limit, so its end is no news.
     return min((left for left in days if left >= 0), default=None)
 
 

@@ -70,6 +70,7 @@ def line_of(customer_id: str, groups: Sequence[Group]) -> list[Group]:
 
 def _own_group(customer_id: str, groups: Sequence[Group]) -> Group:
     own_groups = [group for group in groups if customer_id in group.members]
+    # A single group without members needs none: it can only be the customer's.
     if len(groups) == 1 and not groups[0].members:
         own_groups = list(groups)
     if len(own_groups) == 1:
@@ -93,6 +94,7 @@ def _line_upwards(group: Group, by_name: Mapping[str, Group]) -> list[Group]:
                 f"no group {parent!r}", where=f"groups.{line[-1].name}.parent"
             )
         line.append(by_name[parent])
+        # A line longer than the tree has a group twice.
         if len(line) > len(by_name):
             cycle = " > ".join(member.name for member in line[:5])
             raise SchemaError(
@@ -117,5 +119,6 @@ def group_cap(line: Sequence[Group]) -> tuple[str, Decimal]:
     for depth, group in enumerate(line):
         room = group.limit - group.exposure_of_others
         rooms.append((room, depth, group.name))
+    # Equal rooms are ordered by depth, so the higher group comes first.
     least_room, _, name = min(rooms)
     return name, least_room

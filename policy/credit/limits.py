@@ -159,6 +159,7 @@ def exposure_caps(
     }
     if basis.equity is not None:
         share = grade_caps.number("net_worth_share")
+        # Negative equity gives a cap of 0.
         caps["net_worth"] = max(basis.equity, _ZERO) * share
     if basis.turnover is not None:
         share = grade_caps.number("turnover_share")
@@ -239,6 +240,7 @@ def limit_caps(
         "economic": _economic(customer, secured, rulebook),
         **exposure_caps(grade_caps, basis, secured_share),
     }
+    # Most customers have no file, and this runs for every decision.
     if credit_file is not NOTHING_ON_FILE:
         caps |= filed_caps(credit_file, facts.customer_id, position.used)
     return caps
@@ -297,6 +299,7 @@ def credit_limit(caps: Mapping[str, Decimal], currency: str) -> Limit:
     rounded = {
         name: max(cap, _ZERO).quantize(unit, ROUND_DOWN) for name, cap in caps.items()
     }
+    # The sort is stable: of two equal caps the one named first binds.
     binding_cap, *other_caps = sorted(rounded, key=rounded.__getitem__)
     return Limit(
         amount=rounded[binding_cap],
@@ -342,6 +345,7 @@ def with_temporary(
     Decimal('4200.00')
     """
     temporary = credit_file.temporary_limit
+    # A limit that a person froze, reduced or cancelled stays as it is.
     if temporary is None or credit_file.limit_event:
         return limit
     if not temporary.is_in_force(as_of) or temporary.amount <= limit.amount:

@@ -207,6 +207,7 @@ def _blocks(
 ) -> list[Evaluation]:
     """The block rules that fire for an order at an exposure."""
     monthly_sales = decision.position.annual_sales / 365 * _MONTH
+    # Without purchases there is no usual month to compare with.
     order_multiple = order.amount / monthly_sales if monthly_sales > 0 else None
     return rulebook.tables["order_blocks"].all(
         is_prepaid=order.is_prepaid,
@@ -237,9 +238,11 @@ def _releases(
     limit = decision.limit.amount
     currency = decision.limit.currency
     releases = []
+    # An order for the room alone, at an exposure that is just the limit.
     room = limit - (exposure - order.credit)
     if _ZERO < room < order.amount and is_released(replace(order, amount=room), limit):
         releases.append(_order_less(room, currency))
+    # A payment cannot be more than what is open.
     excess = exposure - limit
     if _ZERO < excess <= decision.position.used and is_released(order, limit):
         releases.append(_pay(excess, currency))

@@ -64,6 +64,7 @@ def position_of(features: Mapping[str, float], currency: str) -> Position:
     relation_days = decimal_of(features["days_since_first_invoice"])
     sales = _money(features["invoiced_amount_365d"], currency)
     annual_sales = _ZERO
+    # The day of the first invoice counts, hence the 1 below.
     if sales is not None and relation_days is not None:
         days = min(max(relation_days + 1, SHORTEST_YEAR), _YEAR)
         annual_sales = sales * 365 / days

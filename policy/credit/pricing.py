@@ -138,6 +138,7 @@ def price_floor(
     financing = credit * pricing.cost_of_funds * years
     loss = credit * pricing.lgd * pd_until(pricing.pd_12m, days)
     charge = credit * pricing.capital * pricing.hurdle_rate * years
+    # Each part is rounded, so that the parts of an answer add up to its amount.
     financing = round_money(financing, currency)
     loss = round_money(loss, currency)
     charge = round_money(charge, currency)

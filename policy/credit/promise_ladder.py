@@ -89,6 +89,7 @@ def ladder_position(
         step = move.whole("step")
         if step:
             rung += step
+            # The next step needs three kept promises of its own.
             kept_in_a_row = 0
             since = day
             steps.append((day, move))
@@ -102,6 +103,7 @@ def _events(promises: Sequence[Promise], as_of: date) -> list[tuple[date, str]]:
     for day, is_kept in settled:
         events += _quiet_years(events, day)
         events.append((day, "kept" if is_kept else "broken"))
+    # The year must have passed by the end of the as-of date.
     return events + _quiet_years(events, as_of + timedelta(days=1))
 
 

@@ -71,6 +71,7 @@ def rate(
     tables = rulebook.tables
     scale = tables["master_scale"](pd_12m=conduct.pd_12m)
     overlay = tables["overlay"](assessment_mean=_valid_mean(conduct.as_of, credit_file))
+    # Notches never leave the scale.
     grade = min(max(scale.whole("grade") + overlay.whole("notches"), 1), 10)
     trace = [scale, overlay]
     override = credit_file.override
@@ -78,6 +79,7 @@ def rate(
         evaluation = tables["override"](
             has_override=True,
             is_expired=conduct.as_of > override.expires_on,
+            # Negative if the override is the weaker grade.
             notches_better=grade - override.grade,
         )
         if evaluation.outputs["applies"]:

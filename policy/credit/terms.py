@@ -104,10 +104,10 @@ def _terms(offered: Evaluation, ladder: Evaluation) -> Terms:
     A customer that pays in advance stays on prepayment.
     """
     terms_days = offered.whole("terms_days")
-    if terms_days:
+    if terms_days:  # 0 is prepayment, which no kept promise turns into credit
         terms_days = max(terms_days + ladder.whole("days_change"), 0)
     discount_rate = offered.number("discount_rate")
-    if discount_rate:
+    if discount_rate:  # nor does it earn a discount that was not offered
         discount_rate += ladder.number("discount_change")
     deposits = offered.number("deposit_share"), ladder.number("deposit_share")
     is_stopped = bool(ladder.outputs["is_stopped"])

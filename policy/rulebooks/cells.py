@@ -19,6 +19,7 @@ from obligor.policy.rulebooks.files import ColumnEntry
 
 Value = Decimal | int | str | bool | None
 
+# Names become parameters of generated code, so nothing but a name may pass.
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)\Z")
@@ -255,6 +256,7 @@ class Cell:
         """
         if not self.any_of:
             return True
+        # A missing value never passes by negation.
         if self.is_negated and value is None:
             return False
         passes = any(_is_true(test, value) for test in self.any_of)
@@ -314,7 +316,7 @@ def read_cell(
             )
         return Cell(inner.any_of, is_negated=True)
     parts = [text]
-    if not _RANGE.match(text):
+    if not _RANGE.match(text):  # a single range needs no split
         parts = [part.strip() for part in text.split(",")]
     return Cell(tuple(_read_test(part, column, where) for part in parts))
 
@@ -367,6 +369,7 @@ def _read_span(text: str, where: str) -> Span | None:
         has_low=ends[1] == "[",
         has_high=ends[4] == "]",
     )
+    # [5..5] is the number 5; [5..5) is nothing.
     is_point = span.low == span.high and span.has_low and span.has_high
     if span.low >= span.high and not is_point:
         raise PolicyError(
@@ -440,6 +443,7 @@ def _number_regions(
         ends = (column.low, column.high, Decimal(0))
         yield 0, next(end for end in ends if end is not None)
         return
+    # One number below the first point, between two, and above the last one.
     between = [
         points[0] - 1,
         *((low + high) / 2 for low, high in itertools.pairwise(points)),
@@ -460,6 +464,7 @@ def _value_of_region(
     """A number of the region; a whole one, if there is any, for integers."""
     if column.type == "number":
         return number
+    # Between 1 and 1.5 there is no whole number, between 1 and 2.5 there is 2.
     for whole in (math.floor(number), math.ceil(number)):
         if region_of(whole, points) == region:
             return whole

@@ -116,7 +116,7 @@ class DecisionTable:
             If a value is missing, mistyped or out of range.
         """
         rows, seen = self.lookup(**values)
-        if not rows >> len(self.rules):
+        if not rows >> len(self.rules):  # some region may not occur
             refuse(self.id, self.inputs, seen)
         first_row = (rows & -rows).bit_length() - 1
         return Evaluation(self.id, seen, *self.answers[first_row])
@@ -205,6 +205,7 @@ def _run_worked_examples(
             outputs = {"fired": [row.fired for row in table.all(**values)]}
         else:
             outputs = table(**values).outputs
+        # Compared as texts, as a file holds floats and the table Decimals.
         for name, expected in example["out"].items():
             if name not in outputs or str(outputs[name]) != str(expected):
                 raise PolicyError(

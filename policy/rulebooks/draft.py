@@ -18,7 +18,7 @@ from obligor.policy.rulebooks.cells import (
 )
 from obligor.policy.rulebooks.files import ColumnEntry, RulebookFile, RuleEntry, Scalar
 
-MOST_ROWS = 60
+MOST_ROWS = 60  # rows and one more bit fit the 64 bits of an array element
 HIT_POLICIES = ("unique", "first", "collect")
 _KEYS = ("id", "hit", "effective", "source", "inputs", "outputs", "rules", "cases")
 
@@ -96,6 +96,7 @@ def _read_columns(
 
 
 def _check_rows(rules: Sequence[Rule], table_id: str) -> None:
+    # The id of a row is a reason code, so it must name one row.
     ids = {rule.id for rule in rules}
     if len(ids) < len(rules):
         raise PolicyError(
@@ -153,6 +154,7 @@ def _output(
             expected=f"a {column.type}",
         )
     value = then[column.name]
+    # YAML gives 0.1 as a float; its text is what the author wrote.
     is_plain_number = isinstance(value, int | float) and not isinstance(value, bool)
     if column.type == "number" and is_plain_number:
         return column.checked(Decimal(str(value)), where)

@@ -190,6 +190,7 @@ def _parameter(name: str, entry: ParameterEntry) -> Decimal:
     where = f"parameters.{name}"
     low, high = PARAMETERS[name]
     value: object = entry.get("value")
+    # YAML reads yes as True, and a bool is an int.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PolicyError(
             f"{value!r} is not a number", where=where, expected=f"{low} to {high}"

@@ -70,12 +70,13 @@ def compile_lookup(draft: Draft, masks: Masks) -> Lookup:
     columns took four times as long. Only names are inserted, and `read_column` accepts
     nothing but names.
     """
+    # The inputs as the trace shows them, by name.
     pairs = [f"{column.name!r}: {column.name}" for column in draft.inputs]
     seen = "{" + ", ".join(pairs) + "}"
     lines = list[str]()
     for n, column in enumerate(draft.inputs):
         lines += _region_lines(n, column)
-        if column.is_nullable:
+        if column.is_nullable:  # null has the last region
             lines.append(f"elif {column.name} is None: region{n} = -1")
         lines.append(f"else: refuse({seen})")
     parameters = ", ".join(f"{column.name}=None" for column in draft.inputs)
@@ -85,6 +86,7 @@ def compile_lookup(draft: Draft, masks: Masks) -> Lookup:
         " try:",
         *(f"  {line}" for line in lines),
         f"  return {rows}, {seen}",
+        # A signalling NaN fails when it is compared.
         f" except InvalidOperation: refuse({seen})",
     ]
     namespace = _namespace(draft, masks)
@@ -101,6 +103,7 @@ def _namespace(draft: Draft, masks: Masks) -> dict[str, object]:
         "refuse": partial(refuse, draft.id, draft.inputs),
     }
     for n, column in enumerate(draft.inputs):
+        # Behind the last point stands infinity, so that every number finds a region.
         namespace[f"points{n}"] = (*draft.points[n], Decimal("Infinity"))
         namespace[f"texts{n}"] = {text: i for i, text in enumerate(column.values)}
         namespace[f"masks{n}"] = masks[n]
@@ -117,11 +120,13 @@ def _region_lines(n: int, column: Column) -> list[str]:
         ]
     if column.type == "text":
         return [f"if {name} in texts{n}: region{n} = texts{n}[{name}]"]
+    # By type and not by isinstance: a bool is an int, and True is not a number here.
     is_number = f"type({name}) is int"
     if column.type == "number":
         is_number += f" or type({name}) is Decimal"
     return [
         f"if {is_number}:",
+        # Point i is region 2i + 1, the numbers just below it are region 2i.
         f"  region{n} = bisect_left(points{n}, {name})",
         f"  region{n} += region{n} + (points{n}[region{n}] == {name})",
     ]

@@ -10,7 +10,7 @@ from obligor.errors import PolicyError
 from obligor.policy.rulebooks.cells import Value, regions
 from obligor.policy.rulebooks.draft import Draft
 
-MOST_COMBINATIONS = 200_000
+MOST_COMBINATIONS = 200_000  # beyond that a proof at load takes too long
 
 
 class Region(NamedTuple):
@@ -107,6 +107,7 @@ def _combinations(
     axes: Sequence[Axis], n_rules: int
 ) -> list[tuple[int, tuple[Value, ...]]]:
     """The rows that fit and the values of every combination of regions."""
+    # Grown input by input, so that no combination is tested from the start.
     combinations: list[tuple[int, tuple[Value, ...]]] = [((1 << n_rules) - 1, ())]
     for axis in axes:
         combinations = [
@@ -123,6 +124,7 @@ def _answering_row(
     values: Sequence[Value],
 ) -> int:
     """The row that answers; an error if there is none, or two under ``unique``."""
+    # Clearing the lowest bit leaves 0 if it is the only one.
     is_single = rows & (rows - 1) == 0
     if rows and (draft.hit == "first" or is_single):
         return lowest_bit(rows)

@@ -162,6 +162,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
+    # Zero bytes separate names and texts, so that no two contents hash alike.
     parts = [name.encode() + b"\0" + text + b"\0" for name, text in contents.items()]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -196,7 +197,7 @@ def read_rulebooks(
     good = list[Rulebook]()
     refused = list[PolicyError]()
     for folder in folders(root):
-        if not (folder / RELEASE).exists():
+        if not (folder / RELEASE).exists():  # a draft
             continue
         try:
             good.append(_read_released(folder, trusted))
@@ -213,6 +214,7 @@ def read_rulebooks(
 def _read_released(
     folder: Path, trusted: Sequence[Ed25519PublicKey] | None
 ) -> Rulebook:
+    # The signature comes first: a file that nobody signed is not even parsed.
     if trusted is not None:
         _require_signature(folder, trusted)
     rulebook = read_rulebook(folder)
@@ -287,6 +289,7 @@ def release_rulebook(
         If it is doubtful or already released, or `by` made a part of it.
     """
     rulebook = read_rulebook(folder)
+    # A second release would change who answers for what was decided under the first.
     if (folder / RELEASE).exists():
         raise PolicyError(
             "the rulebook is already released",
@@ -306,6 +309,7 @@ def release_rulebook(
         "because": because,
         "sha256": rulebook.sha256,
     }
+    # The signature is over these bytes, so they are written as they were signed.
     release = yaml.safe_dump(entry, allow_unicode=True, sort_keys=False).encode()
     signature = signer.sign(_signed_text(rulebook.sha256, release)).hex()
     (folder / SIGNATURE).write_text(signature, encoding="ascii")
@@ -331,6 +335,7 @@ def _signed_text(sha256: str, release: bytes) -> bytes:
 
 
 def _require_checker(rulebook: Rulebook, by: str) -> None:
+    # Another spelling of a name is the same person.
     makers = {maker.strip().casefold() for maker in rulebook.makers}
     if by.strip().casefold() in makers:
         raise PolicyError(

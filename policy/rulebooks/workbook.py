@@ -33,7 +33,7 @@ _BOLD = Font(bold=True)
 def export_workbook(rulebook: Rulebook, path: Path) -> None:
     """Write a rulebook: parameters, then per table its rules and worked examples."""
     book = Workbook()
-    book.remove(book.worksheets[0])
+    book.remove(book.worksheets[0])  # the empty sheet of a new workbook
     file = rulebook.specs["parameters"]
     _write(book.create_sheet("parameters"), [*_head_rows(file), *_parameter_rows(file)])
     for name in TABLES:
@@ -75,6 +75,7 @@ def import_workbook(path: Path, folder: Path) -> Rulebook:
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
         return read_rulebook(folder)
     except PolicyError:
+        # A doubtful draft must not stay where a later release could find it.
         for written in folder.iterdir():
             written.unlink()
         folder.rmdir()
@@ -194,7 +195,7 @@ def _joined(value: Scalar | list[str]) -> Scalar:
 def _write(sheet: Worksheet, rows: Sequence[Row]) -> None:
     for row in rows:
         sheet.append(list(row))
-        if row and row[0] in ("column", "rule", "name"):
+        if row and row[0] in ("column", "rule", "name"):  # the header of a block
             for cell in sheet[sheet.max_row]:
                 cell.font = _BOLD
     for column in "ABCDEFGHIJ":
@@ -213,6 +214,7 @@ class _Columns(NamedTuple):
 
 def _load(path: Path) -> Workbook:
     try:
+        # Formulas are not evaluated; a cell gives the value that Excel stored.
         book = load_workbook(path, data_only=True)
     except (OSError, BadZipFile, InvalidFileException, KeyError) as error:
         raise PolicyError(
