@@ -59,7 +59,11 @@ def test_rows_become_numbers() -> None:
 
 def test_unseen_and_infinite_values_are_missing() -> None:
     strange = pd.DataFrame(
-        {"income": ["1,200.50"], "score": [np.inf], "town": ["nowhere"]}
+        {
+            "income": ["1,200.50"],
+            "score": [np.inf],
+            "town": ["nowhere"],
+        }
     )
     encoded = small_encoding().rows(strange)
     np.testing.assert_array_equal(encoded, [[1200.5, NAN, 0, NAN]])
@@ -79,7 +83,11 @@ def test_pairs_are_computed_behind_the_columns() -> None:
     assert [columns.start for _, columns in encoding.parts] == [0, 1, 3, 4, 5]
 
 
-GOOD_ROW: dict[str, object] = {"income": "20", "score": -9, "town": "b"}
+GOOD_ROW: dict[str, object] = {
+    "income": "20",
+    "score": -9,
+    "town": "b",
+}
 
 
 def test_a_row_of_a_request_becomes_numbers() -> None:
@@ -135,7 +143,13 @@ def test_the_kind_of_a_column_is_inferred(values: list[object], kind: str) -> No
 
 def uninformative_table() -> pd.DataFrame:
     texts = [f"text {n}" for n in range(300)]
-    return pd.DataFrame({"x": range(300), "same": 1, "note": texts})
+    return pd.DataFrame(
+        {
+            "x": range(300),
+            "same": 1,
+            "note": texts,
+        }
+    )
 
 
 def test_uninformative_columns_are_left_out_with_a_reason() -> None:
@@ -194,7 +208,11 @@ def test_a_repeated_column_is_refused() -> None:
     ],
     ids=["not TOML", "unknown key"],
 )
-def test_a_wrong_spec_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_spec_is_refused(
+    tmp_path: Path,
+    text: str,
+    message: str,
+) -> None:
     path = tmp_path / "spec.toml"
     path.write_text(text)
     with pytest.raises(SchemaError, match=message):
@@ -211,7 +229,10 @@ def test_a_wrong_spec_is_refused(tmp_path: Path, text: str, message: str) -> Non
     ],
 )
 def test_an_unreadable_table_is_refused(
-    tmp_path: Path, name: str, content: str | None, message: str
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    message: str,
 ) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
@@ -226,7 +247,7 @@ def test_a_table_separated_by_semicolons_is_read(tmp_path: Path) -> None:
 
 
 def leaky_table(n: int = 600) -> pd.DataFrame:
-    """Return applications of which several columns were known only after the outcome."""
+    """Return applications with several columns known only after the outcome."""
     rng = np.random.default_rng(0)
     bad = rng.random(n) < 0.3
     return pd.DataFrame(
@@ -298,7 +319,11 @@ def test_an_inferred_spec_warns_of_repeated_rows() -> None:
 
 
 def test_a_stated_bad_value_is_used() -> None:
-    assert infer_spec(loans(), target="loan_status", bad="Paid").bad == ["Paid"]
+    assert infer_spec(
+        loans(),
+        target="loan_status",
+        bad="Paid",
+    ).bad == ["Paid"]
 
 
 def test_1_is_the_bad_value_of_a_numeric_target() -> None:

@@ -148,7 +148,9 @@ def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> li
     ],
 )
 def test_a_bad_invoice_is_reported_and_set_aside(
-    tmp_path: Path, row: str, finding: str
+    tmp_path: Path,
+    row: str,
+    finding: str,
 ) -> None:
     assert any(finding in text for text in findings_of(tmp_path, row))
 
@@ -171,7 +173,11 @@ def test_a_bad_invoice_is_reported_and_set_aside(
     ],
     ids=["unknown invoice", "paid early", "future date"],
 )
-def test_a_bad_payment_is_reported(tmp_path: Path, row: str, finding: str) -> None:
+def test_a_bad_payment_is_reported(
+    tmp_path: Path,
+    row: str,
+    finding: str,
+) -> None:
     findings = findings_of(tmp_path, more_payments=row)
     assert any(finding in text for text in findings)
 
@@ -226,7 +232,12 @@ def test_a_wrong_encoding_names_the_byte_and_the_remedy(tmp_path: Path) -> None:
 def test_the_encoding_of_the_mapping_is_used(tmp_path: Path) -> None:
     invoices = invoices_with("Ü1 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR")
     option = 'encoding = "cp1252"'
-    mapping = write_source(tmp_path, invoices, encoding="cp1252", options=option)
+    mapping = write_source(
+        tmp_path,
+        invoices,
+        encoding="cp1252",
+        options=option,
+    )
     check = read_ledger(mapping, today=TODAY)
     assert "Ü1" in set(check.require()["invoices"]["invoice_id"])
 

@@ -49,7 +49,11 @@ def write_sources(folder: Path) -> dict[str, str]:
     """Write the same items in each kind of source; return the lines of a mapping."""
     ITEMS.to_csv(folder / "items.csv", index=False)
     ITEMS.to_parquet(folder / "items.parquet")
-    ITEMS.to_excel(folder / "items.xlsx", index=False, sheet_name="open items")
+    ITEMS.to_excel(
+        folder / "items.xlsx",
+        index=False,
+        sheet_name="open items",
+    )
     engine = sqlalchemy.create_engine(f"sqlite:///{folder}/erp.db")
     ITEMS.to_sql("items", engine)
     engine.dispose()
@@ -66,7 +70,11 @@ def test_every_kind_of_source_gives_the_same_ledger(tmp_path: Path, kind: str) -
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(MAPPING.format(source=write_sources(tmp_path)[kind]))
     environment = {"ERP": f"sqlite:///{tmp_path}/erp.db"}
-    check = read_ledger(mapping, today=TODAY, environment=environment)
+    check = read_ledger(
+        mapping,
+        today=TODAY,
+        environment=environment,
+    )
     ledger = check.require()
     spec(
         ledger["invoices"],
@@ -139,7 +147,9 @@ INVOICES = 'currency = "EUR"\n[invoices]\n'
     ],
 )
 def test_the_error_of_a_wrong_mapping_names_the_fault(
-    tmp_path: Path, text: str, message: str
+    tmp_path: Path,
+    text: str,
+    message: str,
 ) -> None:
     write_sources(tmp_path)
     (tmp_path / "mapping.xlsx").write_text("not a workbook")
@@ -159,7 +169,11 @@ def test_an_error_of_the_driver_never_contains_the_url(tmp_path: Path) -> None:
     url = 'url = "sqlite:////nowhere/${P}/x"\nquery = "select 1"'
     mapping.write_text(INVOICES + url)
     with pytest.raises(InputError) as error:
-        read_ledger(mapping, today=TODAY, environment={"P": "s3cret"})
+        read_ledger(
+            mapping,
+            today=TODAY,
+            environment={"P": "s3cret"},
+        )
     assert "s3cret" not in str(error.value)
 
 
@@ -168,7 +182,9 @@ def test_an_error_of_the_driver_never_contains_the_url(tmp_path: Path) -> None:
     [("us_2019", 24741, 908), ("ibm_sample", 2466, 100)],
 )
 def test_the_shipped_mappings_read_the_real_files(
-    name: str, n_invoices: int, n_customers: int
+    name: str,
+    n_invoices: int,
+    n_customers: int,
 ) -> None:
     shared(f"receivables_{name}.csv")
     samples = Path(__file__).parents[2] / "data" / "samples"
