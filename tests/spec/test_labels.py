@@ -5,7 +5,8 @@ least 100 in the reporting currency, or from its write-off if that is earlier. A
 training data is a customer on an as-of date, and its label is whether one of the
 customer's invoices goes into default in the performance window after that date. Days
 past due, materiality, the length of the window and the day that must lie in it are
-configured; the examples use the defaults unless they say otherwise.
+configured; the examples use the standard configuration unless they say otherwise.
+Unless an example lists other invoices, ANNA has this one.
 """
 
 from __future__ import annotations
