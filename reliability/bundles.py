@@ -1,19 +1,21 @@
-"""300 damaged model bundles, one after the other, into the store of a running service: it goes on with the last good.
+"""Put 300 damaged model bundles into the store of a running service.
 
     python reliability/bundles.py --json
 
-Bytes changed in any file, files cut, swapped, put in, taken away, signatures of others, MLmodel files that name code to
-run, paths in the pointer. What they would run leaves a file behind: there must be none.
+Bytes are changed in any file; files are cut, swapped, added, removed; others sign;
+MLmodel files name code to run; the pointer contains paths. The service must go on with
+the last good model. Code that runs would leave a file behind: there must be none.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -24,135 +26,203 @@ import httpx
 from benchmarks.bars import bar, report
 from obligor.model.bundle import MANIFEST, SIGNATURE, bundle_text
 from obligor.signing import Signer
-from reliability.running import HEADERS, environment_of, prepare, running, workers
+from reliability.running import (
+    HEADERS,
+    argument_parser,
+    environment_of,
+    prepare,
+    running,
+    worker_ids,
+)
 
-PORT, BUNDLES = 24_930, 300
+PORT = 24_930
+BUNDLES = 300
+# Requests after each bundle: the second one must not see another model either.
+REQUESTS = 2
+QUESTION = {"customer_id": "C0000001"}
+DAMAGED_FILES = ("model.txt", "calibration.json", "catalogue.json", MANIFEST)
+# What a pointer may name instead of a bundle's SHA-256.
+FALSE_NAMES = ("../../../../tmp", "x" * 64, "", "f" * 64, "/etc/passwd")
 
 
-def damage(folder: Path, trap: Path, random: Random) -> str:
-    """Do one thing to a bundle; return the SHA-256 of its manifest as the pointer names it then."""
-    manifest = folder / MANIFEST
-    files = [
-        folder / name
-        for name in ("model.txt", "calibration.json", "catalogue.json", MANIFEST)
-    ]
-    code = f"import os\nopen({str(trap)!r}, 'w').write('ran')\n"
-    what, one = random.randrange(9), random.choice(files)
-    if what in (0, 1):
-        content = bytearray(one.read_bytes())
-        for _ in range(random.randrange(1, 20)):
-            content[random.randrange(len(content))] = random.randrange(256)
-        one.write_bytes(bytes(content))
-    elif what == 2:
-        one.write_bytes(one.read_bytes()[: random.randrange(1, one.stat().st_size)])
-    elif what == 3:
-        one.unlink()
-    elif what == 4:
-        two = random.choice([path for path in files if path != one])
-        first, second = one.read_bytes(), two.read_bytes()
-        one.write_bytes(second)
-        two.write_bytes(first)
-    elif what == 5:
-        (folder / "MLmodel").write_text(
-            "flavors: {python_function: {loader_module: evil, code: .}}"
-        )
-        (folder / "evil.py").write_text(code)
-        (folder / "model.pkl").write_bytes(
-            b"cos\nsystem\n(S'touch " + str(trap).encode() + b"'\ntR."
-        )
-    elif what == 6:
-        (folder / SIGNATURE).unlink()
-    elif what == 7:  # everything redone, signed by somebody else
-        text = (
-            (folder / "model.txt").read_text().replace("leaf_value=", "leaf_value=9", 1)
-        )
-        (folder / "model.txt").write_text(text)
-        said = json.loads(manifest.read_text())
-        said["files"]["model.txt"] = hashlib.sha256(text.encode()).hexdigest()
-        manifest.write_text(json.dumps(said))
+@dataclass
+class Damage:
+    """One thing that is done to a bundle.
+
+    Attributes
+    ----------
+    folder : Path
+        The bundle.
+    trap : Path
+        The file that code in the bundle would write.
+    random : Random
+        Chooses what is damaged.
+    """
+
+    folder: Path
+    trap: Path
+    random: Random
+
+    def apply(self) -> str:
+        """Damage the bundle.
+
+        Returns
+        -------
+        str
+            What the pointer names as its SHA-256; empty for a name of its own.
+        """
+        kind = self.random.randrange(9)
+        path = self.folder / self.random.choice(DAMAGED_FILES)
+        if kind == 7:
+            return self.sign_with_another_key()
+        if kind == 8:
+            return self.random.choice(FALSE_NAMES)
+        if kind == 4:
+            self.swap(path)
+        elif kind == 5:
+            self.add_code()
+        elif kind == 6:
+            (self.folder / SIGNATURE).unlink()
+        else:
+            self.damage_file(kind, path)
+        manifest = self.folder / MANIFEST
+        if manifest.exists() and self.random.random() < 0.5:
+            return hashlib.sha256(manifest.read_bytes()).hexdigest()
+        return ""
+
+    def damage_file(self, kind: int, path: Path) -> None:
+        """Change bytes of a file, cut it, or remove it."""
+        if kind in (0, 1):
+            content = bytearray(path.read_bytes())
+            for _ in range(self.random.randrange(1, 20)):
+                position = self.random.randrange(len(content))
+                content[position] = self.random.randrange(256)
+            path.write_bytes(bytes(content))
+        elif kind == 2:
+            length = self.random.randrange(1, path.stat().st_size)
+            path.write_bytes(path.read_bytes()[:length])
+        else:
+            path.unlink()
+
+    def swap(self, path: Path) -> None:
+        """Exchange the contents of two files."""
+        names = [name for name in DAMAGED_FILES if name != path.name]
+        other = self.folder / self.random.choice(names)
+        content = path.read_bytes()
+        path.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+
+    def add_code(self) -> None:
+        """Add files that MLflow or pickle would run."""
+        flavors = "flavors: {python_function: {loader_module: evil, code: .}}"
+        code = f"import os\nopen({str(self.trap)!r}, 'w').write('ran')\n"
+        command = b"cos\nsystem\n(S'touch " + str(self.trap).encode() + b"'\ntR."
+        (self.folder / "MLmodel").write_text(flavors)
+        (self.folder / "evil.py").write_text(code)
+        (self.folder / "model.pkl").write_bytes(command)
+
+    def sign_with_another_key(self) -> str:
+        """Change the model, compute every hash again, and sign with a foreign key."""
+        model = self.folder / "model.txt"
+        text = model.read_text().replace("leaf_value=", "leaf_value=9", 1)
+        model.write_text(text)
+        manifest = self.folder / MANIFEST
+        content = json.loads(manifest.read_text())
+        content["files"]["model.txt"] = hashlib.sha256(text.encode()).hexdigest()
+        manifest.write_text(json.dumps(content))
         sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        (folder / SIGNATURE).write_text(
-            Signer(random.randbytes(32)).sign(bundle_text(sha256)).hex()
-        )
+        stranger = Signer(self.random.randbytes(32))
+        signature = stranger.sign(bundle_text(sha256)).hex()
+        (self.folder / SIGNATURE).write_text(signature)
         return sha256
-    else:
-        return random.choice(["../../../../tmp", "x" * 64, "", "f" * 64, "/etc/passwd"])
-    return (
-        hashlib.sha256(manifest.read_bytes()).hexdigest()
-        if manifest.exists() and random.random() < 0.5
-        else ""
-    )
+
+
+@dataclass
+class Attack:
+    """Damaged bundles in a store, and what the service answers meanwhile."""
+
+    store: Path
+    random: Random = field(default_factory=lambda: Random(0))
+    failed: int = 0
+    by_another_model: int = 0
+
+    def __post_init__(self) -> None:
+        self.models = self.store / "models"
+        self.pointer = json.loads((self.store / "champion.json").read_text())
+        self.good = self.models / self.pointer["sha256"]
+        self.trap = self.store / "trap"
+
+    def put_bundle(self, number: int, ask: Callable[[], httpx.Response]) -> None:
+        """Make a damaged bundle the champion, and ask questions."""
+        draft = self.models / "draft"
+        shutil.copytree(self.good, draft)
+        sha256 = Damage(draft, self.trap, self.random).apply()
+        name = sha256 or self.pointer["sha256"][:-4] + f"{number:04x}"
+        folder = self.models / name
+        aside = self.store / "aside"
+        # If the manifest was not damaged, the bundle takes the good one's place.
+        if folder == self.good:
+            self.good.rename(aside)
+        if len(name) == 64 and name.isalnum():
+            draft.rename(folder)
+        self.point_to(name, number)
+        for _ in range(REQUESTS):
+            self.count(ask())
+        shutil.rmtree(draft if draft.exists() else folder)
+        if aside.exists():
+            aside.rename(self.good)
+
+    def point_to(self, name: str, number: int) -> None:
+        """Name a bundle as the champion."""
+        pointer = {**self.pointer, "version": f"bad {number}", "sha256": name}
+        draft = self.store / "next.json"
+        draft.write_text(json.dumps(pointer))
+        draft.rename(self.store / "champion.json")
+
+    def count(self, response: httpx.Response) -> None:
+        """Count an answer that is not the good model's."""
+        if response.status_code != 200:
+            self.failed += 1
+        elif response.json()["model"]["version"] != self.pointer["version"]:
+            self.by_another_model += 1
 
 
 def main() -> None:
-    """Put them in, ask after each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    random, failed, other = Random(0), 0, 0
+    """Put the bundles in, and ask after each."""
+    options = argument_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="bundles") as name:
-        store, trap = Path(name), Path(name) / "trap"
+        store = Path(name)
         prepare(store)
-        pointer = json.loads((store / "champion.json").read_text())
-        good = store / "models" / pointer["sha256"]
+        attack = Attack(store)
+        log = store / "log"
+        url = f"http://127.0.0.1:{PORT}"
         with (
-            running(environment_of(store), PORT, store / "log") as process,
-            httpx.Client(
-                base_url=f"http://127.0.0.1:{PORT}", headers=HEADERS, timeout=20
-            ) as client,
+            running(environment_of(store), PORT, log) as process,
+            httpx.Client(base_url=url, headers=HEADERS, timeout=20) as client,
         ):
-            asked = {"customer_id": "C0000001"}
-            client.post("/v1/decisions", json=asked).raise_for_status()
-            before = {one.pid for one in workers(process)}
-            for n in range(BUNDLES):
-                draft = store / "models" / "draft"
-                shutil.copytree(good, draft)
-                named = (
-                    damage(draft, trap, random) or pointer["sha256"][:-4] + f"{n:04x}"
-                )
-                folder, aside = store / "models" / named, store / "aside"
-                if (
-                    folder == good
-                ):  # only files were changed: it takes the good one's place
-                    good.rename(aside)
-                if len(named) == 64 and named.isalnum():
-                    draft.rename(folder)
-                written = store / "next.json"
-                written.write_text(
-                    json.dumps(pointer | {"version": f"bad {n}", "sha256": named})
-                )
-                written.rename(store / "champion.json")
-                for _ in range(2):
-                    response = client.post("/v1/decisions", json=asked)
-                    failed += response.status_code != 200
-                    other += (
-                        response.status_code == 200
-                        and response.json()["model"]["version"] != pointer["version"]
-                    )
-                shutil.rmtree(draft if draft.exists() else folder)
-                if aside.exists():
-                    aside.rename(good)
-            crashed = len(before - {one.pid for one in workers(process)})
-        refused = (store / "log").read_text().count("a new champion is refused")
-        ran = trap.exists()
-    print(f"{BUNDLES} damaged bundles, {refused} refusals in the log")
-    report(
-        [
-            bar("answers that failed", failed, 0, failed == 0),
-            bar("answers by another model", other, 0, other == 0),
-            bar("workers that died", crashed, 0, crashed == 0),
-            bar("bundles whose code ran", ran, 0, not ran),
-            bar(
-                "bundles that were looked at",
-                refused,
-                BUNDLES * 0.9,
-                refused >= BUNDLES * 0.9,
-            ),
-        ],
-        options.json,
-    )
+
+            def ask() -> httpx.Response:
+                return client.post("/v1/decisions", json=QUESTION)
+
+            ask().raise_for_status()
+            before = worker_ids(process)
+            for number in range(BUNDLES):
+                attack.put_bundle(number, ask)
+            n_died = len(before - worker_ids(process))
+        n_refused = log.read_text().count("a new champion is refused")
+        has_run = attack.trap.exists()
+    print(f"{BUNDLES} damaged bundles, {n_refused} refusals in the log")
+    enough = BUNDLES * 0.9
+    failed = attack.failed
+    other = attack.by_another_model
+    bars = [
+        bar("answers that failed", failed, 0, failed == 0),
+        bar("answers by another model", other, 0, other == 0),
+        bar("workers that died", n_died, 0, n_died == 0),
+        bar("bundles whose code ran", has_run, 0, not has_run),
+        bar("bundles that were looked at", n_refused, enough, n_refused >= enough),
+    ]
+    report(bars, options.json)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Everything a hostile caller sends to the real process, and what it may cost.
+"""Everything a hostile client sends to the real process, and what it may cost.
 
     python reliability/hostile.py --json
 
-A body of 500 MB, with its length and in pieces; 2,500 connections that never finish; 10,000 unknown paths; line feeds
-in paths and headers; every wrong media type on every route; 2,500 generated requests (schemathesis, all checks); a
-canary in every personal field and header, which must not be in the log.
+A body of 500 MB, with its length and in pieces; 2,500 connections that never finish;
+10,000 unknown paths; line feeds in paths and headers; every wrong media type on every
+route; 2,500 generated requests (schemathesis, all checks); a canary in every personal
+field and header, which must not be in the log.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import socket
 import subprocess
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -29,11 +29,28 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from benchmarks.bars import bar, report
 from obligor.serving.api.openapi import OPERATIONS
-from reliability.running import HEADERS, KEY, environment_of, prepare, running, workers
+from reliability.running import (
+    HEADERS,
+    KEY,
+    argument_parser,
+    environment_of,
+    prepare,
+    running,
+    worker_ids,
+    workers,
+)
 
-PORT, CASES, CANARY = 24_960, 2500, "CANARY-7f3a"
+PORT = 24_960
 URL = f"http://127.0.0.1:{PORT}"
-MEDIA = (
+ADDRESS = ("127.0.0.1", PORT)
+GENERATED = 2500
+SLOW_CONNECTIONS = 2500
+UNKNOWN_PATHS = 10_000
+PIECE_BYTES = 1_000_000
+PIECES = 500
+CANARY = "CANARY-7f3a"
+FORGERY = "FORGED"
+MEDIA_TYPES = (
     "application/x-www-form-urlencoded",
     "text/plain",
     "multipart/form-data; boundary=x",
@@ -42,139 +59,194 @@ MEDIA = (
     "application/vnd.bentoml+pickle",
     "",
 )
-Bars = list[dict[str, Any]]
+# Line feeds, a line separator and an escape sequence, percent-encoded.
+FORGED_TEXTS = (
+    f"%0aINFO {FORGERY}",
+    f"%0d%0aINFO {FORGERY}",
+    f"%e2%80%a8{FORGERY}",
+    f"%1b[2J{FORGERY}",
+)
+FORGED_HEADS = (
+    b"X: a\r\n FORGED",
+    b"X: a\rFORGED",
+    b"X: a\nFORGED: b",
+    b"FORGED\x00: x",
+)
+Json = dict[str, Any]
+Bars = list[Json]
 
 
-def memory(process: subprocess.Popen[bytes]) -> float:
-    """What the workers hold, MB."""
-    return sum(one.memory_info().rss for one in workers(process)) / 1e6
+class Refusal(NamedTuple):
+    """How a body was refused: its status, 0 for a closed connection, and how fast."""
+
+    status: int
+    seconds: float
 
 
-def send_500_mb(is_chunked: bool) -> tuple[int, float]:
-    """Send until refused: the status, and the seconds to it."""
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+def memory_mb(process: subprocess.Popen[bytes]) -> float:
+    """Return the memory of the workers, in MB."""
+    return sum(worker.memory_info().rss for worker in workers(process)) / 1e6
+
+
+def send_500_mb(is_chunked: bool) -> Refusal:
+    """Send a body of 500 MB until it is refused."""
+    connection = http.client.HTTPConnection(*ADDRESS, timeout=60)
     connection.putrequest("POST", "/v1/decisions")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Authorization", f"Bearer {KEY}")
-    connection.putheader(
-        *(
-            ("Transfer-Encoding", "chunked")
-            if is_chunked
-            else ("Content-Length", "500000000")
-        )
-    )
+    if is_chunked:
+        connection.putheader("Transfer-Encoding", "chunked")
+    else:
+        connection.putheader("Content-Length", str(PIECES * PIECE_BYTES))
     connection.endheaders()
-    piece, started = b"x" * 1_000_000, time.monotonic()
+    piece = b"x" * PIECE_BYTES
+    if is_chunked:
+        piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+    started = time.monotonic()
     try:
-        for _ in range(500):
-            connection.send(
-                b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece
-            )
+        for _ in range(PIECES):
+            connection.send(piece)
     except (BrokenPipeError, ConnectionResetError):
         pass
     try:
-        return connection.getresponse().status, time.monotonic() - started
+        status = connection.getresponse().status
     except (ConnectionResetError, http.client.HTTPException):
-        return 0, time.monotonic() - started
+        status = 0
     finally:
         connection.close()
+    return Refusal(status, time.monotonic() - started)
 
 
 def large_bodies(process: subprocess.Popen[bytes]) -> Bars:
-    """Refused at once, at no cost."""
-    before, found = (
-        memory(process),
-        [send_500_mb(is_chunked) for is_chunked in (False, True) for _ in range(3)],
-    )
-    grown = memory(process) - before
-    refused = sum(status in (413, 0) for status, _ in found)
-    print(f"500 MB: {found}", file=sys.stderr)
+    """Bodies of 500 MB are refused at once, at no cost."""
+    before = memory_mb(process)
+    with_length = [send_500_mb(is_chunked=False) for _ in range(3)]
+    in_pieces = [send_500_mb(is_chunked=True) for _ in range(3)]
+    refusals = with_length + in_pieces
+    growth = memory_mb(process) - before
+    n_refused = sum(refusal.status in (413, 0) for refusal in refusals)
+    n_answered = sum(refusal.status == 413 for refusal in refusals)
+    slowest = max(refusal.seconds for refusal in refusals)
+    print(f"500 MB: {refusals}", file=sys.stderr)
     return [
-        bar("500 MB bodies refused, of 6", refused, 6, refused == 6),
-        bar(
-            "  of them answered with 413",
-            sum(status == 413 for status, _ in found),
-            3,
-            sum(status == 413 for status, _ in found) >= 3,
-        ),
-        bar(
-            "  seconds to the slowest refusal",
-            max(took for _, took in found),
-            1,
-            max(took for _, took in found) <= 1,
-        ),
-        bar("  memory grown, MB", grown, 20, grown <= 20),
+        bar("500 MB bodies refused, of 6", n_refused, 6, n_refused == 6),
+        bar("  of them answered with 413", n_answered, 3, n_answered >= 3),
+        bar("  seconds to the slowest refusal", slowest, 1, slowest <= 1),
+        bar("  memory grown, MB", growth, 20, growth <= 20),
     ]
 
 
 def slow_connections() -> Bars:
-    """2,500 that begin a head and send a byte a second; `/livez` must be answered all the while."""
-    slow, failed, slowest = list[socket.socket](), 0, 0.0
-    for n in range(2500):
-        one = socket.create_connection(("127.0.0.1", PORT), timeout=20)
-        one.sendall(b"GET /v1/cases HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        slow.append(one)
-        if n % 250 == 249:
+    """Connections begin a head and send a byte now and then; `/livez` must answer."""
+    slow = list[socket.socket]()
+    n_failed = 0
+    slowest = 0.0
+    for number in range(1, SLOW_CONNECTIONS + 1):
+        connection = socket.create_connection(ADDRESS, timeout=20)
+        connection.sendall(b"GET /v1/cases HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        slow.append(connection)
+        if number % 250 == 0:
             for _ in range(2):
                 started = time.monotonic()
-                try:
-                    failed += httpx.get(f"{URL}/livez", timeout=10).status_code != 200
-                except httpx.HTTPError:
-                    failed += 1
+                n_failed += not is_alive()
                 slowest = max(slowest, time.monotonic() - started)
-            for other in slow:
-                try:
-                    other.sendall(b"x")
-                except OSError:
-                    continue  # it was dropped
-    for one in slow:
-        one.close()
+            send_a_byte(slow)
+    for connection in slow:
+        connection.close()
+    title = "/livez not answered among 2,500 slow connections"
     return [
-        bar("/livez not answered among 2,500 slow connections", failed, 0, failed == 0),
+        bar(title, n_failed, 0, n_failed == 0),
         bar("  seconds to its slowest answer", slowest, 1, slowest <= 1),
     ]
+
+
+def is_alive() -> bool:
+    """Return whether `/livez` answers."""
+    try:
+        return httpx.get(f"{URL}/livez", timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def send_a_byte(connections: list[socket.socket]) -> None:
+    """Send a byte on each connection that was not dropped."""
+    for connection in connections:
+        try:
+            connection.sendall(b"x")
+        except OSError:
+            continue
 
 
 def unknown_paths(client: httpx.Client) -> Bars:
     """However many paths there are, the metrics do not grow with them."""
 
     def series() -> set[str]:
-        lines = client.get("/v1/metrics").text.splitlines()
-        return {
-            line.rsplit(" ", 1)[0]
-            for line in lines
-            if line.startswith("obligor_requests_total")
-        }
+        names = set()
+        for line in client.get("/v1/metrics").text.splitlines():
+            if line.startswith("obligor_requests_total"):
+                name, _ = line.rsplit(" ", 1)
+                names.add(name)
+        return names
 
     before = series()
-    for n in range(10_000):
-        client.get(f"/v1/{n}/unknown" if n % 2 else f"/unknown-{n}")
-    more = len(series() - before)
-    return [bar("metric series more after 10,000 unknown paths", more, 5, more <= 5)]
+    for number in range(UNKNOWN_PATHS):
+        is_ours = number % 2 == 1
+        client.get(f"/v1/{number}/unknown" if is_ours else f"/unknown-{number}")
+    n_new = len(series() - before)
+    title = "metric series more after 10,000 unknown paths"
+    return [
+        bar(
+            title,
+            n_new,
+            5,
+            n_new <= 5,
+        )
+    ]
 
 
 def forged_lines(client: httpx.Client, log: Path) -> Bars:
-    """Line feeds in paths, queries and headers."""
-    for text in (
-        "%0aINFO FORGED",
-        "%0d%0aINFO FORGED",
-        "%e2%80%a8FORGED",
-        "%1b[2JFORGED",
-    ):
-        for path in (
-            f"/v1/decisions/{text}",
-            f"/{text}",
-            f"/v1/cases?x={text}",
-            f"/v1/customers/{text}/decisions",
-        ):
-            client.get(
-                path,
-                headers={
-                    "User-Agent": "FORGED",
-                    "X-Request-Id": "FORGED",
-                    "Idempotency-Key": "FORGED",
-                },
+    """Line feeds in paths, queries and headers forge no line of the log."""
+    headers = {
+        "User-Agent": FORGERY,
+        "X-Request-Id": FORGERY,
+        "Idempotency-Key": FORGERY,
+    }
+    for text in FORGED_TEXTS:
+        client.get(f"/v1/decisions/{text}", headers=headers)
+        client.get(f"/{text}", headers=headers)
+        client.get(f"/v1/cases?x={text}", headers=headers)
+        client.get(f"/v1/customers/{text}/decisions", headers=headers)
+    for head in FORGED_HEADS:
+        with socket.create_connection(ADDRESS, timeout=20) as connection:
+            request = b"GET /v1/cases HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n"
+            connection.sendall(request)
+            connection.recv(1000)
+    n_forged = log.read_text().count(FORGERY)
+    return [
+        bar(
+            "forged words in the log",
+            n_forged,
+            0,
+            n_forged == 0,
+        )
+    ]
+
+
+def wrong_media_types(client: httpx.Client) -> Bars:
+    """Every route accepts JSON only."""
+    n_sent = 0
+    n_accepted = 0
+    for path, method, _, body, *_ in OPERATIONS:
+        if method != "post" or not body:
+            continue
+        url = path.replace("{case_id}", "x").replace("{decision_id}", "x")
+        for media_type in MEDIA_TYPES:
+            response = client.post(
+                f"/v1{url}",
+                content=b"{}",
+                headers={"Content-Type": media_type},
             )
+<<<<<<< HEAD
     for head in (
         b"X: a\r\n FORGED",
         b"X: a\rFORGED",
@@ -195,37 +267,41 @@ def wrong_media(client: httpx.Client) -> Bars:
         for operation in OPERATIONS
         if operation.method == "post" and operation.body
         for media in MEDIA
+=======
+            n_sent += 1
+            n_accepted += response.status_code != 415
+    title = f"wrong media types of {n_sent} not refused"
+    return [
+        bar(
+            title,
+            n_accepted,
+            0,
+            n_accepted == 0,
+        )
+>>>>>>> 5639e3e (Write out the reliability programs and the audit tests)
     ]
-    status = [
-        client.post(
-            f"/v1{path.replace('{case_id}', 'x').replace('{decision_id}', 'x')}",
-            content=b"{}",
-            headers={"Content-Type": media},
-        ).status_code
-        for path, media in asked
-    ]
-    wrong = sum(one != 415 for one in status)
-    return [bar(f"wrong media types of {len(asked)} not refused", wrong, 0, wrong == 0)]
 
 
-def generated(client: httpx.Client) -> Bars:
-    """schemathesis: valid and invalid requests to every operation, with every check there is."""
+def generated_requests(client: httpx.Client) -> Bars:
+    """Send valid and invalid requests to every operation, with every check there is."""
     schema = schemathesis.openapi.from_dict(client.get("/v1/openapi.json").json())
     operations = [result.ok() for result in schema.get_all_operations()]
-    calls, failures = 0, list[str]()
-    for operation in operations:
+    n_calls = 0
+    failures = list[str]()
+    for number, operation in enumerate(operations, start=1):
 
         @settings(
-            max_examples=CASES // len(operations) + 1,
+            max_examples=GENERATED // len(operations) + 1,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())
         def send(case: schemathesis.Case) -> None:
-            nonlocal calls
-            calls += 1
-            # A document cannot say that a due date follows its issue: 422 is a right answer to JSON of the right shape.
+            nonlocal n_calls
+            n_calls += 1
+            # A document cannot say that a due date follows its issue date: 422 is a
+            # right answer to JSON of the right shape.
             case.call_and_validate(
                 base_url=URL,
                 headers=HEADERS,
@@ -233,48 +309,59 @@ def generated(client: httpx.Client) -> Bars:
             )
 
         try:
-            while calls < CASES * (operations.index(operation) + 1) // len(operations):
-                before = calls
+            while n_calls < GENERATED * number // len(operations):
+                before = n_calls
                 send()
-                if calls - before < 5:
-                    break  # there are no more kinds of requests to this one
+                # Few calls: there are no more kinds of requests to this operation.
+                if n_calls - before < 5:
+                    break
         except Exception as error:
-            failures.append(f"{operation.label}: {type(error).__name__}: {error}"[:500])
+            failure = f"{operation.label}: {type(error).__name__}: {error}"
+            failures.append(failure[:500])
     print(*failures, sep="\n", file=sys.stderr)
     return [
-        bar("generated requests", calls, CASES, calls >= CASES),
-        bar("  operations that failed a check", len(failures), 0, not failures),
+        bar("generated requests", n_calls, GENERATED, n_calls >= GENERATED),
+        bar(
+            "  operations that failed a check",
+            len(failures),
+            0,
+            not failures,
+        ),
     ]
 
 
-def canary(client: httpx.Client, log: Path) -> Bars:
-    """A word in every field a person may be named in."""
-    note = {
+def canary_requests() -> Iterator[tuple[str, Json]]:
+    """Yield requests with the canary in every field that may name a person."""
+    contact = {
         "customer_id": CANARY,
         "by": CANARY,
         "channel": "mail",
         "outcome": "reached",
         "note": CANARY,
     }
-    bodies: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("/decisions", {"customer_id": CANARY}),
-        ("/decisions", {"customer_id": "C0000001", "requested_by": CANARY}),
-        ("/decisions", {"customer_id": "C0000001", CANARY: CANARY}),
-        ("/contacts", note),
-        ("/contacts", note | {"customer_id": "C0000001"}),
-        ("/scores", {"features": {CANARY: 1}}),
-        (
-            "/cases/x/resolve",
-            {"by": CANARY, "role": CANARY, "outcome": "approve", "because": CANARY},
-        ),
-        ("/decisions/batch", {"decisions": [{"customer_id": CANARY}]}),
-        (
-            "/orders/check",
-            {"customer_id": CANARY, "order": {"amount": CANARY, "currency": "EUR"}},
-        ),
-        ("/policy/simulations", {"from": CANARY, "to": CANARY, "customer_id": CANARY}),
-    )
-    for path, body in bodies:
+    resolution = {
+        "by": CANARY,
+        "role": CANARY,
+        "outcome": "approve",
+        "because": CANARY,
+    }
+    order = {"amount": CANARY, "currency": "EUR"}
+    simulation = {"from": CANARY, "to": CANARY, "customer_id": CANARY}
+    yield "/decisions", {"customer_id": CANARY}
+    yield "/decisions", {"customer_id": "C0000001", "requested_by": CANARY}
+    yield "/decisions", {"customer_id": "C0000001", CANARY: CANARY}
+    yield "/contacts", contact
+    yield "/contacts", {**contact, "customer_id": "C0000001"}
+    yield "/scores", {"features": {CANARY: 1}}
+    yield "/cases/x/resolve", resolution
+    yield "/decisions/batch", {"decisions": [{"customer_id": CANARY}]}
+    yield "/orders/check", {"customer_id": CANARY, "order": order}
+    yield "/policy/simulations", simulation
+
+
+def canaries(client: httpx.Client, log: Path) -> Bars:
+    """No personal field and no header appears in the log."""
+    for path, body in canary_requests():
         client.post(f"/v1{path}", json=body, headers={"Idempotency-Key": CANARY})
     for path in ("/decisions/", "/customers/", "/cases/"):
         client.get(
@@ -285,51 +372,81 @@ def canary(client: httpx.Client, log: Path) -> Bars:
             f"/v1{path}{CANARY}/decisions",
             headers={"Cookie": CANARY, "User-Agent": CANARY},
         )
-    found = log.read_text().count(CANARY)
-    return [bar("canaries in the log", found, 0, found == 0)]
+    n_seen = log.read_text().count(CANARY)
+    return [
+        bar(
+            "canaries in the log",
+            n_seen,
+            0,
+            n_seen == 0,
+        )
+    ]
 
 
-def steps(
-    process: subprocess.Popen[bytes], client: httpx.Client, log: Path
+def attacks(
+    process: subprocess.Popen[bytes],
+    client: httpx.Client,
+    log: Path,
 ) -> Iterator[Bars]:
-    """One after the other, on one process."""
-    client.post(
-        "/v1/decisions", json={"customer_id": "C0000001"}
-    ).raise_for_status()  # everything is loaded now
+    """Attack one process in every way, one after the other.
+
+    Parameters
+    ----------
+    process : Popen
+        The service.
+    client : Client
+        A client of it.
+    log : Path
+        Its log.
+    """
+    # Afterwards everything is loaded, so that growth of memory means something.
+    question = {"customer_id": "C0000001"}
+    client.post("/v1/decisions", json=question).raise_for_status()
     yield large_bodies(process)
     yield slow_connections()
     yield unknown_paths(client)
     yield forged_lines(client, log)
-    yield wrong_media(client)
-    yield canary(client, log)
-    yield generated(client)
+    yield wrong_media_types(client)
+    yield canaries(client, log)
+    yield generated_requests(client)
 
 
 def main() -> None:
-    """Start the service and be hostile to it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    """Start the service and attack it."""
+    options = argument_parser(__doc__).parse_args()
+    bars = Bars()
     with tempfile.TemporaryDirectory(prefix="hostile") as name:
-        store, bars = Path(name), Bars()
+        store = Path(name)
         prepare(store)
         log = store / "log"
+        environment = environment_of(store, OBLIGOR_LOG="DEBUG")
         with (
-            running(environment_of(store, OBLIGOR_LOG="DEBUG"), PORT, log) as process,
+            running(environment, PORT, log) as process,
             httpx.Client(base_url=URL, headers=HEADERS, timeout=60) as client,
         ):
-            before = {one.pid for one in workers(process)}
-            for found in steps(process, client, log):
-                bars += found
-                print(*found, sep="\n", file=sys.stderr)
-            died = len(before - {one.pid for one in workers(process)})
-        bars.append(bar("workers that died", died, 0, died == 0))
-        bugs = log.read_text().count("ERROR obligor bug") + log.read_text().count(
-            "Traceback"
+            before = worker_ids(process)
+            for attack_bars in attacks(process, client, log):
+                bars += attack_bars
+                print(*attack_bars, sep="\n", file=sys.stderr)
+            n_died = len(before - worker_ids(process))
+        text = log.read_text()
+    n_bugs = text.count("ERROR obligor bug") + text.count("Traceback")
+    bars.append(
+        bar(
+            "workers that died",
+            n_died,
+            0,
+            n_died == 0,
         )
-        bars.append(bar("bugs and tracebacks in the log", bugs, 0, bugs == 0))
+    )
+    bars.append(
+        bar(
+            "bugs and tracebacks in the log",
+            n_bugs,
+            0,
+            n_bugs == 0,
+        )
+    )
     report(bars, options.json)
 
 

@@ -1,10 +1,11 @@
-"""A small store, and the real service over it: what every reliability test begins with."""
+"""A small store and the real service on it, which every program here starts with."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,6 @@ import psutil
 
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import simulate_ledger
-from obligor.decisions.trial import ROOT
 from obligor.serving.process.launch import serve_command, serve_environment, stop, wait
 from obligor.signing import release_signer
 from obligor.training.lifecycle.registry import Approval, Registry
@@ -21,14 +21,27 @@ from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import train
 from obligor.training.samples.config import TrainingConfig
 
+ROOT = Path(__file__).parents[1]
 KEY = "reliability-admin-key-of-some-length"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-CUSTOMERS = 600
+CUSTOMERS = 800  # with fewer, too few rows to train on are in default
+MONTHS = 30
+PATIENCE_S = 120
+
+
+def argument_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the option that every program has."""
+    parser = argparse.ArgumentParser(
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print the bars as JSON")
+    return parser
 
 
 def prepare(store: Path) -> None:
-    """A small model and ledger."""
-    simulation = simulate_ledger(CUSTOMERS, 30, seed=5)
+    """Train a small model, promote it, and load its ledger."""
+    simulation = simulate_ledger(CUSTOMERS, MONTHS, seed=5)
     config = TrainingConfig.model_validate(
         {"bootstrap_rounds": 20, "model": {"max_trees": 60}}
     )
@@ -45,20 +58,34 @@ def prepare(store: Path) -> None:
     LedgerStore(f"sqlite:///{store}/ledger.db").write(simulation.ledger)
 
 
-def environment_of(store: Path, **more: str) -> dict[str, str]:
-    """The environment of a service over a store."""
+def environment_of(store: Path, **settings: str) -> dict[str, str]:
+    """Return the environment of a service on a store, with further settings."""
     return {
         **os.environ,
         "OBLIGOR_STORE": str(store),
         "OBLIGOR_ADMIN_KEY": KEY,
         "OBLIGOR_LOG": "WARNING",
         "OBLIGOR_DRAIN_S": "0",
-        **more,
+        **settings,
     }
 
 
-def start(environment: dict[str, str], port: int, log: Path) -> subprocess.Popen[bytes]:
-    """The service in a process group of its own."""
+def start(
+    environment: Mapping[str, str],
+    port: int,
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    """Start the service in a process group of its own.
+
+    Parameters
+    ----------
+    environment : mapping
+        The whole environment of the process.
+    port : int
+        The port, on 127.0.0.1.
+    log : Path
+        The file its output is appended to.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
             serve_command("127.0.0.1", port),
@@ -71,32 +98,50 @@ def start(environment: dict[str, str], port: int, log: Path) -> subprocess.Popen
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The parent and all that came from it: BentoML's workers are in process groups of their own."""
+    """Return a process and its descendants.
+
+    BentoML's workers are in process groups of their own.
+    """
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The processes that answer."""
-    found = []
-    for one in family(process):
-        with suppress(psutil.Error):  # one that was killed a moment ago
-            found += (
-                [one]
-                if "_bentoml_impl.worker.service" in " ".join(one.cmdline())
-                else []
-            )
-    return found
+    """Return the processes that answer."""
+    answering = []
+    for member in family(process):
+        # It may have been killed a moment ago.
+        with suppress(psutil.Error):
+            if "_bentoml_impl.worker.service" in " ".join(member.cmdline()):
+                answering.append(member)
+    return answering
+
+
+def worker_ids(process: subprocess.Popen[bytes]) -> set[int]:
+    """Return the process ids of the workers."""
+    return {worker.pid for worker in workers(process)}
 
 
 @contextmanager
 def running(
-    environment: dict[str, str], port: int, log: Path
+    environment: Mapping[str, str],
+    port: int,
+    log: Path,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The service until the block ends."""
+    """Run the service until the block ends.
+
+    Parameters
+    ----------
+    environment : mapping
+        The whole environment of the process.
+    port : int
+        The port, on 127.0.0.1.
+    log : Path
+        The file its output is appended to.
+    """
     process = start(environment, port, log)
     try:
-        wait(f"http://127.0.0.1:{port}", process, log, 120)
+        wait(f"http://127.0.0.1:{port}", process, log, PATIENCE_S)
         yield process
     finally:
         stop(process)

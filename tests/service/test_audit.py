@@ -1,19 +1,19 @@
-"""What an auditor can prove: RFC 6962, receipts, checkpoints, tampering found, decisions made again, erasure."""
+"""What an auditor can prove: proofs, receipts, tampering, replays, erasure."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import httpx
 import orjson
 import pytest
 from hypothesis import given
@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
+from obligor.decisions.replay import Replay
 from obligor.errors import KeyFileError, RecordError, UnknownDecisionError
 from obligor.record import merkle
 from obligor.record.checkpointer import Checkpointer, ProofAnswer
 from obligor.record.encryption import Vault
 from obligor.record.merkle_log import Tree
-from obligor.record.receipts import Checkpoint, CheckpointFolder, ReceiptSigner
+from obligor.record.receipts import Checkpoint, CheckpointFolder
 from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
 from obligor.record.verifier import check_proof, check_receipt
-from obligor.record.verify import verify
 from obligor.serving.assembly import Service
 from obligor.signing import key_file, parse_key
 from tests.conftest import NOW, VAULT
-from tests.service.test_record import ENTRY
+from tests.records import ATTACKS, ENTRY, SIGNER, filled, findings, opened, tamper
 
 # The leaves and roots of certificate-transparency's reference tree for RFC 6962.
 DATA = [
@@ -59,508 +59,590 @@ ROOTS = (
 )
 
 
-def plain(leaves: list[bytes]) -> merkle.Subtree:
-    """Subtrees worked out from the leaves: the definition, without any kept hash."""
+def from_leaves(leaves: list[bytes]) -> merkle.Subtree:
+    """Return subtrees computed from the leaves: the definition, nothing stored."""
 
     def subtree(start: int, size: int) -> bytes:
         if size == 1:
             return leaves[start]
-        return merkle.node_hash(
-            subtree(start, size // 2), subtree(start + size // 2, size // 2)
-        )
+        half = size // 2
+        return merkle.node_hash(subtree(start, half), subtree(start + half, half))
 
     return subtree
 
 
-def test_the_reference_tree_of_rfc_6962() -> None:
+def abbreviated(path: list[bytes]) -> list[str]:
+    """Return the first digits of each hash of a path."""
+    return [hash_.hex()[:8] for hash_ in path]
+
+
+def test_roots_are_those_of_the_reference_tree() -> None:
     leaves = [merkle.leaf_hash(data) for data in DATA]
-    assert [merkle.root(n, plain(leaves)).hex() for n in range(1, 9)] == list(ROOTS)
-    assert merkle.root(0, plain([])) == sha256(b"").digest()
-    path = merkle.inclusion_proof(5, 8, plain(leaves))
-    assert [hash_.hex()[:8] for hash_ in path] == ["bc1a0643", "ca854ea1", "d37ee418"]
-    assert [
-        hash_.hex()[:8] for hash_ in merkle.consistency_proof(6, 8, plain(leaves))
-    ] == [
-        "0ebc5d34",
-        "ca854ea1",
-        "d37ee418",
-    ]
+    roots = [merkle.root(size, from_leaves(leaves)).hex() for size in range(1, 9)]
+    assert roots == list(ROOTS)
+    assert merkle.root(0, from_leaves([])) == sha256(b"").digest()
+
+
+def test_proofs_are_those_of_the_reference_tree() -> None:
+    subtree = from_leaves([merkle.leaf_hash(data) for data in DATA])
+    inclusion = merkle.inclusion_proof(5, 8, subtree)
+    consistency = merkle.consistency_proof(6, 8, subtree)
+    assert abbreviated(inclusion) == ["bc1a0643", "ca854ea1", "d37ee418"]
+    assert abbreviated(consistency) == ["0ebc5d34", "ca854ea1", "d37ee418"]
+
+
+def distinct_leaves(size: int) -> list[bytes]:
+    """Return the hashes of leaves that all differ."""
+    return [merkle.leaf_hash(number.to_bytes(2, "big")) for number in range(size)]
 
 
 @given(st.integers(1, 300), st.data())
-def test_every_proof_holds_and_no_other(size: int, data: st.DataObject) -> None:
-    leaves = [merkle.leaf_hash(n.to_bytes(2, "big")) for n in range(size)]
-    place, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
-    whole, start = merkle.root(size, plain(leaves)), merkle.root(old, plain(leaves))
-    path, grown = (
-        merkle.inclusion_proof(place, size, plain(leaves)),
-        merkle.consistency_proof(old, size, plain(leaves)),
-    )
-    assert merkle.root_of_path(leaves[place], place, size, path) == whole
-    assert merkle.is_grown(old, size, start, whole, grown)
-    forged = [*path]
-    if forged:
-        at = data.draw(st.integers(0, len(forged) - 1))
-        forged[at] = bytes([forged[at][0] ^ 1]) + forged[at][1:]
-        assert merkle.root_of_path(leaves[place], place, size, forged) != whole
-        assert merkle.root_of_path(leaves[place], place, size, path[:-1]) != whole
-        assert (
-            merkle.root_of_path(leaves[place], place, size, [*path, path[0]]) != whole
-        )
-    assert merkle.root_of_path(merkle.leaf_hash(b"other"), place, size, path) != whole
-    if old < size:
-        assert not merkle.is_grown(old, size, whole, whole, grown)
-        assert not merkle.is_grown(old, size, start, start, grown)
+def test_only_the_true_inclusion_proof_is_accepted(
+    size: int, data: st.DataObject
+) -> None:
+    leaves = distinct_leaves(size)
+    index = data.draw(st.integers(0, size - 1))
+    root = merkle.root(size, from_leaves(leaves))
+    path = merkle.inclusion_proof(index, size, from_leaves(leaves))
+    leaf = leaves[index]
+    assert merkle.root_of_path(leaf, index, size, path) == root
+    other_leaf = merkle.leaf_hash(b"other")
+    assert merkle.root_of_path(other_leaf, index, size, path) != root
+    if path:
+        position = data.draw(st.integers(0, len(path) - 1))
+        forged = list(path)
+        forged[position] = bytes([path[position][0] ^ 1]) + path[position][1:]
+        longer = [*path, path[0]]
+        assert merkle.root_of_path(leaf, index, size, forged) != root
+        assert merkle.root_of_path(leaf, index, size, path[:-1]) != root
+        assert merkle.root_of_path(leaf, index, size, longer) != root
+
+
+@given(st.integers(1, 300), st.data())
+def test_only_the_true_consistency_proof_is_accepted(
+    size: int, data: st.DataObject
+) -> None:
+    leaves = distinct_leaves(size)
+    old_size = data.draw(st.integers(1, size))
+    root = merkle.root(size, from_leaves(leaves))
+    old_root = merkle.root(old_size, from_leaves(leaves))
+    path = merkle.consistency_proof(old_size, size, from_leaves(leaves))
+    assert merkle.is_grown(old_size, size, old_root, root, path)
+    if old_size < size:
+        assert not merkle.is_grown(old_size, size, root, root, path)
+        assert not merkle.is_grown(old_size, size, old_root, old_root, path)
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Iterator[Record]:
-    record = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
-    yield record
-    record.close()
+    yield from opened(tmp_path)
 
 
-SEAL = ReceiptSigner(bytes(32))
+# --- the tree of a record
 
 
-def filled(
-    record: Record, shelf: CheckpointFolder, n: int, behind: int = 0
-) -> tuple[Checkpointer, list[str]]:
-    """n entries with signed checkpoints on the way, and some more behind the last one; and all receipts."""
-    notary, receipts = Checkpointer(record, SEAL, shelf, lambda: NOW), list[str]()
-    for place in range(n + behind):
-        entry = replace(ENTRY, entry_id=f"d-{place}", customer_id=f"C{place % 7}")
-        receipts += [
-            SEAL.receipt(entry.entry_id, hash_)
-            for hash_ in record.writer.append([entry])
-        ]
-        if place < n and (place % 100 == 99 or place == n - 1):
-            notary.step()
-    return notary, receipts
+@dataclass(frozen=True)
+class Proven:
+    """A record of 700 signed entries and 3 others, and its tree."""
+
+    record: Record
+    tree: Tree
+    folder: CheckpointFolder
+    receipts: list[str]
+
+    def leaves(self) -> list[bytes]:
+        """Return the hashes stored of the leaves."""
+        return [placed.node_hash for placed in self.tree.placed(1000)]
 
 
-def findings(record: Record, shelf: CheckpointFolder, receipts: list[str]) -> list[str]:
-    found = verify(Tree(record.database), shelf.all(), SEAL.public, receipts)
-    return [f"{one.where}: {one.what}" for one in found]
+@pytest.fixture
+def proven(record: Record, tmp_path: Path) -> Proven:
+    folder = CheckpointFolder([tmp_path / "a", tmp_path / "b"])
+    checkpointer, receipts = filled(record, folder, n_signed=700, n_unsigned=3)
+    return Proven(record, checkpointer.tree, folder, receipts)
 
 
-def test_an_untouched_record_verifies_and_the_kept_hashes_are_those_of_the_leaves(
-    record: Record, tmp_path: Path
-) -> None:
-    shelf = CheckpointFolder([tmp_path / "a", tmp_path / "b"])
-    notary, receipts = filled(record, shelf, 700, behind=3)
-    assert findings(record, shelf, receipts) == []
-    assert (
-        (tmp_path / "a" / "public.pem").read_bytes()
-        == (tmp_path / "b" / "public.pem").read_bytes()
-        == SEAL.public
-    )
-    leaves = [hash_ for _, _, hash_, _ in notary.tree.placed(1000)]
+def test_an_untouched_record_verifies(proven: Proven) -> None:
+    assert findings(proven.record, proven.folder, proven.receipts) == []
+
+
+def test_every_folder_has_the_public_key(proven: Proven, tmp_path: Path) -> None:
+    assert (tmp_path / "a" / "public.pem").read_bytes() == SIGNER.public
+    assert (tmp_path / "b" / "public.pem").read_bytes() == SIGNER.public
+
+
+def test_roots_are_computed_from_the_stored_hashes(proven: Proven) -> None:
+    leaves = proven.leaves()
     assert len(leaves) == 700
     for size in (1, 255, 256, 257, 511, 512, 513, 700):
-        assert notary.tree.root(size) == merkle.root(size, plain(leaves))
-    for old, new in ((1, 700), (256, 700), (512, 513), (300, 600)):
-        path = notary.tree.consistency(old, new)
-        assert merkle.is_grown(
-            old, new, notary.tree.root(old), notary.tree.root(new), path
-        )
-    for place in (0, 255, 256, 699):
-        proof = notary.tree.proof(f"d-{place}")
-        assert (
-            merkle.root_of_path(leaves[place], place, proof.size, proof.path)
-            == proof.root
-        )
+        assert proven.tree.root(size) == merkle.root(size, from_leaves(leaves))
+
+
+def test_the_tree_proves_that_it_grew(proven: Proven) -> None:
+    tree = proven.tree
+    for old_size, size in ((1, 700), (256, 700), (512, 513), (300, 600)):
+        path = tree.consistency(old_size, size)
+        old_root = tree.root(old_size)
+        assert merkle.is_grown(old_size, size, old_root, tree.root(size), path)
+
+
+def test_the_tree_proves_its_entries(proven: Proven) -> None:
+    leaves = proven.leaves()
+    for index in (0, 255, 256, 699):
+        proof = proven.tree.proof(f"d-{index}")
+        root = merkle.root_of_path(leaves[index], index, proof.size, proof.path)
+        assert root == proof.root
+
+
+def test_an_entry_has_no_proof_before_it_has_a_place(proven: Proven) -> None:
     with pytest.raises(UnknownDecisionError, match="has no place"):
-        notary.tree.proof("d-702", 700)
-    assert notary.tree.advance() == 703
+        proven.tree.proof("d-702", 700)
+    assert proven.tree.advance() == 703
 
 
-# What somebody with the database file in hand may try, with or without setting the hashes in it right again.
-ATTACKS = {
-    "edit": "UPDATE entries SET outcome = 'decline', grade = 9 WHERE seq = {n}",
-    "edit sealed": "UPDATE entries SET body = CAST(substr(body, 1, 20) || CASE substr(body, 21, 1) "
-    "WHEN x'00' THEN x'01' ELSE x'00' END || substr(body, 22) AS BLOB) WHERE seq = {n}",
-    "delete": "DELETE FROM entries WHERE seq = {n}",
-    "swap": "CREATE TEMP TABLE two AS SELECT seq, outcome, body, leaf_hash FROM entries WHERE seq IN ({n}, {m}); "
-    "UPDATE entries SET (outcome, body, leaf_hash) = (SELECT outcome, body, leaf_hash FROM two "
-    "WHERE two.seq <> entries.seq) WHERE seq IN ({n}, {m})",
-    "reorder": "UPDATE entries SET seq = CASE seq WHEN {n} THEN -1 WHEN {m} THEN {n} END WHERE seq IN ({n}, {m}); "
-    "UPDATE entries SET seq = {m} WHERE seq = -1",
-    "insert": "INSERT INTO entries SELECT {end} + 1, xid, 'forged', kind, about, customer_ref, as_of, "
-    "recorded_at, NULL, request_ref, outcome, pd_12m, grade, limit_minor, currency, model_sha256, "
-    "policy_sha256, is_filed, request, body, inputs, leaf_hash, made_by FROM entries WHERE seq = {n}",
-    "truncate": "DELETE FROM entries WHERE seq >= {n}",
-}
+def test_two_checkpointers_of_one_record_agree(record: Record, tmp_path: Path) -> None:
+    folder = CheckpointFolder([tmp_path / "checkpoints"])
+    first = Checkpointer(record, SIGNER, folder, lambda: NOW)
+    second = Checkpointer(record, SIGNER, folder, lambda: NOW)
+    for number in range(30):
+        record.writer.append([replace(ENTRY, entry_id=f"d-{number}")])
+        turn = first if number % 2 == 0 else second
+        turn.step()
+    assert findings(record, folder, []) == []
+    for checkpointer in (first, second):
+        checkpoint = checkpointer.step()
+        assert checkpoint is not None
+        assert checkpoint.size == 30
+
+
+def test_a_checkpoint_is_read_back() -> None:
+    checkpoint = SIGNER.checkpoint(5, bytes(32), NOW + timedelta(seconds=1))
+    assert Checkpoint.of(checkpoint.as_json(), "here") == checkpoint
+
+
+@pytest.mark.parametrize("line", ["", "{}", '{"size": "x"}', "[1]"])
+def test_a_damaged_checkpoint_is_an_error(line: str) -> None:
+    with pytest.raises(RecordError, match="does not contain a checkpoint"):
+        Checkpoint.of(line, "here")
+
+
+# --- tampering
 
 
 @pytest.mark.parametrize(
-    "is_redone", [False, True], ids=["hashes left", "hashes redone"]
+    "redoes_hashes",
+    [False, True],
+    ids=["hashes left alone", "hashes computed again"],
 )
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_tampering_is_found_wherever_it_is(
-    attack: str, is_redone: bool, tmp_path: Path
+def test_tampering_is_detected_wherever_it_is(
+    attack: str, redoes_hashes: bool, tmp_path: Path
 ) -> None:
-    random, missed = Random(attack), []
-    record, shelf = (
-        Record.open(f"sqlite:///{tmp_path}/record.db", VAULT),
-        CheckpointFolder([tmp_path / "shelf"]),
-    )
-    _, receipts = filled(record, shelf, 120, behind=20)
+    path = tmp_path / "record.db"
+    folder = CheckpointFolder([tmp_path / "checkpoints"])
+    record = Record.open(f"sqlite:///{path}", VAULT)
+    _, receipts = filled(record, folder, n_signed=120, n_unsigned=20)
     record.close()
-    clean = (tmp_path / "record.db").read_bytes()
+    clean = path.read_bytes()
+    random = Random(attack)
+    missed = []
     for _ in range(12):
         n = random.randint(1, 139)
-        (tmp_path / "record.db").write_bytes(clean)
+        path.write_bytes(clean)
         for log in tmp_path.glob("record.db-*"):
             log.unlink()
-        tamper(
-            tmp_path / "record.db",
-            ATTACKS[attack].format(n=n, m=n % 139 + 1, end=140),
-            is_redone,
-        )
-        touched = Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
-        if not findings(touched, shelf, receipts):
+        statements = ATTACKS[attack].format(n=n, m=n % 139 + 1, end=140)
+        tamper(path, statements, redoes_hashes)
+        touched = Record.open(f"sqlite:///{path}", VAULT)
+        if not findings(touched, folder, receipts):
             missed.append(n)
         touched.close()
-    # Behind the last checkpoint an order of entries, or one nobody was ever answered with, is in nobody's hands yet.
-    assert [
-        n
-        for n in missed
-        if attack not in ("reorder", "insert") or (attack == "reorder" and n < 120)
-    ] == []
-    assert not (attack == "insert" and missed and not is_redone)
+    # After the last checkpoint, nobody has a proof of the order of entries, nor of one
+    # that no answer was given for.
+    if attack == "reorder":
+        assert [n for n in missed if n < 120] == []
+    elif attack != "insert" or not redoes_hashes:
+        assert missed == []
 
 
-def tamper(path: Path, sql: str, is_redone: bool) -> None:
-    """Change a record behind its back, its triggers gone; redo every hash in it where that is asked for."""
-    with closing(sqlite3.connect(path)) as raw:
-        for (name,) in raw.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            raw.execute(f"DROP TRIGGER {name}")
-        raw.executescript(sql)
-        raw.commit()
-    if is_redone:
-        record = Record.open(f"sqlite:///{path}", VAULT)
-        tree = Tree(record.database)
-        hashes = [
-            (merkle.leaf_hash(row.leaf()), row.entry_id)
-            for _, row, _, _ in tree.placed(1000)
-        ]
-        hashes += [
-            (merkle.leaf_hash(row.leaf()), row.entry_id) for row, _ in tree.unplaced()
-        ]
-        record.close()
-        with closing(sqlite3.connect(path)) as raw:
-            raw.executemany(
-                "UPDATE entries SET leaf_hash = ? WHERE entry_id = ?", hashes
-            )
-            raw.execute("DELETE FROM nodes")
-            rows = raw.execute(
-                "SELECT seq, xid, leaf_hash FROM entries ORDER BY seq"
-            ).fetchall()
-            leaves = [
-                (place, leaf, seq, xid) for place, (seq, xid, leaf) in enumerate(rows)
-            ]
-            raw.executemany("INSERT INTO nodes VALUES (0, ?, ?, ?, ?)", leaves)
-            raw.commit()
-
-
-def test_a_proof_and_a_receipt_are_checked_without_us(
-    client: TestClient, service: Service, tmp_path: Path
+def test_a_ciphertext_moved_to_another_entry_is_not_decrypted(
+    record: Record, tmp_path: Path
 ) -> None:
-    response = client.post("/decisions", json={"customer_id": "C0000002"})
-    decision_id, receipt = (
-        response.json()["decision_id"],
-        response.headers["obligor-receipt"],
-    )
-    assert client.get(f"/decisions/{decision_id}").headers["obligor-receipt"] == receipt
-    proof = client.get(f"/decisions/{decision_id}/proof").json()
-    TypeAdapter(ProofAnswer).validate_python(proof)
-    assert "C0000002" not in json.dumps(proof)
-    files = {
-        "public.pem": service.signer.public,
-        "proof.json": json.dumps(proof).encode(),
-        "receipt": receipt.encode(),
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    verifier = Path(merkle.__file__).with_name("verifier.py")
-    words = ["--key", "public.pem", "--proof", "proof.json", "--receipt", "receipt"]
+    record.writer.append([ENTRY, replace(ENTRY, entry_id="d-2", body="other")])
+    record.close()
+    move = """
+        UPDATE entries SET body = (SELECT body FROM entries WHERE seq = 2)
+            WHERE seq = 1
+    """
+    tamper(tmp_path / "record.db", move, redoes_hashes=False)
+    with pytest.raises(RecordError, match="body of d-1: the text cannot be decrypted"):
+        record.reader.entry("d-1")
 
-    def run() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", str(verifier), *words]
+
+# --- the standalone verifier
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A decision with its proof and receipt, as files beside each other."""
+
+    decision_id: str
+    receipt: str
+    proof: dict[str, Any]
+    folder: Path
+
+    def verify(self) -> subprocess.CompletedProcess[str]:
+        """Run the verifier on the files, with nothing of Obligor importable."""
+        verifier = Path(merkle.__file__).with_name("verifier.py")
+        options = {
+            "--key": "public.pem",
+            "--proof": "proof.json",
+            "--receipt": "receipt",
+        }
+        arguments = [word for option in options.items() for word in option]
         return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-I", str(verifier), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
-    done = run()
-    assert done.returncode == 0, done.stderr
-    assert f"entry {decision_id} is number 0 of 1" in done.stdout
-    assert f"the receipt of {decision_id} is valid" in done.stdout
-    (tmp_path / "proof.json").write_text(
-        json.dumps(proof).replace("approve", "decline")
-    )
-    assert "NOT valid" in run().stderr
+
+@pytest.fixture
+def evidence(client: TestClient, service: Service, tmp_path: Path) -> Evidence:
+    response = client.post("/decisions", json={"customer_id": "C0000002"})
+    decision_id = response.json()["decision_id"]
+    receipt = response.headers["obligor-receipt"]
+    proof = client.get(f"/decisions/{decision_id}/proof").json()
+    (tmp_path / "public.pem").write_bytes(service.signer.public)
+    (tmp_path / "proof.json").write_text(json.dumps(proof))
+    (tmp_path / "receipt").write_text(receipt)
+    return Evidence(decision_id, receipt, proof, tmp_path)
+
+
+def test_a_stored_answer_has_the_receipt_of_the_first(
+    client: TestClient, evidence: Evidence
+) -> None:
+    stored = client.get(f"/decisions/{evidence.decision_id}")
+    assert stored.headers["obligor-receipt"] == evidence.receipt
+
+
+def test_a_proof_does_not_contain_the_customer(evidence: Evidence) -> None:
+    TypeAdapter(ProofAnswer).validate_python(evidence.proof)
+    assert "C0000002" not in json.dumps(evidence.proof)
+
+
+def test_proof_and_receipt_are_verified_without_obligor(evidence: Evidence) -> None:
+    result = evidence.verify()
+    assert result.returncode == 0, result.stderr
+    assert f"entry {evidence.decision_id} is number 0 of 1" in result.stdout
+    assert f"the receipt of {evidence.decision_id} is valid" in result.stdout
+
+
+def test_the_verifier_rejects_a_changed_leaf(evidence: Evidence) -> None:
+    changed = json.dumps(evidence.proof).replace("approve", "decline")
+    (evidence.folder / "proof.json").write_text(changed)
+    assert "NOT valid" in evidence.verify().stderr
+
+
+def test_an_unknown_decision_has_no_proof(client: TestClient) -> None:
     assert client.get("/decisions/nothing/proof").status_code == 404
 
 
-def test_ten_thousand_forged_proofs_are_refused(record: Record, tmp_path: Path) -> None:
-    notary, receipts = filled(record, CheckpointFolder([tmp_path]), 300)
-    proof, random, accepted = notary.proof("d-123"), Random(0), 0
-    assert check_proof(proof, SEAL.public)
-    assert check_receipt(receipts[123], proof, SEAL.public)
+def test_a_receipt_is_about_one_leaf(record: Record, tmp_path: Path) -> None:
+    checkpointer, receipts = filled(record, CheckpointFolder([tmp_path]), 300)
+    proof = checkpointer.proof("d-123")
+    assert check_proof(proof, SIGNER.public)
+    assert check_receipt(receipts[123], proof, SIGNER.public)
     with pytest.raises(ValueError, match="another leaf"):
-        check_receipt(receipts[122], proof, SEAL.public)
+        check_receipt(receipts[122], proof, SIGNER.public)
+
+
+def test_ten_thousand_forged_proofs_are_rejected(
+    record: Record, tmp_path: Path
+) -> None:
+    checkpointer, _ = filled(record, CheckpointFolder([tmp_path]), 300)
+    proof = checkpointer.proof("d-123")
+    random = Random(0)
+    n_accepted = 0
     for _ in range(10_000):
         forged = json.loads(json.dumps(proof))
-        kind = random.choice(
-            ["leaf", "place", "path", "drop", "size", "root", "signature", "at"]
-        )
-        if kind == "leaf":
-            at = random.randrange(len(forged["leaf"]))
-            forged["leaf"] = (
-                forged["leaf"][:at]
-                + chr(33 + random.randrange(90))
-                + forged["leaf"][at + 1 :]
-            )
-        elif kind == "place":
-            forged["place"] = random.choice(
-                [n for n in range(-1, 302) if n != proof["place"]]
-            )
-        elif kind in ("path", "drop"):
-            at = random.randrange(len(forged["path"]))
-            forged["path"][at : at + 1] = (
-                [random.randbytes(32).hex()] if kind == "path" else []
-            )
-        elif kind == "size":
-            forged["checkpoint"]["size"] += random.choice([-1, 1, 7])
-        elif kind == "at":
-            forged["checkpoint"]["at"] += "0"
-        else:
-            forged["checkpoint"][kind] = random.randbytes(
-                32 if kind == "root" else 64
-            ).hex()
+        forge = random.choice(FORGERIES)
+        forge(forged, random)
         if forged == proof:
             continue
         try:
-            check_proof(forged, SEAL.public)
-            accepted += 1
+            check_proof(forged, SIGNER.public)
+            n_accepted += 1
         except (ValueError, KeyError):
             pass
-    assert accepted == 0
+    assert n_accepted == 0
 
 
-def test_a_decision_is_made_again_bit_for_bit(
-    client: TestClient, service: Service
-) -> None:
-    asked = {
+def forge_leaf(proof: dict[str, Any], random: Random) -> None:
+    leaf = proof["leaf"]
+    position = random.randrange(len(leaf))
+    letter = chr(33 + random.randrange(90))
+    proof["leaf"] = leaf[:position] + letter + leaf[position + 1 :]
+
+
+def forge_place(proof: dict[str, Any], random: Random) -> None:
+    others = [place for place in range(-1, 302) if place != proof["place"]]
+    proof["place"] = random.choice(others)
+
+
+def forge_path(proof: dict[str, Any], random: Random) -> None:
+    position = random.randrange(len(proof["path"]))
+    proof["path"][position] = random.randbytes(32).hex()
+
+
+def drop_from_path(proof: dict[str, Any], random: Random) -> None:
+    del proof["path"][random.randrange(len(proof["path"]))]
+
+
+def forge_size(proof: dict[str, Any], random: Random) -> None:
+    proof["checkpoint"]["size"] += random.choice([-1, 1, 7])
+
+
+def forge_time(proof: dict[str, Any], random: Random) -> None:
+    proof["checkpoint"]["at"] += "0"
+
+
+def forge_root(proof: dict[str, Any], random: Random) -> None:
+    proof["checkpoint"]["root"] = random.randbytes(32).hex()
+
+
+def forge_signature(proof: dict[str, Any], random: Random) -> None:
+    proof["checkpoint"]["signature"] = random.randbytes(64).hex()
+
+
+FORGERIES: list[Callable[[dict[str, Any], Random], None]] = [
+    forge_leaf,
+    forge_place,
+    forge_path,
+    drop_from_path,
+    forge_size,
+    forge_root,
+    forge_signature,
+    forge_time,
+]
+
+
+# --- replays
+
+
+@pytest.fixture
+def decision_ids(client: TestClient) -> list[str]:
+    """The ids of 41 decisions and an order check."""
+    first = {
         "customer_id": "C0000007",
         "request": {"amount": "90000000.00", "currency": "USD"},
         "as_of": "2024-05-31",
     }
-    ids = [client.post("/decisions", json=asked).json()["decision_id"]]
-    ids += [
-        client.post("/decisions", json={"customer_id": f"C{n:07d}"}).json()[
-            "decision_id"
-        ]
-        for n in range(20, 60)
-    ]
-    order = {"customer_id": "C0000002", "order": {"amount": "90.00", "currency": "USD"}}
-    ids.append(client.post("/orders/check", json=order).json()["decision_id"])
-    assert [
-        client.post(f"/decisions/{one}/replay").json()["is_equal"] for one in ids
-    ] == [True] * len(ids)
-    # It does not look at the ledger of today, nor at the rulebooks of today.
+    questions: list[dict[str, Any]] = [first]
+    questions += [{"customer_id": f"C{number:07d}"} for number in range(20, 60)]
+    answers = [client.post("/decisions", json=question) for question in questions]
+    order = {"amount": "90.00", "currency": "USD"}
+    order_question = {"customer_id": "C0000002", "order": order}
+    answers.append(client.post("/orders/check", json=order_question))
+    return [answer.json()["decision_id"] for answer in answers]
+
+
+def test_decisions_replay_bit_for_bit(
+    client: TestClient, decision_ids: list[str]
+) -> None:
+    for decision_id in decision_ids:
+        result = client.post(f"/decisions/{decision_id}/replay").json()
+        assert result["is_equal"] is True
+
+
+def test_a_replay_needs_neither_ledger_nor_rulebooks_of_today(
+    service: Service, decision_ids: list[str]
+) -> None:
     rulebooks = replace(service.rulebooks, released=[])
-    replayer = replace(service, ledger=None, rulebooks=rulebooks).replayer  # type: ignore[arg-type]
-    assert all(replayer.replay(entry_id).is_equal for entry_id in ids)
-    replays = [
-        replay for replay in replayer.replay_all() if getattr(replay, "is_equal", False)
+    alone = replace(service, ledger=None, rulebooks=rulebooks)  # type: ignore[arg-type]
+    replayer = alone.replayer
+    for decision_id in decision_ids:
+        assert replayer.replay(decision_id).is_equal
+    results = [
+        result for result in replayer.replay_all() if isinstance(result, Replay)
     ]
-    assert len(replays) == len(ids)
+    assert sum(result.is_equal for result in results) == len(decision_ids)
 
 
 def test_a_replay_that_differs_says_where(client: TestClient, service: Service) -> None:
-    decision_id = client.post("/decisions", json={"customer_id": "C0000002"}).json()[
-        "decision_id"
-    ]
-    book = service.rulebooks.released[0]
-    richer = {**book.parameters, "credit_margin": book.parameters["credit_margin"] * 2}
-    released = [replace(book, parameters=richer)]
+    response = client.post("/decisions", json={"customer_id": "C0000002"})
+    rulebook = service.rulebooks.released[0]
+    margin = rulebook.parameters["credit_margin"] * 2
+    parameters = {**rulebook.parameters, "credit_margin": margin}
+    released = [replace(rulebook, parameters=parameters)]
     rulebooks = replace(service.rulebooks, released=released)
-    replayed = replace(service.replayer, rulebooks=rulebooks).replay(decision_id)
-    assert not replayed.is_equal
-    assert any(
+    replayer = replace(service.replayer, rulebooks=rulebooks)
+    result = replayer.replay(response.json()["decision_id"])
+    assert not result.is_equal
+    is_named = [
         difference.startswith("limit.caps.economic: ")
-        for difference in replayed.differences
-    )
+        for difference in result.differences
+    ]
+    assert any(is_named)
 
 
-def test_what_a_person_did_is_not_replayed(client: TestClient) -> None:
+def test_an_act_of_a_person_is_not_replayed(client: TestClient) -> None:
     contact = {
         "customer_id": "C0000002",
         "by": "C",
         "channel": "mail",
         "outcome": "reached",
     }
-    response = client.post(
-        f"/decisions/{client.post('/contacts', json=contact).json()['contact_id']}/replay"
-    )
+    contact_id = client.post("/contacts", json=contact).json()["contact_id"]
+    response = client.post(f"/decisions/{contact_id}/replay")
     assert response.status_code == 422
 
 
-# --- erasing
+# --- erasure
 
 
-def test_an_erased_customer_is_gone_and_the_log_verifies(
-    client: TestClient, service: Service, tmp_path: Path
-) -> None:
-    mine = [
-        client.post(
-            "/decisions",
-            json={"customer_id": "C0000002"},
-            headers={"Idempotency-Key": "k"},
-        )
+@dataclass(frozen=True)
+class Erased:
+    """Decisions about a customer who was erased, and about another one."""
+
+    decisions: list[httpx.Response]
+    other: httpx.Response
+    wrapped_keys: list[bytes]
+
+    @property
+    def decision_id(self) -> str:
+        """The id of the first decision."""
+        return str(self.decisions[0].json()["decision_id"])
+
+
+@pytest.fixture
+def erased(client: TestClient, service: Service) -> Erased:
+    question = {"customer_id": "C0000002"}
+    request = {"amount": "9.00", "currency": "EUR"}
+    with_request = {"customer_id": "C0000002", "request": request}
+    headers = {"Idempotency-Key": "k"}
+    decisions = [
+        client.post("/decisions", json=question, headers=headers),
+        client.post("/decisions", json=with_request),
     ]
-    mine.append(
-        client.post(
-            "/decisions",
-            json={
-                "customer_id": "C0000002",
-                "request": {"amount": "9.00", "currency": "EUR"},
-            },
-        )
-    )
     other = client.post("/decisions", json={"customer_id": "C0000003"})
     with service.record.database.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT wrapped FROM customers").all()
     assert erase(service.record, "C0000002", "asked by letter", NOW, "e-1") == 2
+    return Erased(decisions, other, [bytes(row[0]) for row in rows])
+
+
+def test_the_log_verifies_after_an_erasure(service: Service, erased: Erased) -> None:
     service.checkpointer.step()
-    assert (
-        findings(
-            service.record,
-            service.checkpointer.folder,
-            [one.headers["obligor-receipt"] for one in (*mine, other)],
-        )
-        == []
-    )
-    for path in (
-        f"/decisions/{mine[0].json()['decision_id']}",
-        f"/cases/{mine[0].json()['decision_id']}",
-    ):
-        assert client.get(path).status_code in (404, 410)
-    gone = client.post(f"/decisions/{mine[0].json()['decision_id']}/replay")
-    assert gone.status_code == 410
-    assert "the customer was erased" in gone.json()["detail"]
-    assert (
-        client.get(f"/decisions/{other.json()['decision_id']}").content == other.content
-    )
-    assert client.get("/customers/C0000002/decisions").json()["decisions"] == []
+    answers = [*erased.decisions, erased.other]
+    receipts = [answer.headers["obligor-receipt"] for answer in answers]
+    assert findings(service.record, service.checkpointer.folder, receipts) == []
+
+
+def test_decisions_about_an_erased_customer_are_gone(
+    client: TestClient, erased: Erased
+) -> None:
+    decision = client.get(f"/decisions/{erased.decision_id}")
+    case = client.get(f"/cases/{erased.decision_id}")
+    assert decision.status_code in (404, 410)
+    assert case.status_code in (404, 410)
+    listed = client.get("/customers/C0000002/decisions").json()
+    assert listed["decisions"] == []
+
+
+def test_an_erased_decision_is_not_replayed(client: TestClient, erased: Erased) -> None:
+    response = client.post(f"/decisions/{erased.decision_id}/replay")
+    assert response.status_code == 410
+    assert "the customer was erased" in response.json()["detail"]
+
+
+def test_other_customers_are_not_erased(client: TestClient, erased: Erased) -> None:
+    other_id = erased.other.json()["decision_id"]
+    assert client.get(f"/decisions/{other_id}").content == erased.other.content
+
+
+def test_an_erased_key_is_no_longer_in_the_file(
+    service: Service, erased: Erased, tmp_path: Path
+) -> None:
     service.record.close()
-    left = b"".join(path.read_bytes() for path in tmp_path.glob("record.db*"))
-    assert (
-        sum(bytes(row[0]) in left for row in rows) == 1
-    )  # only the other customer's key is still there
-    assert b"C0000002" not in left
+    files = [path.read_bytes() for path in tmp_path.glob("record.db*")]
+    content = b"".join(files)
+    # Only the other customer's key is still there.
+    assert sum(key in content for key in erased.wrapped_keys) == 1
+    assert b"C0000002" not in content
+
+
+@pytest.mark.usefixtures("erased")
+def test_a_customer_is_erased_once(service: Service) -> None:
     with pytest.raises(UnknownDecisionError, match="nothing is recorded"):
         erase(service.record, "C0000002", "again", NOW, "e-2")
-    fresh = client.post("/decisions", json={"customer_id": "C0000002"})
-    assert fresh.status_code == 200
-    assert (
-        client.get(f"/decisions/{fresh.json()['decision_id']}").content == fresh.content
-    )
+
+
+@pytest.mark.usefixtures("erased")
+def test_an_erased_customer_can_be_decided_about_again(client: TestClient) -> None:
+    response = client.post("/decisions", json={"customer_id": "C0000002"})
+    assert response.status_code == 200
+    stored = client.get(f"/decisions/{response.json()['decision_id']}")
+    assert stored.content == response.content
+
+
+# --- keys
 
 
 def test_a_rotated_key_opens_everything_and_the_old_one_nothing(
     record: Record, tmp_path: Path
 ) -> None:
-    record.writer.append(
-        [
-            replace(ENTRY, idempotency_key="k"),
-            replace(ENTRY, entry_id="d-2", customer_id="BORIS"),
-        ]
-    )
-    new = Vault(bytes(reversed(range(32))), VAULT.random)
-    assert rotate(record.database, new) == 2
+    first = replace(ENTRY, idempotency_key="k")
+    second = replace(ENTRY, entry_id="d-2", customer_id="BORIS")
+    record.writer.append([first, second])
+    new_vault = Vault(bytes(reversed(range(32))), VAULT.random)
+    assert rotate(record.database, new_vault) == 2
     record.close()
-    again = Record.open(f"sqlite:///{tmp_path}/record.db", new)
-    assert again.reader.entry("d-1").body == ENTRY.body
-    assert again.reader.for_key("k", ENTRY.request).body == ENTRY.body  # type: ignore[union-attr]
-    again.close()
+    rotated = Record.open(f"sqlite:///{tmp_path}/record.db", new_vault)
+    assert rotated.reader.entry("d-1").body == ENTRY.body
+    entry = rotated.reader.for_key("k", ENTRY.request)
+    assert entry is not None
+    assert entry.body == ENTRY.body
+    rotated.close()
     with pytest.raises(RecordError, match="set the data key it was written under"):
         Record.open(f"sqlite:///{tmp_path}/record.db", VAULT)
 
 
-def test_nothing_of_a_customer_lies_in_the_file_as_it_is(
+def test_the_file_contains_nothing_of_a_customer(
     record: Record, tmp_path: Path
 ) -> None:
     canary = "CANARY-4711"
-    body = orjson.dumps({"customer_id": canary}).decode()
-    record.writer.append(
-        [
-            replace(
-                ENTRY,
-                customer_id=canary,
-                request=body,
-                body=body,
-                idempotency_key=canary,
-                inputs=canary.encode(),
-            )
-        ]
+    text = orjson.dumps({"customer_id": canary}).decode()
+    entry = replace(
+        ENTRY,
+        customer_id=canary,
+        request=text,
+        body=text,
+        idempotency_key=canary,
+        inputs=canary.encode(),
     )
+    record.writer.append([entry])
     record.close()
-    assert canary.encode() not in b"".join(
-        path.read_bytes() for path in tmp_path.glob("record.db*")
-    )
+    files = [path.read_bytes() for path in tmp_path.glob("record.db*")]
+    assert canary.encode() not in b"".join(files)
 
 
-def test_sealed_text_moved_to_another_entry_does_not_open(
-    record: Record, tmp_path: Path
-) -> None:
-    record.writer.append([ENTRY, replace(ENTRY, entry_id="d-2", body="other")])
-    record.close()
-    tamper(
-        tmp_path / "record.db",
-        "UPDATE entries SET body = (SELECT body FROM entries WHERE seq = 2) WHERE seq = 1",
-        False,
-    )
-    with pytest.raises(RecordError, match="body of d-1: the text cannot be decrypted"):
-        record.reader.entry("d-1")
-
-
-def test_keys_are_made_once_for_their_owner_only_and_never_repeated_in_an_error(
-    tmp_path: Path,
-) -> None:
+def test_a_key_file_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "data.key"
-    first, second = (key_file(path, VAULT.random) for _ in range(2))
-    assert first == second
+    first = key_file(path, VAULT.random)
+    assert key_file(path, VAULT.random) == first
     assert path.stat().st_mode & 0o077 == 0
-    for wrong in ("secret!", "ab" * 31, ""):
-        with pytest.raises(
-            KeyFileError, match="expected 64 hexadecimal digits"
-        ) as error:
-            parse_key(wrong, "OBLIGOR_DATA_KEY")
-        assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["secret!", "ab" * 31, ""])
+def test_a_bad_key_is_never_repeated_in_the_error(text: str) -> None:
+    with pytest.raises(KeyFileError, match="expected 64 hexadecimal digits") as error:
+        parse_key(text, "OBLIGOR_DATA_KEY")
+    assert "secret" not in str(error.value)
+
+
+def test_a_data_key_has_32_bytes() -> None:
     with pytest.raises(RecordError, match="31 bytes"):
         Vault(bytes(31), VAULT.random)
-
-
-def test_a_checkpoint_is_read_back_and_a_damaged_one_is_an_error() -> None:
-    signed = SEAL.checkpoint(5, bytes(32), NOW + timedelta(seconds=1))
-    assert Checkpoint.of(signed.as_json(), "here") == signed
-    for wrong in ("", "{}", '{"size": "x"}', "[1]"):
-        with pytest.raises(RecordError, match="does not contain a checkpoint"):
-            Checkpoint.of(wrong, "here")
-
-
-def test_two_notaries_of_one_record_agree(record: Record, tmp_path: Path) -> None:
-    notaries = [
-        Checkpointer(record, SEAL, CheckpointFolder([tmp_path / "shelf"]), lambda: NOW)
-        for _ in range(2)
-    ]
-    for place in range(30):
-        record.writer.append([replace(ENTRY, entry_id=f"d-{place}")])
-        notaries[place % 2].step()
-    assert findings(record, CheckpointFolder([tmp_path / "shelf"]), []) == []
-    assert [one.step().size for one in notaries] == [30, 30]  # type: ignore[union-attr]

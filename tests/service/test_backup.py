@@ -18,7 +18,7 @@ from obligor.record.verify import verify
 from obligor.serving.access.api_keys import NewKey, create_key, list_keys
 from obligor.serving.operations.backup import StoreFolders, back_up, restore
 from tests.conftest import NOW, VAULT
-from tests.service.test_record import ENTRY
+from tests.records import ENTRY
 
 SEAL = ReceiptSigner(bytes(32))
 

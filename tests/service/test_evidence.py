@@ -22,7 +22,7 @@ from obligor.serving.operations.doctor import Deployment, examine
 from obligor.serving.settings import Settings
 from obligor.signing import public_key, signature_is_valid
 from tests.conftest import NOW
-from tests.service.test_audit import ATTACKS, tamper
+from tests.records import ATTACKS, tamper
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from obligor.serving.assembly import Service
 from obligor.signing import RELEASE_PUBLIC, Signer
 from obligor.training.runs.ledger_run import Trained
 from tests.service.test_api import INLINE, inline, post
-from tests.service.test_record import fill_up
+from tests.records import fill_disk
 
 
 def test_without_a_champion_it_is_503(
@@ -62,7 +62,7 @@ def test_a_full_disk_is_503_and_nothing_is_answered(
     service: Service, client: TestClient
 ) -> None:
     assert post(client, key="before").status_code == 200
-    fill_up(service.record)
+    fill_disk(service.record)
     while (response := post(client)).status_code == 200:
         pass
     assert response.status_code == 503

@@ -21,7 +21,7 @@ from obligor.record.retention import erase
 from obligor.record.tables import METADATA, migrate
 from obligor.record.verify import verify
 from tests.conftest import NOW, VAULT
-from tests.service.test_record import ENTRY
+from tests.records import ENTRY
 
 SEAL = ReceiptSigner(bytes(32))
 

@@ -16,8 +16,7 @@ from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
 from obligor.record.retention import Purge, RetentionPeriod, erase, purge
 from tests.conftest import VAULT
-from tests.service.test_audit import findings
-from tests.service.test_record import ENTRY
+from tests.records import ENTRY, findings
 
 # who, recorded in, as a person
 KEPT = (

@@ -22,7 +22,7 @@ from obligor.record.record import Record
 from obligor.record.retention import LEGAL_PERIOD, RetentionPeriod, erase, purge
 from tests.ascii import parse, spec
 from tests.conftest import VAULT
-from tests.service.test_record import ENTRY
+from tests.records import ENTRY
 
 
 class EntryState(NamedTuple):
