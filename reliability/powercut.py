@@ -315,23 +315,9 @@ def main() -> None:
         )
         title = f"lost on {synchronous} of {n_acknowledged:,}"
         if synchronous == "FULL":
-            bars.append(
-                bar(
-                    title,
-                    n_lost,
-                    0,
-                    n_lost == 0,
-                )
-            )
+            bars.append(bar(title, n_lost, 0, n_lost == 0))
         else:
-            bars.append(
-                bar(
-                    title,
-                    n_lost,
-                    1,
-                    n_lost > 0,
-                )
-            )
+            bars.append(bar(title, n_lost, 1, n_lost > 0))
     report(bars, options.json)
 
 

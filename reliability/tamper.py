@@ -175,26 +175,12 @@ def main() -> None:
             n_detected = count_detected(attack, Path(name), random)
         hashes = "computed again" if attack.redoes_hashes else "left alone"
         title = f"{attack.name}, hashes {hashes}"
-        bars.append(
-            bar(
-                title,
-                n_detected,
-                PLACES,
-                n_detected == PLACES,
-            )
-        )
+        bars.append(bar(title, n_detected, PLACES, n_detected == PLACES))
         print(bars[-1], file=sys.stderr)
     with tempfile.TemporaryDirectory() as name:
         n_accepted = count_accepted(Path(name), Random(1))
     title = f"forged proofs of {PROOFS:,} that are accepted"
-    bars.append(
-        bar(
-            title,
-            n_accepted,
-            0,
-            n_accepted == 0,
-        )
-    )
+    bars.append(bar(title, n_accepted, 0, n_accepted == 0))
     report(bars, options.json)
 
 

@@ -465,9 +465,7 @@ def test_a_replay_needs_neither_ledger_nor_rulebooks_of_today(
     replayer = alone.replayer
     for decision_id in decision_ids:
         assert replayer.replay(decision_id).is_equal
-    results = [
-        result for result in replayer.replay_all() if isinstance(result, Replay)
-    ]
+    results = [result for result in replayer.replay_all() if isinstance(result, Replay)]
     assert sum(result.is_equal for result in results) == len(decision_ids)
 
 

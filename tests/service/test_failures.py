@@ -20,8 +20,8 @@ from obligor.serving.api.routes import use_service
 from obligor.serving.assembly import Service
 from obligor.signing import RELEASE_PUBLIC, Signer
 from obligor.training.runs.ledger_run import Trained
-from tests.service.test_api import INLINE, inline, post
 from tests.records import fill_disk
+from tests.service.test_api import INLINE, inline, post
 
 
 def test_without_a_champion_it_is_503(
