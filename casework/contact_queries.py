@@ -63,7 +63,7 @@ class ContactQueries:
         contacts = dict[str, list[RecordedContact]]()
         for entry in entries:
             body = orjson.loads(entry.body)
-            contacts.setdefault(body["customer_id"], []).append(_contact(body))
+            contacts.setdefault(body["customer_id"], []).append(contact_of(body))
         return contacts
 
     def credit_files(self, as_of: date) -> dict[str, CreditFile]:
@@ -90,7 +90,14 @@ class ContactQueries:
         return credit_files
 
 
-def _contact(body: dict[str, Any]) -> RecordedContact:
+def credit_file_of(request: str) -> CreditFile | None:
+    """Return the credit file that came with a recorded request (JSON), if any."""
+    body = DecisionRequest.model_validate_json(request).file
+    return body.credit_file() if body else None
+
+
+def contact_of(body: dict[str, Any]) -> RecordedContact:
+    """Return a contact from its recorded answer."""
     promise = None
     if body["promise"]:
         promise = RecordedPromise(

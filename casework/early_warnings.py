@@ -11,8 +11,8 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from obligor.casework.contact_queries import credit_file_of
 from obligor.decisions.json_values import DateText, one_of
-from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.rulebooks import Rulebooks
 from obligor.errors import UnknownDecisionError
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE
@@ -174,7 +174,6 @@ def _number(value: float | None) -> str:
 
 def _snapshot(entry: OpenedEntry) -> Snapshot:
     answer: dict[str, Any] = orjson.loads(entry.body)
-    credit_file = DecisionRequest.model_validate_json(entry.request).file
     return Snapshot(
         as_of=date.fromisoformat(answer["as_of"]),
         pd_12m=answer["pd_12m"],
@@ -184,5 +183,5 @@ def _snapshot(entry: OpenedEntry) -> Snapshot:
         contributions=answer["explanation"]["contributions"],
         margin=answer["explanation"]["margin"],
         model_sha256=answer["model"]["sha256"],
-        credit_file=credit_file.credit_file() if credit_file else NOTHING_ON_FILE,
+        credit_file=credit_file_of(entry.request) or NOTHING_ON_FILE,
     )
