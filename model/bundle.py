@@ -1,4 +1,4 @@
-"""A model bundle: a folder that is written, signed, verified, and never unpickled."""
+"""A model bundle: a folder of text, written, signed, and verified before it is read."""
 
 from __future__ import annotations
 

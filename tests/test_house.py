@@ -42,7 +42,7 @@ ROOMS = (
 KERNELS = {
     "features/kernel.py",
     "model/treeshap/kernel.py",
-    "model/treeshap/subtrees.py",
+    "model/treeshap/table_kernel.py",
 }
 # Clock, environment and chance may enter here, and nowhere else.
 RIM = {"cli/arguments.py", "cli/app.py", "serving/process/service.py"}
