@@ -1,4 +1,4 @@
-"""What credit costs: expected loss, capital, and the exposure its margin can carry."""
+"""The cost of credit: expected loss, capital, and the exposure a margin pays for."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def capital_ratio(
 def risk_cost(
     pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal
 ) -> Decimal:
-    """Return what a unit of unsecured exposure costs in a year besides its financing.
+    """Return the yearly cost of a unit of unsecured exposure besides its financing.
 
     Parameters
     ----------

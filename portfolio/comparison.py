@@ -49,7 +49,7 @@ class Mover(TypedDict):
 def summary(
     portfolio: Portfolio, before: PortfolioDecisions, after: PortfolioDecisions
 ) -> dict[str, dict[str, Figures]]:
-    """Return what changes between two decisions on a portfolio.
+    """Return the changes between two decisions on a portfolio.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def compare_customer(
     old: Rulebook,
     new: Rulebook,
 ) -> Mover:
-    """Return one customer's decision under two rulebooks, and what differs.
+    """Return one customer's decision under two rulebooks, and the differences.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def compare_customer(
 
 
 def _rule_changes(before: Decision, after: Decision) -> Iterator[str]:
-    """The tables in which another row fired, or the row gives something else."""
+    """The tables in which another row fired, or whose row has other outputs."""
     earlier = {evaluation.table: evaluation for evaluation in before.trace}
     for evaluation in after.trace:
         old = earlier.get(evaluation.table)

@@ -117,7 +117,7 @@ class _Terms(NamedTuple):
 
 
 class _Costs(NamedTuple):
-    """What credit earns and costs in a year: the margin, and per unit of exposure."""
+    """Yearly margin of each customer, and yearly cost per unit of exposure."""
 
     margin: Floats
     per_unit: Floats
@@ -148,7 +148,7 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
     outcome = _outcome(customers, rating, stop, approver)
     is_declined = outcome == OUTCOMES.index("decline")
     limit = np.where(is_declined, 0.0, limit)
-    # 6. What it costs, and whether an order of a usual month would be held.
+    # 6. Loss and value added, and whether an order of a usual month would be held.
     exposure = np.maximum(limit, customers.position.used)
     return PortfolioDecisions(
         outcome=outcome,
@@ -186,7 +186,7 @@ def _position(portfolio: Portfolio) -> _Position:
 
 
 def _annual_sales(features: Mapping[str, Floats]) -> Floats:
-    """What each customer buys in a year, scaled up from at least 90 days."""
+    """Yearly purchases of each customer, scaled up from at least 90 days."""
     # As in `position_of`: at least 90 days, at most a year.
     days = features["days_since_first_invoice"] + 1
     days = np.clip(days, float(SHORTEST_YEAR), 365.0)

@@ -88,7 +88,7 @@ class ActiveCustomers(NamedTuple):
     Attributes
     ----------
     accounts : list of KnownAccount
-        What was known of each.
+        Their accounts as known on that day.
     rows : Floats
         Their features, shape (n, features), in the order of the catalogue.
     """
@@ -127,7 +127,7 @@ def portfolio_of(
     Parameters
     ----------
     customers : sequence of KnownAccount
-        What was known of each on the same day; at least one.
+        Their accounts as known on the same day; at least one.
     rows : Floats
         Their features, shape (n, features), in the order of the catalogue.
     model : PdModel

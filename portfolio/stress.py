@@ -51,7 +51,7 @@ def stressed(
     rulebook : Rulebook
         The rules in force.
     scenario : Scenario
-        What goes wrong.
+        The factors on PD and LGD.
 
     Returns
     -------

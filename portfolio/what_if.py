@@ -1,4 +1,4 @@
-"""What would change under another rulebook, for a portfolio or for one customer."""
+"""A portfolio, or one customer, under another rulebook: what if it applied."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SimulationAnswer.__doc__ = (
 def what_if(
     portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None = None
 ) -> dict[str, object]:
-    """Return what changes from one rulebook to another; nothing is recorded.
+    """Return the changes from one rulebook to another; nothing is recorded.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What is done about overdue debts: priority, worklist, late interest, provisions."""
+"""Collecting overdue debts: priority, worklist, late interest, provisions."""

@@ -20,7 +20,7 @@ _YEAR = Decimal(365)
 
 @dataclass(frozen=True)
 class LateInterest:
-    """What the law adds to a debt.
+    """The interest and fee that the law adds to a debt.
 
     Attributes
     ----------

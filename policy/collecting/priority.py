@@ -200,7 +200,7 @@ def value_of_contact(
     plan: Plan,
     rulebook: Rulebook,
 ) -> Decimal:
-    """Return what a contact about some arrears is worth under a plan.
+    """Return the value of a contact about some arrears under a plan.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def next_contact_on(
     plan : Plan
         Calls a day, and days of rest.
     rulebook : Rulebook
-        Its table ``quiet_days`` says when nobody is contacted.
+        Its table ``quiet_days`` lists the days without contacts.
 
     Returns
     -------

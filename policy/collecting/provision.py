@@ -1,6 +1,6 @@
-"""What to provide for an open invoice, by age and by expected loss.
+"""The provision for an open invoice, by age and by expected loss.
 
-The IFRS 9 matrix goes by age; beside it stands the loss that the customer's PD implies.
+The matrix of IFRS 9 goes by age, the expected loss by the PD of the customer.
 """
 
 from __future__ import annotations

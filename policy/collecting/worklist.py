@@ -35,11 +35,11 @@ class Task:
     plan : Plan
         How the account is treated.
     value : Decimal
-        What the contact is expected to save, in the reporting currency.
+        Expected saving of the contact, in the reporting currency.
     priority : CollectionPriority
         The value per minute, with the reason.
     late_interest : LateInterest
-        What the law adds to the debt.
+        Interest and fee by law.
     deadline : date, optional
         Last day on which an insurer accepts the debt.
     is_urgent : bool
@@ -56,7 +56,7 @@ class Task:
 
     @property
     def value_per_minute(self) -> Decimal:
-        """What a minute of work is expected to save, not rounded."""
+        """The expected saving per minute of work, not rounded."""
         return self.value / self.plan.minutes
 
 
@@ -86,7 +86,7 @@ class Worklist:
 
     @property
     def value(self) -> Decimal:
-        """What the contacts are expected to save."""
+        """The expected saving of all contacts."""
         return sum((task.value for _, task in self.lines), _ZERO)
 
 
@@ -95,7 +95,7 @@ def task_of(
     as_of: date,
     rulebook: Rulebook,
 ) -> Task | Pause:
-    """Return what to do about a debt on a day, or why it is left alone.
+    """Return the task of a debt on a day, or the reason why it is left alone.
 
     A dispute is settled first, a promise is waited for, and days of rest are observed.
     None of these delays a debt whose insurer's deadline is near.

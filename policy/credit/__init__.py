@@ -1,1 +1,1 @@
-"""What is decided about a customer."""
+"""Decisions about the credit of a customer."""

@@ -1,4 +1,4 @@
-"""Who may resolve a case: the role, the number of persons, and never the maker."""
+"""The authority to resolve a case: a role, a number of persons, never the maker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class Authority:
-    """What it takes to resolve a case: the lowest role and the number of persons.
+    """The authority a case needs: the lowest role and the number of persons.
 
     The makers of the case may not resolve it.
     """
@@ -38,13 +38,13 @@ def resolve(
 ) -> str:
     """Return the outcome of a case after a resolution; ``pending`` if it needs more.
 
-    One person may decline. An approval takes as many persons as the authority says,
+    One person may decline. An approval needs as many persons as the authority requires,
     each with at least its role.
 
     Parameters
     ----------
     authority : Authority
-        What it takes to resolve this case.
+        The authority this case needs.
     earlier : sequence of Resolution
         The resolutions of this case so far.
     now : Resolution

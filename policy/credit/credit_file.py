@@ -1,4 +1,4 @@
-"""The credit file: what people recorded about a customer, by name and until a day.
+"""The credit file: entries people make about a customer, by name and until a day.
 
 It holds analysts' marks, overrides, securities, limits set by hand, and groups.
 """
@@ -136,7 +136,7 @@ class LimitEvent:
 
 @dataclass(frozen=True)
 class CreditFile:
-    """Everything people recorded about a customer; money is in the reporting currency.
+    """The entries about a customer; money is in the reporting currency.
 
     Attributes
     ----------
@@ -186,7 +186,7 @@ class CreditFile:
         return min((day for day in days if day >= as_of), default=None)
 
     def secured(self, as_of: date) -> Decimal:
-        """Return what collateral and insurance cover on a day, after haircuts."""
+        """Return the value of collateral and insurance on a day, after haircuts."""
         return sum((security.value(as_of) for security in self.securities), _ZERO)
 
 

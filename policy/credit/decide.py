@@ -63,7 +63,7 @@ class Decision(NamedTuple):
     terms : Terms
         The terms offered.
     pricing : Pricing
-        What credit to the customer costs.
+        The cost of credit to the customer.
     price_floor : PriceFloor, optional
         Of the credit asked for.
     approver, persons : str, int
@@ -73,7 +73,7 @@ class Decision(NamedTuple):
     next_review_on : date
         The day of the next review.
     collection : CollectionPriority, optional
-        What a contact is worth, if an item is past due.
+        The value of a contact, if an item is past due.
     ladder : LadderPosition
         The rung of the promise ladder.
     reasons, trace : tuple of Evaluation
@@ -100,7 +100,7 @@ class Decision(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What sets the outcome: hard stops, authority, and the table of outcomes."""
+    """The rules that set the outcome: hard stops, authority, table of outcomes."""
 
     stops: Evaluation
     authority: Evaluation
@@ -219,7 +219,7 @@ def _verdict(
     limit: Limit,
     rulebook: Rulebook,
 ) -> Verdict:
-    """Who may approve the exposure asked for, or the limit; then the outcome."""
+    """The authority for the exposure asked for, or for the limit; then the outcome."""
     requested_exposure = customer.requested_exposure
     # Without a request the limit itself needs the authority.
     if requested_exposure is None:
@@ -277,7 +277,7 @@ def _expected_loss(customer: Customer, limit: Limit) -> Decimal:
 def _collection(
     customer: Customer, customer_class: str, rulebook: Rulebook
 ) -> CollectionPriority | None:
-    """What a contact is worth; None if nothing is past due."""
+    """The value of a contact; None if nothing is past due."""
     position = customer.position
     overdue = position.overdue_amount or _ZERO
     dpd_days = position.dpd_days or _ZERO

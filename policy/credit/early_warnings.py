@@ -1,4 +1,4 @@
-"""Early warnings: what got worse since the last decision, with the evidence.
+"""Early warnings: changes for the worse since the last decision, with evidence.
 
 Each feature's part in the change of the margin is reported beside the warnings.
 """
@@ -30,7 +30,7 @@ class Snapshot:
     as_of : date
         The date of the decision.
     pd_12m, grade, limit : float, int, Decimal
-        What was decided.
+        The decision.
     features : mapping of str to float or None
         Features by name; None if not known.
     contributions : mapping of str to float
@@ -40,7 +40,7 @@ class Snapshot:
     model_sha256 : str
         The model that scored it; contributions of two models are not comparable.
     credit_file : CreditFile
-        What people had recorded.
+        The credit file at that time.
     """
 
     as_of: date
@@ -186,7 +186,7 @@ def _days_to_expiry(now: Snapshot) -> int | None:
         (security.expires_on - now.as_of).days
         for security in now.credit_file.securities
     ]
-    # An expired security no longer counts in the limit, so its end is no news.
+    # An expired security no longer counts in the limit, so its end does not matter.
     return min((left for left in days if left >= 0), default=None)
 
 

@@ -30,7 +30,7 @@ class RequestedCredit:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a customer on a date.
+    """The facts known about a customer on a date.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Facts:
     request : RequestedCredit, optional
         The credit asked for; without one the limit itself is decided.
     credit_file : CreditFile
-        What people recorded.
+        The entries people made about the customer.
     equity, turnover : float
         Of the last statement, in the reporting currency; NaN if not known.
     promises : tuple of Promise
@@ -83,7 +83,7 @@ def check_facts(facts: Facts) -> None:
 
 
 class Customer(NamedTuple):
-    """A customer as the rules see it: the facts, and what follows from them exactly.
+    """A customer as the rules see it: the facts, and exact numbers derived from them.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Customer(NamedTuple):
     position : Position
         The features as exact numbers.
     pricing : Pricing
-        What credit to this customer costs.
+        The cost of credit to this customer.
     requested_exposure : Decimal, optional
         The open amount plus the credit asked for; None without a request.
     """

@@ -97,9 +97,9 @@ def secured_cap(
     Parameters
     ----------
     unsecured : Decimal
-        What is lent on the customer's name alone, in the reporting currency.
+        Amount lent on the customer's name alone, in the reporting currency.
     secured : Decimal
-        What securities cover after haircuts.
+        Value of the securities after haircuts.
     share : Decimal
         Share of the securities that counts, 0 to 1.
 
@@ -117,14 +117,14 @@ def secured_cap(
 
 
 class CapBasis(NamedTuple):
-    """What the caps of a grade are applied to, in the reporting currency.
+    """The amounts that the caps of a grade apply to, in the reporting currency.
 
     Attributes
     ----------
     equity, turnover : Decimal, optional
         Of the last statement; None if not known.
     secured : Decimal
-        What securities cover after haircuts.
+        Value of the securities after haircuts.
     """
 
     equity: Decimal | None
@@ -179,7 +179,7 @@ def filed_caps(
     customer_id : str
         The customer, to find its group.
     open_amount : Decimal
-        What the customer owes, at which a frozen limit stays.
+        Amount the customer owes, at which a frozen limit stays.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def limit_caps(
 
 
 def _need(customer: Customer, terms: Terms) -> Decimal:
-    """What the customer needs to buy as usual, or what it asks for if that is more."""
+    """The exposure of buying as usual, or the one asked for if that is more."""
     position = customer.position
     daily_sales = peak_daily_sales(position.annual_sales, position.sales_90d)
     dbt_days = position.dbt_days or _ZERO

@@ -19,7 +19,7 @@ _MONTH = Decimal(365) / 12
 
 @dataclass(frozen=True)
 class Order:
-    """An order in the reporting currency; a prepaid order is no exposure."""
+    """An order in the reporting currency; a prepaid order adds no exposure."""
 
     amount: Decimal
     deliver_on: date
@@ -77,11 +77,11 @@ class OrderCheck:
     Attributes
     ----------
     outcome : {"release", "refer", "hold"}
-        What happens to the order.
+        The answer.
     exposure : Decimal
-        What the customer will owe within the horizon, this order included.
+        Amount the customer will owe within the horizon, this order included.
     room : Decimal
-        What the limit leaves for this order.
+        Amount that the limit leaves for this order.
     blocks : tuple of Evaluation
         Every block rule that fired.
     releases : tuple of Release
@@ -101,12 +101,12 @@ class OrderCheck:
 def exposure_until(
     open_amount: Decimal, unbilled: Sequence[Order], order: Order, last_day: date
 ) -> Decimal:
-    """Return what a customer will owe: open items, unbilled orders, and a new order.
+    """Return the exposure to come: open items, unbilled orders, and a new order.
 
     Parameters
     ----------
     open_amount : Decimal
-        What the customer owes now, in the reporting currency.
+        Amount the customer owes now, in the reporting currency.
     unbilled : sequence of Order
         Orders accepted before and not invoiced yet.
     order : Order
@@ -159,7 +159,7 @@ def check_order(
         If an amount is negative or not finite.
     """
     _check_amounts(order, book)
-    # 1. Exposure: what the customer will owe, and what the limit leaves.
+    # 1. Exposure: the amount to be owed, and the room the limit leaves.
     horizon = timedelta(days=int(rulebook.parameters["order_horizon_days"]))
     exposure = exposure_until(
         decision.position.used, book.unbilled, order, book.as_of + horizon

@@ -33,7 +33,7 @@ class Position(NamedTuple):
     broken_promises : Decimal, optional
         Number of promises to pay broken in the last year.
     annual_sales, sales_90d : Decimal
-        What the customer bought in a year and in the last 90 days; 0 if not known.
+        Purchases of a year and of the last 90 days; 0 if not known.
     currency : str
         The reporting currency.
     """

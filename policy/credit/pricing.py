@@ -1,4 +1,4 @@
-"""What credit must earn: the price floor of an order, and what a discount is worth."""
+"""The price of credit: the floor of an order, and the value of a discount."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ZERO = Decimal(0)
 
 
 class Pricing(NamedTuple):
-    """What the price of credit to one customer is made of.
+    """The components of the price of credit to one customer.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Pricing(NamedTuple):
 
 
 def pricing_of(pd_12m: float, rulebook: Rulebook) -> Pricing:
-    """Return what credit to a customer of a PD costs under a rulebook.
+    """Return the components of the price of credit at a PD, under a rulebook.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Payment terms, and everything else that grade, class and rung decide together."""
+"""Payment terms, and all else that grade, class and rung determine together."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Terms:
 
 
 class GradePolicy(NamedTuple):
-    """What the tables set for one grade, class and rung.
+    """The evaluations that depend on grade, class and rung alone.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class GradePolicy(NamedTuple):
 
 
 def grade_policy(customer: CustomerGrade, rulebook: Rulebook) -> GradePolicy:
-    """Return what the tables set for a grade, class and rung.
+    """Return the evaluations that depend on grade, class and rung alone.
 
     There are few combinations, so each is evaluated once per rulebook.
     """

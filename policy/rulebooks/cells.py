@@ -44,7 +44,7 @@ class Column:
     type : {"number", "integer", "text", "boolean"}
         Numbers are Decimal.
     unit : str
-        What a number counts; required for numbers.
+        Unit of a number, such as days; required for numbers.
     low, high : Decimal, optional
         The range of a number, both ends included.
     values : tuple of str
@@ -156,7 +156,7 @@ def read_column(
         raise PolicyError(
             "the column has no unit",
             where=where,
-            expected="what the number counts, e.g. unit: days",
+            expected="the unit of the number, e.g. unit: days",
         )
     if kind == "text" and not entry.get("values"):
         raise PolicyError(

@@ -44,7 +44,7 @@ class Evaluation:
     because, because_zh : str
         Why the row is there.
     outputs : mapping of str to Value
-        What it gives.
+        Its outputs.
     """
 
     table: str

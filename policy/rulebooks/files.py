@@ -1,4 +1,4 @@
-"""The files of a rulebook: what their YAML holds, and what every one must say."""
+"""The files of a rulebook: their YAML, and the entries each one must have."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def effective_date(files: Mapping[str, RulebookFile], folder: Path) -> date:
     Raises
     ------
     PolicyError
-        If a file says another date.
+        If a file has another date.
     """
     dates = {file.get("effective") for file in files.values()}
     effective = dates.pop() if len(dates) == 1 else None

@@ -29,7 +29,7 @@ def refuse(
     inputs : sequence of Column
         Its inputs.
     values : mapping of str to Value
-        What it was given.
+        The values it was called with.
 
     Raises
     ------

@@ -409,7 +409,7 @@ def _header(
 
 
 def _plain(value: object) -> object:
-    """What a file would hold for a cell: whole floats become ints, times become days.
+    """The value a file would hold for a cell: whole floats are ints, times are days.
 
     Excel stores every number as a float, and every day as a time.
     """

@@ -66,7 +66,7 @@ def test_need_covers_purchases_until_they_are_paid() -> None:
 def test_a_short_relation_is_scaled_up_to_a_year() -> None:
     """Purchases of less than a year count as a year's at the same pace.
 
-    Fewer than 90 days are scaled up as if they were 90: a first large order is no pace.
+    Fewer than 90 days are scaled up as if they were 90: one large first order does not make a pace.
     """
     expected = """
         relation_days | bought_365d | annual_sales

@@ -48,7 +48,7 @@ def shown(order_check: OrderCheck) -> dict[str, object]:
 
 def test_exposure_counts_deliveries_within_the_horizon() -> None:
     """To what is open, 1,000, come unbilled orders delivered by the last day and the
-    order itself; what is prepaid is no exposure. The last day is 2025-07-30.
+    order itself; prepaid orders do not count. The last day is 2025-07-30.
     """
     expected = """
         unbilled | deliver_on | unbilled_is_prepaid | amount | is_prepaid | exposure
@@ -172,7 +172,7 @@ def test_a_late_customer_can_only_pay_in_advance() -> None:
 
 
 def test_a_prepaid_order_is_released_whatever_the_customer() -> None:
-    """A prepaid order is no exposure."""
+    """A prepaid order adds no exposure."""
     expected = """
         amount | pd_12m | dpd_days | outcome | blocks
          50000 |    0.9 |      100 | release | -
