@@ -43,7 +43,10 @@ def expected_loss(
 
 
 def capital_ratio(
-    pd_12m: float, lgd: float, maturity_years: float = 1.0, confidence: float = 0.999
+    pd_12m: float,
+    lgd: float,
+    maturity_years: float = 1.0,
+    confidence: float = 0.999,
 ) -> float:
     """Return the capital per unit of exposure by the Basel IRB formula for corporates.
 
@@ -91,7 +94,10 @@ def capital_ratio(
 
 
 def risk_cost(
-    pd_12m: Decimal, lgd: Decimal, hurdle_rate: Decimal, capital: Decimal
+    pd_12m: Decimal,
+    lgd: Decimal,
+    hurdle_rate: Decimal,
+    capital: Decimal,
 ) -> Decimal:
     """Return the yearly cost of a unit of unsecured exposure besides its financing.
 
@@ -200,7 +206,10 @@ def economic_cap(
 
 
 def raroc(
-    annual_margin: Decimal, expected_loss: Decimal, financing: Decimal, capital: Decimal
+    annual_margin: Decimal,
+    expected_loss: Decimal,
+    financing: Decimal,
+    capital: Decimal,
 ) -> Decimal:
     """Return the risk-adjusted return on capital: (margin - EL - financing) / capital.
 

@@ -37,7 +37,10 @@ def lookup(table: DecisionTable, n: int, **columns: Inputs) -> Ints:
     """
     rows = np.full(n, -1, dtype=np.int64)
     for column, points, masks in zip(
-        table.inputs, table.points, table.masks, strict=True
+        table.inputs,
+        table.points,
+        table.masks,
+        strict=True,
     ):
         values = columns[column.name]
         if values is None:
@@ -55,7 +58,9 @@ def lookup(table: DecisionTable, n: int, **columns: Inputs) -> Ints:
 
 
 def _regions(
-    column: Column, points: Sequence[Decimal], values: Floats | Bools | Ints
+    column: Column,
+    points: Sequence[Decimal],
+    values: Floats | Bools | Ints,
 ) -> Ints:
     """The region of each value: twice the points below it, plus one on a point.
 

@@ -47,7 +47,9 @@ class Mover(TypedDict):
 
 
 def summary(
-    portfolio: Portfolio, before: PortfolioDecisions, after: PortfolioDecisions
+    portfolio: Portfolio,
+    before: PortfolioDecisions,
+    after: PortfolioDecisions,
 ) -> dict[str, dict[str, Figures]]:
     """Return the changes between two decisions on a portfolio.
 
@@ -99,7 +101,9 @@ def _parts(
 
 
 def _figures(
-    before: PortfolioDecisions, after: PortfolioDecisions, chosen: Bools
+    before: PortfolioDecisions,
+    after: PortfolioDecisions,
+    chosen: Bools,
 ) -> Figures:
     def count(is_counted: Bools) -> int:
         return int(is_counted[chosen].sum())

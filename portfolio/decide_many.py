@@ -261,7 +261,10 @@ def _costs(customers: _Customers) -> _Costs:
 
 
 def _limit(
-    customers: _Customers, rating: _Rating, terms: _Terms, costs: _Costs
+    customers: _Customers,
+    rating: _Rating,
+    terms: _Terms,
+    costs: _Costs,
 ) -> Floats:
     """The smallest cap times the share a new customer has earned, rounded down."""
     caps = [
@@ -325,7 +328,10 @@ def _approver(
 
 
 def _outcome(
-    customers: _Customers, rating: _Rating, stop: Ints, approver: Ints
+    customers: _Customers,
+    rating: _Rating,
+    stop: Ints,
+    approver: Ints,
 ) -> Ints:
     rows = customers.rows(
         "outcome",

@@ -38,5 +38,8 @@ def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
         row["expected_loss"] = item_provision.expected_loss
         rows.append(row)
     return pd.DataFrame(rows).sort_values(
-        "expected_loss", ascending=False, kind="stable", ignore_index=True
+        "expected_loss",
+        ascending=False,
+        kind="stable",
+        ignore_index=True,
     )

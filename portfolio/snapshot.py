@@ -120,7 +120,9 @@ def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
 
 
 def portfolio_of(
-    customers: Sequence[KnownAccount], rows: Floats, model: PdModel
+    customers: Sequence[KnownAccount],
+    rows: Floats,
+    model: PdModel,
 ) -> Portfolio:
     """Return the portfolio of some customers, scored by a model.
 

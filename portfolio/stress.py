@@ -40,7 +40,9 @@ class Scenario:
 
 
 def stressed(
-    portfolio: Portfolio, rulebook: Rulebook, scenario: Scenario
+    portfolio: Portfolio,
+    rulebook: Rulebook,
+    scenario: Scenario,
 ) -> PortfolioDecisions:
     """Return the decisions on a portfolio as if a scenario were true.
 
@@ -73,7 +75,9 @@ def stressed(
 
 
 def stress(
-    portfolio: Portfolio, rulebook: Rulebook, sector: str | None = None
+    portfolio: Portfolio,
+    rulebook: Rulebook,
+    sector: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the figures of the portfolio before and after each scenario of the rules.
 
@@ -112,7 +116,9 @@ def stress(
 
 
 def _checked_sector(
-    portfolio: Portfolio, base: PortfolioDecisions, sector: str | None
+    portfolio: Portfolio,
+    base: PortfolioDecisions,
+    sector: str | None,
 ) -> str | None:
     """The sector asked for, or the one with the largest limits; None if unknown."""
     sectors = portfolio.groups.get("sector")

@@ -55,7 +55,10 @@ SimulationAnswer.__doc__ = (
 
 
 def what_if(
-    portfolio: Portfolio, old: Rulebook, new: Rulebook, customer_id: str | None = None
+    portfolio: Portfolio,
+    old: Rulebook,
+    new: Rulebook,
+    customer_id: str | None = None,
 ) -> dict[str, object]:
     """Return the changes from one rulebook to another; nothing is recorded.
 

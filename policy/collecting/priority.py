@@ -227,7 +227,9 @@ def value_of_contact(
 
 
 def collection_priority(
-    arrears: Arrears, plan: Plan, rulebook: Rulebook
+    arrears: Arrears,
+    plan: Plan,
+    rulebook: Rulebook,
 ) -> CollectionPriority:
     """Return the value of a contact per minute, with the reason in words.
 

@@ -34,7 +34,9 @@ class Resolution:
 
 
 def resolve(
-    authority: Authority, earlier: Sequence[Resolution], now: Resolution
+    authority: Authority,
+    earlier: Sequence[Resolution],
+    now: Resolution,
 ) -> str:
     """Return the outcome of a case after a resolution; ``pending`` if it needs more.
 
@@ -90,7 +92,9 @@ def _require_role(authority: Authority, resolution: Resolution) -> None:
 
 
 def _require_another_person(
-    authority: Authority, earlier: Sequence[Resolution], now: Resolution
+    authority: Authority,
+    earlier: Sequence[Resolution],
+    now: Resolution,
 ) -> None:
     # Another spelling of a name is not another person.
     person = _normalised(now.by)

@@ -229,7 +229,9 @@ def _verdict(
         amount = requested_exposure
         request_fits = requested_exposure <= limit.amount
     authority = rulebook.tables["authority"](
-        amount=amount, customer_class=rating.customer_class, grade=rating.grade
+        amount=amount,
+        customer_class=rating.customer_class,
+        grade=rating.grade,
     )
     outcome = rulebook.tables["outcome"](
         stop=stops.outputs["stop"],
@@ -275,7 +277,9 @@ def _expected_loss(customer: Customer, limit: Limit) -> Decimal:
 
 
 def _collection(
-    customer: Customer, customer_class: str, rulebook: Rulebook
+    customer: Customer,
+    customer_class: str,
+    rulebook: Rulebook,
 ) -> CollectionPriority | None:
     """The value of a contact; None if nothing is past due."""
     position = customer.position

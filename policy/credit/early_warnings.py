@@ -65,7 +65,9 @@ class Driver:
 
 
 def early_warnings(
-    now: Snapshot, before: Snapshot | None, rulebook: Rulebook
+    now: Snapshot,
+    before: Snapshot | None,
+    rulebook: Rulebook,
 ) -> list[Evaluation]:
     """Return the warnings that fire, each with the values it saw.
 

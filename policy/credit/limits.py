@@ -133,7 +133,9 @@ class CapBasis(NamedTuple):
 
 
 def exposure_caps(
-    grade_caps: Evaluation, basis: CapBasis, secured_share: Decimal
+    grade_caps: Evaluation,
+    basis: CapBasis,
+    secured_share: Decimal,
 ) -> dict[str, Decimal]:
     """Return the caps that a grade sets.
 
@@ -168,7 +170,9 @@ def exposure_caps(
 
 
 def filed_caps(
-    credit_file: CreditFile, customer_id: str, open_amount: Decimal
+    credit_file: CreditFile,
+    customer_id: str,
+    open_amount: Decimal,
 ) -> dict[str, Decimal]:
     """Return the caps that people set: the room of a group, or a limit set by hand.
 
@@ -207,7 +211,10 @@ def filed_caps(
 
 
 def limit_caps(
-    customer: Customer, terms: Terms, grade_caps: Evaluation, rulebook: Rulebook
+    customer: Customer,
+    terms: Terms,
+    grade_caps: Evaluation,
+    rulebook: Rulebook,
 ) -> dict[str, Decimal]:
     """Return every cap on a customer's limit but the step-up of a new customer.
 

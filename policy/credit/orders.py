@@ -99,7 +99,10 @@ class OrderCheck:
 
 
 def exposure_until(
-    open_amount: Decimal, unbilled: Sequence[Order], order: Order, last_day: date
+    open_amount: Decimal,
+    unbilled: Sequence[Order],
+    order: Order,
+    last_day: date,
 ) -> Decimal:
     """Return the exposure to come: open items, unbilled orders, and a new order.
 
@@ -132,7 +135,10 @@ def exposure_until(
 
 
 def check_order(
-    order: Order, book: OrderBook, decision: Decision, rulebook: Rulebook
+    order: Order,
+    book: OrderBook,
+    decision: Decision,
+    rulebook: Rulebook,
 ) -> OrderCheck:
     """Check one order of a customer.
 
@@ -162,7 +168,10 @@ def check_order(
     # 1. Exposure: the amount to be owed, and the room the limit leaves.
     horizon = timedelta(days=int(rulebook.parameters["order_horizon_days"]))
     exposure = exposure_until(
-        decision.position.used, book.unbilled, order, book.as_of + horizon
+        decision.position.used,
+        book.unbilled,
+        order,
+        book.as_of + horizon,
     )
     room = decision.limit.amount - (exposure - order.credit)
     # 2. Blocks, and the strictest of their actions.
@@ -173,7 +182,9 @@ def check_order(
     if outcome != "release":
         releases = _releases(order, exposure, decision, book.idle_days, rulebook)
     authority = rulebook.tables["authority"](
-        amount=exposure, customer_class=decision.customer_class, grade=decision.grade
+        amount=exposure,
+        customer_class=decision.customer_class,
+        grade=decision.grade,
     )
     return OrderCheck(
         outcome=outcome,

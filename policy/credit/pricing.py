@@ -153,7 +153,10 @@ def price_floor(
 
 
 def floor_of(
-    amount: Decimal, position: Position, terms: Terms, pricing: Pricing
+    amount: Decimal,
+    position: Position,
+    terms: Terms,
+    pricing: Pricing,
 ) -> PriceFloor:
     """Return the price floor of an amount on a customer's terms.
 

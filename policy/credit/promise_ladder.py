@@ -41,7 +41,9 @@ MIDDLE_RUNG = LadderPosition()
 
 
 def ladder_position(
-    promises: Sequence[Promise], as_of: date, rulebook: Rulebook
+    promises: Sequence[Promise],
+    as_of: date,
+    rulebook: Rulebook,
 ) -> LadderPosition:
     """Return the position on a day: promises settled by then, and quiet years between.
 

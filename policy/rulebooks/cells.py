@@ -181,7 +181,9 @@ def _end(value: float | None) -> Decimal | None:
 
 
 def check_keys(
-    entry: Mapping[str, object], allowed: Collection[str], where: str
+    entry: Mapping[str, object],
+    allowed: Collection[str],
+    where: str,
 ) -> None:
     """Refuse an unknown key: it is a mistyped one.
 
@@ -459,7 +461,10 @@ def _number_regions(
 
 
 def _value_of_region(
-    region: int, number: Decimal, column: Column, points: Sequence[Decimal]
+    region: int,
+    number: Decimal,
+    column: Column,
+    points: Sequence[Decimal],
 ) -> Decimal | int | None:
     """A number of the region; a whole one, if there is any, for integers."""
     if column.type == "number":

@@ -18,7 +18,9 @@ Masks = tuple[tuple[int, ...], ...]
 
 
 def refuse(
-    table_id: str, inputs: Sequence[Column], values: Mapping[str, Value]
+    table_id: str,
+    inputs: Sequence[Column],
+    values: Mapping[str, Value],
 ) -> NoReturn:
     """Raise the error of a value for which a table was not proven.
 

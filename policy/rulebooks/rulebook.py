@@ -107,7 +107,9 @@ class Rulebook:
     specs: Mapping[str, RulebookFile]
     makers: frozenset[str]
     memo: dict[Hashable, object] = field(
-        default_factory=dict, compare=False, repr=False
+        default_factory=dict,
+        compare=False,
+        repr=False,
     )
 
     @cached_property
@@ -263,7 +265,11 @@ def read_release(folder: Path, rulebook: Rulebook) -> dict[str, str]:
 
 
 def release_rulebook(
-    folder: Path, by: str, because: str, at: datetime, signer: Signer
+    folder: Path,
+    by: str,
+    because: str,
+    at: datetime,
+    signer: Signer,
 ) -> Rulebook:
     """Prove a rulebook, sign it and put it in force from its date on.
 

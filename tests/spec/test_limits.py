@@ -66,7 +66,8 @@ def test_need_covers_purchases_until_they_are_paid() -> None:
 def test_a_short_relation_is_scaled_up_to_a_year() -> None:
     """Purchases of less than a year count as a year's at the same pace.
 
-    Fewer than 90 days are scaled up as if they were 90: one large first order does not make a pace.
+    Fewer than 90 days are scaled up as if they were 90, as one large first order does
+    not make a pace.
     """
     expected = """
         relation_days | bought_365d | annual_sales
@@ -267,7 +268,10 @@ def test_a_temporary_limit_lasts_through_its_days_of_grace() -> None:
     """
 
     def limit(
-        temporary: Decimal, ends_on: date, grace_days: int, event: str | None
+        temporary: Decimal,
+        ends_on: date,
+        grace_days: int,
+        event: str | None,
     ) -> Limit:
         season = TemporaryLimit(
             amount=temporary,

@@ -114,7 +114,9 @@ def test_each_block_rule_has_a_cause() -> None:
     """
 
     def answer(
-        amount: Decimal, pd_12m: float, dpd_days: float | None
+        amount: Decimal,
+        pd_12m: float,
+        dpd_days: float | None,
     ) -> dict[str, object]:
         days = nan if dpd_days is None else dpd_days
         return shown(check(Order(amount, AS_OF), pd_12m, dpd_days=days))

@@ -133,7 +133,9 @@ def test_hard_stops_apply_whatever_the_score() -> None:
     """
 
     def decision(
-        dpd_days: float, written_off: float, disputed_share: float
+        dpd_days: float,
+        written_off: float,
+        disputed_share: float,
     ) -> dict[str, object]:
         return outcome_of(
             decision_about(
@@ -248,7 +250,9 @@ def test_class_and_events_give_the_next_review() -> None:
     """
 
     def decision(
-        pd_12m: float, event: str | None, security_until: date | None
+        pd_12m: float,
+        event: str | None,
+        security_until: date | None,
     ) -> Decision:
         limit_event = LimitEvent(event, "C. Manager", "rumours") if event else None
         securities = ()

@@ -135,7 +135,9 @@ def test_an_account_rests_after_a_contact_and_if_it_is_not_worth_the_work() -> N
     """
 
     def task(
-        overdue: Decimal, next_contact_on: date | None, contacts_today: int
+        overdue: Decimal,
+        next_contact_on: date | None,
+        contacts_today: int,
     ) -> dict[str, object]:
         debt = replace(
             DEBT,
@@ -164,7 +166,9 @@ def test_an_insurers_deadline_is_not_missed() -> None:
     """
 
     def task(
-        dpd_days: Decimal, next_contact_on: date | None, disputed: Decimal
+        dpd_days: Decimal,
+        next_contact_on: date | None,
+        disputed: Decimal,
     ) -> dict[str, object]:
         debt = replace(
             DEBT,
@@ -192,7 +196,10 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
     """
 
     def contact(
-        contacted_on: date, contacts_today: int, is_reached: bool, customer_class: str
+        contacted_on: date,
+        contacts_today: int,
+        is_reached: bool,
+        customer_class: str,
     ) -> dict[str, object]:
         plan = plan_of(Decimal(20), customer_class, RULEBOOK)
         next_on = next_contact_on(

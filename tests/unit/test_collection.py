@@ -73,7 +73,11 @@ def tasks_of(debts: Sequence[Debt]) -> list[Task]:
     ],
 )
 def test_age_and_class_give_stage_channel_and_pace(
-    dpd_days: int, customer_class: str, stage: str, channel: str, calls: int
+    dpd_days: int,
+    customer_class: str,
+    stage: str,
+    channel: str,
+    calls: int,
 ) -> None:
     plan = plan_of(Decimal(dpd_days), customer_class, RULEBOOK)
     assert plan.stage == stage
@@ -180,7 +184,10 @@ def test_a_disputed_debt_cannot_be_handed_over() -> None:
     ],
 )
 def test_the_law_of_the_country_sets_late_interest(
-    country: str, amount: str, fee: str, currency: str
+    country: str,
+    amount: str,
+    fee: str,
+    currency: str,
 ) -> None:
     # 10,000 for 20 days
     debt = replace(
@@ -201,7 +208,10 @@ def test_time_goes_to_urgent_debts_and_then_to_the_best_value() -> None:
         for n in range(5, 15)
     ]
     urgent = replace(
-        INSURED, customer_id="LATE", overdue=Decimal(100), dpd_days=Decimal(89)
+        INSURED,
+        customer_id="LATE",
+        overdue=Decimal(100),
+        dpd_days=Decimal(89),
     )
     # Three calls of 12 minutes each; the urgent one takes 20.
     planned = worklist(tasks_of([*debts, urgent]), collectors=2, minutes=40)

@@ -63,7 +63,9 @@ def requesting(amount: str) -> Facts:
     ],
 )
 def test_analysts_and_overrides_move_a_grade_within_bounds(
-    credit_file: CreditFile, grade: int, fired: list[str]
+    credit_file: CreditFile,
+    grade: int,
+    fired: list[str],
 ) -> None:
     decision = filed(credit_file)
     assert decision.grade == grade
@@ -296,7 +298,11 @@ def test_a_decision_without_a_request_has_no_price_floor() -> None:
     ],
 )
 def test_the_amount_decides_who_may_approve(
-    requested: str, pd_12m: float, approver: str, persons: int, rule: str | None
+    requested: str,
+    pd_12m: float,
+    approver: str,
+    persons: int,
+    rule: str | None,
 ) -> None:
     decision = decision_about(
         pd_12m,
@@ -322,7 +328,10 @@ MONEY = st.decimals(0, 10**9, places=2)
     MONEY,
 )
 def test_the_economic_cap_is_exact_to_the_cent(
-    margin: Decimal, funds: Decimal, risk: Decimal, secured: Decimal
+    margin: Decimal,
+    funds: Decimal,
+    risk: Decimal,
+    secured: Decimal,
 ) -> None:
     exact_cap = economic_cap(margin, funds, risk, secured)
     cap = exact_cap.quantize(Decimal("0.01"), "ROUND_DOWN")
@@ -383,7 +392,9 @@ CUSTOMERS = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(PDS, PDS, CUSTOMERS)
 def test_a_higher_pd_never_raises_a_limit(
-    one_pd: float, other_pd: float, customer: AnyCustomer
+    one_pd: float,
+    other_pd: float,
+    customer: AnyCustomer,
 ) -> None:
     facts = customer.facts()
     features = customer.features()

@@ -118,7 +118,10 @@ def test_a_broken_promise_never_raises_and_a_kept_one_never_lowers(marks: str) -
     ],
 )
 def test_the_rung_moves_terms_and_class(
-    marks: str, terms_days: int, deposit: str, customer_class: str
+    marks: str,
+    terms_days: int,
+    deposit: str,
+    customer_class: str,
 ) -> None:
     decision = decision_after(marks)
     assert decision.terms.terms_days == terms_days
@@ -319,7 +322,9 @@ def test_the_next_review_comes_by_class_event_or_expiry(
 
 
 def resolution(
-    by: str = "A. One", role: str = "director", outcome: str = "approve"
+    by: str = "A. One",
+    role: str = "director",
+    outcome: str = "approve",
 ) -> Resolution:
     return Resolution(by, role, outcome, "because")
 
@@ -366,7 +371,10 @@ def test_one_person_may_decline() -> None:
     ],
 )
 def test_a_person_without_authority_is_refused(
-    authority: Authority, earlier: list[Resolution], now: Resolution, message: str
+    authority: Authority,
+    earlier: list[Resolution],
+    now: Resolution,
+    message: str,
 ) -> None:
     with pytest.raises(AuthorityError, match=message):
         resolve(authority, earlier, now)

@@ -112,7 +112,9 @@ def test_a_table_answers_with_its_trace() -> None:
     ],
 )
 def test_a_doubtful_table_is_refused_naming_row_and_column(
-    old: str, new: str, message: str
+    old: str,
+    new: str,
+    message: str,
 ) -> None:
     with pytest.raises(PolicyError, match=message):
         good_table(old, new)
@@ -423,7 +425,11 @@ def test_the_rulebook_in_force_is_the_last_one_effective(root: Path) -> None:
     ],
 )
 def test_a_doubtful_rulebook_is_refused_and_the_last_good_one_stays(
-    root: Path, file: str, old: str, new: str, message: str
+    root: Path,
+    file: str,
+    old: str,
+    new: str,
+    message: str,
 ) -> None:
     folder = edited(root, "2024-06-01", Edit(file, old, new))
     with pytest.raises(PolicyError, match=message):
@@ -510,7 +516,9 @@ def test_the_economic_cap_is_margin_over_cost() -> None:
     ],
 )
 def test_hard_stops_apply_whatever_the_score(
-    features: dict[str, float], outcome: str, rule: str | None
+    features: dict[str, float],
+    outcome: str,
+    rule: str | None,
 ) -> None:
     decision = decision_about(0.0001, **features)
     assert decision.outcome == outcome
@@ -588,7 +596,10 @@ PAIRS_OF_PDS = st.tuples(PDS, PDS).map(sorted)
     st.floats(0, 90),
 )
 def test_a_higher_pd_never_raises_a_limit(
-    pds: list[float], sales: float, open_amount: float, dbt_days: float
+    pds: list[float],
+    sales: float,
+    open_amount: float,
+    dbt_days: float,
 ) -> None:
     features = {
         "invoiced_amount_365d": sales,

@@ -262,7 +262,9 @@ def test_without_sectors_the_whole_portfolio_is_stressed(
 
 
 def reviewed(
-    accounts: Sequence[Account], days: Sequence[date], model: PdModel
+    accounts: Sequence[Account],
+    days: Sequence[date],
+    model: PdModel,
 ) -> Review:
     months = [month_of(accounts, day, model, RULEBOOKS) for day in days]
     return review(accounts, months, RULEBOOK)
@@ -318,7 +320,10 @@ class ReviewCommand:
 
 @pytest.fixture
 def command(
-    simulation: Simulation, trained: Trained, store: Path, tmp_path: Path
+    simulation: Simulation,
+    trained: Trained,
+    store: Path,
+    tmp_path: Path,
 ) -> ReviewCommand:
     return ReviewCommand(simulation, store, tmp_path)
 

@@ -148,7 +148,10 @@ def test_an_edit_in_excel_is_the_only_difference(xlsx: Path, root: Path) -> None
     ],
 )
 def test_a_doubtful_edit_is_refused_and_leaves_nothing(
-    xlsx: Path, root: Path, edit: Edit, message: str
+    xlsx: Path,
+    root: Path,
+    edit: Edit,
+    message: str,
 ) -> None:
     edit.apply(xlsx)
     with pytest.raises(PolicyError, match=message):
@@ -167,7 +170,10 @@ def test_a_file_that_is_not_a_workbook_is_refused(tmp_path: Path, root: Path) ->
     ("version", "message"), [(OLD, "already exists"), ("next-year", "is not a date")]
 )
 def test_an_import_needs_a_new_date(
-    xlsx: Path, root: Path, version: str, message: str
+    xlsx: Path,
+    root: Path,
+    version: str,
+    message: str,
 ) -> None:
     with pytest.raises(PolicyError, match=message):
         import_workbook(xlsx, root / version)
@@ -217,7 +223,10 @@ def test_a_draft_decides_nothing(draft: Path, root: Path) -> None:
     ],
 )
 def test_a_release_needs_a_second_person_and_a_reason(
-    draft: Path, by: str, because: str, message: str
+    draft: Path,
+    by: str,
+    because: str,
+    message: str,
 ) -> None:
     with pytest.raises(PolicyError, match=message):
         release_rulebook(draft, by, because, AT, SIGNER)
@@ -381,7 +390,9 @@ def test_the_check_of_a_doubtful_rulebook_fails(draft: Path, root: Path) -> None
     ],
 )
 def test_a_wrong_option_is_an_error(
-    words: list[str], error: type[ObligorError], message: str
+    words: list[str],
+    error: type[ObligorError],
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message):
         run("policy", *words)

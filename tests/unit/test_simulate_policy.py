@@ -114,7 +114,9 @@ def test_a_portfolio_is_decided_as_its_customers_are(
 
 
 def assert_same_decision(
-    decisions: PortfolioDecisions, row: int, decision: Decision
+    decisions: PortfolioDecisions,
+    row: int,
+    decision: Decision,
 ) -> None:
     """The decision of a row is that of one customer, up to a cent of the limit."""
     assert OUTCOMES[decisions.outcome[row]] == decision.outcome
@@ -194,7 +196,9 @@ class Comparison:
 
 @pytest.fixture(scope="module")
 def comparison(
-    portfolio: Portfolio, decisions: PortfolioDecisions, stricter: Rulebook
+    portfolio: Portfolio,
+    decisions: PortfolioDecisions,
+    stricter: Rulebook,
 ) -> Comparison:
     after = decide_many(portfolio, stricter)
     return Comparison(
@@ -217,7 +221,9 @@ def test_a_stricter_rulebook_declines_more_and_lends_less(
 @pytest.mark.parametrize("part", ["grade", "customer_class", "sector", "country"])
 @pytest.mark.parametrize("figure", ["customers", "decisions_changed", "limits_changed"])
 def test_the_figures_of_groups_add_up_to_those_of_everyone(
-    comparison: Comparison, part: str, figure: str
+    comparison: Comparison,
+    part: str,
+    figure: str,
 ) -> None:
     total = sum(group[figure] for group in comparison.figures[part].values())
     assert total == comparison.figures["all"]["all"][figure]
