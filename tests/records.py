@@ -1,4 +1,4 @@
-"""Records for tests: an entry, a filled record, and what may be done behind its back."""
+"""Records for tests: an entry, a filled record, and attacks on it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,12 @@ def filled(
     n_unsigned : int
         How many entries come after it.
     """
-    checkpointer = Checkpointer(record, SIGNER, folder, lambda: NOW)
+    checkpointer = Checkpointer(
+        record,
+        SIGNER,
+        folder,
+        lambda: NOW,
+    )
     receipts = []
     for number in range(n_signed + n_unsigned):
         entry = replace(
@@ -147,7 +152,12 @@ def findings(
         Receipts of its entries.
     """
     tree = Tree(record.database)
-    found = verify(tree, folder.all(), SIGNER.public, receipts)
+    found = verify(
+        tree,
+        folder.all(),
+        SIGNER.public,
+        receipts,
+    )
     return [f"{finding.where}: {finding.what}" for finding in found]
 
 

@@ -105,17 +105,57 @@ def test_only_the_true_inclusion_proof_is_accepted(
     root = merkle.root(size, from_leaves(leaves))
     path = merkle.inclusion_proof(index, size, from_leaves(leaves))
     leaf = leaves[index]
-    assert merkle.root_of_path(leaf, index, size, path) == root
+    assert (
+        merkle.root_of_path(
+            leaf,
+            index,
+            size,
+            path,
+        )
+        == root
+    )
     other_leaf = merkle.leaf_hash(b"other")
-    assert merkle.root_of_path(other_leaf, index, size, path) != root
+    assert (
+        merkle.root_of_path(
+            other_leaf,
+            index,
+            size,
+            path,
+        )
+        != root
+    )
     if path:
         position = data.draw(st.integers(0, len(path) - 1))
         forged = list(path)
         forged[position] = bytes([path[position][0] ^ 1]) + path[position][1:]
         longer = [*path, path[0]]
-        assert merkle.root_of_path(leaf, index, size, forged) != root
-        assert merkle.root_of_path(leaf, index, size, path[:-1]) != root
-        assert merkle.root_of_path(leaf, index, size, longer) != root
+        assert (
+            merkle.root_of_path(
+                leaf,
+                index,
+                size,
+                forged,
+            )
+            != root
+        )
+        assert (
+            merkle.root_of_path(
+                leaf,
+                index,
+                size,
+                path[:-1],
+            )
+            != root
+        )
+        assert (
+            merkle.root_of_path(
+                leaf,
+                index,
+                size,
+                longer,
+            )
+            != root
+        )
 
 
 @given(st.integers(1, 300), st.data())
@@ -127,10 +167,28 @@ def test_only_the_true_consistency_proof_is_accepted(
     root = merkle.root(size, from_leaves(leaves))
     old_root = merkle.root(old_size, from_leaves(leaves))
     path = merkle.consistency_proof(old_size, size, from_leaves(leaves))
-    assert merkle.is_grown(old_size, size, old_root, root, path)
+    assert merkle.is_grown(
+        old_size,
+        size,
+        old_root,
+        root,
+        path,
+    )
     if old_size < size:
-        assert not merkle.is_grown(old_size, size, root, root, path)
-        assert not merkle.is_grown(old_size, size, old_root, old_root, path)
+        assert not merkle.is_grown(
+            old_size,
+            size,
+            root,
+            root,
+            path,
+        )
+        assert not merkle.is_grown(
+            old_size,
+            size,
+            old_root,
+            old_root,
+            path,
+        )
 
 
 @pytest.fixture
@@ -158,7 +216,12 @@ class Proven:
 @pytest.fixture
 def proven(record: Record, tmp_path: Path) -> Proven:
     folder = CheckpointFolder([tmp_path / "a", tmp_path / "b"])
-    checkpointer, receipts = filled(record, folder, n_signed=700, n_unsigned=3)
+    checkpointer, receipts = filled(
+        record,
+        folder,
+        n_signed=700,
+        n_unsigned=3,
+    )
     return Proven(record, checkpointer.tree, folder, receipts)
 
 
@@ -183,14 +246,25 @@ def test_the_tree_proves_that_it_grew(proven: Proven) -> None:
     for old_size, size in ((1, 700), (256, 700), (512, 513), (300, 600)):
         path = tree.consistency(old_size, size)
         old_root = tree.root(old_size)
-        assert merkle.is_grown(old_size, size, old_root, tree.root(size), path)
+        assert merkle.is_grown(
+            old_size,
+            size,
+            old_root,
+            tree.root(size),
+            path,
+        )
 
 
 def test_the_tree_proves_its_entries(proven: Proven) -> None:
     leaves = proven.leaves()
     for index in (0, 255, 256, 699):
         proof = proven.tree.proof(f"d-{index}")
-        root = merkle.root_of_path(leaves[index], index, proof.size, proof.path)
+        root = merkle.root_of_path(
+            leaves[index],
+            index,
+            proof.size,
+            proof.path,
+        )
         assert root == proof.root
 
 
@@ -202,8 +276,18 @@ def test_an_entry_has_no_proof_before_it_has_a_place(proven: Proven) -> None:
 
 def test_two_checkpointers_of_one_record_agree(record: Record, tmp_path: Path) -> None:
     folder = CheckpointFolder([tmp_path / "checkpoints"])
-    first = Checkpointer(record, SIGNER, folder, lambda: NOW)
-    second = Checkpointer(record, SIGNER, folder, lambda: NOW)
+    first = Checkpointer(
+        record,
+        SIGNER,
+        folder,
+        lambda: NOW,
+    )
+    second = Checkpointer(
+        record,
+        SIGNER,
+        folder,
+        lambda: NOW,
+    )
     for number in range(30):
         record.writer.append([replace(ENTRY, entry_id=f"d-{number}")])
         turn = first if number % 2 == 0 else second
@@ -241,7 +325,12 @@ def test_tampering_is_detected_wherever_it_is(
     path = tmp_path / "record.db"
     folder = CheckpointFolder([tmp_path / "checkpoints"])
     record = Record.open(f"sqlite:///{path}", VAULT)
-    _, receipts = filled(record, folder, n_signed=120, n_unsigned=20)
+    _, receipts = filled(
+        record,
+        folder,
+        n_signed=120,
+        n_unsigned=20,
+    )
     record.close()
     clean = path.read_bytes()
     random = Random(attack)
@@ -528,7 +617,16 @@ def erased(client: TestClient, service: Service) -> Erased:
     other = client.post("/decisions", json={"customer_id": "C0000003"})
     with service.record.database.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT wrapped FROM customers").all()
-    assert erase(service.record, "C0000002", "asked by letter", NOW, "e-1") == 2
+    assert (
+        erase(
+            service.record,
+            "C0000002",
+            "asked by letter",
+            NOW,
+            "e-1",
+        )
+        == 2
+    )
     return Erased(decisions, other, [bytes(row[0]) for row in rows])
 
 
@@ -575,7 +673,13 @@ def test_an_erased_key_is_no_longer_in_the_file(
 @pytest.mark.usefixtures("erased")
 def test_a_customer_is_erased_once(service: Service) -> None:
     with pytest.raises(UnknownDecisionError, match="nothing is recorded"):
-        erase(service.record, "C0000002", "again", NOW, "e-2")
+        erase(
+            service.record,
+            "C0000002",
+            "again",
+            NOW,
+            "e-2",
+        )
 
 
 @pytest.mark.usefixtures("erased")
