@@ -106,7 +106,7 @@ class _LedgerColumns:
         items = Items(
             issued=days(invoices["issued_on"]),
             due=days(invoices["due_on"]),
-            amount=minor(invoices["amount"], units),
+            amount=minor_units(invoices["amount"], units),
             currency=currency,
             known_on=days(invoices["known_on"]),
         )
@@ -166,6 +166,7 @@ def _by_customer(
 
 def _currencies(ledger: Ledger) -> pd.Index:
     """Return the currencies of a ledger in order of use, the reporting one first."""
+    # The order is stored with each account, so it must not change.
     currencies = pd.Index([ledger.currency])
     for table in ("invoices", "limits"):
         currencies = currencies.append(pd.Index(ledger[table]["currency"].unique()))
@@ -191,7 +192,7 @@ def rates_of(ledger: Ledger) -> dict[str, Rates]:
     return rates
 
 
-def minor(amount: pd.Series[float], units: Floats) -> Ints:
+def minor_units(amount: pd.Series[float], units: Floats) -> Ints:
     """Return amounts in whole minor units; `units` is how many make up a major one."""
     return np.rint(amount.to_numpy() * units).astype("int64")
 
@@ -215,10 +216,8 @@ def events_of(
     parts = [
         _events_of_table(ledger, table, invoice_ids, units) for table in EVENT_TABLES
     ]
-    events = Events._make(
-        np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)
-    )
-    return in_order(events)
+    columns = map(np.concatenate, zip(*parts, strict=True))
+    return in_order(Events._make(column.astype(np.int64) for column in columns))
 
 
 def in_order(events: Events) -> Events:
@@ -238,7 +237,7 @@ def _events_of_table(
     if table == "disputes":
         value = np.zeros(len(rows), dtype=np.int64)
     else:
-        value = minor(rows["amount"], units[item])
+        value = minor_units(rows["amount"], units[item])
     kinds = np.full(len(rows), kind)
     if table == "payments":
         is_credit_note = (rows["kind"] == "credit_note").to_numpy()
@@ -268,6 +267,7 @@ def _limits(rows: pd.DataFrame, currencies: pd.Index) -> Limits:
 
 
 def _statements(rows: pd.DataFrame) -> Statements:
+    # A ratio over nothing, or over a negative figure, has no meaning.
     ratios = {
         name: rows[part] / rows[whole].where(rows[whole] > 0)
         for name, (part, whole) in RATIOS.items()
@@ -308,7 +308,8 @@ def account_of_rows(
     SchemaError
         If a currency is not an ISO 4217 code.
     """
-    # A ledger's order, so that features of equal rows are equal bit for bit.
+    # In a ledger's order: sums of floats depend on it, and features of equal rows must
+    # be equal bit for bit.
     invoices = sorted(rows.get("invoices", ()), key=lambda row: row["invoice_id"])
     limits = sorted(rows.get("limits", ()), key=lambda row: row["known_on"])
     used = [row["currency"] for row in (*invoices, *limits)]
@@ -330,6 +331,10 @@ def account_of_rows(
 
 def _day_column(rows: Sequence[Row], name: str) -> Ints:
     return np.array([day_number(row[name]) for row in rows], dtype=np.int64)
+
+
+def _float_column(rows: Sequence[Row], name: str) -> Floats:
+    return np.array([float(row[name]) for row in rows], dtype=np.float64)
 
 
 def _registered_of_rows(customers: Sequence[Row]) -> Registration:
@@ -362,8 +367,8 @@ def _events_of_rows(
             currency = invoices[item]["currency"]
             events.append((item, *_event(row, table, order, currency)))
     events.sort(key=lambda event: event[:3])
-    columns = np.array(events, dtype=np.int64).reshape(-1, len(Events._fields)).T
-    return Events._make(np.ascontiguousarray(columns))
+    matrix = np.array(events, dtype=np.int64).reshape(-1, len(Events._fields))
+    return Events._make(np.ascontiguousarray(matrix.T))
 
 
 def _event(
@@ -392,7 +397,7 @@ def _limits_of_rows(limits: Sequence[Row], currencies: Sequence[str]) -> Limits:
     codes = [currencies.index(row["currency"]) for row in limits]
     return Limits(
         known_on=_day_column(limits, "known_on").astype(np.float64),
-        amount=np.array([float(row["amount"]) for row in limits], dtype=np.float64),
+        amount=_float_column(limits, "amount"),
         currency=np.array(codes, dtype=np.float64),
     )
 
@@ -433,7 +438,7 @@ def _rates_of_rows(rows: Sequence[Row]) -> dict[str, Rates]:
     for code, own in by_currency.items():
         rates[code] = Rates(
             day=_day_column(own, "rate_on").astype(np.float64),
-            rate=np.array([float(row["rate"]) for row in own], dtype=np.float64),
+            rate=_float_column(own, "rate"),
             known_on=_day_column(own, "known_on").astype(np.float64),
         )
     return rates

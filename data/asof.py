@@ -69,7 +69,8 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
     for name, column in LEARNT_LATER.items():
         if name in tables:
             values = tables[name][column]
-            tables[name] = tables[name].assign(**{column: values.where(values <= day)})
+            masked = values.where(values <= day)
+            tables[name] = tables[name].assign(**{column: masked})
     invoice_ids = pd.Index(tables["invoices"]["invoice_id"])
     for name in OF_INVOICE:
         if name in tables and len(tables[name]):

@@ -106,6 +106,7 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
             "known_on": _known_on("rate_on"),
         }
     ),
+    # Limits and statements have no event whose date could stand in for `known_on`.
     "limits": pa.DataFrameSchema(
         {
             "customer_id": _text(),

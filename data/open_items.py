@@ -29,6 +29,7 @@ _SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
 def open_balances(account: Account) -> Ints:
     """Return what is open of each item, in its minor units, shape (items,)."""
     events = select(account.events, np.isin(account.events.kind, _SETTLING))
+    # Not `balance[item] -= value`, which counts one event of several for an item.
     balance = account.items.amount.copy()
     np.subtract.at(balance, events.item, events.value)
     return np.maximum(balance, 0)
@@ -148,5 +149,6 @@ class OverdueItems:
         total = 0.0
         for row in np.flatnonzero(~self.is_disputed).tolist():
             amount = promises.value[promises.item == self.index[row]].sum()
-            total += min(float(amount * self.rate[row]), float(self.balance[row]))
+            promised = float(amount * self.rate[row])
+            total += min(promised, float(self.balance[row]))
         return total

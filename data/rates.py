@@ -30,6 +30,7 @@ def item_rates(account: Account) -> Floats:
         If a currency has no rate on or before that day.
     """
     currency = account.items.currency
+    # The common case: without a foreign currency no rate is looked up.
     if len(account.currencies) == 1:
         return np.full(len(currency), 1 / _minor_units(account.currency))
     item_rate = np.empty(len(currency))

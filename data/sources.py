@@ -197,6 +197,7 @@ def _read_file(spec: TableMapping, folder: Path) -> pd.DataFrame:
             sheet_name=sheet,
             dtype=object,
         )
+    # As texts: pandas would guess types, and lose leading zeros of ids.
     return pd.read_csv(
         path,
         dtype=str,

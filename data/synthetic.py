@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 
 from obligor.arrays import Floats
 from obligor.data.ledger import DAY_DTYPE, Ledger
@@ -154,7 +155,7 @@ def simulate_ledger(
 
 
 def _tables(
-    rng: np.random.Generator,
+    rng: Generator,
     customers: pd.DataFrame,
     items: pd.DataFrame,
     end: int,
@@ -181,7 +182,7 @@ def _seasonal_clock(day: Floats) -> Floats:
 
 
 def _customers(
-    rng: np.random.Generator,
+    rng: Generator,
     n: int,
     end: int,
 ) -> pd.DataFrame:
@@ -200,6 +201,7 @@ def _customers(
     hazard = MEAN_ANNUAL_HAZARD * np.exp(log_factor)
     registered = rng.uniform(-OLDEST_DAYS, end, pool).round()
     days = np.arange(-OLDEST_DAYS, 40 * 365.0)
+    # A customer stops when its cumulated hazard reaches an exponential draw.
     stop_time = _seasonal_clock(registered) + rng.exponential(365 / hazard)
     stops = np.interp(stop_time, _seasonal_clock(days), days, right=np.inf)
     drawn = pd.DataFrame(
@@ -218,9 +220,7 @@ def _customers(
     return customers.assign(**_habits(rng, customers))
 
 
-def _habits(
-    rng: np.random.Generator, customers: pd.DataFrame
-) -> dict[str, Floats | pd.Series]:
+def _habits(rng: Generator, customers: pd.DataFrame) -> dict[str, Floats | pd.Series]:
     """Return how much each customer orders, and how late it pays."""
     n = len(customers)
     log_orders = rng.normal(0.3, 0.5, n) + 0.2 * customers["size"]
@@ -238,7 +238,7 @@ def _habits(
 
 
 def _orders(
-    rng: np.random.Generator,
+    rng: Generator,
     customers: pd.DataFrame,
     end: int,
 ) -> pd.DataFrame:
@@ -248,6 +248,7 @@ def _orders(
     count = rng.poisson(customers["orders_a_day"] * (1 + SEASON) * days)
     customer = np.repeat(np.arange(len(customers)), count)
     issued = np.floor(joined[customer] + rng.random(len(customer)) * days[customer])
+    # Thinning: drawn at the peak rate, kept with the share of the day's rate in it.
     season = 1 + SEASON * np.sin(2 * np.pi * issued / 365)
     is_in_season = rng.random(len(customer)) < season / (1 + SEASON)
     customer = customer[is_in_season]
@@ -272,7 +273,7 @@ def _orders(
 
 
 def _settle(
-    rng: np.random.Generator,
+    rng: Generator,
     customers: pd.DataFrame,
     items: pd.DataFrame,
 ) -> None:
@@ -316,7 +317,7 @@ def _default_days(customers: pd.DataFrame, items: pd.DataFrame) -> Floats:
     return first_due.to_numpy() + DEFAULT_DPD_DAYS
 
 
-def _recover(rng: np.random.Generator, items: pd.DataFrame) -> None:
+def _recover(rng: Generator, items: pd.DataFrame) -> None:
     """Let a third of the defaulted customers pay back a share, 30 to 120 days later."""
     n_customers = int(items["customer"].max()) + 1
     chance = rng.random(n_customers)[items["customer"]]
@@ -365,7 +366,7 @@ def _payment_rows(
     return rows.assign(kind="payment")
 
 
-def _promises(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
+def _promises(rng: Generator, items: pd.DataFrame) -> pd.DataFrame:
     """Return promises to pay within 10 days, made when an item is 20 days late."""
     open_until = items["settled"].where(~items["is_lost"], np.inf)
     is_late = open_until > items["due"] + 20
@@ -376,7 +377,7 @@ def _promises(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _write_offs(rng: np.random.Generator, items: pd.DataFrame) -> pd.DataFrame:
+def _write_offs(rng: Generator, items: pd.DataFrame) -> pd.DataFrame:
     """Return what is written off of 60% of the customers in default, after 180 days."""
     n_customers = int(items["customer"].max()) + 1
     is_given_up = rng.random(n_customers)[items["customer"]] < 0.6
@@ -397,7 +398,7 @@ def _limits(customers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _financials(
-    rng: np.random.Generator,
+    rng: Generator,
     customers: pd.DataFrame,
     end: int,
 ) -> pd.DataFrame:
@@ -411,7 +412,7 @@ def _financials(
 
 
 def _statements_of(
-    rng: np.random.Generator,
+    rng: Generator,
     publishers: pd.DataFrame,
     period_end: int,
 ) -> pd.DataFrame:
@@ -438,9 +439,10 @@ def _statements_of(
     )
 
 
-def _rates(rng: np.random.Generator, end: int) -> pd.DataFrame:
+def _rates(rng: Generator, end: int) -> pd.DataFrame:
     days = np.arange(-1, end, 30, dtype=float)
-    path = 0.92 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days))))
+    steps = rng.normal(0, 0.01, len(days))
+    path = 0.92 * np.exp(np.cumsum(steps))
     return pd.DataFrame(
         {
             "currency": "USD",
@@ -518,7 +520,8 @@ def _ids(
     n: int,
     digits: int,
 ) -> np.ndarray:
-    return np.char.add(prefix, np.char.zfill(np.arange(n).astype(str), digits))
+    numbers = np.arange(n).astype(str)
+    return np.char.add(prefix, np.char.zfill(numbers, digits))
 
 
 def write_ledger(simulation: Simulation, folder: Path) -> None:

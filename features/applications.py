@@ -177,7 +177,8 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     if spec.table.group is None:
         groups = np.arange(len(with_outcome))
     else:
-        groups = pd.factorize(with_outcome[spec.table.group])[0].astype(np.int64)
+        codes, _ = pd.factorize(with_outcome[spec.table.group])
+        groups = codes.astype(np.int64)
     return Applications(
         spec=spec,
         frame=with_outcome[features],

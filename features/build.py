@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Floats
 from obligor.data.account import Account, Events, Items
-from obligor.data.account_building import events_of, minor
+from obligor.data.account_building import events_of, minor_units
 from obligor.data.asof import KnownAccount, KnownLedger
 from obligor.data.days import day_number, days
 from obligor.data.ledger import Ledger, reporting_rates
@@ -54,7 +54,7 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     items = ItemColumns(
         issued=days(invoices["issued_on"]),
         due=days(invoices["due_on"]),
-        amount=minor(invoices["amount"], units),
+        amount=minor_units(invoices["amount"], units),
         rate=rate / units,
         first_event=np.searchsorted(events.item, np.arange(len(invoices) + 1)),
     )
@@ -97,12 +97,13 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
     SchemaError
         If a currency has no rate on or before the day of an item or a limit.
     """
-    accounts = [known_account.account for known_account in known]
+    accounts = [gated.account for gated in known]
     first_items = [0]
     for account in accounts:
         first_items.append(first_items[-1] + len(account.items.due))
     items = accounts[0].items
     events = accounts[0].events
+    # One account is not copied: an online decision takes this path.
     if len(accounts) > 1:
         items = _joined_items(accounts)
         events = _joined_events(accounts, first_items)
@@ -114,6 +115,7 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
         first_event=np.searchsorted(events.item, np.arange(first_items[-1] + 1)),
     )
     standing = np.array([_account_standing(account) for account in accounts])
+    # Contiguous columns, as in `build_features`: numba compiles for each layout.
     features = np.empty((len(accounts), len(NAMES)))
     _compiled()(
         day_number(known[0].as_of),
@@ -138,7 +140,8 @@ def _joined_events(accounts: Sequence[Account], first_items: Sequence[int]) -> E
     tables = [account.events for account in accounts]
     events = Events._make(map(np.concatenate, zip(*tables, strict=True)))
     counts = [len(table.item) for table in tables]
-    return events._replace(item=events.item + np.repeat(first_items[:-1], counts))
+    first_item = np.repeat(first_items[:-1], counts)
+    return events._replace(item=events.item + first_item)
 
 
 def _event_columns(events: Events) -> EventColumns:
@@ -217,4 +220,5 @@ def _last_limit(account: Account) -> float:
     if currency == account.currency:
         return amount
     known_on = limits.known_on[-1:].astype(np.int64)
+    # At the rate of the day the limit became known, as in `build_features`.
     return amount * rates_on(account, currency, known_on).item()

@@ -162,6 +162,7 @@ class Column:
         if self.kind == "category":
             return [_level_index(values, self.levels)]
         parsed = numbers(values)
+        # A code is not on the scale of the numbers, so it becomes a column of its own.
         is_special = np.isin(parsed, self.special)
         ordinary = np.where(is_special, np.nan, parsed)
         if not self.special:
@@ -434,6 +435,7 @@ def _without_signs(text: str) -> str:
 
 def _levels(values: pd.Series) -> tuple[str, ...]:
     """Return the levels with enough rows, sorted; a missing value is one of them."""
+    # In a small table the most frequent level is kept, however rare it is.
     counts = texts(values).value_counts()
     fewest = min(FEWEST_ROWS, counts.iloc[0])
     return tuple(sorted(counts[counts >= fewest].index[:MOST_LEVELS]))
