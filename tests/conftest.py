@@ -42,6 +42,7 @@ from obligor.signing import Signer, release_signer
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import Trained, train
 from obligor.training.samples.config import TrainingConfig
+from tests.fakes import FixedChampion, FixedModel, Ids
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
@@ -97,7 +98,14 @@ def service(trained: Trained, store: Path, tmp_path: Path) -> Service:
 
 def service_of(store: Path, folder: Path) -> Service:
     """Everything real but clock and ids: champion, ledger, a fresh record."""
-    ids = count(1)
+    ledger = LedgerStore(f"sqlite:///{store}/ledger.db")
+    return service_on(ledger, ChampionLoader(store), folder)
+
+
+def service_on(
+    ledger: LedgerStore, champions: ChampionLoader | FixedChampion, folder: Path
+) -> Service:
+    """A service with a fresh record in a folder."""
     released, _ = read_rulebooks(RULES)
     rulebooks = Rulebooks(released, RULES, folder / "rulebooks")
     rulebooks.keep()
@@ -105,25 +113,50 @@ def service_of(store: Path, folder: Path) -> Service:
     signer = ReceiptSigner(bytes(32))
     checkpoints = CheckpointFolder([folder / "checkpoints"])
     return Service(
-        ledger=LedgerStore(f"sqlite:///{store}/ledger.db"),
+        ledger=ledger,
         record=record,
-        champions=ChampionLoader(store),
+        champions=champions,  # type: ignore[arg-type]
         rulebooks=rulebooks,
         signer=signer,
         checkpointer=Checkpointer(record, signer, checkpoints, lambda: NOW),
         now=lambda: NOW,
-        new_id=lambda: f"d-{next(ids)}",
+        new_id=Ids(),
     )
+
+
+@pytest.fixture(scope="session")
+def ledger_store(
+    simulation: Simulation, tmp_path_factory: pytest.TempPathFactory
+) -> LedgerStore:
+    """The simulated ledger, loaded; nothing may be written to it."""
+    store = LedgerStore(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
+    store.write(simulation.ledger)
+    return store
+
+
+@pytest.fixture
+def untrained_service(ledger_store: LedgerStore, tmp_path: Path) -> Service:
+    """A service whose model gives everyone a PD of 2%: nothing needs to be trained."""
+    return service_on(ledger_store, FixedChampion(FixedModel()), tmp_path)
+
+
+@pytest.fixture
+def untrained_client(untrained_service: Service) -> Iterator[TestClient]:
+    with client_of(untrained_service) as client:
+        yield client
 
 
 @pytest.fixture
 def client(service: Service) -> Iterator[TestClient]:
+    with client_of(service) as client:
+        yield client
+
+
+def client_of(service: Service) -> TestClient:
+    """A client of the HTTP interface of a service."""
     app = create_app()
     use_service(app, service)
-    with TestClient(
-        app, base_url="http://127.0.0.1", raise_server_exceptions=False
-    ) as client:
-        yield client
+    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="session")
