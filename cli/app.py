@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from obligor.cli import (
     audit,
@@ -114,5 +115,5 @@ def main() -> None:
     try:
         app()
     except (ObligorError, OSError) as error:
-        error_console.print(f"[red]error:[/red] {error}", highlight=False)
+        error_console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         sys.exit(2)

@@ -147,11 +147,22 @@ class Context:
         return Settings.of({**self.environment, "OBLIGOR_STORE": str(store)})
 
     def ledger(self, mapping: Path) -> Ledger:
-        """Read and check a ledger; a refused one is an error."""
+        """Read and check a ledger; a refused one is an error.
+
+        What was left out of it is printed beside the output.
+        """
         from obligor.data.sources import read_ledger
 
         result = read_ledger(mapping, today=self.today(), environment=self.environment)
-        return result.require()
+        ledger = result.require()
+        for loss in result.left_out:
+            error_console.print(
+                loss.sentence(ledger.currency),
+                style="yellow",
+                markup=False,
+                highlight=False,
+            )
+        return ledger
 
     def record(self, store: Path) -> Record:
         """Open the record of a store."""

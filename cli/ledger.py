@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from obligor.cli.arguments import (
     LedgerMapping,
@@ -15,6 +16,9 @@ from obligor.cli.arguments import (
     console,
     with_options,
 )
+
+if TYPE_CHECKING:
+    from obligor.data.checks import LedgerCheck
 
 MOST_FINDINGS = 50  # printed; the others are counted
 
@@ -56,9 +60,10 @@ def write_simulated_ledger(options: SimulateOptions) -> None:
     n_invoices = len(simulation.ledger["invoices"])
     console.print(
         f"{n_invoices:,} invoices of {options.customers:,} customers "
-        f"in [b]{options.folder}[/b]"
+        f"in [b]{escape(str(options.folder))}[/b]"
     )
-    console.print(f"next: obligor check {options.folder}/mapping.toml")
+    next_step = f"next: obligor check {options.folder}/mapping.toml"
+    console.print(next_step, markup=False)
 
 
 def check(
@@ -80,20 +85,33 @@ def check(
         today=context.today(),
         environment=context.environment,
     )
-    for finding in result.findings[:MOST_FINDINGS]:
-        console.print(str(finding), markup=False, highlight=False)
-    n_more = len(result.findings) - MOST_FINDINGS
-    if n_more > 0:
-        console.print(f"... and {n_more} more")
+    _print_findings(result)
     if quarantine is not None:
         for path in write_quarantine(result, quarantine):
-            console.print(f"set aside: {path}")
+            console.print(f"set aside: {path}", markup=False)
     for table, frame in result.ledger.tables.items():
         console.print(f"{table:<12} {len(frame):>9,} rows")
+    for loss in result.left_out:
+        console.print(
+            loss.sentence(result.ledger.currency),
+            markup=False,
+            highlight=False,
+        )
     if result.is_refused:
         console.print("[red]refused[/red]")
         raise typer.Exit(1)
     console.print("[green]usable[/green]")
+
+
+def _print_findings(result: LedgerCheck) -> None:
+    """Print every reason for refusing, then the other findings up to a limit."""
+    n_reasons = sum(finding.level == "refuse" for finding in result.findings)
+    n_printed = max(MOST_FINDINGS, n_reasons)
+    for finding in result.by_weight()[:n_printed]:
+        console.print(str(finding), markup=False, highlight=False)
+    n_more = len(result.findings) - n_printed
+    if n_more > 0:
+        console.print(f"... and {n_more} more")
 
 
 def load(mapping: LedgerMapping, store: Store = Path("store")) -> None:

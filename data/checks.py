@@ -21,10 +21,13 @@ from obligor.data.ledger import (
     day_columns,
     is_among,
 )
+from obligor.data.left_out import LeftOut, left_out_of
 from obligor.errors import SchemaError
 
 Level = Literal["refuse", "quarantine", "note"]
-# With more bad rows than this in a table, the others no longer represent the customers.
+LEVELS: tuple[Level, ...] = ("refuse", "quarantine", "note")
+# If bad rows are more than this share of a table's rows or money, the others no longer
+# represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
 # The only dates that may be after today.
 PLANNED_DATES = ("due_on", "pay_by")
@@ -48,6 +51,9 @@ class Finding:
         What is wrong.
     expected : str
         What would have been right.
+    line : str
+        Where the row is in its file, as an editor counts: ``line 62``. Empty if the
+        source has no lines.
     """
 
     level: Level
@@ -56,12 +62,16 @@ class Finding:
     row: int | None
     what: str
     expected: str
+    line: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.table}.{self.column}" if self.column else self.table
+        where = f"[{self.table}]"
         if self.row is not None:
-            where += f" row {self.row}"
-        return f"{self.level}: {where}: {self.what}; expected {self.expected}"
+            where += f" {self.line or f'row {self.row}'}"
+        if self.column:
+            where += f" {self.column}"
+        sentence = f"{self.level}: {where}: {self.what}"
+        return f"{sentence}; expected {self.expected}" if self.expected else sentence
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,18 @@ class LedgerCheck:
         Everything that was found.
     quarantined : dict of str to DataFrame
         The rows that were set aside, by table.
+    left_out : list of LeftOut
+        What these rows hold, by table: rows, money and customers.
     """
 
     ledger: Ledger
     findings: list[Finding]
     quarantined: dict[str, pd.DataFrame]
+    left_out: list[LeftOut]
+
+    def by_weight(self) -> list[Finding]:
+        """Return the findings with the reasons for refusing first, the notes last."""
+        return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
 
     @property
     def is_refused(self) -> bool:
@@ -135,14 +152,22 @@ def check_ledger(
         findings += _contract_breaches(table, frame, cells)
         findings += _future_dates(table, frame, today)
         findings += _due_before_issue(table, frame)
+    findings += _contradicting_invoices(ledger, findings)
     # References are checked on good rows: an event of a bad invoice is no second fault.
     good, _ = _set_aside(ledger, findings)
-    findings += _unknown_references(good)
+    findings += _unknown_references(good, ledger)
     findings += _early_payments(good)
     clean, quarantined = _set_aside(ledger, findings)
-    findings += _too_many_set_aside(ledger, quarantined)
+    left_out = left_out_of(ledger, quarantined)
+    for loss in left_out:
+        findings += _too_much_set_aside(loss, ledger.currency)
     findings += _missing_rates(clean)
-    return LedgerCheck(clean, findings, quarantined)
+    return LedgerCheck(
+        clean,
+        findings,
+        quarantined,
+        left_out,
+    )
 
 
 def _set_aside(
@@ -252,9 +277,8 @@ def _finding_of(table: str, failure: _Failure) -> Finding:
     if failure.check == "not_nullable":
         what = "the cell is empty"
         expected = "a value"
-    elif failure.check == "field_uniqueness":
-        what = f"the id {failure.value!r} is used more than once"
-        expected = "a unique id"
+    elif failure.check == "field_uniqueness" and failure.row is not None:
+        return _shared_id(table, failure.column, failure.row, failure.value)
     else:
         what = f"the value is {failure.value!r}"
         expected = failure.check
@@ -303,22 +327,75 @@ def _due_before_issue(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _unknown_references(ledger: Ledger) -> Iterator[Finding]:
+def _contradicting_invoices(
+    ledger: Ledger, findings: Sequence[Finding]
+) -> Iterator[Finding]:
+    """Yield a finding for the first of several invoices that share an id.
+
+    The others are set aside by the contract. If they differ from the first, nobody
+    knows which of them a payment settles: none of them is used.
+    """
+    invoices = ledger["invoices"]
+    if "invoice_id" not in invoices:
+        return
+    shared = invoices[invoices["invoice_id"].duplicated(keep=False)]
+    shared = shared[shared["invoice_id"].notna()]
+    columns = [column for column in CONTRACTS["invoices"].columns if column in shared]
+    differing = shared.drop_duplicates(columns)
+    is_contradicted = differing["invoice_id"].duplicated(keep=False)
+    ids = set(differing.loc[is_contradicted, "invoice_id"])
+    is_reported = {
+        finding.row
+        for finding in findings
+        if finding.table == "invoices" and finding.column == "invoice_id"
+    }
+    for row, invoice_id in shared["invoice_id"].items():
+        if invoice_id in ids and row not in is_reported:
+            yield _shared_id("invoices", "invoice_id", int(str(row)), invoice_id)
+
+
+def _shared_id(
+    table: str,
+    column: str,
+    row: int,
+    value: object,
+) -> Finding:
+    expected = "a unique id"
+    if table == "invoices":
+        expected += ', or a key of several columns: invoice_id = ["company", "number"]'
+    return Finding(
+        level="quarantine",
+        table=table,
+        column=column,
+        row=row,
+        what=f"the id {value!r} is used more than once",
+        expected=expected,
+    )
+
+
+def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding for each row whose invoice or customer is not a good row.
+
+    An id that was set aside is told apart from one that the ledger never had.
+    """
     for key, home in (("invoice_id", "invoices"), ("customer_id", "customers")):
-        if key not in ledger[home]:
+        if key not in good[home]:
             continue
-        ids = pd.Index(ledger[home][key].unique())
-        for table in ledger.tables:
-            frame = ledger[table]
+        good_ids = pd.Index(good[home][key].unique())
+        ids = set(ledger[home][key])
+        for table in good.tables:
+            frame = good[table]
             if table == home or key not in frame:
                 continue
-            for row in frame.index[~is_among(frame[key], ids)]:
+            for row in frame.index[~is_among(frame[key], good_ids)]:
+                value = frame.at[row, key]
+                reason = "was set aside" if value in ids else "is unknown"
                 yield Finding(
                     level="quarantine",
                     table=table,
                     column=key,
                     row=int(row),
-                    what=f"{key} {frame.at[row, key]!r} is unknown",
+                    what=f"{key} {value!r} {reason}",
                     expected=f"an id of the table {home}",
                 )
 
@@ -343,15 +420,21 @@ def _early_payments(ledger: Ledger) -> Iterator[Finding]:
         )
 
 
-def _too_many_set_aside(
-    ledger: Ledger, quarantined: dict[str, pd.DataFrame]
-) -> Iterator[Finding]:
-    for table, rows in quarantined.items():
-        n_rows = len(ledger[table])
-        share = len(rows) / n_rows
-        if share > MAX_QUARANTINED_SHARE:
-            what = f"{len(rows)} of {n_rows} rows are bad ({share:.0%})"
-            yield _refusal(table, "", what, f"at most {MAX_QUARANTINED_SHARE:.0%}")
+def _too_much_set_aside(loss: LeftOut, currency: str) -> Iterator[Finding]:
+    """Yield a refusal if too many rows, or too much money, is in bad rows."""
+    expected = f"at most {MAX_QUARANTINED_SHARE:.0%}"
+    row_share = loss.n_rows / loss.n_all_rows
+    if row_share > MAX_QUARANTINED_SHARE:
+        what = f"{loss.n_rows} of {loss.n_all_rows} rows are bad ({row_share:.0%})"
+        yield _refusal(loss.table, "", what, expected)
+    if loss.money_share > MAX_QUARANTINED_SHARE:
+        is_open = loss.open_amount.ratio >= loss.amount.ratio
+        money = loss.open_amount if is_open else loss.amount
+        what = (
+            f"bad rows hold {money.part:,.2f} of {money.total:,.2f} {currency} "
+            f"{'still open' if is_open else 'in all'} ({money.ratio:.0%})"
+        )
+        yield _refusal(loss.table, "", what, expected)
 
 
 def _missing_rates(ledger: Ledger) -> Iterator[Finding]:

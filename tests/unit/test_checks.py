@@ -89,48 +89,48 @@ def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> li
     [
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | -5.00 | EUR",
-            "invoices.amount row 60: the value is -5.0; expected an amount above 0",
+            "[invoices] row 60 amount: the value is -5.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 0 | EUR",
-            "invoices.amount row 60: the value is 0.0; expected an amount above 0",
+            "[invoices] row 60 amount: the value is 0.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | inf | EUR",
-            "invoices.amount row 60: the value is inf; expected a finite number",
+            "[invoices] row 60 amount: the value is inf; expected a finite number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | five | EUR",
-            "invoices.amount row 60: cannot parse 'five'; expected a number",
+            "[invoices] row 60 amount: cannot parse 'five'; expected a number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 |  | EUR",
-            "invoices.amount row 60: the cell is empty; expected a value",
+            "[invoices] row 60 amount: the cell is empty; expected a value",
         ),
         (
             "X | C1 | 2024-13-05 | 2024-02-01 | 5 | EUR",
-            "invoices.issued_on row 60: cannot parse '2024-13-05'",
+            "[invoices] row 60 issued_on: cannot parse '2024-13-05'",
         ),
         (
             "X | C1 | 2025-01-05 | 2025-02-01 | 5 | EUR",
-            "invoices.issued_on row 60: 2025-01-05 is in the future",
+            "[invoices] row 60 issued_on: 2025-01-05 is in the future",
         ),
         (
             "X | C1 | 2024-03-05 | 2024-02-01 | 5 | EUR",
-            "invoices.due_on row 60: the invoice is due before it was issued",
+            "[invoices] row 60 due_on: the invoice is due before it was issued",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 5 | EURO",
-            "invoices.currency row 60: the value is 'EURO'; expected an ISO 4217",
+            "[invoices] row 60 currency: the value is 'EURO'; expected an ISO 4217",
         ),
         (
             "I3 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "invoices.invoice_id row 60: the id 'I3' is used more than once; "
+            "[invoices] row 60 invoice_id: the id 'I3' is used more than once; "
             "expected a unique id",
         ),
         (
             "X |  | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "invoices.customer_id row 60: the cell is empty",
+            "[invoices] row 60 customer_id: the cell is empty",
         ),
     ],
     ids=[
@@ -160,15 +160,15 @@ def test_a_bad_invoice_is_reported_and_set_aside(
     [
         (
             "NOPE | 2024-02-01 | 5.00",
-            "quarantine: payments.invoice_id row 40: invoice_id 'NOPE' is unknown",
+            "quarantine: [payments] row 40 invoice_id: invoice_id 'NOPE' is unknown",
         ),
         (
             "I1 | 2023-12-01 | 5.00",
-            "note: payments.paid_on row 40: the invoice was paid before it was issued",
+            "note: [payments] row 40 paid_on: the invoice was paid before it was issued",
         ),
         (
             "I1 | 2026-02-01 | 5.00",
-            "quarantine: payments.paid_on row 40: 2026-02-01 is in the future",
+            "quarantine: [payments] row 40 paid_on: 2026-02-01 is in the future",
         ),
     ],
     ids=["unknown invoice", "paid early", "future date"],
@@ -254,7 +254,7 @@ def test_a_missing_column_refuses_the_ledger(tmp_path: Path) -> None:
     without_currency = "\n".join(line.rsplit(" | ", 1)[0] for line in lines)
     check = read_ledger(write_source(tmp_path, without_currency), today=TODAY)
     finding = (
-        "refuse: invoices.currency: the column is missing; "
+        "refuse: [invoices] currency: the column is missing; "
         "expected it in the source or the mapping"
     )
     assert finding in [str(other) for other in check.findings]

@@ -1,0 +1,183 @@
+"""What a ledger loses by the rows that were set aside: rows, money and customers.
+
+A share of rows says little: one row can hold all that a customer owes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from obligor.data.ledger import OF_INVOICE, Ledger
+
+# Events that settle an invoice.
+SETTLEMENTS = ("payments", "write_offs")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of an amount of money.
+
+    Attributes
+    ----------
+    part, total : float
+        Absolute amounts in the reporting currency, at the last rate of the ledger.
+    """
+
+    part: float
+    total: float
+
+    @property
+    def ratio(self) -> float:
+        """The part as a share of the total, from 0 to 1; 0 if there is no money."""
+        return self.part / self.total if self.total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What the rows of one table that were set aside hold.
+
+    Attributes
+    ----------
+    table : str
+        The table.
+    n_rows, n_all_rows : int
+        The rows that were set aside, and all rows.
+    amount : Share
+        Their amounts.
+    open_amount : Share
+        Of invoices: what is still open, before any row is set aside.
+    customers : tuple of str
+        The customers they touch, as far as the rows name them.
+    """
+
+    table: str
+    n_rows: int
+    n_all_rows: int
+    amount: Share
+    open_amount: Share
+    customers: tuple[str, ...]
+
+    @property
+    def money_share(self) -> float:
+        """The larger of the shares of the amount and of the open amount."""
+        return max(self.amount.ratio, self.open_amount.ratio)
+
+    def sentence(self, currency: str) -> str:
+        """Return what is left out, for a person; `currency` is the reporting one."""
+        parts = [f"{self.n_rows:,} of {self.n_all_rows:,} rows"]
+        if self.amount.total > 0:
+            parts.append(_money(self.amount, f"{currency} of the amount"))
+        if self.open_amount.total > 0:
+            parts.append(_money(self.open_amount, f"{currency} of the open amount"))
+        noun = "customer" if len(self.customers) == 1 else "customers"
+        parts.append(f"{len(self.customers):,} {noun}")
+        return f"left out of {self.table}: {', '.join(parts)}"
+
+
+def _money(share: Share, unit: str) -> str:
+    return f"{share.part:,.2f} {unit} ({share.ratio:.1%})"
+
+
+def left_out_of(
+    ledger: Ledger, quarantined: Mapping[str, pd.DataFrame]
+) -> list[LeftOut]:
+    """Return what the rows that were set aside hold, one value for each table.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        As it was read, with the bad rows.
+    quarantined : mapping of str to DataFrame
+        The bad rows, by table.
+    """
+    invoices = _first_invoices(ledger)
+    losses = []
+    for table, rows in quarantined.items():
+        every_row = ledger[table]
+        is_left_out = every_row.index.isin(rows.index)
+        amounts = _amounts(ledger, table, invoices)
+        is_invoices = table == "invoices"
+        balances = _balances(ledger, amounts) if is_invoices else amounts * 0
+        losses.append(
+            LeftOut(
+                table=table,
+                n_rows=len(rows),
+                n_all_rows=len(every_row),
+                amount=_share(amounts, is_left_out),
+                open_amount=_share(balances, is_left_out),
+                customers=_customers(rows, invoices),
+            )
+        )
+    return losses
+
+
+def _share(amounts: pd.Series, is_left_out: np.ndarray) -> Share:
+    return Share(float(amounts[is_left_out].sum()), float(amounts.sum()))
+
+
+def _first_invoices(ledger: Ledger) -> pd.DataFrame:
+    """Return the invoices by id; of several with one id, the first."""
+    invoices = ledger["invoices"]
+    if "invoice_id" not in invoices:
+        return invoices.iloc[:0]
+    with_id = invoices[invoices["invoice_id"].notna()]
+    return with_id.drop_duplicates("invoice_id").set_index("invoice_id")
+
+
+def _amounts(ledger: Ledger, table: str, invoices: pd.DataFrame) -> pd.Series:
+    """Return the absolute amount of each row, 0 if it has none that can be read."""
+    frame = ledger[table]
+    if "amount" not in frame:
+        return pd.Series(0.0, index=frame.index)
+    amounts = frame["amount"].abs()
+    amounts = amounts.where(np.isfinite(amounts), 0.0)
+    if "currency" in frame:
+        currencies = frame["currency"]
+    elif (
+        table in OF_INVOICE and {"invoice_id"} <= set(frame) and "currency" in invoices
+    ):
+        currencies = frame["invoice_id"].map(invoices["currency"])
+    else:
+        return amounts
+    return amounts * currencies.map(_last_rates(ledger)).fillna(1.0).astype("float64")
+
+
+def _last_rates(ledger: Ledger) -> dict[str, float]:
+    """Return the last rate of each currency into the reporting currency."""
+    rates = ledger["fx_rates"]
+    if not {"currency", "rate_on", "rate"} <= set(rates):
+        return {}
+    usable = rates[rates["rate"] > 0].sort_values("rate_on")
+    last_rates = usable.groupby("currency")["rate"].last()
+    return {str(currency): float(rate) for currency, rate in last_rates.items()}
+
+
+def _balances(ledger: Ledger, amounts: pd.Series) -> pd.Series:
+    """Return what is open of each invoice: never below 0."""
+    invoices = ledger["invoices"]
+    if "invoice_id" not in invoices:
+        return amounts
+    settled = pd.Series(0.0, index=invoices.index)
+    first_invoices = _first_invoices(ledger)
+    for table in SETTLEMENTS:
+        frame = ledger[table]
+        if not {"invoice_id", "amount"} <= set(frame):
+            continue
+        signed = _amounts(ledger, table, first_invoices) * np.sign(frame["amount"])
+        by_invoice = signed.groupby(frame["invoice_id"]).sum()
+        settled += invoices["invoice_id"].map(by_invoice).fillna(0.0).astype("float64")
+    return (amounts - settled).clip(lower=0.0)
+
+
+def _customers(rows: pd.DataFrame, invoices: pd.DataFrame) -> tuple[str, ...]:
+    if "customer_id" in rows:
+        customers = rows["customer_id"]
+    elif "invoice_id" in rows and "customer_id" in invoices:
+        customers = rows["invoice_id"].map(invoices["customer_id"])
+    else:
+        return ()
+    return tuple(sorted(set(customers.dropna().astype("str"))))
