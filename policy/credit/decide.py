@@ -149,7 +149,7 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
     terms = requested_terms(policy.terms, requested_days)
     # 4. Limit: the smallest of its caps; a new customer earns it in steps.
     step_up = rulebook.tables["step_up"](relation_days=position.relation_days)
-    caps = limit_caps(customer, terms, policy.caps, rulebook)
+    caps = limit_caps(customer, terms, policy.grade_caps, rulebook)
     limit = credit_limit(with_step_up(caps, step_up.number("share")), facts.currency)
     limit = with_temporary(limit, facts.credit_file, facts.as_of)
     # 5. Authority: who may approve the amount; then the outcome.

@@ -13,9 +13,8 @@ from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
 from obligor.policy.credit.facts import Customer
 from obligor.policy.credit.groups import group_cap, line_of
 from obligor.policy.credit.position import Position, decimal_of
-from obligor.policy.credit.terms import Terms
+from obligor.policy.credit.terms import GradeCaps, Terms
 from obligor.policy.economics import economic_cap, risk_cost
-from obligor.policy.rulebooks.decision_table import Evaluation
 from obligor.policy.rulebooks.rulebook import Rulebook
 
 _ZERO = Decimal(0)
@@ -133,7 +132,7 @@ class CapBasis(NamedTuple):
 
 
 def exposure_caps(
-    grade_caps: Evaluation,
+    grade_caps: GradeCaps,
     basis: CapBasis,
     secured_share: Decimal,
 ) -> dict[str, Decimal]:
@@ -141,8 +140,8 @@ def exposure_caps(
 
     Parameters
     ----------
-    grade_caps : Evaluation
-        Of the table ``exposure_caps``.
+    grade_caps : GradeCaps
+        Ceiling, unsecured amount and shares of the grade.
     basis : CapBasis
         Equity, turnover and securities of the customer.
     secured_share : Decimal
@@ -153,19 +152,13 @@ def exposure_caps(
     dict of str to Decimal
         A ceiling, A + B x C, and shares of net worth and turnover if these are known.
     """
-    caps = {
-        "ceiling": grade_caps.number("ceiling"),
-        "secured": secured_cap(
-            grade_caps.number("unsecured"), basis.secured, secured_share
-        ),
-    }
+    secured = secured_cap(grade_caps.unsecured, basis.secured, secured_share)
+    caps = {"ceiling": grade_caps.ceiling, "secured": secured}
     if basis.equity is not None:
-        share = grade_caps.number("net_worth_share")
         # Negative equity gives a cap of 0.
-        caps["net_worth"] = max(basis.equity, _ZERO) * share
+        caps["net_worth"] = max(basis.equity, _ZERO) * grade_caps.net_worth_share
     if basis.turnover is not None:
-        share = grade_caps.number("turnover_share")
-        caps["turnover"] = max(basis.turnover, _ZERO) * share
+        caps["turnover"] = max(basis.turnover, _ZERO) * grade_caps.turnover_share
     return caps
 
 
@@ -213,7 +206,7 @@ def filed_caps(
 def limit_caps(
     customer: Customer,
     terms: Terms,
-    grade_caps: Evaluation,
+    grade_caps: GradeCaps,
     rulebook: Rulebook,
 ) -> dict[str, Decimal]:
     """Return every cap on a customer's limit but the step-up of a new customer.
@@ -224,8 +217,8 @@ def limit_caps(
         Facts, position, pricing and requested exposure.
     terms : Terms
         The terms offered; their days make the need.
-    grade_caps : Evaluation
-        Of the table ``exposure_caps``, for the customer's grade.
+    grade_caps : GradeCaps
+        The caps of the customer's grade.
     rulebook : Rulebook
         The rules in force.
 

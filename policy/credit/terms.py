@@ -54,6 +54,25 @@ class Terms:
     is_stopped: bool = False
 
 
+class GradeCaps(NamedTuple):
+    """The caps that a grade sets on a limit.
+
+    Attributes
+    ----------
+    ceiling : Decimal
+        Largest exposure, in the reporting currency.
+    unsecured : Decimal
+        Amount lent on the customer's name alone, in the reporting currency.
+    net_worth_share, turnover_share : Decimal
+        Shares of equity and turnover, 0 to 1.
+    """
+
+    ceiling: Decimal
+    unsecured: Decimal
+    net_worth_share: Decimal
+    turnover_share: Decimal
+
+
 class GradePolicy(NamedTuple):
     """The evaluations that depend on grade, class and rung alone.
 
@@ -64,6 +83,8 @@ class GradePolicy(NamedTuple):
         with an event.
     terms : Terms
         The terms that follow from the first two.
+    grade_caps : GradeCaps
+        The numbers of `caps`.
     """
 
     offered: Evaluation
@@ -72,6 +93,7 @@ class GradePolicy(NamedTuple):
     review: Evaluation
     event_review: Evaluation
     terms: Terms
+    grade_caps: GradeCaps
 
 
 def grade_policy(customer: CustomerGrade, rulebook: Rulebook) -> GradePolicy:
@@ -86,13 +108,20 @@ def grade_policy(customer: CustomerGrade, rulebook: Rulebook) -> GradePolicy:
     tables = rulebook.tables
     offered = tables["terms"](grade=grade, customer_class=customer_class)
     ladder = tables["ladder"](rung=rung)
+    caps = tables["exposure_caps"](grade=grade)
     policy = GradePolicy(
         offered=offered,
         ladder=ladder,
-        caps=tables["exposure_caps"](grade=grade),
+        caps=caps,
         review=tables["review"](customer_class=customer_class, has_event=False),
         event_review=tables["review"](customer_class=customer_class, has_event=True),
         terms=_terms(offered, ladder),
+        grade_caps=GradeCaps(
+            ceiling=caps.number("ceiling"),
+            unsecured=caps.number("unsecured"),
+            net_worth_share=caps.number("net_worth_share"),
+            turnover_share=caps.number("turnover_share"),
+        ),
     )
     rulebook.memo[customer] = policy
     return policy
