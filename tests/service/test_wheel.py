@@ -1,4 +1,7 @@
-"""The wheel: one top-level name, the same from a checkout without links, and it serves."""
+"""The wheel.
+
+One top-level name, the same from a checkout without links, and it serves.
+"""
 
 from __future__ import annotations
 
