@@ -1,4 +1,4 @@
-"""The challenger in the shadow: it scores what was decided, is never shown, and can stop nothing."""
+"""The challenger scores recorded decisions, is never shown and can stop nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from obligor.decisions.batch import Question
+from obligor.decisions.batch import Question, not_failed
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import decided_rows
@@ -32,7 +32,7 @@ from tests.conftest import NOW, SIGNER
 def registry(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A store of its own whose only version is the challenger."""
     store = tmp_path_factory.mktemp("challengers")
-    model = _model(trained)
+    model = challenger_model(trained)
     test_rows = stored_rows(model, labelled_rows(trained.split.test))
     challengers = Registry(store)
     challengers.log_run(TrainingRun(model, test_rows), NOW)
@@ -41,7 +41,7 @@ def registry(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Regi
     return challengers
 
 
-def _model(trained: Trained) -> PdModel:
+def challenger_model(trained: Trained) -> PdModel:
     return replace(
         trained.fit.model,
         calibration=Calibration("platt", (0.5, -2.0)),
@@ -50,92 +50,105 @@ def _model(trained: Trained) -> PdModel:
     )
 
 
-def _shadowed(registry: Registry, at: timedelta = timedelta(0)) -> ChampionLoader:
-    approval = Approval("R. Modeler", "more outcomes", NOW + at)
+def challenge(registry: Registry, after: timedelta = timedelta(0)) -> ChampionLoader:
+    """Name the challenger some time after now; return what loads it."""
+    approval = Approval("R. Modeler", "more outcomes", NOW + after)
     registry.shadow("1", approval, SIGNER)
     return ChampionLoader(registry.store, pointer=SHADOW_POINTER)
 
 
-def _decide(service: Service, n: int) -> list[str]:
+@pytest.fixture
+def challengers(registry: Registry) -> ChampionLoader:
+    return challenge(registry)
+
+
+@pytest.fixture
+def shadow(service: Service, challengers: ChampionLoader) -> Shadow:
+    return Shadow(service.record, challengers, service.now)
+
+
+def decide(service: Service, count: int) -> list[str]:
+    """Decide on the first customers; return the answers."""
     questions = [
         Question(DecisionRequest(customer_id=customer_id))
-        for customer_id in service.ledger.customer_ids(n)
+        for customer_id in service.ledger.customer_ids(count)
     ]
-    return [
-        answer.body
-        for answer in service.decider.answer_all(questions)
-        if hasattr(answer, "body")
-    ]
+    answers = service.decider.answer_all(questions)
+    return [answer.body for answer in not_failed(answers)]
 
 
-def test_it_scores_what_was_decided_once_and_nothing_of_it_is_shown(
-    service: Service, registry: Registry, trained: Trained
+def test_a_decision_is_scored_once(service: Service, shadow: Shadow) -> None:
+    decide(service, 4)
+    assert shadow.step() == 4
+    assert shadow.step() == 0
+
+
+def test_a_decision_is_scored_with_its_recorded_features(
+    service: Service, shadow: Shadow, challengers: ChampionLoader, trained: Trained
 ) -> None:
-    keeper = _shadowed(registry)
-    shadow = Shadow(service.record, keeper, service.now)
-    bodies = _decide(service, 4)
-    assert (shadow.step(), shadow.step()) == (4, 0)
-    sha256 = keeper.current().sha256
-    found = pd.DataFrame(
-        decided_rows(service.record.reader, service.champions.current().sha256)
-    )
-    features = found.drop(
-        columns=["decision_id", "customer_id", "as_of", "pd_12m"]
-    ).to_numpy()
-    scores = shadow_scores(service.record, sha256)
+    decide(service, 4)
+    shadow.step()
+    champion = service.champions.current()
+    decisions = pd.DataFrame(decided_rows(service.record.reader, champion.sha256))
+    others = ["decision_id", "customer_id", "as_of", "pd_12m"]
+    features = decisions.drop(columns=others).to_numpy()
+    scores = shadow_scores(service.record, challengers.current().sha256)
     np.testing.assert_array_equal(
-        found["decision_id"].map(scores), _model(trained).predict_pd_12m(features)
-    )
-    assert not any(sha256 in body for body in bodies)
-    assert all(
-        sha256 not in service.record.reader.entry(entry_id).body for entry_id in scores
+        decisions["decision_id"].map(scores),
+        challenger_model(trained).predict_pd_12m(features),
     )
 
 
-def test_what_was_decided_before_it_began_is_left_alone(
-    service: Service, registry: Registry
+def test_no_answer_shows_the_challenger(
+    service: Service, shadow: Shadow, challengers: ChampionLoader
 ) -> None:
-    keeper = _shadowed(registry, at=timedelta(hours=1))
-    _decide(service, 2)
-    assert Shadow(service.record, keeper, service.now).step() == 0
+    bodies = decide(service, 4)
+    shadow.step()
+    sha256 = challengers.current().sha256
+    scores = shadow_scores(service.record, sha256)
+    recorded = [service.record.reader.entry(entry_id).body for entry_id in scores]
+    assert recorded
+    for body in (*bodies, *recorded):
+        assert sha256 not in body
 
 
-def test_two_processes_keep_one_score_of_each(
+def test_decisions_before_the_challenger_are_left_alone(
     service: Service, registry: Registry
 ) -> None:
-    keeper = _shadowed(registry)
-    one = Shadow(service.record, keeper, service.now)
-    _decide(service, 2)
-    before = one._unscored(keeper.current())
-    one.step()
-    late = Shadow(service.record, keeper, service.now)
-    late._unscored = lambda _: before  # type: ignore[method-assign]  # it looked before the other was done
+    challengers = challenge(registry, after=timedelta(hours=1))
+    decide(service, 2)
+    assert Shadow(service.record, challengers, service.now).step() == 0
+
+
+def test_two_processes_keep_one_score_of_each_decision(
+    service: Service, shadow: Shadow, challengers: ChampionLoader
+) -> None:
+    decide(service, 2)
+    unscored = shadow._unscored(challengers.current())
+    shadow.step()
+    # This one read what is not scored before the other had saved its scores.
+    late = Shadow(service.record, challengers, service.now)
+    late._unscored = lambda challenger: unscored  # type: ignore[method-assign]
     late.step()
+    count = sa.select(sa.func.count()).select_from(SHADOW_SCORES)
     with service.record.database.engine.connect() as connection:
-        assert (
-            connection.execute(
-                sa.select(sa.func.count()).select_from(SHADOW_SCORES)
-            ).scalar()
-            == 2
-        )
+        assert connection.scalar(count) == 2
 
 
-def test_without_a_challenger_or_with_a_damaged_one_nothing_happens(
-    service: Service, registry: Registry, tmp_path: Path
+def test_without_a_challenger_nothing_is_scored(
+    service: Service, tmp_path: Path
 ) -> None:
-    assert (
-        Shadow(
-            service.record,
-            ChampionLoader(tmp_path, pointer=SHADOW_POINTER),
-            service.now,
-        ).step()
-        == 0
-    )
-    _shadowed(registry)
-    copy = shutil.copytree(registry.store, tmp_path / "copy")
-    keeper = ChampionLoader(copy, pointer=SHADOW_POINTER)
+    nobody = ChampionLoader(tmp_path, pointer=SHADOW_POINTER)
+    assert Shadow(service.record, nobody, service.now).step() == 0
+
+
+def test_a_damaged_challenger_scores_nothing(
+    service: Service, challengers: ChampionLoader, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(challengers.store, tmp_path / "copy")
+    damaged = ChampionLoader(copy, pointer=SHADOW_POINTER)
     (model,) = (copy / "models").glob("*/model.txt")
     model.write_text(model.read_text() + " ")
-    _decide(service, 1)
-    try_shadow(Shadow(service.record, keeper, service.now))
+    decide(service, 1)
+    try_shadow(Shadow(service.record, damaged, service.now))
     assert shadow_scores(service.record, model.parent.name) == {}
