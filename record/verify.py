@@ -101,6 +101,11 @@ def _check_placed(
                 )
         if size % CHUNK == 0:
             progress(size)
+    yield from _cut_off(checkpoints, size)
+
+
+def _cut_off(checkpoints: dict[int, list[Checkpoint]], size: int) -> Iterator[Finding]:
+    """Yield the checkpoints that were signed for more entries than there are."""
     for lost_size in sorted(checkpoints):
         yield Finding(
             f"checkpoint {lost_size}",
