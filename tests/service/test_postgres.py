@@ -1,4 +1,4 @@
-"""The record on a real PostgreSQL: migrations, order of commits, append-only, proofs."""
+"""The record on a real PostgreSQL: migrations, order of commits, append-only."""
 
 from __future__ import annotations
 

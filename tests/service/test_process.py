@@ -1,4 +1,4 @@
-"""The real BentoML server process: HTTP from outside, a restart, and the OpenAPI document by schemathesis."""
+"""The real BentoML process: HTTP from outside, restarts, its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,20 +24,24 @@ from obligor.serving.process.launch import running_service
 from obligor.training.runs.ledger_run import Trained
 
 KEY = {"Authorization": "Bearer the-admin-key"}
+QUESTION = {"customer_id": "C0000001"}
+N_OPERATIONS = 21
+MOST_QUESTIONS = 3000
 
 
 @pytest.fixture(scope="module")
 def environment(
-    trained: Trained, store: Path, tmp_path_factory: pytest.TempPathFactory
+    trained: Trained,
+    store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
-    record = tmp_path_factory.mktemp("record")
-    url = f"sqlite:///{record}/record.db"
+    folder = tmp_path_factory.mktemp("record")
     return {
         **os.environ,
         "OBLIGOR_STORE": str(store),
-        "OBLIGOR_RECORD_URL": url,
+        "OBLIGOR_RECORD_URL": f"sqlite:///{folder}/record.db",
         "OBLIGOR_ADMIN_KEY": "the-admin-key",
-        "OBLIGOR_CHECKPOINTS": str(record / "checkpoints"),
+        "OBLIGOR_CHECKPOINTS": str(folder / "checkpoints"),
     }
 
 
@@ -43,29 +51,59 @@ def url(
     ports: Iterator[int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    with running_service(
-        environment, next(ports), tmp_path_factory.mktemp("log") / "service.log"
-    ) as url:
+    log = tmp_path_factory.mktemp("log") / "service.log"
+    with running_service(environment, next(ports), log) as url:
         yield url
 
 
-def test_it_lives_is_ready_and_decides(url: str) -> None:
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serve(environment: dict[str, str], ports: Iterator[int], tmp_path: Path) -> Serve:
+    """Run a service of its own, with a record of its own and further settings."""
+
+    def serve(patience_s: float = 90, **more: str) -> AbstractContextManager[str]:
+        record = {"OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
+        own = {**environment, **record, **more}
+        log = tmp_path / "service.log"
+        return running_service(
+            own,
+            next(ports),
+            log,
+            patience_s,
+        )
+
+    return serve
+
+
+def ask(url: str, **headers: str) -> httpx.Response:
+    """Ask for a decision."""
+    return httpx.post(
+        f"{url}/v1/decisions",
+        json=QUESTION,
+        headers={**KEY, **headers},
+        timeout=20,
+    )
+
+
+def test_it_is_alive_and_ready(url: str) -> None:
     assert httpx.get(f"{url}/livez").status_code == 200
     assert httpx.get(f"{url}/readyz").status_code == 200
-    response = httpx.post(
-        f"{url}/v1/decisions", json={"customer_id": "C0000001"}, headers=KEY, timeout=20
-    )
+
+
+def test_it_decides_and_records(url: str) -> None:
+    response = ask(url)
     assert response.status_code == 200
     answer = response.json()
-    assert (
-        httpx.get(f"{url}/v1/decisions/{answer['decision_id']}", headers=KEY).json()
-        == answer
-    )
+    path = f"{url}/v1/decisions/{answer['decision_id']}"
+    assert httpx.get(path, headers=KEY).json() == answer
     assert answer["recorded_at"].endswith("+00:00")
 
 
-def test_errors_are_problems_over_the_wire_too(url: str) -> None:
-    for method, path, status in (
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
         ("GET", "/v1/decisions/none", 404),
         ("GET", "/v1/nowhere", 404),
         ("GET", "/v1/decisions/a%0Ab", 404),
@@ -73,33 +111,42 @@ def test_errors_are_problems_over_the_wire_too(url: str) -> None:
         ("GET", "/docs.json", 404),
         ("PUT", "/v1/decisions", 405),
         ("POST", "/v1/decisions", 415),
-    ):
-        response = httpx.request(method, f"{url}{path}", headers=KEY)
-        assert response.status_code == status
-        assert response.headers["content-type"] == "application/problem+json"
-        assert response.json()["status"] == status
+    ],
+)
+def test_errors_are_problems(
+    url: str,
+    method: str,
+    path: str,
+    status: int,
+) -> None:
+    response = httpx.request(method, f"{url}{path}", headers=KEY)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == status
 
 
-def test_the_process_imports_nothing_that_only_training_needs(trained: Trained) -> None:
-    import subprocess
-    import sys
-
-    unwanted = ("mlflow", "shap", "lightgbm", "sklearn", "matplotlib")
-    code = f"import sys, obligor.serving.process.service; print([m for m in {unwanted} if m in sys.modules])"
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+def test_it_imports_nothing_that_only_training_needs(trained: Trained) -> None:
+    code = """
+import sys, obligor.serving.process.service
+unwanted = ("mlflow", "shap", "lightgbm", "sklearn", "matplotlib")
+print([name for name in unwanted if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert found.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"
 
 
-def test_every_answer_is_one_the_document_names(url: str) -> None:
-    """schemathesis: generated requests, valid and not, against the served document."""
-    schema = schemathesis.openapi.from_dict(
-        httpx.get(f"{url}/v1/openapi.json", headers=KEY).json()
-    )
+def test_every_answer_is_in_the_openapi_document(url: str) -> None:
+    """Send generated requests, valid and not, against the served document."""
+    document = httpx.get(f"{url}/v1/openapi.json", headers=KEY).json()
+    schema = schemathesis.openapi.from_dict(document)
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == 21
-    calls = 0
+    assert len(operations) == N_OPERATIONS
+    n_calls = 0
     for operation in operations:
 
         @settings(
@@ -110,126 +157,127 @@ def test_every_answer_is_one_the_document_names(url: str) -> None:
         )
         @given(case=operation.as_strategy())
         def send(case: schemathesis.Case) -> None:
-            nonlocal calls
-            calls += 1
-            # A document cannot say that an item's due date follows its issue: 422 is a right answer to valid JSON.
+            nonlocal n_calls
+            n_calls += 1
+            # A document cannot say that a due date follows its issue date: 422 is a
+            # right answer to JSON of the right shape.
             case.call_and_validate(
-                base_url=url, headers=KEY, excluded_checks=[positive_data_acceptance]
+                base_url=url,
+                headers=KEY,
+                excluded_checks=[positive_data_acceptance],
             )
 
         send()
-    assert calls > 100
+    assert n_calls > 100
 
 
-def test_the_record_outlives_the_process(
-    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
+def test_the_record_outlives_the_process(serve: Serve) -> None:
+    answers = []
+    for _ in range(2):
+        with serve() as url:
+            answers.append(ask(url, **{"Idempotency-Key": "one"}).content)
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0])["customer_id"] == QUESTION["customer_id"]
+
+
+def test_without_a_champion_it_is_alive_but_not_ready(
+    serve: Serve, tmp_path: Path
 ) -> None:
-    record = {"OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db"}
-    bodies = []
-    for n in range(2):
-        with running_service(
-            {**environment, **record}, next(ports), tmp_path / f"{n}.log"
-        ) as url:
-            headers = {"Idempotency-Key": "one", **KEY}
-            asked = {"customer_id": "C0000002"}
-            bodies.append(
-                httpx.post(
-                    f"{url}/v1/decisions", json=asked, headers=headers, timeout=20
-                ).content
-            )
-    assert bodies[0] == bodies[1]
-    assert json.loads(bodies[0])["customer_id"] == "C0000002"
-
-
-def test_without_a_champion_it_lives_but_is_not_ready(
-    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
-) -> None:
-    empty = {
-        "OBLIGOR_STORE": str(tmp_path),
-        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db",
-    }
-    with running_service(
-        {**environment, **empty}, next(ports), tmp_path / "log"
-    ) as url:
+    with serve(OBLIGOR_STORE=str(tmp_path)) as url:
         assert httpx.get(f"{url}/readyz").status_code == 503
-        response = httpx.post(
-            f"{url}/v1/decisions",
-            json={"customer_id": "C0000001"},
-            headers=KEY,
-            timeout=20,
-        )
+        response = ask(url)
         assert response.status_code == 503
         assert response.json()["where"] == "registry"
 
 
-def test_no_request_fails_while_the_model_is_swapped(
-    environment: dict[str, str], store: Path, ports: Iterator[int], tmp_path: Path
+# --- changing the champion
+
+
+@dataclass
+class Champions:
+    """A store whose pointer names one model as several versions."""
+
+    store: Path
+
+    def __post_init__(self) -> None:
+        self.pointer = json.loads((self.store / "champion.json").read_text())
+
+    def point_to(self, version: str) -> None:
+        """Name a version as the champion."""
+        draft = self.store / "next.json"
+        draft.write_text(json.dumps({**self.pointer, "version": version}))
+        draft.rename(self.store / "champion.json")
+
+
+@pytest.fixture
+def champions(trained: Trained, store: Path, tmp_path: Path) -> Champions:
+    own_store = tmp_path / "store"
+    (own_store / "keys").mkdir(parents=True)
+    shutil.copytree(store / "models", own_store / "models")
+    for name in ("ledger.db", "keys/release.pem", "champion.json"):
+        shutil.copy(store / name, own_store / name)
+    return Champions(own_store)
+
+
+def versions_until(client: httpx.Client, version: str) -> Iterator[str]:
+    """Ask until a version answers; yield the version of each answer."""
+    for number in range(MOST_QUESTIONS):
+        question = {"customer_id": f"C{number % 100:07d}"}
+        response = client.post("/v1/decisions", json=question)
+        assert response.status_code == 200, response.text
+        answering = response.json()["model"]["version"]
+        yield answering
+        if answering == version:
+            return
+
+
+def test_no_request_fails_while_the_champion_changes(
+    serve: Serve, champions: Champions, tmp_path: Path
 ) -> None:
-    """Two versions of one model take turns under load; the benchmark does it 20 times."""
-    mine = tmp_path / "store"
-    shutil.copytree(store / "models", mine / "models")
-    shutil.copy(store / "ledger.db", mine / "ledger.db")
-    (mine / "keys").mkdir()
-    shutil.copy(store / "keys" / "release.pem", mine / "keys" / "release.pem")
-    pointer = json.loads((store / "champion.json").read_text())
-    (mine / "champion.json").write_text(json.dumps(pointer))
-    settings = {
-        "OBLIGOR_STORE": str(mine),
-        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db",
-    }
+    """Three versions take turns; the benchmark does it 20 times, under load."""
+    versions = list[str]()
     with (
-        running_service(
-            {**environment, **settings}, next(ports), tmp_path / "log"
-        ) as url,
+        serve(OBLIGOR_STORE=str(champions.store)) as url,
         httpx.Client(base_url=url, headers=KEY, timeout=20) as client,
     ):
-        given = list[str]()
         for version in ("1", "2", "3"):
-            written = mine / "next.json"
-            written.write_text(json.dumps(pointer | {"version": version}))
-            written.rename(mine / "champion.json")
-            for n in range(3000):
-                response = client.post(
-                    "/v1/decisions", json={"customer_id": f"C{n % 100:07d}"}
-                )
-                assert response.status_code == 200, response.text
-                given.append(response.json()["model"]["version"])
-                if given[-1] == version:
-                    break
-        assert list(dict.fromkeys(given)) == ["1", "2", "3"]
-        assert given == sorted(given)  # never back to an older one
-        assert (
-            given.count("1") + given.count("2") > 3
-        )  # the old one answered while the new one was loaded
-    log = (tmp_path / "log").read_text()
+            champions.point_to(version)
+            versions += versions_until(client, version)
+    assert list(dict.fromkeys(versions)) == ["1", "2", "3"]
+    # It never goes back to an older one.
+    assert versions == sorted(versions)
+    # The old one answers while the new one is loaded.
+    assert versions.count("1") + versions.count("2") > 3
+    log = (tmp_path / "service.log").read_text()
     assert "champion is version 3" in log
-    assert log.count("POST /decisions ") == len(given)
+    assert log.count("POST /decisions ") == len(versions)
     assert "C00000" not in log
 
 
+# --- failing to start
+
+
 def test_a_service_that_cannot_start_says_where_to_look(
-    environment: dict[str, str], ports: Iterator[int], tmp_path: Path
+    serve: Serve, tmp_path: Path
 ) -> None:
-    broken = {
-        **environment,
-        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/no/where/record.db",
-    }
+    nowhere = f"sqlite:///{tmp_path}/no/where/record.db"
     with (
         pytest.raises(ObligorError, match=r"service\.log: the service did not start"),
-        running_service(broken, next(ports), tmp_path / "service.log", patience_s=12),
+        serve(patience_s=12, OBLIGOR_RECORD_URL=nowhere),
     ):
         pass
 
 
-def test_a_port_in_use_is_the_last_word(
+def test_a_port_in_use_is_named_in_the_error(
     environment: dict[str, str], ports: Iterator[int], tmp_path: Path
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", next(ports)))
-        taken.listen()
-        port = taken.getsockname()[1]
+    log = tmp_path / "service.log"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", next(ports)))
+        listener.listen()
+        _, port = listener.getsockname()
         with (
             pytest.raises(ObligorError, match="Address already in use"),
-            running_service(environment, port, tmp_path / "service.log", patience_s=30),
+            running_service(environment, port, log, patience_s=30),
         ):
             pass
