@@ -39,8 +39,10 @@ def sigmoid(margin: Floats) -> Floats:
     >>> sigmoid(np.array([0.0, -1000.0])).tolist()
     [0.5, 0.0]
     """
+    # exp of a number of at most 0 cannot overflow.
     small = np.exp(-np.abs(margin))
-    return np.where(margin >= 0, 1.0, small) / (1.0 + small)
+    numerator = np.where(margin >= 0, 1.0, small)
+    return numerator / (1.0 + small)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Calibration:
         """
         pd_ = self._map(margin)
         # np.clip takes three times as long.
-        return np.minimum(np.maximum(pd_, SMALLEST_PD), 1 - SMALLEST_PD)
+        above_smallest = np.maximum(pd_, SMALLEST_PD)
+        return np.minimum(above_smallest, 1 - SMALLEST_PD)
 
     def _map(self, margin: Floats) -> Floats:
         if self.kind == "identity":
@@ -88,7 +91,8 @@ class Calibration:
             log_p = -np.logaddexp(0, -margin)
             minus_log_q = np.logaddexp(0, margin)
             return sigmoid(a * log_p + b * minus_log_q + c)
-        knots, heights = np.split(np.asarray(self.parameters), 2)
+        both = np.asarray(self.parameters)
+        knots, heights = np.split(both, 2)
         return np.interp(margin, knots, heights)
 
     def as_dict(self) -> CalibrationFields:
@@ -144,7 +148,11 @@ class Band:
 
     def as_dict(self) -> BandFields:
         """Return plain values for JSON."""
-        return {"knots": self.knots, "low": self.low, "high": self.high}
+        return {
+            "knots": self.knots,
+            "low": self.low,
+            "high": self.high,
+        }
 
     @classmethod
     def from_dict(cls, fields: BandFields) -> Band:

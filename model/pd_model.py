@@ -190,4 +190,5 @@ def _compound(pd_: Floats, share: Floats | float) -> Floats:
     >>> _compound(np.array([0.19]), 0.5).round(6).tolist()
     [0.1]
     """
-    return np.asarray(-np.expm1(share * np.log1p(-pd_)))
+    log_survival = share * np.log1p(-pd_)
+    return np.asarray(-np.expm1(log_survival))

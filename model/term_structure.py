@@ -68,12 +68,14 @@ class TermStructure:
         """
         starts = (0, *self.ends[:-1])
         # -ln(1 - h_k), the cumulative hazard of part k
-        hazards = np.logaddexp(0, np.outer(margin, self.slopes) + self.intercepts)
-        elapsed_shares = [
-            min(max(days - start, 0) / (end - start), 1.0)
-            for start, end in zip(starts, self.ends, strict=True)
-        ]
-        share: Floats = hazards @ np.array(elapsed_shares) / hazards.sum(axis=1)
+        log_odds = np.outer(margin, self.slopes) + self.intercepts
+        hazards = np.logaddexp(0, log_odds)
+        elapsed_shares = []
+        for start, end in zip(starts, self.ends, strict=True):
+            elapsed_days = max(days - start, 0)
+            elapsed_shares.append(min(elapsed_days / (end - start), 1.0))
+        elapsed_hazard = hazards @ np.array(elapsed_shares)
+        share: Floats = elapsed_hazard / hazards.sum(axis=1)
         return share * max(days / self.ends[-1], 1.0)
 
     def as_dict(self) -> TermStructureFields:

@@ -263,9 +263,11 @@ def _is_left(
     row: int,
 ) -> bool:
     """Return whether a row goes left at a node."""
-    value = values[plan[plan[NODE_SLOTS] + node], row]
-    begin = plan[plan[CATEGORIES] + 2 * node]
-    end = plan[plan[CATEGORIES] + 2 * node + 1]
+    slot = plan[plan[NODE_SLOTS] + node]
+    value = values[slot, row]
+    span = plan[CATEGORIES] + 2 * node
+    begin = plan[span]
+    end = plan[span + 1]
     if begin == end:
         goes_left: bool = value <= reals[plan[THRESHOLDS] + node]
         return goes_left
@@ -292,8 +294,9 @@ def _set_words(
         words[tree, 0] = plan[plan[MIDDLE] + tree]
     thresholds = plan[RANKED_THRESHOLDS]
     for slot in range(plan[N_SLOTS]):
-        first = plan[plan[FIRST_RANK] + slot]
-        last = plan[plan[FIRST_RANK] + slot + 1]
+        ranks = plan[FIRST_RANK] + slot
+        first = plan[ranks]
+        last = plan[ranks + 1]
         value = values[slot, 0]
         low = first
         high = last
@@ -321,8 +324,9 @@ def _set_words_of_block(
 ) -> None:
     """Set the decisions of a block of rows at one tree, node by node."""
     if plan[plan[HAS_WORD] + tree]:
-        first = plan[plan[FIRST_NODE] + tree]
-        last = plan[plan[FIRST_NODE] + tree + 1]
+        nodes = plan[FIRST_NODE] + tree
+        first = plan[nodes]
+        last = plan[nodes + 1]
         for row in range(n):
             words[tree, row] = 0
         for node in range(first, last):
@@ -343,8 +347,9 @@ def _set_categorical(
     words: Ints,
 ) -> None:
     """Set the decisions of rows at a tree's categorical splits."""
-    first = plan[plan[FIRST_CATEGORICAL] + tree]
-    last = plan[plan[FIRST_CATEGORICAL] + tree + 1]
+    splits = plan[FIRST_CATEGORICAL] + tree
+    first = plan[splits]
+    last = plan[splits + 1]
     for index in range(first, last):
         node = plan[plan[CATEGORICAL_NODES] + index]
         bit = node - plan[plan[FIRST_NODE] + tree]
@@ -426,8 +431,9 @@ def _entry_of(
     first_path = plan[at + FIRST_PATH]
     pattern = (word >> plan[at + SHIFT]) & plan[at + PATTERN_MASK]
     for path in range(plan[at + N_PATHS]):
-        bits_if_met = plan[first_path + 2 * path]
-        mask = plan[first_path + 2 * path + 1]
+        condition = first_path + 2 * path
+        bits_if_met = plan[condition]
+        mask = plan[condition + 1]
         is_met = ((word ^ bits_if_met) & mask) == 0
         pattern |= np.int64(is_met) << (n_bits + path)
     return np.uint64(plan[at + FIRST_REAL] + pattern * width)
@@ -473,8 +479,9 @@ def _set_entries(
     for row in range(n):
         entries[side, row] = np.uint64((words[tree, row] >> shift) & pattern_mask)
     for path in range(n_paths):
-        bits_if_met = plan[first_path + 2 * path]
-        mask = plan[first_path + 2 * path + 1]
+        condition = first_path + 2 * path
+        bits_if_met = plan[condition]
+        mask = plan[condition + 1]
         bit = np.uint64(1 << (n_bits + path))
         for row in range(n):
             is_met = ((words[tree, row] ^ bits_if_met) & mask) == 0
@@ -606,9 +613,11 @@ def _add_walks(
         is_met = np.empty(plan[N_EDGES] + 1, dtype=np.int64)
         work = np.empty((2 * plan[N_EDGES] + 1, plan[N_QUADRATURE]))
         for tree in range(plan[N_TREES]):
-            first = plan[plan[FIRST_NODE] + tree]
-            last = plan[plan[FIRST_NODE] + tree + 1]
-            if plan[plan[FIRST_EDGE] + tree] < plan[plan[FIRST_EDGE] + tree + 1]:
+            nodes = plan[FIRST_NODE] + tree
+            first = plan[nodes]
+            last = plan[nodes + 1]
+            edges = plan[FIRST_EDGE] + tree
+            if plan[edges] < plan[edges + 1]:
                 for row in range(n_rows):
                     for node in range(first, last):
                         is_row_left = _is_left(plan, reals, node, values, row)
@@ -630,10 +639,12 @@ def _walk_down(
     In `work`, row 0 is the root's; edge e has row 1 + e going down and row
     N_EDGES + 1 + e coming up.
     """
-    first = plan[plan[FIRST_EDGE] + tree]
-    last = plan[plan[FIRST_EDGE] + tree + 1]
-    n = plan[plan[QUADRATURES] + 2 * tree]
-    t = plan[plan[QUADRATURES] + 2 * tree + 1]
+    edges = plan[FIRST_EDGE] + tree
+    first = plan[edges]
+    last = plan[edges + 1]
+    quadrature = plan[QUADRATURES] + 2 * tree
+    n = plan[quadrature]
+    t = plan[quadrature + 1]
     up = plan[N_EDGES] + 1
     work[0, :] = 1.0
     is_met[0] = 1
@@ -652,8 +663,9 @@ def _walk_down(
             rest = 1.0 - reals[t + k]
             old = was_met * reals[t + k] + share_before * rest
             new = is_still_met * reals[t + k] + share * rest
-            work[edge + 1, k] = work[parent, k] * new / max(old, SMALLEST)
-            work[up + edge, k] = work[edge + 1, k] * leaf_value
+            product_below = work[parent, k] * new / max(old, SMALLEST)
+            work[edge + 1, k] = product_below
+            work[up + edge, k] = product_below * leaf_value
 
 
 def _walk_up(
@@ -669,10 +681,12 @@ def _walk_up(
 
     Each edge adds to its feature what its condition changed.
     """
-    first = plan[plan[FIRST_EDGE] + tree]
-    last = plan[plan[FIRST_EDGE] + tree + 1]
-    n = plan[plan[QUADRATURES] + 2 * tree]
-    t = plan[plan[QUADRATURES] + 2 * tree + 1]
+    edges = plan[FIRST_EDGE] + tree
+    first = plan[edges]
+    last = plan[edges + 1]
+    quadrature = plan[QUADRATURES] + 2 * tree
+    n = plan[quadrature]
+    t = plan[quadrature + 1]
     up = plan[N_EDGES] + 1
     for edge in range(last - first - 1, -1, -1):
         at = plan[EDGES] + EDGE_WIDTH * (first + edge)
@@ -688,9 +702,11 @@ def _walk_up(
             contribution = 0.0
             for k in range(n):
                 rest = 1.0 - reals[t + k]
-                old = (1.0 - share_before) / (reals[t + k] + share_before * rest)
+                old_factor = reals[t + k] + share_before * rest
+                old = (1.0 - share_before) / old_factor
                 if is_still_met:
-                    new = (1.0 - share) / (reals[t + k] + share * rest)
+                    new_factor = reals[t + k] + share * rest
+                    new = (1.0 - share) / new_factor
                 else:
                     new = -1.0 / rest
                 weight = reals[t + n + k]
