@@ -1,4 +1,4 @@
-"""The notice for the customer: specific, in two languages, for companies and persons."""
+"""The notice for the customer: specific, in two languages, with its rights."""
 
 from __future__ import annotations
 

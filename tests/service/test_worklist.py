@@ -1,7 +1,7 @@
 """Worklist, contacts and policy simulations over HTTP.
 
-`tests/spec/test_worklist.py` specifies the planning, `tests/spec/test_debts.py` debts and
-contacts.
+`tests/spec/test_worklist.py` specifies the planning, `tests/spec/test_debts.py` the
+debts and the contacts.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Cases.
 
 A decision that is referred, or an order that is held, opens a case. Its id is that of
-the decision. The authority of the decision says which role must resolve it and how many
-persons must agree; a person who asked for the decision, or put something on file for
-it, may not resolve it. A case is closed by the resolution that decides it, or when its
-question is asked again and approved. Everything that is done about a case is an entry of
-the record. In the examples a case needs two directors, unless a table says otherwise.
+the decision. The authority of the decision names the role that must resolve the case,
+and how many persons must agree; a person who asked for the decision, or put something
+on file for it, may not resolve it. A case is closed by the resolution that decides it,
+or when its question is asked again and approved. Everything that is done about a case
+is an entry of the record. In the examples a case needs two directors, unless a table
+says otherwise.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def resolved(desk: CaseDesk, acts: str) -> list[dict[str, object]]:
 
 
 def test_what_was_referred_or_held_is_a_case() -> None:
-    """A decision that is referred and an order that is held are cases; others are not."""
+    """A referred decision and a held order are cases; others are not."""
     expected = """
         kind     | outcome | is_case
         decision | refer   | yes
@@ -157,7 +158,7 @@ def test_one_person_can_decline() -> None:
 
 
 def test_the_role_must_suffice() -> None:
-    """A role below that of the authority is refused; a higher one may always resolve."""
+    """A role below that of the authority is refused; a higher one may resolve."""
     expected = """
         approver       | role           | refused | status
         credit_analyst | credit_analyst | -       | closed
@@ -176,7 +177,7 @@ def test_the_role_must_suffice() -> None:
 
 
 def test_who_made_the_case_may_not_resolve_it() -> None:
-    """Whoever asked for the decision or filed for it is refused, and so is a second try.
+    """Whoever asked for the decision or filed for it is refused, as is a second try.
 
     Persons are compared without regard to case and spaces.
     """
@@ -206,7 +207,7 @@ def test_the_same_resolution_twice_is_one() -> None:
 
 
 def test_the_history_says_who_decided_what() -> None:
-    """Each resolution stands in the history: the decision of its person and the effect."""
+    """The history shows each person's decision and its effect."""
     expected = """
         kind       | by   | role     | said    | outcome
         resolution | ALEX | director | approve | pending

@@ -83,7 +83,7 @@ def contact(row: dict[str, str]) -> RecordedContact:
 
 
 def test_a_debt_is_what_is_past_due() -> None:
-    """Items that are not due yet are no debt; a customer without overdue items has none."""
+    """Items that are not past due are not part of a debt."""
     invoices = """
         invoice_id | customer_id | issued_on  | due_on     | amount
         A1         | ANNA        | 2025-05-10 | 2025-06-10 | 1000.00
@@ -251,7 +251,7 @@ def request(**changes: object) -> ContactRequest:
 
 
 def test_a_contact_sets_the_day_of_the_next() -> None:
-    """A day agreed with the customer stands; after a promise comes its next working day.
+    """A day agreed with the customer stands; a promise is checked after its day.
 
     Otherwise the pace of the stage decides: here one call a day, and five days of rest,
     which end on a Saturday, so that the next call is on Monday.
