@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from obligor.casework.case_queries import Case, CaseQueries
 from obligor.casework.questions import ResolutionRequest
-from obligor.decisions.answer import Authority as AuthorityAnswer
 from obligor.decisions.answer import Stamp
+from obligor.decisions.answer_parts import Authority as AuthorityAnswer
 from obligor.decisions.json_values import DateText, TimeText, one_of
 from obligor.errors import ConflictError
 from obligor.policy.credit.authority import Authority, Resolution, resolve

@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.questions import ContactRequest, PromiseBody
-from obligor.decisions.answer import PolicyAnswer, Stamp, policy_answer
+from obligor.decisions.answer import Stamp
+from obligor.decisions.answer_parts import PolicyAnswer, policy_answer
 from obligor.decisions.as_of import require_past
 from obligor.decisions.batch import Question
 from obligor.decisions.facts import DecidedQuestion

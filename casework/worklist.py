@@ -17,7 +17,7 @@ from obligor.casework.debts import REMEMBERED, ScoredCustomers, overdue_debts
 from obligor.casework.questions import WorklistQuery
 from obligor.data.money import round_money
 from obligor.data.store import LedgerStore
-from obligor.decisions.answer import CustomerClass, PolicyAnswer, policy_answer
+from obligor.decisions.answer_parts import CustomerClass, PolicyAnswer, policy_answer
 from obligor.decisions.as_of import as_of_or_default
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.json_values import Money, money, one_of

@@ -97,7 +97,7 @@ class EvidenceCollector:
     models: Path
     rulebooks: Rulebooks
 
-    def evidence(self, entry_id: str) -> bytes:
+    def collect(self, entry_id: str) -> bytes:
         """Return the evidence about a decision or an order check as a zip.
 
         Raises
@@ -132,7 +132,7 @@ class EvidenceCollector:
         return _zipped(files, datetime.fromisoformat(answer["recorded_at"]))
 
     def write(self, entry_id: str, path: Path) -> int:
-        """Write the evidence to a new file and return its size; raises as `evidence`.
+        """Write the evidence to a new file and return its size; raises as `collect`.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class EvidenceCollector:
                 where=str(path),
                 do="name another file with --out",
             )
-        content = self.evidence(entry_id)
+        content = self.collect(entry_id)
         path.write_bytes(content)
         return len(content)
 

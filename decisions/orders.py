@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import isnan
 
-from obligor.decisions.answer import CheckedOrder, Stamp, order_entry
+from obligor.decisions.answer import Stamp
 from obligor.decisions.batch import Question
 from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion
+from obligor.decisions.order_answer import CheckedOrder, order_entry
 from obligor.decisions.questions import OrderRequest
 from obligor.decisions.recorded import AnswerRecord, RecordedAnswer
 from obligor.decisions.spine import Decider

@@ -13,8 +13,9 @@ from obligor.casework.contacts import ContactAnswer
 from obligor.casework.early_warnings import WarningsAnswer
 from obligor.casework.questions import ContactRequest, ResolutionRequest, WorklistQuery
 from obligor.casework.worklist import WorklistAnswer
-from obligor.decisions.answer import DecisionAnswer, OrderAnswer, ScoreAnswer
+from obligor.decisions.answer import DecisionAnswer, ScoreAnswer
 from obligor.decisions.in_force import InForceAnswer
+from obligor.decisions.order_answer import OrderAnswer
 from obligor.decisions.questions import DecisionRequest, OrderRequest, ScoreRequest
 from obligor.portfolio.what_if import SimulationAnswer, SimulationRequest
 from obligor.record.checkpointer import ProofAnswer

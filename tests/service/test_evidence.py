@@ -44,7 +44,7 @@ def entry_id(client: TestClient) -> str:
 def unpacked(service: Service, entry_id: str, tmp_path: Path) -> Path:
     """The folder of an unpacked zip of evidence."""
     folder = tmp_path / "evidence"
-    content = io.BytesIO(service.evidence.evidence(entry_id))
+    content = io.BytesIO(service.evidence.collect(entry_id))
     zipfile.ZipFile(content).extractall(folder)
     return folder
 
@@ -115,14 +115,14 @@ def test_the_page_shows_the_decision(unpacked: Path) -> None:
 def test_the_same_decision_gives_the_same_evidence(
     service: Service, entry_id: str
 ) -> None:
-    evidence = service.evidence.evidence(entry_id)
-    assert service.evidence.evidence(entry_id) == evidence
+    evidence = service.evidence.collect(entry_id)
+    assert service.evidence.collect(entry_id) == evidence
 
 
 def test_an_order_check_has_evidence_too(client: TestClient, service: Service) -> None:
     order = {"customer_id": "C0000002", "order": {"amount": "9.00", "currency": "EUR"}}
     entry_id = client.post("/orders/check", json=order).json()["decision_id"]
-    content = io.BytesIO(service.evidence.evidence(entry_id))
+    content = io.BytesIO(service.evidence.collect(entry_id))
     names = zipfile.ZipFile(content).namelist()
     assert {"decision.html", "replay.json", "proof.json"} < set(names)
     assert "notice.txt" not in names
@@ -145,13 +145,13 @@ def test_a_contact_has_no_evidence(client: TestClient, service: Service) -> None
     }
     contact_id = client.post("/contacts", json=contact).json()["contact_id"]
     with pytest.raises(SchemaError, match="a contact is not computed"):
-        service.evidence.evidence(contact_id)
+        service.evidence.collect(contact_id)
 
 
 def test_an_erased_customer_has_no_evidence(service: Service, entry_id: str) -> None:
     erase(service.record, "C0000002", "asked", NOW, "e-1")
     with pytest.raises(ErasedError):
-        service.evidence.evidence(entry_id)
+        service.evidence.collect(entry_id)
 
 
 # --- the doctor

@@ -1,0 +1,261 @@
+"""The parts that answers share: PD, explanation, limit, terms, rules.
+
+Each part is described once, by the TypedDict it is built as; the OpenAPI document reads
+the same ones. They are not pydantic models: dumping a decision by pydantic takes 39 us
+and orjson 12, of the 500 that a decision in a batch takes; and pydantic writes times
+with ``Z``, where recorded answers have ``+00:00``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from obligor.decisions.champion import Champion
+from obligor.decisions.facts import DecidedQuestion, ScoredRow
+from obligor.decisions.json_values import Money, one_of
+from obligor.decisions.reasons import Reason, principal_reasons
+from obligor.model.bundle import MODEL_NAME
+from obligor.policy.credit.limits import Limit
+from obligor.policy.credit.pricing import PriceFloor, discount_per_year
+from obligor.policy.credit.terms import Terms as OfferedTerms
+from obligor.policy.rulebooks.decision_table import Evaluation
+from obligor.policy.rulebooks.rulebook import Rulebook
+
+Outcome = Annotated[str, one_of("approve", "refer", "decline")]
+CustomerClass = Annotated[str, one_of("premium", "general", "risk")]
+
+
+class LimitAnswer(Money):
+    """The credit limit, every cap considered, and the cap that binds."""
+
+    binding_cap: str
+    next_cap: Annotated[
+        str | None,
+        Field(description="The cap that would bind without the binding one"),
+    ]
+    caps: dict[str, str]
+
+
+class Terms(TypedDict):
+    """Payment terms.
+
+    `discount_per_year` is what paying by `discount_days` earns in a year.
+    """
+
+    terms_days: int
+    is_prepaid: bool
+    deposit_share: float
+    discount_rate: float
+    discount_days: int | None
+    discount_per_year: float | None
+
+
+class PriceFloorAnswer(TypedDict):
+    """The lowest price on credit that pays for the credit, and its parts."""
+
+    cash_price: str
+    financing: str
+    expected_loss: str
+    capital_charge: str
+    amount: str
+    currency: str
+
+
+class Authority(TypedDict):
+    """Who may approve the amount, and how many persons it takes."""
+
+    approver: Annotated[
+        str, one_of("system", "credit_analyst", "credit_manager", "director")
+    ]
+    persons: int
+
+
+class BaselineAnswer(TypedDict):
+    """The population that reasons compare the customer with."""
+
+    population: str
+    n: int
+
+
+class Explanation(TypedDict):
+    """Exact SHAP contributions, log-odds.
+
+    Base plus contributions is the margin; the calibration turns the margin into the PD.
+    """
+
+    base: float
+    contributions: dict[str, float]
+    margin: float
+    calibration: Mapping[str, object]
+    baseline: BaselineAnswer
+
+
+class ModelAnswer(TypedDict):
+    """The model that gave the PD."""
+
+    name: str
+    version: str
+    sha256: str
+    horizon_days: int
+
+
+class RuleTrace(TypedDict):
+    """What one decision table saw, tried, and answered."""
+
+    table: str
+    inputs: Mapping[str, object]
+    tried: Sequence[str]
+    fired: str
+    because: str
+    because_zh: str
+    outputs: Mapping[str, object]
+
+
+class PolicyAnswer(TypedDict):
+    """The rulebook that decided."""
+
+    version: str
+    sha256: str
+
+
+class LedgerAnswer(TypedDict):
+    """Where the facts came from."""
+
+    source: Annotated[str, one_of("store", "request")]
+    observed_until: date | None
+
+
+class PdAnswer(TypedDict):
+    """The probability of default.
+
+    Over 12 months with its 95% interval over resampled customers, and earlier.
+    """
+
+    pd_12m: float
+    pd_12m_interval: Annotated[
+        list[float],
+        Field(description="Low and high end of the default rate at such a margin"),
+    ]
+    pd_3m: float
+    pd_6m: float
+
+
+def explanation(champion: Champion, scored: ScoredRow) -> Explanation:
+    """Return the exact explanation of a score."""
+    model = champion.model
+    baseline = model.reference
+    return {
+        "base": model.base,
+        "contributions": dict(zip(model.features, scored.contributions, strict=True)),
+        "margin": scored.margin,
+        "calibration": champion.calibration,
+        "baseline": {"population": baseline.population, "n": baseline.n},
+    }
+
+
+def model_answer(champion: Champion) -> ModelAnswer:
+    """Return which model scored."""
+    return {
+        "name": MODEL_NAME,
+        "version": champion.version,
+        "sha256": champion.sha256,
+        "horizon_days": champion.model.horizon_days,
+    }
+
+
+def policy_answer(rulebook: Rulebook) -> PolicyAnswer:
+    """Return which rulebook decided."""
+    return {"version": rulebook.version, "sha256": rulebook.sha256}
+
+
+def pd_answer(scored: ScoredRow) -> PdAnswer:
+    """Return the PD over 12, 3 and 6 months."""
+    return {
+        "pd_12m": scored.pd_12m,
+        "pd_12m_interval": list(scored.interval_12m),
+        "pd_3m": scored.pd_3m,
+        "pd_6m": scored.pd_6m,
+    }
+
+
+def reasons_of(decided: DecidedQuestion, champion: Champion) -> list[Reason]:
+    """Return the principal reasons of a decision."""
+    return principal_reasons(
+        decided.decision.reasons,
+        decided.scored.values,
+        decided.scored.contributions,
+        champion.model.reference,
+        decided.known_question.currency,
+    )
+
+
+def ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
+    """Return where the facts of a decision came from."""
+    known_question = decided.known_question
+    return {
+        "source": known_question.source,
+        "observed_until": known_question.observed_until,
+    }
+
+
+def limit_answer(limit: Limit) -> LimitAnswer:
+    """Return the limit with all its caps."""
+    return {
+        "amount": str(limit.amount),
+        "currency": limit.currency,
+        "binding_cap": limit.binding_cap,
+        "next_cap": limit.next_cap,
+        "caps": {name: str(cap) for name, cap in limit.caps.items()},
+    }
+
+
+def terms_answer(terms: OfferedTerms) -> Terms:
+    """Return the terms; without a discount if there is none to take."""
+    days_earlier = terms.terms_days - terms.discount_days
+    per_year = None
+    if terms.discount_rate and days_earlier > 0:
+        per_year = float(discount_per_year(terms.discount_rate, days_earlier))
+    has_discount = per_year is not None
+    return {
+        "terms_days": terms.terms_days,
+        "is_prepaid": terms.is_prepaid,
+        "deposit_share": float(terms.deposit_share),
+        "discount_rate": float(terms.discount_rate) if has_discount else 0.0,
+        "discount_days": terms.discount_days if has_discount else None,
+        "discount_per_year": per_year,
+    }
+
+
+def price_floor_answer(floor: PriceFloor | None) -> PriceFloorAnswer | None:
+    """Return the price floor, None if nothing was requested."""
+    if floor is None:
+        return None
+    return {
+        "cash_price": str(floor.cash_price),
+        "financing": str(floor.financing),
+        "expected_loss": str(floor.expected_loss),
+        "capital_charge": str(floor.capital_charge),
+        "amount": str(floor.amount),
+        "currency": floor.currency,
+    }
+
+
+def rule_traces(evaluations: Sequence[Evaluation]) -> list[RuleTrace]:
+    """Return what each decision table did, in order."""
+    return [
+        {
+            "table": evaluation.table,
+            "inputs": evaluation.inputs,
+            "tried": evaluation.tried,
+            "fired": evaluation.fired,
+            "because": evaluation.because,
+            "because_zh": evaluation.because_zh,
+            "outputs": evaluation.outputs,
+        }
+        for evaluation in evaluations
+    ]
