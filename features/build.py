@@ -111,7 +111,7 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
         issued=items.issued,
         due=items.due,
         amount=items.amount,
-        rate=np.concatenate([item_rates(account) for account in accounts]),
+        rate=_joined_rates(accounts, first_items),
         first_event=np.searchsorted(events.item, np.arange(first_items[-1] + 1)),
     )
     standing = np.array([_account_standing(account) for account in accounts])
@@ -133,6 +133,22 @@ def _joined_items(accounts: Sequence[Account]) -> Items:
     """Return the items of accounts, one account after the other."""
     tables = [account.items for account in accounts]
     return Items._make(map(np.concatenate, zip(*tables, strict=True)))
+
+
+def _joined_rates(accounts: Sequence[Account], first_items: Sequence[int]) -> Floats:
+    """Return the rates of the items of accounts, one account after the other."""
+    # Most accounts have items in the reporting currency only: those are filled at once.
+    reporting = accounts[0].currency
+    rates = np.full(first_items[-1], 1 / 10.0 ** minor_digits(reporting))
+    for account, first, stop in zip(
+        accounts,
+        first_items[:-1],
+        first_items[1:],
+        strict=True,
+    ):
+        if account.currencies != (reporting,):
+            rates[first:stop] = item_rates(account)
+    return rates
 
 
 def _joined_events(accounts: Sequence[Account], first_items: Sequence[int]) -> Events:
