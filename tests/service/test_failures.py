@@ -1,16 +1,19 @@
-"""What must not happen: no champion, a full disk, damaged bundles, bugs, leaks in the log."""
+"""Failures: no champion, a full disk, damaged bundles, bugs, leaks into the log."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.data.store import LedgerStore
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
@@ -24,41 +27,195 @@ from tests.records import fill_disk
 from tests.service.test_api import INLINE, inline, post
 
 
+def use(client: TestClient, service: Service, **parts: object) -> None:
+    """Let a client's app answer with a service some parts of which are replaced."""
+    changed = replace(service, **parts)  # type: ignore[arg-type]
+    use_service(client.app, changed)  # type: ignore[arg-type]
+
+
+# --- the champion
+
+
 def test_without_a_champion_it_is_503(
     service: Service, client: TestClient, tmp_path: Path
 ) -> None:
-    use_service(client.app, replace(service, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
+    use(client, service, champions=ChampionLoader(tmp_path))
     response = post(client)
-    assert (response.status_code, response.json()["title"]) == (
-        503,
-        "Service Unavailable",
-    )
+    assert response.status_code == 503
+    assert response.json()["title"] == "Service Unavailable"
     assert "no champion" in response.json()["detail"]
 
 
-def test_what_was_answered_is_answered_again_without_a_champion(
+def test_a_stored_answer_needs_no_champion(
     service: Service, client: TestClient, tmp_path: Path
 ) -> None:
     first = post(client, key="k")
-    use_service(client.app, replace(service, champions=ChampionLoader(tmp_path)))  # type: ignore[arg-type]
+    use(client, service, champions=ChampionLoader(tmp_path))
     assert post(client, key="k").content == first.content
 
 
-def test_absurd_amounts_meet_the_ceiling_of_the_grade(client: TestClient) -> None:
-    rate = [{"currency": "USD", "rate_on": "2024-01-01", "rate": 1e9}]
-    dates = {"issued_on": "2024-12-20", "due_on": "2025-01-20"}
-    huge = [{**INLINE["invoices"][0], **dates, "currency": "USD", "amount": 10**12}]
-    asked = {"request": {"amount": 10**12, "currency": "USD"}}
-    response = post(
-        client, {**inline(invoices=huge, payments=[], fx_rates=rate), **asked}
-    )
+@dataclass
+class Newcomer:
+    """A store in which another bundle becomes the champion."""
+
+    store: Path
+
+    def __post_init__(self) -> None:
+        self.pointer = json.loads((self.store / "champion.json").read_text())
+        self.bundle = self.store / "models" / self.pointer["sha256"]
+
+    def point_to(self, **changes: str) -> None:
+        """Write the pointer with changes."""
+        text = json.dumps({**self.pointer, **changes})
+        (self.store / "champion.json").write_text(text)
+
+    def change_file(self, name: str) -> None:
+        """Change some digits in a file."""
+        path = self.bundle / name
+        path.write_text(path.read_text().replace("1", "2", 3))
+
+    def sign_with_another_key(self) -> None:
+        """Sign the bundle with a key that is not trusted."""
+        signature = Signer(bytes(32)).sign(bundle_text(self.pointer["sha256"]))
+        (self.bundle / "signature").write_text(signature.hex())
+
+
+@pytest.fixture
+def newcomer(trained: Trained, store: Path, tmp_path: Path) -> Newcomer:
+    own_store = tmp_path / "store"
+    shutil.copytree(store / "models", own_store / "models")
+    shutil.copy(store / "champion.json", own_store / "champion.json")
+    return Newcomer(own_store)
+
+
+@pytest.fixture
+def loader(
+    service: Service,
+    client: TestClient,
+    newcomer: Newcomer,
+    store: Path,
+) -> ChampionLoader:
+    """The loader of the newcomer's store, which the client's app uses."""
+    loader = ChampionLoader(newcomer.store, [store / RELEASE_PUBLIC])
+    use(client, service, champions=loader)
+    return loader
+
+
+def change_model(newcomer: Newcomer) -> None:
+    newcomer.change_file("model.txt")
+    newcomer.point_to(version="2")
+
+
+def change_manifest(newcomer: Newcomer) -> None:
+    newcomer.change_file("manifest.json")
+    newcomer.point_to(version="2")
+
+
+def damage_pointer(newcomer: Newcomer) -> None:
+    (newcomer.store / "champion.json").write_text("{")
+
+
+def point_outside(newcomer: Newcomer) -> None:
+    newcomer.point_to(version="2", sha256="../../../../etc/passwd")
+
+
+def point_to_nothing(newcomer: Newcomer) -> None:
+    newcomer.point_to(version="2", sha256="f" * 64)
+
+
+def remove_signature(newcomer: Newcomer) -> None:
+    (newcomer.bundle / "signature").unlink()
+    newcomer.point_to(version="2")
+
+
+def sign_with_another_key(newcomer: Newcomer) -> None:
+    newcomer.sign_with_another_key()
+    newcomer.point_to(version="2")
+
+
+def add_file(newcomer: Newcomer) -> None:
+    (newcomer.bundle / "MLmodel").write_text("loader_module: os")
+    newcomer.point_to(version="2")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        change_model,
+        change_manifest,
+        damage_pointer,
+        point_outside,
+        point_to_nothing,
+        remove_signature,
+        sign_with_another_key,
+        add_file,
+    ],
+)
+def test_a_damaged_champion_is_refused_and_the_last_good_one_stays(
+    client: TestClient,
+    newcomer: Newcomer,
+    loader: ChampionLoader,
+    damage: Callable[[Newcomer], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = post(client).json()
+    damage(newcomer)
+    with caplog.at_level(logging.ERROR, logger="obligor"):
+        post(client)
+        loader.settle()
+        after = post(client).json()
+    assert "refused, the last good one stays" in caplog.text
+    assert after["model"] == before["model"]
+    assert after["pd_12m"] == before["pd_12m"]
+
+
+def version_of(response: Any) -> str:
+    """Return the version of the model that answered."""
+    return str(response.json()["model"]["version"])
+
+
+def test_a_new_champion_is_used_without_a_restart(
+    client: TestClient, newcomer: Newcomer, loader: ChampionLoader
+) -> None:
+    assert version_of(post(client)) == "1"
+    newcomer.point_to(version="7")
+    # No request waits for the new champion.
+    assert version_of(post(client)) in ("1", "7")
+    loader.settle()
+    assert version_of(post(client)) == "7"
+
+
+def test_a_champion_that_fails_its_trial_is_refused(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """Every hash is right, and the model's text is nonsense."""
+    nonsense = replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n")
+    sha256 = save_bundle(nonsense, tmp_path)
+    with pytest.raises(ModelError, match="trial"):
+        try_bundle(tmp_path, sha256)
+
+
+# --- the other parts
+
+
+def test_absurd_amounts_are_capped_by_the_grade(client: TestClient) -> None:
+    rate = {"currency": "USD", "rate_on": "2024-01-01", "rate": 1e9}
+    amount = {"currency": "USD", "amount": 10**12}
+    invoice = {
+        **INLINE["invoices"][0],
+        "issued_on": "2024-12-20",
+        "due_on": "2025-01-20",
+        **amount,
+    }
+    question = inline(invoices=[invoice], payments=[], fx_rates=[rate])
+    response = post(client, {**question, "request": amount})
     assert response.status_code == 200
     limit = response.json()["limit"]
     assert float(limit["caps"]["need"]) > 1e20
     assert float(limit["amount"]) <= float(limit["caps"]["ceiling"]) <= 20_000_000
 
 
-def test_a_full_disk_is_503_and_nothing_is_answered(
+def test_on_a_full_disk_no_decision_is_given(
     service: Service, client: TestClient
 ) -> None:
     assert post(client, key="before").status_code == 200
@@ -68,123 +225,37 @@ def test_a_full_disk_is_503_and_nothing_is_answered(
     assert response.status_code == 503
     assert "not given" in response.json()["detail"]
     assert "pd_12m" not in response.text
-    assert (
-        post(client, key="before").status_code == 200
-    )  # what was acknowledged is still there
+    # What was acknowledged is still there.
+    assert post(client, key="before").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "model.txt",
-        "manifest.json",
-        "pointer",
-        "path",
-        "gone",
-        "unsigned",
-        "another's",
-        "extra",
-    ],
-)
-def test_a_damaged_newcomer_is_refused_and_the_last_good_model_stays(
-    service: Service,
-    client: TestClient,
-    store: Path,
-    tmp_path: Path,
-    damage: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    mine = tmp_path / "store"
-    shutil.copytree(store / "models", mine / "models")
-    shutil.copy(store / "champion.json", mine / "champion.json")
-    keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
-    use_service(client.app, replace(service, champions=keeper))  # type: ignore[arg-type]
-    before = post(client).json()
-    pointer = json.loads((mine / "champion.json").read_text())
-    bundle = mine / "models" / pointer["sha256"]
-    if damage in ("model.txt", "manifest.json"):
-        (bundle / damage).write_text((bundle / damage).read_text().replace("1", "2", 3))
-    if damage == "unsigned":
-        (bundle / "signature").unlink()
-    elif damage == "another's":
-        (bundle / "signature").write_text(
-            Signer(bytes(32)).sign(bundle_text(pointer["sha256"])).hex()
-        )
-    elif damage == "extra":
-        (bundle / "MLmodel").write_text("loader_module: os")
-    pointer["version"] = "2"
-    pointer["sha256"] = {"path": "../../../../etc/passwd", "gone": "f" * 64}.get(
-        damage, pointer["sha256"]
-    )
-    (mine / "champion.json").write_text(
-        "{" if damage == "pointer" else json.dumps(pointer)
-    )
-    with caplog.at_level(logging.ERROR, logger="obligor"):
-        post(client)
-        keeper.settle()
-        after = post(client).json()
-    assert "refused, the last good one stays" in caplog.text
-    assert after["model"] == before["model"]
-    assert after["pd_12m"] == before["pd_12m"]
-
-
-def test_a_new_champion_is_taken_without_a_restart(
-    service: Service, client: TestClient, store: Path, tmp_path: Path
-) -> None:
-    mine = tmp_path / "store"
-    shutil.copytree(store / "models", mine / "models")
-    pointer = json.loads((store / "champion.json").read_text())
-    (mine / "champion.json").write_text(json.dumps(pointer))
-    keeper = ChampionLoader(mine, [store / RELEASE_PUBLIC])
-    use_service(client.app, replace(service, champions=keeper))  # type: ignore[arg-type]
-    assert post(client).json()["model"]["version"] == "1"
-    (mine / "champion.json").write_text(json.dumps(pointer | {"version": "7"}))
-    assert post(client).json()["model"]["version"] in (
-        "1",
-        "7",
-    )  # nobody waits for the newcomer
-    keeper.settle()
-    assert post(client).json()["model"]["version"] == "7"
-
-
-def test_a_newcomer_that_does_not_come_through_its_trial_is_refused(
-    trained: Trained, tmp_path: Path
-) -> None:
-    """Every hash is right, and the model text is nonsense."""
-    sha256 = save_bundle(
-        replace(trained.fit.model, text="tree\nnum_tree_per_iteration=1\n"), tmp_path
-    )
-    with pytest.raises(ModelError, match="trial"):
-        try_bundle(tmp_path, sha256)
-
-
-def test_rules_are_those_in_force_on_the_day(
+def test_the_rulebook_in_force_is_chosen_by_the_as_of_date(
     service: Service, client: TestClient, tmp_path: Path
 ) -> None:
-    shutil.copytree(RULES / "2000-01-01", tmp_path / "2024-07-01")
-    for path in (tmp_path / "2024-07-01").glob("*.yaml"):
-        path.write_text(
-            path.read_text().replace("effective: 2000-01-01", "effective: 2024-07-01")
-        )
-    released = [*service.rulebooks.released, read_rulebook(tmp_path / "2024-07-01")]
-    rulebooks = replace(service.rulebooks, released=released)
-    use_service(client.app, replace(service, rulebooks=rulebooks))  # type: ignore[arg-type]
-    assert post(client, as_of="2024-06-30").json()["policy"]["version"] == "2000-01-01"
-    assert post(client, as_of="2024-07-01").json()["policy"]["version"] == "2024-07-01"
+    folder = tmp_path / "2024-07-01"
+    shutil.copytree(RULES / "2000-01-01", folder)
+    for path in folder.glob("*.yaml"):
+        text = path.read_text()
+        later = text.replace("effective: 2000-01-01", "effective: 2024-07-01")
+        path.write_text(later)
+    released = [*service.rulebooks.released, read_rulebook(folder)]
+    use(client, service, rulebooks=replace(service.rulebooks, released=released))
+    before = post(client, as_of="2024-06-30").json()
+    after = post(client, as_of="2024-07-01").json()
+    assert before["policy"]["version"] == "2000-01-01"
+    assert after["policy"]["version"] == "2024-07-01"
 
 
 def test_a_bug_is_a_problem_without_a_traceback(
     service: Service, client: TestClient
 ) -> None:
-    use_service(client.app, replace(service, champions=None))  # type: ignore[arg-type]
+    use(client, service, champions=None)
     response = post(client)
-    assert (response.status_code, response.json()["detail"]) == (
-        500,
-        "a bug; please report",
-    )
+    assert response.status_code == 500
+    assert response.json()["detail"] == "a bug; please report"
 
 
-def test_logs_hold_no_customer_data(
+def test_logs_contain_no_customer_data(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="obligor"):
@@ -194,16 +265,10 @@ def test_logs_hold_no_customer_data(
     assert "CANARY" not in caplog.text
 
 
-def test_nothing_loaded_says_what_to_run(
+def test_without_a_ledger_the_error_says_what_to_run(
     service: Service, client: TestClient, tmp_path: Path
 ) -> None:
-    from obligor.data.store import LedgerStore
-
-    use_service(
-        client.app, replace(service, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))
-    )  # type: ignore[arg-type]
+    use(client, service, ledger=LedgerStore(f"sqlite:///{tmp_path}/l.db"))
     response = post(client)
-    assert (response.status_code, "obligor load" in response.json()["detail"]) == (
-        422,
-        True,
-    )
+    assert response.status_code == 422
+    assert "obligor load" in response.json()["detail"]
