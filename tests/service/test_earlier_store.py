@@ -1,4 +1,4 @@
-"""A store made at commit 901a7c6, before the rooms were rebuilt, opens and gives what it gave.
+"""A store made at commit 901a7c6, before the rooms were rebuilt, opens unchanged.
 
 `tests/stores/README.md` says what is in the store and how it was made.
 """
