@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -102,15 +103,17 @@ class _LedgerColumns:
         currencies = _currencies(ledger)
         invoices = _by_customer(ledger["invoices"], customer_ids, ["invoice_id"])
         currency = currencies.get_indexer(pd.Index(invoices["currency"]))
-        units = np.array([10.0 ** minor_digits(code) for code in currencies])[currency]
+        units = np.array([10.0 ** minor_digits(code) for code in currencies])
+        item_units = units[currency]
         items = Items(
             issued=days(invoices["issued_on"]),
             due=days(invoices["due_on"]),
-            amount=minor_units(invoices["amount"], units),
+            amount=minor_units(invoices["amount"], item_units),
             currency=currency,
             known_on=days(invoices["known_on"]),
         )
-        events = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
+        invoice_ids = pd.Index(invoices["invoice_id"])
+        events = events_of(ledger, invoice_ids, item_units)
         limits = _by_customer(ledger["limits"], customer_ids, ["known_on"])
         statements = _by_customer(
             ledger["financials"], customer_ids, ["period_end", "known_on"]
@@ -119,7 +122,7 @@ class _LedgerColumns:
         item_starts = np.searchsorted(invoices["customer"], customers)
         return cls(
             currencies=tuple(currencies),
-            invoice_ids=invoices["invoice_id"].tolist(),
+            invoice_ids=invoice_ids.tolist(),
             items=items,
             events=events,
             limits=_limits(limits, currencies),
@@ -169,7 +172,8 @@ def _currencies(ledger: Ledger) -> pd.Index:
     # The order is stored with each account, so it must not change.
     currencies = pd.Index([ledger.currency])
     for table in ("invoices", "limits"):
-        currencies = currencies.append(pd.Index(ledger[table]["currency"].unique()))
+        used = pd.Index(ledger[table]["currency"].unique())
+        currencies = currencies.append(used)
     return currencies.drop_duplicates()
 
 
@@ -222,7 +226,8 @@ def events_of(
 
 def in_order(events: Events) -> Events:
     """Return events sorted by item, day and order."""
-    return select(events, np.lexsort((events.order, events.day, events.item)))
+    order = np.lexsort((events.order, events.day, events.item))
+    return select(events, order)
 
 
 def _events_of_table(
@@ -310,8 +315,8 @@ def account_of_rows(
     """
     # In a ledger's order: sums of floats depend on it, and features of equal rows must
     # be equal bit for bit.
-    invoices = sorted(rows.get("invoices", ()), key=lambda row: row["invoice_id"])
-    limits = sorted(rows.get("limits", ()), key=lambda row: row["known_on"])
+    invoices = _sorted_rows(rows, "invoices", "invoice_id")
+    limits = _sorted_rows(rows, "limits", "known_on")
     used = [row["currency"] for row in (*invoices, *limits)]
     currencies = tuple(dict.fromkeys([currency, *used]))
     return Account(
@@ -323,10 +328,18 @@ def account_of_rows(
         items=_items_of_rows(invoices, currencies),
         events=_events_of_rows(rows, invoices),
         limits=_limits_of_rows(limits, currencies),
-        statements=_statements_of_rows(rows.get("financials", ())),
-        rates=_rates_of_rows(rows.get("fx_rates", ())),
+        statements=_statements_of_rows(rows),
+        rates=_rates_of_rows(rows),
         observed_until=observed_until,
     )
+
+
+def _sorted_rows(
+    rows: Mapping[str, Sequence[Row]],
+    table: str,
+    *columns: str,
+) -> list[Row]:
+    return sorted(rows.get(table, ()), key=itemgetter(*columns))
 
 
 def _day_column(rows: Sequence[Row], name: str) -> Ints:
@@ -402,8 +415,8 @@ def _limits_of_rows(limits: Sequence[Row], currencies: Sequence[str]) -> Limits:
     )
 
 
-def _statements_of_rows(financials: Sequence[Row]) -> Statements:
-    rows = sorted(financials, key=lambda row: (row["period_end"], row["known_on"]))
+def _statements_of_rows(all_rows: Mapping[str, Sequence[Row]]) -> Statements:
+    rows = _sorted_rows(all_rows, "financials", "period_end", "known_on")
     return Statements(
         period_end=_day_column(rows, "period_end").astype(np.float64),
         known_on=_day_column(rows, "known_on").astype(np.float64),
@@ -430,9 +443,9 @@ def _ratio_of_rows(rows: Sequence[Row], name: str) -> Floats:
     return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
-def _rates_of_rows(rows: Sequence[Row]) -> dict[str, Rates]:
+def _rates_of_rows(rows: Mapping[str, Sequence[Row]]) -> dict[str, Rates]:
     by_currency: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row["rate_on"]):
+    for row in _sorted_rows(rows, "fx_rates", "rate_on"):
         by_currency.setdefault(row["currency"], []).append(row)
     rates = {}
     for code, own in by_currency.items():

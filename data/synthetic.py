@@ -98,7 +98,8 @@ class Simulation:
         due_by = day + horizon_days - DEFAULT_DPD_DAYS
         relevant = self.stream[self.stream["due"] <= due_by]
         last_settled = relevant.groupby("customer")["settled"].max()
-        last = last_settled.reindex(self.hazard.index).fillna(-1.0).to_numpy()
+        last_settled = last_settled.reindex(self.hazard.index).fillna(-1.0)
+        last = last_settled.to_numpy()
         exposure = _seasonal_clock(last) - _seasonal_clock(np.array(day))
         state = self.hazard
         pd_open = 1 - np.exp(-state["hazard"] / 365 * np.maximum(exposure, 0.0))
@@ -136,6 +137,7 @@ def simulate_ledger(
     customers = _customers(rng, n_customers, end)
     items = _orders(rng, customers, end)
     _settle(rng, customers, items)
+    _split_payments(rng, items)
     customers["defaults_on"] = _default_days(customers, items)
     stream = items[["customer", "due", "settled"]].copy()
     last_order = np.minimum(customers["defaults_on"].to_numpy(), end)
@@ -225,7 +227,8 @@ def _habits(rng: Generator, customers: pd.DataFrame) -> dict[str, Floats | pd.Se
     n = len(customers)
     log_orders = rng.normal(0.3, 0.5, n) + 0.2 * customers["size"]
     terms = rng.choice([14, 30, 30, 45, 60], n)
-    days_late = 1 + 7 * (0.75 * customers["risk"] + 0.66 * rng.normal(size=n))
+    lateness = 0.75 * customers["risk"] + 0.66 * rng.normal(size=n)
+    days_late = 1 + 7 * lateness
     spread = rng.uniform(5, 14, n)
     return {
         "customer_id": _ids("C", n, 7),
@@ -247,7 +250,8 @@ def _orders(
     days = end + RUN_ON_DAYS - joined
     count = rng.poisson(customers["orders_a_day"] * (1 + SEASON) * days)
     customer = np.repeat(np.arange(len(customers)), count)
-    issued = np.floor(joined[customer] + rng.random(len(customer)) * days[customer])
+    day = rng.random(len(customer)) * days[customer]
+    issued = np.floor(joined[customer] + day)
     # Thinning: drawn at the peak rate, kept with the share of the day's rate in it.
     season = 1 + SEASON * np.sin(2 * np.pi * issued / 365)
     is_in_season = rng.random(len(customer)) < season / (1 + SEASON)
@@ -258,7 +262,8 @@ def _orders(
     issued = issued[order]
     buyer = customers.iloc[customer]
     size = buyer["size"].to_numpy()
-    amount = np.exp(rng.normal(7.6, 0.7, len(customer)) + 0.8 * size)
+    log_amount = rng.normal(7.6, 0.7, len(customer)) + 0.8 * size
+    amount = np.exp(log_amount)
     return pd.DataFrame(
         {
             "invoice_id": _ids("INV", len(customer), 9),
@@ -279,7 +284,7 @@ def _settle(
 ) -> None:
     """Add when each item would be settled if its customer never stopped paying.
 
-    Disputes delay it; some items are paid in two parts.
+    Disputes delay it.
     """
     n = len(items)
     buyer = customers.iloc[items["customer"]]
@@ -287,7 +292,8 @@ def _settle(
     issued = items["issued"].to_numpy()
     due = items["due"].to_numpy()
     season = 3 * np.sin(2 * np.pi * issued / 365)
-    noise = buyer["spread"].to_numpy() * (rng.gamma(2.0, 0.7, n) - 1.4)
+    spread = buyer["spread"].to_numpy()
+    noise = spread * (rng.gamma(2.0, 0.7, n) - 1.4)
     days_late = buyer["days_late"].to_numpy() + season + noise
     settled = due + np.clip(days_late.round(), -terms, LATEST_DAYS_LATE)
     is_disputed = rng.random(n) < 0.03
@@ -297,8 +303,15 @@ def _settle(
     items["settled"] = np.minimum(settled, due + LATEST_DAYS_LATE)
     items["disputed"] = np.where(is_disputed, opened, np.inf)
     items["resolved"] = np.where(is_disputed, resolved, np.inf)
+
+
+def _split_payments(rng: Generator, items: pd.DataFrame) -> None:
+    """Let half of the disputed items be credited in part, and others be paid in two."""
+    n = len(items)
+    is_disputed = items["disputed"] < np.inf
     credit = (items["amount"] * rng.uniform(0.2, 0.5, n)).round(2)
-    items["credited"] = credit.where(is_disputed & (rng.random(n) < 0.5), 0.0)
+    is_credited = is_disputed & (rng.random(n) < 0.5)
+    items["credited"] = credit.where(is_credited, 0.0)
     is_partial = ~is_disputed & (rng.random(n) < 0.15)
     part = (items["amount"] * rng.uniform(0.4, 0.6, n)).round(2)
     items["part"] = part.where(is_partial, 0.0)
@@ -312,7 +325,8 @@ def _default_days(customers: pd.DataFrame, items: pd.DataFrame) -> Floats:
     It is 90 days after the due date of the oldest item left unpaid.
     """
     stops = customers["stops_on"].to_numpy()[items["customer"]]
-    oldest = items[items["settled"] > stops].groupby("customer")["due"].min()
+    unpaid = items[items["settled"] > stops]
+    oldest = unpaid.groupby("customer")["due"].min()
     first_due = oldest.reindex(customers.index).fillna(np.inf)
     return first_due.to_numpy() + DEFAULT_DPD_DAYS
 
@@ -336,7 +350,8 @@ def _recover(rng: Generator, items: pd.DataFrame) -> None:
 
 def _payments(items: pd.DataFrame) -> pd.DataFrame:
     settled = items[~items["is_lost"]]
-    in_part = items[(items["part"] > 0) & (items["part_on"] <= items["stops"])]
+    is_in_part = (items["part"] > 0) & (items["part_on"] <= items["stops"])
+    in_part = items[is_in_part]
     credited = items[items["credited"] > 0]
     recovered = items[items["recovered"] > 0]
     rows = pd.concat(
@@ -510,7 +525,8 @@ def _dated(
         days = np.where(has_happened, frame[name], 0).astype("int64")
         seconds = (days * 86_400).astype("timedelta64[s]")
         dates = (np.datetime64(start, "s") + seconds).astype(DAY_DTYPE)
-        columns[_DAYS[name]] = pd.Series(dates, frame.index).where(has_happened)
+        column = pd.Series(dates, frame.index)
+        columns[_DAYS[name]] = column.where(has_happened)
     columns["known_on"] = columns[_DAYS[known_day]]
     return pd.DataFrame(columns).reset_index(drop=True)
 

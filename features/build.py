@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.arrays import Floats
+from obligor.arrays import Floats, Ints
 from obligor.data.account import Account, Events, Items
 from obligor.data.account_building import events_of, minor_units
 from obligor.data.asof import KnownAccount, KnownLedger
@@ -56,7 +56,7 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
         due=days(invoices["due_on"]),
         amount=minor_units(invoices["amount"], units),
         rate=rate / units,
-        first_event=np.searchsorted(events.item, np.arange(len(invoices) + 1)),
+        first_event=_first_events(events, len(invoices)),
     )
     first_items = np.searchsorted(
         invoices["customer"].to_numpy(), np.arange(len(customer_ids) + 1)
@@ -112,7 +112,7 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
         due=items.due,
         amount=items.amount,
         rate=_joined_rates(accounts, first_items),
-        first_event=np.searchsorted(events.item, np.arange(first_items[-1] + 1)),
+        first_event=_first_events(events, first_items[-1]),
     )
     standing = np.array([_account_standing(account) for account in accounts])
     # Contiguous columns, as in `build_features`: numba compiles for each layout.
@@ -127,6 +127,11 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
         features,
     )
     return features
+
+
+def _first_events(events: Events, n_items: int) -> Ints:
+    """Return where the events of each item start, and where the last ones end."""
+    return np.searchsorted(events.item, np.arange(n_items + 1))
 
 
 def _joined_items(accounts: Sequence[Account]) -> Items:

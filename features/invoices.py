@@ -104,8 +104,10 @@ def items_of(known: KnownLedger) -> pd.DataFrame:
     items = ledger["invoices"].set_index("invoice_id")[columns]
     rate = reporting_rates(ledger, items["currency"], items["issued_on"])
     payments = ledger["payments"].groupby("invoice_id")
-    paid = payments["amount"].sum().reindex(items.index).fillna(0.0)
-    last_paid_on = payments["paid_on"].max().reindex(items.index)
+    paid = payments["amount"].sum()
+    paid = paid.reindex(items.index).fillna(0.0)
+    last_paid_on = payments["paid_on"].max()
+    last_paid_on = last_paid_on.reindex(items.index)
     balance = (items["amount"] - paid).round(6)
     items["settled_on"] = last_paid_on.where(balance <= 0)
     items["balance"] = balance * rate
