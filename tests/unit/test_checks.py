@@ -164,7 +164,8 @@ def test_a_bad_invoice_is_reported_and_set_aside(
         ),
         (
             "I1 | 2023-12-01 | 5.00",
-            "note: [payments] row 40 paid_on: the invoice was paid before it was issued",
+            "note: [payments] row 40 paid_on: "
+            "the invoice was paid before it was issued",
         ),
         (
             "I1 | 2026-02-01 | 5.00",
