@@ -72,7 +72,7 @@ html_theme_options = {
 
 
 def lead_to_copied_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
-    """Change links to notebooks, which are right on GitHub, to the copies of this site."""
+    """Turn links to notebooks, which are right on GitHub, to the copies."""
     source[0] = source[0].replace("](../../notebooks/", "](/tutorials/notebooks/")
 
 

@@ -20,10 +20,10 @@ def tree(
     kind: type[errors.ObligorError], depth: int
 ) -> list[tuple[type[errors.ObligorError], int]]:
     """Return a class and those below it, depth first."""
-    found = [(kind, depth)]
+    classes = [(kind, depth)]
     for child in kind.__subclasses__():
-        found.extend(tree(child, depth + 1))
-    return found
+        classes.extend(tree(child, depth + 1))
+    return classes
 
 
 def row(kind: type[errors.ObligorError], depth: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The reference of the ledger's tables, from the contracts every ledger is checked by."""
+"""The reference of the ledger's tables, from the contracts a ledger is checked by."""
 
 from __future__ import annotations
 
