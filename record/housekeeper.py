@@ -43,11 +43,9 @@ class Housekeeper:
 
     def start(self) -> None:
         """Run the tasks in a thread of their own."""
-        threading.Thread(
-            target=self._run,
-            name="housekeeper",
-            daemon=True,
-        ).start()
+        # A daemon: a task that hangs must not keep the process from ending.
+        thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+        thread.start()
 
     def stop(self) -> None:
         """Run every task for the last time, and no more."""

@@ -128,6 +128,7 @@ class Tree:
             oldest_open = sa.text(
                 "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
             )
+            # Its entries, and those of later transactions, may not be visible yet.
             query = query.where(ENTRY.xid < oldest_open)
         return query
 

@@ -139,6 +139,7 @@ class RecordReader:
         rows = self._rows(ENTRY.key_ref == key_ref)
         if not rows:
             return None
+        # Compared before it is decrypted, so that a wrong request learns nothing.
         if rows[0].request_ref != self._database.pseudonym(request):
             raise ConflictError(
                 "the key was used with another request",

@@ -218,6 +218,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a reader never sees a part of it."""
     writer = f"{os.getpid()}.{threading.get_ident()}"
     draft = path.with_name(f".{path.name}.{writer}")
+    # Synced before it gets its name: a power cut leaves no empty checkpoint.
     with draft.open("wb") as file:
         file.write(content)
         file.flush()

@@ -370,6 +370,8 @@ def test_a_ciphertext_moved_to_another_entry_is_not_decrypted(
 
 # --- the standalone verifier
 
+Proof = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -377,7 +379,7 @@ class Evidence:
 
     decision_id: str
     receipt: str
-    proof: dict[str, Any]
+    proof: Proof
     folder: Path
 
     def verify(self) -> subprocess.CompletedProcess[str]:
@@ -469,44 +471,44 @@ def test_ten_thousand_forged_proofs_are_rejected(
     assert n_accepted == 0
 
 
-def forge_leaf(proof: dict[str, Any], random: Random) -> None:
+def forge_leaf(proof: Proof, random: Random) -> None:
     leaf = proof["leaf"]
     position = random.randrange(len(leaf))
     letter = chr(33 + random.randrange(90))
     proof["leaf"] = leaf[:position] + letter + leaf[position + 1 :]
 
 
-def forge_place(proof: dict[str, Any], random: Random) -> None:
+def forge_place(proof: Proof, random: Random) -> None:
     others = [place for place in range(-1, 302) if place != proof["place"]]
     proof["place"] = random.choice(others)
 
 
-def forge_path(proof: dict[str, Any], random: Random) -> None:
+def forge_path(proof: Proof, random: Random) -> None:
     position = random.randrange(len(proof["path"]))
     proof["path"][position] = random.randbytes(32).hex()
 
 
-def drop_from_path(proof: dict[str, Any], random: Random) -> None:
+def drop_from_path(proof: Proof, random: Random) -> None:
     del proof["path"][random.randrange(len(proof["path"]))]
 
 
-def forge_size(proof: dict[str, Any], random: Random) -> None:
+def forge_size(proof: Proof, random: Random) -> None:
     proof["checkpoint"]["size"] += random.choice([-1, 1, 7])
 
 
-def forge_time(proof: dict[str, Any], random: Random) -> None:
+def forge_time(proof: Proof, random: Random) -> None:
     proof["checkpoint"]["at"] += "0"
 
 
-def forge_root(proof: dict[str, Any], random: Random) -> None:
+def forge_root(proof: Proof, random: Random) -> None:
     proof["checkpoint"]["root"] = random.randbytes(32).hex()
 
 
-def forge_signature(proof: dict[str, Any], random: Random) -> None:
+def forge_signature(proof: Proof, random: Random) -> None:
     proof["checkpoint"]["signature"] = random.randbytes(64).hex()
 
 
-FORGERIES: list[Callable[[dict[str, Any], Random], None]] = [
+FORGERIES: list[Callable[[Proof, Random], None]] = [
     forge_leaf,
     forge_place,
     forge_path,
