@@ -33,5 +33,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def block(text: str, language: str = "text", caption: str = "") -> str:
     """Return a fenced code block, with a caption if one is given."""
     if caption:
-        return f"```{{code-block}} {language}\n:caption: {caption}\n\n{text.rstrip()}\n```\n"
-    return f"```{language}\n{text.rstrip()}\n```\n"
+        opening = f"```{{code-block}} {language}\n:caption: {caption}\n"
+    else:
+        opening = f"```{language}"
+    return f"{opening}\n{text.rstrip()}\n```\n"
