@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,11 +61,12 @@ def review(options: ReviewOptions) -> None:
     Example: `obligor review ledger/mapping.toml --as-of 2024-12-31 --months 12`
     """
     portfolio_review = _reviewed(options)
-    _write_files(portfolio_review, options.folder)
+    write_files(portfolio_review, options.folder)
     if options.as_json:
-        typer.echo(json.dumps(_as_dict(portfolio_review), default=str))
+        figures = known_figures(figures_of(portfolio_review))
+        typer.echo(json.dumps(figures, default=str, allow_nan=False))
         return
-    _print_review(portfolio_review)
+    print_review(portfolio_review)
     console.print(
         f"in [b]{options.folder}[/b]: provisions.csv (per invoice), migration.csv, "
         "roll_rates.csv, vintages.csv, vintages.png"
@@ -74,21 +76,22 @@ def review(options: ReviewOptions) -> None:
 def _reviewed(options: ReviewOptions) -> Review:
     from obligor.portfolio.month import month_ends, month_of
     from obligor.portfolio.review import review as review_portfolio
-    from obligor.portfolio.snapshot import ledger_accounts
+    from obligor.portfolio.snapshot import days_with_invoices, ledger_accounts
 
     context = command_context()
     accounts = list(ledger_accounts(context.ledger(options.mapping)))
     model = context.champions(options.store).current().model
     rulebooks, _ = read_rulebooks(options.rules)
     as_of = parsed_day(options.as_of)
-    days = month_ends(as_of, options.months)
+    days = days_with_invoices(accounts, month_ends(as_of, options.months))
     watched_days = days if options.as_json else progress_bar("months")(days)
     months = [month_of(accounts, day, model, rulebooks) for day in watched_days]
     rulebook = in_force(rulebooks, as_of)
     return review_portfolio(accounts, months, rulebook, options.sector)
 
 
-def _write_files(portfolio_review: Review, folder: Path) -> None:
+def write_files(portfolio_review: Review, folder: Path) -> None:
+    """Write the tables of a review as CSV files, and the picture of the vintages."""
     from obligor.portfolio.vintages import draw_vintages
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,15 +102,32 @@ def _write_files(portfolio_review: Review, folder: Path) -> None:
     draw_vintages(portfolio_review.vintages, folder / "vintages.png")
 
 
-def _as_dict(portfolio_review: Review) -> dict[str, object]:
+def figures_of(portfolio_review: Review) -> dict[str, object]:
+    """Return the figures of a review as `--json` prints them, NaN if not known."""
     return {
         "provisions": _provisions_by_bucket(portfolio_review).to_dict("index"),
         "migration": portfolio_review.migration.to_dict("index"),
         "roll_rates": portfolio_review.roll_rates.to_dict("index"),
         "implied_loss_rates": portfolio_review.implied_loss_rates,
+        "unknown_loss_rates": portfolio_review.unknown_loss_rates,
         "vintages": portfolio_review.vintages.to_dict("index"),
         "stress": portfolio_review.stress,
     }
+
+
+def known_figures(figures: object) -> object:
+    """Return figures for JSON, which has no NaN: null for what is not known.
+
+    Examples
+    --------
+    >>> known_figures({"2024-12": {"amount": 100.0, 90: float("nan")}})
+    {'2024-12': {'amount': 100.0, 90: None}}
+    """
+    if isinstance(figures, dict):
+        return {key: known_figures(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [known_figures(value) for value in figures]
+    return None if isinstance(figures, float) and isnan(figures) else figures
 
 
 def _provisions_by_bucket(portfolio_review: Review) -> pd.DataFrame:
@@ -119,7 +139,8 @@ def _provisions_by_bucket(portfolio_review: Review) -> pd.DataFrame:
     return sums.reindex([bucket for bucket in BUCKETS if bucket in sums.index])
 
 
-def _print_review(portfolio_review: Review) -> None:
+def print_review(portfolio_review: Review) -> None:
+    """Print the tables of a review."""
     console.print(_provisions_table(portfolio_review))
     migration = _shares_table(
         "migration of grades a month, % of the customers of a row",
@@ -135,23 +156,30 @@ def _print_review(portfolio_review: Review) -> None:
 
 
 def _provisions_table(portfolio_review: Review) -> Table:
-    currency = portfolio_review.provisions["currency"].iloc[0]
     table = Table(
         "age",
         "open",
         "IFRS 9 matrix",
         "expected loss by PD",
         "loss rate implied by roll rates",
-        title=f"provisions, {currency}",
+        title=f"provisions, {portfolio_review.currency}",
     )
     sums = _provisions_by_bucket(portfolio_review)
     for bucket, row in sums.iterrows():
         amounts = [f"{amount:,.2f}" for amount in row]
-        implied_rate = portfolio_review.implied_loss_rates[str(bucket)]
-        table.add_row(str(bucket), *amounts, f"{implied_rate:.2%}")
+        loss_rate = _loss_rate(portfolio_review, str(bucket))
+        table.add_row(str(bucket), *amounts, loss_rate)
     totals = [f"{amount:,.2f}" for amount in sums.sum()]
     table.add_row("all", *totals, "", style="bold")
     return table
+
+
+def _loss_rate(portfolio_review: Review, bucket: str) -> str:
+    """Return the loss rate that the roll rates imply, or why it is not known."""
+    rate = portfolio_review.implied_loss_rates[bucket]
+    if rate is None:
+        return f"not known: {portfolio_review.unknown_loss_rates[bucket]}"
+    return f"{rate:.2%}"
 
 
 def _shares_table(title: str, counts: pd.DataFrame) -> Table:
@@ -165,6 +193,8 @@ def _shares_table(title: str, counts: pd.DataFrame) -> Table:
     for name, row in filled.div(filled.sum(axis=1), axis=0).iterrows():
         shares = [f"{100 * share:.1f}" if share else "" for share in row]
         table.add_row(str(name), *shares)
+    if not table.row_count:
+        table.add_row("not known: nothing was there a month before")
     return table
 
 

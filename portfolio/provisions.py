@@ -37,7 +37,8 @@ def provisions(month: Month, rulebook: Rulebook) -> pd.DataFrame:
         row["matrix"] = item_provision.matrix
         row["expected_loss"] = item_provision.expected_loss
         rows.append(row)
-    return pd.DataFrame(rows).sort_values(
+    columns = [*month.items, "currency", "bucket", "matrix", "expected_loss"]
+    return pd.DataFrame(rows, columns=columns).sort_values(
         "expected_loss",
         ascending=False,
         kind="stable",

@@ -119,6 +119,22 @@ def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
     return ActiveCustomers(known_accounts, account_features(known_accounts))
 
 
+def days_with_invoices(accounts: Iterable[Account], days: Sequence[date]) -> list[date]:
+    """Return the days on which an invoice was known; the last day always.
+
+    A ledger that is younger than the months asked for is reviewed over those it has.
+    """
+    first_days = [
+        int(account.items.known_on.min())
+        for account in accounts
+        if len(account.items.known_on)
+    ]
+    first_day = min(first_days, default=0)
+    *earlier_days, last_day = days
+    reviewed_days = [day for day in earlier_days if day_number(day) >= first_day]
+    return [*reviewed_days, last_day]
+
+
 def portfolio_of(
     customers: Sequence[KnownAccount],
     rows: Floats,

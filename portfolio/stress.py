@@ -128,9 +128,10 @@ def _checked_sector(
         raise _no_such_sector(sector, [])
     if sector is None:
         limits = pd.Series(base.limit).groupby(sectors).sum()
-        return str(limits.idxmax())
-    if sector not in sectors:
-        raise _no_such_sector(sector, sorted(set(sectors.tolist())))
+        # A customer without a sector is in none that could be shocked.
+        return str(limits.drop("", errors="ignore").idxmax())
+    if not sector or sector not in sectors:
+        raise _no_such_sector(sector, sorted(set(sectors.tolist()) - {""}))
     return sector
 
 

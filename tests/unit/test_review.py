@@ -353,6 +353,7 @@ def test_the_command_gives_every_part_as_json(command: ReviewCommand) -> None:
         "migration",
         "roll_rates",
         "implied_loss_rates",
+        "unknown_loss_rates",
         "vintages",
         "stress",
     }
