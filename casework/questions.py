@@ -1,4 +1,4 @@
-"""What people send about cases, contacts and worklists."""
+"""The requests about cases, contacts and worklists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from obligor.decisions.questions import Amount, Because, Body, Currency, Id, Per
 
 
 class ResolutionRequest(Body):
-    """What a person decides about a case."""
+    """A person's decision about a case."""
 
     by: Person
     role: Literal["credit_analyst", "credit_manager", "director"]
@@ -28,19 +28,21 @@ class PromiseBody(Body):
 
 
 class ContactRequest(Body):
-    """A contact with a customer about what is overdue, and how it ended."""
+    """A contact with a customer about overdue debt, and how it ended."""
 
     customer_id: Id
-    contacted_on: date | None = Field(None, description="Default today")
+    contacted_on: date | None = Field(None, description="By default today")
     by: Person
     channel: Literal["mail", "call", "visit", "lawyer"]
     outcome: Literal[
         "reached", "no_answer", "promise", "dispute", "refused", "handed_over"
     ]
     promise: PromiseBody | None = Field(
-        None, description="With outcome `promise`, and only then"
+        None, description="Required for the outcome `promise`, else forbidden"
     )
-    next_contact_on: date | None = Field(None, description="Default what the rules say")
+    next_contact_on: date | None = Field(
+        None, description="By default as the rules set it"
+    )
     note: Because | None = None
 
     @model_validator(mode="after")
@@ -53,7 +55,7 @@ class ContactRequest(Body):
 
 
 class WorklistQuery(Body):
-    """How much time there is, and for which day."""
+    """The day of a worklist, and the time that collectors have."""
 
     model_config = ConfigDict(strict=False)
 

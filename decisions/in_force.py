@@ -108,7 +108,7 @@ def in_force_answer(at: str, store: Path, rules: Path) -> InForceAnswer:
         when = datetime.fromisoformat(at)
     except ValueError:
         raise AsOfError(
-            "not a valid time",
+            "the text is not a valid time",
             where="at",
             expected="such as 2026-03-01T12:00:00+00:00",
         ) from None

@@ -23,7 +23,7 @@ from obligor.policy.credit.credit_file import (
 )
 from obligor.policy.credit.groups import Group
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 
 
 def _known_currency(code: str) -> str:
@@ -156,14 +156,14 @@ class InlineLedger(Body):
 
     currency: Currency = Field(description="The reporting currency")
     customers: Annotated[list[CustomerRow], Field(max_length=1)] = []
-    invoices: Annotated[list[InvoiceRow], Field(max_length=MOST_ROWS)] = []
-    payments: Annotated[list[PaymentRow], Field(max_length=MOST_ROWS)] = []
-    promises: Annotated[list[PromiseRow], Field(max_length=MOST_ROWS)] = []
-    disputes: Annotated[list[DisputeRow], Field(max_length=MOST_ROWS)] = []
-    write_offs: Annotated[list[WriteOffRow], Field(max_length=MOST_ROWS)] = []
-    limits: Annotated[list[LimitRow], Field(max_length=MOST_ROWS)] = []
-    financials: Annotated[list[FinancialsRow], Field(max_length=MOST_ROWS)] = []
-    fx_rates: Annotated[list[RateRow], Field(max_length=MOST_ROWS)] = []
+    invoices: Annotated[list[InvoiceRow], Field(max_length=MAX_ROWS)] = []
+    payments: Annotated[list[PaymentRow], Field(max_length=MAX_ROWS)] = []
+    promises: Annotated[list[PromiseRow], Field(max_length=MAX_ROWS)] = []
+    disputes: Annotated[list[DisputeRow], Field(max_length=MAX_ROWS)] = []
+    write_offs: Annotated[list[WriteOffRow], Field(max_length=MAX_ROWS)] = []
+    limits: Annotated[list[LimitRow], Field(max_length=MAX_ROWS)] = []
+    financials: Annotated[list[FinancialsRow], Field(max_length=MAX_ROWS)] = []
+    fx_rates: Annotated[list[RateRow], Field(max_length=MAX_ROWS)] = []
 
 
 class CreditRequest(Body):
@@ -230,7 +230,7 @@ class GroupBody(Body):
     name: Id
     limit: AmountOrZero
     exposure_of_others: AmountOrZero = Field(
-        description="What its other members owe, groups below it included"
+        description="The debt of its other members, including groups below it"
     )
     parent: Id | None = None
     members: Annotated[list[Id], Field(max_length=1000)] = Field(
@@ -296,46 +296,50 @@ class DecisionRequest(Body):
 
     customer_id: Id
     as_of: date | None = Field(
-        None, description="Known through the end of that day; default the ledger's last"
+        None,
+        description="Uses what was known at the end of that day; "
+        "by default the last day of the ledger",
     )
     request: CreditRequest | None = None
     requested_by: Person | None = Field(
-        None, description="Who asks: this person may not resolve the case"
+        None, description="Who asks; this person may not resolve the case"
     )
     is_natural_person: bool = Field(
         False, description="A person or sole trader: other rights, longer retention"
     )
     file: CreditFileBody | None = Field(
-        None, description="What people have put on file"
+        None, description="The credit file: what people have put on file"
     )
     ledger: InlineLedger | None = None
 
 
 class OrderBody(Body):
-    """An order, or one accepted before that is not invoiced yet."""
+    """An order, or an accepted order that is not invoiced yet."""
 
     amount: Amount
     currency: Currency
-    deliver_on: date | None = Field(None, description="Default the as-of date")
+    deliver_on: date | None = Field(None, description="By default the as-of date")
     is_prepaid: bool = False
 
 
 class OrderRequest(Body):
-    """May this order go out?"""
+    """The question whether an order may go out."""
 
     customer_id: Id
     as_of: date | None = Field(
-        None, description="Known through the end of that day; default the ledger's last"
+        None,
+        description="Uses what was known at the end of that day; "
+        "by default the last day of the ledger",
     )
     order: OrderBody
     unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(
-        default=[], description="Orders accepted before and not invoiced yet"
+        default=[], description="Accepted orders that are not invoiced yet"
     )
     requested_by: Person | None = Field(
-        None, description="Who asks: this person may not resolve the case"
+        None, description="Who asks; this person may not resolve the case"
     )
     file: CreditFileBody | None = Field(
-        None, description="What people have put on file"
+        None, description="The credit file: what people have put on file"
     )
     ledger: InlineLedger | None = None
 

@@ -146,14 +146,14 @@ def _catalogue_row(values: Mapping[str, float | str | None]) -> Floats:
     unknown = sorted(values.keys() - set(NAMES))[:5]
     if missing or unknown:
         raise SchemaError(
-            f"missing {missing}, unknown {unknown}",
+            f"missing: {missing}; not in the catalogue: {unknown}",
             where="features",
             expected=f"the {len(NAMES)} names of the catalogue, null if not known",
         )
     for name in NAMES:
         if isinstance(values[name], str):
             raise SchemaError(
-                "not a number",
+                "the value is not a number",
                 where=f"features.{name}",
                 expected="a number, or null",
             )

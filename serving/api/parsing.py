@@ -55,7 +55,7 @@ def idempotency_key(request: Request) -> str | None:
     is_printable = key.isascii() and key.isprintable()
     if not (0 < len(key) <= LONGEST_KEY and is_printable):
         raise SchemaError(
-            "unusable key",
+            "the key cannot be used",
             where="Idempotency-Key",
             expected=f"1 to {LONGEST_KEY} printable ASCII characters",
         )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from obligor.decisions.questions import Body, DecisionRequest
 
-MOST_IN_BATCH = 1000
+MAX_IN_BATCH = 1000
 
 
 class NoticeQuery(Body):
@@ -36,5 +36,5 @@ class BatchRequest(Body):
     """Up to 1,000 questions, answered in order; each may fail alone."""
 
     decisions: Annotated[
-        list[DecisionRequest], Field(min_length=1, max_length=MOST_IN_BATCH)
+        list[DecisionRequest], Field(min_length=1, max_length=MAX_IN_BATCH)
     ]
