@@ -148,7 +148,11 @@ def check_ledger(
     findings = [*unreadable, *_missing_tables(ledger)]
     for table in ledger.tables:
         frame = ledger[table]
-        cells = {(cell.column, cell.row) for cell in unreadable if cell.table == table}
+        cells = {
+            (cell.column, cell.row)
+            for cell in unreadable
+            if cell.table == table and cell.level != "note"
+        }
         findings += _contract_breaches(table, frame, cells)
         findings += _future_dates(table, frame, today)
         findings += _due_before_issue(table, frame)
@@ -238,7 +242,8 @@ def _contract_breaches(
             # Of rows with one id, the first is good.
             first_uses.add(use)
             continue
-        is_reported = (failure.column, failure.row) in unreadable
+        cells = {(failure.column, failure.row), (failure.column, None)}
+        is_reported = not cells.isdisjoint(unreadable)
         if not is_reported and not _is_filled_from_empty(table, frame, failure):
             yield _finding_of(table, failure)
 

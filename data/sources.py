@@ -1,74 +1,84 @@
 """Reading a ledger from CSV, Parquet, Excel or SQL through a TOML mapping.
 
-These are the only reads of source data. A mapping names, per table, where it is and
-which source column fills each column of ours::
-
-    currency = "USD"                     # the reporting currency
-
-    [invoices]
-    file = "open_items.csv"              # or .parquet, .xlsx; or a url and a query
-    encoding = "utf-8"
-    date_format = "%m/%d/%Y"
-    [invoices.columns]
-    invoice_id = "DocNo"                 # a source column, or
-    currency = { constant = "USD" }      # one value for all rows, or
-    issued_on = { column = "Due", plus_days = -15 }, or
-    invoice_id = { row_number = "item-" }   # the row number, if there is no id
-
-    [payments]
-    file = "open_items.csv"
-    where_present = "Cleared"            # only rows in which this column is filled
+These are the only reads of source data: a source is read as it is (`data.reading`),
+its rows are selected (`data.selecting`), each of our columns is filled and parsed as a
+whole (`data.dates`, `data.amounts`), and the tables are checked (`data.checks`). The
+shape of a mapping is described in `data.mapping`.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from string import Template
-from typing import Any
-from zipfile import BadZipFile
 
 import pandas as pd
-import sqlalchemy
 
-from obligor.data.checks import Finding, LedgerCheck, check_ledger
+from obligor.data.amounts import parse_amounts
+from obligor.data.checks import Finding, LedgerCheck, Level, check_ledger
+from obligor.data.column_reading import (
+    EMPTY_TEXTS,
+    EMPTY_VALUES,
+    ColumnReading,
+    text_of,
+    texts_of,
+)
+from obligor.data.dates import parse_days
 from obligor.data.ledger import (
     CONTRACTS,
     DAY_DTYPE,
     DEFAULTS,
+    OF_INVOICE,
     Ledger,
     day_columns,
     number_columns,
 )
+from obligor.data.mapping import (
+    MOST_DAYS,
+    ColumnRule,
+    SignColumn,
+    TableMapping,
+    columns_of,
+    read_mapping,
+)
 from obligor.data.money import minor_digits
-from obligor.errors import InputError, SchemaError
-
-# The part of a mapping that describes one table, as TOML gives it.
-TableMapping = Mapping[str, Any]
-# How one column is filled: from a source column, or as a small table says.
-ColumnRule = str | Mapping[str, Any]
+from obligor.data.reading import RawTable, read_source
+from obligor.data.selecting import footer_rows, selected_rows, source_column
+from obligor.data.signs import signed_amounts
+from obligor.errors import SchemaError
 
 
 @dataclass(frozen=True)
-class Source:
-    """A parsed mapping file.
+class Lines:
+    """Where the rows of a table are in its files.
 
     Attributes
     ----------
-    tables : mapping
-        The content of the file: the currency, and a `TableMapping` per table.
-    folder : Path
-        Where its relative paths start.
-    environment : mapping
-        The values for ``${NAME}`` in a URL.
+    parts : list of tuple of str and Series
+        For each file its name, and the line of each row by the number of the row; rows
+        are numbered on through all files.
     """
 
-    tables: Mapping[str, Any]
-    folder: Path
-    environment: Mapping[str, str]
+    parts: list[tuple[str, pd.Series]]
+
+    def text(self, row: int) -> str:
+        """Return where a row is, such as ``line 62``; nothing if it has no line."""
+        for label, lines in self.parts:
+            if row in lines.index and lines[row]:
+                line = f"line {lines[row]}"
+                return line if len(self.parts) == 1 else f"{label} {line}"
+        return ""
+
+
+@dataclass
+class _Table:
+    """A table as it is put together: our columns, and what was noticed."""
+
+    frame: pd.DataFrame
+    lines: Lines
+    findings: list[Finding] = field(default_factory=list)
 
 
 def read_ledger(
@@ -99,199 +109,289 @@ def read_ledger(
     SchemaError
         If the mapping or a source cannot be read at all.
     """
-    source = _read_mapping(mapping, environment or {})
-    currency = str(source.tables.get("currency", ""))
-    minor_digits(currency)
+    content = read_mapping(mapping)
+    minor_digits(content.currency)
     tables = {}
-    unreadable = list[Finding]()
-    for table in CONTRACTS:
-        if table in source.tables:
-            frame = _mapped(table, source)
-            tables[table] = frame
-            unreadable += _parse_columns(table, frame, source.tables[table])
-            _fill_known_on(table, frame)
-    if "customers" not in tables and "invoices" in tables:
-        tables["customers"] = _customers_of(tables["invoices"])
-    ledger = Ledger(tables, currency)
-    return check_ledger(
-        ledger,
+    for table, mappings in content.tables.items():
+        reader = _TableReader(table, content.folder, environment or {})
+        tables[table] = reader.read(mappings)
+    frames = {table: parts.frame for table, parts in tables.items()}
+    findings = [finding for parts in tables.values() for finding in parts.findings]
+    findings += _strangers(frames)
+    has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
+    if "customers" not in frames and has_customers:
+        frames["customers"] = _customers_of(frames["invoices"])
+    check = check_ledger(
+        Ledger(frames, content.currency),
         today=today,
-        unreadable=unreadable,
+        unreadable=findings,
+    )
+    lines = {table: parts.lines for table, parts in tables.items()}
+    return replace(
+        check, findings=[_located(finding, lines) for finding in check.findings]
     )
 
 
-def _read_mapping(path: Path, environment: Mapping[str, str]) -> Source:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(
-            f"the mapping cannot be read: {error}",
-            where=str(path),
-            expected="a TOML file",
-        ) from None
-    unknown = sorted(set(tables) - set(CONTRACTS) - {"currency"})
-    if unknown:
-        raise SchemaError(
-            f"unknown table {unknown[0]!r}",
-            where=str(path),
-            expected=f"currency or one of {list(CONTRACTS)}",
+def _located(finding: Finding, lines: Mapping[str, Lines]) -> Finding:
+    """Return a finding with the line of its row."""
+    if finding.row is None or finding.table not in lines:
+        return finding
+    return replace(finding, line=lines[finding.table].text(finding.row))
+
+
+@dataclass(frozen=True)
+class _TableReader:
+    """Reads one table from its sources."""
+
+    table: str
+    folder: Path
+    environment: Mapping[str, str]
+
+    def read(self, mappings: Sequence[TableMapping]) -> _Table:
+        """Read the sources one after the other; rows are numbered on through all."""
+        parts = []
+        lines = list[tuple[str, pd.Series]]()
+        n_rows = 0
+        for mapping in mappings:
+            raws = read_source(
+                mapping.source, self.table, self.folder, self.environment
+            )
+            raws, n_rows = _renumbered(raws, n_rows)
+            lines += [(raw.label, raw.lines) for raw in raws]
+            parts.append(_SourceReader(mapping, raws[0].is_workbook).read(raws))
+        frames = [frame for frame, _ in parts]
+        return _Table(
+            frame=frames[0] if len(frames) == 1 else pd.concat(frames),
+            lines=Lines(lines),
+            findings=[finding for _, findings in parts for finding in findings],
         )
-    return Source(tables, path.parent, environment)
 
 
-def _read_table(table: str, source: Source) -> pd.DataFrame:
-    """Return a source table as it is."""
-    spec = source.tables[table]
-    try:
-        if "url" in spec:
-            return _read_sql(spec, source.environment)
-        return _read_file(spec, source.folder)
-    except pd.errors.EmptyDataError:
-        raise SchemaError(
-            "the file is empty",
-            where=f"{table}: {spec['file']}",
-            expected="a header and rows",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise SchemaError(
-            f"byte {error.start} is not {error.encoding}",
-            where=f"{table}: {spec['file']}",
-            expected="the encoding that the mapping names",
-            do='set the encoding, e.g. encoding = "cp1252"',
-        ) from None
-    except KeyError as error:
-        raise SchemaError(
-            f"{error} is missing", where=f"[{table}]", expected="file, or url and query"
-        ) from None
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        BadZipFile,
-        sqlalchemy.exc.SQLAlchemyError,
-    ) as error:
-        # Of a driver's error the class only: its message may contain the password.
-        reason = str(error) if isinstance(error, OSError) else type(error).__name__
-        raise InputError(
-            f"the source cannot be read: {reason}",
-            where=f"[{table}]",
-            do="check file, url and query",
-        ) from None
+def _renumbered(raws: Sequence[RawTable], n_rows: int) -> tuple[list[RawTable], int]:
+    """Return sources whose rows are numbered from `n_rows` on, and the next number."""
+    numbered = []
+    for raw in raws:
+        index = raw.frame.index + n_rows
+        n_rows = int(index.max()) + 1 if len(index) else n_rows
+        frame = raw.frame.set_axis(index)
+        numbered.append(replace(raw, frame=frame, lines=raw.lines.set_axis(index)))
+    return numbered, n_rows
 
 
-def _read_sql(spec: TableMapping, environment: Mapping[str, str]) -> pd.DataFrame:
-    url = Template(spec["url"]).substitute(environment)
-    with sqlalchemy.create_engine(url).connect() as connection:
-        frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec["query"]), connection)
-    return frame
+@dataclass
+class _SourceReader:
+    """Fills our columns of one table from sources of one layout."""
 
+    mapping: TableMapping
+    is_workbook: bool
+    findings: list[Finding] = field(default_factory=list)
 
-def _read_file(spec: TableMapping, folder: Path) -> pd.DataFrame:
-    path = folder / spec["file"]
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    if path.suffix in (".xlsx", ".xls"):
-        sheet: int | str = spec.get("sheet", 0)
-        return pd.read_excel(
-            path,
-            sheet_name=sheet,
-            dtype=object,
+    def read(self, raws: Sequence[RawTable]) -> tuple[pd.DataFrame, list[Finding]]:
+        """Return our columns, parsed, and what was noticed."""
+        frames = [raw.frame for raw in raws]
+        raw = frames[0] if len(frames) == 1 else pd.concat(frames)
+        raw, notes = selected_rows(self.mapping, raw)
+        for note in notes:
+            self._report("note", "", note)
+        frame = _mapped(self.mapping, raw)
+        footers = list(footer_rows(self.mapping.table, frame))
+        self.findings += footers
+        frame = frame.drop(index=[footer.row for footer in footers])
+        raw = raw.loc[frame.index]
+        for column in map(str, frame.columns):
+            frame[column] = self._parsed(column, frame[column], raw)
+        _fill_known_on(self.mapping.table, frame)
+        return frame, self.findings
+
+    def _report(
+        self,
+        level: Level,
+        column: str,
+        what: str,
+        expected: str = "",
+    ) -> None:
+        """Add a finding about a whole column, or the whole table."""
+        self.findings.append(
+            Finding(
+                level=level,
+                table=self.mapping.table,
+                column=column,
+                row=None,
+                what=what,
+                expected=expected,
+            )
         )
-    # As texts: pandas would guess types, and lose leading zeros of ids.
-    return pd.read_csv(
-        path,
-        dtype=str,
-        encoding=spec.get("encoding", "utf-8"),
-        sep=spec.get("separator", ","),
+
+    def _parsed(
+        self,
+        column: str,
+        values: pd.Series,
+        raw: pd.DataFrame,
+    ) -> pd.Series:
+        """Return a column of our type, and report what could not be read."""
+        if self.mapping.empty:
+            is_empty = texts_of(values).isin(
+                [text.strip() for text in self.mapping.empty]
+            )
+            values = values.where(~is_empty)
+        if column in day_columns(self.mapping.table):
+            reading = self._days(column, values, raw)
+            date_format = self.mapping.date_format(column) or "%Y-%m-%d"
+            expected = f"a date such as {date_format}"
+        elif column in number_columns(self.mapping.table):
+            reading = parse_amounts(values, self.mapping.number_format(column))
+            expected = "a number; a sign of a currency is stated by currency_sign"
+        else:
+            return texts_of(values, EMPTY_TEXTS)
+        if reading.note:
+            self._report("note", column, reading.note)
+        if reading.refusal:
+            self._report("refuse", column, reading.refusal, reading.choice)
+            return reading.values
+        self._report_cells(column, values, reading, expected)
+        if column == "amount" and self.mapping.sign_by is not None:
+            return self._signed(reading.values, self.mapping.sign_by, raw)
+        return reading.values
+
+    def _report_cells(
+        self,
+        column: str,
+        values: pd.Series,
+        reading: ColumnReading,
+        expected: str,
+    ) -> None:
+        """Report each cell that holds something, of which nothing could be read."""
+        suspects = values[values.notna() & reading.values.isna()]
+        for row, cell in suspects.items():
+            if text_of(cell) not in EMPTY_VALUES:
+                what = f"cannot parse {cell!r}"
+                self._report_row(column, row, what, expected + _hint(cell))
+
+    def _report_row(
+        self,
+        column: str,
+        row: Hashable,
+        what: str,
+        expected: str,
+    ) -> None:
+        self.findings.append(
+            Finding(
+                level="quarantine",
+                table=self.mapping.table,
+                column=column,
+                row=int(str(row)),
+                what=what,
+                expected=expected,
+            )
+        )
+
+    def _days(
+        self,
+        column: str,
+        values: pd.Series,
+        raw: pd.DataFrame,
+    ) -> ColumnReading:
+        """Return a column of dates, with the days added that the mapping states."""
+        date_format = self.mapping.date_format(column)
+        try:
+            reading = parse_days(values, date_format, is_workbook=self.is_workbook)
+        except (ValueError, LookupError, ArithmeticError, re.error) as error:
+            raise SchemaError(
+                f"date_format {date_format!r} cannot be used: {error}",
+                where=f"[{self.mapping.table}] {column}",
+                expected='a format such as "%d.%m.%Y"',
+            ) from None
+        plus_days = self.mapping.rule(column).plus_days
+        if isinstance(plus_days, int):
+            days_to_add = pd.Series(plus_days, index=values.index)
+        else:
+            terms = source_column(self.mapping, raw, plus_days)
+            days_to_add = parse_amounts(terms).values
+            self._report_terms(column, plus_days, days_to_add)
+        is_plausible = days_to_add.abs() <= MOST_DAYS
+        added = pd.to_timedelta(days_to_add.where(is_plausible), unit="D")
+        days = (reading.values + added).dt.normalize().astype(DAY_DTYPE)
+        return replace(reading, values=days)
+
+    def _report_terms(
+        self,
+        column: str,
+        terms: str,
+        days: pd.Series,
+    ) -> None:
+        for row in days.index[~(days.abs() <= MOST_DAYS)]:
+            what = f"the column {terms!r} has no number of days"
+            expected = f"days from 0 to {MOST_DAYS}"
+            self._report_row(column, row, what, expected)
+
+    def _signed(
+        self,
+        amounts: pd.Series,
+        sign_by: SignColumn,
+        raw: pd.DataFrame,
+    ) -> pd.Series:
+        signs = signed_amounts(self.mapping, sign_by, raw, amounts)
+        self._report("note", "amount", signs.note)
+        for row, what in signs.unclear.items():
+            self._report_row("amount", row, what, "a debit or a credit")
+        return signs.amounts
+
+
+def _hint(cell: object) -> str:
+    """Return how a cell without any figure, such as 0000-00-00, is to be stated."""
+    is_nothing = not any(
+        character.isalnum() for character in str(cell).replace("0", "")
+    )
+    return (
+        f"; if it stands for nothing, state empty = [{str(cell)!r}]"
+        if is_nothing
+        else ""
     )
 
 
-def _mapped(table: str, source: Source) -> pd.DataFrame:
+def _mapped(mapping: TableMapping, raw: pd.DataFrame) -> pd.DataFrame:
     """Return our columns of a table, still in the source's own types."""
-    spec = source.tables[table]
-    raw = _read_table(table, source)
-    present = spec.get("where_present")
-    if present:
-        raw = raw[_source_column(table, raw, present).notna()]
-    rules = spec.get("columns", {})
-    unknown = sorted(set(rules) - set(CONTRACTS[table].columns))
-    if unknown:
-        raise SchemaError(
-            f"unknown column {unknown[0]!r}",
-            where=f"[{table}.columns]",
-            expected=f"one of {list(CONTRACTS[table].columns)}",
-        )
+    table = mapping.table
     defaults = DEFAULTS.get(table, {})
     frame = pd.DataFrame(index=raw.index)
-    for name, column in CONTRACTS[table].columns.items():
-        if name in rules or name in raw:
-            frame[name] = _filled(table, raw, rules.get(name, name))
+    for name in columns_of(table):
+        column = CONTRACTS[table].columns.get(name)
+        if name in mapping.rules or name in raw:
+            frame[name] = _filled(mapping, raw, mapping.rule(name))
         elif name in defaults:
             frame[name] = defaults[name]
-        elif name.endswith("_id") and column.unique:
+        elif name.endswith("_id") and column is not None and column.unique:
             frame[name] = [f"{table[:-1]}-{row}" for row in raw.index]
     return frame
 
 
 def _filled(
-    table: str,
+    mapping: TableMapping,
     raw: pd.DataFrame,
     rule: ColumnRule,
 ) -> pd.Series:
     """Return the column that a rule of the mapping describes."""
-    if isinstance(rule, str):
-        return _source_column(table, raw, rule)
-    if "constant" in rule:
-        return pd.Series(rule["constant"], index=raw.index)
-    if "row_number" in rule:
-        prefix = rule["row_number"]
-        return pd.Series([f"{prefix}{row}" for row in raw.index], index=raw.index)
-    return _source_column(table, raw, rule["column"])
+    if rule.constant is not None:
+        return pd.Series(rule.constant, index=raw.index)
+    if rule.row_number is not None:
+        ids = [f"{rule.row_number}{row}" for row in raw.index]
+        return pd.Series(ids, index=raw.index, dtype="str")
+    columns = [source_column(mapping, raw, name) for name in rule.columns]
+    return columns[0] if len(columns) == 1 else _joined_key(mapping, columns)
 
 
-def _source_column(
-    table: str,
-    raw: pd.DataFrame,
-    name: str,
-) -> pd.Series:
-    if name not in raw:
-        raise SchemaError(
-            f"no column {name!r}",
-            where=table,
-            expected=f"one of {list(raw.columns)}",
-        )
-    return raw[name]
-
-
-def _parse_columns(
-    table: str,
-    frame: pd.DataFrame,
-    spec: TableMapping,
-) -> Iterator[Finding]:
-    """Give each column our type; yield a finding for each cell that has another."""
-    days = day_columns(table)
-    numbers = number_columns(table)
-    for column in map(str, frame.columns):
-        values = frame[column]
-        if column in days:
-            parsed = _parsed_days(values, spec, column)
-            expected = f"a date such as {spec.get('date_format', '%Y-%m-%d')}"
-        elif column in numbers:
-            parsed = pd.to_numeric(values, errors="coerce").astype("float64")
-            expected = "a number"
-        else:
-            parsed = values.astype("str").where(values.notna()).str.strip()
-            expected = "a text"
-        frame[column] = parsed
-        for row in values.index[values.notna() & parsed.isna()]:
-            yield Finding(
-                level="quarantine",
-                table=table,
-                column=column,
-                row=int(row),
-                what=f"cannot parse {values[row]!r}",
-                expected=expected,
-            )
+def _joined_key(mapping: TableMapping, columns: Sequence[pd.Series]) -> pd.Series:
+    """Return one text for each row, different for different values; empty if one is."""
+    parts = []
+    for column in columns:
+        texts = texts_of(column, (*EMPTY_TEXTS, *mapping.empty))
+        # A slash inside a part is not the one between parts.
+        escaped = texts.str.replace("\\", "\\\\", regex=False)
+        parts.append(escaped.str.replace("/", "\\/", regex=False))
+    key = parts[0]
+    for part in parts[1:]:
+        key = key.str.cat(part, sep="/")
+    return key
 
 
 def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
@@ -306,22 +406,32 @@ def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
             frame[column] = frame[fills]
 
 
-def _parsed_days(
-    values: pd.Series,
-    spec: TableMapping,
-    column: str,
-) -> pd.Series:
-    is_date = values.dtype.kind == "M"
-    date_format = None if is_date else spec.get("date_format")
-    rule = spec.get("columns", {}).get(column)
-    plus_days = rule.get("plus_days", 0) if isinstance(rule, dict) else 0
-    days = pd.to_datetime(
-        values,
-        format=date_format,
-        errors="coerce",
-    )
-    days += pd.Timedelta(days=plus_days)
-    return days.dt.normalize().astype(DAY_DTYPE)
+def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+    """Yield a finding for each row whose invoice is another customer's.
+
+    The customer of such a row is needed for this only; it is dropped from the table.
+    """
+    invoices = frames.get("invoices", pd.DataFrame())
+    has_owners = {"invoice_id", "customer_id"} <= set(invoices)
+    for table in OF_INVOICE:
+        if table not in frames or "customer_id" not in frames[table]:
+            continue
+        customers = frames[table]["customer_id"]
+        frames[table] = frames[table].drop(columns="customer_id")
+        if not has_owners or "invoice_id" not in frames[table]:
+            continue
+        owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")
+        owner = frames[table]["invoice_id"].map(owners["customer_id"])
+        is_stranger = owner.notna() & customers.notna() & (owner != customers)
+        for row in customers.index[is_stranger]:
+            yield Finding(
+                level="quarantine",
+                table=table,
+                column="invoice_id",
+                row=int(row),
+                what=f"the invoice is of {owner[row]!r}, the row of {customers[row]!r}",
+                expected="the row and its invoice to be of one customer",
+            )
 
 
 def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:

@@ -89,48 +89,48 @@ def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> li
     [
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | -5.00 | EUR",
-            "[invoices] row 60 amount: the value is -5.0; expected an amount above 0",
+            "[invoices] line 62 amount: the value is -5.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 0 | EUR",
-            "[invoices] row 60 amount: the value is 0.0; expected an amount above 0",
+            "[invoices] line 62 amount: the value is 0.0; expected an amount above 0",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | inf | EUR",
-            "[invoices] row 60 amount: the value is inf; expected a finite number",
+            "[invoices] line 62 amount: the value is inf; expected a finite number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | five | EUR",
-            "[invoices] row 60 amount: cannot parse 'five'; expected a number",
+            "[invoices] line 62 amount: cannot parse 'five'; expected a number",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 |  | EUR",
-            "[invoices] row 60 amount: the cell is empty; expected a value",
+            "[invoices] line 62 amount: the cell is empty; expected a value",
         ),
         (
             "X | C1 | 2024-13-05 | 2024-02-01 | 5 | EUR",
-            "[invoices] row 60 issued_on: cannot parse '2024-13-05'",
+            "[invoices] line 62 issued_on: cannot parse '2024-13-05'",
         ),
         (
             "X | C1 | 2025-01-05 | 2025-02-01 | 5 | EUR",
-            "[invoices] row 60 issued_on: 2025-01-05 is in the future",
+            "[invoices] line 62 issued_on: 2025-01-05 is in the future",
         ),
         (
             "X | C1 | 2024-03-05 | 2024-02-01 | 5 | EUR",
-            "[invoices] row 60 due_on: the invoice is due before it was issued",
+            "[invoices] line 62 due_on: the invoice is due before it was issued",
         ),
         (
             "X | C1 | 2024-01-05 | 2024-02-01 | 5 | EURO",
-            "[invoices] row 60 currency: the value is 'EURO'; expected an ISO 4217",
+            "[invoices] line 62 currency: the value is 'EURO'; expected an ISO 4217",
         ),
         (
             "I3 | C1 | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "[invoices] row 60 invoice_id: the id 'I3' is used more than once; "
+            "[invoices] line 62 invoice_id: the id 'I3' is used more than once; "
             "expected a unique id",
         ),
         (
             "X |  | 2024-01-05 | 2024-02-01 | 5 | EUR",
-            "[invoices] row 60 customer_id: the cell is empty",
+            "[invoices] line 62 customer_id: the cell is empty",
         ),
     ],
     ids=[
@@ -160,16 +160,16 @@ def test_a_bad_invoice_is_reported_and_set_aside(
     [
         (
             "NOPE | 2024-02-01 | 5.00",
-            "quarantine: [payments] row 40 invoice_id: invoice_id 'NOPE' is unknown",
+            "quarantine: [payments] line 42 invoice_id: invoice_id 'NOPE' is unknown",
         ),
         (
             "I1 | 2023-12-01 | 5.00",
-            "note: [payments] row 40 paid_on: "
+            "note: [payments] line 42 paid_on: "
             "the invoice was paid before it was issued",
         ),
         (
             "I1 | 2026-02-01 | 5.00",
-            "quarantine: [payments] row 40 paid_on: 2026-02-01 is in the future",
+            "quarantine: [payments] line 42 paid_on: 2026-02-01 is in the future",
         ),
     ],
     ids=["unknown invoice", "paid early", "future date"],

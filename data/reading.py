@@ -1,0 +1,366 @@
+"""Reading the rows of a source as they are: text files, Parquet, Excel, SQL.
+
+Each row keeps the line it was read from, as an editor or a spreadsheet counts, so that
+a message can name it. The readers of other libraries raise what they like about a
+damaged file; each such error becomes an `InputError` with the table and the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TextIO
+
+import pandas as pd
+import sqlalchemy
+
+from obligor.data.column_reading import is_missing
+from obligor.data.mapping import SourceSpec
+from obligor.errors import InputError, ObligorError, SchemaError
+
+WORKBOOKS = (".xlsx", ".xlsm", ".xls")
+ROWS_AT_ONCE = 100_000
+# A header that is further down than this must be stated.
+MOST_PREAMBLE_ROWS = 30
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_SEPARATORS = (";", "\t", "|")
+
+Row = Sequence[object]
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The rows of one source.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The source's own columns; the index is the number of the row, from 0.
+    lines : Series
+        The line of each row in its file; 0 if the source has no lines.
+    label : str
+        The name of the file; empty for a query.
+    is_workbook : bool
+        Whether it is an Excel file.
+    """
+
+    frame: pd.DataFrame
+    lines: pd.Series
+    label: str = ""
+    is_workbook: bool = False
+
+
+def read_source(
+    spec: SourceSpec,
+    table: str,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> list[RawTable]:
+    """Read a source as it is.
+
+    Parameters
+    ----------
+    spec : SourceSpec
+        Where the rows are.
+    table : str
+        Our table, for messages.
+    folder : Path
+        Where relative paths start.
+    environment : mapping of str to str
+        The values for ``${NAME}`` in a URL.
+
+    Returns
+    -------
+    list of RawTable
+        One for each file.
+
+    Raises
+    ------
+    InputError
+        If a source cannot be read; SchemaError if its layout is not that of a table.
+    """
+    if spec.url:
+        return [_guarded(table, "", lambda: _read_sql(spec, environment))]
+    tables = []
+    for name in spec.files:
+        reader = _FileReader(spec, table, folder / name)
+        tables.append(_guarded(table, name, reader.read))
+    return tables
+
+
+def _guarded(table: str, name: str, read: Callable[[], RawTable]) -> RawTable:
+    where = f"[{table}] {name}".strip()
+    try:
+        return read()
+    except ObligorError:
+        raise
+    except UnicodeError as error:
+        raise SchemaError(
+            f"the file is not {getattr(error, 'encoding', 'in its encoding')}",
+            where=where,
+            expected="the encoding that the mapping names",
+            do='set the encoding, e.g. encoding = "cp1252"',
+        ) from None
+    # Whatever a library raises about a damaged file. Of a driver's error the class
+    # only: its message may contain the password.
+    except Exception as error:
+        is_plain = isinstance(error, OSError | ImportError)
+        reason = str(error) if is_plain else type(error).__name__
+        raise InputError(
+            f"the source cannot be read: {reason}",
+            where=where,
+            do="check file, url and query",
+        ) from None
+
+
+def _read_sql(spec: SourceSpec, environment: Mapping[str, str]) -> RawTable:
+    url = Template(spec.url).substitute(environment)
+    with sqlalchemy.create_engine(url).connect() as connection:
+        frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec.query), connection)
+    return _without_lines(frame)
+
+
+def _without_lines(frame: pd.DataFrame, label: str = "") -> RawTable:
+    plain = frame.reset_index(drop=True)
+    plain.columns = pd.Index([str(column) for column in plain.columns])
+    for column in plain.columns:
+        if plain[column].dtype.kind == "O":
+            plain[column] = plain[column].map(_scalar)
+    lines = pd.Series(0, index=plain.index)
+    return RawTable(plain, lines, label)
+
+
+def _scalar(value: object) -> object:
+    """Return a cell that can be compared: a list or an array becomes a text."""
+    return value if isinstance(value, Hashable) else str(value)
+
+
+@dataclass(frozen=True)
+class _FileReader:
+    """Reads one file of a source."""
+
+    spec: SourceSpec
+    table: str
+    path: Path
+
+    def read(self) -> RawTable:
+        suffix = self.path.suffix.lower()
+        if suffix == ".parquet":
+            return _without_lines(pd.read_parquet(self.path), self.path.name)
+        if suffix in WORKBOOKS:
+            return self._read_workbook()
+        encoding = self._encoding()
+        try:
+            with self.path.open(encoding=encoding, newline="") as stream:
+                return self._read_text(stream)
+        except UnicodeDecodeError as error:
+            raise self._undecodable(error.encoding, encoding) from None
+        except csv.Error as error:
+            raise self._wrong(f"the file is not delimited text: {error}") from None
+
+    def _wrong(
+        self,
+        what: str,
+        line: int = 0,
+        *,
+        expected: str = "",
+        do: str = "",
+    ) -> SchemaError:
+        where = f"[{self.table}] {self.path.name}"
+        return SchemaError(
+            what,
+            where=f"{where} line {line}" if line else where,
+            expected=expected,
+            do=do,
+        )
+
+    # --- text files
+
+    def _encoding(self) -> str:
+        with self.path.open("rb") as stream:
+            first_bytes = stream.read(2)
+        if first_bytes in _BYTE_ORDER_MARKS and not self.spec.encoding:
+            return "utf-16"
+        encoding = self.spec.encoding or "utf-8"
+        try:
+            codecs.lookup(encoding)
+        except (LookupError, ValueError):
+            raise self._wrong(f"unknown encoding {encoding!r}") from None
+        is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        return "utf-8-sig" if is_utf8 else encoding
+
+    def _undecodable(self, codec: str, encoding: str) -> SchemaError:
+        """Return the error that names the byte and the line that cannot be read."""
+        content = self.path.read_bytes()
+        position = 0
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError as error:
+            position = error.start
+        line = content[:position].count(b"\n") + 1
+        return self._wrong(
+            f"byte {position} is not {codec}",
+            line,
+            expected="the encoding that the mapping names",
+            do='set the encoding, e.g. encoding = "cp1252", "gbk" or "utf-16"',
+        )
+
+    def _read_text(self, stream: TextIO) -> RawTable:
+        records = _records(stream, self.spec)
+        header = next(records, None)
+        if header is None:
+            raise self._wrong("the file is empty", expected="a header and rows")
+        names = self._names(header[1], header[0])
+        chunks = []
+        lines = list[int]()
+        cells = list[Row]()
+        for line, record in records:
+            cells.append(self._fitted(record, line, names))
+            lines.append(line)
+            if len(cells) == ROWS_AT_ONCE:
+                chunks.append(_text_frame(cells, names))
+                cells = []
+        chunks.append(_text_frame(cells, names))
+        frame = pd.concat(chunks, ignore_index=True)
+        return self._raw(frame, lines, is_workbook=False)
+
+    def _fitted(
+        self,
+        record: list[str],
+        line: int,
+        names: list[str],
+    ) -> list[str]:
+        """Return a record with as many fields as the header."""
+        surplus = len(record) - len(names)
+        if surplus <= 0:
+            return record + [""] * -surplus
+        if not any(field.strip() for field in record[len(names) :]):
+            return record[: len(names)]
+        is_preamble = len(names) <= len(record) // 2
+        separator = self.spec.separator or ","
+        remedy = (
+            f"skip lines with header_row = {line}, if that is the header"
+            if is_preamble
+            else f"quote the field that contains {separator!r}, "
+            "or skip lines with header_row"
+        )
+        raise self._wrong(
+            f"{len(record)} fields, {len(names)} expected",
+            line,
+            do=remedy,
+        )
+
+    def _names(self, header: Row, line: int) -> list[str]:
+        """Return the names of the columns, each once, as pandas makes them."""
+        texts = [_header_text(cell) for cell in header]
+        is_alone = len(texts) == 1 and not self.spec.separator
+        for separator in _OTHER_SEPARATORS:
+            if is_alone and separator in texts[0]:
+                raise self._wrong(
+                    f"the header is one field: {texts[0][:60]!r}",
+                    line,
+                    do=f"state the separator, e.g. separator = {separator!r}",
+                )
+        names = list[str]()
+        counts: dict[str, int] = {}
+        for position, text in enumerate(texts):
+            name = text or f"Unnamed: {position}"
+            count = counts.get(name, 0)
+            counts[name] = count + 1
+            names.append(f"{name}.{count}" if count else name)
+        return names
+
+    # --- workbooks
+
+    def _read_workbook(self) -> RawTable:
+        with pd.ExcelFile(self.path) as workbook:
+            sheet = self.spec.sheet
+            sheets = workbook.sheet_names
+            is_there = (
+                sheet in sheets if isinstance(sheet, str) else sheet < len(sheets)
+            )
+            if not is_there:
+                raise self._wrong(f"no sheet {sheet!r}", expected=f"one of {sheets}")
+            grid = pd.read_excel(
+                workbook,
+                sheet_name=sheet,
+                header=None,
+                dtype=object,
+                keep_default_na=False,
+                na_values=[""],
+            )
+        rows = [
+            (line, row)
+            for line, row in enumerate(grid.itertuples(index=False, name=None), start=1)
+            if line >= self.spec.header_row and any(map(_is_filled, row))
+        ]
+        if not rows:
+            raise self._wrong("the sheet is empty", expected="a header and rows")
+        header_line, header = rows[0]
+        names = self._names(header, header_line)
+        body = rows[1:]
+        lines = [line for line, _ in body]
+        frame = pd.DataFrame(
+            [row for _, row in body],
+            columns=names,
+            dtype=object,
+        )
+        # Empty rows between others count, as they always did.
+        frame.index = pd.Index(
+            [line - header_line - 1 for line in lines], dtype="int64"
+        )
+        return self._raw(frame, lines, is_workbook=True)
+
+    def _raw(
+        self,
+        frame: pd.DataFrame,
+        lines: list[int],
+        *,
+        is_workbook: bool,
+    ) -> RawTable:
+        n_rows = max(0, len(frame) - self.spec.skip_footer)
+        return RawTable(
+            frame.iloc[:n_rows],
+            pd.Series(lines[:n_rows], index=frame.index[:n_rows], dtype="int64"),
+            self.path.name,
+            is_workbook,
+        )
+
+
+def _header_text(cell: object) -> str:
+    return str(cell).strip() if _is_filled(cell) else ""
+
+
+def _is_filled(cell: object) -> bool:
+    return not is_missing(cell) and str(cell).strip() != ""
+
+
+def _records(stream: TextIO, spec: SourceSpec) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record that is not blank, with the line it starts on."""
+    n_skipped = 0
+    for _ in range(spec.header_row - 1):
+        if stream.readline():
+            n_skipped += 1
+    reader = csv.reader(stream, delimiter=spec.separator or ",")
+    line = n_skipped + 1
+    for record in reader:
+        is_blank = not record or (len(record) == 1 and not record[0].strip())
+        if not is_blank:
+            yield line, record
+        line = n_skipped + reader.line_num + 1
+
+
+def _text_frame(cells: list[Row], names: list[str]) -> pd.DataFrame:
+    columns = zip(*cells, strict=True) if cells else [()] * len(names)
+    frame = pd.DataFrame(
+        {
+            position: pd.Series(list(column), dtype="str")
+            for position, column in enumerate(columns)
+        }
+    )
+    frame.columns = pd.Index(names)
+    return frame.where(frame != "")

@@ -1,0 +1,109 @@
+"""A key of a mapping that is not valid is refused by name; so is a wrong value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from obligor.data.conditions import Combination, Comparison, parse_condition
+from obligor.data.mapping import read_mapping
+from obligor.errors import SchemaError
+
+INVOICES = 'currency = "EUR"\n[invoices]\nfile = "items.csv"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            INVOICES + "wher = 'x'",
+            r"\[invoices\]: unknown key 'wher'.*did you mean 'where'",
+        ),
+        (INVOICES + "skip_rows = 3", r"unknown key 'skip_rows'.*'header_row'"),
+        (
+            INVOICES + 'columns = { amuont = "x" }',
+            r"\[invoices.columns\]: unknown column 'amuont'.*did you mean 'amount'",
+        ),
+        (
+            INVOICES + 'columns = { due_on = { colum = "x" } }',
+            r"\[invoices.columns\] due_on: unknown key 'colum'.*'column'",
+        ),
+        (
+            INVOICES + 'sign_by = { column = "S", credits = "H" }',
+            r"\[invoices\] sign_by: unknown key 'credits'.*'credit'",
+        ),
+        (
+            INVOICES + 'date_format = { due = "%Y" }',
+            r"\[invoices.date_format\]: unknown column 'due'.*'due_on'",
+        ),
+        ('currncy = "EUR"', "unknown table 'currncy'"),
+        ('[invoice]\nfile = "x"', "unknown table 'invoice'.*did you mean 'invoices'"),
+        (INVOICES + "header_row = -1", "header_row is -1; expected a whole number"),
+        (INVOICES + "encoding = 8", "encoding is 8; expected a text"),
+        (INVOICES + "empty = [1]", "empty is .*; expected a text or a list of texts"),
+        (INVOICES + 'separator = ";;"', "separator is ';;'; expected one character"),
+        (INVOICES + 'decimal = ","\nthousands = ","', "expected another sign"),
+        (INVOICES + 'url = "x"', "file and url are both there"),
+        (INVOICES + 'sign_by = { column = "S" }', "column or credit is missing"),
+        (
+            INVOICES + 'id = ["a", "b"]\ncolumns = { invoice_id = "x" }',
+            "id cannot be used here",
+        ),
+        (
+            INVOICES + 'columns = { due_on = { column = "x", constant = "y" } }',
+            "the rule has 2 fillers",
+        ),
+        ('currency = "EUR"\ninvoices = 3', "invoices is 3"),
+    ],
+)
+def test_a_mapping_that_is_not_valid_names_the_fault(
+    tmp_path: Path,
+    text: str,
+    message: str,
+) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(text)
+    with pytest.raises(SchemaError, match=message):
+        read_mapping(mapping)
+
+
+def test_and_binds_before_or() -> None:
+    condition = parse_condition(
+        "\"doc type\" in ('DR', 'RV') or amount >= 5 and not_paid != ''", "[invoices]"
+    )
+    assert condition == Combination(
+        "or",
+        (
+            Comparison("doc type", "in", ("DR", "RV")),
+            Combination(
+                "and",
+                (
+                    Comparison("amount", ">=", (5.0,)),
+                    Comparison("not_paid", "!=", ("",)),
+                ),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "state",
+        "state =",
+        "state = posted",
+        "= 'x'",
+        "state = 'x",
+        "state = 'x' and",
+        "(state = 'x'",
+        "state in 'x'",
+        "state in ()",
+        "__import__('os')",
+        "state = 'x'; drop",
+        "not state = 'x'",
+    ],
+)
+def test_a_text_that_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(SchemaError, match=r"\[invoices\]: where: "):
+        parse_condition(text, "[invoices]")

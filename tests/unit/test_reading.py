@@ -1,0 +1,313 @@
+"""Files as people have them: encodings, layouts, keys, signs, and their faults."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from obligor.data.checks import LedgerCheck
+from obligor.data.sources import read_ledger
+from obligor.errors import InputError, SchemaError
+
+TODAY = date(2026, 1, 1)
+HEADER = "invoice_id,customer_id,issued_on,due_on,amount,currency"
+ITEM = "G0,Q1,2024-10-01,2024-11-01,100.00,EUR"
+ITEMS = "\n".join([HEADER, *(ITEM.replace("G0", f"G{number}") for number in range(5))])
+MAPPING = """
+currency = "EUR"
+[invoices]
+file = "invoices.csv"
+{invoices}
+[payments]
+file = "payments.csv"
+{payments}
+"""
+
+
+def read(
+    folder: Path,
+    invoices: str | bytes = ITEMS,
+    payments: str = "invoice_id,paid_on,amount",
+    *,
+    options: str = "",
+    payment_options: str = "",
+) -> LedgerCheck:
+    """Read a ledger of two files."""
+    content = invoices.encode() if isinstance(invoices, str) else invoices
+    (folder / "invoices.csv").write_bytes(content)
+    (folder / "payments.csv").write_text(payments)
+    mapping = folder / "mapping.toml"
+    mapping.write_text(MAPPING.format(invoices=options, payments=payment_options))
+    return read_ledger(mapping, today=TODAY)
+
+
+def texts(check: LedgerCheck) -> str:
+    return "\n".join(map(str, check.by_weight()))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("utf-8-sig", ""),
+        ("utf-16", ""),
+        ("gbk", 'encoding = "gbk"'),
+        ("utf-16-le", 'encoding = "utf-16-le"'),
+    ],
+)
+def test_encodings_are_read(
+    tmp_path: Path,
+    encoding: str,
+    options: str,
+) -> None:
+    content = ITEMS.replace("Q1", "上海").encode(encoding)
+    ledger = read(tmp_path, content, options=options).require()
+    assert set(ledger["invoices"]["customer_id"]) == {"上海"}
+
+
+def test_a_wrong_encoding_names_the_line(tmp_path: Path) -> None:
+    content = ITEMS.replace("G3,Q1", "G3,Ü").encode("cp1252")
+    with pytest.raises(SchemaError, match=r"\[invoices\] invoices.csv line 5: byte"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("invoices", "message"),
+    [
+        (
+            f'"ACME Ltd"\n"as of 31 Dec"\n\n{ITEMS}',
+            r"\[invoices\] invoices.csv line 4: 6 fields, 1 expected; "
+            r"skip lines with header_row = 4",
+        ),
+        (
+            f"{ITEMS}\nG9,Smith, Jones & Co,2024-10-01,2024-11-01,100.00,EUR",
+            r"\[invoices\] invoices.csv line 7: 7 fields, 6 expected; quote the field",
+        ),
+        (ITEMS.replace(",", ";"), "the header is one field.*separator = ';'"),
+        ("", "the file is empty"),
+    ],
+    ids=["preamble", "unquoted comma", "semicolons", "empty"],
+)
+def test_an_error_names_table_file_and_line(
+    tmp_path: Path,
+    invoices: str,
+    message: str,
+) -> None:
+    with pytest.raises(SchemaError, match=message):
+        read(tmp_path, invoices)
+
+
+def test_header_row_and_skip_footer_leave_lines_out(tmp_path: Path) -> None:
+    text = f"ACME, Ltd\n\n\n{ITEMS}\nend of report,1,2,3,4,5\n"
+    check = read(tmp_path, text, options="header_row = 4\nskip_footer = 1")
+    assert len(check.require()["invoices"]) == 5
+
+
+def test_a_finding_names_the_line_as_an_editor_counts(tmp_path: Path) -> None:
+    quoted = '"G\n8",Q1,2024-10-01,2024-11-01,100.00,EUR'
+    bad = ITEM.replace("G0", "G9").replace("100.00", "x")
+    check = read(tmp_path, f"{ITEMS}\n\n{quoted}\n{bad}")
+    assert "[invoices] line 10 amount: cannot parse 'x'" in texts(check)
+
+
+def test_a_text_na_is_an_id(tmp_path: Path) -> None:
+    ledger = read(tmp_path, ITEMS.replace("Q1", "NA")).require()
+    assert set(ledger["customers"]["customer_id"]) == {"NA"}
+
+
+@pytest.mark.parametrize(
+    "footer", ["TOTAL,,,,500.00,", ",,,,500.00,", "Summe;;;;;".replace(";", ","), ",,"]
+)
+def test_a_footer_is_skipped_and_noted(tmp_path: Path, footer: str) -> None:
+    check = read(tmp_path, f"{ITEMS}\n{footer}")
+    assert len(check.require()["invoices"]) == 5
+    assert "note: [invoices] line 7: the row has no customer" in texts(check)
+
+
+def test_a_row_without_customer_and_dates_among_others_is_set_aside(
+    tmp_path: Path,
+) -> None:
+    items = [ITEM.replace("G0", f"G{number}") for number in range(100)]
+    items.insert(50, "X,,,,1.00,")
+    check = read(tmp_path, "\n".join([HEADER, *items]))
+    assert len(check.quarantined["invoices"]) == 1
+
+
+def test_what_stands_for_nothing_can_be_stated(tmp_path: Path) -> None:
+    payments = "invoice_id,paid_on,amount\nG0,2024-10-20,100.00\nG1,0000-00-00,100.00"
+    check = read(tmp_path, payments=payments)
+    assert "state empty = ['0000-00-00']" in texts(check)
+    options = 'empty = ["0000-00-00"]\nwhere_present = "paid_on"'
+    check = read(tmp_path, payments=payments, payment_options=options)
+    assert len(check.require()["payments"]) == 1
+
+
+def test_an_upper_case_workbook_is_read(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in ITEMS.splitlines()]
+    frame = pd.DataFrame(rows[1:], columns=rows[0])
+    frame["issued_on"] = 45566
+    frame["due_on"] = pd.Timestamp(2024, 11, 1)
+    frame.to_excel(tmp_path / "items.xlsx", index=False)
+    (tmp_path / "items.xlsx").rename(tmp_path / "EXPORT.XLSX")
+    mapping = 'currency = "EUR"\n[invoices]\nfile = "EXPORT.XLSX"\n'
+    (tmp_path / "mapping.toml").write_text(mapping)
+    check = read_ledger(tmp_path / "mapping.toml", today=TODAY)
+    assert "Excel's day numbers: 45566 is 2024-10-01" in texts(check)
+    assert set(check.ledger["invoices"]["issued_on"].astype("str")) == {"2024-10-01"}
+
+
+def test_where_selects_rows_by_value(tmp_path: Path) -> None:
+    rows = [HEADER + ",state", *(f"{ITEM},{state}" for state in ("posted", "draft"))]
+    text = "\n".join(rows)
+    check = read(tmp_path, text, options="where = \"state = 'posted'\"")
+    assert len(check.require()["invoices"]) == 1
+    assert "note: [invoices]: where takes 1 of 2 rows" in texts(check)
+    with pytest.raises(SchemaError, match=r"\[invoices\]: no column 'status'"):
+        read(tmp_path, text, options="where = \"status = 'posted'\"")
+
+
+def test_several_files_make_one_table(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text(f"{HEADER}\nH1,Q2,2024-10-01,2024-11-01,x,EUR")
+    check = read(
+        tmp_path,
+        payment_options="",
+        options='files = ["more.csv"]',
+    )
+    assert "[invoices] more.csv line 2 amount" in texts(check)
+    assert len(check.ledger["invoices"]) == 5
+
+
+def test_sources_of_two_layouts_make_one_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(ITEMS)
+    (tmp_path / "b.csv").write_text("No;Due\nH1;02.11.2024\nH2;31.12.2024\n")
+    (tmp_path / "p.csv").write_text("invoice_id,paid_on,amount\n")
+    (tmp_path / "mapping.toml").write_text(
+        """
+        currency = "EUR"
+        [[invoices]]
+        file = "a.csv"
+        [[invoices]]
+        file = "b.csv"
+        separator = ";"
+        [invoices.columns]
+        invoice_id = "No"
+        customer_id = { constant = "Q2" }
+        issued_on = { column = "Due", plus_days = -30 }
+        due_on = "Due"
+        amount = { constant = 5 }
+        currency = { constant = "EUR" }
+        [payments]
+        file = "p.csv"
+        """
+    )
+    check = read_ledger(tmp_path / "mapping.toml", today=TODAY)
+    assert len(check.require()["invoices"]) == 7
+    assert "due_on: read as day/month/year: '31.12.2024' proves it" in texts(check)
+
+
+KEYED = """number,year,customer,issued_on,due_on,amount,currency
+1,2023,A,2023-03-01,2023-03-31,5000.00,EUR
+1,2024,A,2024-03-01,2024-03-31,9000.00,EUR
+1,2024,B,2024-03-01,2024-03-31,700.00,EUR
+"""
+
+
+def test_a_key_of_several_columns_finds_its_own_item(tmp_path: Path) -> None:
+    payments = "number,year,customer,paid_on,amount\n1,2023,A,2023-03-31,5000.00\n"
+    key = 'id = ["customer", "year", "number"]'
+    check = read(
+        tmp_path,
+        KEYED,
+        payments,
+        options=f'{key}\ncolumns = {{ customer_id = "customer" }}',
+        payment_options=key,
+    )
+    ledger = check.require()
+    assert ledger["invoices"]["invoice_id"].tolist() == [
+        "A/2023/1",
+        "A/2024/1",
+        "B/2024/1",
+    ]
+    assert ledger["payments"]["invoice_id"].tolist() == ["A/2023/1"]
+
+
+def test_keys_of_different_parts_are_different(tmp_path: Path) -> None:
+    text = KEYED.replace("1,2023", "1/2,3").replace("1,2024,A", "1,2/3,A")
+    key = 'id = ["number", "year"]\ncolumns = { customer_id = "customer" }'
+    ids = read(tmp_path, text, options=key).ledger["invoices"]["invoice_id"]
+    assert ids.is_unique
+
+
+def test_a_payment_never_settles_the_item_of_another_customer(tmp_path: Path) -> None:
+    payments = "invoice_id,customer_id,paid_on,amount\nG0,Q2,2024-10-20,100.00"
+    check = read(tmp_path, payments=payments)
+    assert "the invoice is of 'Q1', the row of 'Q2'" in texts(check)
+    assert check.ledger["payments"].empty
+
+
+@pytest.mark.parametrize(
+    ("option", "credit"),
+    [
+        ('sign_by = "S/H"', "H"),
+        ('sign_by = { column = "S/H", credit = "K", debit = "X" }', "K"),
+    ],
+)
+def test_the_sign_column_says_which_amounts_are_credits(
+    tmp_path: Path,
+    option: str,
+    credit: str,
+) -> None:
+    debit = "S" if credit == "H" else "X"
+    rows = [
+        f"{ITEM.replace('G0', 'G1')},{debit}",
+        f"{ITEM.replace('G0', 'G2')},{credit}",
+        f"{ITEM.replace('G0', 'G3')},?",
+    ]
+    text = "\n".join([f"{HEADER},S/H", *rows])
+    check = read(tmp_path, text, options=option)
+    assert f"S/H: {credit} is read as a credit" in texts(check)
+    assert "line 3 amount: the value is -100.0" in texts(check)
+    assert "line 4 amount: S/H is neither debit nor credit" in texts(check)
+
+
+def test_terms_in_days_give_the_due_date(tmp_path: Path) -> None:
+    text = f"invoice_id,customer_id,issued_on,terms,amount,currency\n{ITEM}"
+    text = text.replace("2024-11-01", "30")
+    rule = 'columns = { due_on = { column = "issued_on", plus_days = "terms" } }'
+    ledger = read(tmp_path, text, options=rule).require()
+    assert str(ledger["invoices"]["due_on"].iloc[0].date()) == "2024-10-31"
+
+
+def test_formats_can_differ_by_column(tmp_path: Path) -> None:
+    text = f"{HEADER}\n{ITEM}".replace("2024-10-01", "01/10/24")
+    text = text.replace("2024-11-01", "11-01-2024").replace("100.00", '"1.100,00 €"')
+    options = """
+    currency_sign = "€"
+    date_format = { issued_on = "%d/%m/%y", due_on = "%m-%d-%Y" }
+    columns = { amount = { column = "amount", decimal = "," } }
+    """
+    invoices = read(tmp_path, text, options=options).require()["invoices"]
+    assert invoices["amount"].tolist() == [1100.0]
+    days = invoices[["issued_on", "due_on"]].astype("str").iloc[0].tolist()
+    assert days == ["2024-10-01", "2024-11-01"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ('sheet = "Open"', "no sheet 'Open'.*Sheet1"),
+        ("header_row = 9", "the sheet is empty"),
+    ],
+)
+def test_a_workbook_without_the_sheet_or_header_is_an_error(
+    tmp_path: Path,
+    option: str,
+    message: str,
+) -> None:
+    pd.DataFrame({"a": [1]}).to_excel(tmp_path / "a.xlsx", index=False)
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(f'currency = "EUR"\n[invoices]\nfile = "a.xlsx"\n{option}')
+    with pytest.raises(InputError, match=message):
+        read_ledger(mapping, today=TODAY)
