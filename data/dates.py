@@ -108,26 +108,39 @@ def parse_days(
     cells = [cell for cell in pd.unique(values.astype("object")) if _is_filled(cell)]
     if date_format == EXCEL:
         return ColumnReading(_converted(values, _serial_day))
-    numbers = _numbers_proof(cells, is_workbook)
-    texts = _year_last_proof(cells)
+    proofs = _Proofs(_numbers_proof(cells, is_workbook), _year_last_proof(cells))
+    return proofs.reading(values)
 
-    def read(cell: object) -> date | None:
+
+@dataclass(frozen=True)
+class _Proofs:
+    """How the two shapes of cells are read that leave a choice."""
+
+    numbers: _Proof
+    year_last: _Proof
+
+    def reading(self, values: pd.Series) -> ColumnReading:
+        """Return a column as it is read by the proofs."""
+        numbers = self.numbers
+        year_last = self.year_last
+        return ColumnReading(
+            values=_converted(values, self.day),
+            note="; ".join(filter(None, (numbers.note, year_last.note))),
+            refusal=numbers.refusal or year_last.refusal,
+            choice=numbers.choice or year_last.choice,
+        )
+
+    def day(self, cell: object) -> date | None:
+        """Return the day of one cell."""
         if not _is_filled(cell):
             return None
         if isinstance(cell, date):
             return _day_of(cell)
         if _NUMBER.fullmatch(text_of(cell)):
-            return numbers.read(cell)
+            return self.numbers.read(cell)
         if _YEAR_LAST.fullmatch(text_of(cell)):
-            return texts.read(cell)
+            return self.year_last.read(cell)
         return _unmistakable_day(text_of(cell))
-
-    return ColumnReading(
-        values=_converted(values, read),
-        note="; ".join(filter(None, (numbers.note, texts.note))),
-        refusal=numbers.refusal or texts.refusal,
-        choice=numbers.choice or texts.choice,
-    )
 
 
 def _is_filled(cell: object) -> bool:
