@@ -38,7 +38,7 @@ class Failed(NamedTuple):
     error: ObligorError
 
 
-class OfQuestion(Protocol):
+class HasQuestion(Protocol):
     """What a step has found out about a question."""
 
     @property
@@ -47,7 +47,7 @@ class OfQuestion(Protocol):
 
 
 Item = TypeVar("Item")
-Before = TypeVar("Before", bound=OfQuestion)
+Before = TypeVar("Before", bound=HasQuestion)
 After = TypeVar("After")
 
 # One item per question, in the order of the questions.
