@@ -231,7 +231,7 @@ def read_mapping(path: Path) -> LedgerMapping:
         If it cannot be read, or has a key that is not valid.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise SchemaError(
             f"the mapping cannot be read: {error}",

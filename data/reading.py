@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import TextIO
+from zipfile import BadZipFile
 
 import pandas as pd
 import sqlalchemy
@@ -26,6 +28,7 @@ WORKBOOKS = (".xlsx", ".xlsm", ".xls")
 ROWS_AT_ONCE = 100_000
 # A header that is further down than this must be stated.
 MOST_PREAMBLE_ROWS = 30
+MOST_LINES_OF_A_RECORD = 100
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_SEPARATORS = (";", "\t", "|")
 
@@ -214,11 +217,13 @@ class _FileReader:
         header = next(records, None)
         if header is None:
             raise self._wrong("the file is empty", expected="a header and rows")
+        first_records = list(itertools.islice(records, MOST_PREAMBLE_ROWS))
+        self._require_header(header[0], header[1], first_records)
         names = self._names(header[1], header[0])
         chunks = []
         lines = list[int]()
         cells = list[Row]()
-        for line, record in records:
+        for line, record in itertools.chain(first_records, records):
             cells.append(self._fitted(record, line, names))
             lines.append(line)
             if len(cells) == ROWS_AT_ONCE:
@@ -254,6 +259,30 @@ class _FileReader:
             do=remedy,
         )
 
+    def _require_header(
+        self,
+        line: int,
+        header: Row,
+        rows: Sequence[tuple[int, Row]],
+    ) -> None:
+        """Refuse a title in place of the header, if a fuller row of words follows."""
+        texts = [_header_text(cell) for cell in header]
+        if any("\x00" in text for text in texts):
+            do = 'set the encoding, e.g. encoding = "utf-16-le"'
+            raise self._wrong("the file has bytes of 0", line, do=do)
+        n_named = sum(bool(text) for text in texts)
+        if self.spec.header_row or n_named * 2 > len(texts):
+            return
+        for row_line, row in rows:
+            words = [cell for cell in row if isinstance(cell, str) and cell.strip()]
+            if len(words) > n_named and len(words) * 2 > len(texts):
+                raise self._wrong(
+                    f"{len(texts) - n_named} of {len(texts)} names are empty",
+                    line,
+                    expected="a header",
+                    do=f"skip lines with header_row = {row_line}",
+                )
+
     def _names(self, header: Row, line: int) -> list[str]:
         """Return the names of the columns, each once, as pandas makes them."""
         texts = [_header_text(cell) for cell in header]
@@ -276,8 +305,18 @@ class _FileReader:
 
     # --- workbooks
 
+    def _open_workbook(self) -> pd.ExcelFile:
+        try:
+            return pd.ExcelFile(self.path)
+        except (ValueError, BadZipFile):
+            # Some programs write text, or a web page, under the name of a workbook.
+            raise self._wrong(
+                "the source cannot be read: the file is not a workbook",
+                do="if it is text, give it the ending .csv and state the separator",
+            ) from None
+
     def _read_workbook(self) -> RawTable:
-        with pd.ExcelFile(self.path) as workbook:
+        with self._open_workbook() as workbook:
             sheet = self.spec.sheet
             sheets = workbook.sheet_names
             is_there = (
@@ -301,6 +340,7 @@ class _FileReader:
         if not rows:
             raise self._wrong("the sheet is empty", expected="a header and rows")
         header_line, header = rows[0]
+        self._require_header(header_line, header, rows[1 : MOST_PREAMBLE_ROWS + 1])
         names = self._names(header, header_line)
         body = rows[1:]
         lines = [line for line, _ in body]
@@ -345,13 +385,41 @@ def _records(stream: TextIO, spec: SourceSpec) -> Iterator[tuple[int, list[str]]
     for _ in range(spec.header_row - 1):
         if stream.readline():
             n_skipped += 1
-    reader = csv.reader(stream, delimiter=spec.separator or ",")
+    pending = list[str]()
+    separator = spec.separator or ","
+    reader = csv.reader(_watched(stream, pending), delimiter=separator)
     line = n_skipped + 1
     for record in reader:
+        # A mark that is not closed would swallow the records below it.
+        if len(pending) > 1 or pending[0].count('"') % 2:
+            _require_closed(pending, separator, line)
+        pending.clear()
         is_blank = not record or (len(record) == 1 and not record[0].strip())
         if not is_blank:
             yield line, record
         line = n_skipped + reader.line_num + 1
+
+
+def _watched(stream: TextIO, pending: list[str]) -> Iterator[str]:
+    """Yield the lines of a file, and collect those of the record that is read."""
+    for text in stream:
+        pending.append(text)
+        yield text
+
+
+def _require_closed(
+    lines: list[str],
+    separator: str,
+    line: int,
+) -> None:
+    """Refuse a record whose quotation mark is closed nowhere, or far below."""
+    try:
+        list(csv.reader(lines, delimiter=separator, strict=True))
+    except csv.Error as error:
+        if "end of data" in str(error):
+            raise csv.Error(f"line {line}: a quotation mark is not closed") from None
+    if len(lines) > MOST_LINES_OF_A_RECORD:
+        raise csv.Error(f"line {line}: a quotation mark is not closed nearby")
 
 
 def _text_frame(cells: list[Row], names: list[str]) -> pd.DataFrame:

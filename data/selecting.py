@@ -12,7 +12,7 @@ import pandas as pd
 from obligor.arrays import Bools
 from obligor.data.amounts import parse_amounts
 from obligor.data.checks import Finding
-from obligor.data.column_reading import EMPTY_VALUES, texts_of
+from obligor.data.column_reading import EMPTY_VALUES, is_missing, text_of, texts_of
 from obligor.data.conditions import Comparison, Condition
 from obligor.data.dates import parse_days
 from obligor.data.ledger import CONTRACTS, day_columns
@@ -197,15 +197,24 @@ def _require_readable(
         )
 
 
-def footer_rows(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
-    """Yield a note for each row that sums up others: it has no reference, no dates.
+def footer_rows(
+    table: str,
+    frame: pd.DataFrame,
+    raw: pd.DataFrame,
+) -> Iterator[Finding]:
+    """Yield a note for each row that sums up others, or ends the file.
+
+    Such a row has no dates. It begins with a word for a sum, or it is below all items
+    and names no customer, or it has no more than one cell that is filled.
 
     Parameters
     ----------
     table : str
         Our table.
-    frame : DataFrame
+    frame : DataFrame, shape (n, ...)
         Our columns of it, as texts or in the source's own types.
+    raw : DataFrame, shape (n, ...)
+        The source's own columns.
     """
     days = [column for column in day_columns(table) if column in frame]
     references = [
@@ -217,12 +226,14 @@ def footer_rows(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
         return
     has_day = _is_filled(frame[days])
     has_reference = _is_filled(frame[[key for key in references if key in frame]])
+    days_below = has_day[::-1].cummax()[::-1]
     # Rows without a date are few: the others need not be looked at.
     for row in frame.index[~has_day]:
-        texts = [str(cell).strip() for cell in frame.loc[row] if isinstance(cell, str)]
+        cells = [text_of(cell) for cell in raw.loc[row] if not is_missing(cell)]
+        texts = [text for text in cells if text not in EMPTY_VALUES]
         is_sum = any(_SUM.fullmatch(text) for text in texts)
-        is_after_all = not (has_day | has_reference).loc[row:].any()
-        if is_sum or (is_after_all and not has_reference[row]):
+        is_last = not days_below[row]
+        if is_sum or (is_last and (not has_reference[row] or len(texts) <= 1)):
             yield Finding(
                 level="note",
                 table=table,
@@ -234,7 +245,9 @@ def footer_rows(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _is_filled(frame: pd.DataFrame) -> pd.Series:
-    filled = frame.apply(lambda column: texts_of(column, EMPTY_VALUES).notna())
-    if filled.empty:
-        return pd.Series(False, index=frame.index)
-    return filled.any(axis=1)
+    """Return whether a row has a cell that holds something else than TOTAL."""
+    is_filled = pd.Series(False, index=frame.index)
+    for column in frame:
+        texts = texts_of(frame[column], EMPTY_VALUES)
+        is_filled |= texts.notna() & ~texts.str.fullmatch(_SUM).eq(True)
+    return is_filled

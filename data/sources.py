@@ -194,7 +194,7 @@ class _SourceReader:
         for note in notes:
             self._report("note", "", note)
         frame = _mapped(self.mapping, raw)
-        footers = list(footer_rows(self.mapping.table, frame))
+        footers = list(footer_rows(self.mapping.table, frame, raw))
         self.findings += footers
         frame = frame.drop(index=[footer.row for footer in footers])
         raw = raw.loc[frame.index]

@@ -87,8 +87,24 @@ def test_a_wrong_encoding_names_the_line(tmp_path: Path) -> None:
         ),
         (ITEMS.replace(",", ";"), "the header is one field.*separator = ';'"),
         ("", "the file is empty"),
+        (
+            f"ACME Ltd,,,,,\n,,,,,\n{ITEMS}",
+            "line 1: 5 of 6 names are empty.*header_row = 3",
+        ),
+        (f'{ITEMS}\n"G9,Q1,2024-10-01,2024-11-01,1,EUR', "line 7: a quotation mark"),
+        (f'{HEADER}\n"{ITEM}\n{ITEM}\n', "line 2: a quotation mark is not closed"),
+        ("\x00".join(ITEMS), "bytes of 0.*utf-16-le"),
     ],
-    ids=["preamble", "unquoted comma", "semicolons", "empty"],
+    ids=[
+        "preamble",
+        "unquoted comma",
+        "semicolons",
+        "empty",
+        "padded preamble",
+        "open quote at the end",
+        "open quote",
+        "utf-16 without a mark",
+    ],
 )
 def test_an_error_names_table_file_and_line(
     tmp_path: Path,
@@ -118,7 +134,14 @@ def test_a_text_na_is_an_id(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "footer", ["TOTAL,,,,500.00,", ",,,,500.00,", "Summe;;;;;".replace(";", ","), ",,"]
+    "footer",
+    [
+        "TOTAL,,,,500.00,",
+        ",,,,500.00,",
+        "Summe,,,,,",
+        ",,Total:,,500.00,",
+        ",End of report,,,,",
+    ],
 )
 def test_a_footer_is_skipped_and_noted(tmp_path: Path, footer: str) -> None:
     check = read(tmp_path, f"{ITEMS}\n{footer}")
