@@ -247,7 +247,7 @@ def chosen_by(
     )
     left, found = COLLECTORS * MINUTES, []
     for customer, debt in sorted(debts, key=lambda pair: key(pair[1]), reverse=True):
-        plan = plan_of(debt.dpd_days, debt.customer_class, rulebook)
+        plan = plan_of(debt.age, debt.customer_class, rulebook)
         if plan.minutes <= left:
             left -= plan.minutes
             found.append((customer, plan))

@@ -22,6 +22,7 @@ from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import AnswerRecord, RecordedAnswer
 from obligor.errors import AsOfError
 from obligor.policy.collecting.priority import (
+    AccountAge,
     Plan,
     next_contact_on,
     plan_of,
@@ -169,8 +170,12 @@ def _contact_answer(
 ) -> ContactAnswer:
     request = attempt.request
     decision = decided.decision
-    dpd_days = decision.position.dpd_days or Decimal(0)
-    plan = plan_of(dpd_days, decision.customer_class, decided.rulebook)
+    position = decision.position
+    age = AccountAge(
+        position.dpd_days or Decimal(0),
+        position.overdue_amount or Decimal(0),
+    )
+    plan = plan_of(age, decision.customer_class, decided.rulebook)
     return {
         "contact_id": stamp.entry_id,
         "customer_id": request.customer_id,

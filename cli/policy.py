@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from obligor.cli.arguments import (
@@ -67,7 +68,7 @@ def check(rules: Rules = RULES) -> None:
             console.print(
                 "[red]doubtful[/red] ",
                 folder.name,
-                str(error),
+                escape(str(error)),
                 highlight=False,
             )
     raise typer.Exit(1 if n_doubtful else 0)

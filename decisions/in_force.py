@@ -16,8 +16,8 @@ from obligor.model.bundle import PROMOTIONS
 from obligor.policy.rulebooks.rulebook import (
     RELEASE,
     folders,
+    read_archived_rulebook,
     read_release,
-    read_rulebook,
 )
 
 
@@ -166,7 +166,7 @@ def _rulebooks(rules: Path) -> list[InForce]:
     for folder in folders(rules):
         if not (folder / RELEASE).exists():
             continue
-        rulebook = read_rulebook(folder)
+        rulebook = read_archived_rulebook(folder)
         release = read_release(folder, rulebook)
         released_at = datetime.fromisoformat(release["released_at"])
         event = InForce(

@@ -13,7 +13,7 @@ from obligor.policy.rulebooks.rulebook import (
     Rulebook,
     digest_of,
     in_force,
-    read_rulebook,
+    read_archived_rulebook,
 )
 
 
@@ -60,7 +60,7 @@ class Rulebooks:
         for rulebook in self.released:
             if rulebook.sha256 == sha256:
                 return rulebook
-        return read_rulebook(self.rulebook_folder(sha256))
+        return read_archived_rulebook(self.rulebook_folder(sha256))
 
     def rulebook_folder(self, sha256: str) -> Path:
         """Return the folder of an archived rulebook; raises as `by_hash`."""

@@ -61,6 +61,7 @@ class _Position(NamedTuple):
 
     used: Floats
     open_amount: Floats
+    overdue_amount: Floats
     dpd_days: Floats
     dbt_days: Floats
     annual_sales: Floats
@@ -174,15 +175,24 @@ def _position(portfolio: Portfolio) -> _Position:
         return amount
 
     used = money("open_amount")
-    is_unknown = np.isnan(features["open_amount"])
     return _Position(
         used=used,
-        open_amount=np.where(is_unknown, np.nan, used),
+        open_amount=_if_known(features["open_amount"], used),
+        overdue_amount=_if_known(
+            features["overdue_amount"],
+            money("overdue_amount"),
+        ),
         dpd_days=features["dpd_days"],
         dbt_days=np.nan_to_num(features["dbt_days_mean_365d"]),
         annual_sales=_annual_sales(features),
         sales_90d=money("invoiced_amount_90d"),
     )
+
+
+def _if_known(feature: Floats, amount: Floats) -> Floats:
+    """A rounded amount, NaN again if the feature is not known."""
+    known: Floats = np.where(np.isnan(feature), np.nan, amount)
+    return known
 
 
 def _annual_sales(features: Mapping[str, Floats]) -> Floats:
@@ -226,6 +236,7 @@ def _hard_stops(customers: _Customers) -> Ints:
         dpd_days=customers.position.dpd_days,
         written_off_amount_365d=features["written_off_amount_365d"],
         open_amount=customers.position.open_amount,
+        overdue_amount=customers.position.overdue_amount,
         disputed_share=features["disputed_share"],
     )
     return customers.whole("hard_stops", "stop", rows)
@@ -365,6 +376,7 @@ def _is_held(
         pays_in_advance=terms.pays_in_advance,
         is_stopped=terms.is_stopped,
         dpd_days=position.dpd_days,
+        overdue_amount=position.overdue_amount,
         order_multiple=np.where(order > 0, 1.0, np.nan),
         idle_days=portfolio.features["days_since_last_invoice"],
     )

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from myst_text import code, escape, table
 
+from obligor.policy.rulebooks.contracts import CONTRACTS
+
 RULES = Path(__file__).parents[2] / "policy" / "rules"
 Json = Mapping[str, Any]
 
@@ -75,7 +77,17 @@ def table_section(content: Json) -> str:
     parts = [f"## {content['id']}\n", intro + "\n", table(header, rows)]
     if units:
         parts.append(f"Units: {units}.\n")
+    parts.append(f"Inputs there are: {offered_inputs(content['id'])}.\n")
     return "\n".join(parts)
+
+
+def offered_inputs(table_id: str) -> str:
+    """Return every input the code gives a table, with the start of its unit."""
+    texts = []
+    for column in CONTRACTS[table_id].inputs:
+        unit = f" ({escape(column.unit)})" if column.unit else ""
+        texts.append(f"{code(column.name)}{unit}")
+    return ", ".join(texts)
 
 
 def plain(value: object) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from obligor.policy.collecting.priority import Arrears
+from obligor.policy.collecting.priority import AccountAge, Arrears
 
 _ZERO = Decimal(0)
 
@@ -61,6 +61,11 @@ class Debt:
     def workable(self) -> Decimal:
         """The amount a collector can ask for: neither disputed nor promised."""
         return max(self.overdue - self.disputed - self.promised, _ZERO)
+
+    @property
+    def age(self) -> AccountAge:
+        """How much is past due, and for how long."""
+        return AccountAge(self.dpd_days, self.overdue)
 
     @property
     def arrears(self) -> Arrears:

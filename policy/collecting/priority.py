@@ -87,8 +87,23 @@ class CollectionPriority:
     because_zh: str
 
 
+class AccountAge(NamedTuple):
+    """How much of an account is past due, and for how long.
+
+    Attributes
+    ----------
+    dpd_days : Decimal
+        Days past due of the oldest item.
+    overdue_amount : Decimal
+        The sum of its open items past due, in the reporting currency.
+    """
+
+    dpd_days: Decimal
+    overdue_amount: Decimal
+
+
 def plan_of(
-    dpd_days: Decimal,
+    age: AccountAge,
     customer_class: str,
     rulebook: Rulebook,
 ) -> Plan:
@@ -96,8 +111,8 @@ def plan_of(
 
     Parameters
     ----------
-    dpd_days : Decimal
-        Days past due of the oldest item, above 0.
+    age : AccountAge
+        What is past due, and for how long.
     customer_class : {"premium", "general", "risk"}
         Class of the customer.
     rulebook : Rulebook
@@ -108,7 +123,10 @@ def plan_of(
     Plan
         From the tables ``collection_stage`` and ``collection_strategy``.
     """
-    stage = rulebook.tables["collection_stage"](dpd_days=dpd_days)
+    stage = rulebook.tables["collection_stage"](
+        dpd_days=age.dpd_days,
+        overdue_amount=age.overdue_amount,
+    )
     strategy = rulebook.tables["collection_strategy"](
         stage=stage.outputs["stage"], customer_class=customer_class
     )
@@ -319,7 +337,8 @@ def next_contact_on(
 
     >>> from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
     >>> rules = read_rulebook(RULES / "2000-01-01")
-    >>> plan = plan_of(Decimal(45), "risk", rules)
+    >>> age = AccountAge(Decimal(45), Decimal(10000))
+    >>> plan = plan_of(age, "risk", rules)
     >>> friday = date(2025, 6, 27)
     >>> next_contact_on(friday, 2, False, plan, rules) == friday
     True

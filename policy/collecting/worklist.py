@@ -114,7 +114,7 @@ def task_of(
     Task or Pause
         The task with its value, or the reason for a pause.
     """
-    plan = plan_of(debt.dpd_days, debt.customer_class, rulebook)
+    plan = plan_of(debt.age, debt.customer_class, rulebook)
     deadline = _insurer_deadline(debt, as_of, rulebook) if debt.is_insured else None
     is_urgent = _is_urgent(debt, as_of, deadline)
     pause = _pause(debt, plan, as_of)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from obligor.data.money import round_money
 from obligor.policy.collecting.priority import (
+    AccountAge,
     Arrears,
     CollectionPriority,
     collection_priority,
@@ -208,6 +209,7 @@ def _hard_stops(position: Position, rulebook: Rulebook) -> Evaluation:
         dpd_days=position.dpd_days,
         written_off_amount_365d=position.written_off_amount_365d,
         open_amount=position.open_amount,
+        overdue_amount=position.overdue_amount,
         disputed_share=position.disputed_share,
     )
 
@@ -288,7 +290,7 @@ def _collection(
     if overdue <= 0 or dpd_days <= 0:
         return None
     arrears = Arrears(overdue, dpd_days, customer.pricing.pd_12m, position.currency)
-    plan = plan_of(dpd_days, customer_class, rulebook)
+    plan = plan_of(AccountAge(dpd_days, overdue), customer_class, rulebook)
     return collection_priority(arrears, plan, rulebook)
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from obligor.errors import PolicyError
 from obligor.policy.rulebooks.cells import Column, Value
+from obligor.policy.rulebooks.contracts import TableContract
 from obligor.policy.rulebooks.draft import Draft, Rule, read_draft
 from obligor.policy.rulebooks.files import RulebookFile, Scalar, WorkedExample
 from obligor.policy.rulebooks.lookup import (
@@ -138,7 +139,9 @@ class DecisionTable:
         return [Evaluation(self.id, seen, *self.answers[row]) for row in fired]
 
 
-def compile_table(spec: RulebookFile) -> DecisionTable:
+def compile_table(
+    spec: RulebookFile, contract: TableContract | None = None
+) -> DecisionTable:
     """Compile one table, prove it, and run its worked examples.
 
     Parameters
@@ -146,6 +149,9 @@ def compile_table(spec: RulebookFile) -> DecisionTable:
     spec : RulebookFile
         ``id, hit, inputs, outputs, rules, cases``: a YAML file of `policy/rules`,
         parsed.
+    contract : TableContract, optional
+        Its inputs may be given in every evaluation, also those the table does not use.
+        Whether the table keeps to it is not checked here.
 
     Returns
     -------
@@ -161,6 +167,7 @@ def compile_table(spec: RulebookFile) -> DecisionTable:
     axes = axes_of(draft)
     prove(draft, axes)
     masks = masks_of(draft, axes)
+    offered = [column.name for column in contract.inputs] if contract else []
     table = DecisionTable(
         id=draft.id,
         hit=draft.hit,
@@ -169,7 +176,7 @@ def compile_table(spec: RulebookFile) -> DecisionTable:
         rules=draft.rules,
         points=draft.points,
         masks=masks,
-        lookup=compile_lookup(draft, masks),
+        lookup=compile_lookup(draft, masks, offered),
         answers=_answers(draft),
     )
     _run_worked_examples(table, spec.get("cases", ()))

@@ -81,6 +81,10 @@ def read_draft(spec: RulebookFile) -> Draft:
     rules = tuple(
         _read_rule(entry, inputs, outputs, table_id) for entry in spec.get("rules", ())
     )
+    if not inputs:
+        raise PolicyError(
+            "the table has no inputs", where=table_id, expected="at least one column"
+        )
     points = tuple(
         _points(column, [rule.cells[index] for rule in rules])
         for index, column in enumerate(inputs)

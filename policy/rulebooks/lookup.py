@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import NoReturn, cast
@@ -65,12 +65,33 @@ def masks_of(draft: Draft, axes: Sequence[Axis]) -> Masks:
     return tuple(masks)
 
 
-def compile_lookup(draft: Draft, masks: Masks) -> Lookup:
+def compile_lookup(
+    draft: Draft,
+    masks: Masks,
+    offered: Collection[str],
+) -> Lookup:
     """Return the function from a table's inputs to the rows that fit, and the inputs.
+
+    Its parameters are the inputs of the table and those that the code offers it; only
+    the table's own are looked at and returned. Any other is a `TypeError`.
 
     It is generated as source, a few lines per input, and compiled: a loop over the
     columns took four times as long. Only names are inserted, and `read_column` accepts
     nothing but names.
+
+    Parameters
+    ----------
+    draft : Draft
+        The table.
+    masks : tuple of tuple of int
+        Per input and region, the rows that pass there (`masks_of`).
+    offered : collection of str
+        The inputs that the code gives the table, whether it uses them or not.
+
+    Returns
+    -------
+    callable
+        From the inputs, by name, to the rows that fit and the inputs of the table.
     """
     # The inputs as the trace shows them, by name.
     pairs = [f"{column.name!r}: {column.name}" for column in draft.inputs]
@@ -81,7 +102,9 @@ def compile_lookup(draft: Draft, masks: Masks) -> Lookup:
         if column.is_nullable:  # null has the last region
             lines.append(f"elif {column.name} is None: region{n} = -1")
         lines.append(f"else: refuse({seen})")
-    parameters = ", ".join(f"{column.name}=None" for column in draft.inputs)
+    own = [column.name for column in draft.inputs]
+    names = [*own, *(name for name in offered if name not in own)]
+    parameters = ", ".join(f"{name}=None" for name in names)
     rows = " & ".join(f"masks{n}[region{n}]" for n in range(len(draft.inputs)))
     source = [
         f"def lookup({parameters}):",

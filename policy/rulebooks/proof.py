@@ -65,10 +65,7 @@ def prove(draft: Draft, axes: Sequence[Axis]) -> None:
     PolicyError
         If the table has a gap, an overlap or an unreachable row, or is too large.
     """
-    if draft.hit == "collect":
-        reached = _rows_reached_alone(axes, len(draft.rules))
-    else:
-        reached = _rows_reached_first(draft, axes)
+    reached = rows_reached(draft, axes)
     for row, rule in enumerate(draft.rules):
         if row not in reached:
             raise PolicyError(
@@ -76,6 +73,19 @@ def prove(draft: Draft, axes: Sequence[Axis]) -> None:
                 where=f"{draft.id} row {rule.id}",
                 do="remove it or move it up",
             )
+
+
+def rows_reached(draft: Draft, axes: Sequence[Axis]) -> set[int]:
+    """Return the rows that fire for some values of the inputs.
+
+    Raises
+    ------
+    PolicyError
+        If the table has a gap or an overlap, or is too large.
+    """
+    if draft.hit == "collect":
+        return _rows_reached_alone(axes, len(draft.rules))
+    return _rows_reached_first(draft, axes)
 
 
 def _rows_reached_alone(axes: Sequence[Axis], n_rules: int) -> set[int]:

@@ -16,6 +16,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from obligor.errors import AsOfError, PolicyError
+from obligor.policy.rulebooks.contract_check import require_contracts
+from obligor.policy.rulebooks.contracts import CONTRACTS
 from obligor.policy.rulebooks.decision_table import DecisionTable, compile_table
 from obligor.policy.rulebooks.files import (
     RulebookFile,
@@ -123,9 +125,27 @@ class Rulebook:
 
 
 def read_rulebook(folder: Path) -> Rulebook:
-    """Read, compile and prove every file of a rulebook.
+    """Read, compile and prove every file of a rulebook that is to decide.
 
-    One doubtful file refuses the whole rulebook.
+    One doubtful file refuses the whole rulebook, and so does a column that the code
+    does not fill or does not read.
+
+    Raises
+    ------
+    PolicyError
+        Naming the file, row, column and reason.
+    """
+    rulebook = read_archived_rulebook(folder)
+    require_contracts(rulebook.tables)
+    return rulebook
+
+
+def read_archived_rulebook(folder: Path) -> Rulebook:
+    """Read a rulebook that has decided, to replay its decisions or to list it.
+
+    It is proven as it was when it was released. Whether the code fills every input is
+    not asked: a rule that never fired then must not fire in a replay, and a rulebook
+    that would be refused today still explains the decisions made with it.
 
     Raises
     ------
@@ -138,7 +158,7 @@ def read_rulebook(folder: Path) -> Rulebook:
         files[name] = parse_rulebook_file(content, f"{folder.name}/{name}.yaml")
     effective = effective_date(files, folder)
     sources = {name: source_of(file, name) for name, file in files.items()}
-    tables = {name: compile_table(files[name]) for name in TABLES}
+    tables = {name: compile_table(files[name], CONTRACTS[name]) for name in TABLES}
     _require_both_languages(tables)
     _require_falling(tables["exposure_caps"])
     return Rulebook(

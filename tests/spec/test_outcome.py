@@ -8,6 +8,7 @@ PD of 1% and nothing overdue; every question is asked as of 2025-06-30.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -20,10 +21,13 @@ from obligor.policy.credit.credit_file import (
     Override,
     Security,
 )
-from obligor.policy.credit.decide import Decision
+from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import RequestedCredit
+from obligor.policy.rulebooks.contracts import CONTRACTS
+from obligor.policy.rulebooks.decision_table import compile_table
+from obligor.policy.rulebooks.rulebook import Rulebook
 from tests.ascii import spec
-from tests.customers import FACTS, FEATURES, decision_about, with_file
+from tests.customers import FACTS, FEATURES, RULEBOOK, decision_about, with_file
 
 
 def outcome_of(decision: Decision) -> dict[str, object]:
@@ -52,6 +56,47 @@ def test_the_pd_gives_grade_and_score() -> None:
         return decision_about(pd_12m)
 
     spec(decision, expected)
+
+
+def test_a_house_can_stop_on_the_amount_past_due() -> None:
+    """A small remainder need not decline a good customer, however old it is.
+
+    The tables of stops, order blocks and collection stages may look at
+    `overdue_amount`, the sum of open items past due. Here a house declines beyond 60
+    days only if more than 100 EUR are past due.
+    """
+    expected = """
+        dpd_days | overdue_amount | outcome
+              61 |         100.01 | decline
+              61 |         100    | approve
+             200 |           5    | approve
+              60 |       20000    | refer
+    """
+    rulebook = stopping_above("100")
+
+    def decision(dpd_days: float, overdue_amount: float) -> Decision:
+        features = {**FEATURES, "dpd_days": dpd_days, "overdue_amount": overdue_amount}
+        return decide(replace(FACTS, features=features), rulebook)
+
+    spec(decision, expected)
+
+
+def stopping_above(amount: str) -> Rulebook:
+    """The rulebook that ships, with P05 only above an amount past due."""
+    stops = deepcopy(RULEBOOK.specs["hard_stops"])
+    stops["inputs"]["overdue_amount"] = {
+        "type": "number",
+        "unit": "reporting currency",
+        "low": 0,
+        "nullable": True,
+    }
+    for rule in stops["rules"]:
+        if rule["id"] == "P05":
+            rule["when"]["overdue_amount"] = f"> {amount}"
+    for case in stops["cases"]:
+        case["in"]["overdue_amount"] = 500
+    table = compile_table(stops, CONTRACTS["hard_stops"])
+    return replace(RULEBOOK, tables={**RULEBOOK.tables, "hard_stops": table}, memo={})
 
 
 def test_an_analyst_moves_the_grade_by_at_most_two_notches() -> None:

@@ -14,7 +14,13 @@ from datetime import date
 from decimal import Decimal
 
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.collecting.priority import Plan, is_quiet, next_contact_on, plan_of
+from obligor.policy.collecting.priority import (
+    AccountAge,
+    Plan,
+    is_quiet,
+    next_contact_on,
+    plan_of,
+)
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from tests.ascii import parse, spec
 from tests.customers import AS_OF, RULEBOOK
@@ -63,7 +69,7 @@ def test_age_and_class_give_stage_channel_and_pace() -> None:
     """
 
     def plan(dpd_days: Decimal, customer_class: str) -> Plan:
-        return plan_of(dpd_days, customer_class, RULEBOOK)
+        return plan_of(AccountAge(dpd_days, Decimal(1000)), customer_class, RULEBOOK)
 
     spec(plan, expected)
 
@@ -201,7 +207,7 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
         is_reached: bool,
         customer_class: str,
     ) -> dict[str, object]:
-        plan = plan_of(Decimal(20), customer_class, RULEBOOK)
+        plan = plan_of(AccountAge(Decimal(20), Decimal(1000)), customer_class, RULEBOOK)
         next_on = next_contact_on(
             contacted_on, contacts_today, is_reached, plan, RULEBOOK
         )

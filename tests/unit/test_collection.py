@@ -16,6 +16,7 @@ from obligor.errors import PolicyError
 from obligor.policy.collecting.debt import Debt
 from obligor.policy.collecting.late_interest import late_interest
 from obligor.policy.collecting.priority import (
+    AccountAge,
     contact_value,
     is_quiet,
     next_contact_on,
@@ -79,7 +80,9 @@ def test_age_and_class_give_stage_channel_and_pace(
     channel: str,
     calls: int,
 ) -> None:
-    plan = plan_of(Decimal(dpd_days), customer_class, RULEBOOK)
+    plan = plan_of(
+        AccountAge(Decimal(dpd_days), Decimal(1000)), customer_class, RULEBOOK
+    )
     assert plan.stage == stage
     assert plan.channel == channel
     assert plan.calls_per_day == calls
@@ -143,12 +146,12 @@ def test_a_debt_that_costs_more_than_it_brings_is_left_alone() -> None:
 
 def test_the_next_contact_waits_for_a_working_day() -> None:
     monday_after = date(2025, 7, 7)
-    general = plan_of(Decimal(20), "general", RULEBOOK)
+    general = plan_of(AccountAge(Decimal(20), Decimal(1000)), "general", RULEBOOK)
     # Five days later is Saturday.
     assert next_contact_on(AS_OF, 1, True, general, RULEBOOK) == monday_after
     # One call a day.
     assert next_contact_on(AS_OF, 1, False, general, RULEBOOK) == monday_after
-    risk = plan_of(Decimal(20), "risk", RULEBOOK)
+    risk = plan_of(AccountAge(Decimal(20), Decimal(1000)), "risk", RULEBOOK)
     assert next_contact_on(AS_OF, 1, False, risk, RULEBOOK) == AS_OF
 
 

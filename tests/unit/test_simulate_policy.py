@@ -131,6 +131,47 @@ def assert_same_decision(
     assert float(decisions.expected_loss[row]) == pytest.approx(expected_loss, abs=0.02)
 
 
+@pytest.fixture(scope="module")
+def on_overdue_amounts(tmp_path_factory: pytest.TempPathFactory) -> Rulebook:
+    """Another day's rulebook: stops and blocks look at the amount past due."""
+    folder = tmp_path_factory.mktemp("rules") / "2024-01-01"
+    shutil.copytree(RULES / "2000-01-01", folder)
+    for path in folder.glob("*.yaml"):
+        replace_in(path, "effective: 2000-01-01", "effective: 2024-01-01")
+    amount = "{type: number, unit: reporting currency, low: 0, nullable: true}"
+    column = f"  overdue_amount: {amount}\noutputs:\n"
+    stops = folder / "hard_stops.yaml"
+    replace_in(stops, "outputs:\n", column)
+    replace_in(
+        stops, '{dpd_days: "> 60"}', '{dpd_days: "> 60", overdue_amount: "> 900"}'
+    )
+    replace_in(stops, "dpd_days: 61,", "dpd_days: 61, overdue_amount: 901,")
+    blocks = folder / "order_blocks.yaml"
+    row = (
+        '{id: B99, when: {overdue_amount: "> 100"}, then: {action: refer}, '
+        "because: more than 100 are past due, zh: 逾期超过 100}"
+    )
+    replace_in(blocks, "outputs:\n", column)
+    replace_in(blocks, "rules:\n", f"rules:\n  - {row}\n")
+    return read_rulebook(folder)
+
+
+def test_rules_on_the_amount_past_due_decide_alike_one_by_one(
+    portfolio: Portfolio,
+    decisions: PortfolioDecisions,
+    on_overdue_amounts: Rulebook,
+) -> None:
+    changed = decide_many(portfolio, on_overdue_amounts)
+    # The rules do change something.
+    is_changed = changed.outcome != decisions.outcome
+    assert is_changed.any()
+    assert (changed.is_held & ~decisions.is_held).any()
+    rows = {*np.flatnonzero(is_changed).tolist(), *range(200)}
+    for row in rows:
+        decision = decide(portfolio.facts(row), on_overdue_amounts)
+        assert_same_decision(changed, row, decision)
+
+
 def test_the_portfolio_has_every_outcome_and_grade(
     decisions: PortfolioDecisions,
 ) -> None:
