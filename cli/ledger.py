@@ -104,9 +104,9 @@ def check(
 
 
 def _print_findings(result: LedgerCheck) -> None:
-    """Print every reason for refusing, then the other findings up to a limit."""
-    n_reasons = sum(finding.level == "refuse" for finding in result.findings)
-    n_printed = max(MOST_FINDINGS, n_reasons)
+    """Print all findings on tables and columns, then those on rows up to a limit."""
+    n_columns = sum(finding.weight() <= 1 for finding in result.findings)
+    n_printed = max(MOST_FINDINGS, n_columns)
     for finding in result.by_weight()[:n_printed]:
         console.print(str(finding), markup=False, highlight=False)
     n_more = len(result.findings) - n_printed

@@ -25,7 +25,6 @@ from obligor.data.left_out import LeftOut, left_out_of
 from obligor.errors import SchemaError
 
 Level = Literal["refuse", "quarantine", "note"]
-LEVELS: tuple[Level, ...] = ("refuse", "quarantine", "note")
 # If bad rows are more than this share of a table's rows or money, the others no longer
 # represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
@@ -64,6 +63,14 @@ class Finding:
     expected: str
     line: str = ""
 
+    def weight(self) -> int:
+        """Return 0 for a refusal, 1 for a note on a whole column, more for rows."""
+        if self.level == "refuse":
+            return 0
+        if self.row is None:
+            return 1
+        return 2 if self.level == "quarantine" else 3
+
     def __str__(self) -> str:
         where = f"[{self.table}]"
         if self.row is not None:
@@ -96,8 +103,8 @@ class LedgerCheck:
     left_out: list[LeftOut]
 
     def by_weight(self) -> list[Finding]:
-        """Return the findings with the reasons for refusing first, the notes last."""
-        return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
+        """Return the findings: reasons for refusing, columns, rows, notes on rows."""
+        return sorted(self.findings, key=Finding.weight)
 
     @property
     def is_refused(self) -> bool:
@@ -387,19 +394,19 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
         if key not in good[home]:
             continue
         good_ids = pd.Index(good[home][key].unique())
-        ids = set(ledger[home][key])
         for table in good.tables:
             frame = good[table]
             if table == home or key not in frame:
                 continue
-            for row in frame.index[~is_among(frame[key], good_ids)]:
-                value = frame.at[row, key]
-                reason = "was set aside" if value in ids else "is unknown"
+            bad = frame.loc[~is_among(frame[key], good_ids), key]
+            is_set_aside = bad.isin(ledger[home][key])
+            for row, value in bad.items():
+                reason = "was set aside" if is_set_aside[row] else "is unknown"
                 yield Finding(
                     level="quarantine",
                     table=table,
                     column=key,
-                    row=int(row),
+                    row=int(str(row)),
                     what=f"{key} {value!r} {reason}",
                     expected=f"an id of the table {home}",
                 )

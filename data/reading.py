@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,10 @@ class _FileReader:
         if suffix == ".parquet":
             return _without_lines(pd.read_parquet(self.path), self.path.name)
         if suffix in WORKBOOKS:
-            return self._read_workbook()
+            with warnings.catch_warnings():
+                # Of styles and extensions that hold no data.
+                warnings.simplefilter("ignore", UserWarning)
+                return self._read_workbook()
         encoding = self._encoding()
         try:
             with self.path.open(encoding=encoding, newline="") as stream:

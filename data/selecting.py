@@ -204,8 +204,8 @@ def footer_rows(
 ) -> Iterator[Finding]:
     """Yield a note for each row that sums up others, or ends the file.
 
-    Such a row has no dates. It begins with a word for a sum, or it is below all items
-    and names no customer, or it has no more than one cell that is filled.
+    Such a row has no dates. Few of its cells are filled, one with a word for a sum; or
+    it is below all items and names no customer, or has one filled cell at most.
 
     Parameters
     ----------
@@ -231,7 +231,9 @@ def footer_rows(
     for row in frame.index[~has_day]:
         cells = [text_of(cell) for cell in raw.loc[row] if not is_missing(cell)]
         texts = [text for text in cells if text not in EMPTY_VALUES]
-        is_sum = any(_SUM.fullmatch(text) for text in texts)
+        has_word = any(_SUM.fullmatch(text) for text in texts)
+        # A row of a customer whose name is Total has more cells.
+        is_sum = has_word and len(texts) <= max(2, len(raw.columns) // 2)
         is_last = not days_below[row]
         if is_sum or (is_last and (not has_reference[row] or len(texts) <= 1)):
             yield Finding(

@@ -240,7 +240,7 @@ class _SourceReader:
             expected = f"a date such as {date_format}"
         elif column in number_columns(self.mapping.table):
             reading = parse_amounts(values, self.mapping.number_format(column))
-            expected = "a number; a sign of a currency is stated by currency_sign"
+            expected = "a number"
         else:
             return texts_of(values, EMPTY_TEXTS)
         if reading.note:
@@ -338,15 +338,21 @@ class _SourceReader:
 
 
 def _hint(cell: object) -> str:
-    """Return how a cell without any figure, such as 0000-00-00, is to be stated."""
-    is_nothing = not any(
-        character.isalnum() for character in str(cell).replace("0", "")
-    )
-    return (
-        f"; if it stands for nothing, state empty = [{str(cell)!r}]"
-        if is_nothing
-        else ""
-    )
+    """Return which option would have read a cell, if there is one.
+
+    Examples
+    --------
+    >>> _hint("0000-00-00")
+    "; if it stands for nothing, state empty = ['0000-00-00']"
+    >>> _hint("500.00 EUR")
+    "; state currency_sign = 'EUR'"
+    """
+    text = text_of(cell)
+    if not any(character.isalnum() for character in text.replace("0", "")):
+        return f"; if it stands for nothing, state empty = [{text!r}]"
+    amount = re.fullmatch(r"([^\d\s(),.+-]{1,4})?\s*[(+-]?\d[\d.,\s]*(\D{1,4})?", text)
+    sign = (amount[1] or amount[2] or "").strip() if amount else ""
+    return f"; state currency_sign = {sign!r}" if sign else ""
 
 
 def _mapped(mapping: TableMapping, raw: pd.DataFrame) -> pd.DataFrame:

@@ -334,3 +334,39 @@ def test_a_workbook_without_the_sheet_or_header_is_an_error(
     mapping.write_text(f'currency = "EUR"\n[invoices]\nfile = "a.xlsx"\n{option}')
     with pytest.raises(InputError, match=message):
         read_ledger(mapping, today=TODAY)
+
+
+def test_a_workbook_names_the_row_of_its_sheet(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in ITEMS.replace("100.00", "9 EUR").splitlines()]
+    title = ["ACME Ltd", *[None] * 5]
+    grid = pd.DataFrame([title, [None] * 6, *rows])
+    grid.to_excel(tmp_path / "a.xlsx", index=False, header=False)
+    mapping = tmp_path / "mapping.toml"
+    text = 'currency = "EUR"\n[invoices]\nfile = "a.xlsx"\n'
+    mapping.write_text(text)
+    message = r"\[invoices\] a.xlsx line 1: 5 of 6 names are empty.*header_row = 3"
+    with pytest.raises(SchemaError, match=message):
+        read_ledger(mapping, today=TODAY)
+    mapping.write_text(f"{text}header_row = 3\n")
+    finding = (
+        "[invoices] line 4 amount: cannot parse '9 EUR'; "
+        "expected a number; state currency_sign = 'EUR'"
+    )
+    assert finding in texts(read_ledger(mapping, today=TODAY))
+
+
+def test_text_under_the_name_of_a_workbook_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_text(ITEMS)
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('currency = "EUR"\n[invoices]\nfile = "a.xlsx"\n')
+    with pytest.raises(SchemaError, match=r"not a workbook.*ending \.csv"):
+        read_ledger(mapping, today=TODAY)
+
+
+def test_notes_on_columns_come_before_findings_on_rows(tmp_path: Path) -> None:
+    items = [ITEM.replace("G0", f"G{number}") for number in range(60)]
+    items[3] = items[3].replace("100.00", "x")
+    text = "\n".join([HEADER, *items]).replace("2024-11-01", "31/12/2024")
+    lines = texts(read(tmp_path, text)).splitlines()
+    assert lines[0].startswith("note: [invoices] due_on: read as day/month/year")
+    assert lines[1].startswith("quarantine: [invoices] line 5 amount")
