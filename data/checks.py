@@ -399,9 +399,9 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
             if table == home or key not in frame:
                 continue
             bad = frame.loc[~is_among(frame[key], good_ids), key]
-            is_set_aside = bad.isin(ledger[home][key])
+            set_aside = set(bad[bad.isin(ledger[home][key])])
             for row, value in bad.items():
-                reason = "was set aside" if is_set_aside[row] else "is unknown"
+                reason = "was set aside" if value in set_aside else "is unknown"
                 yield Finding(
                     level="quarantine",
                     table=table,

@@ -101,6 +101,14 @@ class NumberFormat:
     thousands: str = ""
     currency_sign: str = ""
 
+    def example(self) -> str:
+        """Return a number in the stated signs, for a message; nothing if unstated."""
+        if not (self.decimal or self.thousands):
+            return ""
+        decimal = self.decimal or ("," if self.thousands == "." else ".")
+        thousands = self.thousands or ("." if decimal == "," else ",")
+        return f" such as 1{thousands}234{decimal}56"
+
 
 @dataclass(frozen=True)
 class SignColumn:

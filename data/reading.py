@@ -122,7 +122,14 @@ def _guarded(table: str, name: str, read: Callable[[], RawTable]) -> RawTable:
 
 
 def _read_sql(spec: SourceSpec, environment: Mapping[str, str]) -> RawTable:
-    url = Template(spec.url).substitute(environment)
+    try:
+        url = Template(spec.url).substitute(environment)
+    except KeyError as error:
+        raise SchemaError(
+            f"the environment has no variable {error}",
+            where="url",
+            do="set it, or correct the url",
+        ) from None
     with sqlalchemy.create_engine(url).connect() as connection:
         frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec.query), connection)
     return _without_lines(frame)

@@ -12,7 +12,13 @@ import pandas as pd
 from obligor.arrays import Bools
 from obligor.data.amounts import parse_amounts
 from obligor.data.checks import Finding
-from obligor.data.column_reading import EMPTY_VALUES, is_missing, text_of, texts_of
+from obligor.data.column_reading import (
+    EMPTY_VALUES,
+    ColumnReading,
+    is_missing,
+    text_of,
+    texts_of,
+)
 from obligor.data.conditions import Comparison, Condition
 from obligor.data.dates import parse_days
 from obligor.data.ledger import CONTRACTS, day_columns
@@ -151,7 +157,7 @@ def _ordered(
             expected="a number, or a date such as '2024-12-31', after < and >",
         ) from None
     reading = parse_days(column, mapping.date_formats.get("*", ""))
-    _require_readable(comparison, column, reading.values, reading.refusal)
+    _require_readable(comparison, column, reading, mapping)
     return _compare(comparison, reading.values, pd.Timestamp(day))
 
 
@@ -175,25 +181,25 @@ def _numbers(
 ) -> pd.Series:
     texts = column if column.dtype.kind in "iuf" else texts_of(column, mapping.empty)
     reading = parse_amounts(texts, mapping.numbers)
-    _require_readable(comparison, texts, reading.values, reading.refusal)
+    _require_readable(comparison, texts, reading, mapping)
     return reading.values
 
 
 def _require_readable(
     comparison: Comparison,
     column: pd.Series,
-    values: pd.Series,
-    refusal: str,
+    reading: ColumnReading,
+    mapping: TableMapping,
 ) -> None:
     """Refuse to compare a column if a cell of it cannot be read for that."""
     texts = texts_of(column, EMPTY_VALUES)
-    unreadable = texts[texts.notna() & values.isna()]
+    unreadable = texts[texts.notna() & reading.values.isna()]
     if len(unreadable):
-        reason = refusal or f"{unreadable.iloc[0]!r} cannot be compared"
+        reason = reading.refusal or f"{unreadable.iloc[0]!r} is of another type"
         raise SchemaError(
-            f"{comparison.column}: {reason}",
-            where="where",
-            expected=f"a column that can be compared by {comparison.operator}",
+            f"where: {comparison.column} cannot be compared: {reason}",
+            where=f"[{mapping.table}]",
+            expected=reading.choice or "a text in quotes, or a column of numbers",
         )
 
 

@@ -239,8 +239,9 @@ class _SourceReader:
             date_format = self.mapping.date_format(column) or "%Y-%m-%d"
             expected = f"a date such as {date_format}"
         elif column in number_columns(self.mapping.table):
-            reading = parse_amounts(values, self.mapping.number_format(column))
-            expected = "a number"
+            numbers = self.mapping.number_format(column)
+            reading = parse_amounts(values, numbers)
+            expected = f"a number{numbers.example()}"
         else:
             return texts_of(values, EMPTY_TEXTS)
         if reading.note:

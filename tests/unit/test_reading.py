@@ -370,3 +370,27 @@ def test_notes_on_columns_come_before_findings_on_rows(tmp_path: Path) -> None:
     lines = texts(read(tmp_path, text)).splitlines()
     assert lines[0].startswith("note: [invoices] due_on: read as day/month/year")
     assert lines[1].startswith("quarantine: [invoices] line 5 amount")
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("currency = 5", "where: currency cannot be compared: 'EUR'"),
+        ("currency > 'EUR'", "where: 'EUR' is not a date"),
+    ],
+)
+def test_a_column_of_another_type_is_not_compared(
+    tmp_path: Path,
+    condition: str,
+    message: str,
+) -> None:
+    with pytest.raises(SchemaError, match=rf"\[invoices\]: {message}"):
+        read(tmp_path, options=f'where = "{condition}"')
+
+
+def test_numbers_and_dates_are_compared_as_such(tmp_path: Path) -> None:
+    later = ITEM.replace("G0", "H0").replace("2024-10", "2024-09")
+    text = f"{ITEMS}\n{later}\n{ITEM.replace('100.00', '9')}"
+    condition = "where = \"issued_on >= '2024-10-01' and amount > 10.5\""
+    ledger = read(tmp_path, text, options=condition).require()
+    assert len(ledger["invoices"]) == 5
