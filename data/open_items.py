@@ -66,22 +66,27 @@ def settled_promises(known: KnownAccount) -> list[SettledPromise]:
     made. It is broken on the day after its last day.
     """
     events = known.account.events
+    promises = np.flatnonzero(events.kind == PROMISE)
+    if not len(promises):
+        return []
     today = day_number(known.as_of)
-    payments = select(events, events.kind == PAYMENT)
-    promises = select(events, events.kind == PROMISE)
+    # Only the columns that are read: 19 us an account, 29 with whole events selected.
+    is_payment = events.kind == PAYMENT
+    paid_item = events.item[is_payment]
+    paid_day = events.day[is_payment]
+    paid_value = events.value[is_payment]
     settled = []
     for item, made, amount, last in zip(
-        promises.item.tolist(),
-        promises.day.tolist(),
-        promises.value.tolist(),
-        promises.end.tolist(),
+        events.item[promises].tolist(),
+        events.day[promises].tolist(),
+        events.value[promises].tolist(),
+        events.end[promises].tolist(),
         strict=True,
     ):
-        is_in_time = (payments.day >= made) & (payments.day <= last)
-        in_time = select(payments, (payments.item == item) & is_in_time)
-        is_reached = np.cumsum(in_time.value) >= amount
+        is_in_time = (paid_item == item) & (paid_day >= made) & (paid_day <= last)
+        is_reached = np.cumsum(paid_value[is_in_time]) >= amount
         if is_reached.any():
-            kept_on = day_of(in_time.day[is_reached.argmax()])
+            kept_on = day_of(paid_day[is_in_time][is_reached.argmax()])
             settled.append(SettledPromise(kept_on, is_kept=True))
         elif last < today:
             settled.append(SettledPromise(day_of(last + 1), is_kept=False))
