@@ -25,6 +25,9 @@ from obligor.data.column_reading import (
 from obligor.data.ledger import DAY_DTYPE
 
 EXCEL = "excel"
+# Workbooks made on old Macintoshes count the days from 1904-01-01, as day 0.
+EXCEL_1904 = "excel-1904"
+DAYS_FROM_1900_TO_1904 = 1462
 # Day 1 is 1900-01-01 and 1900 counts as a leap year, so that from March 1900 on the
 # days count from here: ECMA-376, part 1, 18.17.4.1.
 EXCEL_EPOCH = date(1899, 12, 30)
@@ -89,10 +92,11 @@ def parse_days(
     values : Series
         Cells of any type, empty ones included.
     date_format : str
-        As `strptime` takes it, or ``excel`` for Excel's day numbers; empty if the
-        column is to prove it.
+        As `strptime` takes it, or ``excel`` or ``excel-1904`` for Excel's day numbers;
+        empty if the column is to prove it.
     is_workbook : bool
-        Whether the cells are of a workbook, so that numbers may be its day numbers.
+        Whether the cells are of a workbook that counts days from 1900, so that numbers
+        may be its day numbers.
 
     Examples
     --------
@@ -103,11 +107,13 @@ def parse_days(
     """
     if values.dtype.kind == "M":
         return ColumnReading(_as_days(values.dt.tz_localize(None)))
-    if date_format and date_format != EXCEL:
-        return ColumnReading(_by_format(values, date_format))
-    cells = [cell for cell in pd.unique(values.astype("object")) if _is_filled(cell)]
     if date_format == EXCEL:
         return ColumnReading(_converted(values, _serial_day))
+    if date_format == EXCEL_1904:
+        return ColumnReading(_converted(values, _serial_day_1904))
+    if date_format:
+        return ColumnReading(_by_format(values, date_format))
+    cells = [cell for cell in pd.unique(values.astype("object")) if _is_filled(cell)]
     proofs = _Proofs(_numbers_proof(cells, is_workbook), _year_last_proof(cells))
     return proofs.reading(values)
 
@@ -264,6 +270,13 @@ def _serial_day(cell: object) -> date | None:
     if not 61 <= serial < 2_958_466:  # 1900-03-01 to 9999-12-31
         return None
     return EXCEL_EPOCH + timedelta(days=int(serial))
+
+
+def _serial_day_1904(cell: object) -> date | None:
+    """Return the day that a day number from 1904 names."""
+    if isinstance(cell, date):
+        return _serial_day(cell)
+    return _serial_day(_serial_of(cell) + DAYS_FROM_1900_TO_1904)
 
 
 def _year_last_proof(cells: Iterable[object]) -> _Proof:

@@ -52,6 +52,8 @@ class LeftOut:
         Of invoices: what is still open, before any row is set aside.
     customers : tuple of str
         The customers they touch, as far as the rows name them.
+    n_unreadable : int
+        The rows whose amount cannot be read, so that it is missing above.
     """
 
     table: str
@@ -60,6 +62,7 @@ class LeftOut:
     amount: Share
     open_amount: Share
     customers: tuple[str, ...]
+    n_unreadable: int = 0
 
     @property
     def money_share(self) -> float:
@@ -73,6 +76,8 @@ class LeftOut:
             parts.append(_money(self.amount, f"{currency} of the amount"))
         if self.open_amount.total > 0:
             parts.append(_money(self.open_amount, f"{currency} of the open amount"))
+        if self.n_unreadable:
+            parts.append(f"{self.n_unreadable:,} without an amount that can be read")
         noun = "customer" if len(self.customers) == 1 else "customers"
         parts.append(f"{len(self.customers):,} {noun}")
         return f"left out of {self.table}: {', '.join(parts)}"
@@ -110,6 +115,7 @@ def left_out_of(
                 amount=_share(amounts, is_left_out),
                 open_amount=_share(balances, is_left_out),
                 customers=_customers(rows, invoices),
+                n_unreadable=_n_unreadable(rows),
             )
         )
     return losses
@@ -171,6 +177,12 @@ def _balances(ledger: Ledger, amounts: pd.Series) -> pd.Series:
         by_invoice = signed.groupby(frame["invoice_id"]).sum()
         settled += invoices["invoice_id"].map(by_invoice).fillna(0.0).astype("float64")
     return (amounts - settled).clip(lower=0.0)
+
+
+def _n_unreadable(rows: pd.DataFrame) -> int:
+    if "amount" not in rows:
+        return 0
+    return int((~np.isfinite(rows["amount"])).sum())
 
 
 def _customers(rows: pd.DataFrame, invoices: pd.DataFrame) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 import sqlalchemy
+from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900
 
 from obligor.data.column_reading import is_missing
 from obligor.data.mapping import SourceSpec
@@ -49,7 +50,7 @@ class RawTable:
     label : str
         The name of the file; empty for a query.
     is_workbook : bool
-        Whether it is an Excel file.
+        Whether it is an Excel file that counts days from 1900.
     """
 
     frame: pd.DataFrame
@@ -328,6 +329,7 @@ class _FileReader:
 
     def _read_workbook(self) -> RawTable:
         with self._open_workbook() as workbook:
+            epoch = getattr(workbook.book, "epoch", None)
             sheet = self.spec.sheet
             sheets = workbook.sheet_names
             is_there = (
@@ -364,7 +366,7 @@ class _FileReader:
         frame.index = pd.Index(
             [line - header_line - 1 for line in lines], dtype="int64"
         )
-        return self._raw(frame, lines, is_workbook=True)
+        return self._raw(frame, lines, is_workbook=epoch == CALENDAR_WINDOWS_1900)
 
     def _raw(
         self,

@@ -49,6 +49,9 @@ from obligor.data.selecting import footer_rows, selected_rows, source_column
 from obligor.data.signs import signed_amounts
 from obligor.errors import SchemaError
 
+# Behind an amount, these say which side of the books it is on.
+SIDES = ("CR", "DR", "C", "D", "H", "S")
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -353,6 +356,8 @@ def _hint(cell: object) -> str:
         return f"; if it stands for nothing, state empty = [{text!r}]"
     amount = re.fullmatch(r"([^\d\s(),.+-]{1,4})?\s*[(+-]?\d[\d.,\s]*(\D{1,4})?", text)
     sign = (amount[1] or amount[2] or "").strip() if amount else ""
+    if sign.upper() in SIDES:
+        return "; put debit or credit in a column of its own, for sign_by"
     return f"; state currency_sign = {sign!r}" if sign else ""
 
 

@@ -69,6 +69,7 @@ def test_a_number_is_a_date_only_if_it_can_be_nothing_else() -> None:
         45566; 45597         | yes         | -           | 2024-10-01; 2024-11-01
         45566; 45597         | no          | -           | refused
         45566; 45597.75      | no          | excel       | 2024-10-01; 2024-11-01
+        44104                | no          | excel-1904  | 2024-10-01
         1727740800           | yes         | -           | refused
         5; 17                | yes         | -           | refused
         20241001             | no          | %Y%m%d      | 2024-10-01

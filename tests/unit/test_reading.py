@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from obligor.data.checks import LedgerCheck
 from obligor.data.sources import read_ledger
@@ -394,3 +396,28 @@ def test_numbers_and_dates_are_compared_as_such(tmp_path: Path) -> None:
     condition = "where = \"issued_on >= '2024-10-01' and amount > 10.5\""
     ledger = read(tmp_path, text, options=condition).require()
     assert len(ledger["invoices"]) == 5
+
+
+def test_day_numbers_of_a_workbook_from_1904_are_not_guessed(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in ITEMS.splitlines()]
+    workbook = openpyxl.Workbook()
+    workbook.epoch = CALENDAR_MAC_1904
+    for row in rows:
+        workbook.active.append(
+            [44104 if cell == "2024-10-01" else cell for cell in row]
+        )
+    workbook.save(tmp_path / "a.xlsx")
+    mapping = tmp_path / "mapping.toml"
+    text = 'currency = "EUR"\n[invoices]\nfile = "a.xlsx"\n'
+    mapping.write_text(text)
+    assert "44104 is a number" in texts(read_ledger(mapping, today=TODAY))
+    mapping.write_text(f'{text}date_format = {{ issued_on = "excel-1904" }}\n')
+    invoices = read_ledger(mapping, today=TODAY).ledger["invoices"]
+    assert set(invoices["issued_on"].astype("str")) == {"2024-10-01"}
+
+
+def test_a_side_behind_an_amount_is_no_currency(tmp_path: Path) -> None:
+    check = read(tmp_path, ITEMS.replace("100.00", "100.00 CR"))
+    assert "put debit or credit in a column of its own" in texts(check)
+    (loss,) = check.left_out
+    assert "5 without an amount that can be read" in loss.sentence("EUR")
