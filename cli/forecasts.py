@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from obligor.cli.arguments import (
@@ -62,7 +63,7 @@ def cash(options: CashOptions) -> None:
     figure.savefig(folder / "cash.png", dpi=110, bbox_inches="tight")
     title = f"{ledger.currency}, invoices open on {as_of}"
     console.print(_weeks_table(forecast, title))
-    _print_coverage(forecast, options.weeks)
+    print_coverage(forecast, options.weeks)
     console.print(
         f"in [b]{folder}[/b]: invoices.csv (days to payment, p_paid_within_30d, "
         "p_late_30d), weeks.csv, coverage.csv, cash.png"
@@ -84,8 +85,21 @@ def _weeks_table(forecast: Cash, title: str) -> Table:
     return table
 
 
-def _print_coverage(forecast: Cash, weeks: int) -> None:
+def print_coverage(forecast: Cash, weeks: int) -> None:
+    """Print how well a forecast of some weeks before held, or why it is not known."""
+    if forecast.why_no_coverage:
+        console.print(
+            f"how well a forecast of {weeks} weeks before would have held is not "
+            f"known: {escape(forecast.why_no_coverage)}"
+        )
+        return
     between = forecast.coverage.loc["between"]
+    if not between["invoices"]:
+        console.print(
+            f"how well a forecast of {weeks} weeks before would have held is not "
+            "known: no invoice was open then and watched long enough"
+        )
+        return
     console.print(
         f"{weeks} weeks before, payment came between its 10% and 90% day for "
         f"{between['observed']:.0%} of {between['invoices']:,.0f} invoices "

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from obligor.arrays import Bools, Floats
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
+from obligor.errors import AsOfError, SchemaError
 from obligor.forecasts.time_to_pay import (
     QUANTILES,
     WEEK,
@@ -26,6 +27,7 @@ from obligor.forecasts.time_to_pay import (
     fit_time_to_pay,
     invoice_sample,
     open_after,
+    require_dates,
     weekly_dates,
 )
 from obligor.training.candidates.fit_settings import cores
@@ -51,13 +53,16 @@ class Cash:
         reaches, else NaN.
     coverage : DataFrame
         From `coverage`: of a model that learned only from what was known `weeks`
-        weeks earlier, on the invoices open then.
+        weeks earlier, on the invoices open then. Empty if that is not known.
+    why_no_coverage : str
+        Why it is not known; empty if it is.
     """
 
     as_of: date
     invoices: pd.DataFrame
     weeks: pd.DataFrame
     coverage: pd.DataFrame
+    why_no_coverage: str = ""
 
     def interval(self) -> tuple[pd.Series[float], pd.Series[float]]:
         """Return both ends of the 90% interval of each week's cash.
@@ -102,7 +107,13 @@ def expected_cash(
     """
     # 1. How well it would have held: learned earlier, compared with payments since.
     earlier = as_of - timedelta(days=WEEK * weeks)
-    backtest = _backtest(ledger, earlier, as_of, seed)
+    backtest = no_coverage()
+    why_no_coverage = ""
+    try:
+        backtest = _backtest(ledger, earlier, as_of, seed)
+    except (AsOfError, SchemaError) as error:
+        # A ledger may be long enough to learn from, and too young to look back.
+        why_no_coverage = str(error)
     # 2. Learn again from all that is known.
     late = fit_late_payment(
         learning_sample(ledger, as_of),
@@ -119,6 +130,7 @@ def expected_cash(
         invoices=forecast(open_now, survival, late),
         weeks=expected.assign(received=cash_received(open_now, weeks)),
         coverage=backtest,
+        why_no_coverage=why_no_coverage,
     )
 
 
@@ -138,7 +150,9 @@ def _backtest(
 def learning_sample(ledger: Ledger, until: date) -> InvoiceSample:
     """Return the invoices open on the Sundays before a day, as known on that day."""
     known_then = known_on(ledger, until).ledger
-    return invoice_sample(known_then, weekly_dates(known_then, until), until)
+    dates = weekly_dates(known_then, until)
+    require_dates(dates, until)
+    return invoice_sample(known_then, dates, until)
 
 
 def coverage(sample: InvoiceSample, survival: Floats) -> pd.DataFrame:
@@ -180,6 +194,11 @@ def coverage(sample: InvoiceSample, survival: Floats) -> pd.DataFrame:
         expected=open_before - open_at_end,
     )
     return pd.DataFrame(rows).T
+
+
+def no_coverage() -> pd.DataFrame:
+    """Return the table of `coverage` without a row."""
+    return pd.DataFrame(columns=["observed", "expected", "invoices"])
 
 
 def _or_last_day(days: Floats) -> Floats:

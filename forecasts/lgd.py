@@ -61,6 +61,8 @@ def workouts(
     cash = known_then["payments"].join(
         events["default_on"], on="invoice_id", how="inner"
     )
+    # A join without any payment leaves the id as the index too, where it is ambiguous.
+    cash = cash.reset_index(drop=True)
     cash["days"] = (cash["paid_on"] - cash["default_on"]).dt.days
     balance = items["amount"] - _paid_before(cash, events.index)
     recovered = _recovered(cash, events.index, discount_rate)

@@ -9,7 +9,7 @@ as those long ago.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -163,6 +163,21 @@ def weekly_dates(ledger: Ledger, until: date) -> list[date]:
     return [day.date() for day in days[-MOST_DATES:]]
 
 
+def require_dates(dates: Sequence[date], until: date) -> None:
+    """Refuse to learn from a ledger that is too young for a single as-of date.
+
+    Raises
+    ------
+    SchemaError
+        If there is no date.
+    """
+    if not dates:
+        raise _too_short(
+            f"the first invoice is too near to {until} to learn from",
+            f"at least {FIRST_DAYS + WEEK} days",
+        )
+
+
 @dataclass(frozen=True)
 class TimeToPay:
     """A fitted hazard.
@@ -308,12 +323,19 @@ def fit_time_to_pay(sample: InvoiceSample, seed: int, threads: int = 2) -> TimeT
 def _require_payments(sample: InvoiceSample) -> None:
     n_paid = int(np.isfinite(sample.days_to_payment).sum())
     if n_paid < FEWEST_PAID:
-        raise SchemaError(
+        raise _too_short(
             f"only {n_paid} payments of open invoices are known",
-            where="time to pay",
-            expected=f"at least {FEWEST_PAID}",
-            do="use a longer ledger, or a later as-of date",
+            f"at least {FEWEST_PAID}",
         )
+
+
+def _too_short(message: str, expected: str) -> SchemaError:
+    return SchemaError(
+        message,
+        where="time to pay",
+        expected=expected,
+        do="use a longer ledger, or a later as-of date",
+    )
 
 
 def _count_payment_days(sample: InvoiceSample) -> tuple[Floats, Floats]:
@@ -373,7 +395,16 @@ def _choose_trees(
 ) -> int:
     """The number of trees with the least loss on the last weeks."""
     last_weeks = np.timedelta64(LAST_DAYS, "D")
-    is_last = weeks.ends > pd.Timestamp(until).to_numpy() - last_weeks
+    last_day = pd.Timestamp(until).to_numpy()
+    # If nothing was open of late, the last weeks are those in which something was.
+    if not (weeks.ends > last_day - last_weeks).any():
+        last_day = weeks.ends.max()
+    is_last = weeks.ends > last_day - last_weeks
+    if is_last.all():
+        raise _too_short(
+            f"invoices were open in {LAST_DAYS} days only",
+            f"more than {LAST_DAYS} days",
+        )
     earlier = lgb.Dataset(
         weeks.rows[~is_last], weeks.is_paid[~is_last], params={"verbose": -1}
     )
