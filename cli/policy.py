@@ -30,6 +30,7 @@ from obligor.policy.rulebooks.rulebook import (
     TABLES,
     folders,
     in_force,
+    read_archived_rulebook,
     read_release,
     read_rulebook,
     read_rulebooks,
@@ -123,7 +124,7 @@ def show(options: ShowOptions) -> None:
 
 def _chosen_rulebook(options: ShowOptions) -> Rulebook:
     if options.version is not None:
-        return read_rulebook(options.rules / options.version)
+        return read_archived_rulebook(options.rules / options.version)
     as_of = command_context().today()
     if options.as_of is not None:
         as_of = parsed_day(options.as_of)
@@ -170,8 +171,9 @@ def diff(options: DiffOptions) -> None:
     """
     from obligor.policy.rulebooks.workbook import differences
 
-    old = read_rulebook(options.rules / options.old)
-    new = read_rulebook(options.rules / options.new)
+    # One that is refused is read too: whoever mends it wants to see it.
+    old = read_archived_rulebook(options.rules / options.old)
+    new = read_archived_rulebook(options.rules / options.new)
     changes = list(differences(old, new))
     for change in changes:
         console.print(change, highlight=False, markup=False)
@@ -196,7 +198,9 @@ def export(options: WorkbookOptions) -> None:
     """
     from obligor.policy.rulebooks.workbook import export_workbook
 
-    export_workbook(read_rulebook(options.rules / options.version), options.xlsx)
+    # One that is refused can be mended in Excel.
+    rulebook = read_archived_rulebook(options.rules / options.version)
+    export_workbook(rulebook, options.xlsx)
     console.print(
         f"wrote {options.xlsx}; next: edit it, "
         f"then obligor policy import VERSION --xlsx {options.xlsx}"

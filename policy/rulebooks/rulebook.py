@@ -141,7 +141,7 @@ def read_rulebook(folder: Path) -> Rulebook:
 
 
 def read_archived_rulebook(folder: Path) -> Rulebook:
-    """Read a rulebook that has decided, to replay its decisions or to list it.
+    """Read a rulebook to replay the decisions it made, to list it or to show it.
 
     It is proven as it was when it was released. Whether the code fills every input is
     not asked: a rule that never fired then must not fire in a replay, and a rulebook

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openpyxl import load_workbook
 
 from obligor.errors import PolicyError
 from obligor.policy.collecting.debt import Debt
@@ -45,6 +46,7 @@ from obligor.policy.rulebooks.rulebook import (
     read_rulebook,
     read_rulebooks,
 )
+from obligor.policy.rulebooks.workbook import export_workbook, import_workbook
 from obligor.portfolio.decide_many import CUSTOMER_CLASSES, OUTCOMES
 from obligor.portfolio.migration import BUCKETS
 from tests.customers import AS_OF, FACTS, FEATURES
@@ -273,6 +275,32 @@ def test_the_check_and_the_release_refuse_it(root: Path, tmp_path: Path) -> None
     with pytest.raises(PolicyError, match="nothing fills this column"):
         run(*words, "--rules", str(root), "--store", store)
     assert not (root / DRAFT / "release.yaml").exists()
+
+
+def test_an_import_from_excel_refuses_it(tmp_path: Path) -> None:
+    xlsx = tmp_path / "rules.xlsx"
+    export_workbook(SHIPPED_RULEBOOK, xlsx)
+    book = load_workbook(xlsx)
+    for sheet in (book["hard_stops"], book["hard_stops cases"]):
+        for row in sheet.iter_rows():
+            for cell in row:
+                if "disputed_share" in str(cell.value):
+                    cell.value = str(cell.value).replace("disputed_share", "disputed")
+    book.save(xlsx)
+    with pytest.raises(PolicyError, match=r"hard_stops\.disputed: nothing fills"):
+        import_workbook(xlsx, tmp_path / DRAFT)
+    assert not (tmp_path / DRAFT).exists()
+
+
+def test_a_refused_rulebook_can_be_exported_to_mend_it(
+    root: Path, tmp_path: Path
+) -> None:
+    with_stop_on(root / DRAFT, "material_overdue")
+    xlsx = str(tmp_path / "rules.xlsx")
+    words = ["policy", "export", DRAFT, "--xlsx", xlsx, "--rules", str(root)]
+    assert run(*words).exit_code == 0
+    shown = run("policy", "diff", SHIPPED, DRAFT, "--rules", str(root))
+    assert "material_overdue" in shown.stdout
 
 
 def test_the_last_good_rulebook_stays_in_force(root: Path) -> None:
