@@ -10,8 +10,9 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
+import re
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -33,6 +34,8 @@ MOST_PREAMBLE_ROWS = 30
 MOST_LINES_OF_A_RECORD = 100
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_SEPARATORS = (";", "\t", "|")
+# Excel writes and reads this line above the header.
+_SEPARATOR_LINE = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 
 Row = Sequence[object]
 
@@ -394,13 +397,18 @@ def _is_filled(cell: object) -> bool:
 
 def _records(stream: TextIO, spec: SourceSpec) -> Iterator[tuple[int, list[str]]]:
     """Yield each record that is not blank, with the line it starts on."""
-    n_skipped = 0
-    for _ in range(spec.header_row - 1):
+    first_line = stream.readline()
+    statement = _SEPARATOR_LINE.fullmatch(first_line)
+    stated = statement[1] if statement else ","
+    separator = spec.separator or stated
+    is_skipped = statement is not None or spec.header_row > 1
+    n_skipped = int(is_skipped)
+    for _ in range(spec.header_row - 1 - n_skipped):
         if stream.readline():
             n_skipped += 1
+    lines = stream if is_skipped else itertools.chain([first_line], stream)
     pending = list[str]()
-    separator = spec.separator or ","
-    reader = csv.reader(_watched(stream, pending), delimiter=separator)
+    reader = csv.reader(_watched(lines, pending), delimiter=separator)
     line = n_skipped + 1
     for record in reader:
         # A mark that is not closed would swallow the records below it.
@@ -413,9 +421,9 @@ def _records(stream: TextIO, spec: SourceSpec) -> Iterator[tuple[int, list[str]]
         line = n_skipped + reader.line_num + 1
 
 
-def _watched(stream: TextIO, pending: list[str]) -> Iterator[str]:
+def _watched(lines: Iterable[str], pending: list[str]) -> Iterator[str]:
     """Yield the lines of a file, and collect those of the record that is read."""
-    for text in stream:
+    for text in lines:
         pending.append(text)
         yield text
 

@@ -117,6 +117,23 @@ def test_an_error_names_table_file_and_line(
         read(tmp_path, invoices)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\n" + ITEMS.replace(",", ";"),
+        ITEMS.replace("\n", "\r"),
+        ITEMS.replace("\n", ",\r\n") + ",\r\n\r\n",
+    ],
+    ids=["separator line", "line ends of a Macintosh", "a comma behind each line"],
+)
+def test_other_layouts_are_read(tmp_path: Path, text: str) -> None:
+    bad = ITEM.replace("100.00", "x").replace(",", ";" if "sep" in text else ",")
+    check = read(tmp_path, f"{text.rstrip()}\n{bad}")
+    line = 8 if "sep" in text else 7
+    assert f"[invoices] line {line} amount: cannot parse 'x'" in texts(check)
+    assert len(check.ledger["invoices"]) == 4
+
+
 def test_header_row_and_skip_footer_leave_lines_out(tmp_path: Path) -> None:
     text = f"ACME, Ltd\n\n\n{ITEMS}\nend of report,1,2,3,4,5\n"
     check = read(tmp_path, text, options="header_row = 4\nskip_footer = 1")
