@@ -108,7 +108,9 @@ def draw_vintages(shares: pd.DataFrame, path: Path) -> None:
         xlabel="month of issue",
         ylabel="unpaid share of the amount invoiced",
     )
-    axes.set_yscale("log")
+    # Shares of 0, as of a portfolio paid in time, have no place on a log scale.
+    if (shares[list(HORIZONS)] > 0).to_numpy().any():
+        axes.set_yscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.tick_params(axis="x", rotation=60)
     figure.legend(title="measured", loc="outside right upper")

@@ -11,7 +11,11 @@ from decimal import Decimal
 import pandas as pd
 
 from obligor.policy.collecting.provision import Provision, provision
-from obligor.portfolio.migration import implied_loss_rates, roll_rates
+from obligor.portfolio.migration import (
+    implied_loss_rates,
+    roll_rates,
+    unknown_loss_rates,
+)
 from obligor.portfolio.month import Month
 from tests.ascii import parse, spec
 from tests.customers import RULEBOOK
@@ -142,3 +146,39 @@ def test_roll_rates_imply_a_loss_rate_for_every_bucket() -> None:
         return {"loss_rate": loss_rates[bucket]}
 
     spec(loss_rate, expected)
+
+
+def test_a_healthy_portfolio_implies_no_loss_rate() -> None:
+    """A loss rate is implied only if the end of every amount was seen.
+
+    One long invoice stays not due. Of what is 1 to 15 days late a part is paid, and the
+    other part became 16 to 30 days late in the last month.
+    """
+    moves = """
+        from    | not_due | 1-15 | 16-30 | 31-60 | 61-90 | 90+ | settled
+        not_due |   20000 |    0 |     0 |     0 |     0 |   0 |       0
+        1-15    |       0 |    0 |    10 |     0 |     0 |   0 |      90
+        16-30   |       0 |    0 |     0 |     0 |     0 |   0 |       0
+        31-60   |       0 |    0 |     0 |     0 |     0 |   0 |      50
+        61-90   |       0 |    0 |     0 |     0 |     0 |   0 |       0
+        90+     |       0 |    0 |     0 |     0 |     0 |   0 |       0
+    """
+    expected = """
+        bucket  | loss_rate | not_known_because
+        not_due | -         | no amount left this bucket
+        1-15    | -         | amounts went to 16-30, of which no end is known
+        16-30   | -         | no amount was in this bucket
+        31-60   | 0         | -
+        90+     | 0.4       | -
+    """
+    rolls = pd.DataFrame(parse(moves)).set_index("from").astype(float)
+    loss_rates = implied_loss_rates(rolls, 0.4)
+    reasons = unknown_loss_rates(rolls)
+
+    def implied(bucket: str) -> dict[str, object]:
+        return {
+            "loss_rate": loss_rates[bucket],
+            "not_known_because": reasons.get(bucket),
+        }
+
+    spec(implied, expected)

@@ -84,12 +84,15 @@ def test_the_reason_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_portfolio_that_owes_nothing_has_no_provisions(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     outcome = reviewed(ledger(invoices=ALL_PAID, payments=ON_TIME), 2)
     assert outcome.provisions.empty
     assert list(outcome.provisions)[-3:] == ["bucket", "matrix", "expected_loss"]
     assert "provisions, EUR" in printed(outcome, capsys)
+    # Every unpaid share is 0 or not known yet.
+    command.write_files(outcome, tmp_path)
+    assert (tmp_path / "vintages.png").stat().st_size > 10_000
 
 
 def test_a_ledger_younger_than_the_months_asked_for_is_reviewed() -> None:
