@@ -110,7 +110,7 @@ def _environment(deployment: Deployment) -> Iterator[Check]:
                 "environment",
                 "bad",
                 f"{name} is set",
-                do="unset it: see deploy/README.md",
+                do="unset it: see docs/how-to/deploy.md",
             )
     admin_key = deployment.environment.get("OBLIGOR_ADMIN_KEY")
     if admin_key is not None and len(admin_key) < SHORT_KEY:
