@@ -207,18 +207,19 @@ def is_last_bit(difference: str) -> bool:
 
 
 def test_the_whole_record_verifies_with_every_receipt(earlier: Earlier) -> None:
-    notary = earlier.service.checkpointer
+    checkpointer = earlier.service.checkpointer
     receipts = [entry["receipt"] for entry in earlier.answers["entries"].values()]
     public = (earlier.folder / "checkpoints" / "public.pem").read_bytes()
     assert public == earlier.service.signer.public
-    checkpoints = list(notary.folder.all())
+    checkpoints = list(checkpointer.folder.all())
     assert [checkpoint.size for checkpoint in checkpoints][-1] == EXPECTED["placed"]
     assert len(checkpoints) == 4
-    assert list(verify(notary.tree, checkpoints, public, receipts)) == []
-    grown = notary.step()
+    assert list(verify(checkpointer.tree, checkpoints, public, receipts)) == []
+    grown = checkpointer.step()
     assert grown is not None
     assert grown.size == EXPECTED["placed"] + 2  # two answers left behind the last one
-    assert list(verify(notary.tree, notary.folder.all(), public, receipts)) == []
+    checkpoints = list(checkpointer.folder.all())
+    assert list(verify(checkpointer.tree, checkpoints, public, receipts)) == []
 
 
 def test_every_entry_has_a_proof_that_holds(earlier: Earlier) -> None:

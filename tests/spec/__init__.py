@@ -1,4 +1,4 @@
-"""Spec tests: a small table in, a table out; docs/reference/spec is printed from them.
+"""Spec tests: a small table in, a table out; docs/_ext/specs_page.py prints them.
 
 The module's docstring is the page's title and introduction. A test's name is the title
 of its section, its docstring (one or two sentences) the paragraph below; each ASCII

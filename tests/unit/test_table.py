@@ -407,7 +407,7 @@ def test_an_unseen_level_and_a_special_value_are_scored(
 def test_a_model_with_other_columns_is_not_compared_with_the_champion(
     table_store: Path, trained: Trained
 ) -> None:
-    """The champion cannot score the newcomer's test rows, so a person must decide."""
+    """The champion cannot score the challenger's test rows, so a person must decide."""
     registry = Registry(table_store)
     assert not any("columns" in objection for objection in registry.objections("1"))
     test = trained.split.test
