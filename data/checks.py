@@ -330,11 +330,11 @@ def _due_before_issue(table: str, frame: pd.DataFrame) -> Iterator[Finding]:
         return
     for row in frame.index[frame["due_on"] < frame["issued_on"]]:
         yield Finding(
-            level="quarantine",
+            level="note",
             table=table,
             column="due_on",
             row=int(row),
-            what="the invoice is due before it was issued",
+            what="the invoice is due before it was issued; its due date counts",
             expected="a day on or after issued_on",
         )
 

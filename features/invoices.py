@@ -64,7 +64,8 @@ def open_invoices(known: KnownLedger, customers: pd.DataFrame) -> pd.DataFrame:
     is_settled = items["settled_on"].notna() & ~items["is_written_off"]
     rows = items[is_open].copy()
     rows["open_share"] = rows["balance"] / rows["amount"]
-    rows["terms_days"] = _days(rows["due_on"] - rows["issued_on"])
+    terms_days = _days(rows["due_on"] - rows["issued_on"])
+    rows["terms_days"] = np.maximum(terms_days, 0)
     rows["age_days"] = _days(day - rows["issued_on"])
     rows["days_to_due"] = _days(rows["due_on"] - day)
     rows["due_weekday"] = rows["due_on"].dt.day_of_week.astype(float)

@@ -202,7 +202,9 @@ def _add_item(
     bin_ = _age_bin(as_of - issued)
     work[INVOICES + bin_] += 1.0
     work[INVOICED + bin_] += value
-    work[TERMS + bin_] += value * (items.due[item] - issued)
+    # An invoice that is billed after its due date gives no time to pay.
+    terms_days = max(items.due[item] - issued, 0)
+    work[TERMS + bin_] += value * terms_days
     # Negated, since NaN (no item yet) compares false.
     if not work[FIRST_ISSUED] <= issued:
         work[FIRST_ISSUED] = issued

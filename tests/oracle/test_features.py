@@ -5,6 +5,7 @@ The SQL filters by time itself, so it checks the definitions and the gate at onc
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def run_query(
     return connection.execute((HERE / name).read_text(), parameters).df()
 
 
+def require_equal(features: pd.DataFrame, from_sql: pd.DataFrame) -> None:
+    """Require every feature to be what SQL computes."""
+    for name in NAMES:
+        np.testing.assert_allclose(
+            features[name], from_sql[name], rtol=1e-9, atol=1e-6, err_msg=name
+        )
+
+
 @pytest.mark.parametrize(
     "as_of", [date(2022, 2, 15), date(2023, 1, 31), date(2024, 12, 31)]
 )
@@ -73,10 +82,22 @@ def test_every_feature_equals_its_sql_definition(
 ) -> None:
     features = build_features(known_on(simulation.ledger, as_of))
     from_sql = oracle(simulation.ledger, as_of).reindex(features.index)
-    for name in NAMES:
-        np.testing.assert_allclose(
-            features[name], from_sql[name], rtol=1e-9, atol=1e-6, err_msg=name
-        )
+    require_equal(features, from_sql)
+
+
+def test_invoices_billed_after_their_due_date_have_the_same_definitions(
+    simulation: Simulation,
+) -> None:
+    as_of = date(2023, 1, 31)
+    invoices = simulation.ledger["invoices"].copy()
+    is_late = np.arange(len(invoices)) % 5 == 0
+    due_before_issue = invoices["issued_on"] - pd.Timedelta(days=100)
+    invoices["due_on"] = invoices["due_on"].where(~is_late, due_before_issue)
+    tables = {**simulation.ledger.tables, "invoices": invoices}
+    ledger = replace(simulation.ledger, tables=tables)
+    features = build_features(known_on(ledger, as_of))
+    from_sql = oracle(ledger, as_of).reindex(features.index)
+    require_equal(features, from_sql)
 
 
 def test_every_feature_takes_many_values(simulation: Simulation) -> None:

@@ -30,7 +30,7 @@ windows as (select unnest([30, 90, 180, 365]) as n),
 people as (select customer_id, n from customers, windows where known_on <= $as_of),
 issued as (
     select customer_id, n, count(*) as invoice_count, sum(amount * rate) as invoiced_amount,
-           sum(amount * rate * date_diff('day', issued_on, due_on)) / sum(amount * rate) as terms_days_mean
+           sum(amount * rate * greatest(date_diff('day', issued_on, due_on), 0)) / sum(amount * rate) as terms_days_mean
     from items, windows where age < n group by all
 ),
 paid as (

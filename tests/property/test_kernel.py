@@ -71,7 +71,7 @@ def invoice_rows(draw: st.DrawFn, invoice_id: str) -> Row:
         "invoice_id": invoice_id,
         "customer_id": f"C{draw(st.integers(0, 2))}",
         "issued_on": issued_on,
-        "due_on": issued_on + timedelta(days=draw(st.integers(0, 60))),
+        "due_on": issued_on + timedelta(days=draw(st.integers(-40, 60))),
         "amount": draw(CENTS),
         "currency": draw(CURRENCIES),
         "known_on": issued_on,

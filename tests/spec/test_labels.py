@@ -91,6 +91,26 @@ def test_default_90_days_past_due() -> None:
     spec(defaults(invoices=invoices, payments=payments), expected)
 
 
+def test_default_of_an_invoice_billed_after_its_due_date() -> None:
+    """It is 90 days past due by its due date, but never before it was issued."""
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2024-02-10 | 2024-01-31 | 1000.00
+        B1         | BORIS       | 2024-06-15 | 2024-01-31 | 1000.00
+        C1         | CLARA       | 2024-06-15 | 2024-01-31 | 1000.00
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        C1         | 2024-06-15 | 1000.00
+    """
+    expected = """
+        invoice_id | customer_id | due_on     | default_on | cured_on
+        A1         | ANNA        | 2024-01-31 | 2024-04-30 | -
+        B1         | BORIS       | 2024-01-31 | 2024-06-15 | -
+    """
+    spec(defaults(invoices=invoices, payments=payments), expected)
+
+
 def test_balance_below_materiality_is_not_a_default() -> None:
     """What counts is the amount that is open on the day; 100 is material, 99 is not."""
     invoices = """

@@ -32,7 +32,7 @@ def check(*invoices: str, payments: tuple[str, ...] = ()) -> LedgerCheck:
 
 
 def test_one_row_that_holds_all_that_is_open_refuses_the_ledger() -> None:
-    late = "L1 | LATE | 2024-10-05 | 2024-09-30 | 2000 | EUR"
+    late = "L1 | LATE | 2025-10-05 | 2025-11-05 | 2000 | EUR"
     result = check(late)
     assert result.is_refused
     reason = "bad rows hold 2,000.00 of 2,000.00 EUR still open (100%)"
@@ -46,7 +46,7 @@ def test_one_row_that_holds_all_that_is_open_refuses_the_ledger() -> None:
 
 
 def test_a_paid_row_that_is_set_aside_is_left_out_but_refuses_nothing() -> None:
-    late = "L1 | LATE | 2024-10-05 | 2024-09-30 | 2000 | EUR"
+    late = "L1 | LATE | 2025-10-05 | 2025-11-05 | 2000 | EUR"
     result = check(late, payments=("L1 | 2024-11-01 | 2000",))
     assert not result.is_refused, result.findings
     assert [loss.customers for loss in result.left_out] == [("LATE",), ("LATE",)]

@@ -27,7 +27,8 @@ def default_events(
     """Return each invoice that went into default up to a day.
 
     An invoice is in default from the day it is `dpd_days` past due with a material
-    balance, or from its write-off if that is earlier.
+    balance, or from its write-off if that is earlier. An invoice that is billed after
+    that day is in default from the day it was issued.
 
     Parameters
     ----------
@@ -49,7 +50,9 @@ def default_events(
     """
     items = ledger["invoices"].set_index("invoice_id")
     items["rate"] = reporting_rates(ledger, items["currency"], items["issued_on"])
-    items["overdue_on"] = items["due_on"] + pd.Timedelta(days=definition.dpd_days)
+    dpd_days = pd.Timedelta(days=definition.dpd_days)
+    # Before it was issued, nobody could know of a default, or prevent it.
+    items["overdue_on"] = (items["due_on"] + dpd_days).clip(lower=items["issued_on"])
     payments = _payments_with_items(ledger, items)
     written_off_on = _first_day(ledger["write_offs"], "written_off_on", items.index)
     overdue_on = _material_overdue_days(items, payments, definition, until)
