@@ -26,6 +26,7 @@ from obligor.data.column_reading import (
     texts_of,
 )
 from obligor.data.dates import parse_days
+from obligor.data.excluded import currencies_by_invoice, drop_events_of_excluded
 from obligor.data.ledger import (
     CONTRACTS,
     DAY_DTYPE,
@@ -81,7 +82,8 @@ class _Table:
 
     frame: pd.DataFrame
     lines: Lines
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding]
+    excluded: pd.Series
 
 
 def read_ledger(
@@ -120,6 +122,10 @@ def read_ledger(
         tables[table] = reader.read(mappings)
     frames = {table: parts.frame for table, parts in tables.items()}
     findings = [finding for parts in tables.values() for finding in parts.findings]
+    if "invoices" in tables:
+        excluded = tables["invoices"].excluded
+        findings += drop_events_of_excluded(frames, excluded, content.currency)
+        findings = [finding for finding in findings if _is_in(frames, finding)]
     findings += _strangers(frames)
     has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
     if "customers" not in frames and has_customers:
@@ -133,6 +139,12 @@ def read_ledger(
     return replace(
         check, findings=[_located(finding, lines) for finding in check.findings]
     )
+
+
+def _is_in(frames: Mapping[str, pd.DataFrame], finding: Finding) -> bool:
+    """Return whether a row that is to be set aside is still in its table."""
+    is_about_row = finding.level == "quarantine" and finding.row is not None
+    return not is_about_row or finding.row in frames[finding.table].index
 
 
 def _located(finding: Finding, lines: Mapping[str, Lines]) -> Finding:
@@ -153,6 +165,7 @@ class _TableReader:
     def read(self, mappings: Sequence[TableMapping]) -> _Table:
         """Read the sources one after the other; rows are numbered on through all."""
         parts = []
+        excluded = []
         lines = list[tuple[str, pd.Series]]()
         n_rows = 0
         for mapping in mappings:
@@ -161,12 +174,15 @@ class _TableReader:
             )
             raws, n_rows = _renumbered(raws, n_rows)
             lines += [(raw.label, raw.lines) for raw in raws]
-            parts.append(_SourceReader(mapping, raws[0].is_workbook).read(raws))
+            reader = _SourceReader(mapping, raws[0].is_workbook)
+            parts.append(reader.read(raws))
+            excluded.append(reader.excluded)
         frames = [frame for frame, _ in parts]
         return _Table(
             frame=frames[0] if len(frames) == 1 else pd.concat(frames),
             lines=Lines(lines),
             findings=[finding for _, findings in parts for finding in findings],
+            excluded=pd.concat(excluded),
         )
 
 
@@ -188,12 +204,18 @@ class _SourceReader:
     mapping: TableMapping
     is_workbook: bool
     findings: list[Finding] = field(default_factory=list)
+    # The currency of each invoice that `where` leaves out.
+    excluded: pd.Series = field(default_factory=lambda: pd.Series(dtype="object"))
 
     def read(self, raws: Sequence[RawTable]) -> tuple[pd.DataFrame, list[Finding]]:
         """Return our columns, parsed, and what was noticed."""
         frames = [raw.frame for raw in raws]
         raw = frames[0] if len(frames) == 1 else pd.concat(frames)
-        raw, notes = selected_rows(self.mapping, raw)
+        every_row = raw
+        raw, notes = selected_rows(self.mapping, every_row)
+        if self.mapping.table == "invoices" and len(raw) < len(every_row):
+            others = _mapped(self.mapping, every_row.drop(index=raw.index))
+            self.excluded = currencies_by_invoice(others, self.mapping.empty)
         for note in notes:
             self._report("note", "", note)
         frame = _mapped(self.mapping, raw)

@@ -275,6 +275,40 @@ def test_a_key_of_several_columns_finds_its_own_item(tmp_path: Path) -> None:
     assert ledger["payments"]["invoice_id"].tolist() == ["A/2023/1"]
 
 
+def test_payments_of_excluded_invoices_are_a_note(tmp_path: Path) -> None:
+    """Drafts and their payments are left out on purpose: they are no bad rows."""
+    drafts = [f"{ITEM},draft".replace("G0", f"D{number}") for number in range(3)]
+    text = "\n".join([f"{HEADER},state", f"{ITEM},posted", *drafts])
+    text = text.replace("EUR,draft", "USD,draft", 1)
+    payments = [
+        "invoice_id,paid_on,amount",
+        "G0,2024-10-20,40.00",
+        "D0,2024-10-20,1000.00",
+        "D1,2024-10-20,20.00",
+        "D2,2024-10-20,30.00",
+        "D2,2024-13-20,30.00",
+    ]
+    check = read(
+        tmp_path,
+        text,
+        "\n".join(payments),
+        options="where = \"state = 'posted'\"",
+    )
+    note = "4 rows are of excluded invoices (80.00 EUR, 1,000.00 USD); not used"
+    assert f"note: [payments]: {note}" in texts(check)
+    assert check.require()["payments"]["invoice_id"].tolist() == ["G0"]
+    assert not check.quarantined
+
+
+def test_a_payment_of_an_invoice_that_is_also_read_is_kept(tmp_path: Path) -> None:
+    rows = [f"{HEADER},state", f"{ITEM},posted", f"{ITEM},draft"]
+    payments = "invoice_id,paid_on,amount\nG0,2024-10-20,40.00\n"
+    condition = "where = \"state = 'posted'\""
+    check = read(tmp_path, "\n".join(rows), payments, options=condition)
+    assert len(check.require()["payments"]) == 1
+    assert "excluded" not in texts(check)
+
+
 def test_keys_of_different_parts_are_different(tmp_path: Path) -> None:
     text = KEYED.replace("1,2023", "1/2,3").replace("1,2024,A", "1,2/3,A")
     key = 'id = ["number", "year"]\ncolumns = { customer_id = "customer" }'
