@@ -215,6 +215,12 @@ def test_the_whole_record_verifies_with_every_receipt(earlier: Earlier) -> None:
     assert [checkpoint.size for checkpoint in checkpoints][-1] == EXPECTED["placed"]
     assert len(checkpoints) == 4
     assert list(verify(checkpointer.tree, checkpoints, public, receipts)) == []
+
+
+def test_the_tree_of_an_earlier_store_goes_on_growing(earlier: Earlier) -> None:
+    checkpointer = earlier.service.checkpointer
+    receipts = [entry["receipt"] for entry in earlier.answers["entries"].values()]
+    public = earlier.service.signer.public
     grown = checkpointer.step()
     assert grown is not None
     assert grown.size == EXPECTED["placed"] + 2  # two answers left behind the last one
@@ -385,11 +391,14 @@ def require_equal(new: Any, old: list[float]) -> None:
         np.testing.assert_allclose(new, old, rtol=1e-13)
 
 
-def test_the_registry_lists_and_promotes_an_earlier_version(earlier: Earlier) -> None:
+def test_the_registry_lists_earlier_versions(earlier: Earlier) -> None:
     registry = Registry(earlier.folder)
     assert registry.versions() == EXPECTED["versions"]
     assert registry.champion() == "1"
-    promotion = registry.promote(
+
+
+def test_the_registry_promotes_an_earlier_version(earlier: Earlier) -> None:
+    promotion = Registry(earlier.folder).promote(
         "2",
         Approval(
             by="R. Modeler",
