@@ -13,7 +13,7 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import TextIO
@@ -54,12 +54,15 @@ class RawTable:
         The name of the file; empty for a query.
     is_workbook : bool
         Whether it is an Excel file that counts days from 1900.
+    repeated_names : tuple of str
+        The names that the header has more than once.
     """
 
     frame: pd.DataFrame
     lines: pd.Series
     label: str = ""
     is_workbook: bool = False
+    repeated_names: tuple[str, ...] = ()
 
 
 def read_source(
@@ -141,12 +144,13 @@ def _read_sql(spec: SourceSpec, environment: Mapping[str, str]) -> RawTable:
 
 def _without_lines(frame: pd.DataFrame, label: str = "") -> RawTable:
     plain = frame.reset_index(drop=True)
-    plain.columns = pd.Index([str(column) for column in plain.columns])
+    texts = [str(column) for column in plain.columns]
+    plain.columns = pd.Index(_unique_names(texts))
     for column in plain.columns:
         if plain[column].dtype.kind == "O":
             plain[column] = plain[column].map(_scalar)
     lines = pd.Series(0, index=plain.index)
-    return RawTable(plain, lines, label)
+    return RawTable(plain, lines, label, repeated_names=_repeated(texts))
 
 
 def _scalar(value: object) -> object:
@@ -234,7 +238,8 @@ class _FileReader:
             raise self._wrong("the file is empty", expected="a header and rows")
         first_records = list(itertools.islice(records, MOST_PREAMBLE_ROWS))
         self._require_header(header[0], header[1], first_records)
-        names = self._names(header[1], header[0])
+        texts = self._header_texts(header[1], header[0])
+        names = _unique_names(texts)
         chunks = []
         lines = list[int]()
         cells = list[Row]()
@@ -246,7 +251,8 @@ class _FileReader:
                 cells = []
         chunks.append(_text_frame(cells, names))
         frame = pd.concat(chunks, ignore_index=True)
-        return self._raw(frame, lines, is_workbook=False)
+        raw = self._raw(frame, lines, is_workbook=False)
+        return replace(raw, repeated_names=_repeated(texts))
 
     def _fitted(
         self,
@@ -298,8 +304,8 @@ class _FileReader:
                     do=f"skip lines with header_row = {row_line}",
                 )
 
-    def _names(self, header: Row, line: int) -> list[str]:
-        """Return the names of the columns, each once, as pandas makes them."""
+    def _header_texts(self, header: Row, line: int) -> list[str]:
+        """Return the names of the columns as they are written."""
         texts = [_header_text(cell) for cell in header]
         is_alone = len(texts) == 1 and not self.spec.separator
         for separator in _OTHER_SEPARATORS:
@@ -309,14 +315,7 @@ class _FileReader:
                     line,
                     do=f"state the separator, e.g. separator = {separator!r}",
                 )
-        names = list[str]()
-        counts: dict[str, int] = {}
-        for position, text in enumerate(texts):
-            name = text or f"Unnamed: {position}"
-            count = counts.get(name, 0)
-            counts[name] = count + 1
-            names.append(f"{name}.{count}" if count else name)
-        return names
+        return texts
 
     # --- workbooks
 
@@ -357,7 +356,8 @@ class _FileReader:
             raise self._wrong("the sheet is empty", expected="a header and rows")
         header_line, header = rows[0]
         self._require_header(header_line, header, rows[1 : MOST_PREAMBLE_ROWS + 1])
-        names = self._names(header, header_line)
+        texts = self._header_texts(header, header_line)
+        names = _unique_names(texts)
         body = rows[1:]
         lines = [line for line, _ in body]
         frame = pd.DataFrame(
@@ -369,7 +369,8 @@ class _FileReader:
         frame.index = pd.Index(
             [line - header_line - 1 for line in lines], dtype="int64"
         )
-        return self._raw(frame, lines, is_workbook=epoch == CALENDAR_WINDOWS_1900)
+        raw = self._raw(frame, lines, is_workbook=epoch == CALENDAR_WINDOWS_1900)
+        return replace(raw, repeated_names=_repeated(texts))
 
     def _raw(
         self,
@@ -385,6 +386,37 @@ class _FileReader:
             self.path.name,
             is_workbook,
         )
+
+
+def _unique_names(texts: Sequence[str]) -> list[str]:
+    """Return the names of columns, each once, as pandas makes them.
+
+    Examples
+    --------
+    >>> _unique_names(["amount", "amount", ""])
+    ['amount', 'amount.1', 'Unnamed: 2']
+    """
+    names = list[str]()
+    counts: dict[str, int] = {}
+    for position, text in enumerate(texts):
+        name = text or f"Unnamed: {position}"
+        count = counts.get(name, 0)
+        unique_name = f"{name}.{count}" if count else name
+        while unique_name in counts:
+            count += 1
+            unique_name = f"{name}.{count}"
+        counts[name] = count + 1
+        counts.setdefault(unique_name, 1)
+        names.append(unique_name)
+    return names
+
+
+def _repeated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a header has more than once."""
+    names = _unique_names(texts)
+    pairs = zip(texts, names, strict=True)
+    changed = [text for text, name in pairs if text and text != name]
+    return tuple(dict.fromkeys(changed))
 
 
 def _header_text(cell: object) -> str:

@@ -22,7 +22,7 @@ from obligor.data.column_reading import (
 from obligor.data.conditions import Comparison, Condition
 from obligor.data.dates import parse_days
 from obligor.data.ledger import CONTRACTS, day_columns
-from obligor.data.mapping import TableMapping
+from obligor.data.mapping import TableMapping, columns_of
 from obligor.errors import SchemaError
 
 _ORDERINGS = ("<", "<=", ">", ">=")
@@ -60,6 +60,29 @@ def source_column(mapping: TableMapping, frame: pd.DataFrame, name: str) -> pd.S
         expected=f"one of {list(frame.columns)}",
         do="state header_row, if the header is another line",
     )
+
+
+def source_names(mapping: TableMapping) -> set[str]:
+    """Return the source's own names of all columns that a mapping reads."""
+    names = {mapping.where_present}
+    for column in columns_of(mapping.table):
+        rule = mapping.rule(column)
+        names.update(rule.columns)
+        if isinstance(rule.plus_days, str):
+            names.add(rule.plus_days)
+    if mapping.sign_by is not None:
+        names.add(mapping.sign_by.column)
+    if mapping.where is not None:
+        names.update(_compared_names(mapping.where))
+    return {name.strip() for name in names}
+
+
+def _compared_names(condition: Condition) -> Iterator[str]:
+    if isinstance(condition, Comparison):
+        yield condition.column
+        return
+    for part in condition.parts:
+        yield from _compared_names(part)
 
 
 def selected_rows(

@@ -46,7 +46,12 @@ from obligor.data.mapping import (
 )
 from obligor.data.money import minor_digits
 from obligor.data.reading import RawTable, read_source
-from obligor.data.selecting import footer_rows, selected_rows, source_column
+from obligor.data.selecting import (
+    footer_rows,
+    selected_rows,
+    source_column,
+    source_names,
+)
 from obligor.data.signs import signed_amounts
 from obligor.errors import SchemaError
 
@@ -211,6 +216,7 @@ class _SourceReader:
         """Return our columns, parsed, and what was noticed."""
         frames = [raw.frame for raw in raws]
         raw = frames[0] if len(frames) == 1 else pd.concat(frames)
+        self._report_repeated_names(raws)
         every_row = raw
         raw, notes = selected_rows(self.mapping, every_row)
         if self.mapping.table == "invoices" and len(raw) < len(every_row):
@@ -227,6 +233,18 @@ class _SourceReader:
             frame[column] = self._parsed(column, frame[column], raw)
         _fill_known_on(self.mapping.table, frame)
         return frame, self.findings
+
+    def _report_repeated_names(self, raws: Sequence[RawTable]) -> None:
+        """Refuse a name that is read and that a header has more than once."""
+        names = source_names(self.mapping)
+        repeated_names = [name for raw in raws for name in raw.repeated_names]
+        for name in dict.fromkeys(repeated_names):
+            what = f"the header has {name!r} more than once"
+            if name.strip() in names:
+                expected = "a name of its own for each column that is read"
+                self._report("refuse", "", what, expected)
+            else:
+                self._report("note", "", f"{what}; it is not read")
 
     def _report(
         self,

@@ -275,6 +275,38 @@ def test_a_key_of_several_columns_finds_its_own_item(tmp_path: Path) -> None:
     assert ledger["payments"]["invoice_id"].tolist() == ["A/2023/1"]
 
 
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ("", "refuse"),
+        ('columns = { amount = "net" }', "note"),
+        ("columns = { amount = \"net\" }\nwhere = 'amount > 5'", "refuse"),
+        ('columns = { amount = "amount.1" }', "note"),
+    ],
+    ids=["read", "not read", "compared", "the second"],
+)
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_a_name_that_two_columns_share_is_not_read(
+    tmp_path: Path,
+    options: str,
+    level: str,
+    suffix: str,
+) -> None:
+    rows = [f"{HEADER},amount,net", f"{ITEM},90.00,80.00"]
+    workbook = openpyxl.Workbook()
+    for row in rows:
+        workbook.active.append(row.split(","))
+    workbook.save(tmp_path / "items.xlsx")
+    (tmp_path / "items.csv").write_text("\n".join(rows))
+    (tmp_path / "payments.csv").write_text("invoice_id,paid_on,amount\n")
+    text = MAPPING.replace("invoices.csv", f"items.{suffix}")
+    (tmp_path / "mapping.toml").write_text(text.format(invoices=options, payments=""))
+    check = read_ledger(tmp_path / "mapping.toml", today=TODAY)
+    finding = f"{level}: [invoices]: the header has 'amount' more than once"
+    assert finding in texts(check)
+    assert check.is_refused == (level == "refuse")
+
+
 def test_payments_of_excluded_invoices_are_a_note(tmp_path: Path) -> None:
     """Drafts and their payments are left out on purpose: they are no bad rows."""
     drafts = [f"{ITEM},draft".replace("G0", f"D{number}") for number in range(3)]
