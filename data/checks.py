@@ -456,10 +456,10 @@ def _missing_rates(ledger: Ledger) -> Iterator[Finding]:
         if not {"currency", column} <= set(frame):
             continue
         foreign = frame[frame["currency"] != ledger.currency]
-        first_use = foreign.groupby("currency")[column].min()
+        first_use = foreign.groupby("currency")[column].min().dropna()
         for currency, day in first_use.items():
-            has_rate = currency in first_rate and first_rate[currency] <= day
-            if not has_rate:
+            # A column of days that is refused has no first day: no second fault.
+            if currency not in first_rate or first_rate[currency] > day:
                 pair = f"{currency} to {ledger.currency}"
                 what = f"no rate from {pair} on or before {day:%Y-%m-%d}"
                 expected = "a rate for every currency in use"

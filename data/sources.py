@@ -135,6 +135,7 @@ def read_ledger(
     has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
     if "customers" not in frames and has_customers:
         frames["customers"] = _customers_of(frames["invoices"])
+        findings += _undated_customers(frames["customers"], findings)
     check = check_ledger(
         Ledger(frames, content.currency),
         today=today,
@@ -491,6 +492,32 @@ def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
     first = invoices.groupby("customer_id")["issued_on"].min().reset_index()
     customers = first.rename(columns={"issued_on": "registered_on"})
     return customers.assign(known_on=first["issued_on"])
+
+
+def _undated_customers(
+    customers: pd.DataFrame, findings: Sequence[Finding]
+) -> list[Finding]:
+    """Return one finding for all customers that have no day for lack of `issued_on`.
+
+    Without it each of them, and each of their invoices, would be reported.
+    """
+    for finding in findings:
+        is_refused = finding.level == "refuse" and finding.column == "issued_on"
+        if is_refused and finding.table == "invoices":
+            n_undated = int(customers["registered_on"].isna().sum())
+            noun = "customer has" if n_undated == 1 else "customers have"
+            what = f"{n_undated:,} {noun} no day: [invoices] issued_on is refused"
+            return [
+                Finding(
+                    level="refuse",
+                    table="customers",
+                    column="registered_on",
+                    row=None,
+                    what=what,
+                    expected="",
+                )
+            ]
+    return []
 
 
 def write_quarantine(check: LedgerCheck, folder: Path) -> list[Path]:

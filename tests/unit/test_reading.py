@@ -307,6 +307,26 @@ def test_a_name_that_two_columns_share_is_not_read(
     assert check.is_refused == (level == "refuse")
 
 
+@pytest.mark.parametrize("currency", ["EUR", "USD"])
+def test_a_refused_column_is_the_only_cause_that_is_reported(
+    tmp_path: Path, currency: str
+) -> None:
+    text = ITEMS.replace("2024-10-01", "31/12/24").replace("EUR", currency)
+    payments = "invoice_id,paid_on,amount\nG0,2024-10-20,5.00\n"
+    (tmp_path / "rates.csv").write_text("currency,rate_on,rate\nUSD,01/02/2024,0.9\n")
+    rates = '[fx_rates]\nfile = "rates.csv"' if currency == "USD" else ""
+    check = read(tmp_path, text, payments, payment_options=rates)
+    lines = [line for line in texts(check).splitlines() if "fx_rates" not in line]
+    assert lines == [
+        "refuse: [invoices] issued_on: '31/12/24' can be day/month/year or "
+        'year/month/day; expected date_format = "%d/%m/%y" or "%y/%m/%d"',
+        "refuse: [customers] registered_on: 1 customer has no day: "
+        "[invoices] issued_on is refused",
+    ]
+    assert not check.quarantined
+    assert "no rate" not in texts(check)
+
+
 def test_payments_of_excluded_invoices_are_a_note(tmp_path: Path) -> None:
     """Drafts and their payments are left out on purpose: they are no bad rows."""
     drafts = [f"{ITEM},draft".replace("G0", f"D{number}") for number in range(3)]
