@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+import obligor
 from obligor.errors import ObligorError
 
 SERVICE = "obligor.serving.process.service:ObligorService"
@@ -26,8 +27,12 @@ _DEFAULTS = {
 
 def serve_command(host: str, port: int) -> list[str]:
     """Return the command that runs the service in the foreground."""
-    options = ["--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "bentoml", "serve", SERVICE, *options]
+    # BentoML imports from its working directory first. That must be where the package
+    # is, not where the user is: a checkout without links has no rooms in `obligor/`.
+    package = Path(obligor.__file__).parent
+    options = ["--host", host, "--port", str(port), "--working-dir"]
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE]
+    return [*command, *options, str(package.parent)]
 
 
 def serve_environment(environment: Mapping[str, str]) -> dict[str, str]:

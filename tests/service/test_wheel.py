@@ -15,24 +15,31 @@ from pathlib import Path
 import httpx
 import pytest
 
-from obligor.serving.process.launch import running_service
+from obligor.serving.process.launch import stop, wait
 from tests.test_house import ROOMS
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"
 
 
+QUIET = {"check": True, "capture_output": True}
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a clone in which links are plain files, as on Windows."""
-    folder = tmp_path_factory.mktemp("wheel")
-    clone = folder / "clone"
-    quiet = {"check": True, "capture_output": True}
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which links are plain files, as on Windows."""
+    folder = tmp_path_factory.mktemp("clone") / "obligor"
     no_links = ("-c", "core.symlinks=false")
-    subprocess.run(["git", *no_links, "clone", "-q", str(ROOT), str(clone)], **quiet)
-    assert not (clone / "obligor" / "data").is_symlink()
+    subprocess.run(["git", *no_links, "clone", "-q", str(ROOT), str(folder)], **QUIET)
+    assert not (folder / "obligor" / "data").is_symlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
     build = [str(UV), "build", "--wheel", "--quiet", "--out-dir", str(folder)]
-    subprocess.run([*build, str(clone)], **quiet)
+    subprocess.run([*build, str(clone)], **QUIET)
     (path,) = folder.glob("*.whl")
     return path
 
@@ -41,8 +48,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel installed in it, without what it depends on."""
     folder = tmp_path_factory.mktemp("installed")
-    install = [str(UV), "pip", "install", "--quiet", "--no-deps", "--target"]
-    subprocess.run([*install, str(folder), str(wheel)], check=True)
+    install = [str(UV), "pip", "install", "--quiet", "--python", sys.executable]
+    target = ["--no-deps", "--target", str(folder)]
+    subprocess.run([*install, *target, str(wheel)], check=True)
     return folder
 
 
@@ -84,18 +92,27 @@ def test_the_installed_command_has_help(installed: Path) -> None:
     assert "From a receivables ledger to a recorded decision" in command.stdout
 
 
-def test_the_installed_service_starts(
+def test_the_installed_service_starts_in_a_checkout_without_links(
     installed: Path,
+    clone: Path,
     tmp_path: Path,
     ports: Iterator[int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(installed),
-        "OBLIGOR_STORE": str(tmp_path / "store"),
-    }
+    port = next(ports)
+    url = f"http://127.0.0.1:{port}"
     log = tmp_path / "service.log"
-    with running_service(environment, next(ports), log) as url:
-        assert httpx.get(f"{url}/readyz").status_code == 503
+    command = [str(installed / "bin" / "obligor"), "serve", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--store", str(tmp_path / "store")],
+            cwd=clone,
+            env={**os.environ, "PYTHONPATH": str(installed), "OBLIGOR_DRAIN_S": "0"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            wait(url, process, log, patience_s=90)
+            assert httpx.get(f"{url}/readyz").status_code == 503
+        finally:
+            stop(process)
