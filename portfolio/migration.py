@@ -119,8 +119,9 @@ def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float | Non
     among_solved = shares[solved].to_numpy()
     into_worst = shares[_WORST].to_numpy()
     p_worst = np.linalg.solve(identity - among_solved, into_worst)
-    # The solver leaves an error in the last digits, which rounding removes.
-    solved_rates = (p_worst * lgd).round(12).tolist()
+    # The solver errs in the last digits, and in more of them if cents circle among
+    # billions: rounding removes the first, a probability stays between 0 and 1.
+    solved_rates = (p_worst.clip(0, 1) * lgd).round(12).tolist()
     rates.update(zip(solved, solved_rates, strict=True))
     return rates
 

@@ -123,6 +123,17 @@ def test_amounts_that_circle_for_ever_have_no_known_end() -> None:
     assert unknown_loss_rates(rolls)["1-15"] == reason
 
 
+def test_a_loss_rate_is_at_most_the_lgd_though_cents_circle_among_billions() -> None:
+    rolls = no_rolls()
+    rolls.loc["not_due", "1-15"] = 1e9
+    rolls.loc["1-15", ["not_due", "16-30"]] = [1e9, 0.01]
+    rolls.loc["16-30", ["not_due", "31-60"]] = [1e9, 0.01]
+    rolls.loc["31-60", "90+"] = 250.0
+    rates = implied_loss_rates(rolls, LGD)
+    assert rates["31-60"] == LGD
+    assert all(rate is None or 0 <= rate <= LGD for rate in rates.values())
+
+
 amounts = st.sampled_from([0.0, 0.0, 0.01, 1.0, 250.0, 1e9])
 tables_of_rolls = st.lists(
     st.lists(amounts, min_size=7, max_size=7), min_size=6, max_size=6
@@ -138,7 +149,7 @@ def test_every_loss_rate_is_given_or_has_a_reason(cells: list[list[float]]) -> N
     assert list(rates) == list(BUCKETS)
     for bucket, rate in rates.items():
         assert (rate is None) == (bucket in reasons)
-        assert rate is None or 0 <= rate <= LGD + 1e-9
+        assert rate is None or 0 <= rate <= LGD
 
 
 @st.composite
