@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from obligor.arrays import Floats
 from obligor.portfolio.month import IN_DEFAULT, Month
 
 BUCKETS = ("not_due", "1-15", "16-30", "31-60", "61-90", "90+")
@@ -113,17 +114,34 @@ def implied_loss_rates(rolls: pd.DataFrame, lgd: float) -> dict[str, float | Non
     rates: dict[str, float | None] = dict.fromkeys(BUCKETS)
     rates[_WORST] = lgd
     solved = [bucket for bucket in _TRANSIENT if bucket not in unknown]
-    leaving = _leaving(rolls).loc[solved]
-    shares = leaving.div(leaving.sum(axis=1), axis=0)
-    identity = np.eye(len(solved))
-    among_solved = shares[solved].to_numpy()
-    into_worst = shares[_WORST].to_numpy()
-    p_worst = np.linalg.solve(identity - among_solved, into_worst)
-    # The solver errs in the last digits, and in more of them if cents circle among
-    # billions: rounding removes the first, a probability stays between 0 and 1.
-    solved_rates = (p_worst.clip(0, 1) * lgd).round(12).tolist()
-    rates.update(zip(solved, solved_rates, strict=True))
+    leaving = _leaving(rolls).loc[solved, [*solved, _WORST, SETTLED]].to_numpy()
+    for index, bucket in enumerate(solved):
+        p_worst = _p_worst(leaving, index)
+        # The last digits are those of the arithmetic, not of the amounts.
+        rates[bucket] = round(p_worst * lgd, 12)
     return rates
+
+
+def _p_worst(leaving: Floats, start: int) -> float:
+    """Return the probability that an amount in a bucket ends beyond 90 days past due.
+
+    The other buckets are taken out of the chain one by one, each time sharing what
+    goes into a bucket among those it goes to next. No step subtracts, so cents that
+    circle among billions lose no digits (Grassmann, Taksar and Heyman 1985); solving
+    the linear system gave probabilities above 1, or found it singular.
+    """
+    moves = leaving / leaving.sum(axis=1, keepdims=True)
+    for state in range(len(moves)):
+        if state == start:
+            continue
+        onward = moves[state].copy()
+        onward[state] = 0.0
+        onward /= onward.sum()
+        arriving = moves[:, state].copy()
+        moves[:, state] = 0.0
+        moves += np.outer(arriving, onward)
+    worst, settled = moves[start, -2:]
+    return float(worst / (worst + settled))
 
 
 def unknown_loss_rates(rolls: pd.DataFrame) -> dict[str, str]:
