@@ -11,10 +11,7 @@ import numpy as np
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import ModelError
 
-# Kinds of a split: LightGBM's missing types, and behind them a kind of our own.
-MISSING_NONE = 0
-MISSING_ZERO = 1
-MISSING_NAN = 2
+# The kind of a split is LightGBM's missing type, 0 none, 1 zero or 2 NaN, or this.
 CATEGORICAL = 3
 
 # Bits of LightGBM's decision_type; the missing type is in the two bits above.
