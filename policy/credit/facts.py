@@ -52,6 +52,15 @@ class Facts:
         The promises settled so far.
     customer_id : str
         Needed only if the credit file names groups.
+    bureau_score : float
+        The lowest last score of the sources, as a share of its scale: 0 is its worst
+        end, 1 its best; NaN if no source gave a score.
+    bureau_insolvency : bool
+        Whether the last word of a source is that the customer is insolvent.
+    bureau_recommended_limit : Decimal, optional
+        The lowest limit that a source recommends, in the reporting currency.
+    bureau_sources : tuple of str
+        The sources that said any of this, by name.
     """
 
     pd_12m: float
@@ -64,6 +73,10 @@ class Facts:
     turnover: float = float("nan")
     promises: tuple[Promise, ...] = ()
     customer_id: str = ""
+    bureau_score: float = float("nan")
+    bureau_insolvency: bool = False
+    bureau_recommended_limit: Decimal | None = None
+    bureau_sources: tuple[str, ...] = ()
 
 
 def check_facts(facts: Facts) -> None:

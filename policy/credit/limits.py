@@ -240,6 +240,8 @@ def limit_caps(
         "economic": _economic(customer, secured, rulebook),
         **exposure_caps(grade_caps, basis, secured_share),
     }
+    if facts.bureau_recommended_limit is not None:
+        caps["bureau"] = facts.bureau_recommended_limit
     # Most customers have no file, and this runs for every decision.
     if credit_file is not NOTHING_ON_FILE:
         caps |= filed_caps(credit_file, facts.customer_id, position.used)

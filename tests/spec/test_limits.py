@@ -287,6 +287,26 @@ def test_a_temporary_limit_lasts_through_its_days_of_grace() -> None:
     spec(limit, expected)
 
 
+def test_the_limit_that_a_bureau_recommends_is_a_cap() -> None:
+    """Of several sources the lowest recommendation counts; without one there is no cap.
+
+    A recommendation never raises the limit.
+    """
+    expected = """
+        bureau_recommended_limit | amount   | binding_cap
+                               - | 16438.35 | need
+                        12000.00 | 12000.00 | bureau
+                        90000.00 | 16438.35 | need
+                               0 |     0.00 | bureau
+    """
+
+    def limit(bureau_recommended_limit: Decimal | None) -> Limit:
+        facts = replace(FACTS, bureau_recommended_limit=bureau_recommended_limit)
+        return decision_about(facts=facts).limit
+
+    spec(limit, expected)
+
+
 def test_the_group_with_the_least_room_binds() -> None:
     """Every group above a customer leaves room: its limit less what the others owe.
 
