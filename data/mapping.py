@@ -4,6 +4,8 @@ A mapping names, per table, where it is and which source column fills each colum
 ours::
 
     currency = "USD"                     # the reporting currency
+    exported_on = 2026-01-31             # the day on which the files were written
+    unapplied = "oldest_first"           # what money without an invoice pays
 
     [invoices]
     file = "open_items.csv"              # or files = [...]; or a url and a query
@@ -19,6 +21,8 @@ ours::
     [payments]
     file = "open_items.csv"
     where_present = "Cleared"            # only rows in which this column is filled
+    [payments.columns]
+    kind = { column = "Type", values = { ZP = "payment", GS = "credit_note" } }
 
 `[[invoices]]`, twice or more, reads one table from sources of several layouts.
 """
@@ -28,7 +32,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -37,6 +41,9 @@ from obligor.data.ledger import CONTRACTS, OF_INVOICE
 from obligor.errors import SchemaError
 
 MOST_DAYS = 36_525
+# What money of a customer that belongs to no invoice pays.
+UNAPPLIED_POLICIES = ("oldest_first", "as_allocated")
+HEAD_KEYS = ("currency", "exported_on", "unapplied")
 SOURCE_KEYS = (
     "file",
     "files",
@@ -59,6 +66,7 @@ RULE_KEYS = (
     "date_format",
     "decimal",
     "thousands",
+    "values",
 )
 SIGN_KEYS = ("column", "credit", "debit")
 
@@ -145,6 +153,8 @@ class ColumnRule:
         The format of the dates; empty if the mapping does not state it.
     numbers : NumberFormat
         The signs in the amounts.
+    values : mapping of str to str
+        Ours for each value of the source; empty if the source has ours already.
     """
 
     columns: tuple[str, ...] = ()
@@ -153,6 +163,7 @@ class ColumnRule:
     plus_days: int | str = 0
     date_format: str = ""
     numbers: NumberFormat = NumberFormat()
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -223,11 +234,17 @@ class LedgerMapping:
         By table, one value for each source.
     folder : Path
         Where relative paths start.
+    unapplied : {"oldest_first", "as_allocated"}
+        Whether money without an invoice pays the oldest open ones, or none.
+    exported_on : date, optional
+        The day on which the sources were written; None if it is not stated.
     """
 
     currency: str
     tables: Mapping[str, tuple[TableMapping, ...]]
     folder: Path
+    unapplied: str = UNAPPLIED_POLICIES[0]
+    exported_on: date | None = None
 
 
 def read_mapping(path: Path) -> LedgerMapping:
@@ -247,20 +264,46 @@ def read_mapping(path: Path) -> LedgerMapping:
             expected="a TOML file",
         ) from None
     for key in content:
-        if key != "currency" and key not in CONTRACTS:
+        if key not in HEAD_KEYS and key not in CONTRACTS:
             raise SchemaError(
                 f"unknown table {key!r}",
                 where=str(path),
-                expected=f"currency or one of {list(CONTRACTS)}",
-                do=_suggestion(key, CONTRACTS),
+                expected=f"one of {[*HEAD_KEYS, *CONTRACTS]}",
+                do=_suggestion(key, (*HEAD_KEYS, *CONTRACTS)),
             )
     tables = {
         table: _parse_sources(table, content[table])
         for table in CONTRACTS
         if table in content
     }
-    currency = _text(content, "currency", str(path))
-    return LedgerMapping(currency, tables, path.parent)
+    return LedgerMapping(
+        currency=_text(content, "currency", str(path)),
+        tables=tables,
+        folder=path.parent,
+        unapplied=_parse_policy(content, str(path)),
+        exported_on=_parse_export_day(content, str(path)),
+    )
+
+
+def _parse_policy(content: Mapping[str, object], where: str) -> str:
+    policy = content.get("unapplied", UNAPPLIED_POLICIES[0])
+    if not isinstance(policy, str) or policy not in UNAPPLIED_POLICIES:
+        expected = f"one of {list(UNAPPLIED_POLICIES)}"
+        raise _wrong("unapplied", policy, where, expected)
+    return policy
+
+
+def _parse_export_day(content: Mapping[str, object], where: str) -> date | None:
+    day = content.get("exported_on")
+    if isinstance(day, str):
+        try:
+            day = date.fromisoformat(day)
+        except ValueError:
+            day = content["exported_on"]
+    is_day = isinstance(day, date) and not isinstance(day, datetime)
+    if day is not None and not is_day:
+        raise _wrong("exported_on", day, where, "a day such as 2026-01-31")
+    return day if isinstance(day, date) else None
 
 
 def _suggestion(key: str, keys: Iterable[str]) -> str:
@@ -445,7 +488,31 @@ def _parse_rule(rule: object, where: str, column: str) -> ColumnRule:
         plus_days=_parse_days_to_add(rule, inside),
         date_format=_text(rule, "date_format", inside),
         numbers=_parse_numbers(rule, inside),
+        values=_parse_values(rule, inside, column),
     )
+
+
+def _parse_values(
+    rule: Mapping[str, object],
+    where: str,
+    column: str,
+) -> dict[str, str]:
+    """Return our value for each of the source's, by its text in lower case."""
+    values = rule.get("values", {})
+    expected = f'a table such as {{ "Zahlung" = "{_example_of(column)}" }}'
+    if not isinstance(values, dict):
+        raise _wrong("values", values, where, expected)
+    for ours in values.values():
+        if not isinstance(ours, str):
+            raise _wrong("values", values, where, expected)
+    folded = {value.strip().casefold(): ours for value, ours in values.items()}
+    if len(folded) < len(values):
+        raise _wrong("values", list(values), where, "each value once")
+    return folded
+
+
+def _example_of(column: str) -> str:
+    return "payment" if column == "kind" else "text"
 
 
 def _parse_days_to_add(rule: Mapping[str, object], where: str) -> int | str:

@@ -22,6 +22,7 @@ from obligor.data.column_reading import (
     EMPTY_TEXTS,
     EMPTY_VALUES,
     ColumnReading,
+    by_distinct_value,
     text_of,
     texts_of,
 )
@@ -57,6 +58,7 @@ from obligor.errors import SchemaError
 
 # Behind an amount, these say which side of the books it is on.
 SIDES = ("CR", "DR", "C", "D", "H", "S")
+KINDS = ("payment", "credit_note", "returned", "refund")
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,7 @@ class _SourceReader:
             reading = parse_amounts(values, numbers)
             expected = f"a number{numbers.example()}"
         else:
-            return texts_of(values, EMPTY_TEXTS)
+            return self._texts(column, values)
         if reading.note:
             self._report("note", column, reading.note)
         if reading.refusal:
@@ -297,6 +299,24 @@ class _SourceReader:
         if column == "amount" and self.mapping.sign_by is not None:
             return self._signed(reading.values, self.mapping.sign_by, raw)
         return reading.values
+
+    def _texts(self, column: str, values: pd.Series) -> pd.Series:
+        """Return a column of texts, in our words if it is one of a few words."""
+        texts = texts_of(values, EMPTY_TEXTS)
+        translations = self.mapping.rule(column).values
+        own_words = _words_of(self.mapping.table, column)
+        if not translations and not own_words:
+            return texts
+        words = by_distinct_value(
+            texts.fillna(""),
+            lambda text: _translated(str(text), translations, own_words),
+        ).astype("str")
+        choices = f": {', '.join(own_words)}" if own_words else ""
+        for row, text in texts[words.isna() & texts.notna()].items():
+            expected = f"{text!r} in values of the rule of {column}{choices}"
+            what = f"the value {text!r} has no meaning"
+            self._report_row(column, row, what, expected)
+        return words
 
     def _report_cells(
         self,
@@ -380,6 +400,32 @@ class _SourceReader:
         for row, what in signs.unclear.items():
             self._report_row("amount", row, what, "a debit or a credit")
         return signs.amounts
+
+
+def _words_of(table: str, column: str) -> tuple[str, ...]:
+    """Return the words that a column of ours may have; none if it has any text."""
+    return KINDS if (table, column) == ("payments", "kind") else ()
+
+
+def _translated(
+    text: str,
+    translations: Mapping[str, str],
+    own_words: Sequence[str],
+) -> str | None:
+    """Return our word for a text; None if there is none.
+
+    Examples
+    --------
+    >>> _translated("Gutschrift", {"gutschrift": "credit_note"}, KINDS)
+    'credit_note'
+    >>> _translated("Credit Note", {}, KINDS)
+    'credit_note'
+    """
+    folded = text.casefold()
+    if folded in translations:
+        return translations[folded]
+    word = re.sub(r"[\s-]+", "_", folded)
+    return word if word in own_words else None
 
 
 def _hint(cell: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ INVOICES = 'currency = "EUR"\n[invoices]\nfile = "items.csv"\n'
             INVOICES + 'date_format = { due = "%Y" }',
             r"\[invoices.date_format\]: unknown column 'due'.*'due_on'",
         ),
+        ('unapplied = "newest_first"', "unapplied is .*; expected one of .*oldest"),
+        ("exported_on = 20260131", "exported_on is 20260131; expected a day such as"),
+        ("exported_on = 2026-01-31T12:00:00", "exported_on is .*; expected a day"),
+        (
+            INVOICES + 'columns = { due_on = { column = "x", values = "y" } }',
+            "values is 'y'; expected a table",
+        ),
+        (
+            INVOICES
+            + 'columns = { due_on = { column = "x", values = { A = "1", a = "2" } } }',
+            "expected each value once",
+        ),
         ('currncy = "EUR"', "unknown table 'currncy'"),
         ('[invoice]\nfile = "x"', "unknown table 'invoice'.*did you mean 'invoices'"),
         (INVOICES + "header_row = -1", "header_row is -1; expected a whole number"),
@@ -66,6 +79,22 @@ def test_a_mapping_that_is_not_valid_names_the_fault(
     mapping.write_text(text)
     with pytest.raises(SchemaError, match=message):
         read_mapping(mapping)
+
+
+def test_what_holds_for_the_whole_mapping(tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('unapplied = "as_allocated"\nexported_on = 2026-01-31\n')
+    content = read_mapping(mapping)
+    assert (content.unapplied, content.exported_on) == (
+        "as_allocated",
+        date(2026, 1, 31),
+    )
+    mapping.write_text('exported_on = "2026-01-31"\n')
+    content = read_mapping(mapping)
+    assert (content.unapplied, content.exported_on) == (
+        "oldest_first",
+        date(2026, 1, 31),
+    )
 
 
 def test_and_binds_before_or() -> None:

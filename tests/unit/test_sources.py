@@ -192,3 +192,54 @@ def test_the_shipped_mappings_read_the_real_files(
     ledger = read_ledger(mapping, today=TODAY).require()
     assert len(ledger["invoices"]) == n_invoices
     assert len(ledger["customers"]) == n_customers
+
+
+PAYMENT_KINDS = """
+currency = "EUR"
+[invoices]
+file = "invoices.csv"
+[payments]
+file = "payments.csv"
+[payments.columns.kind]
+column = "Art"
+"""
+KIND_VALUES = 'values = { Zahlung = "payment", "Gutschrift " = "credit_note" }'
+
+
+def kinds_of(folder: Path, kinds: str, values: str = "") -> dict[str, object]:
+    """Return our kinds of the payments that are used, one for each source kind."""
+    lines = ["invoice_id,customer_id,issued_on,due_on,amount,currency"]
+    payments = ["payment_id,invoice_id,paid_on,amount,Art"]
+    for number, kind in enumerate(kinds.split("; ")):
+        lines.append(f"{number},A,2024-01-01,2024-02-01,100,EUR")
+        payments.append(f"P{number},{number},2024-02-01,100,{kind}")
+    (folder / "invoices.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "payments.csv").write_text("\n".join(payments), encoding="utf-8")
+    mapping = folder / "mapping.toml"
+    mapping.write_text(PAYMENT_KINDS + values, encoding="utf-8")
+    check = read_ledger(mapping, today=TODAY)
+    return {"ours": "; ".join(check.ledger["payments"]["kind"]) or None}
+
+
+def test_the_kind_of_a_payment_is_read_by_its_value(tmp_path: Path) -> None:
+    expected = """
+        kinds               | values | ours
+        zahlung; GUTSCHRIFT | yes    | payment; credit_note
+        Payment; Zahlung    | yes    | payment; payment
+        Credit Note         | -      | credit_note
+        Zahlung; Storno     | yes    | payment
+        Zahlung             | -      | -
+    """
+
+    def answer(kinds: str, values: bool | None) -> dict[str, object]:
+        return kinds_of(tmp_path, kinds, KIND_VALUES if values else "")
+
+    spec(answer, expected)
+
+
+def test_a_kind_without_a_meaning_names_the_choices(tmp_path: Path) -> None:
+    kinds_of(tmp_path, "Storno")
+    check = read_ledger(tmp_path / "mapping.toml", today=TODAY)
+    (finding,) = [item for item in check.findings if item.column == "kind"]
+    assert (finding.level, finding.line) == ("quarantine", "line 2")
+    assert "payment, credit_note, returned, refund" in finding.expected
