@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from typing import Annotated
 
 import orjson
@@ -12,6 +13,7 @@ from typing_extensions import TypedDict
 
 from obligor.casework.case_queries import Case, CaseQueries
 from obligor.casework.questions import ResolutionRequest
+from obligor.data.time_zone import day_at
 from obligor.decisions.answer import Stamp
 from obligor.decisions.answer_parts import Authority as AuthorityAnswer
 from obligor.decisions.json_values import DateText, TimeText, one_of
@@ -87,12 +89,15 @@ class CaseDesk:
         with what is known today.
     stamp : callable
         Returns the id and the time of a new entry.
+    zone : tzinfo
+        The time zone of the house.
     """
 
     queries: CaseQueries
     writer: RecordWriter
     reevaluate: Callable[[str, str], Entry]
     stamp: Callable[[], Stamp]
+    zone: tzinfo = UTC
 
     def case(self, case_id: str) -> CaseAnswer:
         """Return a case: why it was opened, who may resolve it, and what was done.
@@ -158,7 +163,7 @@ class CaseDesk:
             entry_id=stamp.entry_id,
             kind="resolution",
             customer_id=orjson.loads(case.opening.body)["customer_id"],
-            as_of=stamp.recorded_at.date(),
+            as_of=day_at(stamp.recorded_at, self.zone),
             recorded_at=stamp.recorded_at,
             idempotency_key=_next_key(case_id, case),
             outcome=outcome,

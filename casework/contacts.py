@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.questions import ContactRequest, PromiseBody
+from obligor.data.time_zone import day_at
 from obligor.decisions.answer import Stamp
 from obligor.decisions.answer_parts import PolicyAnswer, policy_answer
 from obligor.decisions.as_of import require_past
@@ -93,6 +94,8 @@ class ContactDesk:
         Returns the time, with its zone.
     new_id : callable
         Returns a fresh contact id.
+    zone : tzinfo
+        The time zone of the house.
     """
 
     queries: ContactQueries
@@ -100,6 +103,7 @@ class ContactDesk:
     decide: DecideUnrecorded
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    zone: tzinfo = UTC
 
     def record(
         self,
@@ -140,8 +144,9 @@ class ContactDesk:
         self, request: ContactRequest, key: str | None, requested_by_key: str | None
     ) -> Entry:
         now = self.now()
-        contacted_on = request.contacted_on or now.date()
-        _require_days_in_order(request, contacted_on, now.date())
+        today = day_at(now, self.zone)
+        contacted_on = request.contacted_on or today
+        _require_days_in_order(request, contacted_on, today)
         question = DecisionRequest(customer_id=request.customer_id, as_of=contacted_on)
         currencies = [request.promise.currency] if request.promise else []
         decided = self.decide(Question(question), currencies)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from obligor.casework.debts import REMEMBERED, ScoredCustomers, overdue_debts
 from obligor.casework.questions import WorklistQuery
 from obligor.data.money import round_money
 from obligor.data.store import LedgerStore
+from obligor.data.time_zone import day_at
 from obligor.decisions.answer_parts import CustomerClass, PolicyAnswer, policy_answer
 from obligor.decisions.as_of import as_of_or_default
 from obligor.decisions.champion import ChampionLoader
@@ -111,6 +112,8 @@ class WorklistPlanner:
         Reads contacts and credit files from the record.
     now : callable
         Returns the time, with its zone.
+    zone : tzinfo
+        The time zone of the house.
     """
 
     ledger: LedgerStore
@@ -118,6 +121,7 @@ class WorklistPlanner:
     rulebooks: Rulebooks
     contacts: ContactQueries
     now: Callable[[], datetime]
+    zone: tzinfo = UTC
 
     def debts(self, as_of: date) -> list[Debt]:
         """Return every customer's overdue debt as it was known on a day.
@@ -146,7 +150,8 @@ class WorklistPlanner:
         SchemaError
             If no ledger is loaded.
         """
-        as_of = as_of_or_default(query.as_of, self.ledger, self.now().date())
+        today = day_at(self.now(), self.zone)
+        as_of = as_of_or_default(query.as_of, self.ledger, today)
         rulebook = self.rulebooks.in_force(as_of)
         tasks = list[Task]()
         pauses = list[Pause]()

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 
@@ -133,8 +133,33 @@ class Context:
         return self.clock()
 
     def today(self) -> date:
-        """Return today's date in UTC."""
-        return self.clock().date()
+        """Return the day that it is for the house."""
+        from obligor.data.time_zone import day_at
+
+        return day_at(self.clock(), self.zone())
+
+    def zone(self) -> tzinfo:
+        """Return the time zone of the house.
+
+        Raises
+        ------
+        SchemaError
+            If there is no such time zone.
+        """
+        return self.stated_zone() or UTC
+
+    def stated_zone(self) -> tzinfo | None:
+        """Return the time zone that the environment states; None if it states none.
+
+        Raises
+        ------
+        SchemaError
+            If there is no such time zone.
+        """
+        from obligor.data.time_zone import TIME_ZONE, parse_time_zone
+
+        name = self.environment.get(TIME_ZONE)
+        return None if name is None else parse_time_zone(name)
 
     def new_id(self) -> str:
         """Return a fresh id."""
@@ -153,7 +178,12 @@ class Context:
         """
         from obligor.data.sources import read_ledger
 
-        result = read_ledger(mapping, today=self.today(), environment=self.environment)
+        result = read_ledger(
+            mapping,
+            today=self.today(),
+            environment=self.environment,
+            zone=self.stated_zone(),
+        )
         ledger = result.require()
         for loss in result.left_out:
             error_console.print(

@@ -84,6 +84,7 @@ def check(
         mapping,
         today=context.today(),
         environment=context.environment,
+        zone=context.stated_zone(),
     )
     _print_findings(result)
     if quarantine is not None:

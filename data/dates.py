@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Literal
 
 import pandas as pd
@@ -43,6 +43,10 @@ _TIME = (
 _YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.年])(\d{{1,2}})[-/.月](\d{{1,2}})日?{_TIME}")
 _YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_TIME}")
 _NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
+_OFFSET_TIME = re.compile(
+    r"[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::\d{2}(?:[.,]\d+)?)?"
+    r"(?P<half>\s?[AaPp][Mm])?\s*(?P<offset>Z|UTC|[+-]\d{2}(?::?\d{2})?)\Z"
+)
 _TIME_BEHIND = re.compile(rf"(.*?\S){_TIME}")
 # The name of a month leaves no choice.
 _NAMED_MONTHS = (
@@ -84,6 +88,7 @@ def parse_days(
     date_format: str = "",
     *,
     is_workbook: bool = False,
+    zone: tzinfo | None = None,
 ) -> ColumnReading:
     """Return a column of dates.
 
@@ -97,6 +102,9 @@ def parse_days(
     is_workbook : bool
         Whether the cells are of a workbook that counts days from 1900, so that numbers
         may be its day numbers.
+    zone : tzinfo, optional
+        The time zone in which a time stamp with an offset becomes a day; without it,
+        the day is the written one.
 
     Examples
     --------
@@ -106,15 +114,19 @@ def parse_days(
     "'01/10/2024' can be day/month/year or month/day/year"
     """
     if values.dtype.kind == "M":
-        return ColumnReading(_as_days(values.dt.tz_localize(None)))
+        return ColumnReading(_as_days(_local_times(values, zone)))
     if date_format == EXCEL:
         return ColumnReading(_converted(values, _serial_day))
     if date_format == EXCEL_1904:
         return ColumnReading(_converted(values, _serial_day_1904))
     if date_format:
-        return ColumnReading(_by_format(values, date_format))
+        return ColumnReading(_by_format(values, date_format, zone))
     cells = [cell for cell in pd.unique(values.astype("object")) if _is_filled(cell)]
-    proofs = _Proofs(_numbers_proof(cells, is_workbook), _year_last_proof(cells))
+    proofs = _Proofs(
+        _numbers_proof(cells, is_workbook),
+        _year_last_proof(cells),
+        zone,
+    )
     return proofs.reading(values)
 
 
@@ -124,6 +136,7 @@ class _Proofs:
 
     numbers: _Proof
     year_last: _Proof
+    zone: tzinfo | None
 
     def reading(self, values: pd.Series) -> ColumnReading:
         """Return a column as it is read by the proofs."""
@@ -141,7 +154,11 @@ class _Proofs:
         if not _is_filled(cell):
             return None
         if isinstance(cell, date):
-            return _day_of(cell)
+            return _day_of(cell, self.zone)
+        day = self._written_day(cell)
+        return day and _day_in_zone(day, text_of(cell), self.zone)
+
+    def _written_day(self, cell: object) -> date | None:
         if _NUMBER.fullmatch(text_of(cell)):
             return self.numbers.read(cell)
         if _YEAR_LAST.fullmatch(text_of(cell)):
@@ -161,14 +178,38 @@ def _as_days(days: pd.Series) -> pd.Series:
     return pd.to_datetime(days, errors="coerce").dt.normalize().astype(DAY_DTYPE)
 
 
-def _by_format(values: pd.Series, date_format: str) -> pd.Series:
-    """Return the days that a stated format reads; a time zone is left out."""
+def _local_times(times: pd.Series, zone: tzinfo | None) -> pd.Series:
+    """Return times without their zone: in the one given, otherwise as written."""
+    if zone is not None and times.dt.tz is not None:
+        times = times.dt.tz_convert(zone)
+    local_times: pd.Series = times.dt.tz_localize(None)
+    return local_times
+
+
+def _day_in_zone(day: date, text: str, zone: tzinfo | None) -> date:
+    """Return the day in a time zone of a text whose written day is known."""
+    match = _OFFSET_TIME.search(text)
+    if zone is None or match is None:
+        return day
+    hour = int(match["hour"])
+    half = (match["half"] or "").strip().upper()
+    if half:
+        hour = hour % 12 + (12 if half == "PM" else 0)
+    offset = match["offset"].replace("UTC", "Z")
+    # 24:00 is the end of the day; `time` knows no such hour.
+    time = datetime.fromisoformat(f"{day}T00:00:00{offset}")
+    time += timedelta(hours=hour, minutes=int(match["minute"]))
+    return time.astimezone(zone).date()
+
+
+def _by_format(values: pd.Series, date_format: str, zone: tzinfo | None) -> pd.Series:
+    """Return the days that a stated format reads."""
 
     def as_written(cell: object) -> object:
         if not _is_filled(cell):
             return None
         if isinstance(cell, date):
-            return f"{_day_of(cell):{date_format}}"
+            return f"{_day_of(cell, zone):{date_format}}"
         return text_of(cell)
 
     # A day that a program kept as a number: 20190307.0 is 20190307.
@@ -178,20 +219,28 @@ def _by_format(values: pd.Series, date_format: str) -> pd.Series:
         return _as_days(pd.to_datetime(texts, format=date_format, errors="coerce"))
 
     def read(cell: object) -> date | None:
-        return _strptime(str(cell), date_format)
+        return _strptime(str(cell), date_format, zone)
 
     return _converted(texts, read)
 
 
-def _strptime(text: str, date_format: str) -> date | None:
+def _strptime(
+    text: str,
+    date_format: str,
+    zone: tzinfo | None = None,
+) -> date | None:
     try:
-        return datetime.strptime(text, date_format).date()
+        return _day_of(datetime.strptime(text, date_format), zone)
     except ValueError:
         return None
 
 
-def _day_of(cell: date) -> date:
-    return cell.date() if isinstance(cell, datetime) else cell
+def _day_of(cell: date, zone: tzinfo | None = None) -> date:
+    if not isinstance(cell, datetime):
+        return cell
+    if zone is not None and cell.tzinfo is not None:
+        return cell.astimezone(zone).date()
+    return cell.date()
 
 
 def _day(year: int, month: int, day: int) -> date | None:

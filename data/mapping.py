@@ -32,7 +32,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -190,6 +190,9 @@ class TableMapping:
         The signs in the amounts.
     sign_by : SignColumn, optional
         The column that holds the sign of the amounts.
+    zone : tzinfo, optional
+        The time zone in which a time stamp with an offset becomes a day; without it,
+        the day is the written one.
     """
 
     table: str
@@ -201,6 +204,7 @@ class TableMapping:
     date_formats: Mapping[str, str] = field(default_factory=dict)
     numbers: NumberFormat = NumberFormat()
     sign_by: SignColumn | None = None
+    zone: tzinfo | None = None
 
     def rule(self, column: str) -> ColumnRule:
         """Return what fills a column."""

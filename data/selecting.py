@@ -179,7 +179,8 @@ def _ordered(
             where=f"[{mapping.table}]",
             expected="a number, or a date such as '2024-12-31', after < and >",
         ) from None
-    reading = parse_days(column, mapping.date_formats.get("*", ""))
+    date_format = mapping.date_formats.get("*", "")
+    reading = parse_days(column, date_format, zone=mapping.zone)
     _require_readable(comparison, column, reading, mapping)
     return _compare(comparison, reading.values, pd.Timestamp(day))
 

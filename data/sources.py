@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, tzinfo
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +98,7 @@ def read_ledger(
     *,
     today: date,
     environment: Mapping[str, str] | None = None,
+    zone: tzinfo | None = None,
 ) -> LedgerCheck:
     """Read the tables that a mapping file names, and check them.
 
@@ -109,6 +110,9 @@ def read_ledger(
         Nothing may have happened after this day.
     environment : mapping, optional
         The values for ``${NAME}`` in a ``url``, so that no file contains a secret.
+    zone : tzinfo, optional
+        The time zone in which a time stamp with an offset becomes a day; without it,
+        the day is the written one.
 
     Returns
     -------
@@ -126,7 +130,8 @@ def read_ledger(
     tables = {}
     for table, mappings in content.tables.items():
         reader = _TableReader(table, content.folder, environment or {})
-        tables[table] = reader.read(mappings)
+        in_zone = [replace(table_mapping, zone=zone) for table_mapping in mappings]
+        tables[table] = reader.read(in_zone)
     frames = {table: parts.frame for table, parts in tables.items()}
     findings = [finding for parts in tables.values() for finding in parts.findings]
     if "invoices" in tables:
@@ -359,7 +364,12 @@ class _SourceReader:
         """Return a column of dates, with the days added that the mapping states."""
         date_format = self.mapping.date_format(column)
         try:
-            reading = parse_days(values, date_format, is_workbook=self.is_workbook)
+            reading = parse_days(
+                values,
+                date_format,
+                is_workbook=self.is_workbook,
+                zone=self.mapping.zone,
+            )
         except (ValueError, LookupError, ArithmeticError, re.error) as error:
             raise SchemaError(
                 f"date_format {date_format!r} cannot be used: {error}",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 
 from obligor.data.account import Account
 from obligor.data.asof import known_account
 from obligor.data.store import LedgerStore
+from obligor.data.time_zone import day_at
 from obligor.decisions.answer import Stamp, decision_entry
 from obligor.decisions.as_of import require_past
 from obligor.decisions.batch import (
@@ -55,6 +56,8 @@ class Decider:
         Returns the time, with its zone.
     new_id : callable
         Returns a fresh decision id.
+    zone : tzinfo
+        The time zone of the house.
     """
 
     ledger: LedgerStore
@@ -63,6 +66,7 @@ class Decider:
     answers: AnswerRecord
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    zone: tzinfo = UTC
 
     def answer(self, question: Question) -> RecordedAnswer:
         """Return the recorded answer to one question, or raise why it failed."""
@@ -101,7 +105,7 @@ class Decider:
             return []
         champion = self.champions.for_customers()
         # 2. What was known of the customer on the as-of date.
-        known_batch = known(questions, self.ledger, self.now().date())
+        known_batch = known(questions, self.ledger, self.today())
         # 3. Features, by one pass of the kernel per day.
         with_features = features(known_batch)
         # 4. PD and exact contributions, by one prediction.
@@ -136,10 +140,13 @@ class Decider:
             If the question cannot be decided.
         """
         champion = self.champions.for_customers()
-        today = self.now().date()
-        customer = known_customer(question, self.ledger, today, None, currencies)
+        customer = known_customer(question, self.ledger, self.today(), None, currencies)
         scored_batch = scored(features([customer]), champion.model)
         return or_raise(decided(scored_batch, self.rulebooks)[0])
+
+    def today(self) -> date:
+        """Return the day that it is for the house."""
+        return day_at(self.now(), self.zone)
 
     def stamp(self) -> Stamp:
         """Return the id and the time of a new entry."""

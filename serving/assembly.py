@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, tzinfo
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.contacts import ContactDesk
 from obligor.casework.worklist import WorklistPlanner
 from obligor.data.store import LedgerStore
+from obligor.data.time_zone import day_at
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.evidence import EvidenceCollector
 from obligor.decisions.orders import OrderChecker
@@ -68,6 +69,8 @@ class Service:
         Returns the time, with its zone.
     new_id : callable
         Returns a fresh entry id.
+    zone : tzinfo
+        The time zone of the house.
     """
 
     ledger: LedgerStore
@@ -78,6 +81,11 @@ class Service:
     checkpointer: Checkpointer
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    zone: tzinfo = UTC
+
+    def today(self) -> date:
+        """Return the day that it is for the house."""
+        return day_at(self.now(), self.zone)
 
     @cached_property
     def answers(self) -> AnswerRecord:
@@ -94,6 +102,7 @@ class Service:
             answers=self.answers,
             now=self.now,
             new_id=self.new_id,
+            zone=self.zone,
         )
 
     @cached_property
@@ -125,6 +134,7 @@ class Service:
             writer=self.record.writer,
             reevaluate=partial(reevaluate, decider=self.decider, orders=self.orders),
             stamp=self.decider.stamp,
+            zone=self.zone,
         )
 
     @cached_property
@@ -136,6 +146,7 @@ class Service:
             decide=self.decider.decide_unrecorded,
             now=self.now,
             new_id=self.new_id,
+            zone=self.zone,
         )
 
     @cached_property
@@ -147,6 +158,7 @@ class Service:
             rulebooks=self.rulebooks,
             contacts=ContactQueries(self.record.reader),
             now=self.now,
+            zone=self.zone,
         )
 
 
@@ -186,6 +198,7 @@ def assemble_service(
         checkpointer=Checkpointer(record, signer, folder, now),
         now=now,
         new_id=new_id,
+        zone=settings.time_zone,
     )
 
 

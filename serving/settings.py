@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 
+from obligor.data.time_zone import TIME_ZONE, parse_time_zone
 from obligor.policy.rulebooks.rulebook import RULES
 from obligor.signing import RELEASE_PUBLIC, parse_key
 
@@ -31,6 +33,9 @@ class Settings:
         Public keys that may have signed bundles and rulebooks
         (``OBLIGOR_TRUSTED_KEYS``, separated by ``:``; default that of the store, which
         `obligor promote` makes).
+    time_zone : tzinfo
+        Where the house is, so that it has one day at a time (``OBLIGOR_TIME_ZONE``, a
+        name of the IANA database; default UTC).
     data_key, signing_key : bytes, optional
         ``OBLIGOR_DATA_KEY``, ``OBLIGOR_SIGNING_KEY``: 64 hexadecimal digits each.
     """
@@ -41,12 +46,21 @@ class Settings:
     rules: Path
     checkpoints: tuple[Path, ...]
     trusted: tuple[Path, ...]
+    time_zone: tzinfo = UTC
     data_key: bytes | None = field(default=None, repr=False)
     signing_key: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings from an environment."""
+        """Read the settings from an environment.
+
+        Raises
+        ------
+        KeyFileError
+            If a key is not valid.
+        SchemaError
+            If there is no such time zone.
+        """
         store = Path(environment.get("OBLIGOR_STORE", "store")).resolve()
         defaults = {
             "OBLIGOR_LEDGER_URL": f"sqlite:///{store}/ledger.db",
@@ -65,6 +79,7 @@ class Settings:
             rules=Path(texts["OBLIGOR_RULES"]),
             checkpoints=_paths(texts["OBLIGOR_CHECKPOINTS"]),
             trusted=_paths(texts["OBLIGOR_TRUSTED_KEYS"]),
+            time_zone=parse_time_zone(environment.get(TIME_ZONE, "UTC")),
             data_key=_key(environment, "OBLIGOR_DATA_KEY"),
             signing_key=_key(environment, "OBLIGOR_SIGNING_KEY"),
         )

@@ -215,6 +215,6 @@ async def post_simulation(request: Request) -> Response:
         service.ledger,
         service.champions,
         service.rulebooks,
-        service.now().date(),
+        service.today(),
     )
     return json_response(answer)

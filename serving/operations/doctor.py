@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from shutil import disk_usage
 from typing import Literal, NamedTuple
@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import httpx
 import sqlalchemy as sa
 
+from obligor.data.time_zone import day_at
 from obligor.decisions.as_of import last_day
 from obligor.errors import ObligorError
 from obligor.record.merkle_log import Tree
@@ -87,6 +88,10 @@ class Deployment:
     environment: Mapping[str, str]
     now: datetime
     url: str | None = None
+
+    def today(self) -> date:
+        """Return the day that it is for the house."""
+        return day_at(self.now, self.settings.time_zone)
 
 
 def examine(deployment: Deployment) -> Iterator[Check]:
@@ -232,7 +237,7 @@ def _champion(deployment: Deployment) -> Iterator[Check]:
 
 def _rulebooks(deployment: Deployment) -> Iterator[Check]:
     rulebooks = deployment.service.rulebooks
-    rulebook = rulebooks.in_force(deployment.now.date())
+    rulebook = rulebooks.in_force(deployment.today())
     yield Check(
         "rules",
         "good",
@@ -241,8 +246,9 @@ def _rulebooks(deployment: Deployment) -> Iterator[Check]:
 
 
 def _ledger(deployment: Deployment) -> Iterator[Check]:
-    last = last_day(deployment.service.ledger, deployment.now.date())
-    age_days = (deployment.now.date() - last).days
+    today = deployment.today()
+    last = last_day(deployment.service.ledger, today)
+    age_days = (today - last).days
     is_old = age_days > OLD_LEDGER_DAYS
     yield Check(
         "ledger",

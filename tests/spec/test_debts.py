@@ -11,8 +11,10 @@ ANNA owes 1,000 EUR since 2025-06-10 and 500 EUR from 2025-07-15 on; the day is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -282,6 +284,26 @@ def test_a_contact_sets_the_day_of_the_next() -> None:
         }
 
     spec(contact, expected)
+
+
+def test_a_contact_is_of_the_house_s_day() -> None:
+    """It is 22:30 in UTC on June 30; without a day, a contact is made today."""
+    expected = """
+        zone          | contacted_on
+        UTC           | 2025-06-30
+        Europe/Berlin | 2025-07-01
+    """
+
+    def contacted_on(zone: str) -> str:
+        late_desk = replace(
+            desk(),
+            now=ManualClock(datetime(2025, 6, 30, 22, 30, tzinfo=UTC)),
+            zone=ZoneInfo(zone),
+        )
+        answer = orjson.loads(late_desk.record(request()).body)
+        return str(answer["contacted_on"])
+
+    spec(contacted_on, expected)
 
 
 def test_contacts_of_a_day_are_counted() -> None:
