@@ -1,0 +1,403 @@
+"""Any sequence of events gives the balances of an accounting done by hand.
+
+Invoices, money with and without an item, and all that undoes them are drawn at random,
+each with the day on which it became known. The two gates, of one account and of whole
+tables, must both give what `tests.oracle.accounting` works out from the same rows, and
+the books must balance on every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from obligor.data.money import round_money
+from tests.oracle.accounting import ZERO, Books, Row, is_known, keep_books, money
+
+FIRST_DAY = date(2024, 1, 1)
+N_DAYS = 120
+CUSTOMERS = ("C0", "C1")
+CURRENCIES = ("EUR", "USD", "JPY")
+# Exact in binary, so that a half cent is one in floats as well.
+RATES = {"USD": 0.5, "JPY": 1 / 128}
+SLOW = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+AMOUNTS = st.one_of(
+    # Few different amounts, so that several payments are of an equal amount.
+    st.integers(1, 5).map(lambda n: Decimal(100 * n)),
+    st.integers(1, 600).map(Decimal),
+)
+DAYS = st.integers(0, N_DAYS).map(lambda n: FIRST_DAY + timedelta(days=n))
+DELAYS = st.one_of(st.just(0), st.integers(0, 20)).map(lambda n: timedelta(days=n))
+GAPS = st.integers(0, 40).map(lambda n: timedelta(days=n))
+LAST_DAY = FIRST_DAY + timedelta(days=3 * N_DAYS)
+AS_OF_DAYS = st.lists(
+    st.integers(0, 2 * N_DAYS).map(lambda n: FIRST_DAY + timedelta(days=n)),
+    min_size=1,
+    max_size=3,
+).map(lambda days: [*days, LAST_DAY])
+
+
+@dataclass
+class Story:
+    """What happened to the customers, as rows of the tables of a ledger."""
+
+    draw: st.DrawFn
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+
+    def add(self, table: str, **cells: object) -> dict[str, object]:
+        """Add a row to a table and return it."""
+        row = dict(cells)
+        self.tables.setdefault(table, []).append(row)
+        return row
+
+    def rows(self, table: str) -> list[Row]:
+        return self.tables.get(table, [])
+
+    def one_of(self, rows: Iterable[Row]) -> Row | None:
+        """Return one of some rows, None if there is none."""
+        rows = list(rows)
+        return self.draw(st.sampled_from(rows)) if rows else None
+
+    def later(self, day: object) -> date:
+        """Return a day on or after another."""
+        assert isinstance(day, date)
+        return day + self.draw(GAPS)
+
+    def amount_up_to(self, amount: object) -> Decimal:
+        """Return an amount: most often the whole of another, or another one."""
+        assert isinstance(amount, Decimal)
+        return self.draw(st.one_of(st.just(abs(amount)), AMOUNTS))
+
+    # --- what happens
+
+    def invoice(self) -> None:
+        issued_on = self.draw(DAYS)
+        number = len(self.rows("invoices"))
+        is_memo = self.draw(st.integers(0, 9)) == 0
+        amount = self.draw(AMOUNTS)
+        self.add(
+            "invoices",
+            invoice_id=f"I{number}",
+            customer_id=self.draw(st.sampled_from(CUSTOMERS)),
+            issued_on=issued_on,
+            due_on=self.later(issued_on),
+            amount=-amount if is_memo else amount,
+            currency=self.draw(st.sampled_from(CURRENCIES)),
+            known_on=issued_on + self.draw(DELAYS),
+        )
+
+    def payment(self) -> None:
+        """A payment or a credit note of an item, now and then in another currency."""
+        invoice = self.one_of(self.rows("invoices"))
+        assert invoice is not None
+        currency = self.draw(st.sampled_from(["", "", "", *CURRENCIES]))
+        paid_on = self.later(invoice["issued_on"])
+        self.money_row(
+            invoice_id=invoice["invoice_id"],
+            customer_id="",
+            paid_on=paid_on,
+            amount=self.amount_up_to(invoice["amount"]),
+            kind=self.draw(st.sampled_from(["payment", "payment", "credit_note"])),
+            currency=currency,
+            reverses="",
+            known_on=paid_on + self.draw(DELAYS),
+        )
+
+    def money_row(self, **cells: object) -> None:
+        """Add a payment with an id of its own."""
+        number = len(self.rows("payments"))
+        self.add("payments", payment_id=f"P{number}", **cells)
+
+    def receipt(self) -> None:
+        """Money of a customer, or a credit note, without an item."""
+        paid_on = self.draw(DAYS)
+        self.money_row(
+            invoice_id="",
+            customer_id=self.draw(st.sampled_from(CUSTOMERS)),
+            paid_on=paid_on,
+            amount=self.draw(AMOUNTS),
+            kind=self.draw(st.sampled_from(["payment", "payment", "credit_note"])),
+            currency=self.draw(st.sampled_from(CURRENCIES)),
+            reverses="",
+            known_on=paid_on + self.draw(DELAYS),
+        )
+
+    def allocation(self) -> None:
+        """A part of a receipt is moved to an item of its customer and currency."""
+        receipt = self.one_of(
+            row
+            for row in self.rows("payments")
+            if not row["invoice_id"] and row["kind"] == "payment" and is_positive(row)
+        )
+        if receipt is None:
+            return
+        same = ("customer_id", "currency")
+        invoice = self.one_of(
+            row
+            for row in self.rows("invoices")
+            if all(row[name] == receipt[name] for name in same)
+        )
+        if invoice is None:
+            return
+        allocated_on = self.later(receipt["known_on"])
+        self.add(
+            "allocations",
+            payment_id=receipt["payment_id"],
+            invoice_id=invoice["invoice_id"],
+            amount=self.amount_up_to(receipt["amount"]),
+            allocated_on=allocated_on,
+            known_on=allocated_on + self.draw(DELAYS),
+        )
+
+    def undone_money(self) -> None:
+        """A payment comes back or is refunded, or a credit note is cancelled.
+
+        The row may name its item, the payment it undoes, both, or neither.
+        """
+        undone = self.one_of(filter(is_positive, self.rows("payments")))
+        if undone is None:
+            return
+        names_item = self.draw(st.booleans())
+        names_payment = self.draw(st.booleans())
+        kinds = ["credit_note"]
+        if undone["kind"] == "payment":
+            kinds = ["payment", "returned", "refund"]
+        kind = self.draw(st.sampled_from(kinds))
+        amount = self.amount_up_to(undone["amount"])
+        is_signed = kind in ("payment", "credit_note")
+        day = self.later(undone["known_on"])
+        currency = undone["currency"]
+        if not names_item and not currency:
+            currency = self.invoice_of(undone)["currency"]
+        self.money_row(
+            invoice_id=undone["invoice_id"] if names_item else "",
+            customer_id=self.customer_of(undone),
+            paid_on=day,
+            amount=-amount if is_signed else amount,
+            kind=kind,
+            currency=currency,
+            reverses=undone["payment_id"] if names_payment else "",
+            known_on=day + self.draw(DELAYS),
+        )
+
+    def invoice_of(self, row: Row) -> Row:
+        """Return the invoice of a row."""
+        (invoice,) = [
+            invoice
+            for invoice in self.rows("invoices")
+            if invoice["invoice_id"] == row["invoice_id"]
+        ]
+        return invoice
+
+    def customer_of(self, payment: Row) -> object:
+        """Return the customer of a payment."""
+        if payment["invoice_id"]:
+            return self.invoice_of(payment)["customer_id"]
+        return payment["customer_id"]
+
+    def write_off(self) -> None:
+        """A part of an item is written off, or the write-off is reversed."""
+        invoice = self.one_of(filter(is_positive, self.rows("invoices")))
+        if invoice is None:
+            return
+        day = self.later(invoice["issued_on"])
+        amount = self.amount_up_to(invoice["amount"])
+        is_reversal = self.draw(st.booleans())
+        self.add(
+            "write_offs",
+            invoice_id=invoice["invoice_id"],
+            written_off_on=day,
+            amount=-amount if is_reversal else amount,
+            known_on=day + self.draw(DELAYS),
+        )
+
+    def cancellation(self) -> None:
+        """An invoice or a payment is cancelled."""
+        is_payment = self.draw(st.booleans())
+        table = "payments" if is_payment else "invoices"
+        row = self.one_of(self.rows(table))
+        if row is None:
+            return
+        day = self.later(row["known_on"])
+        self.add(
+            "cancellations",
+            invoice_id="" if is_payment else row["invoice_id"],
+            payment_id=row["payment_id"] if is_payment else "",
+            cancelled_on=day,
+            known_on=day + self.draw(DELAYS),
+        )
+
+    def extension(self) -> None:
+        """A later due date is agreed."""
+        invoice = self.one_of(filter(is_positive, self.rows("invoices")))
+        if invoice is None:
+            return
+        day = self.later(invoice["issued_on"])
+        self.add(
+            "extensions",
+            invoice_id=invoice["invoice_id"],
+            extended_on=day,
+            due_on=self.later(invoice["due_on"]),
+            known_on=day + self.draw(DELAYS),
+        )
+
+    def dispute(self) -> None:
+        """An item is disputed, or a part of it."""
+        invoice = self.one_of(filter(is_positive, self.rows("invoices")))
+        if invoice is None:
+            return
+        day = self.later(invoice["issued_on"])
+        self.add(
+            "disputes",
+            invoice_id=invoice["invoice_id"],
+            opened_on=day,
+            resolved_on=self.draw(st.sampled_from([None, self.later(day)])),
+            amount=self.draw(st.one_of(st.none(), AMOUNTS)),
+            known_on=day,
+        )
+
+
+EVENTS = (
+    Story.invoice,
+    Story.payment,
+    Story.payment,
+    Story.receipt,
+    Story.allocation,
+    Story.undone_money,
+    Story.undone_money,
+    Story.write_off,
+    Story.cancellation,
+    Story.extension,
+    Story.dispute,
+)
+
+
+def is_positive(row: Row) -> bool:
+    amount = row["amount"]
+    assert isinstance(amount, Decimal)
+    return amount > 0
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> dict[str, list[Row]]:
+    """The rows of a ledger, in the order in which they were thought of."""
+    story = Story(draw)
+    for _ in range(draw(st.integers(1, 3))):
+        story.invoice()
+    for event in draw(st.lists(st.sampled_from(EVENTS), max_size=14)):
+        event(story)
+    for currency, rate in RATES.items():
+        first = FIRST_DAY - timedelta(days=1)
+        story.add(
+            "fx_rates",
+            currency=currency,
+            rate_on=first,
+            rate=rate,
+            known_on=first,
+        )
+    return story.tables
+
+
+@dataclass(frozen=True)
+class PlainSums:
+    """What a customer was invoiced and what was taken off it, in one currency.
+
+    It adds up the rows that are known on a day and asks no more of them.
+    """
+
+    tables: dict[str, list[Row]]
+    customer_id: str
+    currency: str
+    as_of: date
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the known rows of a table."""
+        rows = self.tables.get(table, [])
+        return [row for row in rows if is_known(row, self.as_of)]
+
+    def invoices(self) -> dict[object, Row]:
+        """Return the customer's invoices, by id."""
+        return {
+            row["invoice_id"]: row
+            for row in self.rows("invoices")
+            if row["customer_id"] == self.customer_id
+        }
+
+    def cancelled(self) -> set[object]:
+        """Return the invoices and payments that were cancelled."""
+        cancelled = set()
+        for row in self.rows("cancellations"):
+            cancelled |= {row["invoice_id"], row["payment_id"]}
+        return cancelled - {""}
+
+    def billed(self) -> Decimal:
+        """Return the amounts of the invoices, those of credit memos as negative."""
+        total = ZERO
+        for invoice_id, row in self.invoices().items():
+            is_own = row["currency"] == self.currency
+            if is_own and invoice_id not in self.cancelled():
+                total += money(row)
+        return total
+
+    def taken_off(self) -> Decimal:
+        """Return the payments and credit notes less what undoes them."""
+        total = ZERO
+        invoices = self.invoices()
+        for row in self.rows("payments"):
+            invoice = invoices.get(row["invoice_id"])
+            is_money = not row["invoice_id"] and row["customer_id"] == self.customer_id
+            if row["payment_id"] in self.cancelled() or not (invoice or is_money):
+                continue
+            is_void = row["invoice_id"] in self.cancelled()
+            if is_void and row["kind"] == "credit_note":
+                continue
+            booked_in = invoice["currency"] if invoice else row["currency"]
+            if booked_in == self.currency:
+                total += self.converted(row)
+        return total
+
+    def converted(self, row: Row) -> Decimal:
+        """Return the signed amount of a payment in the currency of these sums."""
+        rates = {"EUR": Decimal(1)}
+        rates |= {name: Decimal(rate) for name, rate in RATES.items()}
+        amount = money(row)
+        if row["kind"] in ("returned", "refund"):
+            amount = -abs(amount)
+        paid_in = str(row["currency"] or self.currency)
+        value = amount * rates[paid_in] / rates[self.currency]
+        return round_money(value, self.currency)
+
+
+@SLOW
+@given(stories(), AS_OF_DAYS)
+def test_the_books_of_the_accounting_balance(
+    tables: dict[str, list[Row]], days: list[date]
+) -> None:
+    """Open, less unapplied, is invoiced less received, credited and written off."""
+    for customer_id in CUSTOMERS:
+        for as_of in days:
+            books = keep_books(tables, customer_id, as_of)
+            for currency in CURRENCIES:
+                sums = PlainSums(tables, customer_id, currency, as_of)
+                expected = sums.billed() - sums.taken_off()
+                expected -= books.written_off(currency)
+                assert net_position(books, currency) == expected
+
+
+def net_position(books: Books, currency: str) -> Decimal:
+    """Return what is open, and what was undone without a trace, less money."""
+    total = books.untraced.get(currency, ZERO) - books.unapplied().get(currency, ZERO)
+    for sheet in books.sheets.values():
+        if sheet.currency == currency:
+            total += sheet.balance()
+    return total
