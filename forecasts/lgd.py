@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from obligor.data.asof import known_on
+from obligor.data.asof import KnownLedger, known_on
 from obligor.data.ledger import Ledger, reporting_rates
 from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
@@ -53,18 +53,21 @@ def workouts(
         ``lgd = 1 - recovered / ead``, in [0, 1]. An item written off at once has a
         year too: cash may still come.
     """
-    known_then = known_on(ledger, until).ledger
-    events = _events_with_a_year(known_then, definition, until)
-    items = known_then["invoices"].set_index("invoice_id").reindex(events.index)
-    rates = reporting_rates(known_then, items["currency"], items["issued_on"])
+    known_then = known_on(ledger, until)
+    events = _events_with_a_year(known_then, definition)
+    items = known_then.ledger["invoices"].set_index("invoice_id").reindex(events.index)
+    # What was open is valued on the day of the default, and so is what came of it: an
+    # exchange rate that moved since is no loss of the customer's making.
+    rates = reporting_rates(known_then.ledger, items["currency"], events["default_on"])
     rate = pd.Series(rates, index=items.index)
-    cash = known_then["payments"].join(
+    cash = known_then.ledger["payments"].join(
         events["default_on"], on="invoice_id", how="inner"
     )
     # A join without any payment leaves the id as the index too, where it is ambiguous.
     cash = cash.reset_index(drop=True)
     cash["days"] = (cash["paid_on"] - cash["default_on"]).dt.days
     balance = items["amount"] - _paid_before(cash, events.index)
+    balance -= _written_off_before(known_then.ledger, events)
     recovered = _recovered(cash, events.index, discount_rate)
     table = pd.DataFrame(
         {
@@ -80,16 +83,11 @@ def workouts(
 
 
 def _events_with_a_year(
-    ledger: Ledger, definition: DefaultDefinition, until: date
+    known: KnownLedger, definition: DefaultDefinition
 ) -> pd.DataFrame:
-    events = default_events(
-        ledger,
-        definition,
-        until,
-        with_items=True,
-    )
+    events = default_events(known, definition, with_items=True)
     events = events.set_index("invoice_id")
-    last_day = pd.Timestamp(until) - pd.Timedelta(days=WORKOUT_DAYS)
+    last_day = pd.Timestamp(known.as_of) - pd.Timedelta(days=WORKOUT_DAYS)
     return events[events["default_on"] <= last_day]
 
 
@@ -98,6 +96,15 @@ def _paid_before(cash: pd.DataFrame, items: pd.Index) -> pd.Series[float]:
     before = cash[cash["days"] <= 0]
     by_item = before.groupby("invoice_id")["amount"].sum()
     return by_item.reindex(items, fill_value=0.0)
+
+
+def _written_off_before(ledger: Ledger, events: pd.DataFrame) -> pd.Series[float]:
+    """What was given up of each item before its default: small differences."""
+    rows = ledger["write_offs"].join(events["default_on"], on="invoice_id", how="inner")
+    rows = rows.reset_index(drop=True)
+    before = rows[rows["written_off_on"] < rows["default_on"]]
+    by_item = before.groupby("invoice_id")["amount"].sum()
+    return by_item.reindex(events.index, fill_value=0.0)
 
 
 def _recovered(

@@ -40,8 +40,8 @@ def defaults(
 ) -> pd.DataFrame:
     """Return the invoices in default, with their ids."""
     tables.setdefault("invoices", INVOICES)
-    ledger = ascii.ledger(**tables)
-    return default_events(ledger, definition, until, with_items=True)
+    known = known_on(ascii.ledger(**tables), until)
+    return default_events(known, definition, with_items=True)
 
 
 def in_default(
@@ -145,16 +145,20 @@ def test_lower_materiality_finds_more_defaults() -> None:
 
 
 def test_materiality_is_in_the_reporting_currency() -> None:
-    """An amount is converted at the rate of the day the invoice was issued."""
+    """What is open is converted at the rate of day 90, not at that of the invoice.
+
+    Day 90 of ANNA's invoice is 30 April, that of BORIS's is 10 May; on the days of
+    their invoices both amounts were material.
+    """
     invoices = """
         invoice_id | customer_id | issued_on  | due_on     | amount | currency
         A1         | ANNA        | 2024-01-01 | 2024-01-31 |    120 | USD
-        B1         | BORIS       | 2024-01-10 | 2024-01-31 |    120 | USD
+        B1         | BORIS       | 2024-01-01 | 2024-02-10 |    120 | USD
     """
     fx_rates = """
         currency | rate_on    | rate
         USD      | 2024-01-01 | 0.90
-        USD      | 2024-01-05 | 0.80
+        USD      | 2024-05-05 | 0.80
     """
     expected = """
         invoice_id | default_on
@@ -174,6 +178,64 @@ def test_write_off_is_a_default_on_its_day() -> None:
         A1         | 2024-03-10 | 2024-03-10
     """
     spec(defaults(write_offs=write_offs), expected)
+
+
+def test_a_small_difference_that_is_written_off_is_not_a_default() -> None:
+    """Bank charges of 5.00 are given up: the invoice is paid, as if they had come.
+
+    BORIS's write-off of 50.00 leaves 110.00 to pay, CLARA's leaves 90.00.
+    """
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
+        B1         | BORIS       | 2024-01-01 | 2024-01-31 | 1000.00
+        C1         | CLARA       | 2024-01-01 | 2024-01-31 | 1000.00
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-02 | 995.00
+        B1         | 2024-02-02 | 840.00
+        C1         | 2024-02-02 | 860.00
+    """
+    write_offs = """
+        invoice_id | written_off_on | amount
+        A1         | 2024-02-05     |  5.00
+        B1         | 2024-02-05     | 50.00
+        C1         | 2024-02-05     | 50.00
+    """
+    expected = """
+        invoice_id | default_on | cured_on
+        B1         | 2024-04-30 | -
+    """
+    events = defaults(
+        invoices=invoices,
+        payments=payments,
+        write_offs=write_offs,
+    )
+    spec(events, expected)
+
+
+def test_small_write_offs_of_a_customer_within_a_year_count_together() -> None:
+    """The second write-off of 60.00 within 365 days makes 120.00; BORIS's is later."""
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2023-01-01 | 2024-12-30 | 60.00
+        A2         | ANNA        | 2023-01-01 | 2024-12-30 | 60.00
+        B1         | BORIS       | 2023-01-01 | 2024-12-30 | 60.00
+        B2         | BORIS       | 2023-01-01 | 2024-12-30 | 60.00
+    """
+    write_offs = """
+        invoice_id | written_off_on | amount
+        A1         | 2023-02-01     | 60.00
+        A2         | 2024-01-31     | 60.00
+        B1         | 2023-02-01     | 60.00
+        B2         | 2024-02-01     | 60.00
+    """
+    expected = """
+        invoice_id | default_on
+        A2         | 2024-01-31
+    """
+    spec(defaults(invoices=invoices, write_offs=write_offs), expected)
 
 
 def test_default_is_cured_when_the_balance_falls_below_materiality() -> None:
@@ -341,5 +403,26 @@ def test_due_anchor_asks_about_invoices_due_in_the_window() -> None:
 
     def answer(as_of: date) -> dict[str, object]:
         return label(as_of, definition)
+
+    spec(answer, expected)
+
+
+def test_due_anchor_of_an_invoice_billed_late_is_its_day_of_issue() -> None:
+    """Until 10 February nobody could have paid what was due on 31 January."""
+    definition = DefaultDefinition(dpd_days=30, horizon_days=90, anchor="due")
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2024-02-10 | 2024-01-31 | 1000.00
+    """
+    expected = """
+        as_of      | label | days_to_default
+        2024-01-30 | 1     | 11
+        2024-01-31 | 1     | 10
+        2024-02-09 | 1     | 1
+        2024-02-10 | 0     | -
+    """
+
+    def answer(as_of: date) -> dict[str, object]:
+        return label(as_of, definition, invoices=invoices)
 
     spec(answer, expected)

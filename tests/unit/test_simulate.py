@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from obligor.arrays import Floats
+from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation, simulate_ledger
 from obligor.metrics.figures import calibration_line, with_intervals
 from obligor.metrics.statistics import Resampling
@@ -46,7 +47,8 @@ def customer_index(customer_ids: pd.Index) -> list[int]:
 
 def test_the_label_finds_exactly_the_simulated_defaults(simulation: Simulation) -> None:
     ledger = simulation.ledger
-    events = default_events(ledger, DefaultDefinition(), ledger.observed_until)
+    known = known_on(ledger, ledger.observed_until)
+    events = default_events(known, DefaultDefinition())
     first = events.groupby("customer_id")["default_on"].min()
     n_days = (ledger.observed_until - simulation.start).days
     truth = simulation.hazard["defaults_on"]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from obligor.arrays import Ints
+from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.metrics.figures import PSI_BINS, auc, difference, psi
@@ -218,7 +219,8 @@ def matured(
     mature = mature.drop_duplicates(["customer_id", "month"], keep="last")
     mature = mature.reset_index(drop=True)
     label = np.zeros(len(mature), dtype=np.int64)
-    events = default_events(ledger, definition, ledger.observed_until)
+    outcomes = known_on(ledger, ledger.observed_until)
+    events = default_events(outcomes, definition)
     for as_of, row_indices in mature.groupby("as_of").indices.items():
         customers = pd.Index(mature["customer_id"].iloc[row_indices])
         days = days_to_default(

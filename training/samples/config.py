@@ -25,12 +25,13 @@ class DefaultDefinition(Section):
     dpd_days : int
         An item still open this many days after its due date is in default (Basel: 90).
     materiality : float
-        The smallest open amount that counts, in the reporting currency.
+        The smallest amount that counts, open or written off, in the reporting currency.
     horizon_days : int
         Length of the performance window (as_of, as_of + horizon].
     anchor : {"default", "due"}
         The day that must lie in the window: the day the item reached `dpd_days`, or its
-        due day ("any item due in the window that ends more than `dpd_days` late").
+        due day ("any item due in the window that ends more than `dpd_days` late"); the
+        day of issue if that is later than the due day.
     cure_days : int
         Days a customer stays in default after the item was paid or written off.
     """

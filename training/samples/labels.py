@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 
@@ -15,94 +15,138 @@ Days: TypeAlias = "pd.Series[pd.Timestamp]"
 NumbersOfDays: TypeAlias = "pd.Series[float]"
 
 DIGITS = 6  # a sum of floats leaves less than this of a paid invoice
+# Write-offs of a customer within these days count together.
+WRITE_OFF_WINDOW = "365D"
 
 
 def default_events(
-    ledger: Ledger,
+    known: KnownLedger,
     definition: DefaultDefinition,
-    until: date,
     *,
     with_items: bool = False,
 ) -> pd.DataFrame:
     """Return each invoice that went into default up to a day.
 
     An invoice is in default from the day it is `dpd_days` past due with a material
-    balance, or from its write-off if that is earlier. An invoice that is billed after
-    that day is in default from the day it was issued.
+    balance, or from a material write-off if that is earlier. An invoice that is billed
+    after that day is in default from the day it was issued. A balance is valued at the
+    rate of the day. Write-offs are material if those of the customer within 365 days
+    reach the materiality together; a smaller one lowers the balance as a payment does.
 
     Parameters
     ----------
-    ledger : Ledger
-        What is known at the end of `until`.
+    known : KnownLedger
+        What is known of the outcomes, from `data.asof.known_on`: its last day may pass
+        an overdue day without a row to show it.
     definition : DefaultDefinition
         Days past due and materiality.
-    until : date
-        The last day the ledger covers: a due day may pass without a row to show it.
     with_items : bool
         Whether ``invoice_id`` is among the columns.
 
     Returns
     -------
     DataFrame
-        ``customer_id, due_on, default_on, cured_on``. `cured_on` is the day the
-        balance fell below materiality again; NaT if it has not. Defaults of days
-        after `until` are not included.
+        ``customer_id, due_on, payable_on, default_on, cured_on``. `payable_on` is the
+        first day on which the invoice was due and issued. `cured_on` is the day the
+        balance fell below materiality again; NaT if it has not. Defaults of days after
+        `known.as_of` are not included.
     """
+    ledger = known.ledger
     items = ledger["invoices"].set_index("invoice_id")
-    items["rate"] = reporting_rates(ledger, items["currency"], items["issued_on"])
-    dpd_days = pd.Timedelta(days=definition.dpd_days)
+    dpd_days = pd.Timedelta(days=definition.dpd_days).as_unit("s")
     # Before it was issued, nobody could know of a default, or prevent it.
     items["overdue_on"] = (items["due_on"] + dpd_days).clip(lower=items["issued_on"])
-    payments = _payments_with_items(ledger, items)
-    written_off_on = _first_day(ledger["write_offs"], "written_off_on", items.index)
-    overdue_on = _material_overdue_days(items, payments, definition, until)
+    items["payable_on"] = items["due_on"].clip(lower=items["issued_on"])
+    items["rate"] = reporting_rates(ledger, items["currency"], items["overdue_on"])
+    write_offs = _write_offs(ledger, items, definition)
+    settlements = _settlements(ledger, items, write_offs.small)
+    written_off_on = _first_day(write_offs.material, "written_off_on", items.index)
+    overdue_on = _material_overdue_days(items, settlements, definition)
+    overdue_on = overdue_on.where(overdue_on <= pd.Timestamp(known.as_of))
     items["default_on"] = _earlier(overdue_on, written_off_on)
-    paid_up_on = _paid_up_days(payments, definition, items.index)
+    paid_up_on = _paid_up_days(settlements, definition, items.index)
     cured_on = paid_up_on.where(paid_up_on > items["default_on"])
     items["cured_on"] = _earlier(cured_on, written_off_on)
     is_default = items["default_on"].notna()
-    columns = ["customer_id", "due_on", "default_on", "cured_on"]
+    columns = ["customer_id", "due_on", "payable_on", "default_on", "cured_on"]
     return items.loc[is_default, columns].reset_index(drop=not with_items)
 
 
-def _payments_with_items(ledger: Ledger, items: pd.DataFrame) -> pd.DataFrame:
-    """Return each payment in order of time, with what its invoice owed."""
-    payments = ledger["payments"].sort_values(["invoice_id", "paid_on"], kind="stable")
-    owed = items[["amount", "rate", "overdue_on"]].rename(columns={"amount": "owed"})
-    with_items = payments[["invoice_id", "paid_on", "amount"]].join(
-        owed,
+class _WriteOffs(NamedTuple):
+    """Write-offs that are a default, and those of small differences."""
+
+    material: pd.DataFrame
+    small: pd.DataFrame
+
+
+def _write_offs(
+    ledger: Ledger, items: pd.DataFrame, definition: DefaultDefinition
+) -> _WriteOffs:
+    """Return the write-offs by whether those of the customer are material by then."""
+    rows = ledger["write_offs"].join(
+        items[["customer_id", "currency", "issued_on"]],
         on="invoice_id",
         how="inner",
     )
-    return with_items.reset_index(drop=True)
+    rows = rows.reset_index(drop=True)
+    on = rows["written_off_on"].clip(lower=rows["issued_on"])
+    rows["value"] = rows["amount"] * reporting_rates(ledger, rows["currency"], on)
+    by_day = rows.groupby(["customer_id", "written_off_on"])["value"].sum()
+    of_customer = by_day.reset_index("customer_id").groupby("customer_id")["value"]
+    total = of_customer.rolling(WRITE_OFF_WINDOW).sum().rename("total")
+    rows = rows.join(total, on=["customer_id", "written_off_on"])
+    is_material = rows["total"].round(DIGITS) >= definition.materiality
+    return _WriteOffs(material=rows[is_material], small=rows[~is_material])
+
+
+def _settlements(
+    ledger: Ledger, items: pd.DataFrame, small_write_offs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return what lowered each balance in order of time, with what was owed."""
+    columns = ["invoice_id", "paid_on", "amount"]
+    payments = ledger["payments"][columns]
+    differences = small_write_offs.rename(columns={"written_off_on": "paid_on"})
+    rows = payments
+    # A frame without rows would take the columns' types with it.
+    if len(differences):
+        rows = pd.concat([payments, differences[columns]])
+    rows = rows.sort_values(["invoice_id", "paid_on"], kind="stable")
+    owed = items[["amount", "currency", "issued_on", "rate", "overdue_on"]]
+    rows = rows.join(
+        owed.rename(columns={"amount": "owed"}),
+        on="invoice_id",
+        how="inner",
+    )
+    rows = rows.reset_index(drop=True)
+    # A payment in advance is valued on the day of the invoice.
+    on = rows["paid_on"].clip(lower=rows["issued_on"])
+    return rows.assign(rate=reporting_rates(ledger, rows["currency"], on))
 
 
 def _material_overdue_days(
     items: pd.DataFrame,
-    payments: pd.DataFrame,
+    settlements: pd.DataFrame,
     definition: DefaultDefinition,
-    until: date,
 ) -> Days:
     """Return the day each invoice is `dpd_days` past due; NaT if the balance is low."""
-    in_time = payments[payments["paid_on"] <= payments["overdue_on"]]
+    in_time = settlements[settlements["paid_on"] <= settlements["overdue_on"]]
     paid_in_time = in_time.groupby("invoice_id")["amount"].sum()
     paid = paid_in_time.reindex(items.index, fill_value=0.0)
     balance = (items["amount"] - paid).round(DIGITS) * items["rate"]
     is_material = (balance > 0) & (balance >= definition.materiality)
-    is_reached = items["overdue_on"] <= pd.Timestamp(until)
-    return items["overdue_on"].where(is_material & is_reached)
+    return items["overdue_on"].where(is_material)
 
 
 def _paid_up_days(
-    payments: pd.DataFrame,
+    settlements: pd.DataFrame,
     definition: DefaultDefinition,
     invoices: pd.Index,
 ) -> Days:
     """Return the first day on which less than the materiality was left to pay."""
-    paid = payments.groupby("invoice_id")["amount"].cumsum()
-    left = (payments["owed"] - paid).round(DIGITS) * payments["rate"]
+    paid = settlements.groupby("invoice_id")["amount"].cumsum()
+    left = (settlements["owed"] - paid).round(DIGITS) * settlements["rate"]
     is_low = (left <= 0) | (left < definition.materiality)
-    return _first_day(payments[is_low], "paid_on", invoices)
+    return _first_day(settlements[is_low], "paid_on", invoices)
 
 
 def _first_day(rows: pd.DataFrame, column: str, invoices: pd.Index) -> Days:
@@ -118,7 +162,7 @@ def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> s
 
     A customer stays in default until `cure_days` after the cure.
     """
-    events = default_events(known.ledger, definition, known.as_of)
+    events = default_events(known, definition)
     cure_deadline = known.as_of - timedelta(days=definition.cure_days)
     is_cured = events["cured_on"] < pd.Timestamp(cure_deadline)
     return set(events.loc[~is_cured, "customer_id"])
@@ -135,7 +179,7 @@ def days_to_default(
     Parameters
     ----------
     events : DataFrame
-        From `default_events` of the whole ledger.
+        From `default_events` of what is known by now.
     customers : Index
         Customer ids; the index of the result.
     as_of : date
@@ -148,7 +192,7 @@ def days_to_default(
     Series of float
         From 1 to `horizon_days`; NaN without a default in the window.
     """
-    anchor_column = "due_on" if definition.anchor == "due" else "default_on"
+    anchor_column = "payable_on" if definition.anchor == "due" else "default_on"
     days = (events[anchor_column] - pd.Timestamp(as_of)).dt.days
     is_inside = (days > 0) & (days <= definition.horizon_days)
     first = days[is_inside].groupby(events["customer_id"]).min()

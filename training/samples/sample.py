@@ -167,7 +167,9 @@ def build_sample(
     SchemaError
         If all test rows have the same outcome.
     """
-    events = default_events(ledger, config.default, ledger.observed_until)
+    # Through the gate: a payment that came back does not count as paid.
+    outcomes = known_on(ledger, ledger.observed_until)
+    events = default_events(outcomes, config.default)
     dates = as_of_dates(ledger, config)
     rows = [_rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
     sample = Sample(pd.concat(rows))
