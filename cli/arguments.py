@@ -72,8 +72,11 @@ ModelVersion = Annotated[
     typer.Argument(help="Version in the registry, or `latest`"),
 ]
 AsOf = Annotated[
-    str,
-    typer.Option(help="Last day whose knowledge counts, YYYY-MM-DD"),
+    str | None,
+    typer.Option(
+        help="Last day whose knowledge counts, YYYY-MM-DD; default the day of the "
+        "export if the mapping states it, otherwise today"
+    ),
 ]
 AsJson = Annotated[
     bool,
@@ -193,6 +196,30 @@ class Context:
                 highlight=False,
             )
         return ledger
+
+    def as_of(self, text: str | None, exported_on: date | None) -> date:
+        """Return the as-of date of a command; the day and the reason are printed.
+
+        Parameters
+        ----------
+        text : str, optional
+            The option ``--as-of``.
+        exported_on : date, optional
+            The day on which the source of the ledger was written.
+
+        Raises
+        ------
+        SchemaError
+            If the text is not a date.
+        AsOfError
+            If the day lies in the future.
+        """
+        from obligor.decisions.as_of import as_of_day
+
+        requested = None if text is None else parsed_day(text)
+        day, because = as_of_day(requested, exported_on, self.today())
+        error_console.print(f"as of {day} ({because})", highlight=False)
+        return day
 
     def record(self, store: Path) -> Record:
         """Open the record of a store."""

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from obligor.cli.arguments import AsJson, Store, command_context, console, with_options
+from obligor.cli.arguments import (
+    AsJson,
+    AsOf,
+    Store,
+    command_context,
+    console,
+    with_options,
+)
 from obligor.errors import SchemaError
 
 JsonObject = dict[str, Any]  # an answer, perhaps of a service of another version
@@ -22,10 +29,7 @@ class DecideOptions:
     """The options of `obligor decide`."""
 
     customer_id: str
-    as_of: Annotated[
-        str | None,
-        typer.Option(help="YYYY-MM-DD; default the ledger's last day"),
-    ] = None
+    as_of: AsOf = None
     amount: Annotated[str | None, typer.Option(help="Amount requested")] = None
     currency: Annotated[str, typer.Option(help="Currency of the amount")] = "EUR"
     store: Store = Path("store")
@@ -55,8 +59,10 @@ def decide(options: DecideOptions) -> None:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise SchemaError(first["msg"], where=field) from None
-    decider = command_context().service(options.store).decider
-    body = decider.answer(Question(request)).body
+    context = command_context()
+    service = context.service(options.store)
+    context.as_of(options.as_of, service.ledger.exported_on())
+    body = service.decider.answer(Question(request)).body
     if options.as_json:
         print(body)
     else:

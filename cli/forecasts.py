@@ -17,7 +17,6 @@ from obligor.cli.arguments import (
     Rules,
     command_context,
     console,
-    parsed_day,
     with_options,
 )
 from obligor.policy.rulebooks.rulebook import RULES, in_force, read_rulebooks
@@ -31,7 +30,7 @@ class CashOptions:
     """The options of `obligor cash`."""
 
     mapping: LedgerMapping
-    as_of: AsOf
+    as_of: AsOf = None
     weeks: Annotated[int, typer.Option(min=1, max=26, help="Weeks ahead")] = 13
     seed: Annotated[int, typer.Option(help="Seed of the simulation")] = 7
     folder: Annotated[
@@ -50,8 +49,9 @@ def cash(options: CashOptions) -> None:
     """
     from obligor.forecasts.cash import cash_plot, expected_cash
 
-    as_of = parsed_day(options.as_of)
-    ledger = command_context().ledger(options.mapping)
+    context = command_context()
+    ledger = context.ledger(options.mapping)
+    as_of = context.as_of(options.as_of, ledger.exported_on)
     with console.status("learning when invoices are paid"):
         forecast = expected_cash(ledger, as_of, options.weeks, options.seed)
     folder = options.folder
@@ -112,7 +112,7 @@ class LgdOptions:
     """The options of `obligor lgd`."""
 
     mapping: LedgerMapping
-    as_of: AsOf
+    as_of: AsOf = None
     by: Annotated[
         str,
         typer.Option(help="Column of customers to group by: sector or country"),
@@ -129,8 +129,9 @@ def lgd(options: LgdOptions) -> None:
     from obligor.forecasts.lgd import lgd_table, workouts
     from obligor.training.samples.config import DefaultDefinition
 
-    as_of = parsed_day(options.as_of)
-    ledger = command_context().ledger(options.mapping)
+    context = command_context()
+    ledger = context.ledger(options.mapping)
+    as_of = context.as_of(options.as_of, ledger.exported_on)
     rulebooks, _ = read_rulebooks(options.rules)
     parameters = in_force(rulebooks, as_of).parameters
     discount_rate = float(parameters["cost_of_funds"])

@@ -14,6 +14,7 @@ from obligor.cli.arguments import (
     Store,
     command_context,
     console,
+    error_console,
     with_options,
 )
 
@@ -131,3 +132,9 @@ def load(mapping: LedgerMapping, store: Store = Path("store")) -> None:
     console.print(
         f"loaded {n_customers:,} customers, known until {ledger.observed_until}"
     )
+    if ledger.exported_on is None:
+        error_console.print(
+            "the mapping does not state exported_on: questions without a date are "
+            "answered as of today",
+            style="yellow",
+        )

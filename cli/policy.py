@@ -19,6 +19,7 @@ from obligor.cli.arguments import (
     Store,
     command_context,
     console,
+    error_console,
     parsed_day,
     with_options,
 )
@@ -95,7 +96,9 @@ class ShowOptions:
     table: Annotated[str | None, typer.Option(help="Show only this table")] = None
     as_of: Annotated[
         str | None,
-        typer.Option(help="Show the rulebook in force on this day, YYYY-MM-DD"),
+        typer.Option(
+            help="Show the rulebook in force on this day, YYYY-MM-DD; default today"
+        ),
     ] = None
     rules: Rules = RULES
 
@@ -125,9 +128,12 @@ def show(options: ShowOptions) -> None:
 def _chosen_rulebook(options: ShowOptions) -> Rulebook:
     if options.version is not None:
         return read_archived_rulebook(options.rules / options.version)
-    as_of = command_context().today()
+    # A rulebook may be shown before it is in force, so the day may lie in the future.
     if options.as_of is not None:
         as_of = parsed_day(options.as_of)
+    else:
+        as_of = command_context().today()
+        error_console.print(f"in force on {as_of} (today)", highlight=False)
     rulebooks, _ = read_rulebooks(options.rules)
     return in_force(rulebooks, as_of)
 
@@ -281,7 +287,7 @@ class SimulateOptions:
     mapping: LedgerMapping
     old: Annotated[str, typer.Option("--from", help="Rulebook to compare with")]
     new: Annotated[str, typer.Option("--to", help="Rulebook to try")]
-    as_of: AsOf
+    as_of: AsOf = None
     customer: Annotated[
         str | None,
         typer.Option(help="Decide only on this customer"),
@@ -304,9 +310,10 @@ def simulate(options: SimulateOptions) -> None:
 
     old = read_rulebook(options.rules / options.old)
     new = read_rulebook(options.rules / options.new)
-    as_of = parsed_day(options.as_of)
     context = command_context()
-    accounts = ledger_accounts(context.ledger(options.mapping))
+    ledger = context.ledger(options.mapping)
+    as_of = context.as_of(options.as_of, ledger.exported_on)
+    accounts = ledger_accounts(ledger)
     model = context.champions(options.store).current().model
     portfolio = portfolio_of(*active_on(accounts, as_of), model)
     outcome = what_if(portfolio, old, new, options.customer)

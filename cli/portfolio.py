@@ -19,7 +19,6 @@ from obligor.cli.arguments import (
     Store,
     command_context,
     console,
-    parsed_day,
     progress_bar,
     with_options,
 )
@@ -36,7 +35,7 @@ class ReviewOptions:
     """The options of `obligor review`."""
 
     mapping: LedgerMapping
-    as_of: AsOf
+    as_of: AsOf = None
     months: Annotated[
         int,
         typer.Option(min=1, max=120, help="Months to look back"),
@@ -79,10 +78,11 @@ def _reviewed(options: ReviewOptions) -> Review:
     from obligor.portfolio.snapshot import days_with_invoices, ledger_accounts
 
     context = command_context()
-    accounts = list(ledger_accounts(context.ledger(options.mapping)))
+    ledger = context.ledger(options.mapping)
+    as_of = context.as_of(options.as_of, ledger.exported_on)
+    accounts = list(ledger_accounts(ledger))
     model = context.champions(options.store).current().model
     rulebooks, _ = read_rulebooks(options.rules)
-    as_of = parsed_day(options.as_of)
     days = days_with_invoices(accounts, month_ends(as_of, options.months))
     watched_days = days if options.as_json else progress_bar("months")(days)
     months = [month_of(accounts, day, model, rulebooks) for day in watched_days]

@@ -77,7 +77,9 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             has_invoice = is_among(tables[name]["invoice_id"], invoice_ids)
             if not has_invoice.all():
                 tables[name] = tables[name][has_invoice]
-    return KnownLedger(replace(ledger, tables=tables), as_of)
+    exported_on = ledger.exported_on and min(ledger.exported_on, as_of)
+    known_ledger = replace(ledger, tables=tables, exported_on=exported_on)
+    return KnownLedger(known_ledger, as_of)
 
 
 def known_account(account: Account, as_of: date) -> KnownAccount:

@@ -197,10 +197,13 @@ class Ledger:
         Frames that satisfy `CONTRACTS`; an optional table may be missing.
     currency : str
         The reporting currency, in which every feature is expressed.
+    exported_on : date, optional
+        The day on which the source was written; None if it is not stated.
     """
 
     tables: Mapping[str, pd.DataFrame]
     currency: str
+    exported_on: date | None = None
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         """Return a table; one that is missing has no rows."""
@@ -209,7 +212,13 @@ class Ledger:
 
     @property
     def observed_until(self) -> date:
-        """The last day on which an invoice or a payment became known."""
+        """The day of the export, or the last on which a row became known without it.
+
+        Without the day of the export nothing tells a customer who pays nothing from a
+        ledger that ends.
+        """
+        if self.exported_on is not None:
+            return self.exported_on
         last_days = [
             self[table]["known_on"].max()
             for table in ("invoices", "payments")

@@ -40,6 +40,7 @@ from obligor.data.ledger import (
 from obligor.data.mapping import (
     MOST_DAYS,
     ColumnRule,
+    LedgerMapping,
     SignColumn,
     TableMapping,
     columns_of,
@@ -126,6 +127,7 @@ def read_ledger(
         If the mapping or a source cannot be read at all.
     """
     content = read_mapping(mapping)
+    _require_written(content, today, str(mapping))
     minor_digits(content.currency)
     tables = {}
     for table, mappings in content.tables.items():
@@ -144,14 +146,48 @@ def read_ledger(
         frames["customers"] = _customers_of(frames["invoices"])
         findings += _undated_customers(frames["customers"], findings)
     check = check_ledger(
-        Ledger(frames, content.currency),
+        Ledger(frames, content.currency, exported_on=content.exported_on),
         today=today,
         unreadable=findings,
     )
     lines = {table: parts.lines for table, parts in tables.items()}
-    return replace(
-        check, findings=[_located(finding, lines) for finding in check.findings]
-    )
+    findings = [_located(finding, lines) for finding in check.findings]
+    findings += _after_export(check.ledger)
+    return replace(check, findings=findings)
+
+
+def _require_written(
+    content: LedgerMapping,
+    today: date,
+    where: str,
+) -> None:
+    """Refuse a source that was written in the future."""
+    exported_on = content.exported_on
+    if exported_on is not None and exported_on > today:
+        raise SchemaError(
+            f"exported_on is {exported_on}, which lies in the future",
+            where=where,
+            expected=f"a day up to {today}",
+            do="state the day on which the files were written",
+        )
+
+
+def _after_export(ledger: Ledger) -> Iterator[Finding]:
+    """Report the rows that a question as of the day of the export does not see."""
+    if ledger.exported_on is None:
+        return
+    for table, frame in ledger.tables.items():
+        is_later = frame["known_on"] > pd.Timestamp(ledger.exported_on)
+        if is_later.any():
+            yield Finding(
+                level="note",
+                table=table,
+                column="known_on",
+                row=None,
+                what=f"{is_later.sum():,} rows became known after the export of "
+                f"{ledger.exported_on}; by default no question sees them",
+                expected="rows known by that day",
+            )
 
 
 def _is_in(frames: Mapping[str, pd.DataFrame], finding: Finding) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from sqlite3 import Connection
 
 import numpy as np
@@ -33,10 +34,19 @@ _RATES = sa.Table(
     sa.Column("currency", sa.String(3), primary_key=True),
     sa.Column("rates", sa.LargeBinary, nullable=False),
 )
+# What holds for the ledger as a whole, such as the day of its export.
+_FACTS = sa.Table(
+    "facts",
+    _METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+_EXPORTED_ON = "exported_on"
 _ACCOUNT = sa.select(_ACCOUNTS.c.account).where(
     _ACCOUNTS.c.customer_id == sa.bindparam("key")
 )
 _RATE = sa.select(_RATES.c.rates).where(_RATES.c.currency == sa.bindparam("key"))
+_FACT = sa.select(_FACTS.c.value).where(_FACTS.c.name == sa.bindparam("key"))
 
 
 class LedgerStore:
@@ -56,7 +66,7 @@ class LedgerStore:
         # Compiled once: compiling a query takes ten times as long as running it.
         self._sql = {
             query: str(query.compile(dialect=self.engine.dialect))
-            for query in (_ACCOUNT, _RATE)
+            for query in (_ACCOUNT, _RATE, _FACT)
         }
         self._is_positional = self.engine.dialect.positional
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -81,6 +91,12 @@ class LedgerStore:
             connection.execute(_ACCOUNTS.insert(), accounts)
             if rates:
                 connection.execute(_RATES.insert(), rates)
+            _write_export_day(connection, ledger.exported_on)
+
+    def exported_on(self) -> date | None:
+        """Return the day of the export of the loaded ledger; None if not stated."""
+        value = self._read(_FACT, _EXPORTED_ON)
+        return date.fromisoformat(value.decode()) if value else None
 
     def account(self, customer_id: str, currencies: Sequence[str] = ()) -> Account:
         """Return one customer's account, the future included.
@@ -185,6 +201,14 @@ class LedgerStore:
             where="customer_id",
             do="load it or send its ledger",
         )
+
+
+def _write_export_day(connection: sa.Connection, exported_on: date | None) -> None:
+    """State the day of the export, or that it is not stated any more."""
+    connection.execute(_FACTS.delete().where(_FACTS.c.name == _EXPORTED_ON))
+    if exported_on is not None:
+        value = exported_on.isoformat().encode()
+        connection.execute(_FACTS.insert(), {"name": _EXPORTED_ON, "value": value})
 
 
 def _use_wal(connection: Connection, _: object) -> None:

@@ -10,7 +10,7 @@ known in closed form (`Simulation.true_pd`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -149,7 +149,7 @@ def simulate_ledger(
     tables = _tables(rng, customers, items, end)
     dated = {name: _dated(frame, start, end) for name, frame in tables.items()}
     return Simulation(
-        ledger=Ledger(dated, "EUR"),
+        ledger=_exported(Ledger(dated, "EUR")),
         hazard=customers[["hazard", "stops_on", "defaults_on"]],
         stream=stream,
         start=start,
@@ -540,14 +540,24 @@ def _ids(
     return np.char.add(prefix, np.char.zfill(numbers, digits))
 
 
+def _exported(ledger: Ledger) -> Ledger:
+    """Return the ledger as it is exported on the day of its last posting."""
+    return replace(ledger, exported_on=ledger.observed_until)
+
+
 def write_ledger(simulation: Simulation, folder: Path) -> None:
     """Write a simulated ledger as CSV files, with the mapping that reads them."""
     folder.mkdir(
         parents=True,
         exist_ok=True,
     )
-    lines = [f'currency = "{simulation.ledger.currency}"', ""]
-    for table, frame in simulation.ledger.tables.items():
+    ledger = simulation.ledger
+    lines = [
+        f'currency = "{ledger.currency}"',
+        f"exported_on = {ledger.observed_until}",
+        "",
+    ]
+    for table, frame in ledger.tables.items():
         frame.to_csv(
             folder / f"{table}.csv",
             index=False,

@@ -298,7 +298,7 @@ class DecisionRequest(Body):
     as_of: date | None = Field(
         None,
         description="Uses what was known at the end of that day; "
-        "by default the last day of the ledger",
+        "by default the day of the ledger's export, or today",
     )
     request: CreditRequest | None = None
     requested_by: Person | None = Field(
@@ -329,7 +329,7 @@ class OrderRequest(Body):
     as_of: date | None = Field(
         None,
         description="Uses what was known at the end of that day; "
-        "by default the last day of the ledger",
+        "by default the day of the ledger's export, or today",
     )
     order: OrderBody
     unbilled: Annotated[list[OrderBody], Field(max_length=1000)] = Field(

@@ -15,7 +15,7 @@ from obligor.data.asof import known_account
 from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
 from obligor.decisions.answer import Stamp, decision_entry
-from obligor.decisions.as_of import require_past
+from obligor.decisions.as_of import as_of_day
 from obligor.decisions.batch import (
     Batch,
     Failed,
@@ -225,7 +225,8 @@ def known_customer(
     Returns
     -------
     KnownQuestion
-        As of the requested date, by default the last day of the ledger.
+        As of the requested date, by default the day of the ledger's export,
+        or today.
 
     Raises
     ------
@@ -245,10 +246,10 @@ def known_customer(
             needed.append(request.request.currency)
         account = _stored_account(request.customer_id, ledger, accounts, needed)
     observed_until = account.observed_until
-    as_of = request.as_of
-    if as_of is None:
-        as_of = min(observed_until, today) if observed_until else today
-    require_past(as_of, today, "as_of")
+    exported_on = None
+    if request.as_of is None and request.ledger is None:
+        exported_on = ledger.exported_on()
+    as_of = as_of_day(request.as_of, exported_on, today).day
     return KnownQuestion(
         question=question,
         account=known_account(account, as_of),

@@ -30,7 +30,9 @@ class SimulationRequest(Body):
 
     from_: Annotated[str, Field(alias="from", pattern=r"^\d{4}-\d{2}-\d{2}$")]
     to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    as_of: date | None = Field(None, description="Default the ledger's last day")
+    as_of: date | None = Field(
+        None, description="By default the day of the ledger's export, or today"
+    )
     customer_id: Id | None = Field(None, description="Only this customer: what if")
 
 

@@ -14,7 +14,7 @@ import httpx
 import sqlalchemy as sa
 
 from obligor.data.time_zone import day_at
-from obligor.decisions.as_of import last_day
+from obligor.decisions.as_of import last_posting
 from obligor.errors import ObligorError
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
@@ -247,13 +247,24 @@ def _rulebooks(deployment: Deployment) -> Iterator[Check]:
 
 def _ledger(deployment: Deployment) -> Iterator[Check]:
     today = deployment.today()
-    last = last_day(deployment.service.ledger, today)
-    age_days = (today - last).days
+    ledger = deployment.service.ledger
+    exported_on = ledger.exported_on()
+    observed_until = exported_on or last_posting(ledger) or today
+    age_days = (today - observed_until).days
+    if exported_on is None:
+        yield Check(
+            "ledger",
+            "warning",
+            f"its last posting is of {observed_until}, {age_days} days ago; the day of "
+            "the export is not stated, so questions are answered as of today",
+            do="state exported_on in the mapping, and load it again",
+        )
+        return
     is_old = age_days > OLD_LEDGER_DAYS
     yield Check(
         "ledger",
         "warning" if is_old else "good",
-        f"it is known until {last}, {age_days} days ago",
+        f"it was exported on {exported_on}, {age_days} days ago",
         do="load it again" if is_old else "",
     )
 
