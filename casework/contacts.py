@@ -177,8 +177,10 @@ def _contact_answer(
     decision = decided.decision
     position = decision.position
     age = AccountAge(
-        position.dpd_days or Decimal(0),
-        position.overdue_amount or Decimal(0),
+        dpd_days=position.dpd_days or Decimal(0),
+        overdue_amount=position.overdue_amount or Decimal(0),
+        material_dpd_days=position.material_dpd_days or Decimal(0),
+        unapplied_amount=position.unapplied_amount,
     )
     plan = plan_of(age, decision.customer_class, decided.rulebook)
     return {

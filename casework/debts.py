@@ -18,10 +18,13 @@ from obligor.data.days import day_number
 from obligor.data.money import round_money
 from obligor.data.open_items import OverdueItems
 from obligor.data.rates import item_rates
+from obligor.decisions.ageing import ageing_of
 from obligor.decisions.facts import promises_of
 from obligor.features.catalogue import NAMES
 from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
+from obligor.policy.credit.position import Position, position_of
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.credit.rating import Conduct, rate
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -29,7 +32,6 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 # Contacts longer ago fix nothing any more.
 REMEMBERED = timedelta(days=120)
 _DPD_DAYS = NAMES.index("dpd_days")
-_BROKEN_PROMISES = NAMES.index("broken_promises_365d")
 
 
 class ScoredCustomers(NamedTuple):
@@ -105,22 +107,16 @@ def _debt(
     currency = account.currency
     items = OverdueItems.of(known_account)
     pd_12m = Decimal(str(customer.pd_12m))
-    dpd_days = Decimal(int(customer.row[_DPD_DAYS]))
-    broken = customer.row[_BROKEN_PROMISES]
-    conduct = Conduct(
-        as_of,
-        pd_12m,
-        dpd_days,
-        None if np.isnan(broken) else Decimal(int(broken)),
-        ladder_position(promises_of(known_account), as_of, rulebook).rung,
-    )
+    position = _position(customer, rulebook)
+    rung = ladder_position(promises_of(known_account), as_of, rulebook).rung
+    conduct = Conduct(as_of, pd_12m, position, rung)
     rating = rate(conduct, credit_file, rulebook)
     promised = items.promised(account.events, day_number(as_of))
     return Debt(
         customer_id=account.customer_id,
         currency=currency,
         overdue=_money(items.balance.sum(), currency),
-        dpd_days=dpd_days,
+        dpd_days=Decimal(int(position.material_dpd_days or 0)),
         pd_12m=pd_12m,
         customer_class=rating.customer_class,
         disputed=_money(items.balance[items.is_disputed].sum(), currency),
@@ -129,7 +125,37 @@ def _debt(
         n_items=len(items.balance),
         country=account.country,
         is_insured=_is_insured(credit_file, as_of),
+        unapplied=position.unapplied_amount,
+        in_default=_in_default(items, currency, rulebook),
+        oldest_dpd_days=position.dpd_days,
     )
+
+
+def _position(customer: _ScoredCustomer, rulebook: Rulebook) -> Position:
+    """What the customer owes, as the rules of a decision see it."""
+    account = customer.known_account.account
+    position = position_of(
+        dict(zip(NAMES, customer.row.tolist(), strict=True)),
+        account.currency,
+        ageing_of(customer.known_account),
+        rulebook.materiality,
+    )
+    return position._replace(is_incomplete=False)
+
+
+def _in_default(
+    items: OverdueItems,
+    currency: str,
+    rulebook: Rulebook,
+) -> Decimal | None:
+    """What is undisputed and in default; None if the oldest item's age counts for all.
+
+    The rules count item by item if they say what is material.
+    """
+    if rulebook.materiality is None:
+        return None
+    is_in_default = items.days_late > DEFAULT_DPD_DAYS
+    return _money(items.balance[is_in_default & ~items.is_disputed].sum(), currency)
 
 
 def _is_insured(credit_file: CreditFile, as_of: date) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from obligor.arrays import Floats
 from obligor.data.asof import KnownAccount
 from obligor.data.open_items import has_open_dispute, open_items
 from obligor.decisions.acts import with_disputes_settled, with_payments
+from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Question
 from obligor.decisions.facts import DecidedQuestion, promises_of
 from obligor.decisions.json_values import Money, money, value_or_none
@@ -191,8 +191,7 @@ def _smaller_request(question: DecidedQuestion) -> list[Counterfactual]:
     request = question.facts.request
     if request is None:
         return []
-    open_amount = question.decision.position.open_amount or Decimal(0)
-    room = question.decision.limit.amount - open_amount
+    room = question.decision.limit.amount - question.decision.position.used
     if not 0 < room < request.amount:
         return []
     facts = replace(question.facts, request=replace(request, amount=room))
@@ -254,6 +253,7 @@ def _approvals(
             pd_12m=pd_12m,
             features=dict(zip(NAMES, row.tolist(), strict=True)),
             promises=promises_of(act.account),
+            ageing=ageing_of(act.account),
         )
         decision = decide(facts, question.rulebook)
         if decision.outcome == "approve":

@@ -16,6 +16,7 @@ from obligor.data.days import day_number
 from obligor.data.money import round_money
 from obligor.data.open_items import settled_promises
 from obligor.data.rates import rates_on
+from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Question
 from obligor.decisions.questions import DecisionRequest, OrderBody
 from obligor.features.catalogue import NAMES
@@ -146,6 +147,7 @@ class ScoredQuestion:
             turnover=turnover,
             promises=promises_of(self.known_question.account),
             customer_id=self.known_question.request.customer_id,
+            ageing=ageing_of(self.known_question.account),
         )
 
 

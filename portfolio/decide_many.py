@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from obligor.arrays import Bools, Floats, Ints
@@ -19,9 +20,10 @@ from obligor.data.money import minor_digits
 from obligor.policy.credit.position import SHORTEST_YEAR
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.economics import PD_FLOOR
-from obligor.policy.rulebooks.rulebook import Rulebook
+from obligor.policy.rulebooks.contracts import STOP
+from obligor.policy.rulebooks.rulebook import Materiality, Rulebook
 from obligor.portfolio.array_tables import Inputs, lookup, outputs
-from obligor.portfolio.snapshot import Portfolio
+from obligor.portfolio.snapshot import Portfolio, PortfolioAgeing
 
 OUTCOMES = ("approve", "refer", "decline")
 CUSTOMER_CLASSES = ("premium", "general", "risk")
@@ -60,12 +62,10 @@ class _Position(NamedTuple):
     """Features as the rules look at them, money rounded to minor units."""
 
     used: Floats
-    open_amount: Floats
-    overdue_amount: Floats
-    dpd_days: Floats
     dbt_days: Floats
     annual_sales: Floats
     sales_90d: Floats
+    standing: Mapping[str, Floats | Bools]
 
 
 class _Customers(NamedTuple):
@@ -131,7 +131,7 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
         parameters[name] = float(value)
     customers = _Customers(
         portfolio,
-        _position(portfolio),
+        _position(portfolio, rulebook.materiality),
         rulebook,
         parameters,
     )
@@ -164,7 +164,7 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
     )
 
 
-def _position(portfolio: Portfolio) -> _Position:
+def _position(portfolio: Portfolio, materiality: Materiality | None) -> _Position:
     features = portfolio.features
     cents = 10 ** minor_digits(portfolio.currency)
 
@@ -174,19 +174,146 @@ def _position(portfolio: Portfolio) -> _Position:
         amount: Floats = whole_cents / cents
         return amount
 
-    used = money("open_amount")
+    open_amount = money("open_amount")
+    unapplied = np.zeros(len(portfolio))
+    if portfolio.ageing is not None:
+        unapplied = portfolio.ageing.unapplied / cents
+    overdue = np.maximum(money("overdue_amount") - unapplied, 0)
+    overdue_cents = np.round(overdue * cents)
+    used_cents = np.round(np.maximum(open_amount - unapplied, 0) * cents)
+    standing: dict[str, Floats | Bools] = {
+        "dpd_days": features["dpd_days"],
+        "open_amount": _if_known(features["open_amount"], open_amount),
+        "overdue_amount": _if_known(features["overdue_amount"], overdue_cents / cents),
+        "unapplied_amount": unapplied,
+        "written_off_amount_365d": features["written_off_amount_365d"],
+        "disputed_share": features["disputed_share"],
+        "broken_promises": features["broken_promises_365d"],
+        "is_incomplete": _is_incomplete(portfolio),
+    }
+    standing |= _bureau(portfolio)
+    standing |= _material(portfolio, materiality)
     return _Position(
-        used=used,
-        open_amount=_if_known(features["open_amount"], used),
-        overdue_amount=_if_known(
-            features["overdue_amount"],
-            money("overdue_amount"),
-        ),
-        dpd_days=features["dpd_days"],
+        used=used_cents / cents,
         dbt_days=np.nan_to_num(features["dbt_days_mean_365d"]),
         annual_sales=_annual_sales(features),
         sales_90d=money("invoiced_amount_90d"),
+        standing=standing,
     )
+
+
+def _is_incomplete(portfolio: Portfolio) -> Bools:
+    """Whether each customer's ledger may lack a part of what it owes."""
+    is_incomplete = np.zeros(len(portfolio), dtype=bool)
+    is_incomplete[list(portfolio.incomplete_rows)] = True
+    return is_incomplete
+
+
+def _bureau(portfolio: Portfolio) -> dict[str, Floats | Bools]:
+    """What bureaus say of each customer."""
+    score = np.full(len(portfolio), np.nan)
+    has_insolvency = np.zeros(len(portfolio), dtype=bool)
+    recommended_limit = np.full(len(portfolio), np.nan)
+    # Bureaus report on few customers of a portfolio.
+    for row, report in portfolio.bureau.items():
+        has_insolvency[row] = report.has_insolvency
+        if report.score is not None:
+            score[row] = float(report.score)
+        if report.recommended_limit is not None:
+            recommended_limit[row] = float(report.recommended_limit)
+    return {
+        "bureau_score": score,
+        "bureau_insolvency": has_insolvency,
+        "bureau_recommended_limit": recommended_limit,
+    }
+
+
+def _material(
+    portfolio: Portfolio,
+    materiality: Materiality | None,
+) -> dict[str, Floats | Bools]:
+    """Days past due and write-offs as far as they are material."""
+    features = portfolio.features
+    dpd_days = features["dpd_days"]
+    written_off = features["written_off_amount_365d"]
+    if materiality is None:
+        return {
+            "material_dpd_days": dpd_days,
+            "material_written_off_amount_365d": written_off,
+        }
+    cents = 10 ** minor_digits(portfolio.currency)
+    ageing = portfolio.ageing
+    # As in `position_of`: what is not known stays as it is.
+    is_known = ~np.isnan(dpd_days)
+    if ageing is None:
+        is_known &= ~np.isnan(features["open_amount"])
+        is_known &= ~np.isnan(features["overdue_amount"])
+        ageing = _lumps(features, cents)
+    thresholds = _thresholds(ageing, materiality, cents)
+    written_off_cents = np.round(np.nan_to_num(written_off) * cents)
+    is_below = (written_off_cents <= thresholds).astype(bool)
+    is_small = is_known & is_below & ~np.isnan(written_off)
+    return {
+        "material_dpd_days": np.where(
+            is_known,
+            _material_days(ageing, thresholds),
+            dpd_days,
+        ),
+        "material_written_off_amount_365d": np.where(is_small, 0.0, written_off),
+    }
+
+
+def _lumps(features: Mapping[str, Floats], cents: int) -> PortfolioAgeing:
+    """All that is past due of each customer, as old as its oldest item."""
+    dpd_days = np.nan_to_num(features["dpd_days"]).astype(np.int64)
+    return PortfolioAgeing(
+        open_amount=np.round(np.nan_to_num(features["open_amount"]) * cents),
+        unapplied=np.zeros(len(dpd_days)),
+        first_items=np.arange(len(dpd_days) + 1),
+        days_late=dpd_days,
+        overdue=np.round(np.nan_to_num(features["overdue_amount"]) * cents),
+    )
+
+
+# Whole numbers of Python: floats would be off by a cent at a threshold, and absurd
+# amounts need more than 64 bits.
+_Whole = NDArray[np.object_]
+
+
+def _whole(amounts: Floats) -> _Whole:
+    """Amounts in minor units as whole numbers of Python."""
+    return np.array([int(amount) for amount in amounts.tolist()], dtype=object)
+
+
+def _thresholds(
+    ageing: PortfolioAgeing,
+    materiality: Materiality,
+    cents: int,
+) -> _Whole:
+    """The largest amount that is not material, in minor units, of each customer."""
+    owed = np.maximum(ageing.open_amount - ageing.unapplied, 0)
+    numerator, denominator = materiality.share.as_integer_ratio()
+    shares = _whole(owed) * numerator // denominator
+    amount = int(materiality.amount * cents)
+    thresholds: _Whole = np.maximum(shares, amount)
+    return thresholds
+
+
+def _material_days(ageing: PortfolioAgeing, thresholds: _Whole) -> Floats:
+    """The days for which more than the threshold of each customer is past due."""
+    n_customers = len(thresholds)
+    n_items = np.diff(ageing.first_items)
+    row_of_item = np.repeat(np.arange(n_customers), n_items)
+    # What is past due so long or longer: a running sum that starts anew per customer.
+    overdue = np.concatenate([[0.0], ageing.overdue])
+    running = np.cumsum(_whole(overdue))
+    before = running[ageing.first_items[:-1]] + _whole(ageing.unapplied)
+    excess = running[1:] - before[row_of_item] - thresholds[row_of_item]
+    items = np.flatnonzero(excess > 0)
+    rows, first = np.unique(row_of_item[items], return_index=True)
+    days = np.zeros(n_customers)
+    days[rows] = ageing.days_late[items[first]]
+    return days
 
 
 def _if_known(feature: Floats, amount: Floats) -> Floats:
@@ -212,9 +339,8 @@ def _rating(customers: _Customers) -> _Rating:
     rows = customers.rows(
         "customer_class",
         grade=grade,
-        dpd_days=customers.position.dpd_days,
         rung=rung,
-        broken_promises=portfolio.features["broken_promises_365d"],
+        **customers.position.standing,
     )
     customer_class = customers.whole("customer_class", "customer_class", rows)
     return _Rating(grade, customer_class, rung)
@@ -230,16 +356,17 @@ def _rungs(portfolio: Portfolio, rulebook: Rulebook) -> Floats:
 
 def _hard_stops(customers: _Customers) -> Ints:
     features = customers.portfolio.features
+    standing = customers.position.standing
     rows = customers.rows(
         "hard_stops",
         has_invoices=~np.isnan(features["days_since_first_invoice"]),
-        dpd_days=customers.position.dpd_days,
-        written_off_amount_365d=features["written_off_amount_365d"],
-        open_amount=customers.position.open_amount,
-        overdue_amount=customers.position.overdue_amount,
-        disputed_share=features["disputed_share"],
+        **standing,
     )
-    return customers.whole("hard_stops", "stop", rows)
+    stop = customers.whole("hard_stops", "stop", rows)
+    # As in `decide`: no rulebook approves a customer with an incomplete ledger.
+    is_unstopped = stop == STOP.values.index("none")
+    is_referred = is_unstopped & standing["is_incomplete"].astype(bool)
+    return np.where(is_referred, STOP.values.index("refer"), stop)
 
 
 def _terms(customers: _Customers, rating: _Rating) -> _Terms:
@@ -278,10 +405,13 @@ def _limit(
     costs: _Costs,
 ) -> Floats:
     """The smallest cap times the share a new customer has earned, rounded down."""
+    recommended_limit = customers.position.standing["bureau_recommended_limit"]
     caps = [
         _need(customers.position, terms),
         costs.margin / costs.per_unit,
         *_grade_caps(customers, rating),
+        # A bureau that recommends nothing sets no cap.
+        np.nan_to_num(recommended_limit, nan=np.inf),
     ]
     features = customers.portfolio.features
     step_up = customers.rows(
@@ -375,10 +505,9 @@ def _is_held(
         is_over_limit=position.used + order > limit,
         pays_in_advance=terms.pays_in_advance,
         is_stopped=terms.is_stopped,
-        dpd_days=position.dpd_days,
-        overdue_amount=position.overdue_amount,
         order_multiple=np.where(order > 0, 1.0, np.nan),
         idle_days=portfolio.features["days_since_last_invoice"],
+        **position.standing,
     )
     return rows >= 0
 

@@ -10,21 +10,68 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from obligor.arrays import Floats
+from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account
 from obligor.data.days import day_number
 from obligor.data.ledger import Ledger
+from obligor.decisions.ageing import AgedAmounts, aged_amounts, exact_ageing
 from obligor.decisions.facts import promises_of
 from obligor.errors import AsOfError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
 from obligor.policy.credit.facts import Facts
+from obligor.policy.credit.position import NO_REPORT, BureauReport
 from obligor.policy.credit.promise_ladder import Promise
 
 Texts = NDArray[np.str_]
+
+
+class PortfolioAgeing(NamedTuple):
+    """What customers owe by age, in whole minor units of the reporting currency.
+
+    Attributes
+    ----------
+    open_amount, unapplied : Floats
+        What is open of each customer, and money that belongs to no item; shape (n,).
+    first_items : Ints
+        The overdue items of row n are ``first_items[n] .. first_items[n + 1] - 1``;
+        shape (n + 1,).
+    days_late : Ints
+        Days past due of the overdue items, the oldest of a customer first.
+    overdue : Floats
+        What is open of each.
+    """
+
+    open_amount: Floats
+    unapplied: Floats
+    first_items: Ints
+    days_late: Ints
+    overdue: Floats
+
+    def of(self, row: int) -> AgedAmounts:
+        """Return what the customer of a row owes by age."""
+        items = slice(self.first_items[row], self.first_items[row + 1])
+        return AgedAmounts(
+            open_amount=float(self.open_amount[row]),
+            days_late=self.days_late[items],
+            overdue=self.overdue[items],
+            unapplied=float(self.unapplied[row]),
+        )
+
+
+def joined_ageing(amounts: Sequence[AgedAmounts]) -> PortfolioAgeing:
+    """Return what some customers owe by age, customer after customer."""
+    counts = [len(aged.overdue) for aged in amounts]
+    return PortfolioAgeing(
+        open_amount=np.array([aged.open_amount for aged in amounts]),
+        unapplied=np.array([aged.unapplied for aged in amounts]),
+        first_items=np.cumsum([0, *counts]),
+        days_late=np.concatenate([aged.days_late for aged in amounts]),
+        overdue=np.concatenate([aged.overdue for aged in amounts]),
+    )
 
 
 @dataclass(frozen=True)
@@ -49,6 +96,13 @@ class Portfolio:
         Further ways to break the figures down, such as ``sector``.
     promises : mapping of int to tuple of Promise
         By row, the settled promises of the customers who have made any.
+    ageing : PortfolioAgeing, optional
+        What is owed by age. Without it all that is past due counts as old as the
+        oldest item.
+    incomplete_rows : frozenset of int
+        The rows of customers whose ledger may lack a part of what they owe.
+    bureau : mapping of int to BureauReport
+        By row, what bureaus say of the customers they know.
     """
 
     customer_ids: Sequence[str]
@@ -60,6 +114,9 @@ class Portfolio:
     turnover: Floats
     groups: Mapping[str, Texts]
     promises: Mapping[int, tuple[Promise, ...]] = field(default_factory=dict)
+    ageing: PortfolioAgeing | None = None
+    incomplete_rows: frozenset[int] = frozenset()
+    bureau: Mapping[int, BureauReport] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of customers."""
@@ -70,6 +127,11 @@ class Portfolio:
         features = {}
         for name, column in self.features.items():
             features[name] = float(column[row])
+        ageing = None
+        if self.ageing is not None:
+            ageing = exact_ageing(self.ageing.of(row), self.currency)
+        report = self.bureau.get(row, NO_REPORT)
+        score = float("nan") if report.score is None else float(report.score)
         return Facts(
             pd_12m=float(self.pd_12m[row]),
             currency=self.currency,
@@ -79,6 +141,11 @@ class Portfolio:
             turnover=float(self.turnover[row]),
             promises=self.promises.get(row, ()),
             customer_id=self.customer_ids[row],
+            bureau_score=score,
+            bureau_insolvency=report.has_insolvency,
+            bureau_recommended_limit=report.recommended_limit,
+            ageing=ageing,
+            is_incomplete=row in self.incomplete_rows,
         )
 
 
@@ -171,6 +238,7 @@ def portfolio_of(
     for row, customer in enumerate(customers):
         if settled := promises_of(customer):
             promises[row] = settled
+    ageing = joined_ageing([aged_amounts(customer) for customer in customers])
     return Portfolio(
         customer_ids=[account.customer_id for account in accounts],
         currency=accounts[0].currency,
@@ -181,6 +249,7 @@ def portfolio_of(
         turnover=statements[:, 1],
         groups=groups,
         promises=promises,
+        ageing=ageing,
     )
 
 

@@ -20,7 +20,8 @@ class Debt:
     overdue : Decimal
         Open amount past its due date.
     dpd_days : Decimal
-        Days past due of the oldest item.
+        Days past due of the oldest item, or those for which a material amount has been
+        past due under rules that say what is material.
     pd_12m, customer_class : Decimal, str
         PD and class of the customer.
     disputed, promised : Decimal
@@ -39,6 +40,13 @@ class Debt:
         Contacts made on the as-of date.
     next_contact_on : date, optional
         Day agreed in the last contact.
+    unapplied : Decimal
+        Money of the customer that belongs to no item.
+    in_default : Decimal, optional
+        What is undisputed and more than 90 days past due; None if the age of the oldest
+        item counts for all of it.
+    oldest_dpd_days : Decimal, optional
+        Days past due of the oldest item, however small; None if it is `dpd_days`.
     """
 
     customer_id: str
@@ -56,18 +64,44 @@ class Debt:
     last_broken_on: date | None = None
     contacts_today: int = 0
     next_contact_on: date | None = None
+    unapplied: Decimal = _ZERO
+    in_default: Decimal | None = None
+    oldest_dpd_days: Decimal | None = None
 
     @property
     def workable(self) -> Decimal:
-        """The amount a collector can ask for: neither disputed nor promised."""
-        return max(self.overdue - self.disputed - self.promised, _ZERO)
+        """The amount a collector can ask for.
+
+        It is neither disputed nor promised, and not covered by unapplied money.
+        """
+        excused = self.disputed + self.promised + self.unapplied
+        return max(self.overdue - excused, _ZERO)
 
     @property
     def age(self) -> AccountAge:
         """How much is past due, and for how long."""
-        return AccountAge(self.dpd_days, self.overdue)
+        oldest_dpd_days = self.oldest_dpd_days
+        if oldest_dpd_days is None:
+            oldest_dpd_days = self.dpd_days
+        return AccountAge(
+            dpd_days=oldest_dpd_days,
+            overdue_amount=max(self.overdue - self.unapplied, _ZERO),
+            material_dpd_days=self.dpd_days,
+            unapplied_amount=self.unapplied,
+        )
 
     @property
     def arrears(self) -> Arrears:
         """The workable amount, as the priority is computed from it."""
-        return Arrears(self.workable, self.dpd_days, self.pd_12m, self.currency)
+        in_default = self.in_default
+        if in_default is not None:
+            # Unapplied money counts against the oldest items.
+            in_default = max(in_default - self.unapplied, _ZERO)
+            in_default = min(in_default, self.workable)
+        return Arrears(
+            amount=self.workable,
+            dpd_days=self.dpd_days,
+            pd_12m=self.pd_12m,
+            currency=self.currency,
+            in_default=in_default,
+        )

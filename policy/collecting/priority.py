@@ -16,12 +16,20 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 
 DEFAULT_DPD_DAYS = 90  # beyond these the customer is in default (Basel CRE36.69)
 _YEAR = Decimal(365)
+_ZERO = Decimal(0)
 _CHANNELS_ZH = {
     "mail": "邮件",
     "call": "电话",
     "visit": "拜访",
     "lawyer": "律师跟进",
 }
+
+
+class LossPart(NamedTuple):
+    """An amount, and the share of it that is lost if nobody acts."""
+
+    amount: Decimal
+    loss_share: Decimal
 
 
 class Arrears(NamedTuple):
@@ -32,17 +40,44 @@ class Arrears(NamedTuple):
     amount : Decimal
         Overdue amount in `currency`.
     dpd_days : Decimal
-        Days past due of the oldest item.
+        Days past due of the oldest item, or of a material amount.
     pd_12m : Decimal
         Probability of default within 12 months, 0 to 1.
     currency : str
         The reporting currency.
+    in_default : Decimal, optional
+        What of the amount is more than 90 days past due; None if the age is taken to be
+        `dpd_days` for all of it.
     """
 
     amount: Decimal
     dpd_days: Decimal
     pd_12m: Decimal
     currency: str
+    in_default: Decimal | None = None
+
+    def parts(self, lgd: Decimal) -> tuple[LossPart, ...]:
+        """Return the amounts that are lost with different probabilities.
+
+        Examples
+        --------
+        Of 20,005 only 5 are in default:
+
+        >>> days, pd_12m, lgd = Decimal(3), Decimal("0.02"), Decimal("0.45")
+        >>> arrears = Arrears(Decimal(20_005), days, pd_12m, "EUR", Decimal(5))
+        >>> for part in arrears.parts(lgd):
+        ...     print(part.amount, part.loss_share)
+        5 0.45
+        20000 0.0090
+        """
+        if self.in_default is None:
+            share = p_loss(self.pd_12m, self.dpd_days, lgd)
+            return (LossPart(self.amount, share),)
+        others = self.amount - self.in_default
+        return (
+            LossPart(self.in_default, lgd),
+            LossPart(others, self.pd_12m * lgd),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,11 +130,19 @@ class AccountAge(NamedTuple):
     dpd_days : Decimal
         Days past due of the oldest item.
     overdue_amount : Decimal
-        The sum of its open items past due, in the reporting currency.
+        The sum of its open items past due, less the unapplied money, in the reporting
+        currency.
+    material_dpd_days : Decimal, optional
+        Days for which a material amount has been past due; those of the oldest item
+        under rules that do not say what is material.
+    unapplied_amount : Decimal
+        Money of the customer that belongs to no item.
     """
 
     dpd_days: Decimal
     overdue_amount: Decimal
+    material_dpd_days: Decimal | None = None
+    unapplied_amount: Decimal = _ZERO
 
 
 def plan_of(
@@ -123,9 +166,14 @@ def plan_of(
     Plan
         From the tables ``collection_stage`` and ``collection_strategy``.
     """
+    material_dpd_days = age.material_dpd_days
+    if material_dpd_days is None:
+        material_dpd_days = age.dpd_days
     stage = rulebook.tables["collection_stage"](
         dpd_days=age.dpd_days,
+        material_dpd_days=material_dpd_days,
         overdue_amount=age.overdue_amount,
+        unapplied_amount=age.unapplied_amount,
     )
     strategy = rulebook.tables["collection_strategy"](
         stage=stage.outputs["stage"], customer_class=customer_class
@@ -235,13 +283,16 @@ def value_of_contact(
         `contact_value` in the reporting currency, not rounded.
     """
     parameters = rulebook.parameters
-    return contact_value(
-        arrears.amount,
-        p_loss(arrears.pd_12m, arrears.dpd_days, parameters["lgd"]),
-        plan.contact_effect,
-        parameters["cost_of_funds"],
-        Decimal(plan.days_saved),
-    )
+    value = _ZERO
+    for part in arrears.parts(parameters["lgd"]):
+        value += contact_value(
+            part.amount,
+            part.loss_share,
+            plan.contact_effect,
+            parameters["cost_of_funds"],
+            Decimal(plan.days_saved),
+        )
+    return value
 
 
 def collection_priority(
@@ -266,20 +317,22 @@ def collection_priority(
         Stage, channel, value per minute and reason.
     """
     currency = arrears.currency
-    dpd_days = arrears.dpd_days
-    loss_share = p_loss(arrears.pd_12m, dpd_days, rulebook.parameters["lgd"])
     value = value_of_contact(arrears, plan, rulebook)
+    loss = _ZERO
+    for part in arrears.parts(rulebook.parameters["lgd"]):
+        loss += part.amount * part.loss_share
     amount = round_money(arrears.amount, currency)
-    loss = round_money(arrears.amount * loss_share, currency)
+    loss = round_money(loss, currency)
     saved = round_money(value, currency)
+    age, age_zh = _age_texts(arrears)
     because = (
-        f"{amount} {currency} is past due, the oldest item {dpd_days:.0f} days, "
+        f"{amount} {currency} is past due, {age}, "
         f"expected loss {loss}; a {plan.channel} of {plan.minutes} minutes avoids "
         f"{plan.contact_effect:.0%} of it and brings the money {plan.days_saved} days "
         f"earlier: worth {saved} {currency}"
     )
     because_zh = (
-        f"逾期 {amount} {currency}，最早一笔逾期 {dpd_days:.0f} 天，"
+        f"逾期 {amount} {currency}，{age_zh}，"
         f"预期损失 {loss}；一次 {plan.minutes} 分钟的"
         f"{_CHANNELS_ZH[plan.channel]}可避免其中 {plan.contact_effect:.0%}，"
         f"并提前 {plan.days_saved} 天回款：价值 {saved} {currency}"
@@ -292,6 +345,15 @@ def collection_priority(
         because=because,
         because_zh=because_zh,
     )
+
+
+def _age_texts(arrears: Arrears) -> tuple[str, str]:
+    """How old the arrears are, in English and in Chinese."""
+    days = f"{arrears.dpd_days:.0f}"
+    # Recorded answers have these words, so under rules of that time they stay.
+    if arrears.in_default is None:
+        return f"the oldest item {days} days", f"最早一笔逾期 {days} 天"
+    return f"a material part of it for {days} days", f"其中重大部分逾期 {days} 天"
 
 
 def is_quiet(day: date, rulebook: Rulebook) -> bool:

@@ -120,6 +120,8 @@ def task_of(
     pause = _pause(debt, plan, as_of)
     if pause and not is_urgent:
         return pause
+    if not plan.minutes:
+        return _without_contact(debt, plan)
     # An urgent debt is worked even if the contact costs more than it is worth.
     priority = collection_priority(debt.arrears, plan, rulebook)
     collector_cost = rulebook.parameters["collector_cost"]
@@ -164,6 +166,15 @@ def _is_urgent(
     return (deadline - as_of).days <= URGENT_DAYS
 
 
+def _without_contact(debt: Debt, plan: Plan) -> Pause:
+    """The pause of a debt in a stage of collection that knows no contact."""
+    if not debt.dpd_days:
+        because = f"{debt.workable} {debt.currency} is past due: no material amount"
+        return Pause(debt.customer_id, "not_material", because)
+    because = f"the stage {plan.stage} has no contact"
+    return Pause(debt.customer_id, "no_contact", because)
+
+
 def _pause(
     debt: Debt,
     plan: Plan,
@@ -171,13 +182,8 @@ def _pause(
 ) -> Pause | None:
     """Why an account is not contacted on a day; None if it may be."""
     name = debt.customer_id
-    # If both leave nothing to ask for, the larger one is the reason.
-    if debt.workable <= 0 and debt.disputed >= debt.promised:
-        because = f"{debt.disputed} {debt.currency} is disputed: settle that first"
-        return Pause(name, "disputed", because)
     if debt.workable <= 0:
-        because = f"{debt.promised} {debt.currency} is promised: wait for the day"
-        return Pause(name, "promised", because)
+        return _nothing_to_ask_for(debt)
     if debt.next_contact_on and debt.next_contact_on > as_of:
         because = f"the next contact is fixed for {debt.next_contact_on}"
         return Pause(name, "fixed_later", because)
@@ -185,6 +191,19 @@ def _pause(
         because = f"{debt.contacts_today} contacts today; at most {plan.calls_per_day}"
         return Pause(name, "enough_today", because)
     return None
+
+
+def _nothing_to_ask_for(debt: Debt) -> Pause:
+    """Why nothing can be asked for; of several reasons the largest amount counts."""
+    name = debt.customer_id
+    if debt.unapplied > max(debt.disputed, debt.promised):
+        because = f"{debt.unapplied} {debt.currency} is unapplied: apply it first"
+        return Pause(name, "unapplied", because)
+    if debt.disputed >= debt.promised:
+        because = f"{debt.disputed} {debt.currency} is disputed: settle that first"
+        return Pause(name, "disputed", because)
+    because = f"{debt.promised} {debt.currency} is promised: wait for the day"
+    return Pause(name, "promised", because)
 
 
 def worklist(

@@ -46,6 +46,7 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 
 _ZERO = Decimal(0)
 REFERRED_BY_AUTHORITY = "P26"  # the row of ``outcome`` that asks for an approver
+INCOMPLETE = "P11"  # the row of ``hard_stops`` on an incomplete ledger
 
 
 class Decision(NamedTuple):
@@ -193,24 +194,38 @@ def decide(facts: Facts, rulebook: Rulebook) -> Decision:
 
 
 def _conduct(customer: Customer, rung: int) -> Conduct:
-    position = customer.position
     return Conduct(
         customer.facts.as_of,
         customer.pricing.pd_12m,
-        position.dpd_days,
-        position.broken_promises,
+        customer.position,
         rung,
     )
 
 
 def _hard_stops(position: Position, rulebook: Rulebook) -> Evaluation:
-    return rulebook.tables["hard_stops"](
+    stops = rulebook.tables["hard_stops"](
         has_invoices=position.relation_days is not None,
-        dpd_days=position.dpd_days,
-        written_off_amount_365d=position.written_off_amount_365d,
-        open_amount=position.open_amount,
-        overdue_amount=position.overdue_amount,
-        disputed_share=position.disputed_share,
+        **position.standing(),
+    )
+    if position.is_incomplete and stops.outputs["stop"] == "none":
+        return _incomplete(stops)
+    return stops
+
+
+def _incomplete(stops: Evaluation) -> Evaluation:
+    """The stop of a customer with an incomplete ledger, if the rulebook has none.
+
+    Rulebooks made before ledgers were known to be incomplete do not ask for it. What is
+    missing can be a debt, so no rulebook approves without it.
+    """
+    return Evaluation(
+        table=stops.table,
+        inputs={**stops.inputs, "is_incomplete": True},
+        tried=stops.tried,
+        fired=INCOMPLETE,
+        because="the ledger of this customer is incomplete",
+        because_zh="该客户的账簿不完整",
+        outputs={**stops.outputs, "stop": "refer"},
     )
 
 
@@ -286,11 +301,26 @@ def _collection(
     """The value of a contact; None if nothing is past due."""
     position = customer.position
     overdue = position.overdue_amount or _ZERO
-    dpd_days = position.dpd_days or _ZERO
+    dpd_days = position.material_dpd_days or _ZERO
     if overdue <= 0 or dpd_days <= 0:
         return None
-    arrears = Arrears(overdue, dpd_days, customer.pricing.pd_12m, position.currency)
-    plan = plan_of(AccountAge(dpd_days, overdue), customer_class, rulebook)
+    age = AccountAge(
+        dpd_days=position.dpd_days or _ZERO,
+        overdue_amount=overdue,
+        material_dpd_days=dpd_days,
+        unapplied_amount=position.unapplied_amount,
+    )
+    plan = plan_of(age, customer_class, rulebook)
+    # A house may leave small or young debts alone.
+    if not plan.minutes:
+        return None
+    arrears = Arrears(
+        amount=overdue,
+        dpd_days=dpd_days,
+        pd_12m=customer.pricing.pd_12m,
+        currency=position.currency,
+        in_default=position.overdue_in_default,
+    )
     return collection_priority(arrears, plan, rulebook)
 
 

@@ -9,12 +9,18 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from obligor.errors import PolicyError
+from obligor.policy.credit.ageing import Ageing
 from obligor.policy.credit.credit_file import (
     NOTHING_ON_FILE,
     CreditFile,
     check_credit_file,
 )
-from obligor.policy.credit.position import Position, position_of
+from obligor.policy.credit.position import (
+    BureauReport,
+    Position,
+    decimal_of,
+    position_of,
+)
 from obligor.policy.credit.pricing import Pricing, pricing_of
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -61,6 +67,11 @@ class Facts:
         The lowest limit that a source recommends, in the reporting currency.
     bureau_sources : tuple of str
         The sources that said any of this, by name.
+    ageing : Ageing, optional
+        What is owed by age. Without it all that is past due counts as old as the
+        oldest item.
+    is_incomplete : bool
+        Whether the ledger may lack a part of what the customer owes.
     """
 
     pd_12m: float
@@ -77,6 +88,8 @@ class Facts:
     bureau_insolvency: bool = False
     bureau_recommended_limit: Decimal | None = None
     bureau_sources: tuple[str, ...] = ()
+    ageing: Ageing | None = None
+    is_incomplete: bool = False
 
 
 def check_facts(facts: Facts) -> None:
@@ -118,7 +131,20 @@ class Customer(NamedTuple):
 
 def customer_of(facts: Facts, rulebook: Rulebook) -> Customer:
     """Return the customer that facts describe, priced under a rulebook."""
-    position = position_of(facts.features, facts.currency)
+    position = position_of(
+        facts.features,
+        facts.currency,
+        facts.ageing,
+        rulebook.materiality,
+    )
+    position = position._replace(
+        is_incomplete=facts.is_incomplete,
+        bureau=BureauReport(
+            score=decimal_of(facts.bureau_score),
+            has_insolvency=facts.bureau_insolvency,
+            recommended_limit=facts.bureau_recommended_limit,
+        ),
+    )
     requested_exposure = None
     if facts.request is not None:
         requested_exposure = position.used + facts.request.amount

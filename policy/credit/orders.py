@@ -227,11 +227,10 @@ def _blocks(
         customer_class=decision.customer_class,
         is_over_limit=exposure > decision.limit.amount,
         pays_in_advance=decision.terms.is_prepaid,
-        dpd_days=decision.position.dpd_days,
-        overdue_amount=decision.position.overdue_amount,
         order_multiple=order_multiple,
         idle_days=idle_days,
         is_stopped=decision.terms.is_stopped,
+        **decision.position.standing(),
     )
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from obligor.policy.credit.credit_file import CreditFile
+from obligor.policy.credit.position import Position
 from obligor.policy.rulebooks.decision_table import Evaluation
 from obligor.policy.rulebooks.rulebook import Rulebook, ScoreScale
 
@@ -25,16 +26,15 @@ class Conduct(NamedTuple):
         The date as of which it is known.
     pd_12m : Decimal
         Probability of default within 12 months, 0 to 1.
-    dpd_days, broken_promises : Decimal, optional
-        Days past due, and promises broken in a year; None if not known.
+    position : Position
+        What the customer owes, and what is known of it besides.
     rung : int
         Rung of the promise ladder.
     """
 
     as_of: date
     pd_12m: Decimal
-    dpd_days: Decimal | None
-    broken_promises: Decimal | None
+    position: Position
     rung: int
 
 
@@ -87,9 +87,8 @@ def rate(
         trace.append(evaluation)
     classified = tables["customer_class"](
         grade=grade,
-        dpd_days=conduct.dpd_days,
-        broken_promises=conduct.broken_promises,
         rung=conduct.rung,
+        **conduct.position.standing(),
     )
     trace.append(classified)
     return Rating(grade, str(classified.outputs["customer_class"]), tuple(trace))

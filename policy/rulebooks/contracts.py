@@ -102,10 +102,33 @@ BUCKET = _text("bucket", ("not_due", "1-15", "16-30", "31-60", "61-90", "90+"))
 STAGE = _text("stage")
 RUNG = _integer("rung", "rung", low=-3, high=2)
 DPD_DAYS = _number("dpd_days", "days", low=0)
+# Days past due of what is material together, by the parameters of the rulebook.
+MATERIAL_DPD_DAYS = _number("material_dpd_days", "days", low=0)
+# What is past due, less the customer's unapplied money.
 OVERDUE_AMOUNT = _number("overdue_amount", "reporting currency", low=0)
+UNAPPLIED_AMOUNT = _number("unapplied_amount", "reporting currency", low=0)
 OPEN_AMOUNT = _number("open_amount", "reporting currency", low=0)
 DISPUTED_SHARE = _number("disputed_share", "share", low=0, high=1)
 BROKEN_PROMISES = _number("broken_promises", "promises", low=0)
+
+# What is known of the customer's account, and what others say of the customer: every
+# table about the customer is given all of it.
+STANDING = (
+    _nullable(DPD_DAYS),
+    _nullable(MATERIAL_DPD_DAYS),
+    _nullable(OPEN_AMOUNT),
+    _nullable(OVERDUE_AMOUNT),
+    UNAPPLIED_AMOUNT,
+    _nullable(_number("written_off_amount_365d", "reporting currency", low=0)),
+    # The same, and 0 if it is not material.
+    _nullable(_number("material_written_off_amount_365d", "reporting currency", low=0)),
+    _nullable(DISPUTED_SHARE),
+    _nullable(BROKEN_PROMISES),
+    _boolean("is_incomplete"),
+    _nullable(_number("bureau_score", "share", low=0, high=1)),
+    _boolean("bureau_insolvency"),
+    _nullable(_number("bureau_recommended_limit", "reporting currency", low=0)),
+)
 
 CONTRACTS: Mapping[str, TableContract] = {
     "master_scale": TableContract(
@@ -127,20 +150,15 @@ CONTRACTS: Mapping[str, TableContract] = {
     "customer_class": TableContract(
         inputs=(
             GRADE,
-            _nullable(DPD_DAYS),
-            _nullable(BROKEN_PROMISES),
             RUNG,
+            *STANDING,
         ),
         outputs=(CUSTOMER_CLASS,),
     ),
     "hard_stops": TableContract(
         inputs=(
             _boolean("has_invoices"),
-            _nullable(DPD_DAYS),
-            _nullable(_number("written_off_amount_365d", "reporting currency", low=0)),
-            _nullable(OPEN_AMOUNT),
-            _nullable(OVERDUE_AMOUNT),
-            _nullable(DISPUTED_SHARE),
+            *STANDING,
         ),
         outputs=(STOP,),
     ),
@@ -196,8 +214,7 @@ CONTRACTS: Mapping[str, TableContract] = {
             CUSTOMER_CLASS,
             _boolean("is_over_limit"),
             _boolean("pays_in_advance"),
-            _nullable(DPD_DAYS),
-            _nullable(OVERDUE_AMOUNT),
+            *STANDING,
             _nullable(_number("order_multiple", "the order over", low=0)),
             _nullable(_number("idle_days", "days", low=0)),
             _boolean("is_stopped"),
@@ -238,7 +255,7 @@ CONTRACTS: Mapping[str, TableContract] = {
         ),
     ),
     "collection_stage": TableContract(
-        inputs=(DPD_DAYS, OVERDUE_AMOUNT),
+        inputs=(DPD_DAYS, MATERIAL_DPD_DAYS, OVERDUE_AMOUNT, UNAPPLIED_AMOUNT),
         outputs=(STAGE,),
     ),
     "collection_strategy": TableContract(

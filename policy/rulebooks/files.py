@@ -30,7 +30,12 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "collector_cost": ("0", "1000"),
     "insurer_extension_days": ("0", "365"),
     "insurer_handover_days": ("0", "365"),
+    "materiality_amount": ("0", "1000000"),
+    "materiality_share": ("0", "1"),
 }
+# Rulebooks made before these parameters existed lack them. Without them the oldest item
+# counts however small it is, as it did when those rulebooks were released.
+MATERIALITY = ("materiality_amount", "materiality_share")
 # libyaml, if it is installed, is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -179,8 +184,11 @@ def parameters_of(file: RulebookFile) -> dict[str, Decimal]:
         If one is missing, unknown, out of range, or lacks its unit or reference.
     """
     entries = file.get("parameters", {})
+    required = set(PARAMETERS)
+    if entries.keys().isdisjoint(MATERIALITY):
+        required -= set(MATERIALITY)
     unknown = sorted(set(entries) - set(PARAMETERS))
-    missing = sorted(set(PARAMETERS) - set(entries))
+    missing = sorted(required - set(entries))
     if unknown or missing:
         raise PolicyError(f"unknown {unknown}, missing {missing}", where="parameters")
     return {name: _parameter(name, entry) for name, entry in entries.items()}

@@ -76,6 +76,37 @@ class ScoreScale(NamedTuple):
     points_to_double_odds: float
 
 
+class Materiality(NamedTuple):
+    """From what amount on a debt counts as past due or as lost.
+
+    Attributes
+    ----------
+    amount : Decimal
+        An amount in the reporting currency.
+    share : Decimal
+        A share of what the customer owes, 0 to 1.
+    """
+
+    amount: Decimal
+    share: Decimal
+
+    def threshold(self, owed: Decimal) -> Decimal:
+        """Return the amount that a material one exceeds, if so much is owed.
+
+        An amount is material if it exceeds both the amount and the share of what is
+        owed (Regulation (EU) 2018/171), so if it exceeds the larger of the two.
+
+        Examples
+        --------
+        >>> materiality = Materiality(Decimal(100), Decimal("0.01"))
+        >>> materiality.threshold(Decimal(5_000))
+        Decimal('100')
+        >>> materiality.threshold(Decimal(20_000))
+        Decimal('200.00')
+        """
+        return max(self.amount, self.share * owed)
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """The parameters and tables that apply from one date on.
@@ -121,6 +152,19 @@ class Rulebook:
             float(self.parameters["base_score"]),
             float(self.parameters["base_odds"]),
             float(self.parameters["points_to_double_odds"]),
+        )
+
+    @cached_property
+    def materiality(self) -> Materiality | None:
+        """From what amount on a debt counts; None for a rulebook that does not say.
+
+        Without it the oldest item counts, however small it is.
+        """
+        if "materiality_amount" not in self.parameters:
+            return None
+        return Materiality(
+            self.parameters["materiality_amount"],
+            self.parameters["materiality_share"],
         )
 
 

@@ -233,7 +233,13 @@ def test_the_rulebook_in_force_is_chosen_by_the_as_of_date(
     released = [*untrained_service.rulebooks.released, read_rulebook(folder)]
     rulebooks = replace(untrained_service.rulebooks, released=released)
     client = client_of(replace(untrained_service, rulebooks=rulebooks))
-    for as_of, version in (("2024-06-30", "2000-01-01"), ("2024-07-01", "2024-07-01")):
+    expected = {
+        "2023-12-30": "2000-01-01",
+        "2023-12-31": "2023-12-31",
+        "2024-06-30": "2023-12-31",
+        "2024-07-01": "2024-07-01",
+    }
+    for as_of, version in expected.items():
         assert post(client, as_of=as_of).json()["policy"]["version"] == version
 
 

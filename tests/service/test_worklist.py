@@ -152,7 +152,8 @@ def test_debts_equal_the_features(
     for customer_id, debt in debts.items():
         amount = overdue.loc[customer_id, "overdue_amount"]
         assert float(debt.overdue) == pytest.approx(amount, abs=0.006)
-        assert debt.dpd_days == overdue.loc[customer_id, "dpd_days"]
+        assert debt.oldest_dpd_days == overdue.loc[customer_id, "dpd_days"]
+        assert debt.dpd_days <= debt.oldest_dpd_days
 
 
 def test_parts_of_a_debt_do_not_exceed_it(debts: dict[str, Debt]) -> None:

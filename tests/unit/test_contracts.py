@@ -230,7 +230,7 @@ def test_every_parameter_is_read_by_some_code() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with the shipped rulebook and a draft of 2024-01-01 that is a copy."""
-    shutil.copytree(RULES, tmp_path / "rules")
+    shutil.copytree(RULES / SHIPPED, tmp_path / "rules" / SHIPPED)
     draft = tmp_path / "rules" / DRAFT
     shutil.copytree(RULES / SHIPPED, draft)
     (draft / "release.yaml").unlink()

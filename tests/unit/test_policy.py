@@ -320,7 +320,7 @@ def test_the_shipped_rulebook_is_good_and_sourced() -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copytree(RULES, tmp_path / "rules")
+    shutil.copytree(RULES / "2000-01-01", tmp_path / "rules" / "2000-01-01")
     return tmp_path / "rules"
 
 

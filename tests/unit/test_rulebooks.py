@@ -50,7 +50,7 @@ OLD, NEW = "2000-01-01", "2026-01-01"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copytree(RULES, tmp_path / "rules")
+    shutil.copytree(RULES / OLD, tmp_path / "rules" / OLD)
     return tmp_path / "rules"
 
 
