@@ -8,10 +8,10 @@ Each table is a NamedTuple of arrays of one length: numba compiles code that rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import orjson
@@ -26,6 +26,18 @@ CREDIT_NOTE = 1
 WRITE_OFF = 2
 DISPUTE = 3
 PROMISE = 4
+# These are in stored accounts only: the gate turns them into what they change.
+EXTENSION = 5
+CANCELLATION = 6
+
+# How amounts are counted. The first is that of ledgers stored before version 0.2.0: an
+# overpayment is forgotten, an open item keeps the rate of the day it was issued.
+FIRST_ACCOUNTING = 1
+ACCOUNTING = 2
+
+# What is done with money that belongs to no item.
+OLDEST_FIRST = "oldest_first"
+AS_ALLOCATED = "as_allocated"
 
 
 class EventTable(NamedTuple):
@@ -42,6 +54,8 @@ EVENT_TABLES = {
     "disputes": EventTable(DISPUTE, "opened_on", "resolved_on"),
     "payments": EventTable(PAYMENT, "paid_on", None),
     "write_offs": EventTable(WRITE_OFF, "written_off_on", None),
+    "extensions": EventTable(EXTENSION, "extended_on", "due_on"),
+    "cancellations": EventTable(CANCELLATION, "cancelled_on", None),
 }
 
 # The ratios of a statement: each is one column over another.
@@ -60,13 +74,18 @@ class Registration(NamedTuple):
 
 
 class Items(NamedTuple):
-    """The invoices, by id; ``currency`` is an index into `Account.currencies`."""
+    """The items, by id; ``currency`` is an index into `Account.currencies`.
+
+    Several rows of one id are versions of it: ``until`` is the first day on which a
+    row is no longer true, `OPEN_END` if it still is.
+    """
 
     issued: Ints
     due: Ints
     amount: Ints
     currency: Ints
     known_on: Ints
+    until: Ints
 
 
 class Events(NamedTuple):
@@ -75,20 +94,25 @@ class Events(NamedTuple):
     Attributes
     ----------
     item : array of int
-        Index of the item.
+        Index of the item, of its first version if there are several.
     day : array of int
         The day of the event.
     order : array of int
         Its place among the events of one item and day: the order of `EVENT_TABLES`.
     kind : array of int
-        ``PAYMENT``, ``CREDIT_NOTE``, ``WRITE_OFF``, ``DISPUTE`` or ``PROMISE``.
+        ``PAYMENT``, ``CREDIT_NOTE``, ``WRITE_OFF``, ``DISPUTE`` or ``PROMISE``; in a
+        stored account ``EXTENSION`` and ``CANCELLATION`` too.
     value : array of int
-        Minor units; 0 for a dispute.
+        Minor units. In a stored account a negative value undoes an earlier event of
+        the same kind. The disputed amount of a dispute, 0 if it is the whole item.
     end : array of int
-        The day to pay by of a promise, the day of resolution of a dispute, `OPEN_END`
-        if there is none.
+        The day to pay by of a promise, the day of resolution of a dispute, the new due
+        day of an extension, the day of what a negative value undoes; `OPEN_END` if
+        there is none.
     known_on : array of int
         The day on which the event became known.
+    until : array of int
+        The first day on which the row is no longer true; `OPEN_END` if it still is.
     """
 
     item: Ints
@@ -98,6 +122,41 @@ class Events(NamedTuple):
     value: Ints
     end: Ints
     known_on: Ints
+    until: Ints
+
+
+class Money(NamedTuple):
+    """The customer's money without an item, by day and kind.
+
+    Attributes
+    ----------
+    day : array of int
+        The day on which it came.
+    kind : array of int
+        ``PAYMENT`` or ``CREDIT_NOTE``.
+    value : array of int
+        Minor units of its currency. In a stored account a negative value takes from
+        earlier money: it was returned, paid out, or allocated to an item.
+    currency : array of int
+        Index into `Account.currencies`.
+    end : array of int
+        The day of the money a negative value takes from; `OPEN_END` if not known.
+    known_on, until : array of int
+        As in `Events`.
+    """
+
+    day: Ints
+    kind: Ints
+    value: Ints
+    currency: Ints
+    end: Ints
+    known_on: Ints
+    until: Ints
+
+
+def no_money() -> Money:
+    """Return a table of money without rows."""
+    return Money(*[np.empty(0, dtype=np.int64) for _ in Money._fields])
 
 
 class Limits(NamedTuple):
@@ -128,11 +187,13 @@ class Rates(NamedTuple):
     known_on: Floats
 
 
+Columns: TypeAlias = tuple[NDArray[np.int64] | NDArray[np.float64], ...]
 Table = TypeVar(
     "Table",
     Registration,
     Items,
     Events,
+    Money,
     Limits,
     Statements,
     Rates,
@@ -167,15 +228,15 @@ class Account:
     currency : str
         The reporting currency.
     currencies : tuple of str
-        The currencies of items and limits; the reporting currency first.
+        The currencies of items, money and limits; the reporting currency first.
     invoice_ids : sequence of str
         The ids of the items, sorted, in the order of `items`.
     registered : Registration
         At most one row.
     items : Items
-        One row per invoice.
+        One row per item, or per version of it.
     events : Events
-        One row per payment, credit note, write-off, dispute and promise.
+        One row per payment, credit note, write-off, dispute and promise of an item.
     limits : Limits
         One row per credit limit.
     statements : Statements
@@ -188,6 +249,20 @@ class Account:
         The result of `last_learnt`, if it was computed when the account was stored.
     sector, country : str
         Of the customer; empty if not known.
+    money : Money
+        Money of the customer without an item; behind the gate, what is left of it.
+    accounting : int
+        `FIRST_ACCOUNTING` for what an earlier version stored, else `ACCOUNTING`.
+    unapplied_policy : str
+        `OLDEST_FIRST`: money without an item pays the oldest items. `AS_ALLOCATED`:
+        it stays as it is.
+    set_aside : int
+        Rows of the customer that could not be used.
+    is_plain : bool, optional
+        Whether there is nothing to settle, if it was computed when the account was
+        stored.
+    has_unmatched : bool
+        Behind the gate: whether a row that undoes something found nothing to undo.
     """
 
     customer_id: str
@@ -204,6 +279,17 @@ class Account:
     learnt_until: int | None = None
     sector: str = ""
     country: str = ""
+    money: Money = field(default_factory=no_money)
+    accounting: int = ACCOUNTING
+    unapplied_policy: str = OLDEST_FIRST
+    set_aside: int = 0
+    is_plain: bool | None = None
+    has_unmatched: bool = False
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the ledger may lack a part of what the customer owes."""
+        return self.set_aside > 0 or self.has_unmatched
 
     def last_learnt(self) -> int:
         """Return the last day on which anything but a rate became known.
@@ -211,14 +297,17 @@ class Account:
         From that day on the gate has nothing to hide.
         """
         is_resolved = (self.events.kind == DISPUTE) & (self.events.end < OPEN_END)
-        columns = (
+        columns: list[Ints | Floats] = [
             self.registered.known_on,
             self.items.known_on,
             self.events.known_on,
             self.events.end[is_resolved],
             self.limits.known_on,
             self.statements.known_on,
-        )
+            self.money.known_on,
+        ]
+        ends = (self.items.until, self.events.until, self.money.until)
+        columns.extend(until[until < OPEN_END] for until in ends)
         last_days = [int(column.max()) for column in columns if len(column)]
         return max(last_days, default=0)
 
@@ -232,16 +321,8 @@ class Account:
 
     def packed(self) -> bytes:
         """Return the account without its rates as bytes; `unpacked` reads them."""
-        # Stored ledgers and recorded inputs have this form: it must not change.
-        tables = (
-            self.registered,
-            self.items,
-            self.events,
-            self.limits,
-            self.statements,
-        )
-        row_counts = np.array([len(table[0]) for table in tables], dtype=np.int64)
-        texts = {
+        # Stored ledgers and recorded inputs have these forms: they must not change.
+        texts: dict[str, object] = {
             "customer_id": self.customer_id,
             "currencies": self.currencies,
             "observed_until": self.observed_until,
@@ -250,19 +331,54 @@ class Account:
             "sector": self.sector,
             "country": self.country,
         }
-        parts = [row_counts.tobytes()]
+        if self.accounting == FIRST_ACCOUNTING:
+            tables = self._first_tables()
+            row_counts = [len(table[0]) for table in tables]
+        else:
+            tables = self._tables()
+            row_counts = [-self.accounting, *(len(table[0]) for table in tables)]
+            texts["unapplied_policy"] = self.unapplied_policy
+            texts["set_aside"] = self.set_aside
+            texts["is_plain"] = self.is_plain
+            texts["has_unmatched"] = self.has_unmatched
+        parts = [np.array(row_counts, dtype=np.int64).tobytes()]
         parts.extend(packed_columns(table) for table in tables)
         parts.append(orjson.dumps(texts))
         return b"".join(parts)
 
+    def _tables(self) -> list[Columns]:
+        return [
+            self.registered,
+            self.items,
+            self.events,
+            self.limits,
+            self.statements,
+            self.money,
+        ]
 
-def packed_columns(columns: Iterable[NDArray[np.int64] | NDArray[np.float64]]) -> bytes:
+    def _first_tables(self) -> list[Columns]:
+        """Return the tables of the first form, whose rows are true for ever."""
+        items = self.items[:-1]
+        events = self.events[:-1]
+        return [
+            self.registered,
+            items,
+            events,
+            self.limits,
+            self.statements,
+        ]
+
+
+def packed_columns(columns: Columns) -> bytes:
     """Return columns as bytes, one after the other."""
     return b"".join([column.tobytes() for column in columns])
 
 
-# The row counts of the five tables come first.
-_HEAD = 5
+# A packed account begins with the row counts of its tables. Before them comes, in all
+# forms but the first, minus the number of the accounting.
+_FIRST_WIDTHS = (2, 5, 7, 3, 7)
+_WIDTHS = (2, 6, 8, 3, 7, 7)
+_FLOAT_TABLES = (3, 4)
 
 
 def unpacked(packed: bytes) -> Account:
@@ -271,34 +387,64 @@ def unpacked(packed: bytes) -> Account:
     The columns are views of the bytes, so nothing may write into them.
     """
     # Views of the one buffer: 11 us an account, of which 3 us make the columns.
-    head = np.frombuffer(packed, np.int64, _HEAD)
-    n_registered, n_items, n_events, n_limits, n_statements = head.tolist()
-    offset = head.nbytes
-    registered = np.frombuffer(packed, np.int64, 2 * n_registered, offset)
-    offset += registered.nbytes
-    items = np.frombuffer(packed, np.int64, 5 * n_items, offset)
-    offset += items.nbytes
-    events = np.frombuffer(packed, np.int64, 7 * n_events, offset)
-    offset += events.nbytes
-    limits = np.frombuffer(packed, np.float64, 3 * n_limits, offset)
-    offset += limits.nbytes
-    statements = np.frombuffer(packed, np.float64, 7 * n_statements, offset)
-    offset += statements.nbytes
+    is_first = np.frombuffer(packed, np.int64, 1)[0] >= 0
+    widths = _FIRST_WIDTHS if is_first else _WIDTHS
+    offset = 0 if is_first else 8
+    row_counts = np.frombuffer(packed, np.int64, len(widths), offset).tolist()
+    offset += 8 * len(widths)
+    tables = list[NDArray[Any]]()
+    for table, width in enumerate(widths):
+        n_rows = row_counts[table]
+        dtype = np.float64 if table in _FLOAT_TABLES else np.int64
+        columns = np.frombuffer(packed, dtype, width * n_rows, offset)
+        offset += columns.nbytes
+        tables.append(columns.reshape(width, n_rows))
     texts = orjson.loads(memoryview(packed)[offset:])
-    until = texts["observed_until"]
+    if is_first:
+        return _first_account(tables, texts)
+    registered, items, events, limits, statements, money = tables
     return Account(
-        customer_id=texts["customer_id"],
-        currency=texts["currencies"][0],
-        currencies=tuple(texts["currencies"]),
-        invoice_ids=texts["invoice_ids"],
-        registered=Registration(*registered.reshape(2, n_registered)),
-        items=Items(*items.reshape(5, n_items)),
-        events=Events(*events.reshape(7, n_events)),
-        limits=Limits(*limits.reshape(3, n_limits)),
-        statements=Statements(*statements.reshape(7, n_statements)),
-        observed_until=until and date.fromisoformat(until),
-        learnt_until=texts["learnt_until"],
-        # A ledger loaded by an earlier version has neither sector nor country.
-        sector=texts.get("sector", ""),
-        country=texts.get("country", ""),
+        registered=Registration(*registered),
+        items=Items(*items),
+        events=Events(*events),
+        limits=Limits(*limits),
+        statements=Statements(*statements),
+        money=Money(*money),
+        unapplied_policy=texts["unapplied_policy"],
+        set_aside=texts["set_aside"],
+        is_plain=texts["is_plain"],
+        has_unmatched=texts["has_unmatched"],
+        **_texts_of(texts),
     )
+
+
+def _first_account(tables: Sequence[NDArray[Any]], texts: dict[str, Any]) -> Account:
+    """Return an account that was packed in the first form."""
+    registered, items, events, limits, statements = tables
+    item_until = np.full(items.shape[1], OPEN_END)
+    event_until = np.full(events.shape[1], OPEN_END)
+    return Account(
+        registered=Registration(*registered),
+        items=Items._make([*items, item_until]),
+        events=Events._make([*events, event_until]),
+        limits=Limits(*limits),
+        statements=Statements(*statements),
+        accounting=FIRST_ACCOUNTING,
+        **_texts_of(texts),
+    )
+
+
+def _texts_of(texts: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an account that are no tables."""
+    until = texts["observed_until"]
+    return {
+        "customer_id": texts["customer_id"],
+        "currency": texts["currencies"][0],
+        "currencies": tuple(texts["currencies"]),
+        "invoice_ids": texts["invoice_ids"],
+        "observed_until": until and date.fromisoformat(until),
+        "learnt_until": texts["learnt_until"],
+        # The first version stored neither sector nor country.
+        "sector": texts.get("sector", ""),
+        "country": texts.get("country", ""),
+    }

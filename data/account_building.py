@@ -15,11 +15,13 @@ from obligor.arrays import Floats, Ints
 from obligor.data.account import (
     CREDIT_NOTE,
     EVENT_TABLES,
+    PAYMENT,
     RATIOS,
     Account,
     Events,
     Items,
     Limits,
+    Money,
     Rates,
     Registration,
     Statements,
@@ -28,6 +30,8 @@ from obligor.data.account import (
 from obligor.data.days import OPEN_END, day_number, days
 from obligor.data.ledger import Ledger
 from obligor.data.money import minor_digits
+from obligor.data.posting import PostedLedger, posted
+from obligor.data.settling import rough_items
 
 # A row as it was sent: a cell is a text, a number or a date.
 Row = Mapping[str, Any]
@@ -41,8 +45,20 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
     ledger : Ledger
         A checked ledger.
     """
+    yield from posted_accounts(posted(ledger))
+
+
+def posted_accounts(posting: PostedLedger) -> Iterator[Account]:
+    """Yield every customer's account, by id, without rates.
+
+    Parameters
+    ----------
+    posting : PostedLedger
+        A ledger of which each row says what it does.
+    """
+    ledger = posting.ledger
     customers = ledger["customers"].sort_values("customer_id", ignore_index=True)
-    columns = _LedgerColumns.of(ledger, pd.Index(customers["customer_id"]))
+    columns = _LedgerColumns.of(posting, pd.Index(customers["customer_id"]))
     registered = Registration(
         days(customers["registered_on"]), days(customers["known_on"])
     )
@@ -51,7 +67,11 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
     observed_until = ledger.observed_until
     for index, customer_id in enumerate(customers["customer_id"].tolist()):
         own = columns.of_customer(index)
-        is_foreign = own.items.currency.any() or own.limits.currency.any()
+        is_foreign = (
+            own.items.currency.any()
+            or own.limits.currency.any()
+            or own.money.currency.any()
+        )
         yield Account(
             customer_id=customer_id,
             currency=ledger.currency,
@@ -65,6 +85,10 @@ def accounts_of(ledger: Ledger) -> Iterator[Account]:
             observed_until=observed_until,
             sector=sectors[index],
             country=countries[index],
+            money=own.money,
+            unapplied_policy=ledger.unapplied_policy,
+            set_aside=ledger.set_aside.get(customer_id, 0),
+            is_plain=own.is_plain,
         )
 
 
@@ -77,6 +101,8 @@ class _CustomerColumns:
     events: Events
     limits: Limits
     statements: Statements
+    money: Money
+    is_plain: bool
 
 
 @dataclass(frozen=True)
@@ -92,32 +118,32 @@ class _LedgerColumns:
     events: Events
     limits: Limits
     statements: Statements
+    money: Money
+    n_rough_before: list[int]
     item_starts: list[int]
     event_starts: list[int]
     limit_starts: list[int]
     statement_starts: list[int]
+    money_starts: list[int]
 
     @classmethod
-    def of(cls, ledger: Ledger, customer_ids: pd.Index) -> _LedgerColumns:
+    def of(cls, posting: PostedLedger, customer_ids: pd.Index) -> _LedgerColumns:
         """Return the columns of a ledger whose customers are in this order."""
-        currencies = _currencies(ledger)
-        invoices = _by_customer(ledger["invoices"], customer_ids, ["invoice_id"])
-        currency = currencies.get_indexer(pd.Index(invoices["currency"]))
-        units = np.array([10.0 ** minor_digits(code) for code in currencies])
-        item_units = units[currency]
-        items = Items(
-            issued=days(invoices["issued_on"]),
-            due=days(invoices["due_on"]),
-            amount=minor_units(invoices["amount"], item_units),
-            currency=currency,
-            known_on=days(invoices["known_on"]),
+        ledger = posting.ledger
+        currencies = _currencies(ledger, posting.money)
+        invoices = _by_customer(
+            ledger["invoices"], customer_ids, ["invoice_id", "known_on"]
         )
+        units = np.array([10.0 ** minor_digits(code) for code in currencies])
+        items = _items(invoices, currencies, units)
         invoice_ids = pd.Index(invoices["invoice_id"])
-        events = events_of(ledger, invoice_ids, item_units)
+        events = events_of(ledger, invoice_ids, units[items.currency])
         limits = _by_customer(ledger["limits"], customer_ids, ["known_on"])
         statements = _by_customer(
             ledger["financials"], customer_ids, ["period_end", "known_on"]
         )
+        money = _by_customer(posting.money, customer_ids, ["day", "kind", "known_on"])
+        is_rough = rough_items(items, events, invoice_ids.duplicated(keep=False))
         customers = np.arange(len(customer_ids) + 1)
         item_starts = np.searchsorted(invoices["customer"], customers)
         return cls(
@@ -127,24 +153,32 @@ class _LedgerColumns:
             events=events,
             limits=_limits(limits, currencies),
             statements=_statements(statements),
+            money=_money(money, currencies, units),
+            n_rough_before=np.concatenate([[0], is_rough.cumsum()]).tolist(),
             item_starts=item_starts.tolist(),
             event_starts=np.searchsorted(events.item, item_starts).tolist(),
             limit_starts=np.searchsorted(limits["customer"], customers).tolist(),
             statement_starts=np.searchsorted(
                 statements["customer"], customers
             ).tolist(),
+            money_starts=np.searchsorted(money["customer"], customers).tolist(),
         )
 
     def of_customer(self, index: int) -> _CustomerColumns:
         """Return the columns of one customer; events count items from its first."""
         item_rows = _span(self.item_starts, index)
+        money_rows = _span(self.money_starts, index)
         events = select(self.events, _span(self.event_starts, index))
+        n_rough_before = self.n_rough_before[item_rows.start]
+        n_rough = self.n_rough_before[item_rows.stop] - n_rough_before
         return _CustomerColumns(
             invoice_ids=self.invoice_ids[item_rows],
             items=select(self.items, item_rows),
             events=events._replace(item=events.item - item_rows.start),
             limits=select(self.limits, _span(self.limit_starts, index)),
             statements=select(self.statements, _span(self.statement_starts, index)),
+            money=select(self.money, money_rows),
+            is_plain=n_rough == 0 and money_rows.start == money_rows.stop,
         )
 
 
@@ -167,14 +201,49 @@ def _by_customer(
     )
 
 
-def _currencies(ledger: Ledger) -> pd.Index:
+def _currencies(ledger: Ledger, money: pd.DataFrame) -> pd.Index:
     """Return the currencies of a ledger in order of use, the reporting one first."""
     # The order is stored with each account, so it must not change.
     currencies = pd.Index([ledger.currency])
-    for table in ("invoices", "limits"):
-        used = pd.Index(ledger[table]["currency"].unique())
+    for frame in (ledger["invoices"], ledger["limits"], money):
+        used = pd.Index(frame["currency"].unique())
         currencies = currencies.append(used)
     return currencies.drop_duplicates()
+
+
+def _items(invoices: pd.DataFrame, currencies: pd.Index, units: Floats) -> Items:
+    currency = currencies.get_indexer(pd.Index(invoices["currency"]))
+    return Items(
+        issued=days(invoices["issued_on"]),
+        due=days(invoices["due_on"]),
+        amount=minor_units(invoices["amount"], units[currency]),
+        currency=currency,
+        known_on=days(invoices["known_on"]),
+        until=_ends(invoices, "until"),
+    )
+
+
+def _money(money: pd.DataFrame, currencies: pd.Index, units: Floats) -> Money:
+    currency = currencies.get_indexer(pd.Index(money["currency"]))
+    is_credit_note = (money["kind"] == "credit_note").to_numpy()
+    return Money(
+        day=days(money["day"]),
+        kind=np.where(is_credit_note, CREDIT_NOTE, PAYMENT),
+        value=minor_units(money["amount"], units[currency]),
+        currency=currency,
+        end=_ends(money, "ends_on"),
+        known_on=days(money["known_on"]),
+        until=_ends(money, "until"),
+    )
+
+
+def _ends(frame: pd.DataFrame, column: str) -> Ints:
+    """Return a column of days, `OPEN_END` if a row has none."""
+    ends = np.full(len(frame), OPEN_END)
+    if column in frame:
+        has_end = frame[column].notna().to_numpy()
+        ends[has_end] = days(frame[column][has_end])
+    return ends
 
 
 def _texts(customers: pd.DataFrame, name: str) -> list[str]:
@@ -238,28 +307,35 @@ def _events_of_table(
 ) -> Events:
     kind, day_column, end_column = EVENT_TABLES[table]
     rows = ledger[table]
-    item = invoice_ids.get_indexer(pd.Index(rows["invoice_id"]))
-    if table == "disputes":
-        value = np.zeros(len(rows), dtype=np.int64)
-    else:
-        value = minor_units(rows["amount"], units[item])
+    item = _item_numbers(rows["invoice_id"], invoice_ids)
+    value = np.zeros(len(rows), dtype=np.int64)
+    if "amount" in rows:
+        # A dispute without an amount is about the whole item: 0.
+        value = minor_units(rows["amount"].fillna(0.0), units[item])
     kinds = np.full(len(rows), kind)
     if table == "payments":
         is_credit_note = (rows["kind"] == "credit_note").to_numpy()
         kinds[is_credit_note] = CREDIT_NOTE
-    ends = np.full(len(rows), OPEN_END)
-    if end_column:
-        has_end = rows[end_column].notna().to_numpy()
-        ends[has_end] = days(rows[end_column][has_end])
+        end_column = "ends_on"
     return Events(
         item=item,
         day=days(rows[day_column]),
         order=np.full(len(rows), list(EVENT_TABLES).index(table)),
         kind=kinds,
         value=value,
-        end=ends,
+        end=_ends(rows, end_column or ""),
         known_on=days(rows["known_on"]),
+        until=_ends(rows, "until"),
     )
+
+
+def _item_numbers(values: pd.Series[str], invoice_ids: pd.Index) -> Ints:
+    """Return the number of each item by its id, of its first version if it has some."""
+    if invoice_ids.is_unique:
+        return invoice_ids.get_indexer(pd.Index(values))
+    is_first = ~invoice_ids.duplicated()
+    index = invoice_ids[is_first].get_indexer(pd.Index(values))
+    return np.flatnonzero(is_first)[index]
 
 
 def _limits(rows: pd.DataFrame, currencies: pd.Index) -> Limits:
@@ -366,6 +442,7 @@ def _items_of_rows(invoices: Sequence[Row], currencies: Sequence[str]) -> Items:
         amount=np.array(amounts, dtype=np.int64),
         currency=np.array(codes, dtype=np.int64),
         known_on=_day_column(invoices, "known_on"),
+        until=np.full(len(invoices), OPEN_END),
     )
 
 
@@ -394,12 +471,12 @@ def _event(
     kind, day_column, end_column = EVENT_TABLES[table]
     if row.get("kind") == "credit_note":
         kind = CREDIT_NOTE
-    value = 0 if table == "disputes" else _minor_units(row["amount"], currency)
+    value = _minor_units(row.get("amount") or 0.0, currency)
     end = OPEN_END
     if end_column and row[end_column] is not None:
         end = day_number(row[end_column])
     day = day_number(row[day_column])
-    return day, order, kind, value, end, day_number(row["known_on"])
+    return day, order, kind, value, end, day_number(row["known_on"]), OPEN_END
 
 
 def _minor_units(amount: float, currency: str) -> int:

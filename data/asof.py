@@ -1,22 +1,38 @@
 """The ONLY gate between what happened and what was known.
 
 Nothing else in the project filters by time. A row is known on a day if its ``known_on``
-is that day or earlier. A fact that was learnt later about a known row (the resolution
-of a dispute) is masked. The events of an invoice are never known before the invoice.
+is that day or earlier, and if it was not replaced or withdrawn by then (``until``). A
+fact that was learnt later about a known row (the resolution of a dispute) is masked.
+The events of an invoice are never known before the invoice. What is known is settled:
+`data.settling` works out what undone payments and money without an item leave open.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import compress
 
 import numpy as np
 import pandas as pd
 
-from obligor.data.account import DISPUTE, Account, Table, select
+from obligor.arrays import Bools, Ints
+from obligor.data.account import (
+    DISPUTE,
+    FIRST_ACCOUNTING,
+    Account,
+    Events,
+    Items,
+    Money,
+    Table,
+    select,
+)
 from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among
+from obligor.data.posting import empty_money
+from obligor.data.settled_ledger import settled_ledger
+from obligor.data.settling import rough_items, settled
 from obligor.errors import AsOfError
 
 # Facts about a known row that may be learnt after it, by table.
@@ -25,10 +41,22 @@ LEARNT_LATER = {"disputes": "resolved_on"}
 
 @dataclass(frozen=True)
 class KnownLedger:
-    """A ledger as it was known at the end of `as_of`; only `known_on` makes one."""
+    """A ledger as it was known at the end of `as_of`; only `known_on` makes one.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        What was known, settled: see `data.settling`.
+    as_of : date
+        The day.
+    money : DataFrame
+        The money of customers without an item: ``customer_id, day, kind, amount,
+        currency, known_on``.
+    """
 
     ledger: Ledger
     as_of: date
+    money: pd.DataFrame = field(default_factory=empty_money)
 
 
 @dataclass(frozen=True)
@@ -60,10 +88,7 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
         If no invoice was known by then.
     """
     day = pd.Timestamp(as_of)
-    tables = {}
-    for name in ledger.tables:
-        rows = ledger[name]
-        tables[name] = rows[rows["known_on"] <= day]
+    tables = {name: _known_rows(ledger[name], day) for name in ledger.tables}
     if tables["invoices"].empty:
         raise _too_early(as_of, ledger["invoices"]["known_on"].min().date())
     for name, column in LEARNT_LATER.items():
@@ -73,13 +98,29 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             tables[name] = tables[name].assign(**{column: masked})
     invoice_ids = pd.Index(tables["invoices"]["invoice_id"])
     for name in OF_INVOICE:
-        if name in tables and len(tables[name]):
-            has_invoice = is_among(tables[name]["invoice_id"], invoice_ids)
-            if not has_invoice.all():
-                tables[name] = tables[name][has_invoice]
+        if name in tables:
+            tables[name] = _with_known_invoice(tables[name], invoice_ids)
     exported_on = ledger.exported_on and min(ledger.exported_on, as_of)
-    known_ledger = replace(ledger, tables=tables, exported_on=exported_on)
-    return KnownLedger(known_ledger, as_of)
+    known = settled_ledger(replace(ledger, tables=tables, exported_on=exported_on))
+    return KnownLedger(known.ledger, as_of, known.money)
+
+
+def _known_rows(rows: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """Return the rows known on a day, and not yet replaced or withdrawn."""
+    is_known = rows["known_on"] <= day
+    if "until" in rows:
+        is_known &= ~(rows["until"] <= day)
+    return rows[is_known]
+
+
+def _with_known_invoice(rows: pd.DataFrame, invoice_ids: pd.Index) -> pd.DataFrame:
+    """Return the rows whose invoice is known, and those that have none."""
+    if rows.empty:
+        return rows
+    has_invoice = is_among(rows["invoice_id"], invoice_ids)
+    is_known = has_invoice | rows["invoice_id"].isna().to_numpy()
+    # Without a copy, if all of them are.
+    return rows if is_known.all() else rows[is_known]
 
 
 def known_account(account: Account, as_of: date) -> KnownAccount:
@@ -102,21 +143,22 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         If the account has invoices, but none was known by then.
     """
     day = day_number(as_of)
+    is_plain = is_plain_account(account)
     was_all_learnt = account.learnt_until is not None and account.learnt_until <= day
-    if was_all_learnt and not account.rates:
+    if was_all_learnt and is_plain and not account.rates:
         return KnownAccount(account, as_of)
     items = account.items
     invoice_ids = account.invoice_ids
-    is_item_known = items.known_on <= day
-    is_event_known = account.events.known_on <= day
-    if is_item_known.all():
+    is_item_known = _is_known(items, day)
+    is_event_known = _is_known(account.events, day)
+    if is_item_known.all() and is_plain:
         events = select(account.events, is_event_known)
     else:
-        if not is_item_known.any():
+        if len(items.known_on) and not (items.known_on <= day).any():
             raise _too_early(as_of, day_of(items.known_on.min()))
-        has_known_item = is_item_known[account.events.item]
+        new_index = _known_items(invoice_ids, is_item_known)
+        has_known_item = new_index[account.events.item] >= 0
         events = select(account.events, is_event_known & has_known_item)
-        new_index = np.cumsum(is_item_known) - 1
         events = events._replace(item=new_index[events.item])
         items = select(items, is_item_known)
         invoice_ids = list(compress(invoice_ids, is_item_known))
@@ -131,13 +173,43 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         limits=_known(account.limits, day),
         statements=_known(account.statements, day),
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
+        money=select(account.money, _is_known(account.money, day)),
     )
-    return KnownAccount(gated, as_of)
+    return KnownAccount(gated if is_plain else settled(gated), as_of)
+
+
+def is_plain_account(account: Account) -> bool:
+    """Return whether an account has nothing to settle on any day."""
+    if account.is_plain is not None:
+        return account.is_plain
+    if account.accounting == FIRST_ACCOUNTING:
+        return True
+    has_versions = pd.Index(account.invoice_ids).duplicated(keep=False)
+    is_rough = rough_items(account.items, account.events, has_versions)
+    return not len(account.money.day) and not is_rough.any()
+
+
+def _known_items(invoice_ids: Sequence[str], is_known: Bools) -> Ints:
+    """Return the new index of each item by its old one, -1 if it is not known.
+
+    Events refer to the first version of an item: it gets the index of the one known.
+    """
+    new_index = np.where(is_known, np.cumsum(is_known) - 1, -1)
+    codes, _ = pd.factorize(np.asarray(invoice_ids, dtype=object))
+    by_id = np.full(len(codes), -1)
+    by_id[codes[is_known]] = new_index[is_known]
+    return by_id[codes]
 
 
 def _known(table: Table, day: int) -> Table:
     """Return the rows known on a day."""
     return select(table, table.known_on <= day)
+
+
+def _is_known(table: Items | Events | Money, day: int) -> Bools:
+    """Return which rows are known on a day, and not yet replaced or withdrawn."""
+    is_known: Bools = (table.known_on <= day) & (day < table.until)
+    return is_known
 
 
 def _too_early(as_of: date, first: date) -> AsOfError:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pandera.errors
 
+from obligor.data.bookkeeping import bookkeeping_findings, rows_set_aside
+from obligor.data.findings import Finding, Level
 from obligor.data.ledger import (
     CONTRACTS,
     REQUIRED_TABLES,
@@ -24,7 +26,6 @@ from obligor.data.ledger import (
 from obligor.data.left_out import LeftOut, left_out_of
 from obligor.errors import SchemaError
 
-Level = Literal["refuse", "quarantine", "note"]
 # If bad rows are more than this share of a table's rows or money, the others no longer
 # represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
@@ -32,53 +33,6 @@ MAX_QUARANTINED_SHARE = 0.05
 PLANNED_DATES = ("due_on", "pay_by")
 # Findings that a refusal quotes.
 MOST_REASONS = 20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong in a source.
-
-    Attributes
-    ----------
-    level : {"refuse", "quarantine", "note"}
-        What follows from it.
-    table, column : str
-        Where it is; the column is empty if the whole table is meant.
-    row : int, optional
-        The row, counted from 0; None if the whole column or table is meant.
-    what : str
-        What is wrong.
-    expected : str
-        What would have been right.
-    line : str
-        Where the row is in its file, as an editor counts: ``line 62``. Empty if the
-        source has no lines.
-    """
-
-    level: Level
-    table: str
-    column: str
-    row: int | None
-    what: str
-    expected: str
-    line: str = ""
-
-    def weight(self) -> int:
-        """Return 0 for a refusal, 1 for a note on a whole column, more for rows."""
-        if self.level == "refuse":
-            return 0
-        if self.row is None:
-            return 1
-        return 2 if self.level == "quarantine" else 3
-
-    def __str__(self) -> str:
-        where = f"[{self.table}]"
-        if self.row is not None:
-            where += f" {self.line or f'row {self.row}'}"
-        if self.column:
-            where += f" {self.column}"
-        sentence = f"{self.level}: {where}: {self.what}"
-        return f"{sentence}; expected {self.expected}" if self.expected else sentence
 
 
 @dataclass(frozen=True)
@@ -164,6 +118,7 @@ def check_ledger(
         findings += _future_dates(table, frame, today)
         findings += _due_before_issue(table, frame)
     findings += _contradicting_invoices(ledger, findings)
+    findings += bookkeeping_findings(ledger)
     # References are checked on good rows: an event of a bad invoice is no second fault.
     good, _ = _set_aside(ledger, findings)
     findings += _unknown_references(good, ledger)
@@ -173,8 +128,9 @@ def check_ledger(
     for loss in left_out:
         findings += _too_much_set_aside(loss, ledger.currency)
     findings += _missing_rates(clean)
+    set_aside = rows_set_aside(ledger, quarantined, clean)
     return LedgerCheck(
-        clean,
+        replace(clean, set_aside=set_aside),
         findings,
         quarantined,
         left_out,
@@ -202,7 +158,7 @@ def _missing_tables(ledger: Ledger) -> Iterator[Finding]:
     for table in REQUIRED_TABLES:
         if table not in ledger.tables:
             yield _refusal(table, "", "the table is missing", f"a table of {table}")
-        elif table != "payments" and ledger[table].empty:
+        elif ledger[table].empty:
             yield _refusal(table, "", "the table is empty", "at least one row")
 
 
@@ -390,7 +346,11 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
 
     An id that was set aside is told apart from one that the ledger never had.
     """
-    for key, home in (("invoice_id", "invoices"), ("customer_id", "customers")):
+    for key, home in (
+        ("invoice_id", "invoices"),
+        ("customer_id", "customers"),
+        ("payment_id", "payments"),
+    ):
         if key not in good[home]:
             continue
         good_ids = pd.Index(good[home][key].unique())
@@ -398,7 +358,8 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
             frame = good[table]
             if table == home or key not in frame:
                 continue
-            bad = frame.loc[~is_among(frame[key], good_ids), key]
+            is_unknown = frame[key].notna() & ~is_among(frame[key], good_ids)
+            bad = frame.loc[is_unknown, key]
             set_aside = set(bad[bad.isin(ledger[home][key])])
             for row, value in bad.items():
                 reason = "was set aside" if value in set_aside else "is unknown"
@@ -451,12 +412,9 @@ def _too_much_set_aside(loss: LeftOut, currency: str) -> Iterator[Finding]:
 
 def _missing_rates(ledger: Ledger) -> Iterator[Finding]:
     first_rate = ledger["fx_rates"].groupby("currency")["rate_on"].min().to_dict()
-    for table, column in (("invoices", "issued_on"), ("limits", "known_on")):
-        frame = ledger[table]
-        if not {"currency", column} <= set(frame):
-            continue
+    for day_column, frame in _uses_of_currencies(ledger):
         foreign = frame[frame["currency"] != ledger.currency]
-        first_use = foreign.groupby("currency")[column].min().dropna()
+        first_use = foreign.groupby("currency")[day_column].min().dropna()
         for currency, day in first_use.items():
             # A column of days that is refused has no first day: no second fault.
             if currency not in first_rate or first_rate[currency] > day:
@@ -464,3 +422,16 @@ def _missing_rates(ledger: Ledger) -> Iterator[Finding]:
                 what = f"no rate from {pair} on or before {day:%Y-%m-%d}"
                 expected = "a rate for every currency in use"
                 yield _refusal("fx_rates", "rate", what, expected)
+
+
+def _uses_of_currencies(ledger: Ledger) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield rows with a currency, and the column of the day whose rate they need."""
+    uses = (
+        ("invoices", "issued_on"),
+        ("limits", "known_on"),
+        ("payments", "paid_on"),
+    )
+    for table, day_column in uses:
+        frame = ledger[table]
+        if {"currency", day_column} <= set(frame):
+            yield day_column, frame

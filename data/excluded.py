@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from obligor.data.checks import Finding
 from obligor.data.column_reading import EMPTY_TEXTS, texts_of
+from obligor.data.findings import Finding
 from obligor.data.ledger import OF_INVOICE
 
 

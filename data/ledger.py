@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -64,7 +64,9 @@ _NOT_NEGATIVE = pa.Check.ge(0, error="0 or more")
 _NOT_NEGATIVE_AMOUNT = pa.Check.ge(0, error="an amount of 0 or more")
 _NOT_NEGATIVE_TURNOVER = pa.Check.ge(0, error="a turnover of 0 or more")
 _CURRENCY = pa.Check.isin(list(MINOR_DIGITS), error="an ISO 4217 currency code")
-_KIND = pa.Check.isin(["payment", "credit_note"], error="payment or credit_note")
+_NOT_ZERO = pa.Check.ne(0, error="an amount other than 0")
+PAYMENT_KINDS = ("payment", "credit_note", "returned", "refund")
+_KIND = pa.Check.isin(PAYMENT_KINDS, error=f"one of {', '.join(PAYMENT_KINDS)}")
 
 # One contract per table. The gate in asof.py reads `known_on`.
 CONTRACTS: dict[str, pa.DataFrameSchema] = {
@@ -81,21 +83,59 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
         {
             "invoice_id": _text(is_unique=True),
             "customer_id": _text(),
+            # The document that several items share, such as an invoice in three parts.
+            "document_id": _text(is_optional=True),
             "issued_on": _day(),
             "due_on": _day(),
-            "amount": _number(_POSITIVE),
+            # Below 0: a credit memo, which is money of the customer.
+            "amount": _number(),
             "currency": _text(_CURRENCY),
             "known_on": _known_on("issued_on"),
         }
     ),
     "payments": pa.DataFrameSchema(
         {
-            "payment_id": _text(is_unique=True),
-            "invoice_id": _text(),
+            # Unique together with the item: one receipt may pay several items.
+            "payment_id": _text(),
+            # Without an item it is money of the customer, who must be stated then.
+            "invoice_id": _text(is_optional=True),
+            "customer_id": _text(is_optional=True),
             "paid_on": _day(),
-            "amount": _number(_POSITIVE),
+            # Below 0: it undoes an earlier payment or credit note.
+            "amount": _number(_NOT_ZERO),
+            # Without a currency the amount is in that of the item.
+            "currency": _text(_CURRENCY, is_optional=True),
             "kind": _text(_KIND),
+            # The payment that this row undoes.
+            "reverses": _text(is_optional=True),
             "known_on": _known_on("paid_on"),
+        }
+    ),
+    # What of a receipt without an item was put on which item.
+    "allocations": pa.DataFrameSchema(
+        {
+            "payment_id": _text(),
+            "invoice_id": _text(),
+            "allocated_on": _day(),
+            "amount": _number(_NOT_ZERO),
+            "known_on": _known_on("allocated_on"),
+        }
+    ),
+    # An invoice or a payment that was cancelled as a whole.
+    "cancellations": pa.DataFrameSchema(
+        {
+            "invoice_id": _text(is_optional=True),
+            "payment_id": _text(is_optional=True),
+            "cancelled_on": _day(),
+            "known_on": _known_on("cancelled_on"),
+        }
+    ),
+    "extensions": pa.DataFrameSchema(
+        {
+            "invoice_id": _text(),
+            "extended_on": _day(),
+            "due_on": _day(),
+            "known_on": _known_on("extended_on"),
         }
     ),
     "fx_rates": pa.DataFrameSchema(
@@ -129,6 +169,15 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
             "invoice_id": _text(),
             "opened_on": _day(),
             "resolved_on": _day(is_nullable=True),
+            # Without an amount the whole item is disputed.
+            "amount": pa.Column(
+                float,
+                [pa.Check(_is_finite, error="a finite number"), _POSITIVE],
+                nullable=True,
+                required=False,
+            ),
+            "reason": _text(is_optional=True),
+            "owner": _text(is_optional=True),
             "known_on": _known_on("opened_on"),
         }
     ),
@@ -136,7 +185,8 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
         {
             "invoice_id": _text(),
             "written_off_on": _day(),
-            "amount": _number(_POSITIVE),
+            # Below 0: it undoes an earlier write-off.
+            "amount": _number(_NOT_ZERO),
             "known_on": _known_on("written_off_on"),
         }
     ),
@@ -154,9 +204,18 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
         }
     ),
 }
-REQUIRED_TABLES = ("customers", "invoices", "payments")
+# A list of open balances has no payments.
+REQUIRED_TABLES = ("customers", "invoices")
 # What happens to an item is known with its invoice, never before it.
-OF_INVOICE = ("payments", "promises", "disputes", "write_offs")
+OF_INVOICE = (
+    "payments",
+    "promises",
+    "disputes",
+    "write_offs",
+    "allocations",
+    "cancellations",
+    "extensions",
+)
 DEFAULTS = {"payments": {"kind": "payment"}}
 
 
@@ -199,11 +258,17 @@ class Ledger:
         The reporting currency, in which every feature is expressed.
     exported_on : date, optional
         The day on which the source was written; None if it is not stated.
+    unapplied_policy : {"oldest_first", "as_allocated"}
+        What is done with money that belongs to no item.
+    set_aside : mapping of str to int
+        How many rows of a customer could not be used, by customer.
     """
 
     tables: Mapping[str, pd.DataFrame]
     currency: str
     exported_on: date | None = None
+    unapplied_policy: str = "oldest_first"
+    set_aside: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         """Return a table; one that is missing has no rows."""

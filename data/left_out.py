@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from obligor.data.bookkeeping import owners_of
 from obligor.data.ledger import OF_INVOICE, Ledger
 
 # Events that settle an invoice.
@@ -100,6 +101,7 @@ def left_out_of(
         The bad rows, by table.
     """
     invoices = _first_invoices(ledger)
+    owners = owners_of(ledger)
     losses = []
     for table, rows in quarantined.items():
         every_row = ledger[table]
@@ -114,7 +116,9 @@ def left_out_of(
                 n_all_rows=len(every_row),
                 amount=_share(amounts, is_left_out),
                 open_amount=_share(balances, is_left_out),
-                customers=_customers(rows, invoices),
+                customers=tuple(
+                    sorted(set(owners.of_rows(rows).dropna().astype("str")))
+                ),
                 n_unreadable=_n_unreadable(rows),
             )
         )
@@ -141,14 +145,11 @@ def _amounts(ledger: Ledger, table: str, invoices: pd.DataFrame) -> pd.Series:
         return pd.Series(0.0, index=frame.index)
     amounts = frame["amount"].abs()
     amounts = amounts.where(np.isfinite(amounts), 0.0)
-    if "currency" in frame:
-        currencies = frame["currency"]
-    elif (
-        table in OF_INVOICE and {"invoice_id"} <= set(frame) and "currency" in invoices
-    ):
-        currencies = frame["invoice_id"].map(invoices["currency"])
-    else:
-        return amounts
+    # A payment without a currency is in that of its invoice.
+    currencies = frame.reindex(columns=["currency"])["currency"].astype("object")
+    is_of_invoice = table in OF_INVOICE and "invoice_id" in frame
+    if is_of_invoice and "currency" in invoices:
+        currencies = currencies.fillna(frame["invoice_id"].map(invoices["currency"]))
     return amounts * currencies.map(_last_rates(ledger)).fillna(1.0).astype("float64")
 
 
@@ -176,20 +177,12 @@ def _balances(ledger: Ledger, amounts: pd.Series) -> pd.Series:
         signed = _amounts(ledger, table, first_invoices) * np.sign(frame["amount"])
         by_invoice = signed.groupby(frame["invoice_id"]).sum()
         settled += invoices["invoice_id"].map(by_invoice).fillna(0.0).astype("float64")
-    return (amounts - settled).clip(lower=0.0)
+    # A credit memo is below 0: nothing is open of it.
+    owed = amounts.where(invoices["amount"] > 0, 0.0)
+    return (owed - settled).clip(lower=0.0)
 
 
 def _n_unreadable(rows: pd.DataFrame) -> int:
     if "amount" not in rows:
         return 0
     return int((~np.isfinite(rows["amount"])).sum())
-
-
-def _customers(rows: pd.DataFrame, invoices: pd.DataFrame) -> tuple[str, ...]:
-    if "customer_id" in rows:
-        customers = rows["customer_id"]
-    elif "invoice_id" in rows and "customer_id" in invoices:
-        customers = rows["invoice_id"].map(invoices["customer_id"])
-    else:
-        return ()
-    return tuple(sorted(set(customers.dropna().astype("str"))))

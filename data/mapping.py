@@ -56,7 +56,14 @@ SOURCE_KEYS = (
     "skip_footer",
 )
 ROW_KEYS = ("where", "where_present", "empty", "id", "columns")
-VALUE_KEYS = ("date_format", "decimal", "thousands", "currency_sign", "sign_by")
+VALUE_KEYS = (
+    "date_format",
+    "decimal",
+    "thousands",
+    "currency_sign",
+    "sign_by",
+    "negate",
+)
 TABLE_KEYS = (*SOURCE_KEYS, *ROW_KEYS, *VALUE_KEYS)
 RULE_KEYS = (
     "column",
@@ -193,6 +200,8 @@ class TableMapping:
     zone : tzinfo, optional
         The time zone in which a time stamp with an offset becomes a day; without it,
         the day is the written one.
+    is_negated : bool
+        Whether the source writes its amounts with the other sign.
     """
 
     table: str
@@ -205,6 +214,7 @@ class TableMapping:
     numbers: NumberFormat = NumberFormat()
     sign_by: SignColumn | None = None
     zone: tzinfo | None = None
+    is_negated: bool = False
 
     def rule(self, column: str) -> ColumnRule:
         """Return what fills a column."""
@@ -345,6 +355,13 @@ def _wrong(
     )
 
 
+def _flag(content: Mapping[str, object], key: str, where: str) -> bool:
+    value = content.get(key, False)
+    if not isinstance(value, bool):
+        raise _wrong(key, value, where, "true or false")
+    return value
+
+
 def _text(content: Mapping[str, object], key: str, where: str) -> str:
     value = content.get(key, "")
     if not isinstance(value, str):
@@ -400,6 +417,7 @@ def _parse_table(table: str, content: Mapping[str, object]) -> TableMapping:
         date_formats=_parse_date_formats(table, content),
         numbers=_parse_numbers(content, where),
         sign_by=_parse_sign(content, where),
+        is_negated=_flag(content, "negate", where),
     )
 
 
@@ -443,7 +461,9 @@ def columns_of(table: str) -> list[str]:
     customer of the invoice.
     """
     columns = list(CONTRACTS[table].columns)
-    return [*columns, "customer_id"] if table in OF_INVOICE else columns
+    if table in OF_INVOICE and "customer_id" not in columns:
+        columns.append("customer_id")
+    return columns
 
 
 def _parse_rules(table: str, content: Mapping[str, object]) -> dict[str, ColumnRule]:

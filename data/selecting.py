@@ -11,7 +11,6 @@ import pandas as pd
 
 from obligor.arrays import Bools
 from obligor.data.amounts import parse_amounts
-from obligor.data.checks import Finding
 from obligor.data.column_reading import (
     EMPTY_VALUES,
     ColumnReading,
@@ -21,6 +20,7 @@ from obligor.data.column_reading import (
 )
 from obligor.data.conditions import Comparison, Condition
 from obligor.data.dates import parse_days
+from obligor.data.findings import Finding
 from obligor.data.ledger import CONTRACTS, day_columns
 from obligor.data.mapping import TableMapping, columns_of
 from obligor.errors import SchemaError

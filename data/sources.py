@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from obligor.data.amounts import parse_amounts
-from obligor.data.checks import Finding, LedgerCheck, Level, check_ledger
+from obligor.data.checks import LedgerCheck, check_ledger
 from obligor.data.column_reading import (
     EMPTY_TEXTS,
     EMPTY_VALUES,
@@ -28,6 +28,7 @@ from obligor.data.column_reading import (
 )
 from obligor.data.dates import parse_days
 from obligor.data.excluded import currencies_by_invoice, drop_events_of_excluded
+from obligor.data.findings import Finding, Level
 from obligor.data.ledger import (
     CONTRACTS,
     DAY_DTYPE,
@@ -57,6 +58,12 @@ from obligor.data.selecting import (
 from obligor.data.signs import signed_amounts
 from obligor.errors import SchemaError
 
+# A source without ids of its own is given these, by row.
+OWN_IDS = {
+    "customers": "customer_id",
+    "invoices": "invoice_id",
+    "payments": "payment_id",
+}
 # Behind an amount, these say which side of the books it is on.
 SIDES = ("CR", "DR", "C", "D", "H", "S")
 KINDS = ("payment", "credit_note", "returned", "refund")
@@ -275,8 +282,16 @@ class _SourceReader:
         raw = raw.loc[frame.index]
         for column in map(str, frame.columns):
             frame[column] = self._parsed(column, frame[column], raw)
+        if self.mapping.table == "invoices":
+            self._fill_issue(frame)
         _fill_known_on(self.mapping.table, frame)
         return frame, self.findings
+
+    def _fill_issue(self, frame: pd.DataFrame) -> None:
+        """Take the due day of a list that does not say when items were issued."""
+        if "issued_on" not in frame and "due_on" in frame:
+            frame["issued_on"] = frame["due_on"]
+            self._report("note", "issued_on", "it is not stated; due_on is taken")
 
     def _report_repeated_names(self, raws: Sequence[RawTable]) -> None:
         """Refuse a name that is read and that a header has more than once."""
@@ -339,6 +354,8 @@ class _SourceReader:
         self._report_cells(column, values, reading, expected)
         if column == "amount" and self.mapping.sign_by is not None:
             return self._signed(reading.values, self.mapping.sign_by, raw)
+        if column == "amount" and self.mapping.is_negated:
+            return -reading.values
         return reading.values
 
     def _texts(self, column: str, values: pd.Series) -> pd.Series:
@@ -500,12 +517,11 @@ def _mapped(mapping: TableMapping, raw: pd.DataFrame) -> pd.DataFrame:
     defaults = DEFAULTS.get(table, {})
     frame = pd.DataFrame(index=raw.index)
     for name in columns_of(table):
-        column = CONTRACTS[table].columns.get(name)
         if name in mapping.rules or name in raw:
             frame[name] = _filled(mapping, raw, mapping.rule(name))
         elif name in defaults:
             frame[name] = defaults[name]
-        elif name.endswith("_id") and column is not None and column.unique:
+        elif name == OWN_IDS.get(table):
             frame[name] = [f"{table[:-1]}-{row}" for row in raw.index]
     return frame
 
@@ -554,7 +570,8 @@ def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
 def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
     """Yield a finding for each row whose invoice is another customer's.
 
-    The customer of such a row is needed for this only; it is dropped from the table.
+    The customer of such a row is needed for this only, except for payments without an
+    invoice; it is dropped from the other tables.
     """
     invoices = frames.get("invoices", pd.DataFrame())
     has_owners = {"invoice_id", "customer_id"} <= set(invoices)
@@ -562,7 +579,8 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
         if table not in frames or "customer_id" not in frames[table]:
             continue
         customers = frames[table]["customer_id"]
-        frames[table] = frames[table].drop(columns="customer_id")
+        if "customer_id" not in CONTRACTS[table].columns:
+            frames[table] = frames[table].drop(columns="customer_id")
         if not has_owners or "invoice_id" not in frames[table]:
             continue
         owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")

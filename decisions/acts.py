@@ -45,6 +45,7 @@ def with_payments(
         value=open_balances(account)[item],
         end=np.full(len(item), OPEN_END),
         known_on=day,
+        until=np.full(len(item), OPEN_END),
     )
     columns = zip(account.events, payments, strict=True)
     events = in_order(Events._make(map(np.concatenate, columns)))

@@ -90,7 +90,7 @@ def _require_invoices(rows: dict[str, list[Row]]) -> None:
     """Reject a row about an invoice that was not sent."""
     invoice_ids = {row["invoice_id"] for row in rows["invoices"]}
     for table in OF_INVOICE:
-        for index, row in enumerate(rows[table]):
+        for index, row in enumerate(rows.get(table, ())):
             if row["invoice_id"] not in invoice_ids:
                 raise _error(
                     _place(table, index, "invoice_id"),

@@ -97,9 +97,9 @@ def _fill(
         frame[column] = "payment"
     elif column == "payment_id":
         frame[column] = [f"P{row}" for row in frame.index]
-    elif column == "customer_id":
+    elif column == "customer_id" and rule.required:
         frame[column] = "ANNA"
-    elif column == "currency":
+    elif column == "currency" and rule.required:
         frame[column] = "EUR"
     elif rule.required and rule.nullable:
         frame[column] = None
@@ -134,7 +134,10 @@ def rows(whole: Ledger, customer_id: str) -> dict[str, list[dict[str, object]]]:
     tables = {}
     for name in whole.tables:
         frame = whole[name]
-        if "customer_id" in frame:
+        if "customer_id" in frame and "invoice_id" in frame:
+            is_of_item = frame["invoice_id"].isin(invoice_ids)
+            frame = frame[is_of_item | (frame["customer_id"] == customer_id)]
+        elif "customer_id" in frame:
             frame = frame[frame["customer_id"] == customer_id]
         elif "invoice_id" in frame:
             frame = frame[frame["invoice_id"].isin(invoice_ids)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -27,7 +28,7 @@ PAYMENTS = [
     "invoice_id | paid_on | amount",
     *(f"I{n} | 2024-02-01 | 50.00" for n in range(40)),
 ]
-NEGATIVE = "X | C1 | 2024-01-05 | 2024-02-01 | -5 | EUR"
+UNDATED = "X | C1 | never | 2024-02-01 | 5 | EUR"
 MAPPING = """
 currency = "EUR"
 [invoices]
@@ -89,14 +90,6 @@ def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> li
     ("row", "finding"),
     [
         (
-            "X | C1 | 2024-01-05 | 2024-02-01 | -5.00 | EUR",
-            "[invoices] line 62 amount: the value is -5.0; expected an amount above 0",
-        ),
-        (
-            "X | C1 | 2024-01-05 | 2024-02-01 | 0 | EUR",
-            "[invoices] line 62 amount: the value is 0.0; expected an amount above 0",
-        ),
-        (
             "X | C1 | 2024-01-05 | 2024-02-01 | inf | EUR",
             "[invoices] line 62 amount: the value is inf; expected a finite number",
         ),
@@ -131,8 +124,6 @@ def findings_of(folder: Path, *bad_invoices: str, more_payments: str = "") -> li
         ),
     ],
     ids=[
-        "negative amount",
-        "amount of 0",
         "infinite amount",
         "amount in words",
         "no amount",
@@ -198,7 +189,7 @@ def test_a_bad_payment_is_reported(
 
 
 def test_all_findings_are_reported_at_once(tmp_path: Path) -> None:
-    two_faults = "X | C1 | 2024-01-05 | 2024-02-01 | -5 | XXX"
+    two_faults = "X | C1 | 2024-01-05 | 2024-02-01 | inf | XXX"
     bad_date = "Y | C1 | never | 2024-02-01 | 5 | EUR"
     payment_of_bad_invoice = "Y | 2024-03-01 | 5.00"
     findings = findings_of(
@@ -208,17 +199,17 @@ def test_all_findings_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_quarantine_files_contain_the_rows_and_the_reasons(tmp_path: Path) -> None:
-    check = check_of(tmp_path, NEGATIVE)
+    check = check_of(tmp_path, UNDATED)
     (path,) = write_quarantine(check, tmp_path / "aside")
     row = pd.read_csv(path).iloc[0]
     assert row["invoice_id"] == "X"
     assert row["row"] == 60
-    assert "above 0" in row["findings"]
+    assert "cannot parse 'never'" in row["findings"]
     assert len(check.require()["invoices"]) == 60
 
 
 def test_too_many_bad_rows_refuse_the_ledger(tmp_path: Path) -> None:
-    bad_rows = [NEGATIVE.replace("X", f"X{n}") for n in range(10)]
+    bad_rows = [UNDATED.replace("X", f"X{n}") for n in range(10)]
     check = check_of(tmp_path, *bad_rows)
     assert check.is_refused
     with pytest.raises(SchemaError, match=r"10 of 70 rows are bad \(14%\)"):
@@ -290,10 +281,38 @@ def test_a_missing_rate_refuses_the_ledger(tmp_path: Path) -> None:
     assert check.is_refused
 
 
-def test_a_missing_payments_table_is_refused() -> None:
+def test_a_list_of_open_items_has_no_payments() -> None:
     whole = ledger(invoices=invoices_with())
     tables = {name: whole[name] for name in ("customers", "invoices")}
-    assert check_ledger(Ledger(tables, "EUR"), today=TODAY).is_refused
+    check = check_ledger(Ledger(tables, "EUR"), today=TODAY)
+    (note,) = check.findings
+    assert not check.is_refused
+    assert "each amount is taken as what is open" in note.what
+
+
+def test_amounts_below_and_of_0_are_notes(tmp_path: Path) -> None:
+    memo = "M | C1 | 2024-01-05 | 2024-02-01 | -5.00 | EUR"
+    nothing = "Z | C1 | 2024-01-05 | 2024-02-01 | 0 | EUR"
+    findings = findings_of(tmp_path, memo, nothing)
+    assert findings == [
+        "note: [invoices] amount: 1 row is below 0: credit memos, "
+        "money of the customer",
+        "note: [invoices] line 63 amount: the amount is 0; the row is not used",
+    ]
+
+
+@pytest.mark.parametrize("table", ["invoices", "payments"])
+def test_a_table_with_its_signs_inverted_is_refused(tmp_path: Path, table: str) -> None:
+    """Payments with a minus would undo payments that never were."""
+    mapping = write_source(tmp_path, invoices_with(), options="")
+    path = tmp_path / f"{table}.csv"
+    path.write_text(re.sub(r"(\d+\.\d\d)", r"-\1", path.read_text()))
+    check = read_ledger(mapping, today=TODAY)
+    assert check.is_refused
+    assert "amounts are below 0" in str(check.by_weight()[0])
+    negated = mapping.read_text().replace(f"[{table}]", f"[{table}]\nnegate = true")
+    mapping.write_text(negated)
+    assert not read_ledger(mapping, today=TODAY).is_refused
 
 
 def test_an_as_of_date_before_the_first_invoice_is_refused() -> None:

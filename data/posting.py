@@ -1,0 +1,335 @@
+"""Every row of a ledger as what it does to an item, or to the money of a customer.
+
+What accountants write in many ways is put into one form: an amount below 0 undoes
+something, a credit memo is money of the customer, an allocation moves money to an item,
+and every amount is in the currency of its item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from obligor.data.ledger import (
+    DAY_DTYPE,
+    OF_INVOICE,
+    Ledger,
+    empty_table,
+    is_among,
+    reporting_rates,
+)
+
+# Kinds of payments that undo one, whatever the sign of their amount.
+UNDOING_KINDS = ("returned", "refund")
+MONEY_COLUMNS = (
+    "customer_id",
+    "day",
+    "kind",
+    "amount",
+    "currency",
+    "ends_on",
+    "known_on",
+    "until",
+)
+_DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
+_BOOKING_COLUMNS = (*MONEY_COLUMNS, "invoice_id", "payment_id")
+
+
+@dataclass(frozen=True)
+class PostedLedger:
+    """A ledger whose events are all of items, and the money of customers beside it.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        Invoices above 0; payments with an invoice, in its currency, of the kinds
+        ``payment`` and ``credit_note``, with ``ends_on``: the day of what a negative
+        amount undoes.
+    money : DataFrame
+        Columns `MONEY_COLUMNS`: money without an item, and what takes from it.
+    """
+
+    ledger: Ledger
+    money: pd.DataFrame
+
+
+def posted(ledger: Ledger) -> PostedLedger:
+    """Return a ledger in which each row says what it does.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A checked ledger: events refer to invoices it holds, or name their customer.
+
+    Raises
+    ------
+    SchemaError
+        If a payment is in another currency than its item, and one of them has no rate
+        on or before the day of the payment.
+    """
+    if not _needs_posting(ledger):
+        return PostedLedger(ledger, empty_money())
+    invoices = ledger["invoices"]
+    is_item = invoices["amount"] > 0
+    items = invoices[is_item].set_index("invoice_id")
+    memos = invoices[invoices["amount"] < 0].set_index("invoice_id")
+    bookings = _joined(
+        [
+            _bookings_of_payments(ledger),
+            *_bookings_of_allocations(ledger),
+            _bookings_of_memos(memos),
+            _bookings_of_memo_write_offs(ledger, memos),
+        ]
+    )
+    bookings = _joined([bookings, *_cancelled(bookings, ledger, memos)])
+    bookings = _with_customers(bookings, invoices)
+    has_item = is_among(bookings["invoice_id"], _first_rows(items).index)
+    on_items = _in_item_currency(bookings[has_item], items, ledger)
+    tables = {**ledger.tables, "invoices": invoices[is_item]}
+    for table in OF_INVOICE:
+        if table in tables:
+            frame = tables[table]
+            is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
+            tables[table] = frame[is_of_item]
+    tables["payments"] = _payments(on_items)
+    tables.pop("allocations", None)
+    money = _money(bookings[~has_item], items, ledger.currency)
+    return PostedLedger(replace(ledger, tables=tables), money)
+
+
+def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return bookings below each other, each column of its type."""
+    # An empty frame has no types, and would change those of the others.
+    with_rows = [frame for frame in frames if len(frame)]
+    columns = list(_BOOKING_COLUMNS)
+    if not with_rows:
+        return empty_money().reindex(columns=columns)
+    bookings = pd.concat(with_rows).reindex(columns=columns)
+    for column in _DAY_COLUMNS:
+        bookings[column] = pd.to_datetime(bookings[column]).astype(DAY_DTYPE)
+    return bookings
+
+
+def _with_columns(frame: pd.DataFrame, texts: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a table with `until` and some columns of texts, empty if it lacks them."""
+    missing = [name for name in texts if name not in frame]
+    frame = frame.assign(**{name: None for name in missing})
+    frame = frame.astype(dict.fromkeys(texts, "object"))
+    if "until" not in frame:
+        frame["until"] = pd.Series(pd.NaT, index=frame.index, dtype=DAY_DTYPE)
+    return frame
+
+
+def empty_money() -> pd.DataFrame:
+    """Return a table of money without rows."""
+    days = dict.fromkeys(_DAY_COLUMNS, DAY_DTYPE)
+    dtypes = {**dict.fromkeys(MONEY_COLUMNS, "str"), "amount": "float64", **days}
+    columns = {name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()}
+    return pd.DataFrame(columns)
+
+
+def _needs_posting(ledger: Ledger) -> bool:
+    """Return whether any row is more than an invoice, or a payment of one."""
+    payments = ledger["payments"]
+    optional = payments.reindex(columns=["currency", "reverses"])
+    return bool(
+        len(ledger["allocations"])
+        or len(ledger["cancellations"])
+        or (ledger["invoices"]["amount"] <= 0).any()
+        or payments["invoice_id"].isna().any()
+        or (payments["amount"] < 0).any()
+        or payments["kind"].isin(UNDOING_KINDS).any()
+        or optional.notna().to_numpy().any()
+    )
+
+
+def _first_rows(items: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each id; the versions of an item share what is asked here."""
+    return items[~items.index.duplicated()]
+
+
+def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
+    """Return the payments with the sign of what they do."""
+    if ledger["payments"].empty:
+        return _joined([])
+    texts = ("customer_id", "invoice_id", "currency", "reverses")
+    payments = _with_columns(ledger["payments"], texts)
+    is_undoing = payments["kind"].isin(UNDOING_KINDS)
+    amount = payments["amount"].where(~is_undoing, -payments["amount"].abs())
+    first_rows = payments.drop_duplicates("payment_id").set_index("payment_id")
+    undone = payments["reverses"]
+    # What was undone tells the item, unless it is a receipt over several of them.
+    n_items = payments.groupby("payment_id")["invoice_id"].nunique()
+    undone_item = undone.map(first_rows["invoice_id"]).where(undone.map(n_items) == 1)
+    undone_customer = undone.map(first_rows["customer_id"])
+    return pd.DataFrame(
+        {
+            "customer_id": payments["customer_id"].fillna(undone_customer),
+            "day": payments["paid_on"],
+            "kind": payments["kind"].where(~is_undoing, "payment"),
+            "amount": amount,
+            "currency": payments["currency"],
+            "ends_on": undone.map(first_rows["paid_on"]),
+            "known_on": payments["known_on"],
+            "until": payments["until"],
+            "invoice_id": payments["invoice_id"].fillna(undone_item),
+            "payment_id": payments["payment_id"],
+        }
+    )
+
+
+def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
+    """Return what allocations put on items, and what they take from the customer."""
+    allocations = ledger["allocations"]
+    if allocations.empty:
+        return []
+    payments = _bookings_of_payments(ledger)
+    receipts = payments.drop_duplicates("payment_id").set_index("payment_id")
+    allocations = _with_columns(allocations)
+    receipt = receipts.loc[allocations["payment_id"]].reset_index()
+    receipt.index = allocations.index
+    known_on = [
+        allocations["known_on"],
+        receipt["known_on"],
+        allocations["invoice_id"].map(_first_known(ledger["invoices"])),
+    ]
+    on_items = receipt.assign(
+        amount=allocations["amount"] * np.sign(receipt["amount"]),
+        known_on=pd.concat(known_on, axis=1).max(axis=1),
+        until=allocations["until"],
+        invoice_id=allocations["invoice_id"],
+    )
+    from_money = on_items.assign(
+        amount=-on_items["amount"],
+        ends_on=receipt["day"],
+        invoice_id=None,
+        payment_id=None,
+    )
+    return [on_items, from_money]
+
+
+def _bookings_of_memos(memos: pd.DataFrame) -> pd.DataFrame:
+    """Return credit memos without an item as credit notes of the customer."""
+    memos = _with_columns(memos)
+    return pd.DataFrame(
+        {
+            "customer_id": memos["customer_id"],
+            "day": memos["issued_on"],
+            "kind": "credit_note",
+            "amount": -memos["amount"],
+            "currency": memos["currency"],
+            "known_on": memos["known_on"],
+            "until": memos["until"],
+        },
+        columns=_BOOKING_COLUMNS,
+    ).reset_index(drop=True)
+
+
+def _bookings_of_memo_write_offs(ledger: Ledger, memos: pd.DataFrame) -> pd.DataFrame:
+    """Return what was written off of credit memos: the customer loses it."""
+    write_offs = _with_columns(ledger["write_offs"])
+    write_offs = write_offs[
+        is_among(write_offs["invoice_id"], _first_rows(memos).index)
+    ]
+    memo = _first_rows(memos).reindex(write_offs["invoice_id"])
+    return pd.DataFrame(
+        {
+            "customer_id": memo["customer_id"].to_numpy(),
+            "day": write_offs["written_off_on"],
+            "kind": "credit_note",
+            "amount": -write_offs["amount"].abs(),
+            "currency": memo["currency"].to_numpy(),
+            "ends_on": memo["issued_on"].to_numpy(),
+            "known_on": write_offs["known_on"],
+            "until": write_offs["until"],
+        },
+        columns=_BOOKING_COLUMNS,
+    )
+
+
+def _cancelled(
+    bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
+) -> Iterable[pd.DataFrame]:
+    """Yield what undoes cancelled payments, and cancelled credit memos."""
+    cancellations = _with_columns(ledger["cancellations"], ("invoice_id", "payment_id"))
+    for key, undone in (
+        ("payment_id", bookings[bookings["payment_id"].notna()]),
+        ("invoice_id", _bookings_of_memos(memos).assign(invoice_id=memos.index)),
+    ):
+        rows = cancellations[cancellations[key].notna()]
+        pairs = rows[[key, "cancelled_on", "known_on", "until"]].merge(
+            undone.drop(columns=["known_on", "until"]), on=key
+        )
+        pairs = pairs.assign(
+            ends_on=pairs["day"],
+            day=pairs["cancelled_on"],
+            amount=-pairs["amount"],
+            payment_id=None,
+        )
+        yield pairs.reindex(columns=_BOOKING_COLUMNS)
+
+
+def _first_known(invoices: pd.DataFrame) -> pd.Series:
+    """Return the day on which each invoice became known, by its id."""
+    return invoices.groupby("invoice_id")["known_on"].min()
+
+
+def _with_customers(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings that all name their customer, numbered anew.
+
+    None is known before its invoice.
+    """
+    first_known = bookings["invoice_id"].map(_first_known(invoices))
+    invoice_known_on = pd.to_datetime(first_known).astype(DAY_DTYPE)
+    known_on = pd.concat([bookings["known_on"], invoice_known_on], axis=1)
+    owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")
+    owner = bookings["invoice_id"].map(owners["customer_id"])
+    currency = bookings["invoice_id"].map(owners["currency"])
+    return bookings.assign(
+        customer_id=owner.fillna(bookings["customer_id"]),
+        currency=bookings["currency"].fillna(currency),
+        known_on=known_on.max(axis=1),
+    ).reset_index(drop=True)
+
+
+def _in_item_currency(
+    bookings: pd.DataFrame, items: pd.DataFrame, ledger: Ledger
+) -> pd.DataFrame:
+    """Return bookings in the currency of their items, at the rates of their day."""
+    item_currency = bookings["invoice_id"].map(_first_rows(items)["currency"])
+    differs = bookings["currency"] != item_currency
+    if not differs.any():
+        return bookings
+    foreign = bookings[differs]
+    rate = reporting_rates(ledger, foreign["currency"], foreign["day"])
+    item_rate = reporting_rates(ledger, item_currency[differs], foreign["day"])
+    amount = bookings["amount"].copy()
+    amount[differs] = foreign["amount"] * rate / item_rate
+    return bookings.assign(amount=amount, currency=item_currency)
+
+
+def _payments(bookings: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings on items as a table of payments."""
+    if bookings.empty:
+        return empty_table("payments").assign(ends_on=pd.Series(dtype=DAY_DTYPE))
+    payments = bookings.rename(columns={"day": "paid_on"})
+    payments["payment_id"] = payments["payment_id"].fillna("")
+    return payments
+
+
+def _money(bookings: pd.DataFrame, items: pd.DataFrame, reporting: str) -> pd.DataFrame:
+    """Return bookings without an item, each with a currency.
+
+    Money without a currency is in that of the customer's items, if they have one only,
+    else in the reporting currency.
+    """
+    if bookings.empty:
+        return empty_money()
+    by_customer = items.groupby("customer_id")["currency"]
+    own = by_customer.first().where(by_customer.nunique() == 1)
+    currency = bookings["currency"].fillna(bookings["customer_id"].map(own))
+    money = bookings.assign(currency=currency.fillna(reporting))
+    return money[list(MONEY_COLUMNS)]
