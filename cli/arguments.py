@@ -24,6 +24,7 @@ from obligor.errors import SchemaError
 
 if TYPE_CHECKING:
     from obligor.data.ledger import Ledger
+    from obligor.data.store import LedgerStore
     from obligor.decisions.champion import ChampionLoader
     from obligor.record.record import Record
     from obligor.serving.assembly import Service
@@ -227,6 +228,21 @@ class Context:
 
         record, _ = open_record(self.settings(store), self.random)
         return record
+
+    def ledger_store(self, store: Path) -> LedgerStore:
+        """Open the ledger store; names and reports are sealed by the record's keys.
+
+        The record is opened when something is to be sealed first.
+        """
+        from obligor.data.store import LedgerStore
+        from obligor.record.seals import CustomerSeals
+
+        settings = self.settings(store)
+        settings.store.mkdir(parents=True, exist_ok=True)
+        return LedgerStore(
+            settings.ledger_url,
+            lambda: CustomerSeals(self.record(store).database),
+        )
 
     def champions(self, store: Path) -> ChampionLoader:
         """Return the loader of a store's champion model."""

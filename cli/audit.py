@@ -195,23 +195,27 @@ class EraseOptions:
 @app.command()
 @with_options(EraseOptions)
 def erase(options: EraseOptions) -> None:
-    """Destroy a customer's key, so that its entries cannot be read again.
+    """Erase a customer: delete it from the ledger store, and destroy its keys.
 
-    The log still verifies.
+    Its entries in the record cannot be read again; the log still verifies. A ledger
+    that is loaded later brings the customer back: remove it from the source too.
 
     Example: `obligor audit erase C0000012 --because "request of 3 March, by letter"`
     """
-    from obligor.record.retention import erase as erase_customer
+    from obligor.serving.operations.erasure import Eraser
 
     context = command_context()
-    n_entries = erase_customer(
-        context.record(options.store),
-        options.customer_id,
-        options.because,
-        context.now(),
-        context.new_id(),
+    eraser = Eraser(
+        record=context.record(options.store),
+        ledger=context.ledger_store(options.store),
+        now=context.now,
+        new_id=context.new_id,
     )
-    console.print(f"{n_entries:,} entries cannot be read any more")
+    erased = eraser.erase(options.customer_id, options.because)
+    console.print(
+        f"{erased.entries:,} entries cannot be read any more, "
+        f"{erased.ledger_rows:,} rows of the ledger are deleted"
+    )
 
 
 @dataclass(frozen=True)

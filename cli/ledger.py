@@ -121,13 +121,9 @@ def load(mapping: LedgerMapping, store: Store = Path("store")) -> None:
 
     Example: `obligor load ledger/mapping.toml`
     """
-    from obligor.data.store import LedgerStore
-
     context = command_context()
     ledger = context.ledger(mapping)
-    settings = context.settings(store)
-    settings.store.mkdir(parents=True, exist_ok=True)
-    LedgerStore(settings.ledger_url).write(ledger)
+    context.ledger_store(store).write(ledger)
     n_customers = len(ledger["customers"])
     console.print(
         f"loaded {n_customers:,} customers, known until {ledger.observed_until}"

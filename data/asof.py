@@ -9,10 +9,11 @@ The events of an invoice are never known before the invoice. What is known is se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import compress
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -210,6 +211,38 @@ def _is_known(table: Items | Events | Money, day: int) -> Bools:
     """Return which rows are known on a day, and not yet replaced or withdrawn."""
     is_known: Bools = (table.known_on <= day) & (day < table.until)
     return is_known
+
+
+class Dated(Protocol):
+    """A row that became known on a day, and may be no longer true from another on."""
+
+    @property
+    def known_on(self) -> date:
+        """The day on which it became known."""
+
+    @property
+    def until(self) -> date | None:
+        """The first day on which it is no longer true; None if it still is."""
+
+
+DatedRow = TypeVar("DatedRow", bound=Dated)
+
+
+def known_rows(rows: Iterable[DatedRow], as_of: date) -> list[DatedRow]:
+    """Return the rows that were known at the end of a day, in their order.
+
+    Parameters
+    ----------
+    rows : iterable of Dated
+        Reports about a customer, or links of a group.
+    as_of : date
+        The day.
+    """
+    return [
+        row
+        for row in rows
+        if row.known_on <= as_of and (row.until is None or as_of < row.until)
+    ]
 
 
 def _too_early(as_of: date, first: date) -> AsOfError:

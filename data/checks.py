@@ -22,15 +22,17 @@ from obligor.data.ledger import (
     Ledger,
     day_columns,
     is_among,
+    sealed_columns,
 )
 from obligor.data.left_out import LeftOut, left_out_of
+from obligor.data.party_checks import group_findings, with_checked_parties
 from obligor.errors import SchemaError
 
 # If bad rows are more than this share of a table's rows or money, the others no longer
 # represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
 # The only dates that may be after today.
-PLANNED_DATES = ("due_on", "pay_by")
+PLANNED_DATES = ("due_on", "pay_by", "ended_on")
 # Findings that a refusal quotes.
 MOST_REASONS = 20
 
@@ -106,7 +108,8 @@ def check_ledger(
     LedgerCheck
         The clean ledger with all findings; nothing stops at the first one.
     """
-    findings = [*unreadable, *_missing_tables(ledger)]
+    ledger, party_findings = with_checked_parties(ledger)
+    findings = [*unreadable, *party_findings, *_missing_tables(ledger)]
     for table in ledger.tables:
         frame = ledger[table]
         cells = {
@@ -128,6 +131,7 @@ def check_ledger(
     for loss in left_out:
         findings += _too_much_set_aside(loss, ledger.currency)
     findings += _missing_rates(clean)
+    findings += group_findings(clean)
     set_aside = rows_set_aside(ledger, quarantined, clean)
     return LedgerCheck(
         replace(clean, set_aside=set_aside),
@@ -248,7 +252,10 @@ def _finding_of(table: str, failure: _Failure) -> Finding:
     elif failure.check == "field_uniqueness" and failure.row is not None:
         return _shared_id(table, failure.column, failure.row, failure.value)
     else:
+        is_sealed = failure.column in sealed_columns(table)
         what = f"the value is {failure.value!r}"
+        if is_sealed:
+            what = "the value is not valid (it is confidential and not shown)"
         expected = failure.check
     level: Level = "refuse" if failure.row is None else "quarantine"
     return Finding(
@@ -430,6 +437,7 @@ def _uses_of_currencies(ledger: Ledger) -> Iterator[tuple[str, pd.DataFrame]]:
         ("invoices", "issued_on"),
         ("limits", "known_on"),
         ("payments", "paid_on"),
+        ("bureau", "known_on"),
     )
     for table, day_column in uses:
         frame = ledger[table]

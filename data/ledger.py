@@ -42,6 +42,29 @@ def _day(*, is_nullable: bool = False) -> pa.Column:
     )
 
 
+def _sealed_text() -> pa.Column:
+    """A personal or confidential text, which is stored encrypted and never printed."""
+    return pa.Column(
+        str,
+        nullable=True,
+        required=False,
+        metadata={"is_sealed": True},
+    )
+
+
+def _sealed_number(check: pa.Check | None = None) -> pa.Column:
+    checks = [pa.Check(_is_finite, error="a finite number")]
+    if check is not None:
+        checks.append(check)
+    return pa.Column(
+        float,
+        checks,
+        nullable=True,
+        required=False,
+        metadata={"is_sealed": True},
+    )
+
+
 def _number(check: pa.Check | None = None, *, is_nullable: bool = False) -> pa.Column:
     checks = [pa.Check(_is_finite, error="a finite number")]
     if check is not None:
@@ -67,6 +90,8 @@ _CURRENCY = pa.Check.isin(list(MINOR_DIGITS), error="an ISO 4217 currency code")
 _NOT_ZERO = pa.Check.ne(0, error="an amount other than 0")
 PAYMENT_KINDS = ("payment", "credit_note", "returned", "refund")
 _KIND = pa.Check.isin(PAYMENT_KINDS, error=f"one of {', '.join(PAYMENT_KINDS)}")
+_ID_KINDS = ["vat_id", "registration_id", "lei"]
+_ID_KIND = pa.Check.isin(_ID_KINDS, error="vat_id, registration_id or lei")
 
 # One contract per table. The gate in asof.py reads `known_on`.
 CONTRACTS: dict[str, pa.DataFrameSchema] = {
@@ -76,6 +101,16 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
             "registered_on": _day(),
             "sector": _text(is_optional=True),
             "country": _text(is_optional=True),
+            "name": _sealed_text(),
+            "vat_id": _sealed_text(),
+            "registration_id": _sealed_text(),
+            "lei": _sealed_text(),
+            "address": _sealed_text(),
+            "language": _sealed_text(),
+            # Who looks after the customer.
+            "owner": _sealed_text(),
+            # The company above it: a customer, or any other id.
+            "parent_id": _text(is_optional=True),
             "known_on": _known_on("registered_on"),
         }
     ),
@@ -203,6 +238,52 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
             "known_on": _day(),
         }
     ),
+    "contacts": pa.DataFrameSchema(
+        {
+            "customer_id": _text(),
+            "name": _sealed_text(),
+            "role": _sealed_text(),
+            "email": _sealed_text(),
+            "phone": _sealed_text(),
+            # A source without it is filled with the day of the load.
+            "known_on": _day(),
+        }
+    ),
+    # What others say of a customer, who is named by customer_id or by an id of its own.
+    "bureau": pa.DataFrameSchema(
+        {
+            "customer_id": _text(is_optional=True),
+            "id_kind": pa.Column(str, _ID_KIND, nullable=True, required=False),
+            "id": _sealed_text(),
+            "source": _text(),
+            "as_of": _day(),
+            "score": _sealed_number(),
+            # The worst and the best score, such as 0-100 or 600-100.
+            "scale": _text(is_optional=True),
+            "rating": _sealed_text(),
+            "recommended_limit": _sealed_number(_NOT_NEGATIVE_AMOUNT),
+            "currency": pa.Column(str, _CURRENCY, nullable=True, required=False),
+            "status": _sealed_text(),
+            "event": _sealed_text(),
+            "known_on": _known_on("as_of"),
+        }
+    ),
+    # Who belongs to whom: ids of customers, LEIs, or any other id.
+    "groups": pa.DataFrameSchema(
+        {
+            "child_id": _text(),
+            "parent_id": _text(),
+            "relationship": _text(is_optional=True),
+            "status": _text(is_optional=True),
+            "ended_on": pa.Column(
+                None,
+                nullable=True,
+                required=False,
+                metadata={"kind": "day"},
+            ),
+            "known_on": _day(),
+        }
+    ),
 }
 # A list of open balances has no payments.
 REQUIRED_TABLES = ("customers", "invoices")
@@ -225,6 +306,15 @@ def day_columns(table: str) -> list[str]:
         name
         for name, column in CONTRACTS[table].columns.items()
         if (column.metadata or {}).get("kind") == "day"
+    ]
+
+
+def sealed_columns(table: str) -> list[str]:
+    """Return the names of a table's personal and confidential columns."""
+    return [
+        name
+        for name, column in CONTRACTS[table].columns.items()
+        if (column.metadata or {}).get("is_sealed")
     ]
 
 

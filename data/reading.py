@@ -24,6 +24,7 @@ import sqlalchemy
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900
 
 from obligor.data.column_reading import is_missing
+from obligor.data.gleif import is_relationship_file, read_relationships
 from obligor.data.mapping import SourceSpec
 from obligor.errors import InputError, ObligorError, SchemaError
 
@@ -168,6 +169,8 @@ class _FileReader:
 
     def read(self) -> RawTable:
         suffix = self.path.suffix.lower()
+        if self.table == "groups" and is_relationship_file(self.path):
+            return _without_lines(read_relationships(self.path), self.path.name)
         if suffix == ".parquet":
             return _without_lines(pd.read_parquet(self.path), self.path.name)
         if suffix in WORKBOOKS:

@@ -37,6 +37,7 @@ from obligor.data.ledger import (
     Ledger,
     day_columns,
     number_columns,
+    sealed_columns,
 )
 from obligor.data.mapping import (
     MOST_DAYS,
@@ -142,6 +143,8 @@ def read_ledger(
         in_zone = [replace(table_mapping, zone=zone) for table_mapping in mappings]
         tables[table] = reader.read(in_zone)
     frames = {table: parts.frame for table, parts in tables.items()}
+    if "contacts" in frames:
+        frames["contacts"] = _dated(frames["contacts"], today)
     findings = [finding for parts in tables.values() for finding in parts.findings]
     if "invoices" in tables:
         excluded = tables["invoices"].excluded
@@ -384,11 +387,15 @@ class _SourceReader:
         expected: str,
     ) -> None:
         """Report each cell that holds something, of which nothing could be read."""
+        is_sealed = column in sealed_columns(self.mapping.table)
         suspects = values[values.notna() & reading.values.isna()]
         for row, cell in suspects.items():
             if text_of(cell) not in EMPTY_VALUES:
                 what = f"cannot parse {cell!r}"
-                self._report_row(column, row, what, expected + _hint(cell))
+                if is_sealed:
+                    what = "cannot parse the cell (it is confidential and not shown)"
+                hint = "" if is_sealed else _hint(cell)
+                self._report_row(column, row, what, expected + hint)
 
     def _report_row(
         self,
@@ -595,6 +602,14 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
                 what=f"the invoice is of {owner[row]!r}, the row of {customers[row]!r}",
                 expected="the row and its invoice to be of one customer",
             )
+
+
+def _dated(contacts: pd.DataFrame, today: date) -> pd.DataFrame:
+    """Return contacts that are known from today on, if their source has no day."""
+    day = pd.Timestamp(today)
+    if "known_on" not in contacts:
+        return contacts.assign(known_on=day).astype({"known_on": DAY_DTYPE})
+    return contacts.assign(known_on=contacts["known_on"].fillna(day))
 
 
 def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ One customer's account is read in microseconds.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from sqlite3 import Connection
@@ -16,8 +16,11 @@ import sqlalchemy as sa
 
 from obligor.data.account import Account, Rates, packed_columns, unpacked
 from obligor.data.account_building import accounts_of, rates_of
+from obligor.data.bureau import BureauReport
 from obligor.data.ledger import Ledger
-from obligor.errors import SchemaError, UnknownCustomerError
+from obligor.data.party_store import BUREAU_QUERY, PROFILE_QUERY, PartyStore, Seals
+from obligor.data.profiles import Profile
+from obligor.errors import RecordError, SchemaError, UnknownCustomerError
 
 # More connections than the threads a service answers with.
 CONNECTIONS = 8
@@ -56,17 +59,25 @@ class LedgerStore:
     ----------
     url : str
         A SQLAlchemy URL, e.g. ``sqlite:///store/ledger.db``.
+    open_seals : callable, optional
+        Opens what seals names and reports; without it none can be stored.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url, pool_size=CONNECTIONS)
+    def __init__(self, url: str, open_seals: Callable[[], Seals] | None = None) -> None:
+        # Parameters hold customers' data: they stay out of the driver's messages.
+        self.engine = sa.create_engine(
+            url,
+            pool_size=CONNECTIONS,
+            hide_parameters=True,
+        )
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _use_wal)
         _METADATA.create_all(self.engine)
+        self.parties = PartyStore(self.engine, open_seals)
         # Compiled once: compiling a query takes ten times as long as running it.
         self._sql = {
             query: str(query.compile(dialect=self.engine.dialect))
-            for query in (_ACCOUNT, _RATE, _FACT)
+            for query in (_ACCOUNT, _RATE, _FACT, BUREAU_QUERY, PROFILE_QUERY)
         }
         self._is_positional = self.engine.dialect.positional
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -85,7 +96,9 @@ class LedgerStore:
             {"currency": currency, "rates": packed_columns(columns)}
             for currency, columns in rates_of(ledger).items()
         ]
+        party_rows = self.parties.rows_of(ledger)
         with self.engine.begin() as connection:
+            self.parties.replace(connection, party_rows)
             connection.execute(_ACCOUNTS.delete())
             connection.execute(_RATES.delete())
             connection.execute(_ACCOUNTS.insert(), accounts)
@@ -150,12 +163,83 @@ class LedgerStore:
                 }
                 yield replace(account, rates=own)
 
+    def reports(self, customer_id: str) -> tuple[BureauReport, ...]:
+        """Return what others say of a customer, the future included.
+
+        `data.asof.known_rows` is the gate that removes what was not known on a day.
+
+        Raises
+        ------
+        RecordError
+            If the key they are sealed under is gone.
+        """
+        sealed = self._read(BUREAU_QUERY, customer_id)
+        return self.parties.opened_reports(customer_id, sealed)
+
+    def profile(self, customer_id: str) -> Profile:
+        """Return who a customer is; an empty profile if nothing is known.
+
+        Raises
+        ------
+        RecordError
+            If the key it is sealed under is gone.
+        """
+        sealed = self._read(PROFILE_QUERY, customer_id)
+        return self.parties.opened_profile(customer_id, sealed)
+
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""
         column = _ACCOUNTS.c.customer_id
         query = sa.select(column).order_by(column).limit(limit)
         with self.engine.connect() as connection:
             return list(connection.scalars(query))
+
+    def erase(self, customer_id: str, stand_in: str) -> int:
+        """Delete every row about a customer, and every trace of them in the file.
+
+        Parameters
+        ----------
+        customer_id : str
+            The customer.
+        stand_in : str
+            A random id that takes the customer's place above others of its group.
+
+        Returns
+        -------
+        int
+            How many rows were deleted or changed; 0 if the store has none.
+
+        Raises
+        ------
+        RecordError
+            If somebody reads the file meanwhile, so that it cannot be rewritten.
+        """
+        with self.engine.begin() as connection:
+            n_rows = self.parties.erase(connection, customer_id, stand_in)
+            for table in _METADATA.sorted_tables:
+                if "customer_id" in table.c:
+                    is_own = table.c.customer_id == customer_id
+                    n_rows += connection.execute(table.delete().where(is_own)).rowcount
+        if self.engine.dialect.name == "sqlite":
+            self._rewrite_file()
+        return n_rows
+
+    def _rewrite_file(self) -> None:
+        """Leave no copy of a deleted row: not in free pages, not in the log."""
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with autocommit.connect() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
+            connection.exec_driver_sql("VACUUM")
+            is_busy, *_ = connection.exec_driver_sql(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            ).one()
+        if is_busy:
+            raise RecordError(
+                "the rows are deleted, but the file is being read, so that copies of "
+                "them remain in it",
+                where="ledger store",
+                do="erase the customer again",
+            )
 
     def _with_rates(self, account: Account, currencies: Sequence[str]) -> Account:
         foreign = {*account.currencies, *currencies} - {account.currency}

@@ -36,6 +36,7 @@ from obligor.record.encryption import Vault
 from obligor.record.housekeeper import Task
 from obligor.record.receipts import CheckpointFolder, ReceiptSigner
 from obligor.record.record import Record
+from obligor.record.seals import CustomerSeals
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.oidc import TokenCheck
 from obligor.serving.settings import Settings
@@ -190,7 +191,7 @@ def assemble_service(
     record, signer = open_record(settings, random)
     folder = CheckpointFolder(settings.checkpoints)
     return Service(
-        ledger=LedgerStore(settings.ledger_url),
+        ledger=LedgerStore(settings.ledger_url, lambda: CustomerSeals(record.database)),
         record=record,
         champions=ChampionLoader(settings.store, settings.trusted),
         rulebooks=_open_rulebooks(settings),

@@ -1,0 +1,307 @@
+"""What the ledger store holds of customers besides their accounts.
+
+Profiles and reports are sealed, each customer's under a key of its own. Who belongs to
+whom is stored by ids alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import sqlalchemy as sa
+
+from obligor.data.asof import known_rows
+from obligor.data.bureau import (
+    BureauReport,
+    packed_reports,
+    reports_of,
+    unpacked_reports,
+)
+from obligor.data.days import OPEN_END, day_number, day_of
+from obligor.data.groups import MOST_STEPS, GroupLink, GroupTree, links_of
+from obligor.data.ledger import Ledger
+from obligor.data.profiles import Profile, profiles_of, unpacked_profile
+from obligor.errors import SchemaError
+
+PROFILE = "profile"
+REPORTS = "reports"
+# A statement takes at most 32,766 values in SQLite (SQLITE_MAX_VARIABLE_NUMBER).
+MOST_IN_STATEMENT = 5_000
+
+METADATA = sa.MetaData()
+PROFILES = sa.Table(
+    "profiles",
+    METADATA,
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+BUREAU = sa.Table(
+    "bureau",
+    METADATA,
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+LINKS = sa.Table(
+    "group_links",
+    METADATA,
+    sa.Column("child_id", sa.String, primary_key=True),
+    sa.Column("known_on", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("parent_id", sa.String, nullable=False, index=True),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
+BUREAU_QUERY = sa.select(BUREAU.c.sealed).where(
+    BUREAU.c.customer_id == sa.bindparam("key")
+)
+PROFILE_QUERY = sa.select(PROFILES.c.sealed).where(
+    PROFILES.c.customer_id == sa.bindparam("key")
+)
+
+
+class Seals(Protocol):
+    """What seals texts about customers; the record does."""
+
+    def sealed(self, purpose: str, texts: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return texts encrypted, by the customer's id."""
+
+    def opened(
+        self,
+        purpose: str,
+        customer_id: str,
+        sealed: bytes,
+    ) -> bytes:
+        """Return a text that was sealed.
+
+        Parameters
+        ----------
+        purpose : str
+            What it was sealed for, such as ``profile``.
+        customer_id : str
+            The customer it is about.
+        sealed : bytes
+            As `sealed` returned it.
+        """
+
+
+class PartyRows(NamedTuple):
+    """The rows of the tables, as they are stored."""
+
+    profiles: list[dict[str, object]]
+    bureau: list[dict[str, object]]
+    links: list[dict[str, object]]
+
+
+class PartyStore:
+    """Profiles, reports and groups, beside the accounts of a ledger store.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the ledger store.
+    open_seals : callable, optional
+        Opens what seals; it is called when something is to be sealed or opened first.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        open_seals: Callable[[], Seals] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._open_seals = open_seals
+        METADATA.create_all(engine)
+
+    @cached_property
+    def _seals(self) -> Seals:
+        if self._open_seals is None:
+            raise SchemaError(
+                "the ledger has names or reports, and there are no keys to seal them",
+                where="ledger store",
+                expected="the record's keys",
+                do="load it with `obligor load --store`",
+            )
+        return self._open_seals()
+
+    def rows_of(self, ledger: Ledger) -> PartyRows:
+        """Return the rows of a checked ledger, sealed.
+
+        Raises
+        ------
+        SchemaError
+            If there is something to seal, and nothing to seal it with.
+        """
+        profiles = {
+            customer_id: profile.packed()
+            for customer_id, profile in profiles_of(ledger).items()
+        }
+        reports = {
+            customer_id: packed_reports(own)
+            for customer_id, own in reports_of(ledger).items()
+        }
+        return PartyRows(
+            profiles=self._sealed_rows(PROFILE, profiles),
+            bureau=self._sealed_rows(REPORTS, reports),
+            links=[_row_of(link) for link in links_of(ledger)],
+        )
+
+    def _sealed_rows(
+        self, purpose: str, texts: Mapping[str, bytes]
+    ) -> list[dict[str, object]]:
+        if not texts:
+            return []
+        sealed = self._seals.sealed(purpose, texts)
+        return [
+            {"customer_id": customer_id, "sealed": text}
+            for customer_id, text in sealed.items()
+        ]
+
+    def replace(self, connection: sa.Connection, rows: PartyRows) -> None:
+        """Replace the stored rows, in the transaction of a connection."""
+        tables = (PROFILES, BUREAU, LINKS)
+        for table, new_rows in zip(tables, rows, strict=True):
+            connection.execute(table.delete())
+            if new_rows:
+                connection.execute(table.insert(), new_rows)
+
+    def opened_profile(self, customer_id: str, sealed: bytes | None) -> Profile:
+        """Return a profile as it is stored; an empty one if nothing is stored.
+
+        Raises
+        ------
+        RecordError
+            If its key is gone.
+        """
+        if sealed is None:
+            return Profile()
+        return unpacked_profile(self._seals.opened(PROFILE, customer_id, sealed))
+
+    def opened_reports(
+        self, customer_id: str, sealed: bytes | None
+    ) -> tuple[BureauReport, ...]:
+        """Return the reports as they are stored, the future included.
+
+        Raises
+        ------
+        RecordError
+            If their key is gone.
+        """
+        if sealed is None:
+            return ()
+        return unpacked_reports(self._seals.opened(REPORTS, customer_id, sealed))
+
+    def tree_around(self, customer_id: str, as_of: date) -> GroupTree:
+        """Return the group of a customer as it was known on a day.
+
+        Parameters
+        ----------
+        customer_id : str
+            The customer.
+        as_of : date
+            The day.
+
+        Returns
+        -------
+        GroupTree
+            From the top of the group down; empty if the customer belongs to none.
+        """
+        links: dict[str, GroupLink] = {}
+        with self._engine.connect() as connection:
+            frontier = [_top(connection, customer_id, as_of)]
+            while frontier:
+                below = _known(connection, LINKS.c.parent_id, frontier, as_of)
+                new = [link for link in below if link.child_id not in links]
+                links.update({link.child_id: link for link in new})
+                frontier = [link.child_id for link in new]
+        return GroupTree.of(links.values())
+
+    def erase(
+        self,
+        connection: sa.Connection,
+        customer_id: str,
+        stand_in: str,
+    ) -> int:
+        """Delete what is stored of a customer; those below it stay one group.
+
+        Parameters
+        ----------
+        connection : Connection
+            In the transaction that erases.
+        customer_id : str
+            The customer.
+        stand_in : str
+            A random id that takes its place above others.
+
+        Returns
+        -------
+        int
+            How many rows were deleted or changed.
+        """
+        is_above = LINKS.c.parent_id == customer_id
+        statements = (
+            PROFILES.delete().where(PROFILES.c.customer_id == customer_id),
+            BUREAU.delete().where(BUREAU.c.customer_id == customer_id),
+            LINKS.delete().where(LINKS.c.child_id == customer_id),
+            LINKS.update().where(is_above).values(parent_id=stand_in),
+        )
+        return sum(connection.execute(each).rowcount for each in statements)
+
+
+def _top(
+    connection: sa.Connection,
+    customer_id: str,
+    as_of: date,
+) -> str:
+    """Return the id at the top of a customer's group."""
+    line = [customer_id]
+    while len(line) <= MOST_STEPS:
+        above = _known(connection, LINKS.c.child_id, line[-1:], as_of)
+        if not above or above[0].parent_id in line:
+            break
+        line.append(above[0].parent_id)
+    return line[-1]
+
+
+def _known(
+    connection: sa.Connection,
+    column: sa.Column[str],
+    ids: Sequence[str],
+    as_of: date,
+) -> list[GroupLink]:
+    """Return the links of some ids that are known on a day.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the store.
+    column : Column
+        The side of the links that the ids are on.
+    ids : sequence of str
+        Ids of customers, or others.
+    as_of : date
+        The day.
+    """
+    links: list[GroupLink] = []
+    for part in _parts(ids):
+        query = sa.select(LINKS).where(column.in_(part)).order_by(LINKS.c.child_id)
+        for row in connection.execute(query):
+            until = None if row.until == OPEN_END else day_of(row.until)
+            known_on = day_of(row.known_on)
+            links.append(GroupLink(row.child_id, row.parent_id, known_on, until))
+    return known_rows(links, as_of)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), MOST_IN_STATEMENT):
+        yield ids[start : start + MOST_IN_STATEMENT]
+
+
+def _row_of(link: GroupLink) -> dict[str, object]:
+    until = OPEN_END if link.until is None else day_number(link.until)
+    return {
+        "child_id": link.child_id,
+        "parent_id": link.parent_id,
+        "known_on": day_number(link.known_on),
+        "until": until,
+    }
