@@ -142,9 +142,9 @@ def read_ledger(
         reader = _TableReader(table, content.folder, environment or {})
         in_zone = [replace(table_mapping, zone=zone) for table_mapping in mappings]
         tables[table] = reader.read(in_zone)
-    frames = {table: parts.frame for table, parts in tables.items()}
-    if "contacts" in frames:
-        frames["contacts"] = _dated(frames["contacts"], today)
+    frames = {
+        table: _dated(table, parts.frame, today) for table, parts in tables.items()
+    }
     findings = [finding for parts in tables.values() for finding in parts.findings]
     if "invoices" in tables:
         excluded = tables["invoices"].excluded
@@ -604,12 +604,18 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
             )
 
 
-def _dated(contacts: pd.DataFrame, today: date) -> pd.DataFrame:
-    """Return contacts that are known from today on, if their source has no day."""
+def _dated(
+    table: str,
+    frame: pd.DataFrame,
+    today: date,
+) -> pd.DataFrame:
+    """Return a table; contacts without a day are known from today on."""
+    if table != "contacts":
+        return frame
     day = pd.Timestamp(today)
-    if "known_on" not in contacts:
-        return contacts.assign(known_on=day).astype({"known_on": DAY_DTYPE})
-    return contacts.assign(known_on=contacts["known_on"].fillna(day))
+    if "known_on" not in frame:
+        return frame.assign(known_on=day).astype({"known_on": DAY_DTYPE})
+    return frame.assign(known_on=frame["known_on"].fillna(day))
 
 
 def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
