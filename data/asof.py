@@ -18,7 +18,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Bools, Ints
 from obligor.data.account import (
     DISPUTE,
     FIRST_ACCOUNTING,
@@ -148,21 +147,11 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     was_all_learnt = account.learnt_until is not None and account.learnt_until <= day
     if was_all_learnt and is_plain and not account.rates:
         return KnownAccount(account, as_of)
-    items = account.items
-    invoice_ids = account.invoice_ids
-    is_item_known = _is_known(items, day)
-    is_event_known = _is_known(account.events, day)
-    if is_item_known.all() and is_plain:
-        events = select(account.events, is_event_known)
-    else:
-        if len(items.known_on) and not (items.known_on <= day).any():
-            raise _too_early(as_of, day_of(items.known_on.min()))
-        new_index = _known_items(invoice_ids, is_item_known)
-        has_known_item = new_index[account.events.item] >= 0
-        events = select(account.events, is_event_known & has_known_item)
-        events = events._replace(item=new_index[events.item])
-        items = select(items, is_item_known)
-        invoice_ids = list(compress(invoice_ids, is_item_known))
+    first_known = account.items.known_on
+    if len(first_known) and not (first_known <= day).any():
+        raise _too_early(as_of, day_of(first_known.min()))
+    known_rows = _known_plain if is_plain else _known_rough
+    items, events, invoice_ids = known_rows(account, day)
     # `select` copied the column; a dispute resolved later is still open.
     events.end[(events.kind == DISPUTE) & (events.end > day)] = OPEN_END
     gated = replace(
@@ -174,7 +163,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         limits=_known(account.limits, day),
         statements=_known(account.statements, day),
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
-        money=select(account.money, _is_known(account.money, day)),
+        money=_known_money(account.money, day),
     )
     return KnownAccount(gated if is_plain else settled(gated), as_of)
 
@@ -190,16 +179,38 @@ def is_plain_account(account: Account) -> bool:
     return not len(account.money.day) and not is_rough.any()
 
 
-def _known_items(invoice_ids: Sequence[str], is_known: Bools) -> Ints:
-    """Return the new index of each item by its old one, -1 if it is not known.
+def _known_plain(account: Account, day: int) -> tuple[Items, Events, Sequence[str]]:
+    """Return the known items and events of an account whose rows are true for ever."""
+    items = account.items
+    is_item_known = items.known_on <= day
+    is_event_known = account.events.known_on <= day
+    if is_item_known.all():
+        events = select(account.events, is_event_known)
+        return items, events, account.invoice_ids
+    has_known_item = is_item_known[account.events.item]
+    events = select(account.events, is_event_known & has_known_item)
+    new_index = np.cumsum(is_item_known) - 1
+    events = events._replace(item=new_index[events.item])
+    invoice_ids = list(compress(account.invoice_ids, is_item_known))
+    return select(items, is_item_known), events, invoice_ids
 
-    Events refer to the first version of an item: it gets the index of the one known.
-    """
-    new_index = np.where(is_known, np.cumsum(is_known) - 1, -1)
-    codes, _ = pd.factorize(np.asarray(invoice_ids, dtype=object))
-    by_id = np.full(len(codes), -1)
-    by_id[codes[is_known]] = new_index[is_known]
-    return by_id[codes]
+
+def _known_rough(account: Account, day: int) -> tuple[Items, Events, Sequence[str]]:
+    """Return the known items and events, one version of each."""
+    items = account.items
+    events = account.events
+    is_item_known = (items.known_on <= day) & (day < items.until)
+    is_event_known = (events.known_on <= day) & (day < events.until)
+    invoice_ids = np.asarray(account.invoice_ids, dtype=object)
+    # Events refer to the first version of an item: they follow the one that is known.
+    codes, _ = pd.factorize(invoice_ids)
+    new_index = np.full(len(codes), -1)
+    new_index[codes[is_item_known]] = np.arange(is_item_known.sum())
+    item = new_index[codes[events.item]]
+    is_event_known &= item >= 0
+    known_events = select(events._replace(item=item), is_event_known)
+    known_ids = invoice_ids[is_item_known].tolist()
+    return select(items, is_item_known), known_events, known_ids
 
 
 def _known(table: Table, day: int) -> Table:
@@ -207,10 +218,11 @@ def _known(table: Table, day: int) -> Table:
     return select(table, table.known_on <= day)
 
 
-def _is_known(table: Items | Events | Money, day: int) -> Bools:
-    """Return which rows are known on a day, and not yet replaced or withdrawn."""
-    is_known: Bools = (table.known_on <= day) & (day < table.until)
-    return is_known
+def _known_money(money: Money, day: int) -> Money:
+    """Return the money known on a day, and not yet replaced or withdrawn."""
+    if not len(money.day):
+        return money
+    return select(money, (money.known_on <= day) & (day < money.until))
 
 
 class Dated(Protocol):
