@@ -12,6 +12,7 @@ from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 
 RULEBOOK = read_rulebook(RULES / "2000-01-01")
+NEW_RULEBOOK = read_rulebook(RULES / "2023-12-31")  # the first one with a materiality
 AS_OF = date(2025, 6, 30)  # a Monday
 FEATURES = dict.fromkeys(NAMES, 0.0) | {
     "invoiced_amount_365d": 120_000.0,

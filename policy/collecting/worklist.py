@@ -118,10 +118,10 @@ def task_of(
     deadline = _insurer_deadline(debt, as_of, rulebook) if debt.is_insured else None
     is_urgent = _is_urgent(debt, as_of, deadline)
     pause = _pause(debt, plan, as_of)
-    if pause and not is_urgent:
+    # A stage without a contact has none for an urgent debt either.
+    has_contact = plan.minutes > 0
+    if pause and not (is_urgent and has_contact):
         return pause
-    if not plan.minutes:
-        return _without_contact(debt, plan)
     # An urgent debt is worked even if the contact costs more than it is worth.
     priority = collection_priority(debt.arrears, plan, rulebook)
     collector_cost = rulebook.parameters["collector_cost"]
@@ -184,6 +184,8 @@ def _pause(
     name = debt.customer_id
     if debt.workable <= 0:
         return _nothing_to_ask_for(debt)
+    if not plan.minutes:
+        return _without_contact(debt, plan)
     if debt.next_contact_on and debt.next_contact_on > as_of:
         because = f"the next contact is fixed for {debt.next_contact_on}"
         return Pause(name, "fixed_later", because)

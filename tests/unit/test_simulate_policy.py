@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +15,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from obligor.data.asof import known_on
+from obligor.data.store import LedgerStore
 from obligor.data.synthetic import Simulation
+from obligor.decisions.ageing import AgedAmounts, ageing_of
 from obligor.features.build import build_features
 from obligor.policy.credit.decide import Decision, decide
+from obligor.policy.credit.position import BureauReport
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.economics import capital_ratio
 from obligor.policy.rulebooks.cells import Column, Value
@@ -37,8 +40,14 @@ from obligor.portfolio.decide_many import (
     capital_ratios,
     decide_many,
 )
-from obligor.portfolio.snapshot import Portfolio
-from tests.customers import RULEBOOK
+from obligor.portfolio.snapshot import (
+    Portfolio,
+    active_on,
+    joined_ageing,
+    portfolio_of,
+)
+from tests.customers import NEW_RULEBOOK, RULEBOOK
+from tests.fakes import FixedModel
 from tests.unit.test_policy import TABLES_BY_ID, value_of
 
 AS_OF = date(2024, 6, 30)
@@ -170,6 +179,80 @@ def test_rules_on_the_amount_past_due_decide_alike_one_by_one(
     for row in rows:
         decision = decide(portfolio.facts(row), on_overdue_amounts)
         assert_same_decision(changed, row, decision)
+
+
+@pytest.fixture(scope="module")
+def with_standing(portfolio: Portfolio) -> Portfolio:
+    """The customers with overdue items, unapplied money, gaps and bureau reports.
+
+    Amounts lie at the threshold of 100.00 or of 1% of what is owed, a cent beside it,
+    or anywhere.
+    """
+    draw = np.random.default_rng(2)
+    amounts = []
+    for _ in range(len(portfolio)):
+        n_items = int(draw.integers(0, 4))
+        days_late = np.sort(draw.integers(1, 400, n_items))[::-1]
+        cents = draw.choice([1, 3_333, 5_000, 9_999, 10_000, 10_001], n_items)
+        large = draw.integers(1, 3_000_000, n_items)
+        overdue = np.where(draw.random(n_items) < 0.3, large, cents).astype(float)
+        not_due = float(draw.choice([0, 500_000, 990_000, 2_000_000]))
+        unapplied = float(draw.choice([0, 0, 1, 5_000, 10_000, 4_000_000]))
+        open_amount = float(overdue.sum()) + not_due
+        amounts.append(AgedAmounts(open_amount, days_late, overdue, unapplied))
+    rows = np.arange(len(portfolio))
+    incomplete = rows[draw.random(len(rows)) < 0.1].tolist()
+    reports = {}
+    for row in rows[draw.random(len(rows)) < 0.1].tolist():
+        recommended = Decimal(int(draw.integers(0, 50_000)))
+        reports[row] = BureauReport(Decimal("0.3"), row % 7 == 0, recommended)
+    written_off = draw.choice([0.0, 100.0, 100.01, 250.0], len(rows))
+    return replace(
+        portfolio,
+        features={**portfolio.features, "written_off_amount_365d": written_off},
+        ageing=joined_ageing(amounts),
+        incomplete_rows=frozenset(incomplete),
+        bureau=reports,
+    )
+
+
+@pytest.mark.parametrize("rulebook", [RULEBOOK, NEW_RULEBOOK], ids=["old", "new"])
+def test_standing_is_decided_alike_one_by_one_and_together(
+    with_standing: Portfolio, rulebook: Rulebook
+) -> None:
+    decisions = decide_many(with_standing, rulebook)
+    for row in range(len(with_standing)):
+        decision = decide(with_standing.facts(row), rulebook)
+        assert_same_decision(decisions, row, decision)
+        if row in with_standing.incomplete_rows:
+            assert decision.outcome != "approve"
+            assert decisions.is_held[row]
+
+
+def test_a_portfolio_without_ages_is_decided_alike_by_the_new_rulebook(
+    portfolio: Portfolio,
+) -> None:
+    decisions = decide_many(portfolio, NEW_RULEBOOK)
+    for row in range(len(portfolio)):
+        decision = decide(portfolio.facts(row), NEW_RULEBOOK)
+        assert_same_decision(decisions, row, decision)
+
+
+def test_a_ledger_is_decided_alike_one_by_one(
+    ledger_store: LedgerStore,
+) -> None:
+    customers = active_on(ledger_store.every(), AS_OF)
+    portfolio = portfolio_of(customers.accounts, customers.rows, FixedModel())
+    decisions = decide_many(portfolio, NEW_RULEBOOK)
+    days = []
+    for row, customer in enumerate(customers.accounts):
+        facts = portfolio.facts(row)
+        assert facts.ageing == ageing_of(customer)
+        decision = decide(facts, NEW_RULEBOOK)
+        assert_same_decision(decisions, row, decision)
+        days.append((decision.position.dpd_days, decision.position.material_dpd_days))
+    # The materiality does change something.
+    assert any(oldest != material for oldest, material in days)
 
 
 def test_the_portfolio_has_every_outcome_and_grade(
