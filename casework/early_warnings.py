@@ -174,6 +174,7 @@ def _number(value: float | None) -> str:
 
 def _snapshot(entry: OpenedEntry) -> Snapshot:
     answer: dict[str, Any] = orjson.loads(entry.body)
+    position: dict[str, Any] = answer.get("position", {})
     return Snapshot(
         as_of=date.fromisoformat(answer["as_of"]),
         pd_12m=answer["pd_12m"],
@@ -184,4 +185,10 @@ def _snapshot(entry: OpenedEntry) -> Snapshot:
         margin=answer["explanation"]["margin"],
         model_sha256=answer["model"]["sha256"],
         credit_file=credit_file_of(entry.request) or NOTHING_ON_FILE,
+        owed=_exact(position.get("owed")),
+        material_dpd_days=_exact(position.get("material_dpd_days")),
     )
+
+
+def _exact(value: str | int | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

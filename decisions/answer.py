@@ -21,6 +21,7 @@ from obligor.decisions.answer_parts import (
     Outcome,
     PdAnswer,
     PolicyAnswer,
+    PositionPart,
     PriceFloorAnswer,
     RuleTrace,
     Terms,
@@ -34,6 +35,7 @@ from obligor.decisions.answer_parts import (
     reasons_of,
     rule_traces,
     terms_answer,
+    with_position,
 )
 from obligor.decisions.champion import Champion
 from obligor.decisions.counterfactuals import Counterfactual, OfferedQuestion
@@ -89,8 +91,8 @@ class DecidedTerms(TypedDict):
     collection: Collection | None
 
 
-class DecisionAnswer(PdAnswer, DecidedTerms):
-    """An explained and recorded credit decision."""
+class _DecisionBody(PdAnswer, DecidedTerms):
+    """A decision without the position, which not every rulebook shows."""
 
     decision_id: str
     customer_id: str
@@ -105,6 +107,10 @@ class DecisionAnswer(PdAnswer, DecidedTerms):
     policy: PolicyAnswer
     features: Mapping[str, float | None]
     ledger: LedgerAnswer
+
+
+class DecisionAnswer(_DecisionBody, PositionPart):
+    """An explained and recorded credit decision."""
 
 
 class Stamp(NamedTuple):
@@ -143,7 +149,7 @@ def decision_entry(offered: OfferedQuestion, champion: Champion, stamp: Stamp) -
     decided = offered.decided
     known_question = decided.known_question
     decision = decided.decision
-    answer: DecisionAnswer = {
+    answer: _DecisionBody = {
         "decision_id": stamp.entry_id,
         "customer_id": known_question.request.customer_id,
         "as_of": known_question.account.as_of,
@@ -161,7 +167,7 @@ def decision_entry(offered: OfferedQuestion, champion: Champion, stamp: Stamp) -
         "ledger": ledger_answer(decided),
     }
     head = EntryHead(stamp, "decision", decision.outcome, known_question.request)
-    return entry_with(head, decided, champion, answer)
+    return entry_with(head, decided, champion, with_position(answer, decided))
 
 
 def entry_with(

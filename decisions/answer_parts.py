@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from obligor.decisions.json_values import Money, one_of
 from obligor.decisions.reasons import Reason, principal_reasons
 from obligor.model.bundle import MODEL_NAME
 from obligor.policy.credit.limits import Limit
+from obligor.policy.credit.position import Position
 from obligor.policy.credit.pricing import PriceFloor, discount_per_year
 from obligor.policy.credit.terms import Terms as OfferedTerms
 from obligor.policy.rulebooks.decision_table import Evaluation
@@ -130,6 +132,43 @@ class LedgerAnswer(TypedDict):
     observed_until: date | None
 
 
+class PositionAnswer(TypedDict):
+    """What the customer owes, and since when a material part of it is past due."""
+
+    open_amount: str | None
+    unapplied_amount: Annotated[
+        str,
+        Field(description="Money of the customer that belongs to no item"),
+    ]
+    owed: Annotated[
+        str,
+        Field(description="The open amount less the unapplied money, never below 0"),
+    ]
+    overdue_amount: Annotated[
+        str | None,
+        Field(description="What is past due, less the unapplied money"),
+    ]
+    currency: str
+    dpd_days: Annotated[
+        int | None,
+        Field(description="Days past due of the oldest item, however small"),
+    ]
+    material_dpd_days: Annotated[
+        int | None,
+        Field(description="Days for which a material amount has been past due"),
+    ]
+    is_incomplete: Annotated[
+        bool,
+        Field(description="Whether the ledger may lack a part of what is owed"),
+    ]
+
+
+class PositionPart(TypedDict, total=False):
+    """What the customer owes, shown under rulebooks that say what is material."""
+
+    position: PositionAnswer
+
+
 class PdAnswer(TypedDict):
     """The probability of default.
 
@@ -201,6 +240,41 @@ def ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
         "source": known_question.source,
         "observed_until": known_question.observed_until,
     }
+
+
+def position_answer(position: Position) -> PositionAnswer:
+    """Return what the customer owes."""
+    return {
+        "open_amount": _text(position.open_amount),
+        "unapplied_amount": str(position.unapplied_amount),
+        "owed": str(position.used),
+        "overdue_amount": _text(position.overdue_amount),
+        "currency": position.currency,
+        "dpd_days": _whole(position.dpd_days),
+        "material_dpd_days": _whole(position.material_dpd_days),
+        "is_incomplete": position.is_incomplete,
+    }
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _whole(days: Decimal | None) -> int | None:
+    return None if days is None else int(days)
+
+
+def with_position(
+    answer: Mapping[str, object], decided: DecidedQuestion
+) -> Mapping[str, object]:
+    """Return an answer with what the customer owes.
+
+    Answers by a rulebook without a materiality did not show it, and replay as they
+    were.
+    """
+    if decided.rulebook.materiality is None:
+        return answer
+    return {**answer, "position": position_answer(decided.decision.position)}
 
 
 def limit_answer(limit: Limit) -> LimitAnswer:

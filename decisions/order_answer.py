@@ -19,6 +19,7 @@ from obligor.decisions.answer_parts import (
     Outcome,
     PdAnswer,
     PolicyAnswer,
+    PositionPart,
     PriceFloorAnswer,
     RuleTrace,
     Terms,
@@ -31,6 +32,7 @@ from obligor.decisions.answer_parts import (
     reasons_of,
     rule_traces,
     terms_answer,
+    with_position,
 )
 from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion
@@ -73,8 +75,8 @@ class OrderCustomer(PdAnswer):
     reasons: list[Reason]
 
 
-class OrderAnswer(TypedDict):
-    """Whether the order may go out, why not, and what would release it."""
+class _OrderBody(TypedDict):
+    """An order check without the position, which not every rulebook shows."""
 
     decision_id: str
     kind: Annotated[str, one_of("order")]
@@ -101,6 +103,10 @@ class OrderAnswer(TypedDict):
     policy: PolicyAnswer
     features: Mapping[str, float | None]
     ledger: LedgerAnswer
+
+
+class OrderAnswer(_OrderBody, PositionPart):
+    """Whether the order may go out, why not, and what would release it."""
 
 
 class CheckedOrder(NamedTuple):
@@ -136,7 +142,7 @@ def order_entry(
     decision = decided.decision
     currency = known_question.currency
     request, order, check = checked
-    answer: OrderAnswer = {
+    answer: _OrderBody = {
         "decision_id": stamp.entry_id,
         "kind": "order",
         "customer_id": request.customer_id,
@@ -166,7 +172,7 @@ def order_entry(
         "ledger": ledger_answer(decided),
     }
     head = EntryHead(stamp, "order", check.outcome, request)
-    return entry_with(head, decided, champion, answer)
+    return entry_with(head, decided, champion, with_position(answer, decided))
 
 
 def _order_price_floor(

@@ -41,6 +41,8 @@ class PortfolioDecisions:
         1 (safest) to 10.
     limit, expected_loss, eva : Floats
         In the reporting currency.
+    material_dpd_days : Floats
+        Days for which a material amount has been past due; NaN if not known.
     terms_days : Ints
         Days of credit.
     is_held : Bools
@@ -56,6 +58,7 @@ class PortfolioDecisions:
     is_held: Bools
     expected_loss: Floats
     eva: Floats
+    material_dpd_days: Floats
 
 
 class _Position(NamedTuple):
@@ -65,6 +68,7 @@ class _Position(NamedTuple):
     dbt_days: Floats
     annual_sales: Floats
     sales_90d: Floats
+    material_dpd_days: Floats
     standing: Mapping[str, Floats | Bools]
 
 
@@ -161,6 +165,7 @@ def decide_many(portfolio: Portfolio, rulebook: Rulebook) -> PortfolioDecisions:
         is_held=_is_held(customers, rating, terms, outcome, limit),
         expected_loss=portfolio.pd_12m * parameters["lgd"] * exposure,
         eva=costs.margin - exposure * costs.per_unit,
+        material_dpd_days=customers.position.material_dpd_days,
     )
 
 
@@ -192,12 +197,14 @@ def _position(portfolio: Portfolio, materiality: Materiality | None) -> _Positio
         "is_incomplete": _is_incomplete(portfolio),
     }
     standing |= _bureau(portfolio)
-    standing |= _material(portfolio, materiality)
+    material = _material(portfolio, materiality)
+    standing |= material
     return _Position(
         used=used_cents / cents,
         dbt_days=np.nan_to_num(features["dbt_days_mean_365d"]),
         annual_sales=_annual_sales(features),
         sales_90d=money("invoiced_amount_90d"),
+        material_dpd_days=material["material_dpd_days"],
         standing=standing,
     )
 
@@ -231,7 +238,7 @@ def _bureau(portfolio: Portfolio) -> dict[str, Floats | Bools]:
 def _material(
     portfolio: Portfolio,
     materiality: Materiality | None,
-) -> dict[str, Floats | Bools]:
+) -> dict[str, Floats]:
     """Days past due and write-offs as far as they are material."""
     features = portfolio.features
     dpd_days = features["dpd_days"]

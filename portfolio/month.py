@@ -91,7 +91,7 @@ def month_of(
     customers = active_on(accounts, as_of)
     portfolio = portfolio_of(customers.accounts, customers.rows, model)
     decisions = decide_many(portfolio, in_force(rulebooks, as_of))
-    is_in_default = portfolio.features["dpd_days"] > DEFAULT_DPD_DAYS
+    is_in_default = decisions.material_dpd_days > DEFAULT_DPD_DAYS
     # Default is a state of its own, whatever the grade of the model.
     grades = decisions.grade.astype("int64").astype(str)
     grade = pd.Series(

@@ -41,6 +41,11 @@ class Snapshot:
         The model that scored it; contributions of two models are not comparable.
     credit_file : CreditFile
         The credit file at that time.
+    owed : Decimal, optional
+        The open amount less the unapplied money; None if the decision does not show it.
+    material_dpd_days : Decimal, optional
+        Days for which a material amount had been past due; None if the decision does
+        not show it.
     """
 
     as_of: date
@@ -52,6 +57,8 @@ class Snapshot:
     margin: float
     model_sha256: str
     credit_file: CreditFile
+    owed: Decimal | None = None
+    material_dpd_days: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -136,15 +143,18 @@ def drivers(now: Snapshot, before: Snapshot) -> list[Driver]:
 
 def _state(now: Snapshot) -> dict[str, Value]:
     """The inputs of the table that one decision gives; no change is seen yet."""
-    open_amount = _exact(now.features["open_amount"])
+    owed = now.owed
+    if owed is None:
+        owed = _exact(now.features["open_amount"])
     invoiced = _exact(now.features["invoiced_amount_90d"])
     paid = _exact(now.features["paid_amount_90d"]) or Decimal(0)
     utilisation = None
-    if open_amount is not None and now.limit > 0:
-        utilisation = open_amount / now.limit
+    if owed is not None and now.limit > 0:
+        utilisation = owed / now.limit
     return {
         "utilisation": utilisation,
         "dpd_change": None,
+        "material_dpd_change": None,
         "grade_change": None,
         "payment_ratio": paid / invoiced if invoiced else None,
         "disputed_share": _exact(now.features["disputed_share"]),
@@ -157,19 +167,28 @@ def _state(now: Snapshot) -> dict[str, Value]:
 
 def _changes(now: Snapshot, before: Snapshot) -> dict[str, Value]:
     """The inputs of the table that compare two decisions."""
-    dpd_days = _exact(now.features["dpd_days"])
-    dpd_days_before = _exact(before.features["dpd_days"])
-    dpd_change = None
-    if dpd_days is not None and dpd_days_before is not None:
-        dpd_change = dpd_days - dpd_days_before
+    dpd_change = _difference(
+        _exact(now.features["dpd_days"]),
+        _exact(before.features["dpd_days"]),
+    )
+    material_dpd_change = _difference(now.material_dpd_days, before.material_dpd_days)
+    if material_dpd_change is None:
+        material_dpd_change = dpd_change
     changed_on = now.credit_file.payment_details_changed_on
     is_new = changed_on is not None and before.as_of < changed_on <= now.as_of
     return {
         "dpd_change": dpd_change,
+        "material_dpd_change": material_dpd_change,
         "grade_change": now.grade - before.grade,
         "has_new_payment_details": is_new,
         "is_spike": _is_spike(now, before),
     }
+
+
+def _difference(now: Decimal | None, before: Decimal | None) -> Decimal | None:
+    if now is None or before is None:
+        return None
+    return now - before
 
 
 def _is_spike(now: Snapshot, before: Snapshot) -> bool:

@@ -226,6 +226,7 @@ CONTRACTS: Mapping[str, TableContract] = {
         inputs=(
             _nullable(_number("utilisation", "the open balance over", low=0)),
             _nullable(_number("dpd_change", "days")),
+            _nullable(_number("material_dpd_change", "days")),
             _nullable(_integer("grade_change", "grades", low=-9, high=9)),
             _nullable(_number("payment_ratio", "paid over invoiced", low=0)),
             _nullable(DISPUTED_SHARE),

@@ -470,7 +470,40 @@ def test_the_commands_work_on_it(
 def test_the_http_interface_has_the_names_it_had(earlier: Earlier) -> None:
     old = json.loads((earlier.folder / "openapi.json").read_text("utf-8"))
     new = earlier.get("/openapi.json").json()
-    assert names_of(new["paths"], new) == names_of(old["paths"], old)
+    changes = lost(names_of(old["paths"], old), names_of(new["paths"], new))
+    assert list(changes) == []
+
+
+def lost(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Each place at which an earlier client would miss something.
+
+    Paths, answers and their fields may be added; a request may need less.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name, value in old.items():
+            if name in new:
+                yield from lost(value, new[name], f"{where} > {name}")
+            elif not (name == "required" and "requestBody" in where):
+                yield f"{where} > {name} is gone"
+    elif isinstance(old, list) and isinstance(new, list):
+        if where.endswith("required") and "requestBody" in where:
+            old, new = new, old
+        for value in old:
+            if all(list(lost(value, other)) for other in new):
+                yield f"{where}: {value} is not in {new}"
+    elif old != new:
+        yield f"{where}: {old} is now {new}"
+
+
+def test_a_lost_name_is_found() -> None:
+    old = {"requestBody": {"required": ["a"], "properties": {"a": {"type": "x"}}}}
+    less = {"requestBody": {"properties": {"a": {"type": "x"}, "b": {}}}}
+    assert list(lost(old, old)) == list(lost(old, less)) == []
+    more = {"requestBody": {**old["requestBody"], "required": ["a", "b"]}}
+    other = {"requestBody": {**old["requestBody"], "properties": {"a": {"type": "y"}}}}
+    gone = {"requestBody": {**old["requestBody"], "properties": {}}}
+    for changed in (more, other, gone):
+        assert len(list(lost(old, changed))) == 1
 
 
 def names_of(node: Any, document: dict[str, Any]) -> Any:
