@@ -12,11 +12,12 @@ import numpy as np
 
 from obligor.arrays import Floats
 from obligor.casework.contact_queries import RecordedContact
-from obligor.data.account import PAYMENT, select
+from obligor.data.account import FIRST_ACCOUNTING, PAYMENT, PROMISE, select
 from obligor.data.asof import KnownAccount
-from obligor.data.days import day_number
-from obligor.data.money import round_money
+from obligor.data.days import OPEN_END, day_number
+from obligor.data.money import minor_digits, round_money
 from obligor.data.open_items import OverdueItems
+from obligor.data.promises import EventColumns, progress
 from obligor.data.rates import item_rates
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.facts import promises_of
@@ -111,7 +112,7 @@ def _debt(
     rung = ladder_position(promises_of(known_account), as_of, rulebook).rung
     conduct = Conduct(as_of, pd_12m, position, rung)
     rating = rate(conduct, credit_file, rulebook)
-    promised = items.promised(account.events, day_number(as_of))
+    promised = items.promised(known_account)
     return Debt(
         customer_id=account.customer_id,
         currency=currency,
@@ -119,7 +120,7 @@ def _debt(
         dpd_days=Decimal(int(position.material_dpd_days or 0)),
         pd_12m=pd_12m,
         customer_class=rating.customer_class,
-        disputed=_money(items.balance[items.is_disputed].sum(), currency),
+        disputed=_money(items.disputed[items.disputed > 0].sum(), currency),
         promised=_money(promised, currency),
         amount_days=Decimal(str(float(items.balance @ items.days_late))),
         n_items=len(items.balance),
@@ -172,19 +173,15 @@ def _after_contacts(
     if not contacts:
         return debt
     as_of = known_account.as_of
-    promised = Decimal(0)
+    running = [Decimal(0)]
     last_broken_on = None
-    for contact in contacts:
-        promise = contact.promise
-        if promise is None:
-            continue
-        missing = promise.amount - _paid(
-            known_account, contact.contacted_on, promise.pay_by
-        )
+    for promise in _followed(known_account, contacts):
         if promise.pay_by >= as_of:
-            promised = max(missing, Decimal(0))
-        elif missing > 0:
+            running.append(promise.missing)
+        elif not promise.is_kept:
             last_broken_on = promise.pay_by + timedelta(days=1)
+    is_first = known_account.account.accounting == FIRST_ACCOUNTING
+    promised = running[-1] if is_first else sum(running, Decimal(0))
     return replace(
         debt,
         promised=max(debt.promised, min(promised, debt.overdue)),
@@ -194,18 +191,52 @@ def _after_contacts(
     )
 
 
-def _paid(known_account: KnownAccount, first: date, last: date) -> Decimal:
-    """Return what was paid from the first day through the last."""
-    events = known_account.account.events
-    is_paid = (
-        (events.kind == PAYMENT)
-        & (events.day >= day_number(first))
-        & (events.day <= day_number(last))
+class _FollowedPromise(NamedTuple):
+    """A promise made in a contact, with what is not yet paid of it."""
+
+    pay_by: date
+    missing: Decimal
+    is_kept: bool
+
+
+def _followed(
+    known_account: KnownAccount, contacts: Sequence[RecordedContact]
+) -> list[_FollowedPromise]:
+    """Return the promises of contacts, in their order; what is paid counts once."""
+    account = known_account.account
+    promising = [contact for contact in contacts if contact.promise is not None]
+    promises = [contact.promise for contact in promising if contact.promise]
+    if not promises:
+        return []
+    scale = 10 ** minor_digits(account.currency)
+    payments = select(account.events, account.events.kind == PAYMENT)
+    paid = payments.value * item_rates(account)[payments.item] * scale
+    made = [day_number(contact.contacted_on) for contact in promising]
+    amounts = [int(promise.amount * scale) for promise in promises]
+    ends = [day_number(promise.pay_by) for promise in promises]
+    n_promises = len(promises)
+    day = np.concatenate([made, payments.day])
+    kind = np.full(len(day), PAYMENT)
+    kind[:n_promises] = PROMISE
+    value = np.concatenate([amounts, np.rint(paid).astype(np.int64)])
+    end = np.concatenate([ends, payments.end])
+    # In order of time; on one day the promises come first, in the order of contacts.
+    order = np.argsort(day, kind="stable")
+    columns = EventColumns(
+        kind=kind[order],
+        day=day[order],
+        value=value[order],
+        end=end[order],
     )
-    payments = select(events, is_paid)
-    rates = item_rates(known_account.account)
-    paid = (payments.value * rates[payments.item]).sum()
-    return _money(float(paid), known_account.account.currency)
+    counts_once = account.accounting > FIRST_ACCOUNTING
+    state = progress(columns, 0, len(order), counts_once)
+    position = np.argsort(order, kind="stable")[:n_promises]
+    followed = []
+    for promise, row_index in zip(promises, position.tolist(), strict=True):
+        missing = Decimal(int(state.missing[row_index])) / scale
+        is_kept = bool(state.kept_on[row_index] < OPEN_END)
+        followed.append(_FollowedPromise(promise.pay_by, missing, is_kept))
+    return followed
 
 
 def _money(amount: float, currency: str) -> Decimal:

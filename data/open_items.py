@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from obligor.arrays import Bools, Floats, Ints
 from obligor.data.account import (
     CREDIT_NOTE,
     DISPUTE,
+    FIRST_ACCOUNTING,
     PAYMENT,
     PROMISE,
     WRITE_OFF,
@@ -21,7 +23,8 @@ from obligor.data.account import (
 )
 from obligor.data.asof import KnownAccount
 from obligor.data.days import OPEN_END, day_number, day_of
-from obligor.data.rates import item_rates
+from obligor.data.promises import EventColumns, progress
+from obligor.data.rates import closing_rates
 
 _SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
 
@@ -47,6 +50,21 @@ def is_open_dispute(events: Events) -> Bools:
     return is_open
 
 
+def disputed_amounts(account: Account) -> Ints:
+    """Return what is disputed of each item, in its minor units, shape (items,).
+
+    A dispute without an amount is about the whole item. More may be disputed than is
+    open.
+    """
+    events = select(account.events, is_open_dispute(account.events))
+    amount = account.items.amount
+    is_of_part = events.value > 0
+    values = np.where(is_of_part, events.value, amount[events.item])
+    disputed = np.zeros(len(amount), dtype=np.int64)
+    np.add.at(disputed, events.item, values)
+    return disputed
+
+
 def has_open_dispute(account: Account) -> bool:
     """Return whether any dispute is not resolved."""
     return bool(is_open_dispute(account.events).any())
@@ -63,34 +81,57 @@ def settled_promises(known: KnownAccount) -> list[SettledPromise]:
     """Return the promises that were kept or broken by the as-of date, by day.
 
     A promise is kept on the day by which as much as promised has been paid since it was
-    made. It is broken on the day after its last day.
+    made; see `data.promises.progress`. It is broken on the day after its last day.
     """
-    events = known.account.events
-    promises = np.flatnonzero(events.kind == PROMISE)
-    if not len(promises):
-        return []
     today = day_number(known.as_of)
-    # Only the columns that are read: 19 us an account, 29 with whole events selected.
-    is_payment = events.kind == PAYMENT
-    paid_item = events.item[is_payment]
-    paid_day = events.day[is_payment]
-    paid_value = events.value[is_payment]
     settled = []
-    for item, made, amount, last in zip(
-        events.item[promises].tolist(),
-        events.day[promises].tolist(),
-        events.value[promises].tolist(),
-        events.end[promises].tolist(),
-        strict=True,
-    ):
-        is_in_time = (paid_item == item) & (paid_day >= made) & (paid_day <= last)
-        is_reached = np.cumsum(paid_value[is_in_time]) >= amount
-        if is_reached.any():
-            kept_on = day_of(paid_day[is_in_time][is_reached.argmax()])
+    for promise in _promises(known.account):
+        if promise.kept_on <= promise.pay_by:
+            kept_on = day_of(promise.kept_on)
             settled.append(SettledPromise(kept_on, is_kept=True))
-        elif last < today:
-            settled.append(SettledPromise(day_of(last + 1), is_kept=False))
+        elif promise.pay_by < today:
+            broken_on = day_of(promise.pay_by + 1)
+            settled.append(SettledPromise(broken_on, is_kept=False))
     return sorted(settled)
+
+
+class _FollowedPromise(NamedTuple):
+    """A promise of an item, amounts in minor units, days as in `Events`."""
+
+    item: int
+    pay_by: int
+    amount: int
+    missing: int
+    kept_on: int
+
+
+def _promises(account: Account) -> Iterator[_FollowedPromise]:
+    """Yield the promises of an account, each with what was paid of it."""
+    is_promise = account.events.kind == PROMISE
+    if not is_promise.any():
+        return
+    # Only what is paid on an item with a promise matters.
+    items = np.unique(account.events.item[is_promise])
+    is_read = is_promise | (account.events.kind == PAYMENT)
+    events = select(account.events, is_read & np.isin(account.events.item, items))
+    columns = EventColumns(events.kind, events.day, events.value, events.end)
+    counts_once = account.accounting > FIRST_ACCOUNTING
+    firsts = np.searchsorted(events.item, items)
+    stops = np.searchsorted(events.item, items, side="right")
+    for first, stop in zip(firsts.tolist(), stops.tolist(), strict=True):
+        state = progress(columns, first, stop, counts_once)
+        rows = zip(
+            events.kind[first:stop].tolist(),
+            events.item[first:stop].tolist(),
+            events.end[first:stop].tolist(),
+            events.value[first:stop].tolist(),
+            state.missing.tolist(),
+            state.kept_on.tolist(),
+            strict=True,
+        )
+        for kind, *fields in rows:
+            if kind == PROMISE:
+                yield _FollowedPromise(*fields)
 
 
 @dataclass(frozen=True)
@@ -107,15 +148,15 @@ class OverdueItems:
         What a minor unit of it is worth.
     days_late : array of int, shape (n,)
         Days past due, 1 or more.
-    is_disputed : array of bool, shape (n,)
-        Whether a dispute about it is open.
+    disputed : array of float, shape (n,)
+        What of the balance is disputed.
     """
 
     index: Ints
     balance: Floats
     rate: Floats
     days_late: Ints
-    is_disputed: Bools
+    disputed: Floats
 
     @classmethod
     def of(cls, known: KnownAccount) -> OverdueItems:
@@ -124,36 +165,39 @@ class OverdueItems:
         balance = open_balances(account)
         days_late = day_number(known.as_of) - account.items.due
         index = np.flatnonzero((balance > 0) & (days_late > 0))
-        rate = item_rates(account)[index]
-        disputed_items = account.events.item[is_open_dispute(account.events)]
+        rate = closing_rates(known)[index]
+        disputed = np.minimum(disputed_amounts(account), balance)
         return cls(
             index=index,
             balance=balance[index] * rate,
             rate=rate,
             days_late=days_late[index],
-            is_disputed=np.isin(index, disputed_items),
+            disputed=disputed[index] * rate,
         )
 
-    def promised(self, events: Events, today: int) -> float:
-        """Return what of the undisputed items is promised by a day not yet past.
+    def promised(self, known: KnownAccount) -> float:
+        """Return what of the undisputed amounts is promised by a day not yet past.
+
+        By the first version of accounting the whole amount of a promise counts, also
+        what was paid of it; a later one leaves that out.
 
         Parameters
         ----------
-        events : Events
-            The account's events.
-        today : int
-            The as-of date, in days since 1970-01-01.
+        known : KnownAccount
+            The account whose overdue items these are.
 
         Returns
         -------
         float
-            In the reporting currency; per item at most its balance.
+            In the reporting currency; per item at most its undisputed balance.
         """
-        is_running = (events.kind == PROMISE) & (events.end >= today)
-        promises = select(events, is_running)
-        total = 0.0
-        for row in np.flatnonzero(~self.is_disputed).tolist():
-            amount = promises.value[promises.item == self.index[row]].sum()
-            promised = float(amount * self.rate[row])
-            total += min(promised, float(self.balance[row]))
-        return total
+        today = day_number(known.as_of)
+        counts_once = known.account.accounting > FIRST_ACCOUNTING
+        amounts = np.zeros(len(known.account.items.due), dtype=np.int64)
+        for promise in _promises(known.account):
+            if promise.pay_by >= today:
+                amount = promise.missing if counts_once else promise.amount
+                amounts[promise.item] += amount
+        promised = amounts[self.index] * self.rate
+        undisputed = self.balance - self.disputed
+        return float(sum(np.minimum(promised, undisputed).tolist()))

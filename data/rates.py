@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.data.account import Account, Rates
-from obligor.data.days import day_of
-from obligor.data.ledger import no_rate
+from obligor.data.account import FIRST_ACCOUNTING, Account, Rates
+from obligor.data.asof import KnownAccount, KnownLedger
+from obligor.data.days import day_number, day_of
+from obligor.data.ledger import no_rate, reporting_rates
 from obligor.data.money import minor_digits
 
 _NO_RATES = Rates(
@@ -46,6 +48,55 @@ def item_rates(account: Account) -> Floats:
 def _minor_units(currency: str) -> float:
     """Return the minor units of one major unit."""
     return 10.0 ** minor_digits(currency)
+
+
+def closing_rates(known: KnownAccount) -> Floats:
+    """Return what an open minor unit of each item is worth in the reporting currency.
+
+    The rate is the last one known on the as-of date (IAS 21.23). By the first version
+    of accounting it is that of the day the item was issued, as in `item_rates`.
+
+    Raises
+    ------
+    SchemaError
+        If a currency has no rate on or before the as-of date.
+    """
+    account = known.account
+    if account.accounting == FIRST_ACCOUNTING or len(account.currencies) == 1:
+        return item_rates(account)
+    today = np.array([day_number(known.as_of)])
+    rates = np.empty(len(account.items.currency))
+    for code in np.unique(account.items.currency).tolist():
+        name = account.currencies[code]
+        rate = rates_on(account, name, today).item()
+        rates[account.items.currency == code] = rate / _minor_units(name)
+    return rates
+
+
+def closing_rates_of(known: KnownLedger, currency: pd.Series[str]) -> Floats:
+    """Return the last rate into the reporting currency known on the as-of date.
+
+    Parameters
+    ----------
+    known : KnownLedger
+        The result of `data.asof.known_on`.
+    currency : Series of str, shape (n,)
+        The currency of each row.
+
+    Returns
+    -------
+    array of float, shape (n,)
+        Units of the reporting currency per unit of the row's currency.
+
+    Raises
+    ------
+    SchemaError
+        If a currency has no rate on or before the as-of date.
+    """
+    # In the unit of the rates' days: pandas merges equal units only.
+    dtype = known.ledger["fx_rates"]["rate_on"].dtype
+    today = pd.Series(pd.Timestamp(known.as_of), index=currency.index)
+    return reporting_rates(known.ledger, currency, today.astype(dtype))
 
 
 def rates_on(

@@ -6,22 +6,25 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from inspect import isfunction
 from math import nan
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from obligor.arrays import Floats, Ints
-from obligor.data.account import Account, Events, Items
+from obligor.data import promises
+from obligor.data.account import ACCOUNTING, Account, Events, Items
 from obligor.data.account_building import events_of, minor_units
 from obligor.data.asof import KnownAccount, KnownLedger
 from obligor.data.days import day_number, days
 from obligor.data.ledger import Ledger, reporting_rates
 from obligor.data.money import minor_digits
-from obligor.data.rates import item_rates, rates_on
+from obligor.data.promises import EventColumns
+from obligor.data.rates import closing_rates, closing_rates_of, item_rates, rates_on
 from obligor.features import kernel
 from obligor.features.catalogue import NAMES
-from obligor.features.kernel import EventColumns, ItemColumns, Standing
+from obligor.features.kernel import ItemColumns, Standing
 
 
 def build_features(known: KnownLedger) -> pd.DataFrame:
@@ -51,11 +54,13 @@ def build_features(known: KnownLedger) -> pd.DataFrame:
     units = _minor_units(invoices["currency"])
     events = events_of(ledger, pd.Index(invoices["invoice_id"]), units)
     rate = reporting_rates(ledger, invoices["currency"], invoices["issued_on"])
+    closing_rate = closing_rates_of(known, invoices["currency"])
     items = ItemColumns(
         issued=days(invoices["issued_on"]),
         due=days(invoices["due_on"]),
         amount=minor_units(invoices["amount"], units),
         rate=rate / units,
+        closing_rate=closing_rate / units,
         first_event=_first_events(events, len(invoices)),
     )
     first_items = np.searchsorted(
@@ -107,11 +112,13 @@ def account_features(known: Sequence[KnownAccount]) -> Floats:
     if len(accounts) > 1:
         items = _joined_items(accounts)
         events = _joined_events(accounts, first_items)
+    rates = _joined_rates(known, first_items)
     columns = ItemColumns(
         issued=items.issued,
         due=items.due,
         amount=items.amount,
-        rate=_joined_rates(accounts, first_items),
+        rate=rates.of_issue,
+        closing_rate=rates.closing,
         first_event=_first_events(events, first_items[-1]),
     )
     standing = np.array([_account_standing(account) for account in accounts])
@@ -140,20 +147,32 @@ def _joined_items(accounts: Sequence[Account]) -> Items:
     return Items._make(map(np.concatenate, zip(*tables, strict=True)))
 
 
-def _joined_rates(accounts: Sequence[Account], first_items: Sequence[int]) -> Floats:
+class _Rates(NamedTuple):
+    """What a minor unit of each item was worth when issued, and is worth now."""
+
+    of_issue: Floats
+    closing: Floats
+
+
+def _joined_rates(known: Sequence[KnownAccount], first_items: Sequence[int]) -> _Rates:
     """Return the rates of the items of accounts, one account after the other."""
     # Most accounts have items in the reporting currency only: those are filled at once.
-    reporting = accounts[0].currency
-    rates = np.full(first_items[-1], 1 / 10.0 ** minor_digits(reporting))
-    for account, first, stop in zip(
-        accounts,
+    reporting = known[0].account.currency
+    of_issue = np.full(first_items[-1], 1 / 10.0 ** minor_digits(reporting))
+    closing = of_issue
+    for gated, first, stop in zip(
+        known,
         first_items[:-1],
         first_items[1:],
         strict=True,
     ):
-        if account.currencies != (reporting,):
-            rates[first:stop] = item_rates(account)
-    return rates
+        if gated.account.currencies == (reporting,):
+            continue
+        if closing is of_issue:
+            closing = of_issue.copy()
+        of_issue[first:stop] = item_rates(gated.account)
+        closing[first:stop] = closing_rates(gated)
+    return _Rates(of_issue, closing)
 
 
 def _joined_events(accounts: Sequence[Account], first_items: Sequence[int]) -> Events:
@@ -166,7 +185,12 @@ def _joined_events(accounts: Sequence[Account], first_items: Sequence[int]) -> E
 
 
 def _event_columns(events: Events) -> EventColumns:
-    return EventColumns(events.kind, events.day, events.value, events.end)
+    return EventColumns(
+        kind=events.kind,
+        day=events.day,
+        value=events.value,
+        end=events.end,
+    )
 
 
 @cache
@@ -174,10 +198,11 @@ def _compiled() -> Callable[..., None]:
     """Return the kernel compiled by numba, which keeps the code on disk."""
     import numba  # here, since it takes a second
 
-    for name in dir(kernel):
-        function = getattr(kernel, name)
-        if isfunction(function):
-            numba.extending.register_jitable(function)
+    for module in (promises, kernel):
+        for name in dir(module):
+            function = getattr(module, name)
+            if isfunction(function):
+                numba.extending.register_jitable(function)
     return numba.njit(cache=True)(kernel.all_customers)  # type: ignore[no-any-return]
 
 
@@ -211,6 +236,7 @@ def _standing(ledger: Ledger, customer_ids: NDArray[np.str_]) -> Standing:
         equity_ratio=equity_ratio.to_numpy(dtype=np.float64),
         current_ratio=current_ratio.to_numpy(dtype=np.float64),
         net_margin=net_margin.to_numpy(dtype=np.float64),
+        accounting=np.full(len(customer_ids), float(ACCOUNTING)),
     )
 
 
@@ -230,7 +256,7 @@ def _account_standing(account: Account) -> tuple[float, ...]:
             statements.current_ratio.item(-1),
             statements.net_margin.item(-1),
         )
-    return registered, limit, *ratios
+    return registered, limit, *ratios, float(account.accounting)
 
 
 def _last_limit(account: Account) -> float:

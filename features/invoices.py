@@ -11,12 +11,16 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.data.asof import KnownLedger
 from obligor.data.ledger import reporting_rates
+from obligor.data.rates import closing_rates_of
 from obligor.features import catalogue
 
 # Settled items of a customer that count as recent.
 N_RECENT = 5
 # Days beyond terms.
 VERY_LATE_DAYS = 30
+# An item counts as paid if no more of it was given up: bank charges, a cash discount
+# taken too late. Discounts of 2 to 3% are usual.
+LARGEST_DIFFERENCE = 0.05
 # Features of the invoice and of how its customer pays; the customer's other features
 # are those of the catalogue.
 OWN: tuple[str, ...] = (
@@ -60,10 +64,8 @@ def open_invoices(known: KnownLedger, customers: pd.DataFrame) -> pd.DataFrame:
     """
     day = pd.Timestamp(known.as_of)
     items = items_of(known)
-    is_open = items["settled_on"].isna() & ~items["is_written_off"]
-    is_settled = items["settled_on"].notna() & ~items["is_written_off"]
-    rows = items[is_open].copy()
-    rows["open_share"] = rows["balance"] / rows["amount"]
+    rows = items[items["balance"] > 0].copy()
+    is_settled = items["settled_on"].notna()
     terms_days = _days(rows["due_on"] - rows["issued_on"])
     rows["terms_days"] = np.maximum(terms_days, 0)
     rows["age_days"] = _days(day - rows["issued_on"])
@@ -96,24 +98,28 @@ def items_of(known: KnownLedger) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index ``invoice_id``; ``customer_id``, ``issued_on``, ``due_on``, ``currency``,
-        ``amount`` and ``balance`` (reporting currency), ``settled_on`` (NaT if it is
-        not settled), ``is_written_off``, ``is_disputed`` (1 or 0).
+        Index ``invoice_id``; ``customer_id``, ``issued_on``, ``due_on``, ``currency``;
+        in the reporting currency ``amount`` (at the rate of its day) and ``balance``
+        (at the closing rate); ``open_share`` of the amount; ``settled_on`` (NaT if it
+        is not settled: an item is if at most `LARGEST_DIFFERENCE` of it was written
+        off), ``is_disputed`` (1 or 0).
     """
     ledger = known.ledger
     columns = ["customer_id", "issued_on", "due_on", "amount", "currency"]
     items = ledger["invoices"].set_index("invoice_id")[columns]
-    rate = reporting_rates(ledger, items["currency"], items["issued_on"])
     payments = ledger["payments"].groupby("invoice_id")
-    paid = payments["amount"].sum()
-    paid = paid.reindex(items.index).fillna(0.0)
-    last_paid_on = payments["paid_on"].max()
-    last_paid_on = last_paid_on.reindex(items.index)
-    balance = (items["amount"] - paid).round(6)
-    items["settled_on"] = last_paid_on.where(balance <= 0)
-    items["balance"] = balance * rate
+    paid = payments["amount"].sum().reindex(items.index, fill_value=0.0)
+    write_offs = ledger["write_offs"].groupby("invoice_id")
+    written_off = write_offs["amount"].sum().reindex(items.index, fill_value=0.0)
+    unpaid = (items["amount"] - paid).round(6).clip(lower=0.0)
+    balance = (unpaid - written_off).round(6).clip(lower=0.0)
+    is_paid = unpaid <= LARGEST_DIFFERENCE * items["amount"]
+    last_paid_on = payments["paid_on"].max().reindex(items.index)
+    items["settled_on"] = last_paid_on.where(is_paid & (balance == 0))
+    items["open_share"] = balance / items["amount"]
+    items["balance"] = balance * closing_rates_of(known, items["currency"])
+    rate = reporting_rates(ledger, items["currency"], items["issued_on"])
     items["amount"] = items["amount"] * rate
-    items["is_written_off"] = items.index.isin(ledger["write_offs"]["invoice_id"])
     disputes = ledger["disputes"]
     open_disputes = disputes.loc[disputes["resolved_on"].isna(), "invoice_id"]
     items["is_disputed"] = items.index.isin(open_disputes).astype(float)

@@ -13,8 +13,16 @@ from math import nan
 from typing import NamedTuple
 
 from obligor.arrays import Floats, Ints
-from obligor.data.account import CREDIT_NOTE, DISPUTE, PAYMENT, WRITE_OFF
+from obligor.data.account import (
+    CREDIT_NOTE,
+    DISPUTE,
+    FIRST_ACCOUNTING,
+    PAYMENT,
+    PROMISE,
+    WRITE_OFF,
+)
 from obligor.data.days import OPEN_END
+from obligor.data.promises import EventColumns, progress
 
 WINDOWS = (30, 90, 180, 365)
 # Four disjoint bins of age, whose sums are the windows, and one of what is older.
@@ -65,7 +73,9 @@ class ItemColumns(NamedTuple):
     amount : array of int
         Minor units.
     rate : array of float
-        What a minor unit is worth in the reporting currency.
+        What a minor unit was worth in the reporting currency on the day of issue.
+    closing_rate : array of float
+        What it is worth on the as-of date: the rate of what is open.
     first_event : array of int, one longer than the items
         The events of item n are ``first_event[n] .. first_event[n + 1] - 1``.
     """
@@ -74,16 +84,8 @@ class ItemColumns(NamedTuple):
     due: Ints
     amount: Ints
     rate: Floats
+    closing_rate: Floats
     first_event: Ints
-
-
-class EventColumns(NamedTuple):
-    """The events, by item and in order of time, as in `data.account.Events`."""
-
-    kind: Ints
-    day: Ints
-    value: Ints
-    end: Ints
 
 
 class Standing(NamedTuple):
@@ -97,6 +99,8 @@ class Standing(NamedTuple):
         The credit limit in the reporting currency.
     equity_ratio, current_ratio, net_margin : array of float
         Of the last statement.
+    accounting : array of float
+        The version by which the customer's amounts are counted.
     """
 
     registered: Floats
@@ -104,6 +108,7 @@ class Standing(NamedTuple):
     equity_ratio: Floats
     current_ratio: Floats
     net_margin: Floats
+    accounting: Floats
 
 
 def all_customers(
@@ -139,15 +144,25 @@ def all_customers(
     for customer in range(len(first_items) - 1):
         features = out[customer]
         _clear(work)
+        counts_once = standing.accounting[customer] > FIRST_ACCOUNTING
         for item in range(first_items[customer], first_items[customer + 1]):
             _add_item(as_of, items, item, work)
-            _add_events(
+            has_promises = _add_events(
                 as_of,
                 items,
                 events,
                 item,
                 work,
             )
+            if has_promises:
+                _add_promises(
+                    as_of,
+                    events,
+                    items.first_event[item],
+                    items.first_event[item + 1],
+                    counts_once,
+                    work,
+                )
         _nest_windows(work)
         _put_windows(work, features)
         _put_balances(customer, standing, work, features)
@@ -218,13 +233,14 @@ def _add_events(
     events: EventColumns,
     item: int,
     work: Floats,
-) -> None:
-    """Follow what happened to one item, and add its balance to the sums."""
+) -> bool:
+    """Follow what happened to one item; return whether a promise was among it."""
     amount = items.amount[item]
     due = items.due[item]
     rate = items.rate[item]
     balance = amount
-    is_disputed = False
+    disputed = 0
+    has_promises = False
     # In order of time: whether a payment was partial depends on what came before it.
     for event in range(items.first_event[item], items.first_event[item + 1]):
         kind = events.kind[event]
@@ -253,17 +269,20 @@ def _add_events(
             balance -= value
         elif kind == DISPUTE:
             work[DISPUTES + bin_] += 1.0
-            is_disputed = is_disputed or events.end[event] == OPEN_END
-        elif _is_broken(
-            as_of,
-            items,
-            events,
-            item,
-            event,
-        ):
-            work[BROKEN + _age_bin(as_of - events.end[event])] += 1.0
+            # A dispute without an amount is about the whole item.
+            if events.end[event] == OPEN_END:
+                disputed += value if value > 0 else amount
+        elif kind == PROMISE:
+            has_promises = True
     if balance > 0:
-        _add_balance(balance * rate, as_of - due, is_disputed, work)
+        closing_rate = items.closing_rate[item]
+        _add_balance(
+            balance * closing_rate,
+            min(disputed, balance) * closing_rate,
+            as_of - due,
+            work,
+        )
+    return has_promises
 
 
 def _add_payment(
@@ -285,37 +304,36 @@ def _add_payment(
         work[LAST_PAID] = paid_on
 
 
-def _is_broken(
+def _add_promises(
     as_of: int,
-    items: ItemColumns,
     events: EventColumns,
-    item: int,
-    promise: int,
-) -> bool:
-    """Return whether a promise is past its last day with less paid than promised."""
-    first_day = events.day[promise]
-    last_day = events.end[promise]
-    paid = 0
-    for event in range(items.first_event[item], items.first_event[item + 1]):
-        is_payment = events.kind[event] == PAYMENT
-        if is_payment and first_day <= events.day[event] <= last_day:
-            paid += events.value[event]
-    is_over: bool = last_day < as_of
-    return is_over and paid < events.value[promise]
+    first: int,
+    stop: int,
+    counts_once: bool,
+    work: Floats,
+) -> None:
+    """Count the promises of an item that are past their last day and were not kept."""
+    kept_on = progress(events, first, stop, counts_once).kept_on
+    for event in range(first, stop):
+        last_day = events.end[event]
+        is_over = events.kind[event] == PROMISE and last_day < as_of
+        # An amount below half a minor unit is 0.
+        is_kept = kept_on[event - first] <= last_day or events.value[event] == 0
+        if is_over and not is_kept:
+            work[BROKEN + _age_bin(as_of - last_day)] += 1.0
 
 
 def _add_balance(
     balance: float,
+    disputed: float,
     dpd_days: int,
-    is_disputed: bool,
     work: Floats,
 ) -> None:
     """Add what is still open of one item to the sums, by its days past due."""
     work[OPEN] += balance
     work[OPEN_COUNT] += 1.0
     work[LARGEST] = max(work[LARGEST], balance)
-    if is_disputed:
-        work[DISPUTED] += balance
+    work[DISPUTED] += disputed
     if dpd_days <= 0:
         return
     work[OVERDUE] += balance

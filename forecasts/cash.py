@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from obligor.arrays import Bools, Floats
-from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import AsOfError, SchemaError
 from obligor.forecasts.time_to_pay import (
@@ -29,6 +28,7 @@ from obligor.forecasts.time_to_pay import (
     open_after,
     require_dates,
     weekly_dates,
+    without_cancelled,
 )
 from obligor.training.candidates.fit_settings import cores
 from obligor.training.validation.plots import OURS, PEER
@@ -141,18 +141,18 @@ def _backtest(
     seed: int,
 ) -> pd.DataFrame:
     """Coverage of the hazard learned on an earlier day, by what is known on a date."""
-    known_now = known_on(ledger, as_of).ledger
-    hazard = fit_time_to_pay(learning_sample(known_now, earlier), seed, cores())
-    open_then = invoice_sample(known_now, [earlier], as_of)
+    hazard = fit_time_to_pay(learning_sample(ledger, earlier), seed, cores())
+    open_then = without_cancelled(invoice_sample(ledger, [earlier], as_of))
     return coverage(open_then, hazard.survival(open_then.features))
 
 
 def learning_sample(ledger: Ledger, until: date) -> InvoiceSample:
     """Return the invoices open on the Sundays before a day, as known on that day."""
-    known_then = known_on(ledger, until).ledger
-    dates = weekly_dates(known_then, until)
+    # The ledger as it is: one gated on `until` would show the Sundays before it with
+    # hindsight, without a payment that came back later.
+    dates = weekly_dates(ledger, until)
     require_dates(dates, until)
-    return invoice_sample(known_then, dates, until)
+    return without_cancelled(invoice_sample(ledger, dates, until))
 
 
 def coverage(sample: InvoiceSample, survival: Floats) -> pd.DataFrame:

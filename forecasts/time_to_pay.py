@@ -76,7 +76,8 @@ class InvoiceSample:
     ----------
     rows : DataFrame
         Index ``invoice_id``; ``as_of, customer_id, due_on, balance, settled_on`` (NaT
-        if still open on `until`) and the features of `features.invoices`.
+        if still open on `until`), ``is_cancelled`` (whether it was by then) and the
+        features of `features.invoices`.
     until : date
         The day on which the payments are known.
     """
@@ -150,8 +151,19 @@ def invoice_sample(
         parts.append(invoices.assign(as_of=pd.Timestamp(as_of)))
     rows = pd.concat(parts)
     items = items_of(known_on(ledger, until))
-    settled_on = items["settled_on"].reindex(rows.index)
-    return InvoiceSample(rows.assign(settled_on=settled_on), until)
+    rows["settled_on"] = items["settled_on"].reindex(rows.index)
+    rows["is_cancelled"] = ~rows.index.isin(items.index)
+    return InvoiceSample(rows, until)
+
+
+def without_cancelled(sample: InvoiceSample) -> InvoiceSample:
+    """Return the invoices that were not cancelled: the others teach nothing of paying.
+
+    They are no part of what is learnt; a forecast keeps them, since on its day nobody
+    knew.
+    """
+    is_cancelled = sample.rows["is_cancelled"]
+    return sample.where(~is_cancelled)
 
 
 def weekly_dates(ledger: Ledger, until: date) -> list[date]:

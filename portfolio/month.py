@@ -13,7 +13,7 @@ from obligor.data.account import Account
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.open_items import open_balances
-from obligor.data.rates import item_rates
+from obligor.data.rates import closing_rates
 from obligor.model.pd_model import PdModel
 from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
@@ -115,6 +115,6 @@ def _open_items(customer: KnownAccount, pd_12m: float) -> Columns:
         "invoice_id": np.array(invoice_ids, dtype=object),
         "customer_id": [account.customer_id] * len(rows),
         "pd_12m": np.full(len(rows), pd_12m),
-        "open_amount": balance[rows] * item_rates(account)[rows],
+        "open_amount": balance[rows] * closing_rates(customer)[rows],
         "dpd_days": day_number(customer.as_of) - account.items.due[rows],
     }

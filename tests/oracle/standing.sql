@@ -1,9 +1,12 @@
 -- Features of the day itself, one row per customer.
 with
 rates as (select currency, rate_on, rate from fx_rates where known_on <= $as_of),
+closing as (select currency, arg_max(rate, rate_on) as closing_rate from rates where rate_on <= $as_of group by currency),
 items as (
-    select i.*, case when i.currency = $reporting then 1.0 else r.rate end as rate
+    select i.*, case when i.currency = $reporting then 1.0 else r.rate end as rate,
+           case when i.currency = $reporting then 1.0 else c.closing_rate end as closing_rate
     from invoices i asof left join rates r on i.currency = r.currency and i.issued_on >= r.rate_on
+    left join closing c on i.currency = c.currency
     where i.known_on <= $as_of
 ),
 settled as (
@@ -12,12 +15,18 @@ settled as (
         union all select invoice_id, amount from write_offs where known_on <= $as_of
     ) group by invoice_id
 ),
+disputed as (  -- a dispute without an amount is about the whole item
+    select d.invoice_id, sum(coalesce(d.amount, i.amount)) as amount from disputes d join items i using (invoice_id)
+    where d.known_on <= $as_of and (d.resolved_on is null or d.resolved_on > $as_of) group by d.invoice_id
+),
+balances_of_items as (
+    select i.customer_id, i.closing_rate, round(i.amount - coalesce(s.amount, 0), 6) as left_over, $as_of - i.due_on as dpd,
+           coalesce(d.amount, 0) as disputed
+    from items i left join settled s using (invoice_id) left join disputed d using (invoice_id)
+),
 open_items as (
-    select i.customer_id, round(i.amount - coalesce(s.amount, 0), 6) * i.rate as balance, $as_of - i.due_on as dpd,
-           exists (from disputes d where d.invoice_id = i.invoice_id and d.known_on <= $as_of
-                   and (d.resolved_on is null or d.resolved_on > $as_of)) as is_disputed
-    from items i left join settled s using (invoice_id)
-    where round(i.amount - coalesce(s.amount, 0), 6) > 0
+    select customer_id, left_over * closing_rate as balance, dpd, least(disputed, left_over) * closing_rate as disputed
+    from balances_of_items where left_over > 0
 ),
 balances as (
     select customer_id, sum(balance) as open_amount, count(*) as open_count,
@@ -27,7 +36,7 @@ balances as (
            coalesce(sum(balance) filter (dpd between 61 and 90), 0) as overdue_61_90_amount,
            coalesce(sum(balance) filter (dpd > 90), 0) as overdue_over_90_amount,
            greatest(max(dpd), 0) as dpd_days, sum(balance * greatest(dpd, 0)) / sum(balance) as dpd_days_mean,
-           coalesce(sum(balance) filter (is_disputed), 0) / sum(balance) as disputed_share,
+           sum(disputed) / sum(balance) as disputed_share,
            max(balance) / sum(balance) as largest_open_share
     from open_items group by customer_id
 ),

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from obligor.data.asof import known_on
-from obligor.data.ledger import CONTRACTS, Ledger
+from obligor.data.ledger import CONTRACTS, DAY_DTYPE, Ledger
 from obligor.data.synthetic import Simulation
 from obligor.features.build import build_features
 from obligor.features.catalogue import NAMES
@@ -50,6 +50,8 @@ def load_table(
 ) -> None:
     """Create a table with dates for timestamps and the order of its rows."""
     frame = rows.assign(seq=range(len(rows)))
+    if table == "disputes" and "amount" not in frame:
+        frame["amount"] = np.nan
     days = [name for name in frame if frame[name].dtype.kind == "M"]
     casts = ", ".join(f"cast({name} as date) as {name}" for name in days)
     replaced = f"replace ({casts})" if days else ""
@@ -98,6 +100,50 @@ def test_invoices_billed_after_their_due_date_have_the_same_definitions(
     features = build_features(known_on(ledger, as_of))
     from_sql = oracle(ledger, as_of).reindex(features.index)
     require_equal(features, from_sql)
+
+
+def test_plans_and_disputes_of_parts_have_the_same_definitions(
+    simulation: Simulation,
+) -> None:
+    as_of = date(2023, 1, 31)
+    rng = np.random.default_rng(3)
+    disputes = simulation.ledger["disputes"]
+    is_of_part = rng.random(len(disputes)) < 0.5
+    amount = np.where(is_of_part, rng.uniform(1, 3000, len(disputes)).round(2), np.nan)
+    tables = {
+        **simulation.ledger.tables,
+        "promises": random_plans(simulation.ledger, rng),
+        "disputes": disputes.assign(amount=amount),
+    }
+    ledger = replace(simulation.ledger, tables=tables)
+    features = build_features(known_on(ledger, as_of))
+    from_sql = oracle(ledger, as_of).reindex(features.index)
+    require_equal(features, from_sql)
+    assert (features["broken_promises_365d"] > 3).any()
+    assert features["disputed_share"].between(0.01, 0.99).sum() > 10
+
+
+def random_plans(ledger: Ledger, rng: np.random.Generator) -> pd.DataFrame:
+    """Return up to five promises of an invoice, half of them made on one day."""
+    invoices = ledger["invoices"].sample(
+        frac=0.5,
+        random_state=rng,
+    )
+    invoices = invoices.loc[invoices.index.repeat(rng.integers(1, 6, len(invoices)))]
+    n = len(invoices)
+    days_after = np.where(rng.random(n) < 0.5, 10, rng.integers(0, 60, n))
+    promised_on = invoices["issued_on"] + pd.to_timedelta(days_after, unit="D")
+    pay_by = promised_on + pd.to_timedelta(rng.integers(0, 60, n), unit="D")
+    amount = invoices["amount"] * rng.choice([0.1, 0.25, 0.5, 1.0], n)
+    return pd.DataFrame(
+        {
+            "invoice_id": invoices["invoice_id"],
+            "promised_on": promised_on.astype(DAY_DTYPE),
+            "pay_by": pay_by.astype(DAY_DTYPE),
+            "amount": amount.round(2),
+            "known_on": promised_on.astype(DAY_DTYPE),
+        }
+    ).reset_index(drop=True)
 
 
 def test_every_feature_takes_many_values(simulation: Simulation) -> None:

@@ -1,5 +1,5 @@
 -- Features that are counted over a window of n days, (as_of-n, as_of], one row per customer and n.
-with
+with recursive
 rates as (select currency, rate_on, rate from fx_rates where known_on <= $as_of),
 items as (
     select i.*, case when i.currency = $reporting then 1.0 else r.rate end as rate, $as_of - i.issued_on as age
@@ -19,12 +19,31 @@ followed as (
            greatest(date_diff('day', i.due_on, s.day), 0) as dbt
     from settled s join items i using (invoice_id)
 ),
-promised as (
-    select i.customer_id, $as_of - m.pay_by as age
-    from promises m join items i using (invoice_id)
-    where m.known_on <= $as_of and m.pay_by < $as_of
-      and coalesce((select sum(p.amount) from payments p where p.invoice_id = m.invoice_id and p.kind = 'payment'
-                    and p.known_on <= $as_of and p.paid_on between m.promised_on and m.pay_by), 0) < m.amount - 1e-6
+promised as (  -- the oldest first; promises of one day are a plan, and take money until its last day
+    select m.*, i.customer_id, row_number() over (partition by m.invoice_id order by promised_on, pay_by, m.seq) as n,
+           max(pay_by) over (partition by m.invoice_id, promised_on) as takes_until
+    from promises m join items i using (invoice_id) where m.known_on <= $as_of
+),
+meetings as (  -- each payment meets the promises that take it, one after the other
+    select p.invoice_id, m.n, p.paid_on, p.paid_on <= m.pay_by as is_in_time, p.amount as paid,
+           row_number() over (partition by p.invoice_id order by p.paid_on, p.seq, m.n) as step,
+           m.n = min(m.n) over (partition by p.invoice_id, p.paid_on, p.seq) as is_first
+    from payments p join promised m using (invoice_id)
+    where p.kind = 'payment' and p.known_on <= $as_of and p.paid_on between m.promised_on and m.takes_until
+),
+shared_out as (
+    select invoice_id, 0::bigint as step, 0::bigint as n, false as is_in_time, 0.0::double as money, list(amount order by n) as missing
+    from promised group by invoice_id
+    union all
+    select m.invoice_id, m.step, m.n, m.is_in_time,
+           case when m.is_first then m.paid else s.money end - least(case when m.is_first then m.paid else s.money end, s.missing[m.n]),
+           list_transform(s.missing, lambda lacks, k: case when k = m.n
+               then lacks - least(case when m.is_first then m.paid else s.money end, lacks) else lacks end)
+    from shared_out s join meetings m on m.invoice_id = s.invoice_id and m.step = s.step + 1
+),
+kept as (select distinct invoice_id, n from shared_out where is_in_time and missing[n] < 1e-6),
+broken_ones as (
+    select p.customer_id, $as_of - p.pay_by as age from promised p anti join kept using (invoice_id, n) where p.pay_by < $as_of
 ),
 windows as (select unnest([30, 90, 180, 365]) as n),
 people as (select customer_id, n from customers, windows where known_on <= $as_of),
@@ -51,7 +70,7 @@ disputed as (
     select i.customer_id, n, count(*) as disputes from disputes d join items i using (invoice_id), windows
     where d.known_on <= $as_of and $as_of - d.opened_on < n group by all
 ),
-broken as (select customer_id, n, count(*) as broken_promises from promised, windows where age < n group by all)
+broken as (select customer_id, n, count(*) as broken_promises from broken_ones, windows where age < n group by all)
 select customer_id, n, coalesce(invoice_count, 0) as invoice_count, coalesce(invoiced_amount, 0) as invoiced_amount,
        coalesce(paid_amount, 0) as paid_amount, dbt_days_mean, dbt_days_max, share_late, terms_days_mean,
        partial_payment_share, payment_size_mean, coalesce(credited, 0) / invoiced_amount as credit_note_share,

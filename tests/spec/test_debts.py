@@ -140,6 +140,128 @@ def test_disputed_and_promised_amounts_are_not_worked_on() -> None:
     spec(rows, expected)
 
 
+def test_a_dispute_of_a_part_leaves_the_other_part_to_ask_for() -> None:
+    """300.00 of 1,000.00 are disputed; of 250.00 that are open, no more is disputed.
+
+    A promise is waited for up to the part that is not disputed.
+    """
+    expected = """
+        disputed | paid | promised | overdue | disputed_now | promised_now | workable
+             300 |    - |        - |    1000 |          300 |            0 |      700
+               - |    - |        - |    1000 |         1000 |            0 |        0
+             300 |  750 |        - |     250 |          250 |            0 |        0
+             300 |    - |      900 |    1000 |          300 |          700 |        0
+             300 |    - |      100 |    1000 |          300 |          100 |      600
+    """
+
+    def answer(
+        disputed: str | None, paid: str | None, promised: str | None
+    ) -> dict[str, object]:
+        disputes = f"""
+            invoice_id | opened_on  | amount
+            A1         | 2025-06-20 | {disputed or "-"}
+        """
+        payments = "invoice_id | paid_on | amount"
+        promises = "invoice_id | promised_on | pay_by | amount"
+        if paid:
+            payments += f"\nA1 | 2025-06-15 | {paid}"
+        if promised:
+            promises += f"\nA1 | 2025-06-20 | 2025-07-05 | {promised}"
+        (debt,) = debts(
+            disputes=disputes,
+            payments=payments,
+            promises=promises,
+        )
+        return {
+            "overdue": debt.overdue,
+            "disputed_now": debt.disputed,
+            "promised_now": debt.promised,
+            "workable": debt.workable,
+        }
+
+    spec(answer, expected)
+
+
+def test_what_is_overdue_is_at_the_closing_rate() -> None:
+    """3,000,000 ARS were 7,500.00 EUR when invoiced, and are 2,829.00 EUR."""
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount  | currency
+        A1         | ANNA        | 2025-05-10 | 2025-06-10 | 3000000 | ARS
+    """
+    fx_rates = """
+        currency | rate_on    | rate
+        ARS      | 2025-05-01 | 0.0025
+        ARS      | 2025-06-15 | 0.000943
+    """
+    disputes = """
+        invoice_id | opened_on  | amount
+        A1         | 2025-06-20 | 1000000
+    """
+    expected = """
+        overdue | disputed | workable | amount_days
+        2829.00 |   943.00 |  1886.00 | 56580
+    """
+    rows = debts(
+        invoices=invoices,
+        fx_rates=fx_rates,
+        disputes=disputes,
+    )
+    spec(rows, expected)
+
+
+def test_what_was_paid_of_a_promise_is_no_longer_promised() -> None:
+    """200.00 of 400.00 came; what is waited for is the rest, not the whole promise."""
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2025-06-20  | 2025-07-05 | 400.00
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2025-06-25 | 200.00
+    """
+    expected = """
+        overdue | promised | workable
+            800 |      200 |      600
+    """
+    spec(debts(promises=promises, payments=payments), expected)
+
+
+def test_money_counts_once_for_the_promises_made_in_contacts() -> None:
+    """Two instalments of 300.00: 300.00 paid keep the first, the second runs.
+
+    With nothing paid both are waited for, until the first is broken.
+    """
+    expected = """
+        first_by   | second_by  | paid | promised_of_debt | broken_on
+        2025-07-01 | 2025-07-04 |    - |              600 | -
+        2025-07-01 | 2025-07-04 |  300 |              300 | -
+        2025-07-01 | 2025-07-04 |  450 |              150 | -
+        2025-06-27 | 2025-07-04 |    - |              300 | 2025-06-28
+        2025-06-27 | 2025-07-04 |  300 |              300 | -
+        2025-06-27 | 2025-06-28 |  300 |                0 | 2025-06-29
+        2025-06-27 | 2025-06-28 |  600 |                0 | -
+    """
+
+    def answer(first_by: date, second_by: date, paid: str | None) -> dict[str, object]:
+        payments = "invoice_id | paid_on | amount"
+        if paid:
+            payments += f"\nA2 | 2025-06-25 | {paid}"
+        invoices = """
+            invoice_id | customer_id | issued_on  | due_on     | amount
+            A1         | ANNA        | 2025-05-10 | 2025-06-10 | 1000.00
+            A2         | ANNA        | 2025-06-15 | 2025-07-15 | 1000.00
+        """
+        contacts = f"""
+            contacted_on | promised | pay_by      | next_contact_on
+            2025-06-23   | 300      | {first_by}  | -
+            2025-06-23   | 300      | {second_by} | -
+        """
+        (debt,) = debts(contacts, invoices=invoices, payments=payments)
+        return {"promised_of_debt": debt.promised, "broken_on": debt.last_broken_on}
+
+    spec(answer, expected)
+
+
 def test_insurance_counts_until_it_expires() -> None:
     """A debt is insured if the credit file holds an insurance that has not expired."""
     expected = """

@@ -163,6 +163,41 @@ def test_a_promise_is_broken_if_less_was_paid_in_time() -> None:
     spec(answer, expected)
 
 
+def test_what_is_paid_counts_once_for_the_promises_of_an_item() -> None:
+    """A plan of three instalments: 300.00 keep the first, and nothing keeps the others.
+
+    The 300.00 that come on 5 July are for the instalment of June, which is broken.
+    """
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2024-04-01 | 2024-05-01 | 900.00
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-05-30 | 300.00
+        A1         | 2024-07-05 | 300.00
+    """
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-05-06  | 2024-06-30 | 300.00
+        A1         | 2024-05-06  | 2024-05-31 | 300.00
+        A1         | 2024-05-06  | 2024-07-31 | 300.00
+    """
+    expected = """
+        as_of      | broken_promises_365d
+        2024-06-30 | 0
+        2024-07-01 | 1
+        2024-07-31 | 1
+        2024-08-01 | 2
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": payments, "promises": promises}
+        return features(as_of, invoices=invoices, **tables)
+
+    spec(answer, expected)
+
+
 def test_a_dispute_counts_while_it_is_open() -> None:
     """The disputed share falls on the day of the resolution; the count stays."""
     disputes = """
@@ -179,6 +214,36 @@ def test_a_dispute_counts_while_it_is_open() -> None:
 
     def answer(as_of: date) -> dict[str, float]:
         tables = {"payments": PAYMENTS, "disputes": disputes}
+        return features(as_of, invoices=INVOICES, **tables)
+
+    spec(answer, expected)
+
+
+def test_a_dispute_of_a_part_counts_with_its_amount() -> None:
+    """First 100.00 of 300.00 are disputed, then 20.00 more for some days.
+
+    No more than is open counts: 60.00 are left to pay at the end."""
+    disputes = """
+        invoice_id | opened_on  | resolved_on | amount
+        A3         | 2024-05-05 | -           | 100.00
+        A3         | 2024-05-06 | 2024-05-20  |  20.00
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-10 | 1000.00
+        A2         | 2024-03-25 |  500.00
+        A3         | 2024-05-25 |  240.00
+    """
+    expected = """
+        as_of      | disputed_share | disputes_365d
+        2024-05-05 | 100/300        | 1
+        2024-05-06 | 120/300        | 2
+        2024-05-20 | 100/300        | 2
+        2024-05-25 | 1              | 2
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        tables = {"payments": payments, "disputes": disputes}
         return features(as_of, invoices=INVOICES, **tables)
 
     spec(answer, expected)
@@ -228,26 +293,43 @@ def test_utilisation_uses_the_limit_known_on_the_day() -> None:
     spec(answer, expected)
 
 
-def test_amounts_are_converted_at_the_last_rate_before_the_issue() -> None:
-    """An invoice keeps the rate of its day of issue: 900.00 EUR and 6.00 EUR here."""
+def test_open_items_are_at_the_closing_rate_and_sales_at_the_rate_of_their_day() -> (
+    None
+):
+    """Of 1,000.00 USD and 1,000 JPY, 400.00 USD are paid on the day the rate falls.
+
+    Invoiced are 906.00 EUR and paid 360.00 EUR, at the rates of 10 January; the
+    600.00 USD that are open are worth 540.00, then 300.00 EUR. A rate that becomes
+    known later, and the rate of a later day, are not used.
+    """
     invoices = """
         invoice_id | customer_id | issued_on  | due_on     | amount  | currency
         A1         | ANNA        | 2024-01-10 | 2024-02-10 | 1000.00 | USD
         A2         | ANNA        | 2024-01-10 | 2024-02-10 |    1000 | JPY
     """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-01-20 | 400.00
+    """
     fx_rates = """
-        currency | rate_on    | rate
-        USD      | 2024-01-01 | 0.90
-        USD      | 2024-01-11 | 0.50
-        JPY      | 2023-12-31 | 0.006
+        currency | rate_on    | rate  | known_on
+        USD      | 2024-01-01 | 0.90  | 2024-01-01
+        USD      | 2024-01-20 | 0.50  | 2024-01-21
+        USD      | 2024-01-30 | 0.10  | 2024-01-25
+        JPY      | 2023-12-31 | 0.006 | 2023-12-31
     """
     expected = """
-        as_of      | open_amount
-        2024-01-20 | 906
+        as_of      | open_amount | invoiced_amount_30d | paid_amount_30d
+        2024-01-19 | 906         | 906                 |   0
+        2024-01-20 | 546         | 906                 | 360
+        2024-01-21 | 306         | 906                 | 360
+        2024-01-29 | 306         | 906                 | 360
+        2024-01-30 |  66         | 906                 | 360
     """
 
     def answer(as_of: date) -> dict[str, float]:
-        return features(as_of, invoices=invoices, fx_rates=fx_rates)
+        tables = {"payments": payments, "fx_rates": fx_rates}
+        return features(as_of, invoices=invoices, **tables)
 
     spec(answer, expected)
 

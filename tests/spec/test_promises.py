@@ -1,16 +1,23 @@
 """Promises to pay.
 
 A promise is kept on the day by which as much as promised was paid since it was made.
-It is broken on the day after the one it ran out on. Kept and broken promises move a
+It is broken on the day after the one it ran out on. What is paid on an item counts once,
+for the oldest promise that lacks it; promises made on one day are the instalments of a
+plan, of which the one to be paid first is the oldest. Kept and broken promises move a
 customer on a ladder of rungs from -3 to 2, whose middle is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 
+from obligor.data.account import ACCOUNTING, FIRST_ACCOUNTING
 from obligor.data.asof import known_account
 from obligor.data.open_items import settled_promises
+from obligor.features.build import account_features
+from obligor.features.catalogue import NAMES
 from obligor.policy.credit.promise_ladder import (
     LadderPosition,
     Promise,
@@ -19,6 +26,11 @@ from obligor.policy.credit.promise_ladder import (
 from tests import ascii
 from tests.ascii import parse, spec
 from tests.customers import AS_OF, RULEBOOK
+
+PLANNED = """
+    invoice_id | customer_id | issued_on  | due_on     | amount
+    A1         | ANNA        | 2024-01-01 | 2024-02-01 | 900
+"""
 
 
 def test_a_promise_is_settled_when_enough_was_paid_or_its_day_has_passed() -> None:
@@ -45,21 +57,145 @@ def test_a_promise_is_settled_when_enough_was_paid_or_its_day_has_passed() -> No
         2024-03-10 | 2024-02-15             | yes
         2024-03-11 | 2024-02-15, 2024-03-11 | yes, no
     """
+    spec(settled(invoices, promises, payments), expected)
+
+
+def test_what_is_paid_counts_for_one_instalment_of_a_plan() -> None:
+    """One payment of 300 keeps one of three promises.
+
+    It would be in time for each of them.
+    """
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-02-10  | 2024-02-20 | 300
+        A1         | 2024-02-10  | 2024-03-20 | 300
+        A1         | 2024-02-10  | 2024-04-20 | 300
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-15 | 300
+    """
+    expected = """
+        as_of      | settled_on                         | is_kept
+        2024-02-15 | 2024-02-15                         | yes
+        2024-03-21 | 2024-02-15, 2024-03-21             | yes, no
+        2024-04-21 | 2024-02-15, 2024-03-21, 2024-04-21 | yes, no, no
+    """
+    spec(settled(PLANNED, promises, payments), expected)
+
+
+def test_money_that_comes_late_for_an_instalment_is_not_money_for_the_next() -> None:
+    """The instalment of February comes in March, and that of March does not come.
+
+    What is paid beyond an instalment is for the next one.
+    """
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-02-10  | 2024-02-20 | 300
+        A1         | 2024-02-10  | 2024-03-20 | 300
+        A1         | 2024-02-10  | 2024-04-20 | 300
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-03-01 | 300
+        A1         | 2024-04-01 | 600
+    """
+    expected = """
+        as_of      | settled_on                         | is_kept
+        2024-02-21 | 2024-02-21                         | no
+        2024-03-21 | 2024-02-21, 2024-03-21             | no, no
+        2024-04-01 | 2024-02-21, 2024-03-21, 2024-04-01 | no, no, yes
+    """
+    spec(settled(PLANNED, promises, payments), expected)
+
+
+def test_a_promise_after_a_broken_one_is_not_charged_for_it() -> None:
+    """The second promise was made when the first had run out: no plan."""
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-02-10  | 2024-02-20 | 300
+        A1         | 2024-02-25  | 2024-03-05 | 300
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-03-01 | 300
+    """
+    expected = """
+        as_of      | settled_on             | is_kept
+        2024-03-01 | 2024-02-21, 2024-03-01 | no, yes
+    """
+    spec(settled(PLANNED, promises, payments), expected)
+
+
+def test_the_oldest_of_promises_that_run_together_is_paid_first() -> None:
+    """120 are enough for the promise of 10 February, and 20 are left for the other."""
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-02-10  | 2024-03-20 | 100
+        A1         | 2024-02-12  | 2024-02-20 | 100
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-15 | 120
+    """
+    expected = """
+        as_of      | settled_on             | is_kept
+        2024-02-20 | 2024-02-15             | yes
+        2024-02-21 | 2024-02-15, 2024-02-21 | yes, no
+    """
+    spec(settled(PLANNED, promises, payments), expected)
+
+
+def test_an_earlier_version_counted_a_payment_for_every_promise() -> None:
+    """A ledger that it stored is judged as it was: all three promises are kept."""
+    promises = """
+        invoice_id | promised_on | pay_by     | amount
+        A1         | 2024-02-10  | 2024-02-20 | 300
+        A1         | 2024-02-10  | 2024-03-20 | 300
+        A1         | 2024-02-10  | 2024-04-20 | 300
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-02-15 | 300
+    """
+    expected = """
+        as_of      | settled_on                         | is_kept
+        2024-02-15 | 2024-02-15, 2024-02-15, 2024-02-15 | yes, yes, yes
+    """
+    answer = settled(
+        PLANNED,
+        promises,
+        payments,
+        accounting=FIRST_ACCOUNTING,
+    )
+    spec(answer, expected)
+
+
+def settled(
+    invoices: str,
+    promises: str,
+    payments: str,
+    accounting: int = ACCOUNTING,
+) -> Callable[[date], dict[str, object]]:
+    """Return a function from the as-of date to what became of ANNA's promises."""
     book = ascii.ledger(
         invoices=invoices,
         promises=promises,
         payments=payments,
     )
-    account = ascii.account(book, "ANNA")
+    account = replace(ascii.account(book, "ANNA"), accounting=accounting)
 
-    def settled(as_of: date) -> dict[str, object]:
-        known_promises = settled_promises(known_account(account, as_of))
+    def answer(as_of: date) -> dict[str, object]:
+        known = known_account(account, as_of)
+        outcomes = settled_promises(known)
+        n_broken = account_features([known])[0, NAMES.index("broken_promises_365d")]
+        assert n_broken == sum(not is_kept for _, is_kept in outcomes)
         return {
-            "settled_on": [day for day, _ in known_promises],
-            "is_kept": [is_kept for _, is_kept in known_promises],
+            "settled_on": [day for day, _ in outcomes],
+            "is_kept": [is_kept for _, is_kept in outcomes],
         }
 
-    spec(settled, expected)
+    return answer
 
 
 def test_three_kept_in_a_row_are_a_step_up_and_every_broken_one_a_step_down() -> None:
