@@ -12,10 +12,10 @@ import numpy as np
 
 from obligor.arrays import Floats
 from obligor.casework.contact_queries import RecordedContact
-from obligor.data.account import FIRST_ACCOUNTING, PAYMENT, PROMISE, select
+from obligor.data.account import FIRST_ACCOUNTING, PAYMENT, PROMISE, Account, select
 from obligor.data.asof import KnownAccount
-from obligor.data.days import OPEN_END, day_number
-from obligor.data.money import minor_digits, round_money
+from obligor.data.days import OPEN_END, day_number, day_of
+from obligor.data.money import MOST_MINOR_UNITS, minor_digits, round_money
 from obligor.data.open_items import OverdueItems
 from obligor.data.promises import EventColumns, progress
 from obligor.data.rates import item_rates
@@ -156,7 +156,8 @@ def _in_default(
     if rulebook.materiality is None:
         return None
     is_in_default = items.days_late > DEFAULT_DPD_DAYS
-    return _money(items.balance[is_in_default & ~items.is_disputed].sum(), currency)
+    undisputed = items.balance - items.disputed
+    return _money(undisputed[is_in_default].sum(), currency)
 
 
 def _is_insured(credit_file: CreditFile, as_of: date) -> bool:
@@ -199,44 +200,69 @@ class _FollowedPromise(NamedTuple):
     is_kept: bool
 
 
+class _Row(NamedTuple):
+    """A promise or a payment; amounts in minor units of the reporting currency."""
+
+    day: int
+    kind: int
+    amount: int
+    end: int
+    contact_index: int
+
+
 def _followed(
     known_account: KnownAccount, contacts: Sequence[RecordedContact]
 ) -> list[_FollowedPromise]:
     """Return the promises of contacts, in their order; what is paid counts once."""
     account = known_account.account
-    promising = [contact for contact in contacts if contact.promise is not None]
-    promises = [contact.promise for contact in promising if contact.promise]
-    if not promises:
-        return []
     scale = 10 ** minor_digits(account.currency)
-    payments = select(account.events, account.events.kind == PAYMENT)
-    paid = payments.value * item_rates(account)[payments.item] * scale
-    made = [day_number(contact.contacted_on) for contact in promising]
-    amounts = [int(promise.amount * scale) for promise in promises]
-    ends = [day_number(promise.pay_by) for promise in promises]
-    n_promises = len(promises)
-    day = np.concatenate([made, payments.day])
-    kind = np.full(len(day), PAYMENT)
-    kind[:n_promises] = PROMISE
-    value = np.concatenate([amounts, np.rint(paid).astype(np.int64)])
-    end = np.concatenate([ends, payments.end])
-    # In order of time; on one day the promises come first, in the order of contacts.
-    order = np.argsort(day, kind="stable")
+    rows = list[_Row]()
+    for index, contact in enumerate(contacts):
+        if contact.promise is not None:
+            amount = min(int(contact.promise.amount * scale), MOST_MINOR_UNITS)
+            made_on = day_number(contact.contacted_on)
+            pay_by = day_number(contact.promise.pay_by)
+            rows.append(_Row(made_on, PROMISE, amount, pay_by, index))
+    if not rows:
+        return []
+    rows.extend(_payments(account, scale))
+    # In order of time; on one day the promises come first.
+    rows.sort(key=lambda row: (row.day, row.kind == PAYMENT))
+    numbers = np.array(rows, dtype=np.int64)
     columns = EventColumns(
-        kind=kind[order],
-        day=day[order],
-        value=value[order],
-        end=end[order],
+        kind=numbers[:, 1],
+        day=numbers[:, 0],
+        value=numbers[:, 2],
+        end=numbers[:, 3],
     )
     counts_once = account.accounting > FIRST_ACCOUNTING
-    state = progress(columns, 0, len(order), counts_once)
-    position = np.argsort(order, kind="stable")[:n_promises]
-    followed = []
-    for promise, row_index in zip(promises, position.tolist(), strict=True):
-        missing = Decimal(int(state.missing[row_index])) / scale
-        is_kept = bool(state.kept_on[row_index] < OPEN_END)
-        followed.append(_FollowedPromise(promise.pay_by, missing, is_kept))
-    return followed
+    state = progress(columns, 0, len(rows), counts_once)
+    followed = {}
+    for row, missing, kept_on in zip(
+        rows,
+        state.missing.tolist(),
+        state.kept_on.tolist(),
+        strict=True,
+    ):
+        if row.kind == PROMISE:
+            followed[row.contact_index] = _FollowedPromise(
+                pay_by=day_of(row.end),
+                missing=Decimal(missing) / scale,
+                is_kept=kept_on < OPEN_END,
+            )
+    return [followed[index] for index in sorted(followed)]
+
+
+def _payments(account: Account, scale: int) -> list[_Row]:
+    """Return what was paid, at the rates of the invoices' days."""
+    payments = select(account.events, account.events.kind == PAYMENT)
+    paid = payments.value * item_rates(account)[payments.item] * scale
+    # An absurd amount at an absurd rate needs more than 64 bits.
+    amounts = [min(round(amount), MOST_MINOR_UNITS) for amount in paid.tolist()]
+    return [
+        _Row(day, PAYMENT, amount, OPEN_END, -1)
+        for day, amount in zip(payments.day.tolist(), amounts, strict=True)
+    ]
 
 
 def _money(amount: float, currency: str) -> Decimal:

@@ -12,7 +12,7 @@ from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import minor_digits
 from obligor.data.open_items import open_balances
-from obligor.data.rates import item_rates
+from obligor.data.rates import closing_rates
 from obligor.policy.credit.ageing import Ageing, OverdueItem
 
 
@@ -48,7 +48,7 @@ def aged_amounts(known_account: KnownAccount) -> AgedAmounts:
     balance = open_balances(account)
     is_open = balance > 0
     minor_units = 10 ** minor_digits(account.currency)
-    rates = item_rates(account)[is_open]
+    rates = closing_rates(known_account)[is_open]
     open_amounts = np.rint(balance[is_open] * rates * minor_units)
     days_late = day_number(known_account.as_of) - account.items.due[is_open]
     oldest_first = np.argsort(-days_late, kind="stable")

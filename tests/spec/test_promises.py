@@ -1,9 +1,9 @@
 """Promises to pay.
 
 A promise is kept on the day by which as much as promised was paid since it was made.
-It is broken on the day after the one it ran out on. What is paid on an item counts once,
-for the oldest promise that lacks it; promises made on one day are the instalments of a
-plan, of which the one to be paid first is the oldest. Kept and broken promises move a
+It is broken on the day after the one it ran out on. What is paid on an item counts
+once, for the oldest promise that lacks it; promises made on one day are instalments of
+a plan, of which the one to be paid first is the oldest. Kept and broken promises move a
 customer on a ladder of rungs from -3 to 2, whose middle is 0.
 """
 
