@@ -525,6 +525,14 @@ def names_of(node: Any, document: dict[str, Any]) -> Any:
     }
 
 
+# Since open items are valued at the closing rate, the dollars of the simulated ledger
+# give other features. With the rates of the invoices' days, the bundle is still the one
+# in the JSON file: nothing else has changed.
+SHA256_AT_CLOSING_RATES = (
+    "340621430effb3b3e6c1cea76617c83c3bf51de3ac64a4887f1f772721e1cec5"
+)
+
+
 @same_arithmetic
 def test_a_seeded_training_gives_the_bundle_it_gave(tmp_path: Path) -> None:
     if lightgbm.__version__ != EXPECTED["lightgbm"]:
@@ -538,4 +546,5 @@ def test_a_seeded_training_gives_the_bundle_it_gave(tmp_path: Path) -> None:
     at = datetime.fromisoformat(run["at"])
     settings = RunSettings(tmp_path, tmp_path / "report", at)
     trained = train(ledger, config, settings)
-    assert save_bundle(trained.fit.model, tmp_path / "bundle") == run["ledger_sha256"]
+    sha256 = save_bundle(trained.fit.model, tmp_path / "bundle")
+    assert sha256 == SHA256_AT_CLOSING_RATES
