@@ -24,7 +24,12 @@ ours::
     [payments.columns]
     kind = { column = "Type", values = { ZP = "payment", GS = "credit_note" } }
 
-`[[invoices]]`, twice or more, reads one table from sources of several layouts.
+`[[invoices]]`, twice or more, reads one table from sources of several layouts. Files
+that are documents have a `format`::
+
+    [payments]
+    files = ["statements/*.xml"]
+    format = "camt.053"                  # or "mt940"; of invoices "e-invoice"
 """
 
 from __future__ import annotations
@@ -54,7 +59,16 @@ SOURCE_KEYS = (
     "separator",
     "header_row",
     "skip_footer",
+    "format",
+    "payers",
 )
+# Keys of tables, which documents have no use for.
+LAYOUT_KEYS = ("url", "query", "sheet", "separator", "header_row", "skip_footer")
+# The formats of documents, by the table that they fill.
+FORMATS = {
+    "invoices": ("e-invoice", "ubl", "cii", "factur-x", "zugferd", "xrechnung"),
+    "payments": ("camt.053", "camt.052", "camt.054", "mt940"),
+}
 ROW_KEYS = ("where", "where_present", "empty", "id", "columns")
 VALUE_KEYS = (
     "date_format",
@@ -96,6 +110,10 @@ class SourceSpec:
         The line of the header, counted from 1; 0 for the first line with content.
     skip_footer : int
         How many lines to leave out at the end.
+    format : str
+        Of documents, such as ``camt.053``; empty if the files are tables.
+    payers : str
+        A file that says which customer an account or a name of a payer is of.
     """
 
     files: tuple[str, ...] = ()
@@ -106,6 +124,8 @@ class SourceSpec:
     separator: str = ""
     header_row: int = 0
     skip_footer: int = 0
+    format: str = ""
+    payers: str = ""
 
 
 @dataclass(frozen=True)
@@ -409,7 +429,7 @@ def _parse_table(table: str, content: Mapping[str, object]) -> TableMapping:
     condition = _text(content, "where", where)
     return TableMapping(
         table=table,
-        source=_parse_source(content, where),
+        source=_parse_source(content, table, where),
         rules=_parse_rules(table, content),
         where=parse_condition(condition, where) if condition else None,
         where_present=_text(content, "where_present", where),
@@ -421,7 +441,11 @@ def _parse_table(table: str, content: Mapping[str, object]) -> TableMapping:
     )
 
 
-def _parse_source(content: Mapping[str, object], where: str) -> SourceSpec:
+def _parse_source(
+    content: Mapping[str, object],
+    table: str,
+    where: str,
+) -> SourceSpec:
     files = (*_texts(content, "file", where), *_texts(content, "files", where))
     url = _text(content, "url", where)
     query = _text(content, "query", where)
@@ -451,7 +475,28 @@ def _parse_source(content: Mapping[str, object], where: str) -> SourceSpec:
         separator=separator,
         header_row=_count(content, "header_row", where),
         skip_footer=_count(content, "skip_footer", where),
+        format=_parse_format(content, table, where),
+        payers=_text(content, "payers", where),
     )
+
+
+def _parse_format(
+    content: Mapping[str, object],
+    table: str,
+    where: str,
+) -> str:
+    document_format = _text(content, "format", where).lower()
+    formats = FORMATS.get(table, ())
+    if document_format and document_format not in formats:
+        expected = f"one of {list(formats)}" if formats else "no format in this table"
+        raise _wrong("format", document_format, where, expected)
+    is_statement = bool(document_format) and table == "payments"
+    if "payers" in content and not is_statement:
+        raise _wrong("payers", content["payers"], where, "payers beside a format")
+    for key in LAYOUT_KEYS:
+        if document_format and key in content:
+            raise _wrong(key, content[key], where, f"no {key} beside a format")
+    return document_format
 
 
 def columns_of(table: str) -> list[str]:

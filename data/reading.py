@@ -57,6 +57,8 @@ class RawTable:
         Whether it is an Excel file that counts days from 1900.
     repeated_names : tuple of str
         The names that the header has more than once.
+    notes : tuple of str
+        What a person must know of the source.
     """
 
     frame: pd.DataFrame
@@ -64,6 +66,28 @@ class RawTable:
     label: str = ""
     is_workbook: bool = False
     repeated_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def paths_of(spec: SourceSpec, folder: Path) -> list[Path]:
+    """Return the files of a source; a name with ``*`` stands for all that match.
+
+    Raises
+    ------
+    InputError
+        If nothing matches such a name.
+    """
+    paths = list[Path]()
+    for name in spec.files:
+        path = folder / name
+        is_pattern = any(sign in path.name for sign in "*?") and not path.exists()
+        matches = sorted(path.parent.glob(path.name)) if is_pattern else [path]
+        if not matches:
+            raise InputError(
+                f"no file matches {name!r}", where=str(folder), do="check files"
+            )
+        paths += matches
+    return paths
 
 
 def read_source(
@@ -98,9 +122,9 @@ def read_source(
     if spec.url:
         return [_guarded(table, "", lambda: _read_sql(spec, environment))]
     tables = []
-    for name in spec.files:
-        reader = _FileReader(spec, table, folder / name)
-        tables.append(_guarded(table, name, reader.read))
+    for path in paths_of(spec, folder):
+        reader = _FileReader(spec, table, path)
+        tables.append(_guarded(table, path.name, reader.read))
     return tables
 
 

@@ -27,6 +27,12 @@ from obligor.data.column_reading import (
     texts_of,
 )
 from obligor.data.dates import parse_days
+from obligor.data.documents import (
+    DocumentRows,
+    assign_documents,
+    read_documents,
+    read_payers,
+)
 from obligor.data.excluded import currencies_by_invoice, drop_events_of_excluded
 from obligor.data.findings import Finding, Level
 from obligor.data.ledger import (
@@ -44,6 +50,7 @@ from obligor.data.mapping import (
     ColumnRule,
     LedgerMapping,
     SignColumn,
+    SourceSpec,
     TableMapping,
     columns_of,
     read_mapping,
@@ -100,6 +107,7 @@ class _Table:
     lines: Lines
     findings: list[Finding]
     excluded: pd.Series
+    documents: pd.DataFrame
 
 
 def read_ledger(
@@ -150,6 +158,7 @@ def read_ledger(
         excluded = tables["invoices"].excluded
         findings += drop_events_of_excluded(frames, excluded, content.currency)
         findings = [finding for finding in findings if _is_in(frames, finding)]
+    findings += _assigned_documents(content, tables, frames, environment or {})
     findings += _strangers(frames)
     has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
     if "customers" not in frames and has_customers:
@@ -200,6 +209,23 @@ def _after_export(ledger: Ledger) -> Iterator[Finding]:
             )
 
 
+def _assigned_documents(
+    content: LedgerMapping,
+    tables: Mapping[str, _Table],
+    frames: dict[str, pd.DataFrame],
+    environment: Mapping[str, str],
+) -> Iterator[Finding]:
+    """Give what documents say to invoices and customers; the frames are changed."""
+    rows = {
+        table: tables[table].documents if table in tables else pd.DataFrame()
+        for table in ("payments", "invoices")
+    }
+    documents = DocumentRows(rows["payments"], rows["invoices"])
+    mappings = content.tables.get("payments", ())
+    payers = read_payers(mappings, content.folder, environment)
+    return assign_documents(frames, documents, payers)
+
+
 def _is_in(frames: Mapping[str, pd.DataFrame], finding: Finding) -> bool:
     """Return whether a row that is to be set aside is still in its table."""
     is_about_row = finding.level == "quarantine" and finding.row is not None
@@ -225,24 +251,30 @@ class _TableReader:
         """Read the sources one after the other; rows are numbered on through all."""
         parts = []
         excluded = []
+        documents = []
         lines = list[tuple[str, pd.Series]]()
         n_rows = 0
         for mapping in mappings:
-            raws = read_source(
-                mapping.source, self.table, self.folder, self.environment
-            )
+            raws = self._read_source(mapping.source)
             raws, n_rows = _renumbered(raws, n_rows)
             lines += [(raw.label, raw.lines) for raw in raws]
             reader = _SourceReader(mapping, raws[0].is_workbook)
             parts.append(reader.read(raws))
             excluded.append(reader.excluded)
+            documents.append(reader.documents)
         frames = [frame for frame, _ in parts]
         return _Table(
             frame=frames[0] if len(frames) == 1 else pd.concat(frames),
             lines=Lines(lines),
             findings=[finding for _, findings in parts for finding in findings],
             excluded=pd.concat(excluded),
+            documents=pd.concat(documents),
         )
+
+    def _read_source(self, spec: SourceSpec) -> list[RawTable]:
+        if spec.format:
+            return read_documents(spec, self.table, self.folder)
+        return read_source(spec, self.table, self.folder, self.environment)
 
 
 def _renumbered(raws: Sequence[RawTable], n_rows: int) -> tuple[list[RawTable], int]:
@@ -265,12 +297,16 @@ class _SourceReader:
     findings: list[Finding] = field(default_factory=list)
     # The currency of each invoice that `where` leaves out.
     excluded: pd.Series = field(default_factory=lambda: pd.Series(dtype="object"))
+    # The rows of documents in their own columns; none if the files are tables.
+    documents: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def read(self, raws: Sequence[RawTable]) -> tuple[pd.DataFrame, list[Finding]]:
         """Return our columns, parsed, and what was noticed."""
         frames = [raw.frame for raw in raws]
         raw = frames[0] if len(frames) == 1 else pd.concat(frames)
         self._report_repeated_names(raws)
+        for note in dict.fromkeys(note for source in raws for note in source.notes):
+            self._report("note", "", note)
         every_row = raw
         raw, notes = selected_rows(self.mapping, every_row)
         if self.mapping.table == "invoices" and len(raw) < len(every_row):
@@ -283,6 +319,8 @@ class _SourceReader:
         self.findings += footers
         frame = frame.drop(index=[footer.row for footer in footers])
         raw = raw.loc[frame.index]
+        if self.mapping.source.format:
+            self.documents = raw
         for column in map(str, frame.columns):
             frame[column] = self._parsed(column, frame[column], raw)
         if self.mapping.table == "invoices":

@@ -1,0 +1,1 @@
+"""Readers of bank statements and electronic invoices."""

@@ -1,0 +1,250 @@
+"""Electronic invoices as a source, and files that are damaged or hostile."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from obligor.data.checks import LedgerCheck
+from obligor.data.importers.camt import read_camt
+from obligor.data.importers.invoices import read_invoice
+from obligor.data.importers.mt940 import read_mt940
+from obligor.data.sources import read_ledger
+from obligor.errors import InputError, SchemaError
+from tests.ascii import spec
+from tests.documents import Movement, camt, cii, mt940, pdf, ubl
+
+TODAY = date(2024, 6, 1)
+MAPPING = """
+currency = "EUR"
+[invoices]
+files = ["*.xml", "*.pdf"]
+format = "e-invoice"
+"""
+
+
+def read(folder: Path, text: str = MAPPING, **documents: bytes) -> LedgerCheck:
+    """Return the ledger of some documents; ``a_xml`` is the file ``a.xml``."""
+    for name, content in documents.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    mapping = folder / "mapping.toml"
+    mapping.write_text(text)
+    return read_ledger(mapping, today=TODAY)
+
+
+def test_invoices_are_read_from_ubl_and_pdf_files(tmp_path: Path) -> None:
+    check = read(
+        tmp_path,
+        a_xml=ubl("R1", "1190.00"),
+        b_pdf=pdf(cii("R2", "2380.50")),
+        c_xml=cii("R3", "100"),
+    )
+    spec(
+        check.ledger["invoices"],
+        """
+        invoice_id | customer_id | issued_on  | due_on     | amount  | currency
+        R1         | C1          | 2024-01-15 | 2024-02-14 | 1190    | EUR
+        R3         | C2          | 2024-01-15 | 2024-02-14 | 100     | EUR
+        R2         | C2          | 2024-01-15 | 2024-02-14 | 2380.50 | EUR
+        """,
+    )
+
+
+def test_every_customer_is_named_by_the_same_identifier(tmp_path: Path) -> None:
+    """One invoice without the id of its buyer would make a second customer of it."""
+    check = read(
+        tmp_path,
+        MAPPING.replace(', "*.pdf"', ""),
+        a_xml=ubl("R1", "1190.00"),
+        b_xml=ubl("R2", "50.00", buyer_id=""),
+    )
+    assert set(check.ledger["invoices"]["customer_id"]) == {"DE123456789"}
+    notes = [item.what for item in check.findings if "customer_id" in item.what]
+    assert notes == [
+        "customer_id is buyer_vat; map another column if it is to be another"
+    ]
+
+
+def test_another_identifier_can_be_mapped(tmp_path: Path) -> None:
+    text = MAPPING.replace(', "*.pdf"', "")
+    text += '[invoices.columns]\ncustomer_id = "buyer_name"\n'
+    check = read(tmp_path, text, a_xml=ubl("R1", "1190.00"))
+    assert set(check.ledger["invoices"]["customer_id"]) == {"Anna GmbH"}
+
+
+def test_a_credit_note_reduces_the_invoice_that_it_names(tmp_path: Path) -> None:
+    check = read(
+        tmp_path,
+        MAPPING.replace(', "*.pdf"', ""),
+        a_xml=ubl("R1", "1190.00"),
+        b_xml=ubl("G1", "190.00", corrects="R1"),
+        c_xml=ubl("G2", "40.00", corrects="R9"),
+    )
+    spec(
+        check.ledger["payments"],
+        """
+        payment_id | invoice_id | kind        | paid_on    | amount
+        G1         | R1         | credit_note | 2024-01-15 | 190
+        """,
+    )
+    spec(
+        check.ledger["invoices"],
+        """
+        invoice_id | amount
+        R1         | 1190
+        G2         | -40
+        """,
+    )
+
+
+def test_instalments_are_items_of_one_document(tmp_path: Path) -> None:
+    terms = "".join(
+        f"<PaymentTerms><Amount>{amount}</Amount>"
+        f"<InstallmentDueDate>{day}</InstallmentDueDate></PaymentTerms>"
+        for amount, day in (("700", "2024-02-01"), ("490", "2024-03-01"))
+    )
+    content = ubl("R1", "1190").replace(
+        b"<LegalMonetaryTotal>", f"{terms}<LegalMonetaryTotal>".encode()
+    )
+    check = read(tmp_path, MAPPING.replace(', "*.pdf"', ""), a_xml=content)
+    spec(
+        check.ledger["invoices"],
+        """
+        invoice_id | document_id | due_on     | amount
+        R1/1       | R1          | 2024-02-01 | 700
+        R1/2       | R1          | 2024-03-01 | 490
+        """,
+    )
+
+
+BOMB = b"""<?xml version="1.0"?>
+<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<Invoice>&b;</Invoice>"""
+FETCH = b"""<?xml version="1.0"?>
+<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><Invoice><ID>&e;</ID></Invoice>"""
+FETCHED_TYPE = b"""<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><Invoice/>"""
+
+
+@pytest.mark.parametrize("document", [BOMB, FETCH, FETCHED_TYPE])
+@pytest.mark.parametrize("container", ["xml", "pdf", "camt"])
+def test_a_document_type_is_refused(document: bytes, container: str) -> None:
+    with pytest.raises(SchemaError, match=r"line \d: the file has a document type"):
+        if container == "camt":
+            read_camt(document, "camt.053", "[payments] a.xml")
+        else:
+            content = pdf(document) if container == "pdf" else document
+            read_invoice(content, "[invoices] a")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1: the file is not an XML document: no element"),
+        (b"hello", "line 1: the file is not an XML document: syntax error"),
+        (ubl("R1", "1")[:-20], r"the file is not an XML document"),
+        (b"<html/>", "the file is not an electronic invoice: its root is 'html'"),
+        (ubl("R1", "many"), "line 2: PayableAmount is 'many'; expected a number"),
+        (ubl("R1", "1").replace(b"<ID>R1</ID>", b""), "the invoice has no ID"),
+        (ubl("R1", "1").replace(b"IssueDate", b"Issue"), "no IssueDate"),
+        (cii("R1", "1").replace(b"20240115", b"20241315"), "is '20241315'; expected"),
+        (b"<a>" * 5000, "nested more than 100 deep"),
+        (pdf(None), "the PDF file holds no electronic invoice; it holds"),
+        (pdf(cii("R1", "1"), "photo.xml"), "it holds .'photo.xml'."),
+        (b"%PDF-1.7\ngarbage", "the PDF file cannot be read: "),
+        (pdf(cii("R1", "1"))[:600], "the PDF file cannot be read: "),
+    ],
+)
+def test_a_damaged_invoice_is_one_error(content: bytes, message: str) -> None:
+    with pytest.raises(SchemaError, match=r"\[invoices\] a.*" + message):
+        read_invoice(content, "[invoices] a")
+
+
+STATEMENT = camt(Movement("10.00", "R1"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (STATEMENT.replace(b"10.00", b"1O.00"), r"line \d+: the amount '1O.00'"),
+        (STATEMENT.replace(b"10.00", b"-10"), r"line \d+: the amount '-10'"),
+        (STATEMENT.replace(b"CRDT", b"CREDIT"), "has the indicator 'CREDIT'"),
+        (STATEMENT.replace(b"2024-03-05", b"05.03.2024"), "BookgDt is '05.03.2024'"),
+        (STATEMENT.replace(b"gDt", b"g").replace(b"ValDt", b"Val"), "has no date"),
+        (ubl("R1", "1"), "the file is not camt.053: it is Invoice"),
+        (
+            STATEMENT.replace(b"BkToCstmrStmt", b"BkToCstmrAcctRpt").replace(
+                b"Stmt>", b"Rpt>"
+            ),
+            'it is camt.052; .*state format = "camt.052"',
+        ),
+    ],
+)
+def test_a_damaged_statement_is_one_error(content: bytes, message: str) -> None:
+    with pytest.raises(SchemaError, match=r"\[payments\] a.*" + message):
+        read_camt(content, "camt.053", "[payments] a")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is not MT940: it has no field :20:"),
+        (b"date,amount\n2024-01-01,5\n", "it has no field :20:"),
+        (mt940(":61:24130503C1,00NTRFX", ":86:x"), "the file is not MT940: "),
+        (mt940(":61:nonsense"), "the file is not MT940: "),
+        (mt940(":61:2403050305C1,00", ":61:2403050305C2,00"), "2 lines :61: give"),
+        ("Müller".encode("cp1252"), "cannot be decoded.*set the encoding"),
+    ],
+)
+def test_a_damaged_mt940_file_is_one_error(content: bytes, message: str) -> None:
+    with pytest.raises(SchemaError, match=r"\[payments\] a.*" + message):
+        read_mt940(content, "", "[payments] a")
+
+
+SAMPLES = [ubl("R1", "1"), cii("R1", "1"), STATEMENT, mt940(":61:240305C1,00NTRFX")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(SAMPLES),
+    st.integers(0, 2000),
+    st.integers(0, 300),
+    st.binary(max_size=20),
+)
+def test_whatever_is_cut_or_put_in_there_is_no_traceback(
+    sample: bytes,
+    start: int,
+    length: int,
+    insertion: bytes,
+) -> None:
+    content = sample[:start] + insertion + sample[start + length :]
+    for read_document in (
+        lambda: read_invoice(content, "a"),
+        lambda: read_camt(content, "camt.053", "a"),
+        lambda: read_mt940(content, "", "a"),
+    ):
+        try:
+            read_document()
+        except SchemaError:
+            continue
+
+
+def test_a_pdf_file_cannot_grow_without_bound() -> None:
+    """A stream of a few kilobytes would be 2 GB."""
+    packed = zlib.compress(b"\0" * 200_000_000, 9)
+    zeros = zlib.compress(packed, 9)
+    writer = pdf(zeros)
+    with pytest.raises(SchemaError):
+        read_invoice(writer, "[invoices] a")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file matches '\*\.xml'"):
+        read(tmp_path)
+    text = MAPPING.replace('files = ["*.xml", "*.pdf"]', 'file = "gone.xml"')
+    with pytest.raises(InputError, match=r"\[invoices\] gone.xml: the source cannot"):
+        read(tmp_path, text)
