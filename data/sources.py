@@ -27,7 +27,7 @@ from obligor.data.column_reading import (
     texts_of,
 )
 from obligor.data.dates import parse_days
-from obligor.data.documents import (
+from obligor.data.document_sources import (
     DocumentRows,
     assign_documents,
     read_documents,
@@ -40,6 +40,7 @@ from obligor.data.ledger import (
     DAY_DTYPE,
     DEFAULTS,
     OF_INVOICE,
+    PAYMENT_KINDS,
     Ledger,
     day_columns,
     number_columns,
@@ -74,7 +75,6 @@ OWN_IDS = {
 }
 # Behind an amount, these say which side of the books it is on.
 SIDES = ("CR", "DR", "C", "D", "H", "S")
-KINDS = ("payment", "credit_note", "returned", "refund")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def read_ledger(
         frames["customers"] = _customers_of(frames["invoices"])
         findings += _undated_customers(frames["customers"], findings)
     check = check_ledger(
-        Ledger(frames, content.currency, exported_on=content.exported_on),
+        _ledger_of(content, frames),
         today=today,
         unreadable=findings,
     )
@@ -173,6 +173,15 @@ def read_ledger(
     findings = [_located(finding, lines) for finding in check.findings]
     findings += _after_export(check.ledger)
     return replace(check, findings=findings)
+
+
+def _ledger_of(content: LedgerMapping, frames: dict[str, pd.DataFrame]) -> Ledger:
+    return Ledger(
+        frames,
+        content.currency,
+        exported_on=content.exported_on,
+        unapplied_policy=content.unapplied,
+    )
 
 
 def _require_written(
@@ -333,6 +342,10 @@ class _SourceReader:
         if "issued_on" not in frame and "due_on" in frame:
             frame["issued_on"] = frame["due_on"]
             self._report("note", "issued_on", "it is not stated; due_on is taken")
+        if {"issued_on", "due_on", "amount"} <= set(frame):
+            # A credit memo is not due: programs leave the cell empty.
+            is_memo = frame["due_on"].isna() & (frame["amount"] < 0)
+            frame["due_on"] = frame["due_on"].where(~is_memo, frame["issued_on"])
 
     def _report_repeated_names(self, raws: Sequence[RawTable]) -> None:
         """Refuse a name that is read and that a header has more than once."""
@@ -512,7 +525,7 @@ class _SourceReader:
 
 def _words_of(table: str, column: str) -> tuple[str, ...]:
     """Return the words that a column of ours may have; none if it has any text."""
-    return KINDS if (table, column) == ("payments", "kind") else ()
+    return PAYMENT_KINDS if (table, column) == ("payments", "kind") else ()
 
 
 def _translated(
@@ -524,9 +537,9 @@ def _translated(
 
     Examples
     --------
-    >>> _translated("Gutschrift", {"gutschrift": "credit_note"}, KINDS)
+    >>> _translated("Gutschrift", {"gutschrift": "credit_note"}, PAYMENT_KINDS)
     'credit_note'
-    >>> _translated("Credit Note", {}, KINDS)
+    >>> _translated("Credit Note", {}, PAYMENT_KINDS)
     'credit_note'
     """
     folded = text.casefold()

@@ -24,7 +24,9 @@ from tests.ascii import ledger
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "obligor",
+    "documents",
     "data",
+    "connectors",
     "record",
     "features",
     "policy",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
+    "documents",
     "data",
+    "connectors",
     "features",
     "policy",
     "model",

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from datetime import date
 from pathlib import Path
 
+import pypdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf.generic import NameObject
 
 from obligor.data.checks import LedgerCheck
-from obligor.data.importers.camt import read_camt
-from obligor.data.importers.invoices import read_invoice
-from obligor.data.importers.mt940 import read_mt940
 from obligor.data.sources import read_ledger
+from obligor.documents.camt import read_camt
+from obligor.documents.invoices import read_invoice
+from obligor.documents.mt940 import read_mt940
 from obligor.errors import InputError, SchemaError
 from tests.ascii import spec
-from tests.documents import Movement, camt, cii, mt940, pdf, ubl
+from tests.document_samples import Movement, camt, cii, mt940, pdf, ubl
 
 TODAY = date(2024, 6, 1)
 MAPPING = """
@@ -131,14 +134,19 @@ FETCHED_TYPE = b"""<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><Invoice/>"""
 
 
 @pytest.mark.parametrize("document", [BOMB, FETCH, FETCHED_TYPE])
-@pytest.mark.parametrize("container", ["xml", "pdf", "camt"])
-def test_a_document_type_is_refused(document: bytes, container: str) -> None:
+@pytest.mark.parametrize("container", ["xml", "pdf"])
+def test_an_invoice_with_a_document_type_is_refused(
+    document: bytes, container: str
+) -> None:
+    content = pdf(document) if container == "pdf" else document
     with pytest.raises(SchemaError, match=r"line \d: the file has a document type"):
-        if container == "camt":
-            read_camt(document, "camt.053", "[payments] a.xml")
-        else:
-            content = pdf(document) if container == "pdf" else document
-            read_invoice(content, "[invoices] a")
+        read_invoice(content, "[invoices] a")
+
+
+@pytest.mark.parametrize("document", [BOMB, FETCH, FETCHED_TYPE])
+def test_a_statement_with_a_document_type_is_refused(document: bytes) -> None:
+    with pytest.raises(SchemaError, match=r"line \d: the file has a document type"):
+        read_camt(document, "camt.053", "[payments] a.xml")
 
 
 @pytest.mark.parametrize(
@@ -234,12 +242,18 @@ def test_whatever_is_cut_or_put_in_there_is_no_traceback(
 
 
 def test_a_pdf_file_cannot_grow_without_bound() -> None:
-    """A stream of a few kilobytes would be 2 GB."""
-    packed = zlib.compress(b"\0" * 200_000_000, 9)
-    zeros = zlib.compress(packed, 9)
-    writer = pdf(zeros)
-    with pytest.raises(SchemaError):
-        read_invoice(writer, "[invoices] a")
+    """The attachment of a few hundred kilobytes would be 200 MB."""
+    writer = pypdf.PdfWriter()
+    attachment = writer.add_attachment("factur-x.xml", b"")
+    packed = zlib.compress(b" " * 200_000_000, 9)
+    stream = pypdf.generic.StreamObject()
+    stream.set_data(packed)
+    stream[NameObject("/Filter")] = NameObject("/FlateDecode")
+    attachment.pdf_object["/EF"][NameObject("/F")] = writer._add_object(stream)
+    content = io.BytesIO()
+    writer.write(content)
+    with pytest.raises(SchemaError, match="cannot be read: LimitReachedError"):
+        read_invoice(content.getvalue(), "[invoices] a")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

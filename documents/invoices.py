@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 import pandas as pd
 import pypdf
 
-from obligor.data.importers.xml import Element, parse_xml
+from obligor.documents.xml import Element, parse_xml
 from obligor.errors import SchemaError
 
 # The XML in a PDF file: Factur-X 1.0, chapter 6.2, and its forerunners.
@@ -193,11 +193,12 @@ class _UblReader(_Reader):
             for terms in root.each("PaymentTerms")
         ]
         whole = _Instalment(due_on, total)
+        issued_on = self.required(root.text_at("IssueDate"), "IssueDate")
         for invoice_id, part in _parts(number, whole, instalments):
             yield InvoiceItem(
                 invoice_id=invoice_id,
                 document_id=number,
-                issued_on=self.required(root.text_at("IssueDate"), "IssueDate"),
+                issued_on=issued_on,
                 due_on=part.due_on,
                 amount=self.signed(part.amount, "PayableAmount", is_credit=is_credit),
                 currency=root.text_at("DocumentCurrencyCode"),

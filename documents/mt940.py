@@ -19,8 +19,8 @@ from mt940.processors import (
     transaction_details_post_processor_with_space,
 )
 
-from obligor.data.importers.camt import NO_REFERENCE
-from obligor.data.importers.entries import (
+from obligor.documents.camt import NO_REFERENCE
+from obligor.documents.entries import (
     BankEntry,
     Direction,
     Statement,

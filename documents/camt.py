@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from obligor.data.importers.entries import (
+from obligor.documents.entries import (
     BankEntry,
     Direction,
     Statement,
     with_unique_ids,
 )
-from obligor.data.importers.xml import Element, parse_xml
+from obligor.documents.xml import Element, parse_xml
 from obligor.errors import SchemaError
 
 # The element that holds one statement, by format.

@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from obligor.data.checks import Finding
-from obligor.data.importers.camt import STATEMENTS, read_camt
-from obligor.data.importers.entries import Statement, entries_frame
-from obligor.data.importers.invoices import (
+from obligor.data.findings import Finding
+from obligor.data.mapping import SourceSpec, TableMapping
+from obligor.data.reading import RawTable, paths_of, read_source
+from obligor.data.receipts import assign_entries
+from obligor.documents.camt import STATEMENTS, read_camt
+from obligor.documents.entries import Statement, entries_frame
+from obligor.documents.invoices import (
     InvoiceItem,
     invoices_frame,
     name_customers,
     read_invoice,
 )
-from obligor.data.importers.mt940 import read_mt940
-from obligor.data.importers.payers import PAYER_COLUMNS, Payers
-from obligor.data.importers.receipts import assign_entries
-from obligor.data.mapping import SourceSpec, TableMapping
-from obligor.data.reading import RawTable, paths_of, read_source
+from obligor.documents.mt940 import read_mt940
+from obligor.documents.payers import PAYER_COLUMNS, Payers
 from obligor.errors import InputError, SchemaError
 
 

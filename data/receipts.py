@@ -14,10 +14,10 @@ from decimal import Decimal
 
 import pandas as pd
 
-from obligor.data.checks import Finding
 from obligor.data.column_reading import is_missing
-from obligor.data.importers.payers import Payers
-from obligor.data.importers.references import Reference, ReferenceIndex
+from obligor.data.findings import Finding
+from obligor.documents.payers import Payers
+from obligor.documents.references import Reference, ReferenceIndex
 
 # What reduces an invoice, besides payments.
 _SETTLEMENTS = ("payments", "write_offs")

@@ -1,0 +1,1 @@
+"""Mappings for known systems, and the guess of one from headings."""

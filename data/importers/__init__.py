@@ -1,1 +1,0 @@
-"""Readers of bank statements and electronic invoices."""

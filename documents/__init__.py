@@ -1,0 +1,1 @@
+"""Bank statements and electronic invoices as rows; nothing is known of ledgers."""
