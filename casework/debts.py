@@ -141,7 +141,7 @@ def _position(customer: _ScoredCustomer, rulebook: Rulebook) -> Position:
         ageing_of(customer.known_account),
         rulebook.materiality,
     )
-    return position._replace(is_incomplete=False)
+    return position._replace(is_incomplete=account.is_incomplete)
 
 
 def _in_default(

@@ -148,6 +148,7 @@ class ScoredQuestion:
             promises=promises_of(self.known_question.account),
             customer_id=self.known_question.request.customer_id,
             ageing=ageing_of(self.known_question.account),
+            is_incomplete=account.is_incomplete,
         )
 
 

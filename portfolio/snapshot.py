@@ -250,6 +250,9 @@ def portfolio_of(
         groups=groups,
         promises=promises,
         ageing=ageing,
+        incomplete_rows=frozenset(
+            [row for row, account in enumerate(accounts) if account.is_incomplete]
+        ),
     )
 
 
