@@ -426,3 +426,96 @@ def test_due_anchor_of_an_invoice_billed_late_is_its_day_of_issue() -> None:
         return label(as_of, definition, invoices=invoices)
 
     spec(answer, expected)
+
+
+def test_a_payment_that_came_back_is_no_payment() -> None:
+    """The cheque of February bounced in June: the invoice was never paid.
+
+    In May nobody could know, and ANNA was not yet in default.
+    """
+    payments = """
+        payment_id | invoice_id | paid_on    | amount   | reverses
+        P1         | A1         | 2024-02-10 | 1000.00  | -
+        P2         | A1         | 2024-06-03 | -1000.00 | P1
+    """
+    expected = """
+        invoice_id | default_on | cured_on
+        A1         | 2024-04-30 | -
+    """
+    expected_by_day = """
+        as_of      | in_default
+        2024-05-31 | -
+        2024-06-03 | ANNA
+    """
+
+    def answer(as_of: date) -> list[str]:
+        return in_default(as_of, payments=payments)
+
+    spec(defaults(payments=payments), expected)
+    spec(answer, expected_by_day)
+
+
+def test_a_cancelled_invoice_is_no_default() -> None:
+    """It was open on 31 May; from its cancellation on it never was a debt."""
+    cancellations = """
+        invoice_id | cancelled_on
+        A1         | 2024-06-01
+    """
+    invoices = f"""{INVOICES}
+        B1         | BORIS       | 2024-01-01 | 2024-01-31 | 1000.00
+    """.replace("\n\n", "\n")
+    expected = """
+        until      | defaults
+        2024-05-31 | A1, B1
+        2024-06-01 | B1
+    """
+
+    def answer(until: date) -> list[str]:
+        events = defaults(
+            until=until,
+            invoices=invoices,
+            cancellations=cancellations,
+        )
+        return sorted(events["invoice_id"])
+
+    spec(answer, expected)
+
+
+def test_an_extended_due_date_is_the_due_date() -> None:
+    """With two months more to pay, day 90 is 29 June instead of 30 April."""
+    extensions = """
+        invoice_id | extended_on | due_on
+        A1         | 2024-02-15  | 2024-03-31
+    """
+    expected = """
+        invoice_id | due_on     | default_on
+        A1         | 2024-03-31 | 2024-06-29
+    """
+    spec(defaults(extensions=extensions), expected)
+
+
+def test_what_was_paid_too_much_for_one_invoice_pays_another() -> None:
+    """1,650.00 for A1 leave 50.00 of A2, which is less than 100.00: no default.
+
+    BORIS paid 950.00 without naming an invoice; CLARA paid 1,500.00 too little.
+    """
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        A1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
+        A2         | ANNA        | 2024-01-01 | 2024-02-10 |  700.00
+        B1         | BORIS       | 2024-01-01 | 2024-01-31 | 1000.00
+        C1         | CLARA       | 2024-01-01 | 2024-01-31 | 1000.00
+        C2         | CLARA       | 2024-01-01 | 2024-02-10 | 1000.00
+    """
+    payments = """
+        invoice_id | customer_id | paid_on    | amount
+        A1         | ANNA        | 2024-02-01 | 1650.00
+        -          | BORIS       | 2024-02-01 |  950.00
+        C1         | CLARA       | 2024-02-01 |  500.00
+    """
+    expected = """
+        invoice_id | default_on
+        C1         | 2024-04-30
+        C2         | 2024-05-10
+    """
+    spec(defaults(invoices=invoices, payments=payments), expected)

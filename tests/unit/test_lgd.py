@@ -57,6 +57,68 @@ def test_recoveries_of_a_year_are_discounted(by_hand: pd.DataFrame) -> None:
     assert by_hand.loc["I1", "lgd"] == pytest.approx(1 - recovered / 800)
 
 
+def test_a_recovery_that_came_back_is_none() -> None:
+    payments = """
+        payment_id | invoice_id | paid_on    | amount | reverses
+        P1         | I1         | 2024-06-01 | 700    | -
+        P2         | I1         | 2025-06-01 | -700   | P1
+    """
+    items = workouts(
+        ledger(invoices=INVOICES, payments=payments),
+        DEFINITION,
+        UNTIL,
+        discount_rate=0.1,
+    )
+    assert items["lgd"].tolist() == [1.0, 1.0]
+
+
+def test_a_difference_given_up_before_the_default_is_not_lost_again() -> None:
+    """Of 1,000.00 with 50.00 given up, 950.00 are in default, and all of it comes."""
+    items = workouts(
+        ledger(
+            invoices=INVOICES,
+            payments="""
+                invoice_id | paid_on    | amount
+                I1         | 2024-05-01 | 950
+            """,
+            write_offs="""
+                invoice_id | written_off_on | amount
+                I1         | 2024-03-01     | 50
+            """,
+        ),
+        DEFINITION,
+        UNTIL,
+        discount_rate=0.0,
+    )
+    assert items.loc["I1", ["ead", "recovered", "lgd"]].tolist() == [950, 950, 0]
+
+
+def test_a_rate_that_moves_is_no_loss() -> None:
+    """USD are valued on the day of the default, what came of them too."""
+    items = workouts(
+        ledger(
+            invoices="""
+                invoice_id | customer_id | issued_on  | due_on     | amount | currency
+                I1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000   | USD
+            """,
+            payments="""
+                invoice_id | paid_on    | amount
+                I1         | 2024-06-01 | 1000
+            """,
+            fx_rates="""
+                currency | rate_on    | rate
+                USD      | 2024-01-01 | 0.9
+                USD      | 2024-04-01 | 0.8
+                USD      | 2024-05-15 | 0.4
+            """,
+        ),
+        DEFINITION,
+        UNTIL,
+        discount_rate=0.0,
+    )
+    assert items.loc["I1", ["ead", "recovered", "lgd"]].tolist() == [800, 800, 0]
+
+
 def test_a_default_without_recoveries_is_lost(by_hand: pd.DataFrame) -> None:
     assert by_hand.loc["I2", "lgd"] == 1.0
 
