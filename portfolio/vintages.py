@@ -23,6 +23,8 @@ HORIZONS = (0, 30, 60, 90, 120)  # days past due at which a vintage is measured
 def vintages(accounts: Iterable[Account], as_of: date) -> pd.DataFrame:
     """Return the unpaid share of each month's invoices at every horizon.
 
+    An invoice keeps the rate of its day, so that a rate that moves is no payment.
+
     Parameters
     ----------
     accounts : iterable of Account

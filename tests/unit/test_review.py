@@ -232,6 +232,60 @@ def test_vintages_know_nothing_of_later_payments() -> None:
     assert np.isnan(shares.loc["2024-01", 90])
 
 
+def test_vintages_of_payments_that_came_back_and_cancelled_invoices() -> None:
+    """A's payment bounced, C was cancelled, and B was due a month later after all."""
+    undone = """
+    payment_id | invoice_id | paid_on    | amount | reverses
+    P1         | A          | 2024-02-04 | 100    | -
+    P2         | A          | 2024-02-20 | -100   | P1
+    P3         | B          | 2024-02-20 | 100    | -
+    P4         | B          | 2024-05-01 | 200    | -
+    """
+    book = ledger(
+        invoices=INVOICES,
+        payments=undone,
+        cancellations="""
+            invoice_id | cancelled_on
+            C          | 2024-04-01
+        """,
+        extensions="""
+            invoice_id | extended_on | due_on
+            B          | 2024-02-18  | 2024-03-19
+        """,
+    )
+    expected = """
+        month   | amount | 0    | 30   | 60   | 90 | 120
+        2024-01 |    400 | 0.75 | 0.75 | 0.25 |  - | -
+    """
+    shares = vintages(accounts_of(book), date(2024, 5, 25)).rename_axis("month")
+    spec(shares.rename(columns=str), expected)
+
+
+def test_vintages_are_at_the_rate_of_the_invoice() -> None:
+    """A rate that moved is neither paid nor unpaid: a quarter is open, as in USD."""
+    book = ledger(
+        invoices="""
+            invoice_id | customer_id | issued_on  | due_on     | amount | currency
+            A          | X           | 2024-01-05 | 2024-02-04 | 100    | USD
+        """,
+        payments="""
+            invoice_id | paid_on    | amount
+            A          | 2024-02-04 | 75
+        """,
+        fx_rates="""
+            currency | rate_on    | rate
+            USD      | 2024-01-01 | 0.9
+            USD      | 2024-02-01 | 0.3
+        """,
+    )
+    expected = """
+        month   | amount | 0    | 30
+        2024-01 |     90 | 0.25 | 0.25
+    """
+    shares = vintages(list(ledger_accounts(book)), date(2024, 5, 25))
+    spec(shares.rename_axis("month").rename(columns=str), expected)
+
+
 def test_stress_raises_losses_and_lowers_limits(months: Sequence[Month]) -> None:
     scenarios = stress(months[-1].portfolio, RULEBOOK, "retail")
     assert list(scenarios) == ["mild", "severe", "sector retail"]
