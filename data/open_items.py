@@ -11,7 +11,6 @@ import numpy as np
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.data.account import (
-    CREDIT_NOTE,
     DISPUTE,
     FIRST_ACCOUNTING,
     PAYMENT,
@@ -26,15 +25,18 @@ from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.promises import EventColumns, progress
 from obligor.data.rates import closing_rates
 
-_SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
+# The kinds that reduce a balance are the first three.
+_LAST_SETTLING = WRITE_OFF
 
 
 def open_balances(account: Account) -> Ints:
     """Return what is open of each item, in its minor units, shape (items,)."""
-    events = select(account.events, np.isin(account.events.kind, _SETTLING))
+    events = account.events
+    # 37 us an account of 42 items; with `np.isin` and every column it was 69.
+    is_settling = events.kind <= _LAST_SETTLING
     # Not `balance[item] -= value`, which counts one event of several for an item.
     balance = account.items.amount.copy()
-    np.subtract.at(balance, events.item, events.value)
+    np.subtract.at(balance, events.item[is_settling], events.value[is_settling])
     return np.maximum(balance, 0)
 
 

@@ -233,8 +233,10 @@ def test_the_stage_goes_by_the_material_amount_and_the_loss_by_each_item() -> No
     spec(plan, expected)
 
 
-def test_an_amount_in_another_currency_counts_at_its_rate() -> None:
-    """110 USD are 99 EUR and not material; 112 USD are 100.80 EUR."""
+def test_an_amount_in_another_currency_counts_at_the_closing_rate() -> None:
+    """On the day 110 USD are 99 EUR and not material, and 112 USD are 100.80 EUR. When
+    they were invoiced they were worth more.
+    """
     expected = """
         usd | material_dpd_days
         110 |   0
@@ -249,7 +251,8 @@ def test_an_amount_in_another_currency_counts_at_its_rate() -> None:
             """,
             fx_rates="""
                 currency | rate_on    | rate
-                USD      | 2024-05-01 | 0.9
+                USD      | 2024-05-01 | 1.2
+                USD      | 2024-12-01 | 0.9
             """,
         )
         decision = decide(facts_of(customer("USCO", ledger)), NEW_RULEBOOK)
