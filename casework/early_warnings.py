@@ -106,17 +106,52 @@ def warnings_about(
     last, *earlier = entries
     now = _snapshot(last)
     before = _snapshot(earlier[0]) if earlier else None
-    fired = early_warnings(now, before, rulebooks.in_force(now.as_of))
-    is_urgent = any(rule.outputs["severity"] == "act" for rule in fired)
+    warnings = _warnings(now, before, rulebooks)
+    is_urgent = any(warning["severity"] == "act" for warning in warnings)
     answer = orjson.loads(last.body)
     return {
         "customer_id": customer_id,
         "decision_id": answer["decision_id"],
         "as_of": now.as_of,
-        "warnings": [_warning(rule) for rule in fired],
+        "warnings": warnings,
         "review_on": answer["as_of"] if is_urgent else answer["next_review_on"],
         "since": _since(now, before, earlier[0].entry_id) if before else None,
     }
+
+
+def warnings_between(
+    last: OpenedEntry, before: OpenedEntry | None, rulebooks: Rulebooks
+) -> list[EarlyWarning]:
+    """Return the early warnings that a decision raises, given the one before it.
+
+    Parameters
+    ----------
+    last : OpenedEntry
+        The decision.
+    before : OpenedEntry, optional
+        The decision before it about the same customer.
+    rulebooks : Rulebooks
+        The rules by the day they are in force.
+
+    Returns
+    -------
+    list of EarlyWarning
+        Under the rules in force on the decision's as-of date.
+
+    Raises
+    ------
+    AsOfError
+        If no rules were in force on that date.
+    """
+    earlier = _snapshot(before) if before is not None else None
+    return _warnings(_snapshot(last), earlier, rulebooks)
+
+
+def _warnings(
+    now: Snapshot, before: Snapshot | None, rulebooks: Rulebooks
+) -> list[EarlyWarning]:
+    fired = early_warnings(now, before, rulebooks.in_force(now.as_of))
+    return [_warning(rule) for rule in fired]
 
 
 def _warning(rule: Evaluation) -> EarlyWarning:

@@ -24,6 +24,7 @@ from obligor.cli import (
     portfolio,
     tables,
     training,
+    webhooks,
 )
 from obligor.cli.arguments import Store, command_context, error_console, with_options
 from obligor.errors import ObligorError
@@ -107,6 +108,7 @@ app.command()(audit.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(tables.app, name="spec")
 
 

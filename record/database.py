@@ -70,6 +70,28 @@ class RecordDatabase:
         with self.turn(), _transaction(self.engine) as connection:
             yield connection
 
+    @contextmanager
+    def writing_derived(self) -> Iterator[sa.Connection]:
+        """Give a transaction for rows that can be derived from the entries again.
+
+        On SQLite its commit does not wait for the disk, and so does not hold up answers
+        that are recorded meanwhile. A power cut may take the whole transaction back,
+        never a part of it.
+        """
+        with self.turn(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                yield connection
+                connection.commit()
+                return
+            connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                connection.commit()
+            finally:
+                connection.rollback()
+                connection.exec_driver_sql("PRAGMA synchronous=FULL")
+
     def rows(self, query: sa.Executable) -> Sequence[DatabaseRow]:
         """Return every row of a query.
 

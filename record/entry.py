@@ -170,7 +170,7 @@ class StoredEntry:
         columns = self.columns
         leaf = dict(zip(LEAF_COLUMNS, _leaf_values(columns), strict=True))
         leaf["as_of"] = columns["as_of"].isoformat()
-        leaf["recorded_at"] = _in_utc(columns["recorded_at"]).isoformat()
+        leaf["recorded_at"] = in_utc(columns["recorded_at"]).isoformat()
         for name in ENCRYPTED:
             leaf[name] = _sha256_or_none(columns[name])
         # Entries from before the column existed keep their leaves.
@@ -195,7 +195,7 @@ class OpenedEntry(NamedTuple):
     requested_by_key: str | None
 
 
-def _in_utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """Return a time in UTC; SQLite returns times without their zone."""
     if at.tzinfo is None:
         return at.replace(tzinfo=UTC)

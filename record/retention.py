@@ -19,7 +19,14 @@ from obligor.record.database import INDEX_KEY, RecordDatabase
 from obligor.record.encryption import Vault
 from obligor.record.entry import key_owner, service_entry
 from obligor.record.record import Record
-from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES, ENTRY, SECRETS
+from obligor.record.tables import (
+    CUSTOMER,
+    CUSTOMERS,
+    ENTRIES,
+    ENTRY,
+    SECRETS,
+    WEBHOOK_SECRETS,
+)
 
 # A statement takes at most 32,766 values in SQLite (SQLITE_MAX_VARIABLE_NUMBER).
 MOST_IN_STATEMENT = 10_000
@@ -159,7 +166,7 @@ def purge(
 
 
 def rotate(database: RecordDatabase, new_vault: Vault) -> int:
-    """Wrap every key under another data key.
+    """Wrap every key, and every secret of a webhook, under another data key.
 
     Returns
     -------
@@ -175,6 +182,7 @@ def rotate(database: RecordDatabase, new_vault: Vault) -> int:
     try:
         with database.writing() as connection:
             _rewrap_index_key(connection, database.vault, new_vault)
+            _rewrap_webhook_secrets(connection, database.vault, new_vault)
             return _rewrap_customer_keys(connection, database.vault, new_vault)
     except sa.exc.SQLAlchemyError as error:
         raise _unwritable(error) from None
@@ -190,6 +198,21 @@ def _rewrap_index_key(
     index_key = old.unwrap(wrapped or b"", INDEX_KEY)
     rewrapped = {"wrapped": new.wrap(index_key, INDEX_KEY)}
     connection.execute(SECRETS.update().where(is_index_key).values(rewrapped))
+
+
+def _rewrap_webhook_secrets(
+    connection: sa.Connection,
+    old: Vault,
+    new: Vault,
+) -> None:
+    query = sa.select(WEBHOOK_SECRETS.c.secret_id, WEBHOOK_SECRETS.c.wrapped)
+    for secret_id, wrapped in connection.execute(query).all():
+        secret = old.unwrap(bytes(wrapped), secret_id)
+        connection.execute(
+            WEBHOOK_SECRETS.update()
+            .where(WEBHOOK_SECRETS.c.secret_id == secret_id)
+            .values(wrapped=new.wrap(secret, secret_id))
+        )
 
 
 def _rewrap_customer_keys(

@@ -113,6 +113,67 @@ SHADOW_SCORES = sa.Table(
     Column("pd_12m", sa.Float(53), nullable=False),
     Column("scored_at", DateTime(timezone=True), nullable=False),
 )
+# Where events go. A removed endpoint keeps its row: its deliveries still name it.
+WEBHOOK_ENDPOINTS = sa.Table(
+    "webhook_endpoints",
+    METADATA,
+    Column("endpoint_id", String(16), primary_key=True),
+    Column("url", String(2000), nullable=False),
+    Column("types", String(1000), nullable=False),
+    # The environment variable with the secrets; null if they are in `webhook_secrets`.
+    Column("secret_from", String(128), nullable=True),
+    # Only entries from this leaf of the tree on give events for it.
+    Column("from_leaf", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("removed_at", DateTime(timezone=True), nullable=True),
+)
+WEBHOOK_SECRETS = sa.Table(
+    "webhook_secrets",
+    METADATA,
+    Column("secret_id", String(16), primary_key=True),
+    Column("endpoint_id", String(16), nullable=False),
+    Column("wrapped", sa.LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("retires_at", DateTime(timezone=True), nullable=True),
+)
+# Up to which leaf the record was read for events, and how many were delivered.
+WEBHOOK_COUNTERS = sa.Table(
+    "webhook_counters",
+    METADATA,
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+# One row for each event and endpoint. It holds no customer's data: the event is written
+# from the entry when it is sent, so an erased customer cannot be sent any more.
+WEBHOOK_OUTBOX = sa.Table(
+    "webhook_outbox",
+    METADATA,
+    Column(
+        "seq",
+        BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("endpoint_id", String(16), nullable=False),
+    Column("event_id", String(80), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("entry_id", String(36), nullable=False),
+    Column("customer_ref", String(32), nullable=False),
+    Column("details", String(4000), nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", sa.Integer, nullable=False),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    Column("gives_up_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True), nullable=True),
+    Column("last_status", sa.Integer, nullable=True),
+    Column("last_error", String(200), nullable=True),
+    sa.UniqueConstraint(
+        "endpoint_id", "event_id", name="uq_webhook_outbox_endpoint_event"
+    ),
+    sa.Index("ix_webhook_outbox_state", "state", "endpoint_id", "seq"),
+    sa.Index("ix_webhook_outbox_customer_ref", "customer_ref", "endpoint_id", "state"),
+)
 # The columns by name, as queries write them.
 ENTRY = ENTRIES.c
 CUSTOMER = CUSTOMERS.c

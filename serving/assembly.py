@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,13 @@ from obligor.record.seals import CustomerSeals
 from obligor.serving.access.gate import Gate
 from obligor.serving.access.oidc import TokenCheck
 from obligor.serving.settings import Settings
+from obligor.serving.webhooks.address_guard import AddressGuard, parsed_networks
+from obligor.serving.webhooks.cloud_event import EventWriter
+from obligor.serving.webhooks.deliverer import Webhooks
+from obligor.serving.webhooks.endpoints import Endpoints
+from obligor.serving.webhooks.events import EventReader
+from obligor.serving.webhooks.outbox import Outbox
+from obligor.serving.webhooks.sender import Sender
 from obligor.signing import Random, key_file, public_key
 
 log = logging.getLogger("obligor")
@@ -262,6 +269,43 @@ def housekeeping_tasks(service: Service, gate: Gate, shadow: Shadow) -> list[Tas
         Task("scoring in the shadow", score_in_shadow),
         Task("signing a checkpoint", lambda is_last: service.checkpointer.step()),
     ]
+
+
+def build_webhooks(
+    service: Service, settings: Settings, environment: Mapping[str, str]
+) -> Webhooks:
+    """Put together what reads the record for events and delivers them.
+
+    Parameters
+    ----------
+    service : Service
+        Its record is read; its rulebooks say what an early warning is.
+    settings : Settings
+        Networks, days and source of webhooks.
+    environment : mapping
+        Where the secrets of an endpoint may come from.
+
+    Returns
+    -------
+    Webhooks
+        The parts; `Deliverer` runs them.
+
+    Raises
+    ------
+    SchemaError
+        If the setting of the networks cannot be read.
+    """
+    record = service.record
+    guard = AddressGuard(parsed_networks(settings.webhook_networks))
+    return Webhooks(
+        record=record,
+        endpoints=Endpoints(record, environment),
+        outbox=Outbox(record),
+        reader=EventReader(record, service.rulebooks),
+        writer=EventWriter(record.reader, settings.webhook_source),
+        sender=Sender(guard),
+        patience=timedelta(days=settings.webhook_days),
+    )
 
 
 def try_shadow(shadow: Shadow) -> None:

@@ -26,7 +26,7 @@ PAGES = [
     ),
 ]
 LONGEST_README = 9_000  # bytes
-GROUPS = ("policy", "audit", "keys", "spec")
+GROUPS = ("policy", "audit", "keys", "spec", "webhooks")
 TOCTREE = re.compile(r"^```\{toctree\}.*?^```", re.MULTILINE | re.DOTALL)
 FENCED_BLOCK = re.compile(r"^```.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`([^`\n]+)`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,9 +17,31 @@ from prometheus_client import (
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from obligor.serving.webhooks.outbox import OutboxStatus
+
 access = logging.getLogger("obligor.access")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 OTHER = "other"  # every path that is not a route is one series
+
+
+_OUTBOX_FIGURES = {
+    "obligor_webhook_endpoints": ("Endpoints of webhooks", "n_endpoints"),
+    "obligor_webhooks_waiting": ("Deliveries that wait", "waiting"),
+    "obligor_webhooks_dead": ("Deliveries that were given up", "dead"),
+    "obligor_webhooks_delivered": (
+        "Deliveries that a receiver has taken since the first endpoint was added",
+        "delivered",
+    ),
+    "obligor_webhooks_oldest_seconds": (
+        "Age of the oldest entry whose events are not delivered",
+        "oldest_s",
+    ),
+}
+
+
+def _outbox_figure(status_now: Callable[[], OutboxStatus | None], name: str) -> float:
+    status = status_now()
+    return 0.0 if status is None else float(getattr(status, name))
 
 
 def _no_endpoint() -> None:
@@ -69,6 +92,15 @@ class Metrics:
             registry=self.registry,
         )
         expected_workers.set(expected)
+
+    def watch_outbox(self, status_now: Callable[[], OutboxStatus | None]) -> None:
+        """Show how the outbox of webhooks stands.
+
+        Every process shows the same outbox: take the maximum over processes.
+        """
+        for name, (documentation, figure) in _OUTBOX_FIGURES.items():
+            gauge = Gauge(name, documentation, registry=self.registry)
+            gauge.set_function(partial(_outbox_figure, status_now, figure))
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request.

@@ -32,11 +32,18 @@ from obligor.record.tables import (
     ENTRIES,
     NODES,
     SECRETS,
+    WEBHOOK_COUNTERS,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_OUTBOX,
+    WEBHOOK_SECRETS,
 )
 
-TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES)
+# Read in one snapshot: the outbox and the entries it was derived from fit together.
+_WEBHOOKS = (WEBHOOK_ENDPOINTS, WEBHOOK_SECRETS, WEBHOOK_COUNTERS, WEBHOOK_OUTBOX)
+TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES, *_WEBHOOKS)
 # A fresh record has an index key of its own, which the backup's replaces.
-_REPLACED = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS)
+_REPLACED = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, *_WEBHOOKS)
+_NUMBERED = (ENTRIES, WEBHOOK_OUTBOX)
 STORE_FILES = (CHAMPION_POINTER, PROMOTIONS)
 STORE_FOLDERS = ("models", "rulebooks")
 CHECKPOINTS = "checkpoints"
@@ -159,9 +166,12 @@ def restore(record: Record, target: StoreFolders, folder: Path) -> dict[str, int
         for table in _REPLACED:
             connection.execute(table.delete())
         for table in TABLES:
-            _load_table(connection, table, folder)
+            # A backup of an earlier version does not have the newest tables.
+            if table.name in manifest["rows"]:
+                _load_table(connection, table, folder)
         if not record.database.is_sqlite:
-            _continue_sequence(connection)
+            for table in _NUMBERED:
+                _continue_sequence(connection, table)
         Tree(record.database).place_unplaced(connection)
     _copy_files(folder, target.store)
     for name in STORE_FOLDERS:
@@ -216,11 +226,11 @@ def _require_empty(connection: sa.Connection) -> None:
         )
 
 
-def _continue_sequence(connection: sa.Connection) -> None:
-    """Let PostgreSQL number new entries after the restored ones."""
-    last = sa.select(sa.func.max(ENTRIES.c.seq)).scalar_subquery()
+def _continue_sequence(connection: sa.Connection, table: sa.Table) -> None:
+    """Let PostgreSQL number new rows after the restored ones."""
+    last = sa.select(sa.func.max(table.c.seq)).scalar_subquery()
     following = sa.func.coalesce(last, 0) + 1
-    sequence = sa.func.pg_get_serial_sequence("entries", "seq")
+    sequence = sa.func.pg_get_serial_sequence(table.name, "seq")
     # False: the number is the next one, not one that was used.
     connection.execute(sa.select(sa.func.setval(sequence, following, False)))
 

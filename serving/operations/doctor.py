@@ -20,13 +20,15 @@ from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
 from obligor.record.tables import ENTRIES
 from obligor.serving.access.api_keys import list_keys
-from obligor.serving.assembly import Service
+from obligor.serving.assembly import Service, build_webhooks
 from obligor.serving.settings import Settings
+from obligor.serving.webhooks.deliverer import Webhooks
 from obligor.signing import public_key
 
 OLD_LEDGER_DAYS = 7
 LITTLE_SPACE_BYTES = 2 * 1024**3
 SHORT_KEY = 32
+LATE_WEBHOOK_S = 300
 TIMEOUT_S = 5
 # With these set, BentoML leaves a dead worker dead, or opens a port that runs what it
 # is sent.
@@ -298,6 +300,40 @@ def _access(deployment: Deployment) -> Iterator[Check]:
         )
 
 
+def _webhooks(deployment: Deployment) -> Iterator[Check]:
+    webhooks = build_webhooks(
+        deployment.service, deployment.settings, deployment.environment
+    )
+    status = webhooks.outbox.status(deployment.now)
+    if status.n_endpoints == 0:
+        yield Check("webhooks", "good", "there are no endpoints")
+        return
+    yield from _endpoint_checks(webhooks, deployment.now)
+    is_late = status.oldest_s > LATE_WEBHOOK_S
+    yield Check(
+        "webhooks",
+        "warning" if is_late or status.dead else "good",
+        f"{status.waiting:,} wait, {status.dead:,} are dead, {status.delivered:,} are "
+        f"delivered; the oldest is {status.oldest_s:,.0f} s old",
+        do="`obligor webhooks deliveries` shows why" if is_late or status.dead else "",
+    )
+
+
+def _endpoint_checks(webhooks: Webhooks, now: datetime) -> Iterator[Check]:
+    """Check that each endpoint may be called, and that its secrets can be read."""
+    for endpoint in webhooks.endpoints.active():
+        try:
+            webhooks.sender.guard.url(endpoint.url)
+            webhooks.endpoints.secrets(endpoint, now)
+        except ObligorError as error:
+            yield Check(
+                "webhooks",
+                "bad",
+                f"endpoint {endpoint.endpoint_id}: {error}",
+                do="nothing is delivered to it",
+            )
+
+
 def _space(deployment: Deployment) -> Iterator[Check]:
     free = disk_usage(deployment.settings.store).free
     is_enough = free > LITTLE_SPACE_BYTES
@@ -351,6 +387,7 @@ _CHECKS: dict[str, Callable[[Deployment], Iterator[Check]]] = {
     "ledger": _ledger,
     "replay": _replay,
     "keys": _access,
+    "webhooks": _webhooks,
     "disk": _space,
     "service": _service,
 }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import orjson
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from obligor.serving.api.problems import plain_problem, problem_response
+from obligor.serving.webhooks.outbox import OutboxStatus
 
-PATHS = ("/livez", "/readyz")
+READY = "/readyz"
+PATHS = ("/livez", READY)
 PREFIX = "/v1/"
 MOST_BYTES = 1_000_000
 MOST_BYTES_OF_BATCH = 16_000_000
@@ -37,10 +42,17 @@ class PathGuard:
     ----------
     app : ASGIApp
         BentoML.
+    outbox_status : callable, optional
+        Returns how the outbox of webhooks stands; `/readyz` shows it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        outbox_status: Callable[[], OutboxStatus | None] = lambda: None,
+    ) -> None:
         self.app = app
+        self._outbox_status = outbox_status
 
     async def __call__(
         self,
@@ -65,11 +77,50 @@ class PathGuard:
             await HTMLResponse(_PAGE)(scope, receive, send_with_headers)
         elif not _is_ours(path):
             await _not_found()(scope, receive, send_with_headers)
+        elif path == READY:
+            await self.app(scope, receive, self._with_readiness(send_with_headers))
         elif _announced_length(scope) > cap:
             await _too_large(cap)(scope, receive, send_with_headers)
         else:
             capped = _CappedBody(cap, scope, receive, send_with_headers)
             await self.app(scope, capped.receive, capped.send)
+
+    def _with_readiness(self, send: Send) -> Send:
+        """Return what sends BentoML's answer with a body that shows the outbox."""
+        body = b""
+
+        async def send_with_body(message: Message) -> None:
+            nonlocal body
+            if message["type"] == "http.response.start":
+                shown = readiness(message["status"] == 200, self._outbox_status())
+                body = orjson.dumps(shown)
+                message["headers"] = [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", str(len(body)).encode()),
+                ]
+                await send(message)
+            elif not message.get("more_body", False):
+                await send({"type": "http.response.body", "body": body})
+
+        return send_with_body
+
+
+def readiness(is_ready: bool, outbox: OutboxStatus | None) -> dict[str, object]:
+    """Return what `/readyz` says; a full outbox does not make a service unready.
+
+    Examples
+    --------
+    >>> readiness(True, OutboxStatus(1, 3, 0, 12, 4.25))
+    {'is_ready': True, 'outbox': {'oldest_s': 4.2, 'waiting': 3, 'dead': 0}}
+    """
+    if outbox is None or outbox.n_endpoints == 0:
+        return {"is_ready": is_ready, "outbox": None}
+    shown = {
+        "oldest_s": round(outbox.oldest_s, 1),
+        "waiting": outbox.waiting,
+        "dead": outbox.dead,
+    }
+    return {"is_ready": is_ready, "outbox": shown}
 
 
 class _CappedBody:

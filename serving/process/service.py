@@ -6,7 +6,6 @@ This is the rim: clock, ids, random bytes and the environment enter here.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 import uuid
@@ -17,7 +16,7 @@ import bentoml
 from starlette.applications import Starlette
 
 from obligor.errors import ModelError
-from obligor.record.housekeeper import Housekeeper
+from obligor.record.housekeeper import Housekeeper, Task
 from obligor.serving.api.routes import create_app, use_service
 from obligor.serving.assembly import (
     assemble_service,
@@ -30,9 +29,13 @@ from obligor.serving.process.connections import (
     draining,
     guard_connections,
 )
+from obligor.serving.process.delivery import DeliveryProcess
+from obligor.serving.process.log import log_to_stdout
 from obligor.serving.process.path_guard import PathGuard
 from obligor.serving.process.workers import WorkerRegistry
 from obligor.serving.settings import Settings
+from obligor.serving.webhooks.outbox import Outbox, OutboxStatus
+from obligor.serving.webhooks.watch import OutboxWatch
 
 # Longer than uvicorn keeps an idle connection, which is 5 s.
 DRAIN_S = "6"
@@ -79,7 +82,18 @@ class ServingProcess:
         workers.join(str(os.getpid()))
         app.state.metrics.watch_workers(workers.count_alive, n_workers)
         shadow = build_shadow(self._service, settings)
-        self._housekeeper = Housekeeper(housekeeping_tasks(self._service, gate, shadow))
+        self._outbox = OutboxWatch(Outbox(self._service.record), self._service.now)
+        app.state.metrics.watch_outbox(self.outbox_status)
+        app.state.outbox_status = self.outbox_status
+        delivery = DeliveryProcess(
+            settings.store, environment, self._outbox.has_endpoints
+        )
+        tasks = [
+            Task("reading the outbox", lambda is_last: self._outbox.turn()),
+            Task("delivering webhooks", delivery.step),
+            *housekeeping_tasks(self._service, gate, shadow),
+        ]
+        self._housekeeper = Housekeeper(tasks)
         self._housekeeper.start()
         tune_interpreter()
 
@@ -92,6 +106,10 @@ class ServingProcess:
         except ModelError:
             return False
         return True
+
+    def outbox_status(self) -> OutboxStatus | None:
+        """Return how the outbox of webhooks stood when it was read last."""
+        return self._outbox.status
 
     def stop(self) -> None:
         """Record what is still in memory, and sign for the last entries."""
@@ -138,23 +156,14 @@ def build_service(environment: Mapping[str, str]) -> object:
         def __is_ready__(self) -> bool:
             return self.process.is_ready()
 
-    ObligorService.add_asgi_middleware(PathGuard)  # type: ignore[attr-defined]
-    return ObligorService
+    def outbox_status() -> OutboxStatus | None:
+        read_status = getattr(app.state, "outbox_status", None)
+        return read_status() if read_status is not None else None
 
-
-def log_to_stdout(level: str) -> None:
-    """Write our own log to standard output, the access log included.
-
-    BentoML's logging is set up for itself, and passes on warnings only.
-    """
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    ObligorService.add_asgi_middleware(  # type: ignore[attr-defined]
+        PathGuard, outbox_status=outbox_status
     )
-    logger = logging.getLogger("obligor")
-    logger.handlers = [handler]
-    logger.propagate = False
-    logger.setLevel(level)
+    return ObligorService
 
 
 def tune_interpreter() -> None:

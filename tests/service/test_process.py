@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from obligor.errors import ObligorError
 from obligor.serving.process.launch import running_service
 from obligor.training.runs.ledger_run import Trained
+from tests.receivers import THIS_MACHINE, running_receiver
 
 KEY = {"Authorization": "Bearer the-admin-key"}
 QUESTION = {"customer_id": "C0000001"}
@@ -281,3 +284,68 @@ def test_a_port_in_use_is_named_in_the_error(
             running_service(environment, port, log, patience_s=30),
         ):
             pass
+
+
+# --- webhooks
+
+
+def pids_of_delivery(folder: Path) -> list[int]:
+    """Return the processes that deliver webhooks of a store, by their command line."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"--supervised" in words and str(folder).encode() in words:
+            pids.append(int(path.parent.name))
+    return pids
+
+
+def test_a_process_of_the_service_delivers_webhooks(
+    serve: Serve,
+    environment: dict[str, str],
+    store: Path,
+    tmp_path: Path,
+) -> None:
+    """It is started by the service, started again if it is killed, and ends with it."""
+    settings = {
+        "OBLIGOR_RECORD_URL": f"sqlite:///{tmp_path}/record.db",
+        "OBLIGOR_WEBHOOK_NETWORKS": THIS_MACHINE,
+    }
+    with running_receiver() as receiver:
+        command = [sys.executable, "-m", "obligor", "webhooks", "add", receiver.url]
+        added = subprocess.run(
+            [*command, "--events", "obligor.limit.changed"],
+            env={**environment, **settings},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        receiver.secret = added.stdout.split()[3]
+        with serve(**settings) as url:
+            answer = ask(url).json()
+            receiver.wait_for(1)
+            assert receiver.ids() == [f"{answer['decision_id']}-limit-changed"]
+            assert receiver.deliveries[0].is_signed
+            (pid,) = pids_of_delivery(store)
+            os.kill(pid, signal.SIGKILL)
+            question = {"customer_id": "C0000002"}
+            second = httpx.post(f"{url}/v1/decisions", json=question, headers=KEY)
+            receiver.wait_for(2)
+            assert receiver.ids()[-1].startswith(second.json()["decision_id"])
+            ready = httpx.get(f"{url}/readyz").json()
+            assert ready["is_ready"]
+            assert set(ready["outbox"]) == {"oldest_s", "waiting", "dead"}
+            metrics = httpx.get(f"{url}/v1/metrics", headers=KEY).text
+            assert "obligor_webhook_endpoints 1.0" in metrics
+        deadline = time.monotonic() + 30
+        while pids_of_delivery(store):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_without_endpoints_nothing_is_started(url: str, store: Path) -> None:
+    ask(url)
+    assert httpx.get(f"{url}/readyz").json() == {"is_ready": True, "outbox": None}
+    assert pids_of_delivery(store) == []

@@ -1,0 +1,1 @@
+"""Webhooks: what happened, sent to other systems; each event at least once."""
