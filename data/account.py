@@ -77,7 +77,8 @@ class Items(NamedTuple):
     """The items, by id; ``currency`` is an index into `Account.currencies`.
 
     Several rows of one id are versions of it: ``until`` is the first day on which a
-    row is no longer true, `OPEN_END` if it still is.
+    row is no longer true, `OPEN_END` if it still is. Items of one ``document`` number
+    are parts of one invoice.
     """
 
     issued: Ints
@@ -86,6 +87,7 @@ class Items(NamedTuple):
     currency: Ints
     known_on: Ints
     until: Ints
+    document: Ints
 
 
 class Events(NamedTuple):
@@ -143,6 +145,8 @@ class Money(NamedTuple):
         The day of the money a negative value takes from; `OPEN_END` if not known.
     known_on, until : array of int
         As in `Events`.
+    document : array of int
+        The number of the document it is for, as in `Items`; -1 if there is none.
     """
 
     day: Ints
@@ -152,6 +156,7 @@ class Money(NamedTuple):
     end: Ints
     known_on: Ints
     until: Ints
+    document: Ints
 
 
 def no_money() -> Money:
@@ -358,8 +363,8 @@ class Account:
 
     def _first_tables(self) -> list[Columns]:
         """Return the tables of the first form, whose rows are true for ever."""
-        items = self.items[:-1]
-        events = self.events[:-1]
+        items = self.items[:5]
+        events = self.events[:7]
         return [
             self.registered,
             items,
@@ -393,7 +398,7 @@ def unpacked(packed: bytes) -> Account:
     offset = 8 * _HEAD
     registered = np.frombuffer(packed, np.int64, 2 * n_registered, offset)
     offset += registered.nbytes
-    items = np.frombuffer(packed, np.int64, 6 * n_items, offset)
+    items = np.frombuffer(packed, np.int64, 7 * n_items, offset)
     offset += items.nbytes
     events = np.frombuffer(packed, np.int64, 8 * n_events, offset)
     offset += events.nbytes
@@ -401,7 +406,7 @@ def unpacked(packed: bytes) -> Account:
     offset += limits.nbytes
     statements = np.frombuffer(packed, np.float64, 7 * n_statements, offset)
     offset += statements.nbytes
-    money = np.frombuffer(packed, np.int64, 7 * n_money, offset)
+    money = np.frombuffer(packed, np.int64, 8 * n_money, offset)
     offset += money.nbytes
     texts = orjson.loads(memoryview(packed)[offset:])
     until = texts["observed_until"]
@@ -411,7 +416,7 @@ def unpacked(packed: bytes) -> Account:
         currencies=tuple(texts["currencies"]),
         invoice_ids=texts["invoice_ids"],
         registered=Registration(*registered.reshape(2, n_registered)),
-        items=Items(*items.reshape(6, n_items)),
+        items=Items(*items.reshape(7, n_items)),
         events=Events(*events.reshape(8, n_events)),
         limits=Limits(*limits.reshape(3, n_limits)),
         statements=Statements(*statements.reshape(7, n_statements)),
@@ -419,7 +424,7 @@ def unpacked(packed: bytes) -> Account:
         learnt_until=texts["learnt_until"],
         sector=texts["sector"],
         country=texts["country"],
-        money=Money(*money.reshape(7, n_money)),
+        money=Money(*money.reshape(8, n_money)),
         unapplied_policy=texts["unapplied_policy"],
         set_aside=texts["set_aside"],
         is_plain=texts["is_plain"],
@@ -443,6 +448,8 @@ def _first_account(packed: bytes, row_counts: Sequence[int]) -> Account:
     offset += statements.nbytes
     texts = orjson.loads(memoryview(packed)[offset:])
     until = texts["observed_until"]
+    items = items.reshape(5, n_items)
+    items = items.reshape(5, n_items)
     item_until = np.full(n_items, OPEN_END)
     event_until = np.full(n_events, OPEN_END)
     return Account(
@@ -451,7 +458,7 @@ def _first_account(packed: bytes, row_counts: Sequence[int]) -> Account:
         currencies=tuple(texts["currencies"]),
         invoice_ids=texts["invoice_ids"],
         registered=Registration(*registered.reshape(2, n_registered)),
-        items=Items._make([*items.reshape(5, n_items), item_until]),
+        items=Items._make([*items, item_until, np.arange(n_items)]),
         events=Events._make([*events.reshape(7, n_events), event_until]),
         limits=Limits(*limits.reshape(3, n_limits)),
         statements=Statements(*statements.reshape(7, n_statements)),

@@ -28,7 +28,7 @@ from obligor.data.account import (
     select,
 )
 from obligor.data.days import OPEN_END, day_number, days
-from obligor.data.ledger import Ledger
+from obligor.data.ledger import Ledger, documents_of
 from obligor.data.money import minor_digits
 from obligor.data.posting import PostedLedger, posted
 from obligor.data.settling import rough_items
@@ -153,7 +153,7 @@ class _LedgerColumns:
             events=events,
             limits=_limits(limits, currencies),
             statements=_statements(statements),
-            money=_money(money, currencies, units),
+            money=_money(money, currencies, units, _money_documents(money, invoices)),
             n_rough_before=np.concatenate([[0], is_rough.cumsum()]).tolist(),
             item_starts=item_starts.tolist(),
             event_starts=np.searchsorted(events.item, item_starts).tolist(),
@@ -169,15 +169,20 @@ class _LedgerColumns:
         item_rows = _span(self.item_starts, index)
         money_rows = _span(self.money_starts, index)
         events = select(self.events, _span(self.event_starts, index))
+        items = select(self.items, item_rows)
+        money = select(self.money, money_rows)
+        has_document = money.document >= 0
         n_rough_before = self.n_rough_before[item_rows.start]
         n_rough = self.n_rough_before[item_rows.stop] - n_rough_before
         return _CustomerColumns(
             invoice_ids=self.invoice_ids[item_rows],
-            items=select(self.items, item_rows),
+            items=items._replace(document=items.document - item_rows.start),
             events=events._replace(item=events.item - item_rows.start),
             limits=select(self.limits, _span(self.limit_starts, index)),
             statements=select(self.statements, _span(self.statement_starts, index)),
-            money=select(self.money, money_rows),
+            money=money._replace(
+                document=money.document - has_document * item_rows.start
+            ),
             is_plain=n_rough == 0 and money_rows.start == money_rows.stop,
         )
 
@@ -220,10 +225,43 @@ def _items(invoices: pd.DataFrame, currencies: pd.Index, units: Floats) -> Items
         currency=currency,
         known_on=days(invoices["known_on"]),
         until=_ends(invoices, "until"),
+        document=_documents(invoices),
     )
 
 
-def _money(money: pd.DataFrame, currencies: pd.Index, units: Floats) -> Money:
+def _documents(invoices: pd.DataFrame) -> Ints:
+    """Return the number of each item's document: that of its first item."""
+    n_items = len(invoices)
+    if "document_id" not in invoices or invoices["document_id"].isna().all():
+        return np.arange(n_items)
+    numbers, _ = pd.factorize(_document_keys(invoices))
+    first_item = np.full(n_items, n_items)
+    np.minimum.at(first_item, numbers, np.arange(n_items))
+    return first_item[numbers]
+
+
+def _document_keys(invoices: pd.DataFrame) -> pd.MultiIndex:
+    keys = [invoices["customer"], documents_of(invoices)]
+    return pd.MultiIndex.from_arrays(keys)
+
+
+def _money_documents(money: pd.DataFrame, invoices: pd.DataFrame) -> Ints:
+    """Return the number of the document that money is for, -1 if there is none."""
+    if money["document_id"].isna().all():
+        return np.full(len(money), -1)
+    documents = _document_keys(invoices)
+    is_first = ~documents.duplicated()
+    keys = pd.MultiIndex.from_arrays([money["customer"], money["document_id"]])
+    index = documents[is_first].get_indexer(keys)
+    return np.where(index < 0, -1, np.flatnonzero(is_first)[index])
+
+
+def _money(
+    money: pd.DataFrame,
+    currencies: pd.Index,
+    units: Floats,
+    documents: Ints,
+) -> Money:
     currency = currencies.get_indexer(pd.Index(money["currency"]))
     is_credit_note = (money["kind"] == "credit_note").to_numpy()
     return Money(
@@ -234,6 +272,7 @@ def _money(money: pd.DataFrame, currencies: pd.Index, units: Floats) -> Money:
         end=_ends(money, "ends_on"),
         known_on=days(money["known_on"]),
         until=_ends(money, "until"),
+        document=documents,
     )
 
 
@@ -443,6 +482,7 @@ def _items_of_rows(invoices: Sequence[Row], currencies: Sequence[str]) -> Items:
         currency=np.array(codes, dtype=np.int64),
         known_on=_day_column(invoices, "known_on"),
         until=np.full(len(invoices), OPEN_END),
+        document=np.arange(len(invoices)),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
+from obligor.arrays import Bools
 from obligor.data.account import (
     DISPUTE,
     FIRST_ACCOUNTING,
@@ -29,7 +30,7 @@ from obligor.data.account import (
     select,
 )
 from obligor.data.days import OPEN_END, day_number, day_of
-from obligor.data.ledger import OF_INVOICE, Ledger, is_among
+from obligor.data.ledger import OF_INVOICE, Ledger, is_among, referable_ids
 from obligor.data.posting import empty_money
 from obligor.data.settled_ledger import settled_ledger
 from obligor.data.settling import rough_items, settled
@@ -96,7 +97,7 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             values = tables[name][column]
             masked = values.where(values <= day)
             tables[name] = tables[name].assign(**{column: masked})
-    invoice_ids = pd.Index(tables["invoices"]["invoice_id"])
+    invoice_ids = referable_ids(tables["invoices"])
     for name in OF_INVOICE:
         if name in tables:
             tables[name] = _with_known_invoice(tables[name], invoice_ids)
@@ -192,7 +193,7 @@ def _known_plain(account: Account, day: int) -> tuple[Items, Events, Sequence[st
     new_index = np.cumsum(is_item_known) - 1
     events = events._replace(item=new_index[events.item])
     invoice_ids = list(compress(account.invoice_ids, is_item_known))
-    return select(items, is_item_known), events, invoice_ids
+    return _known_items(items, is_item_known), events, invoice_ids
 
 
 def _known_rough(account: Account, day: int) -> tuple[Items, Events, Sequence[str]]:
@@ -210,7 +211,19 @@ def _known_rough(account: Account, day: int) -> tuple[Items, Events, Sequence[st
     is_event_known &= item >= 0
     known_events = select(events._replace(item=item), is_event_known)
     known_ids = invoice_ids[is_item_known].tolist()
-    return select(items, is_item_known), known_events, known_ids
+    return _known_items(items, is_item_known), known_events, known_ids
+
+
+def _known_items(items: Items, is_known: Bools) -> Items:
+    """Return the known items, their documents numbered by the first known item."""
+    known_items = select(items, is_known)
+    n_items = len(known_items.document)
+    if (items.document == np.arange(len(items.document))).all():
+        return known_items._replace(document=np.arange(n_items))
+    _, first_items, numbers = np.unique(
+        known_items.document, return_index=True, return_inverse=True
+    )
+    return known_items._replace(document=first_items[numbers])
 
 
 def _known(table: Table, day: int) -> Table:

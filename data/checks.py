@@ -26,11 +26,14 @@ from obligor.data.ledger import (
 )
 from obligor.data.left_out import LeftOut, left_out_of
 from obligor.data.party_checks import group_findings, with_checked_parties
+from obligor.data.posting import with_documents
 from obligor.errors import SchemaError
 
 # If bad rows are more than this share of a table's rows or money, the others no longer
 # represent the customers.
 MAX_QUARANTINED_SHARE = 0.05
+# What may be of a document, and so of each of its items.
+OF_DOCUMENT = ("payments", "allocations", "disputes", "cancellations", "extensions")
 # The only dates that may be after today.
 PLANNED_DATES = ("due_on", "pay_by", "ended_on")
 # Findings that a refusal quotes.
@@ -337,7 +340,10 @@ def _shared_id(
 ) -> Finding:
     expected = "a unique id"
     if table == "invoices":
-        expected += ', or a key of several columns: invoice_id = ["company", "number"]'
+        expected += (
+            ', or a key of several columns: id = ["company", "number"]; for the parts '
+            'of one invoice: id = ["number", "due date"], document_id = "number"'
+        )
     return Finding(
         level="quarantine",
         table=table,
@@ -360,11 +366,15 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
     ):
         if key not in good[home]:
             continue
-        good_ids = pd.Index(good[home][key].unique())
+        own_ids = pd.Index(good[home][key].unique())
         for table in good.tables:
             frame = good[table]
             if table == home or key not in frame:
                 continue
+            good_ids = own_ids
+            if home == "invoices" and table in OF_DOCUMENT:
+                ids = with_documents(good["invoices"])["invoice_id"]
+                good_ids = pd.Index(ids.unique())
             is_unknown = frame[key].notna() & ~is_among(frame[key], good_ids)
             bad = frame.loc[is_unknown, key]
             set_aside = set(bad[bad.isin(ledger[home][key])])

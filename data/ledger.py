@@ -386,6 +386,21 @@ class Ledger:
         return max(last_days).date()
 
 
+def documents_of(invoices: pd.DataFrame) -> pd.Series[str]:
+    """Return the document of each invoice: itself, if none is stated."""
+    if "document_id" not in invoices:
+        return invoices["invoice_id"]
+    return invoices["document_id"].fillna(invoices["invoice_id"])
+
+
+def referable_ids(invoices: pd.DataFrame) -> pd.Index:
+    """Return the ids by which events may refer to items: their own or documents'."""
+    ids = pd.Index(invoices["invoice_id"])
+    if "document_id" in invoices:
+        ids = ids.append(pd.Index(invoices["document_id"].dropna()))
+    return ids.drop_duplicates()
+
+
 def is_among(values: pd.Series[str], ids: pd.Index) -> Bools:
     """Return whether each value is one of some unique ids, shape (n,)."""
     # By hash: 0.015 s for 90,000 ids, where `Series.isin` takes 0.26 s.

@@ -33,6 +33,7 @@ MONEY_COLUMNS = (
     "ends_on",
     "known_on",
     "until",
+    "document_id",
 )
 _DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
 _BOOKING_COLUMNS = (*MONEY_COLUMNS, "invoice_id", "payment_id")
@@ -85,13 +86,13 @@ def posted(ledger: Ledger) -> PostedLedger:
         ]
     )
     bookings = _joined([bookings, *_cancelled(bookings, ledger, memos)])
-    bookings = _with_customers(bookings, invoices)
+    bookings = _with_customers(bookings, with_documents(invoices))
     has_item = is_among(bookings["invoice_id"], _first_rows(items).index)
     on_items = _in_item_currency(bookings[has_item], items, ledger)
     tables = {**ledger.tables, "invoices": invoices[is_item]}
     for table in OF_INVOICE:
         if table in tables:
-            frame = tables[table]
+            frame = _of_each_item(tables[table], items)
             is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
             tables[table] = frame[is_of_item]
     tables["payments"] = _payments(on_items)
@@ -135,8 +136,10 @@ def _needs_posting(ledger: Ledger) -> bool:
     """Return whether any row is more than an invoice, or a payment of one."""
     payments = ledger["payments"]
     optional = payments.reindex(columns=["currency", "reverses"])
+    documents = ledger["invoices"].reindex(columns=["document_id"])
     return bool(
-        len(ledger["allocations"])
+        documents.notna().to_numpy().any()
+        or len(ledger["allocations"])
         or len(ledger["cancellations"])
         or (ledger["invoices"]["amount"] <= 0).any()
         or payments["invoice_id"].isna().any()
@@ -149,6 +152,37 @@ def _needs_posting(ledger: Ledger) -> bool:
 def _first_rows(items: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each id; the versions of an item share what is asked here."""
     return items[~items.index.duplicated()]
+
+
+def with_documents(invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return what payments may refer to: the invoices, then the documents by their id.
+
+    The id of an invoice is meant rather than an equal id of a document, and a document
+    of several customers is nobody's.
+    """
+    if "document_id" not in invoices:
+        return invoices
+    documents = invoices[invoices["document_id"].notna()]
+    n_customers = documents.groupby("document_id")["customer_id"].transform("nunique")
+    documents = documents[n_customers == 1]
+    documents = documents.assign(invoice_id=documents["document_id"])
+    invoice_ids = pd.Index(invoices["invoice_id"].unique())
+    is_invoice = is_among(documents["invoice_id"], invoice_ids)
+    return pd.concat([invoices.assign(document_id=None), documents[~is_invoice]])
+
+
+def _of_each_item(frame: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of items: a row of a document is one of each of its items."""
+    if frame.empty or "document_id" not in items:
+        return frame
+    is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
+    with_document = _first_rows(items)["document_id"].dropna()
+    pairs = with_document.rename("document").reset_index()
+    of_documents = frame[~is_of_item].rename(columns={"invoice_id": "document"})
+    expanded = of_documents.merge(pairs, on="document").drop(columns="document")
+    if expanded.empty:
+        return frame
+    return pd.concat([frame[is_of_item], expanded[list(frame.columns)]])
 
 
 def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
@@ -191,10 +225,11 @@ def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
     allocations = _with_columns(allocations)
     receipt = receipts.loc[allocations["payment_id"]].reset_index()
     receipt.index = allocations.index
+    invoices = with_documents(ledger["invoices"])
     known_on = [
         allocations["known_on"],
         receipt["known_on"],
-        allocations["invoice_id"].map(_first_known(ledger["invoices"])),
+        allocations["invoice_id"].map(_first_known(invoices)),
     ]
     on_items = receipt.assign(
         amount=allocations["amount"] * np.sign(receipt["amount"]),
@@ -278,7 +313,7 @@ def _first_known(invoices: pd.DataFrame) -> pd.Series:
 
 
 def _with_customers(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
-    """Return bookings that all name their customer, numbered anew.
+    """Return bookings that all name their customer and document, numbered anew.
 
     None is known before its invoice.
     """
@@ -288,10 +323,12 @@ def _with_customers(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFr
     owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")
     owner = bookings["invoice_id"].map(owners["customer_id"])
     currency = bookings["invoice_id"].map(owners["currency"])
+    document = _with_columns(owners, ("document_id",))["document_id"]
     return bookings.assign(
         customer_id=owner.fillna(bookings["customer_id"]),
         currency=bookings["currency"].fillna(currency),
         known_on=known_on.max(axis=1),
+        document_id=bookings["invoice_id"].map(document),
     ).reset_index(drop=True)
 
 

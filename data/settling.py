@@ -11,8 +11,8 @@ stand, and the money of the customer that is left. The steps are those of an acc
 4. What is paid and credited beyond the amount of an item is money of the customer.
 5. Money that was returned, paid out or allocated is taken from the customer's money, or
    else from what was paid for items.
-6. The money that is left pays the open items, the oldest due first, unless the ledger
-   says that it stays as it was allocated.
+6. Money for a document pays its items. All that is left pays the open items, the
+   oldest due first, unless the ledger says that it stays as it was allocated.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class _Booking:
     kind: int
     value: int
     known_on: int
+    document: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class _Undoing:
     value: int
     undone_day: int
     known_on: int
+    document: int
 
 
 @dataclass
@@ -110,6 +112,7 @@ class _Item:
     amount: int
     currency: int
     known_on: int
+    document: int
     bookings: list[_Booking] = field(default_factory=list)
     undoings: list[_Undoing] = field(default_factory=list)
     is_cancelled: bool = False
@@ -147,8 +150,9 @@ def settled(account: Account) -> Account:
     for currency, purse in purses.items():
         own = [item for item in standing if item.currency == currency]
         is_matched &= _settle_purse(purse, own)
+        _pay_documents(purse, own)
         if account.unapplied_policy == OLDEST_FIRST:
-            _apply(purse, own)
+            _pay(purse.bookings, own)
     return replace(
         account,
         invoice_ids=[account.invoice_ids[item.index] for item in standing],
@@ -167,6 +171,7 @@ def _items_of(account: Account) -> list[_Item]:
         account.items.amount.tolist(),
         account.items.currency.tolist(),
         account.items.known_on.tolist(),
+        account.items.document.tolist(),
         strict=True,
     )
     items = [_Item(index, *row) for index, row in enumerate(columns)]
@@ -183,7 +188,7 @@ def _items_of(account: Account) -> list[_Item]:
                 extended[item.index] = said
                 item.due = int(events.end[row_index])
         elif kind in _ORDERS:
-            _book(item, events, row_index)
+            _book(item, events, row_index, item.document)
     return items
 
 
@@ -191,6 +196,7 @@ def _book(
     place: _Item | _Purse,
     rows: Events | Money,
     row_index: int,
+    document: int,
 ) -> None:
     """Book one row where it belongs: an amount that stands, or one that undoes."""
     value = int(rows.value[row_index])
@@ -198,17 +204,22 @@ def _book(
     kind = int(rows.kind[row_index])
     known_on = int(rows.known_on[row_index])
     if value >= 0:
-        place.bookings.append(_Booking(day, kind, value, known_on))
+        place.bookings.append(_Booking(day, kind, value, known_on, document))
     else:
         undone_day = int(rows.end[row_index])
-        place.undoings.append(_Undoing(day, kind, -value, undone_day, known_on))
+        place.undoings.append(
+            _Undoing(day, kind, -value, undone_day, known_on, document)
+        )
 
 
 def _purses_of(account: Account) -> dict[int, _Purse]:
     """Return the money without an item, by currency."""
     purses = dict[int, _Purse]()
-    for row_index, currency in enumerate(account.money.currency.tolist()):
-        _book(purses.setdefault(currency, _Purse()), account.money, row_index)
+    money = account.money
+    documents = money.document.tolist()
+    for row_index, currency in enumerate(money.currency.tolist()):
+        purse = purses.setdefault(currency, _Purse())
+        _book(purse, money, row_index, documents[row_index])
     return purses
 
 
@@ -239,9 +250,7 @@ def _settle_item(item: _Item, purse: _Purse) -> bool:
         value = min(excess, booking.value)
         booking.value -= value
         excess -= value
-        purse.bookings.append(
-            _Booking(booking.day, booking.kind, value, booking.known_on)
-        )
+        purse.bookings.append(replace(booking, value=value))
     return is_matched
 
 
@@ -267,12 +276,13 @@ def _take(undoing: _Undoing, bookings: Iterable[_Booking]) -> int:
 def _likeliest_first(undoing: _Undoing) -> Callable[[_Booking], tuple[int, ...]]:
     """Return how likely a booking is what a row undoes, the smallest first.
 
-    First the day that the row names, then an equal amount; what came after the row is
-    last; of several the latest.
+    First its document and the day that it names, then an equal amount; what came after
+    the row is last; of several the latest.
     """
 
     def key(booking: _Booking) -> tuple[int, ...]:
         return (
+            booking.document != undoing.document,
             booking.day != undoing.undone_day,
             booking.value != undoing.value,
             booking.day > undoing.day,
@@ -300,25 +310,44 @@ def _settle_purse(purse: _Purse, items: Sequence[_Item]) -> bool:
     return is_matched
 
 
-def _apply(purse: _Purse, items: Sequence[_Item]) -> None:
-    """Pay open items with the money that is left, the oldest due first."""
-    money = sorted(purse.bookings, key=lambda booking: (booking.day, booking.kind))
+def _pay_documents(purse: _Purse, items: Sequence[_Item]) -> None:
+    """Pay the open items of each document with the money that is for it."""
+    for booking in purse.bookings:
+        if booking.document >= 0:
+            own = [item for item in items if item.document == booking.document]
+            _pay([booking], own)
+
+
+def _pay(money: Sequence[_Booking], items: Sequence[_Item]) -> None:
+    """Pay open items, the oldest due first, with money in the order it came."""
+    in_order = sorted(money, key=lambda booking: (booking.day, booking.kind))
     for item in sorted(items, key=lambda item: (item.due, item.index)):
         balance = item.balance()
-        for booking in money:
+        for booking in in_order:
             value = min(balance, booking.value)
             if value == 0:
                 continue
             booking.value -= value
             balance -= value
             known_on = max(booking.known_on, item.known_on)
-            item.bookings.append(_Booking(booking.day, booking.kind, value, known_on))
+            payment = replace(
+                booking,
+                value=value,
+                known_on=known_on,
+                document=item.document,
+            )
+            item.bookings.append(payment)
 
 
 def _standing_items(items: Items, standing: Sequence[_Item]) -> Items:
     rows = np.array([item.index for item in standing], dtype=np.int64)
     due = np.array([item.due for item in standing], dtype=np.int64)
-    return select(items, rows)._replace(due=due)
+    first_items = dict[int, int]()
+    for index, item in enumerate(standing):
+        first_items.setdefault(item.document, index)
+    documents = [first_items[item.document] for item in standing]
+    document = np.array(documents, dtype=np.int64)
+    return select(items, rows)._replace(due=due, document=document)
 
 
 def _standing_events(events: Events, standing: Sequence[_Item]) -> Events:
@@ -360,6 +389,7 @@ def _money_left(purses: dict[int, _Purse]) -> Money:
             OPEN_END,
             booking.known_on,
             OPEN_END,
+            -1,
         )
         for currency, purse in purses.items()
         for booking in purse.bookings

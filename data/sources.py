@@ -57,6 +57,7 @@ from obligor.data.mapping import (
     read_mapping,
 )
 from obligor.data.money import minor_digits
+from obligor.data.posting import with_documents
 from obligor.data.reading import RawTable, read_source
 from obligor.data.selecting import (
     footer_rows,
@@ -641,7 +642,8 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
             frames[table] = frames[table].drop(columns="customer_id")
         if not has_owners or "invoice_id" not in frames[table]:
             continue
-        owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")
+        owners = with_documents(invoices).drop_duplicates("invoice_id")
+        owners = owners.set_index("invoice_id")
         owner = frames[table]["invoice_id"].map(owners["customer_id"])
         is_stranger = owner.notna() & customers.notna() & (owner != customers)
         for row in customers.index[is_stranger]:

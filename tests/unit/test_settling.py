@@ -193,3 +193,37 @@ def test_a_payment_in_another_currency_counts_at_the_rate_of_its_day() -> None:
     )
     account = known_account(only_account(whole), DAY).account
     assert open_balances(account).tolist() == [0]
+
+
+def test_a_payment_of_a_document_pays_its_oldest_item() -> None:
+    whole = ledger(
+        invoices="""
+            invoice_id | document_id | customer_id | issued_on  | due_on     | amount
+            R1/1       | R1          | ANNA        | 2024-10-01 | 2024-11-01 | 100
+            R1/2       | R1          | ANNA        | 2024-10-01 | 2024-12-01 | 100
+            R1/3       | R1          | ANNA        | 2024-10-01 | 2025-01-01 | 100
+            Q          | -           | ANNA        | 2024-09-01 | 2024-09-15 | 70
+        """,
+        payments="""
+            payment_id | invoice_id | paid_on    | amount
+            P1         | R1         | 2024-11-05 | 150
+        """,
+    )
+    assert balances(whole) == {"Q": 70, "R1/1": 0, "R1/2": 50, "R1/3": 100}
+
+
+def test_a_returned_payment_of_a_document_opens_its_items_again() -> None:
+    whole = ledger(
+        invoices="""
+            invoice_id | document_id | customer_id | issued_on  | due_on     | amount
+            R1/1       | R1          | ANNA        | 2024-10-01 | 2024-11-01 | 100
+            R1/2       | R1          | ANNA        | 2024-10-01 | 2024-12-01 | 100
+        """,
+        payments="""
+            payment_id | invoice_id | paid_on    | amount | kind
+            P1         | R1         | 2024-11-05 | 200    | payment
+            P2         | R1         | 2024-11-15 | 200    | returned
+        """,
+    )
+    assert balances(whole) == {"R1/1": 100, "R1/2": 100}
+    assert balances(whole, date(2024, 11, 14)) == {"R1/1": 0, "R1/2": 0}
