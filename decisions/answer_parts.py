@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from obligor.data.bureau import bureau_facts
+from obligor.data.money import round_money
 from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow
-from obligor.decisions.json_values import Money, one_of
+from obligor.decisions.json_values import Money, money, one_of, value_or_none
 from obligor.decisions.reasons import Reason, principal_reasons
 from obligor.model.bundle import MODEL_NAME
 from obligor.policy.credit.limits import Limit
@@ -125,11 +127,51 @@ class PolicyAnswer(TypedDict):
     sha256: str
 
 
+class SourceAnswer(TypedDict):
+    """A source of reports, and the day of its last one."""
+
+    source: str
+    as_of: date
+
+
+class BureauAnswer(TypedDict):
+    """What bureaus and registers say of the customer, by their last word."""
+
+    insolvency: bool
+    score: Annotated[
+        float | None,
+        Field(description="The lowest, as a share of its scale: 1 is its best end"),
+    ]
+    recommended_limit: Annotated[
+        Money | None, Field(description="The lowest; a cap on the limit")
+    ]
+    sources: list[SourceAnswer]
+
+
+class GroupAnswer(TypedDict):
+    """What the other members of a group owe, and what of its limit is used."""
+
+    name: str
+    exposure_of_others: Money
+    room: Annotated[
+        Money,
+        Field(description="The limit of the group less what the others owe"),
+    ]
+    in_ledger: Annotated[
+        int, Field(description="How many of the others are customers of the ledger")
+    ]
+    not_in_ledger: Annotated[
+        int, Field(description="How many of those that the file names are not")
+    ]
+
+
 class LedgerAnswer(TypedDict):
-    """Where the facts came from."""
+    """Where the facts came from; reports and groups if there are any."""
 
     source: Annotated[str, one_of("store", "request")]
     observed_until: date | None
+    bureau: NotRequired[BureauAnswer]
+    groups: NotRequired[list[GroupAnswer]]
 
 
 class PositionAnswer(TypedDict):
@@ -223,23 +265,80 @@ def pd_answer(scored: ScoredRow) -> PdAnswer:
 
 
 def reasons_of(decided: DecidedQuestion, champion: Champion) -> list[Reason]:
-    """Return the principal reasons of a decision."""
-    return principal_reasons(
+    """Return the principal reasons of a decision.
+
+    A reason that rests on the reports of bureaus names them.
+    """
+    reasons = principal_reasons(
         decided.decision.reasons,
         decided.scored.values,
         decided.scored.contributions,
         champion.model.reference,
         decided.known_question.currency,
     )
+    sources = decided.facts.bureau_sources
+    if sources:
+        for reason, rule in zip(reasons, decided.decision.reasons, strict=False):
+            if _rests_on_bureaus(rule, decided):
+                reason["sources"] = list(sources)
+    return reasons
+
+
+def _rests_on_bureaus(rule: Evaluation, decided: DecidedQuestion) -> bool:
+    """Return whether a rule fired by a report, or by the cap of a recommended limit."""
+    limit = decided.decision.limit
+    is_by_limit = rule.inputs.get("request_fits") is False
+    if is_by_limit and limit.binding_cap == "bureau":
+        return True
+    return decided.rulebook.tables[rule.table].tests(rule.fired, "bureau_")
 
 
 def ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
     """Return where the facts of a decision came from."""
     known_question = decided.known_question
-    return {
+    answer: LedgerAnswer = {
         "source": known_question.source,
         "observed_until": known_question.observed_until,
     }
+    # Left out if there are none, as in the answers of earlier versions.
+    if known_question.reports:
+        answer["bureau"] = _bureau_answer(decided)
+    if known_question.exposures:
+        answer["groups"] = _group_answers(decided)
+    return answer
+
+
+def _bureau_answer(decided: DecidedQuestion) -> BureauAnswer:
+    facts = decided.facts
+    limit = facts.bureau_recommended_limit
+    last_days = bureau_facts(decided.known_question.reports).last_days
+    return {
+        "insolvency": facts.bureau_insolvency,
+        "score": value_or_none(facts.bureau_score),
+        "recommended_limit": None if limit is None else money(limit, facts.currency),
+        "sources": [
+            {"source": source, "as_of": as_of} for source, as_of in last_days.items()
+        ],
+    }
+
+
+def _group_answers(decided: DecidedQuestion) -> list[GroupAnswer]:
+    currency = decided.facts.currency
+    limits = {group.name: group.limit for group in decided.facts.credit_file.groups}
+    return [
+        {
+            "name": exposure.name,
+            "exposure_of_others": _rounded(exposure.amount, currency),
+            "room": _rounded(limits[exposure.name] - exposure.amount, currency),
+            "in_ledger": exposure.in_ledger,
+            "not_in_ledger": exposure.not_in_ledger,
+        }
+        for exposure in decided.known_question.exposures
+    ]
+
+
+def _rounded(amount: Decimal, currency: str) -> Money:
+    return money(round_money(amount, currency), currency)
 
 
 def position_answer(position: Position) -> PositionAnswer:

@@ -12,15 +12,22 @@ import orjson
 from obligor.arrays import Floats
 from obligor.data.account import Rates, unpacked
 from obligor.data.asof import KnownAccount
+from obligor.data.bureau import (
+    BureauFacts,
+    BureauReport,
+    bureau_facts,
+    report_of,
+)
 from obligor.data.days import day_number
 from obligor.data.money import round_money
 from obligor.data.open_items import settled_promises
 from obligor.data.rates import rates_on
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Question
+from obligor.decisions.group_exposure import GroupExposure, with_exposures
 from obligor.decisions.questions import DecisionRequest, OrderBody
 from obligor.features.catalogue import NAMES
-from obligor.policy.credit.credit_file import NOTHING_ON_FILE
+from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
 from obligor.policy.credit.decide import Decision
 from obligor.policy.credit.facts import Facts, RequestedCredit
 from obligor.policy.credit.orders import Order
@@ -42,12 +49,18 @@ class KnownQuestion:
         Whether the account was loaded from the ledger or sent with the request.
     observed_until : date, optional
         The last day the ledger covers; None for a ledger sent with the request.
+    reports : tuple of BureauReport
+        What bureaus and registers had said by the as-of date.
+    exposures : tuple of GroupExposure
+        What the other members of the customer's groups owed.
     """
 
     question: Question
     account: KnownAccount
     source: str
     observed_until: date | None
+    reports: tuple[BureauReport, ...] = ()
+    exposures: tuple[GroupExposure, ...] = ()
 
     @property
     def request(self) -> DecisionRequest:
@@ -64,6 +77,27 @@ class KnownQuestion:
         days = np.array([day_number(self.account.as_of)])
         rate = rates_on(self.account.account, currency, days)[0]
         return round_money(amount * Decimal(str(float(rate))), self.currency)
+
+    def credit_file(self) -> CreditFile:
+        """Return what is on file, with what the others of the groups owe."""
+        body = self.request.file
+        if body is None:
+            return NOTHING_ON_FILE
+        return with_exposures(body.credit_file(), self.exposures)
+
+    def recommended_limit(self, bureau: BureauFacts) -> Decimal | None:
+        """Return the lowest limit that a bureau recommends, in the reporting currency.
+
+        Raises
+        ------
+        SchemaError
+            If there is no rate for its currency.
+        """
+        limits = [
+            self.reporting(limit.amount, limit.currency or self.currency)
+            for limit in bureau.recommended_limits
+        ]
+        return min(limits, default=None)
 
     def order(self, body: OrderBody) -> Order:
         """Return an order in the reporting currency."""
@@ -134,7 +168,7 @@ class ScoredQuestion:
         if body is not None:
             amount = self.known_question.reporting(body.amount, body.currency)
             request = RequestedCredit(amount, body.terms_days)
-        credit_file = self.known_question.request.file
+        bureau = bureau_facts(self.known_question.reports)
         equity, turnover = account.last_statement()
         return Facts(
             pd_12m=self.scored.pd_12m,
@@ -142,11 +176,15 @@ class ScoredQuestion:
             features=dict(zip(NAMES, self.scored.values, strict=True)),
             as_of=self.known_question.account.as_of,
             request=request,
-            credit_file=credit_file.credit_file() if credit_file else NOTHING_ON_FILE,
+            credit_file=self.known_question.credit_file(),
             equity=equity,
             turnover=turnover,
             promises=promises_of(self.known_question.account),
             customer_id=self.known_question.request.customer_id,
+            bureau_score=bureau.score,
+            bureau_insolvency=bureau.is_insolvent,
+            bureau_recommended_limit=self.known_question.recommended_limit(bureau),
+            bureau_sources=bureau.sources,
             ageing=ageing_of(self.known_question.account),
             is_incomplete=account.is_incomplete,
         )
@@ -174,16 +212,23 @@ def inputs_of(known_question: KnownQuestion) -> bytes:
     `known_of` reads them: the decision can be computed again from them alone.
     """
     account = known_question.account.account
-    head = orjson.dumps(
-        {
-            "source": known_question.source,
-            "observed_until": known_question.observed_until,
-            "rates": {
-                code: [column.tolist() for column in rates]
-                for code, rates in account.rates.items()
-            },
-        }
-    )
+    contents: dict[str, object] = {
+        "source": known_question.source,
+        "observed_until": known_question.observed_until,
+        "rates": {
+            code: [column.tolist() for column in rates]
+            for code, rates in account.rates.items()
+        },
+    }
+    # Left out if there are none, as in what earlier versions recorded.
+    if known_question.reports:
+        contents["bureau"] = [list(report) for report in known_question.reports]
+    if known_question.exposures:
+        contents["groups"] = [
+            [exposure.name, str(exposure.amount), *exposure[2:]]
+            for exposure in known_question.exposures
+        ]
+    head = orjson.dumps(contents)
     return len(head).to_bytes(4, "big") + head + account.packed()
 
 
@@ -217,6 +262,13 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuest
         account=KnownAccount(replace(account, rates=rates), as_of),
         source=head["source"],
         observed_until=date.fromisoformat(until) if until else None,
+        reports=tuple([report_of(report) for report in head.get("bureau", ())]),
+        exposures=tuple(
+            [
+                GroupExposure(name, Decimal(amount), *counts)
+                for name, amount, *counts in head.get("groups", ())
+            ]
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from obligor.data.account import Account
 from obligor.data.account_building import account_of_rows
+from obligor.data.bureau import BureauReport
 from obligor.data.ledger import OF_INVOICE
 from obligor.decisions.questions import Body, InlineLedger
 from obligor.errors import SchemaError
@@ -23,6 +24,7 @@ _DAY_COLUMNS = {
     "limits": "known_on",
     "financials": "known_on",
     "fx_rates": "rate_on",
+    "bureau": "as_of",
 }
 
 Row = dict[str, Any]
@@ -51,7 +53,9 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
         If a row is invalid; it names table, row and field.
     """
     rows = {
-        table: _rows(table, getattr(ledger, table), today) for table in _DAY_COLUMNS
+        table: _rows(table, getattr(ledger, table), today)
+        for table in _DAY_COLUMNS
+        if table != "bureau"
     }
     _require_unique(rows["invoices"], "invoices", "invoice_id")
     _require_unique(rows["payments"], "payments", "payment_id")
@@ -64,6 +68,21 @@ def account_of(customer_id: str, ledger: InlineLedger, today: date) -> Account:
                 "a day on or after issued_on",
             )
     return account_of_rows(customer_id, ledger.currency, rows)
+
+
+def reports_of(ledger: InlineLedger, today: date) -> tuple[BureauReport, ...]:
+    """Return the reports that were sent with a request.
+
+    Raises
+    ------
+    SchemaError
+        If a report lies in the future.
+    """
+    reports = []
+    for row in _rows("bureau", ledger.bureau, today):
+        row["currency"] = row["currency"] or ""
+        reports.append(BureauReport(**row))
+    return tuple(reports)
 
 
 def _rows(table: str, bodies: Sequence[Body], today: date) -> list[Row]:

@@ -52,6 +52,12 @@ _TEXTS: dict[str, dict[str, str]] = {
         "consumer authority. We keep this decision for 25 months.",
         "source": "We used the invoices and payments in our own ledger up to {as_of}. "
         "We bought no data about you.",
+        "bureau": "We used the invoices and payments in our own ledger up to {as_of}, "
+        "and reports about you from {sources}. These sources did not make this "
+        "decision and cannot give you its reasons; you may ask them for the data they "
+        "hold about you, and have wrong data corrected.",
+        "report": "{source} (of {as_of})",
+        "reported_by": "reported by {sources}",
         "reference": "Decision {id} of {as_of}, model version {model}, rules of "
         "{rules}.",
     },
@@ -71,6 +77,11 @@ _TEXTS: dict[str, dict[str, str]] = {
         "person": "您有权要求人工复核本决定、表达意见并提出异议；有权了解所使用的个人数据并"
         "要求更正。您可以向数据保护或消费者主管机关投诉。本决定保存 25 个月。",
         "source": "使用的数据为我方账簿截至 {as_of} 的发票与付款，未购买外部数据。",
+        "bureau": "使用的数据为我方账簿截至 {as_of} 的发票与付款，以及以下机构关于您的报告："
+        "{sources}。这些机构未参与本决定，无法向您说明理由；您可以向其查询所持有的数据并"
+        "要求更正。",
+        "report": "{source}（{as_of}）",
+        "reported_by": "报告机构：{sources}",
         "reference": "决定编号 {id}，日期 {as_of}，模型版本 {model}，规则版本 {rules}。",
     },
 }
@@ -121,7 +132,7 @@ def notice(entry: OpenedEntry, language: str, kind: str, as_html: bool) -> str:
         texts["limit"].format(**answer["limit"]),
         *_reason_paragraphs(answer, language),
         texts["method"],
-        texts["source"].format(as_of=answer["as_of"]),
+        _sources(answer, language),
         texts[rights],
         _reference(answer, language),
     ]
@@ -166,16 +177,30 @@ def _reason_paragraphs(answer: Mapping[str, Any], language: str) -> list[str]:
     """Return the principal reasons, and the first act that would have helped."""
     texts = _TEXTS[language]
     text_key = "text" if language == "en" else "text_zh"
-    reasons = [
-        f"{number}. {reason[text_key]} ({reason['code']})"
-        for number, reason in enumerate(answer["reasons"], start=1)
-    ]
+    reasons = []
+    for number, reason in enumerate(answer["reasons"], start=1):
+        line = f"{number}. {reason[text_key]} ({reason['code']})"
+        if "sources" in reason:
+            sources = ", ".join(reason["sources"])
+            line += f" - {texts['reported_by'].format(sources=sources)}"
+        reasons.append(line)
     paragraphs = [texts["none"]]
     if reasons:
         paragraphs = ["\n".join([texts["principal"], *reasons])]
     for act in answer["counterfactuals"][:1]:
         paragraphs.append(texts["act"].format(text=act[text_key]))
     return paragraphs
+
+
+def _sources(answer: Mapping[str, Any], language: str) -> str:
+    """Return what data the decision was made from."""
+    texts = _TEXTS[language]
+    # The ledger of an answer of an earlier version has no reports.
+    bureau = answer["ledger"].get("bureau")
+    if not bureau:
+        return texts["source"].format(as_of=answer["as_of"])
+    reports = [texts["report"].format(**source) for source in bureau["sources"]]
+    return texts["bureau"].format(as_of=answer["as_of"], sources=", ".join(reports))
 
 
 def _reference(answer: Mapping[str, Any], language: str) -> str:

@@ -151,6 +151,25 @@ class RateRow(Body):
     known_on: date | None = None
 
 
+class ReportRow(Body):
+    """What a bureau or a register says of the customer."""
+
+    source: Id
+    as_of: date
+    known_on: date | None = None
+    score: Figure | None = None
+    scale: Annotated[str, Field(max_length=40)] = Field(
+        "", description="The worst and the best score, such as 0-100 or 600-100"
+    )
+    rating: Annotated[str, Field(max_length=40)] = ""
+    recommended_limit: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    currency: Currency | None = Field(
+        None, description="Of the limit; by default the reporting currency"
+    )
+    status: Text = ""
+    event: Text = Field("", description="Such as insolvency, or insolvency ended")
+
+
 class InlineLedger(Body):
     """One customer's ledger, sent with the request instead of looked up."""
 
@@ -164,6 +183,7 @@ class InlineLedger(Body):
     limits: Annotated[list[LimitRow], Field(max_length=MAX_ROWS)] = []
     financials: Annotated[list[FinancialsRow], Field(max_length=MAX_ROWS)] = []
     fx_rates: Annotated[list[RateRow], Field(max_length=MAX_ROWS)] = []
+    bureau: Annotated[list[ReportRow], Field(max_length=1000)] = []
 
 
 class CreditRequest(Body):
@@ -229,8 +249,10 @@ class GroupBody(Body):
 
     name: Id
     limit: AmountOrZero
-    exposure_of_others: AmountOrZero = Field(
-        description="The debt of its other members, including groups below it"
+    exposure_of_others: AmountOrZero | None = Field(
+        None,
+        description="The debt of its other members, including groups below it; what "
+        "the ledger knows of them is added up, and counts if it is more",
     )
     parent: Id | None = None
     members: Annotated[list[Id], Field(max_length=1000)] = Field(
@@ -238,6 +260,16 @@ class GroupBody(Body):
         description="Customers that belong to it directly; "
         "may be left out if there is one group only",
     )
+
+    def group(self) -> Group:
+        """Return the group in the form that the rules use."""
+        return Group(
+            name=self.name,
+            limit=self.limit,
+            exposure_of_others=self.exposure_of_others or Decimal(0),
+            parent=self.parent,
+            members=tuple(self.members),
+        )
 
 
 class LimitEventBody(Body):
@@ -276,10 +308,7 @@ class CreditFileBody(Body):
         if self.limit_event:
             limit_event = LimitEvent(**vars(self.limit_event))
         securities = [Security(**vars(security)) for security in self.securities]
-        groups = [
-            Group(**vars(group) | {"members": tuple(group.members)})
-            for group in self.groups
-        ]
+        groups = [group.group() for group in self.groups]
         return CreditFile(
             assessment=assessment,
             override=override,

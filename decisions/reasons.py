@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter, sub
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -52,6 +52,12 @@ class Reason(TypedDict):
     contribution: Annotated[
         float | None,
         Field(description="Log-odds that the family adds to the baseline's mean"),
+    ]
+    sources: NotRequired[
+        Annotated[
+            list[str],
+            Field(description="The bureaus on whose reports the reason rests"),
+        ]
     ]
 
 

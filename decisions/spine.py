@@ -6,12 +6,13 @@ question that fails becomes a `Failed`, which the later steps pass on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 
 from obligor.data.account import Account
-from obligor.data.asof import known_account
+from obligor.data.asof import known_account, known_rows
+from obligor.data.bureau import BureauReport
 from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
 from obligor.decisions.answer import Stamp, decision_entry
@@ -27,7 +28,8 @@ from obligor.decisions.batch import (
 from obligor.decisions.champion import Champion, ChampionLoader
 from obligor.decisions.counterfactuals import OfferedQuestion
 from obligor.decisions.facts import DecidedQuestion, KnownQuestion, ScoredQuestion
-from obligor.decisions.inline_ledger import account_of
+from obligor.decisions.group_exposure import group_exposures
+from obligor.decisions.inline_ledger import account_of, reports_of
 from obligor.decisions.recorded import MAX_ATTEMPTS, AnswerRecord, RecordedAnswer
 from obligor.decisions.rulebooks import Rulebooks
 from obligor.decisions.scoring import features, scored, with_counterfactuals
@@ -240,10 +242,10 @@ def known_customer(
     request = question.request
     if request.ledger is not None:
         account = account_of(request.customer_id, request.ledger, today)
+        reports = reports_of(request.ledger, today)
     else:
-        needed = list(currencies)
-        if request.request is not None:
-            needed.append(request.request.currency)
+        reports = ledger.reports(request.customer_id)
+        needed = [*currencies, *_currencies(question, reports)]
         account = _stored_account(request.customer_id, ledger, accounts, needed)
     observed_until = account.observed_until
     exported_on = None
@@ -255,7 +257,18 @@ def known_customer(
         account=known_account(account, as_of),
         source="request" if observed_until is None else "store",
         observed_until=observed_until,
+        reports=tuple(known_rows(reports, as_of)),
+        exposures=group_exposures(request, ledger, as_of),
     )
+
+
+def _currencies(question: Question, reports: Sequence[BureauReport]) -> Iterator[str]:
+    """Yield the currencies of the request and of recommended limits."""
+    if question.request.request is not None:
+        yield question.request.request.currency
+    for report in reports:
+        if report.currency:
+            yield report.currency
 
 
 def _stored_account(

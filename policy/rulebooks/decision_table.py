@@ -138,6 +138,25 @@ class DecisionTable:
             fired = fired[:1]
         return [Evaluation(self.id, seen, *self.answers[row]) for row in fired]
 
+    def tests(self, row_id: str, prefix: str) -> bool:
+        """Return whether a row asks for an input whose name begins so.
+
+        Parameters
+        ----------
+        row_id : str
+            Id of a row; a row that the table does not have asks for nothing.
+        prefix : str
+            The beginning of the input's name, such as ``bureau_``.
+        """
+        for rule in self.rules:
+            if rule.id == row_id:
+                pairs = zip(self.inputs, rule.cells, strict=True)
+                return any(
+                    column.name.startswith(prefix) and cell.any_of
+                    for column, cell in pairs
+                )
+        return False
+
 
 def compile_table(
     spec: RulebookFile, contract: TableContract | None = None

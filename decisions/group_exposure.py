@@ -1,0 +1,169 @@
+"""What the other members of a customer's groups owe, added up from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from obligor.data.asof import known_account
+from obligor.data.groups import GroupTree
+from obligor.data.store import LedgerStore
+from obligor.decisions.ageing import ageing_of
+from obligor.decisions.questions import DecisionRequest, GroupBody
+from obligor.errors import AsOfError, SchemaError
+from obligor.policy.credit.credit_file import CreditFile
+
+_ZERO = Decimal(0)
+
+
+class GroupExposure(NamedTuple):
+    """What the other members of a group owe.
+
+    Attributes
+    ----------
+    name : str
+        The group.
+    amount : Decimal
+        In the reporting currency: the sum of the ledger, or what was stated if that is
+        more, because members may owe what is not in the ledger.
+    in_ledger : int
+        How many of the others are customers of the ledger.
+    not_in_ledger : int
+        How many of those that the file names are not.
+    """
+
+    name: str
+    amount: Decimal
+    in_ledger: int
+    not_in_ledger: int
+
+
+def group_exposures(
+    request: DecisionRequest,
+    ledger: LedgerStore,
+    as_of: date,
+) -> tuple[GroupExposure, ...]:
+    """Return what the other members of the groups on file owe, as known on a day.
+
+    Parameters
+    ----------
+    request : DecisionRequest
+        The question; without groups on file nothing is read.
+    ledger : LedgerStore
+        The loaded ledger.
+    as_of : date
+        The day.
+
+    Returns
+    -------
+    tuple of GroupExposure
+        One for each group, in the order of the file.
+
+    Raises
+    ------
+    SchemaError
+        If nothing is stated about a group, and the ledger knows no other member.
+    """
+    groups = request.file.groups if request.file else []
+    if not groups:
+        return ()
+    # A ledger that was sent with the request has one customer.
+    if request.ledger is not None:
+        return tuple([_stated(group) for group in groups])
+    members = _Members(
+        customer_id=request.customer_id,
+        groups=groups,
+        tree=ledger.parties.tree_around(request.customer_id, as_of),
+    )
+    return tuple([_added_up(group, members, ledger, as_of) for group in groups])
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Who belongs to the groups on file, besides the customer."""
+
+    customer_id: str
+    groups: Sequence[GroupBody]
+    tree: GroupTree
+
+    def named(self, group: GroupBody) -> set[str]:
+        """Return the others that the file names in a group or in those below it."""
+        members: set[str] = set()
+        for below in self._with_groups_below(group):
+            members.update(below.members)
+        return members - {self.customer_id}
+
+    def linked(self, group: GroupBody) -> set[str]:
+        """Return the others that the ledger knows of, ids of holdings among them."""
+        line = self.tree.line_of(self.customer_id)
+        members: set[str] = set()
+        if group.name in line:
+            members.update(self.tree.members_of(group.name))
+        elif not self.named(group):
+            members.update(self.tree.members_of(line[-1]))
+        return members - {self.customer_id}
+
+    def _with_groups_below(self, group: GroupBody) -> list[GroupBody]:
+        names = {group.name}
+        # As many rounds as there are groups reach the lowest one.
+        for _ in self.groups:
+            names.update(each.name for each in self.groups if each.parent in names)
+        return [each for each in self.groups if each.name in names]
+
+
+def _stated(group: GroupBody) -> GroupExposure:
+    if group.exposure_of_others is None:
+        raise SchemaError(
+            f"nothing is known of what the others of the group {group.name!r} owe",
+            where="file.groups.exposure_of_others",
+            expected="an amount, or members whom the ledger has",
+            do="state it, name the members, or load who belongs to whom",
+        )
+    return GroupExposure(group.name, group.exposure_of_others, 0, 0)
+
+
+def _added_up(
+    group: GroupBody,
+    members: _Members,
+    ledger: LedgerStore,
+    as_of: date,
+) -> GroupExposure:
+    """Return what the others of a group owe."""
+    named = members.named(group)
+    accounts = ledger.accounts(sorted(named | members.linked(group)))
+    n_missing = len(named - accounts.keys())
+    if not accounts:
+        return _stated(group)._replace(not_in_ledger=n_missing)
+    total = _ZERO
+    for account in accounts.values():
+        try:
+            total += ageing_of(known_account(account, as_of)).owed
+        except AsOfError:
+            # The ledger of this member begins later.
+            continue
+    return GroupExposure(
+        name=group.name,
+        amount=max(total, group.exposure_of_others or _ZERO),
+        in_ledger=len(accounts),
+        not_in_ledger=n_missing,
+    )
+
+
+def with_exposures(
+    credit_file: CreditFile, exposures: Sequence[GroupExposure]
+) -> CreditFile:
+    """Return a credit file whose groups have what their other members owe.
+
+    Without exposures it stays as it is: earlier versions recorded none.
+    """
+    if not exposures:
+        return credit_file
+    amounts = {exposure.name: exposure.amount for exposure in exposures}
+    groups = [
+        replace(group, exposure_of_others=amounts[group.name])
+        for group in credit_file.groups
+    ]
+    return replace(credit_file, groups=tuple(groups))

@@ -1,0 +1,135 @@
+"""Groups of customers: what the others owe is added up from the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from obligor.data.store import LedgerStore
+from obligor.serving.assembly import Service
+from tests.ascii import ledger
+from tests.conftest import client_of, service_on
+from tests.fakes import FixedChampion, FixedModel
+
+# Three subsidiaries of a holding that is no customer itself.
+INVOICES = """
+    invoice_id | customer_id | issued_on  | due_on     | amount
+    SUBA-1     | SUBA        | 2024-12-01 | 2025-01-31 | 40000.00
+    SUBB-1     | SUBB        | 2024-12-01 | 2025-01-31 | 40000.00
+    SUBC-1     | SUBC        | 2024-12-01 | 2025-01-31 | 40000.00
+    SUBC-2     | SUBC        | 2025-01-01 | 2025-01-31 | 5000.00
+"""
+CUSTOMERS = """
+    customer_id | registered_on | parent_id
+    SUBA        | 2020-01-01    | EAST
+    EAST        | 2020-01-01    | HOLD
+    SUBB        | 2020-01-01    | HOLD
+    SUBC        | 2020-01-01    | HOLD
+"""
+NAMED = {"name": "Holding", "members": ["SUBA", "SUBB", "SUBC"]}
+LINKED = {"name": "Holding"}
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    store = LedgerStore(f"sqlite:///{tmp_path}/ledger.db")
+    store.write(ledger(invoices=INVOICES, customers=CUSTOMERS))
+    return service_on(store, FixedChampion(FixedModel()), tmp_path)
+
+
+@pytest.fixture
+def client(service: Service) -> TestClient:
+    return client_of(service)
+
+
+def ask(client: TestClient, group: dict[str, object], **body: object) -> httpx.Response:
+    """Ask about SUBA under one group with a limit of 100,000.00."""
+    question = {
+        "customer_id": "SUBA",
+        "as_of": "2024-12-31",
+        "file": {"groups": [{"limit": "100000.00", **group}]},
+        **body,
+    }
+    return client.post("/decisions", json=question)
+
+
+@pytest.mark.parametrize(
+    ("group", "others", "room"),
+    [
+        # What the caller states is too low: the ledger counts.
+        (NAMED | {"exposure_of_others": "0"}, "80000.00", "20000.00"),
+        (NAMED, "80000.00", "20000.00"),
+        # The file names nobody: the ledger knows who belongs to whom.
+        (LINKED, "80000.00", "20000.00"),
+        # EAST has no other member that owes anything.
+        ({"name": "EAST"}, "0.00", "100000.00"),
+        # Members may owe what is not in the ledger.
+        (NAMED | {"exposure_of_others": "90000.00"}, "90000.00", "10000.00"),
+        # Nobody else is in the ledger: what is stated counts.
+        (
+            {"name": "Other", "members": ["SUBA", "GONE"], "exposure_of_others": "1"},
+            "1.00",
+            "99999.00",
+        ),
+    ],
+)
+def test_the_others_of_a_group_leave_room(
+    client: TestClient, group: dict[str, object], others: str, room: str
+) -> None:
+    answer = ask(client, group).json()
+    (exposure,) = answer["ledger"]["groups"]
+    assert exposure["exposure_of_others"]["amount"] == others
+    assert exposure["room"]["amount"] == room
+    assert answer["limit"]["caps"][f"group {exposure['name']}"] == room
+
+
+def test_members_who_are_not_in_the_ledger_are_counted(client: TestClient) -> None:
+    group = {"name": "Holding", "members": ["SUBA", "SUBB", "GONE", "LOST"]}
+    (exposure,) = ask(client, group).json()["ledger"]["groups"]
+    assert (exposure["in_ledger"], exposure["not_in_ledger"]) == (1, 2)
+
+
+def test_what_is_not_known_yet_does_not_count(client: TestClient) -> None:
+    """On 2025-01-02 SUBC owes 5,000.00 more; as of the day before, it does not."""
+    amounts = [
+        ask(client, LINKED, as_of=day).json()["ledger"]["groups"][0]
+        for day in ("2024-12-31", "2025-01-02")
+    ]
+    rooms = [exposure["room"]["amount"] for exposure in amounts]
+    assert rooms == ["20000.00", "15000.00"]
+
+
+def test_a_group_of_which_nothing_is_known_is_refused(client: TestClient) -> None:
+    group = {"name": "Other", "members": ["SUBA", "GONE"]}
+    response = ask(client, group)
+    assert response.status_code == 422
+    assert response.json()["where"] == "file.groups.exposure_of_others"
+
+
+def test_a_group_over_its_limit_leaves_nothing(client: TestClient) -> None:
+    answer = ask(client, LINKED | {"limit": "70000.00"}).json()
+    (exposure,) = answer["ledger"]["groups"]
+    assert exposure["room"]["amount"] == "-10000.00"
+    assert answer["limit"]["amount"] == "0.00"
+
+
+def test_a_decision_replays_after_the_group_has_paid(
+    service: Service, client: TestClient
+) -> None:
+    """The sum is recorded with the inputs; the ledger of today is not asked."""
+    decision = ask(client, LINKED).json()
+    order = {
+        "customer_id": "SUBA",
+        "as_of": "2024-12-31",
+        "order": {"amount": "100.00", "currency": "EUR"},
+        "file": {"groups": [{"limit": "100000.00", **LINKED}]},
+    }
+    check = client.post("/orders/check", json=order).json()
+    without_others = "\n".join(INVOICES.splitlines()[:3])
+    service.ledger.write(ledger(invoices=without_others))
+    for entry_id in (decision["decision_id"], check["decision_id"]):
+        replay = client.post(f"/decisions/{entry_id}/replay").json()
+        assert replay["is_equal"]
