@@ -60,7 +60,8 @@ def group_exposures(
     Returns
     -------
     tuple of GroupExposure
-        One for each group, in the order of the file.
+        One for each group with other members in the ledger, in the order of the file.
+        Of the other groups what is stated counts.
 
     Raises
     ------
@@ -72,13 +73,16 @@ def group_exposures(
         return ()
     # A ledger that was sent with the request has one customer.
     if request.ledger is not None:
-        return tuple([_stated(group) for group in groups])
+        for group in groups:
+            _require_stated(group)
+        return ()
     members = _Members(
         customer_id=request.customer_id,
         groups=groups,
         tree=ledger.parties.tree_around(request.customer_id, as_of),
     )
-    return tuple([_added_up(group, members, ledger, as_of) for group in groups])
+    exposures = [_added_up(group, members, ledger, as_of) for group in groups]
+    return tuple([exposure for exposure in exposures if exposure is not None])
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class _Members:
         return [each for each in self.groups if each.name in names]
 
 
-def _stated(group: GroupBody) -> GroupExposure:
+def _require_stated(group: GroupBody) -> None:
     if group.exposure_of_others is None:
         raise SchemaError(
             f"nothing is known of what the others of the group {group.name!r} owe",
@@ -122,7 +126,6 @@ def _stated(group: GroupBody) -> GroupExposure:
             expected="an amount, or members whom the ledger has",
             do="state it, name the members, or load who belongs to whom",
         )
-    return GroupExposure(group.name, group.exposure_of_others, 0, 0)
 
 
 def _added_up(
@@ -130,13 +133,13 @@ def _added_up(
     members: _Members,
     ledger: LedgerStore,
     as_of: date,
-) -> GroupExposure:
-    """Return what the others of a group owe."""
+) -> GroupExposure | None:
+    """Return what the others of a group owe; None if the ledger has none of them."""
     named = members.named(group)
     accounts = ledger.accounts(sorted(named | members.linked(group)))
-    n_missing = len(named - accounts.keys())
     if not accounts:
-        return _stated(group)._replace(not_in_ledger=n_missing)
+        _require_stated(group)
+        return None
     total = _ZERO
     for account in accounts.values():
         try:
@@ -148,22 +151,19 @@ def _added_up(
         name=group.name,
         amount=max(total, group.exposure_of_others or _ZERO),
         in_ledger=len(accounts),
-        not_in_ledger=n_missing,
+        not_in_ledger=len(named - accounts.keys()),
     )
 
 
 def with_exposures(
     credit_file: CreditFile, exposures: Sequence[GroupExposure]
 ) -> CreditFile:
-    """Return a credit file whose groups have what their other members owe.
-
-    Without exposures it stays as it is: earlier versions recorded none.
-    """
+    """Return a credit file whose groups have what their other members owe."""
     if not exposures:
         return credit_file
     amounts = {exposure.name: exposure.amount for exposure in exposures}
-    groups = [
-        replace(group, exposure_of_others=amounts[group.name])
-        for group in credit_file.groups
-    ]
+    groups = []
+    for group in credit_file.groups:
+        amount = amounts.get(group.name, group.exposure_of_others)
+        groups.append(replace(group, exposure_of_others=amount))
     return replace(credit_file, groups=tuple(groups))

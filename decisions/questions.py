@@ -5,6 +5,7 @@ The request schemas of the OpenAPI document are generated from these models.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -170,6 +171,10 @@ class ReportRow(Body):
     event: Text = Field("", description="Such as insolvency, or insolvency ended")
 
 
+def _is_empty(rows: Sequence[ReportRow]) -> bool:
+    return not rows
+
+
 class InlineLedger(Body):
     """One customer's ledger, sent with the request instead of looked up."""
 
@@ -183,7 +188,10 @@ class InlineLedger(Body):
     limits: Annotated[list[LimitRow], Field(max_length=MAX_ROWS)] = []
     financials: Annotated[list[FinancialsRow], Field(max_length=MAX_ROWS)] = []
     fx_rates: Annotated[list[RateRow], Field(max_length=MAX_ROWS)] = []
-    bureau: Annotated[list[ReportRow], Field(max_length=1000)] = []
+    # Left out of the recorded text if empty: earlier requests must compare equal.
+    bureau: Annotated[list[ReportRow], Field(max_length=1000)] = Field(
+        default=[], exclude_if=_is_empty
+    )
 
 
 class CreditRequest(Body):

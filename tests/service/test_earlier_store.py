@@ -489,7 +489,7 @@ def lost(old: Any, new: Any, where: str = "") -> Iterator[str]:
         if where.endswith("required") and "requestBody" in where:
             old, new = new, old
         for value in old:
-            if all(list(lost(value, other)) for other in new):
+            if all(list(lost(value, other, where)) for other in new):
                 yield f"{where}: {value} is not in {new}"
     elif old != new:
         yield f"{where}: {old} is now {new}"

@@ -68,12 +68,6 @@ def ask(client: TestClient, group: dict[str, object], **body: object) -> httpx.R
         ({"name": "EAST"}, "0.00", "100000.00"),
         # Members may owe what is not in the ledger.
         (NAMED | {"exposure_of_others": "90000.00"}, "90000.00", "10000.00"),
-        # Nobody else is in the ledger: what is stated counts.
-        (
-            {"name": "Other", "members": ["SUBA", "GONE"], "exposure_of_others": "1"},
-            "1.00",
-            "99999.00",
-        ),
     ],
 )
 def test_the_others_of_a_group_leave_room(
@@ -84,6 +78,15 @@ def test_the_others_of_a_group_leave_room(
     assert exposure["exposure_of_others"]["amount"] == others
     assert exposure["room"]["amount"] == room
     assert answer["limit"]["caps"][f"group {exposure['name']}"] == room
+
+
+def test_what_is_stated_counts_if_the_ledger_has_nobody_else(
+    client: TestClient,
+) -> None:
+    group = {"name": "Other", "members": ["SUBA", "GONE"], "exposure_of_others": "1"}
+    answer = ask(client, group).json()
+    assert "groups" not in answer["ledger"]
+    assert answer["limit"]["caps"]["group Other"] == "99999.00"
 
 
 def test_members_who_are_not_in_the_ledger_are_counted(client: TestClient) -> None:
