@@ -15,6 +15,7 @@ from obligor.cli.arguments import (
     ModelVersion,
     OptionalMapping,
     ReportFolder,
+    Rules,
     SpecFile,
     Store,
     TableFile,
@@ -26,6 +27,7 @@ from obligor.cli.arguments import (
 )
 from obligor.cli.tables import read_table
 from obligor.errors import ModelError
+from obligor.policy.rulebooks.rulebook import RULES
 
 if TYPE_CHECKING:
     from obligor.model.pd_model import PdModel
@@ -97,6 +99,7 @@ class RecalibrateOptions:
     config: ConfigFile = None
     store: Store = Path("store")
     report: ReportFolder = Path("report")
+    rules: Rules = RULES
 
 
 @with_options(RecalibrateOptions)
@@ -133,11 +136,16 @@ def recalibrate(options: RecalibrateOptions) -> None:
 def _later_rows(options: RecalibrateOptions, model: PdModel) -> LabelledRows:
     from obligor.training.lifecycle.recalibrate import rows_of_ledger, rows_of_table
     from obligor.training.samples.config import read_config
+    from obligor.training.samples.materiality import with_materiality
 
     if options.table is not None:
         return rows_of_table(read_table(options.table, options.spec), model)
     ledger = command_context().ledger(required_mapping(options.mapping))
-    config = read_config(options.config)
+    config = with_materiality(
+        read_config(options.config),
+        ledger.observed_until,
+        options.rules,
+    )
     return rows_of_ledger(
         ledger,
         config,
@@ -153,6 +161,7 @@ class MonitorOptions:
     mapping: LedgerMapping
     config: ConfigFile = None
     store: Store = Path("store")
+    rules: Rules = RULES
     page: Annotated[Path, typer.Option("--out", help="HTML page to write")] = Path(
         "monitor.html"
     )
@@ -173,15 +182,22 @@ def monitor(options: MonitorOptions) -> None:
     from obligor.training.lifecycle.monitor import write_page
     from obligor.training.lifecycle.registry import Registry
     from obligor.training.samples.config import read_config
+    from obligor.training.samples.materiality import with_materiality
 
     context = command_context()
     champion = context.champions(options.store).for_customers()
     record = context.record(options.store)
+    ledger = context.ledger(options.mapping)
+    config = with_materiality(
+        read_config(options.config),
+        ledger.observed_until,
+        options.rules,
+    )
     monitoring = watch_champion(
         pd.DataFrame(decided_rows(record.reader, champion.sha256)),
         Registry(options.store).test_rows(champion.version),
-        context.ledger(options.mapping),
-        read_config(options.config).default,
+        ledger,
+        config.default,
         _shadow_scores(options.store),
     )
     write_page(options.page, monitoring, f"version {champion.version}")

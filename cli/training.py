@@ -17,6 +17,7 @@ from obligor.cli.arguments import (
     ConfigFile,
     OptionalMapping,
     ReportFolder,
+    Rules,
     SpecFile,
     Store,
     TableFile,
@@ -26,6 +27,7 @@ from obligor.cli.arguments import (
     required_mapping,
     with_options,
 )
+from obligor.policy.rulebooks.rulebook import RULES
 
 if TYPE_CHECKING:
     from obligor.metrics.statistics import Interval
@@ -60,6 +62,7 @@ class TrainOptions:
             "the report shows the effect"
         ),
     ] = "none"
+    rules: Rules = RULES
 
 
 @with_options(TrainOptions)
@@ -112,6 +115,7 @@ def _train_on_ledger(options: TrainOptions) -> None:
         report=options.report,
         at=context.now(),
         card=read_card(options.card),
+        rules=options.rules,
     )
     trained = train_on_ledger(
         ledger,
@@ -121,6 +125,7 @@ def _train_on_ledger(options: TrainOptions) -> None:
         trials=options.tune,
     )
     print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
+    console.print(trained.materiality, markup=False)
     console.print(
         f"version [b]{trained.version}[/b], challenger; report: {trained.report}"
     )
@@ -151,6 +156,7 @@ class EvaluateOptions:
     seed: Annotated[int, typer.Option(help="Seed of a table's folds and fits")] = 0
     config: ConfigFile = None
     store: Store = Path("store")
+    rules: Rules = RULES
     as_json: AsJson = False
 
 
@@ -184,10 +190,15 @@ def _evaluate_on_ledger(options: EvaluateOptions) -> None:
     from obligor.training.lifecycle.registry import Registry
     from obligor.training.runs.ledger_run import evaluate_model
     from obligor.training.samples.config import read_config
+    from obligor.training.samples.materiality import with_materiality
     from obligor.training.samples.sample import build_sample
 
     ledger = command_context().ledger(required_mapping(options.mapping))
-    config = read_config(options.config)
+    config = with_materiality(
+        read_config(options.config),
+        ledger.observed_until,
+        options.rules,
+    )
     registry = Registry(options.store)
     split = build_sample(ledger, config, progress_bar("features by as-of date"))
     version = options.version or registry.latest()

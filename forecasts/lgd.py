@@ -15,7 +15,7 @@ from obligor.data.asof import KnownLedger, known_on
 from obligor.data.ledger import Ledger, reporting_rates
 from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
-from obligor.training.samples.labels import default_events
+from obligor.training.samples.labels import item_default_events
 
 WORKOUT_DAYS = 365  # after the default, in which recoveries count
 FEWEST = 30  # defaulted items from which an LGD is measured
@@ -38,7 +38,7 @@ def workouts(
     ledger : Ledger
         A checked ledger with its payments and write-offs.
     definition : DefaultDefinition
-        What counts as a default.
+        What counts as a default of an item.
     until : date
         The last day whose knowledge counts.
     discount_rate : float
@@ -85,7 +85,7 @@ def workouts(
 def _events_with_a_year(
     known: KnownLedger, definition: DefaultDefinition
 ) -> pd.DataFrame:
-    events = default_events(known, definition, with_items=True)
+    events = item_default_events(known, definition, with_items=True)
     events = events.set_index("invoice_id")
     last_day = pd.Timestamp(known.as_of) - pd.Timedelta(days=WORKOUT_DAYS)
     return events[events["default_on"] <= last_day]

@@ -20,7 +20,7 @@ from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import (
     customers_in_default,
     days_to_default,
-    default_events,
+    item_default_events,
 )
 from tests import ascii
 from tests.ascii import spec
@@ -41,7 +41,7 @@ def defaults(
     """Return the invoices in default, with their ids."""
     tables.setdefault("invoices", INVOICES)
     known = known_on(ascii.ledger(**tables), until)
-    return default_events(known, definition, with_items=True)
+    return item_default_events(known, definition, with_items=True)
 
 
 def in_default(

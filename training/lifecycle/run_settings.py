@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from obligor.policy.rulebooks.rulebook import RULES
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -23,9 +25,12 @@ class RunSettings:
     card : mapping of str
         Answers that people wrote for the model card, by the keys of
         `training.validation.report.CARD`; they replace the answers of the run.
+    rules : Path
+        Folder of dated rulebooks, whose materiality the default is compared with.
     """
 
     store: Path
     report: Path
     at: datetime
     card: Mapping[str, str] = field(default_factory=dict)
+    rules: Path = RULES

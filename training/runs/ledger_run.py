@@ -27,6 +27,11 @@ from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.samples.config import TrainingConfig
+from obligor.training.samples.materiality import (
+    comparison,
+    rulebook_on,
+    with_materiality,
+)
 from obligor.training.samples.sample import (
     Progress,
     Sample,
@@ -74,6 +79,8 @@ class Trained:
         Of the validation report.
     report : Path
         The HTML report.
+    materiality : str
+        Whether training and rules count the same amounts, in a sentence.
     """
 
     version: str
@@ -83,6 +90,7 @@ class Trained:
     peer: dict[str, Interval]
     sections: list[Section]
     report: Path
+    materiality: str = ""
 
 
 def train(
@@ -119,6 +127,9 @@ def train(
     AsOfError, SchemaError
         If the ledger is too short, or holds too few defaults.
     """
+    config = with_materiality(config, ledger.observed_until, settings.rules)
+    rulebook = rulebook_on(ledger.observed_until, settings.rules)
+    materiality = comparison(config.default, rulebook)
     # 3-5. As-of grid; per date known_on, then features and labels; split out of time
     # with a gap.
     split = build_sample(ledger, config, progress)
@@ -147,7 +158,9 @@ def train(
     )
     peer = _evaluate_peer(subject)
     sections = validate(subject)
-    card = {**card_of(subject, sections), **settings.card}
+    card = card_of(subject, sections)
+    card["outcome"] += f" {materiality}"
+    card |= settings.card
     report = write_report(
         settings.report,
         subject,
@@ -175,6 +188,7 @@ def train(
         peer=peer,
         sections=sections,
         report=report[0],
+        materiality=materiality,
     )
 
 
@@ -224,7 +238,7 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
     candidates = fit.candidates
     fit_pd = fit.model.calibration(fit.out_of_fold_margin)
     return {
-        "default": config.default.model_dump(),
+        "default": config.default.recorded(),
         "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
         "rows": len(dates),
         "defaults": int(split.train.label.sum()),

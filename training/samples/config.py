@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from obligor.errors import SchemaError
 
@@ -24,8 +24,17 @@ class DefaultDefinition(Section):
     ----------
     dpd_days : int
         An item still open this many days after its due date is in default (Basel: 90).
+    counts : {"item", "customer"}
+        Whether each item is in default by itself, or a customer with all that is so
+        long past due together.
     materiality : float
-        The smallest amount that counts, open or written off, in the reporting currency.
+        In the reporting currency. Of an item, the smallest amount that counts, open or
+        written off; of a customer, the amount that what is past due must exceed.
+    materiality_share : float
+        Of a customer, the share of what is owed that it must exceed too.
+    materiality_from : {"config", "rulebook"}
+        ``rulebook`` takes amount and share from the rulebook in force on the last day
+        of the ledger, and counts customers, as its rules do.
     horizon_days : int
         Length of the performance window (as_of, as_of + horizon].
     anchor : {"default", "due"}
@@ -37,10 +46,45 @@ class DefaultDefinition(Section):
     """
 
     dpd_days: int = Field(90, ge=1, le=365)
+    counts: Literal["item", "customer"] = "item"
     materiality: float = Field(100.0, ge=0)
+    materiality_share: float = Field(0.0, ge=0, le=1)
+    materiality_from: Literal["config", "rulebook"] = "config"
     horizon_days: int = Field(365, ge=30, le=1825)
     anchor: Literal["default", "due"] = "default"
     cure_days: int = Field(365, ge=0)
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> DefaultDefinition:
+        """Refuse choices about items beside choices about customers."""
+        is_rulebook = self.materiality_from == "rulebook"
+        is_of_customer = self.counts == "customer" or is_rulebook
+        if is_of_customer and self.anchor == "due":
+            raise ValueError(
+                "anchor = 'due' asks about items due in the window; "
+                "it needs counts = 'item' and materiality_from = 'config'"
+            )
+        if self.materiality_share and not is_of_customer:
+            raise ValueError(
+                "materiality_share is a share of what a customer owes; "
+                "it needs counts = 'customer'"
+            )
+        stated = self.model_fields_set & {"counts", "materiality", "materiality_share"}
+        if is_rulebook and stated:
+            raise ValueError(
+                f"materiality_from = 'rulebook' beside {', '.join(sorted(stated))}: "
+                "the rulebook states it"
+            )
+        return self
+
+    def recorded(self) -> dict[str, object]:
+        """Return what a bundle keeps of it."""
+        fields = self.model_dump(exclude={"materiality_from"})
+        if self.counts == "item":
+            # Bundles of such a definition keep the form, and so the hash, they had.
+            del fields["counts"]
+            del fields["materiality_share"]
+        return fields
 
     @property
     def outcome_days(self) -> int:

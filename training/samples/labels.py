@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 
 from obligor.data.asof import KnownLedger
 from obligor.data.ledger import Ledger, reporting_rates
+from obligor.errors import SchemaError
 from obligor.training.samples.config import DefaultDefinition
+from obligor.training.samples.customer_defaults import customer_default_events
+from obligor.training.samples.outcomes import (
+    DIGITS,
+    outcome_items,
+    outcome_write_offs,
+)
 
 Days: TypeAlias = "pd.Series[pd.Timestamp]"
 NumbersOfDays: TypeAlias = "pd.Series[float]"
 
-DIGITS = 6  # a sum of floats leaves less than this of a paid invoice
-# Write-offs of a customer within these days count together.
-WRITE_OFF_WINDOW = "365D"
+
+def default_events(known: KnownLedger, definition: DefaultDefinition) -> pd.DataFrame:
+    """Return the defaults up to a day, of items or of customers.
+
+    Parameters
+    ----------
+    known : KnownLedger
+        What is known of the outcomes, from `data.asof.known_on`: an overdue day may
+        pass without a row to show it.
+    definition : DefaultDefinition
+        Its `counts` tells whether a default is one of an item or of a customer.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id, default_on, cured_on``: see `item_default_events` and
+        `customer_default_events`.
+
+    Raises
+    ------
+    SchemaError
+        If the materiality of the rulebook was not looked up.
+    """
+    if definition.materiality_from == "rulebook":
+        raise SchemaError(
+            "the materiality of the rulebook was not looked up",
+            where="default.materiality_from",
+            do="look it up with training.samples.materiality.with_materiality",
+        )
+    if definition.counts == "customer":
+        return customer_default_events(known, definition)
+    return item_default_events(known, definition)
 
 
-def default_events(
+def item_default_events(
     known: KnownLedger,
     definition: DefaultDefinition,
     *,
@@ -36,8 +72,7 @@ def default_events(
     Parameters
     ----------
     known : KnownLedger
-        What is known of the outcomes, from `data.asof.known_on`: its last day may pass
-        an overdue day without a row to show it.
+        What is known of the outcomes, from `data.asof.known_on`.
     definition : DefaultDefinition
         Days past due and materiality.
     with_items : bool
@@ -51,16 +86,11 @@ def default_events(
         balance fell below materiality again; NaT if it has not. Defaults of days after
         `known.as_of` are not included.
     """
-    ledger = known.ledger
-    items = ledger["invoices"].set_index("invoice_id")
-    dpd_days = pd.Timedelta(days=definition.dpd_days).as_unit("s")
-    # Before it was issued, nobody could know of a default, or prevent it.
-    items["overdue_on"] = (items["due_on"] + dpd_days).clip(lower=items["issued_on"])
-    items["payable_on"] = items["due_on"].clip(lower=items["issued_on"])
-    items["rate"] = reporting_rates(ledger, items["currency"], items["overdue_on"])
-    write_offs = _write_offs(ledger, items, definition)
-    settlements = _settlements(ledger, items, write_offs.small)
-    written_off_on = _first_day(write_offs.material, "written_off_on", items.index)
+    items = outcome_items(known, definition.dpd_days)
+    write_offs = outcome_write_offs(known, items)
+    is_material = write_offs["total"] >= definition.materiality
+    written_off_on = _first_day(write_offs[is_material], "written_off_on", items.index)
+    settlements = _settlements(known.ledger, items, write_offs[~is_material])
     overdue_on = _material_overdue_days(items, settlements, definition)
     overdue_on = overdue_on.where(overdue_on <= pd.Timestamp(known.as_of))
     items["default_on"] = _earlier(overdue_on, written_off_on)
@@ -70,33 +100,6 @@ def default_events(
     is_default = items["default_on"].notna()
     columns = ["customer_id", "due_on", "payable_on", "default_on", "cured_on"]
     return items.loc[is_default, columns].reset_index(drop=not with_items)
-
-
-class _WriteOffs(NamedTuple):
-    """Write-offs that are a default, and those of small differences."""
-
-    material: pd.DataFrame
-    small: pd.DataFrame
-
-
-def _write_offs(
-    ledger: Ledger, items: pd.DataFrame, definition: DefaultDefinition
-) -> _WriteOffs:
-    """Return the write-offs by whether those of the customer are material by then."""
-    rows = ledger["write_offs"].join(
-        items[["customer_id", "currency", "issued_on"]],
-        on="invoice_id",
-        how="inner",
-    )
-    rows = rows.reset_index(drop=True)
-    on = rows["written_off_on"].clip(lower=rows["issued_on"])
-    rows["value"] = rows["amount"] * reporting_rates(ledger, rows["currency"], on)
-    by_day = rows.groupby(["customer_id", "written_off_on"])["value"].sum()
-    of_customer = by_day.reset_index("customer_id").groupby("customer_id")["value"]
-    total = of_customer.rolling(WRITE_OFF_WINDOW).sum().rename("total")
-    rows = rows.join(total, on=["customer_id", "written_off_on"])
-    is_material = rows["total"].round(DIGITS) >= definition.materiality
-    return _WriteOffs(material=rows[is_material], small=rows[~is_material])
 
 
 def _settlements(

@@ -149,6 +149,13 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
 def _describe_outcome(model: PdModel) -> str:
     horizon = f"Horizon: {model.horizon_days} days."
     default = model.about.get("default")
+    if default and default.get("counts") == "customer":
+        return (
+            f"A customer is in default if more than {default['materiality']:g} in the "
+            f"reporting currency and more than {default['materiality_share']:.2%} of "
+            f"what it owes is {default['dpd_days']} days past due, or was written off. "
+            f"{horizon}"
+        )
     if default:
         return (
             f"A default is an item {default['dpd_days']} days past due with an open "
