@@ -14,6 +14,7 @@ from rich.markup import escape
 from obligor.cli import (
     audit,
     cases,
+    customers,
     decide,
     demo,
     forecasts,
@@ -104,6 +105,7 @@ app.command()(portfolio.review)
 app.command()(forecasts.cash)
 app.command()(forecasts.lgd)
 app.command()(cases.cases)
+app.command()(customers.customer)
 app.command()(audit.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

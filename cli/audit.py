@@ -202,7 +202,7 @@ def erase(options: EraseOptions) -> None:
 
     Example: `obligor audit erase C0000012 --because "request of 3 March, by letter"`
     """
-    from obligor.serving.operations.erasure import Eraser
+    from obligor.casework.erasure import Eraser
 
     context = command_context()
     eraser = Eraser(

@@ -54,8 +54,9 @@ def with_checked_parties(ledger: Ledger) -> tuple[Ledger, list[Finding]]:
     if "contacts" in tables and "email" in tables["contacts"]:
         tables["contacts"], notes = _checked_emails(tables["contacts"])
         findings += notes
+    if "bureau" in tables and "customers" in tables:
+        tables["bureau"] = _with_customers(tables["bureau"], tables["customers"])
     if "bureau" in tables:
-        tables["bureau"] = _with_customers(tables["bureau"], ledger["customers"])
         findings += _report_notes(tables["bureau"])
     for table in ABOUT_CUSTOMERS:
         if table in tables and "customer_id" in tables[table]:
@@ -215,14 +216,14 @@ def _about_customers(
     n_others = int((~is_about).sum())
     if not n_others:
         return frame, []
-    noun = "row is" if n_others == 1 else "rows are"
+    verb = "is" if n_others == 1 else "are"
     note = Finding(
         level="note",
         table=table,
         column="customer_id",
         row=None,
-        what=f"{n_others:,} of {len(frame):,} {noun} about nobody among the customers; "
-        "left out",
+        what=f"{n_others:,} of {len(frame):,} rows {verb} about nobody among the "
+        "customers; left out",
         expected="",
     )
     return frame[is_about], [note]

@@ -17,6 +17,8 @@ from obligor.casework.case_queries import CaseQueries
 from obligor.casework.cases import CaseDesk
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.contacts import ContactDesk
+from obligor.casework.customers import CustomerDesk
+from obligor.casework.erasure import Eraser
 from obligor.casework.worklist import WorklistPlanner
 from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
@@ -155,6 +157,25 @@ class Service:
             now=self.now,
             new_id=self.new_id,
             zone=self.zone,
+        )
+
+    @cached_property
+    def customers(self) -> CustomerDesk:
+        """Shows who customers are."""
+        return CustomerDesk(
+            ledger=self.ledger,
+            now=self.now,
+            zone=self.zone,
+        )
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        """Erases customers."""
+        return Eraser(
+            record=self.record,
+            ledger=self.ledger,
+            now=self.now,
+            new_id=self.new_id,
         )
 
     @cached_property

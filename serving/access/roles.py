@@ -20,6 +20,9 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/decisions/{decision_id}/replay"): _READERS | {"modeler"},
     ("GET", "/customers/{customer_id}/decisions"): _READERS,
     ("GET", "/customers/{customer_id}/warnings"): _READERS,
+    # Names and addresses of people, and what bureaus say.
+    ("GET", "/customers/{customer_id}"): _READERS,
+    ("POST", "/customers/{customer_id}/erasure"): frozenset({"admin"}),
     ("GET", "/cases"): _READERS,
     ("GET", "/cases/{case_id}"): _READERS | {"application"},
     ("POST", "/cases/{case_id}/resolve"): _MANAGERS,

@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from obligor.casework.cases import CaseAnswer, CaseList
 from obligor.casework.contacts import ContactAnswer
+from obligor.casework.customers import CustomerAnswer
 from obligor.casework.early_warnings import WarningsAnswer
 from obligor.casework.questions import ContactRequest, ResolutionRequest, WorklistQuery
 from obligor.casework.worklist import WorklistAnswer
@@ -19,6 +20,7 @@ from obligor.decisions.order_answer import OrderAnswer
 from obligor.decisions.questions import DecisionRequest, OrderRequest, ScoreRequest
 from obligor.portfolio.what_if import SimulationAnswer, SimulationRequest
 from obligor.record.checkpointer import ProofAnswer
+from obligor.serving.api.customer_handlers import ErasureAnswer
 from obligor.serving.api.decision_handlers import (
     BatchAnswer,
     DecisionList,
@@ -26,7 +28,13 @@ from obligor.serving.api.decision_handlers import (
 )
 from obligor.serving.api.parsing import LONGEST_KEY
 from obligor.serving.api.problems import Problem
-from obligor.serving.api.queries import BatchRequest, InForceQuery, NoticeQuery
+from obligor.serving.api.queries import (
+    BatchRequest,
+    CustomerQuery,
+    ErasureRequest,
+    InForceQuery,
+    NoticeQuery,
+)
 
 JsonObject = dict[str, Any]
 _REF_TEMPLATE = "#/components/schemas/{model}"
@@ -126,6 +134,22 @@ OPERATIONS = (
         name="getWarnings",
         answer=WarningsAnswer,
         errors=("404", "503"),
+    ),
+    Operation(
+        method="get",
+        path="/customers/{customer_id}",
+        name="getCustomer",
+        query=CustomerQuery,
+        answer=CustomerAnswer,
+        errors=("404", "422", "503"),
+    ),
+    Operation(
+        method="post",
+        path="/customers/{customer_id}/erasure",
+        name="eraseCustomer",
+        body=ErasureRequest,
+        answer=ErasureAnswer,
+        errors=("404", *_BODY_ERRORS),
     ),
     Operation(
         method="get",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from obligor.decisions.questions import Body, DecisionRequest
+from obligor.decisions.questions import Because, Body, DecisionRequest
 
 MAX_IN_BATCH = 1000
 
@@ -29,6 +30,23 @@ class InForceQuery(Body):
             max_length=40,
             description="ISO 8601; UTC if it names no zone",
         ),
+    ]
+
+
+class CustomerQuery(Body):
+    """The day that a question about a customer refers to."""
+
+    as_of: Annotated[
+        date | None,
+        Field(description="By default the day of the ledger's export, or today"),
+    ] = None
+
+
+class ErasureRequest(Body):
+    """Why a customer is erased."""
+
+    because: Annotated[
+        Because, Field(description="Who requested it, when and how; it is recorded")
     ]
 
 

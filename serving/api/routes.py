@@ -16,6 +16,7 @@ from starlette.routing import Match, Route
 from obligor.errors import ObligorError
 from obligor.serving.access.gate import Gate
 from obligor.serving.api import casework_handlers as casework
+from obligor.serving.api import customer_handlers as customers
 from obligor.serving.api import decision_handlers as decisions
 from obligor.serving.api.batching import DecisionBatcher
 from obligor.serving.api.callers import Handler, admitted
@@ -51,6 +52,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
         decisions.get_customer_decisions,
     ),
     ("GET", "/customers/{customer_id}/warnings", decisions.get_warnings),
+    ("GET", "/customers/{customer_id}", customers.get_customer),
+    ("POST", "/customers/{customer_id}/erasure", customers.post_erasure),
     ("GET", "/cases", casework.get_cases),
     ("GET", "/cases/{case_id}", casework.get_case),
     ("POST", "/cases/{case_id}/resolve", casework.post_resolution),

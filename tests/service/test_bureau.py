@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,13 @@ PAYMENTS = "invoice_id | paid_on | amount\n" + "\n".join(
 )
 # What is said in February is known in March; an insolvency ends in August.
 REPORTS = """
-    customer_id | source   | as_of      | known_on   | score | scale   | recommended_limit | currency | event
-    ANNA        | Agency   | 2024-02-01 | 2024-03-01 | 40    | 0-100   | 300.00            | EUR      | -
-    ANNA        | Index    | 2024-02-10 | 2024-03-01 | 200   | 600-100 | 900.00            | USD      | -
-    ANNA        | Register | 2024-06-01 | 2024-06-01 | -     | -       | -                 | -        | insolvency
-    ANNA        | Agency   | 2024-06-15 | 2024-06-15 | 10    | 0-100   | -                 | -        | -
-    ANNA        | Register | 2024-08-01 | 2024-08-01 | -     | -       | -                 | -        | insolvency ended
-"""  # noqa: E501
+    source   | as_of      | known_on   | score | scale   | recommended_limit | event
+    Agency   | 2024-02-01 | 2024-03-01 | 40    | 0-100   | 300.00            | -
+    Index    | 2024-02-10 | 2024-03-01 | 200   | 600-100 | 900.00            | -
+    Register | 2024-06-01 | 2024-06-01 | -     | -       | -                 | bankrupt
+    Agency   | 2024-06-15 | 2024-06-15 | 10    | 0-100   | -                 | -
+    Register | 2024-08-01 | 2024-08-01 | -     | -       | -                 | closed
+"""
 RATES = """
     currency | rate_on    | rate
     USD      | 2020-01-01 | 0.5
@@ -65,7 +66,13 @@ def service(record: Record, tmp_path: Path) -> Service:
         bureau=REPORTS,
         fx_rates=RATES,
     )
-    store.write(book)
+    currencies = [None, "USD", None, None, None]
+    reports = book["bureau"].assign(
+        customer_id="ANNA",
+        currency=currencies,
+        event=book["bureau"]["event"].replace("closed", "insolvency ended"),
+    )
+    store.write(replace(book, tables={**book.tables, "bureau": reports}))
     return service_on(store, FixedChampion(FixedModel()), tmp_path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from obligor.casework.erasure import Eraser
 from obligor.data.ledger import Ledger
 from obligor.data.party_store import BUREAU, PROFILES
 from obligor.data.profiles import Contact
@@ -20,7 +21,6 @@ from obligor.record.encryption import Vault
 from obligor.record.record import Record
 from obligor.record.retention import RetentionPeriod, purge, rotate
 from obligor.record.seals import CustomerSeals
-from obligor.serving.operations.erasure import Eraser
 from tests.ascii import ledger
 from tests.conftest import NOW, VAULT
 from tests.fakes import Ids
