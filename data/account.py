@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
+from obligor.data.coverage import Coverage
 from obligor.data.days import OPEN_END
 
 # What can happen to an item after it was issued: the values of `Events.kind`.
@@ -164,6 +165,29 @@ def no_money() -> Money:
     return Money(*[np.empty(0, dtype=np.int64) for _ in Money._fields])
 
 
+class EarlierMaster(NamedTuple):
+    """What was true of a customer until a day, if it changed then.
+
+    Attributes
+    ----------
+    until : int
+        The first day on which it was no longer true.
+    registered_on, known_on : int
+        As in `Registration`.
+    sector, country : str
+        As in `Account`.
+    set_aside : int
+        As in `Account`.
+    """
+
+    until: int
+    registered_on: int
+    known_on: int
+    sector: str
+    country: str
+    set_aside: int
+
+
 class Limits(NamedTuple):
     """Credit limits by the day they became known, amounts in major units."""
 
@@ -203,6 +227,32 @@ Table = TypeVar(
     Statements,
     Rates,
 )
+
+
+def currencies_in_use(items: Items, limits: Limits, money: Money) -> int:
+    """Return how many currencies are needed, counted up to the last one in use.
+
+    Parameters
+    ----------
+    items : Items
+        Of an account.
+    limits : Limits
+        Of the same account.
+    money : Money
+        Of the same account.
+
+    Examples
+    --------
+    >>> empty = np.empty(0)
+    >>> limits = Limits(*[np.array([0.0, 2.0])] * len(Limits._fields))
+    >>> currencies_in_use(Items(*[empty] * len(Items._fields)), limits, no_money())
+    3
+    """
+    last = 0
+    for currency in (items.currency, limits.currency, money.currency):
+        if len(currency):
+            last = max(last, int(currency.max()))
+    return last + 1
 
 
 def select(table: Table, rows: Bools | Ints | slice) -> Table:
@@ -266,6 +316,10 @@ class Account:
     is_plain : bool, optional
         Whether there is nothing to settle, if it was computed when the account was
         stored.
+    earlier : tuple of EarlierMaster
+        What was true of the customer before, by day; empty behind the gate.
+    coverage : sequence of Coverage
+        How far the loaded ledger reaches; not packed.
     has_unmatched : bool
         Behind the gate: whether a row that undoes something found nothing to undo.
     """
@@ -290,6 +344,8 @@ class Account:
     set_aside: int = 0
     is_plain: bool | None = None
     has_unmatched: bool = False
+    earlier: tuple[EarlierMaster, ...] = ()
+    coverage: Sequence[Coverage] = ()
 
     @property
     def is_incomplete(self) -> bool:
@@ -313,6 +369,7 @@ class Account:
         ]
         ends = (self.items.until, self.events.until, self.money.until)
         columns.extend(until[until < OPEN_END] for until in ends)
+        columns.append(np.array([row.until for row in self.earlier], dtype=np.int64))
         last_days = [int(column.max()) for column in columns if len(column)]
         return max(last_days, default=0)
 
@@ -346,6 +403,8 @@ class Account:
             texts["set_aside"] = self.set_aside
             texts["is_plain"] = self.is_plain
             texts["has_unmatched"] = self.has_unmatched
+            if self.earlier:
+                texts["earlier"] = [tuple(row) for row in self.earlier]
         parts = [np.array(row_counts, dtype=np.int64).tobytes()]
         parts.extend(packed_columns(table) for table in tables)
         parts.append(orjson.dumps(texts))
@@ -429,6 +488,7 @@ def unpacked(packed: bytes) -> Account:
         set_aside=texts["set_aside"],
         is_plain=texts["is_plain"],
         has_unmatched=texts["has_unmatched"],
+        earlier=tuple(EarlierMaster(*row) for row in texts.get("earlier", ())),
     )
 
 

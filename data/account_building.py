@@ -25,6 +25,7 @@ from obligor.data.account import (
     Rates,
     Registration,
     Statements,
+    currencies_in_use,
     select,
 )
 from obligor.data.days import OPEN_END, day_number, days
@@ -37,52 +38,74 @@ from obligor.data.settling import rough_items
 Row = Mapping[str, Any]
 
 
-def accounts_of(ledger: Ledger) -> Iterator[Account]:
+@dataclass(frozen=True)
+class LedgerFrame:
+    """What is true of a whole ledger, if accounts of a part of it are built.
+
+    Attributes
+    ----------
+    currencies : tuple of str
+        Every currency in use, in the order in which accounts number them.
+    observed_until : date
+        The last day that the ledger covers.
+    """
+
+    currencies: tuple[str, ...]
+    observed_until: date
+
+
+def accounts_of(ledger: Ledger, whole: LedgerFrame | None = None) -> Iterator[Account]:
     """Yield every customer's account, by id, without rates.
 
     Parameters
     ----------
     ledger : Ledger
         A checked ledger.
+    whole : LedgerFrame, optional
+        Of the ledger that these customers are a part of.
     """
-    yield from posted_accounts(posted(ledger))
+    yield from posted_accounts(posted(ledger), whole)
 
 
-def posted_accounts(posting: PostedLedger) -> Iterator[Account]:
+def posted_accounts(
+    posting: PostedLedger, whole: LedgerFrame | None = None
+) -> Iterator[Account]:
     """Yield every customer's account, by id, without rates.
 
     Parameters
     ----------
     posting : PostedLedger
         A ledger of which each row says what it does.
+    whole : LedgerFrame, optional
+        Of the ledger that these customers are a part of.
     """
     ledger = posting.ledger
+    if whole is None:
+        currencies = tuple(_currencies(ledger, posting.money))
+        whole = LedgerFrame(currencies, ledger.observed_until)
     customers = ledger["customers"].sort_values("customer_id", ignore_index=True)
-    columns = _LedgerColumns.of(posting, pd.Index(customers["customer_id"]))
+    columns = _LedgerColumns.of(
+        posting, pd.Index(customers["customer_id"]), pd.Index(whole.currencies)
+    )
     registered = Registration(
         days(customers["registered_on"]), days(customers["known_on"])
     )
     sectors = _texts(customers, "sector")
     countries = _texts(customers, "country")
-    observed_until = ledger.observed_until
     for index, customer_id in enumerate(customers["customer_id"].tolist()):
         own = columns.of_customer(index)
-        is_foreign = (
-            own.items.currency.any()
-            or own.limits.currency.any()
-            or own.money.currency.any()
-        )
+        n_currencies = currencies_in_use(own.items, own.limits, own.money)
         yield Account(
             customer_id=customer_id,
             currency=ledger.currency,
-            currencies=columns.currencies if is_foreign else (ledger.currency,),
+            currencies=columns.currencies[:n_currencies],
             invoice_ids=own.invoice_ids,
             registered=select(registered, slice(index, index + 1)),
             items=own.items,
             events=own.events,
             limits=own.limits,
             statements=own.statements,
-            observed_until=observed_until,
+            observed_until=whole.observed_until,
             sector=sectors[index],
             country=countries[index],
             money=own.money,
@@ -127,10 +150,14 @@ class _LedgerColumns:
     money_starts: list[int]
 
     @classmethod
-    def of(cls, posting: PostedLedger, customer_ids: pd.Index) -> _LedgerColumns:
+    def of(
+        cls,
+        posting: PostedLedger,
+        customer_ids: pd.Index,
+        currencies: pd.Index,
+    ) -> _LedgerColumns:
         """Return the columns of a ledger whose customers are in this order."""
         ledger = posting.ledger
-        currencies = _currencies(ledger, posting.money)
         invoices = _by_customer(
             ledger["invoices"], customer_ids, ["invoice_id", "known_on"]
         )
@@ -204,6 +231,11 @@ def _by_customer(
         kind="stable",
         ignore_index=True,
     )
+
+
+def currencies_of(ledger: Ledger) -> tuple[str, ...]:
+    """Return the currencies of a ledger in order of use, the reporting one first."""
+    return tuple(_currencies(ledger, posted(ledger).money))
 
 
 def _currencies(ledger: Ledger, money: pd.DataFrame) -> pd.Index:

@@ -26,15 +26,20 @@ from obligor.data.account import (
     Events,
     Items,
     Money,
+    Registration,
     Table,
+    currencies_in_use,
     select,
 )
+from obligor.data.coverage import observed_on
 from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among, referable_ids
 from obligor.data.posting import empty_money
 from obligor.data.settled_ledger import settled_ledger
 from obligor.data.settling import rough_items, settled
 from obligor.errors import AsOfError
+
+Versioned = TypeVar("Versioned", Items, Events, Money)
 
 # Facts about a known row that may be learnt after it, by table.
 LEARNT_LATER = {"disputes": "resolved_on"}
@@ -144,6 +149,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         If the account has invoices, but none was known by then.
     """
     day = day_number(as_of)
+    account = _with_master_of(account, as_of, day)
     is_plain = is_plain_account(account)
     was_all_learnt = account.learnt_until is not None and account.learnt_until <= day
     if was_all_learnt and is_plain and not account.rates:
@@ -166,7 +172,49 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
         money=_known_money(account.money, day),
     )
+    gated = _without_later_currencies(gated)
     return KnownAccount(gated if is_plain else settled(gated), as_of)
+
+
+def _with_master_of(account: Account, as_of: date, day: int) -> Account:
+    """Return an account with what was true of its customer on a day."""
+    if account.coverage:
+        observed_until = observed_on(account.coverage, as_of)
+        if observed_until != account.observed_until:
+            account = replace(account, observed_until=observed_until)
+    if not account.earlier:
+        return account
+    for master in account.earlier:
+        if day < master.until:
+            registered = Registration(
+                np.array([master.registered_on], dtype=np.int64),
+                np.array([master.known_on], dtype=np.int64),
+            )
+            return replace(
+                account,
+                registered=registered,
+                sector=master.sector,
+                country=master.country,
+                set_aside=master.set_aside,
+                earlier=(),
+            )
+    return replace(account, earlier=())
+
+
+def _without_later_currencies(account: Account) -> Account:
+    """Return an account without the currencies that came into use later."""
+    if len(account.currencies) == 1 or account.accounting == FIRST_ACCOUNTING:
+        return account
+    n_used = currencies_in_use(account.items, account.limits, account.money)
+    return replace(account, currencies=account.currencies[:n_used])
+
+
+def _as_if_for_ever(table: Versioned) -> Versioned:
+    """Return known rows without the days on which they will end: nobody knows yet."""
+    if (table.until == OPEN_END).all():
+        return table
+    for_ever = np.full(len(table.until), OPEN_END)
+    return table._replace(until=for_ever)
 
 
 def is_plain_account(account: Account) -> bool:
@@ -211,7 +259,8 @@ def _known_rough(account: Account, day: int) -> tuple[Items, Events, Sequence[st
     is_event_known &= item >= 0
     known_events = select(events._replace(item=item), is_event_known)
     known_ids = invoice_ids[is_item_known].tolist()
-    return _known_items(items, is_item_known), known_events, known_ids
+    known_items = _known_items(items, is_item_known)
+    return _as_if_for_ever(known_items), _as_if_for_ever(known_events), known_ids
 
 
 def _known_items(items: Items, is_known: Bools) -> Items:
@@ -235,7 +284,8 @@ def _known_money(money: Money, day: int) -> Money:
     """Return the money known on a day, and not yet replaced or withdrawn."""
     if not len(money.day):
         return money
-    return select(money, (money.known_on <= day) & (day < money.until))
+    is_known = (money.known_on <= day) & (day < money.until)
+    return _as_if_for_ever(select(money, is_known))
 
 
 class Dated(Protocol):

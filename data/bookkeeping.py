@@ -9,6 +9,7 @@ import pandas as pd
 from obligor.data.findings import Finding
 from obligor.data.ledger import OF_INVOICE, Ledger
 from obligor.data.posting import UNDOING_KINDS
+from obligor.data.stored_ledger import StoredLedger
 
 # If more than half of so many rows are below 0, the source writes its signs otherwise.
 FEWEST_ROWS_TO_JUDGE_SIGNS = 10
@@ -16,17 +17,23 @@ FEWEST_ROWS_TO_JUDGE_SIGNS = 10
 ACCOUNT_TABLES = ("invoices", *OF_INVOICE)
 
 
-def bookkeeping_findings(ledger: Ledger) -> Iterator[Finding]:
+def bookkeeping_findings(
+    ledger: Ledger, stored: StoredLedger | None = None
+) -> Iterator[Finding]:
     """Yield what a person must know of a ledger's memos, returns and free money.
 
     Parameters
     ----------
     ledger : Ledger
         As it was read; its references are checked elsewhere.
+    stored : StoredLedger, optional
+        The loaded ledger that it updates.
     """
     yield from _inverted_signs(ledger)
     yield from _memos(ledger)
     if "payments" not in ledger.tables:
+        if stored is not None:
+            return
         yield _note(
             "payments",
             "",
@@ -35,8 +42,9 @@ def bookkeeping_findings(ledger: Ledger) -> Iterator[Finding]:
         )
         return
     yield from _repeated_payments(ledger)
-    yield from _homeless_payments(ledger)
-    yield from _undoing_payments(ledger)
+    payment_ids = _payment_ids(ledger, stored)
+    yield from _homeless_payments(ledger, payment_ids)
+    yield from _undoing_payments(ledger, payment_ids)
     yield from _bad_cancellations(ledger)
 
 
@@ -129,11 +137,21 @@ def _repeated_payments(ledger: Ledger) -> Iterator[Finding]:
         )
 
 
-def _homeless_payments(ledger: Ledger) -> Iterator[Finding]:
+def _payment_ids(ledger: Ledger, stored: StoredLedger | None) -> pd.Index:
+    """Return the ids that a row may undo."""
+    payments = ledger["payments"].reindex(columns=["payment_id", "reverses"])
+    payment_ids: pd.Index = pd.Index(payments["payment_id"].dropna())
+    if stored is not None:
+        stored_ids = stored.owners("payments", payments["reverses"]).index
+        payment_ids = payment_ids.append(stored_ids)
+    return payment_ids
+
+
+def _homeless_payments(ledger: Ledger, payment_ids: pd.Index) -> Iterator[Finding]:
     """Yield findings on payments without an item, and on those without a customer."""
     columns = ["payment_id", "invoice_id", "customer_id", "reverses", "amount"]
     payments = ledger["payments"].reindex(columns=columns)
-    undone = payments["reverses"].isin(payments["payment_id"].dropna())
+    undone = payments["reverses"].isin(payment_ids)
     is_free = payments["invoice_id"].isna()
     is_homeless = is_free & payments["customer_id"].isna() & ~undone
     for row in payments.index[is_homeless]:
@@ -170,7 +188,7 @@ def _money_without_currency(ledger: Ledger, is_money: pd.Series) -> Iterator[Fin
         yield _note("payments", "currency", what)
 
 
-def _undoing_payments(ledger: Ledger) -> Iterator[Finding]:
+def _undoing_payments(ledger: Ledger, payment_ids: pd.Index) -> Iterator[Finding]:
     columns = ["payment_id", "amount", "kind", "reverses"]
     payments = ledger["payments"].reindex(columns=columns)
     is_undoing = (payments["amount"] < 0) | payments["kind"].isin(UNDOING_KINDS)
@@ -179,7 +197,7 @@ def _undoing_payments(ledger: Ledger) -> Iterator[Finding]:
         what = f"{is_undoing.sum():,} {noun} earlier ones"
         yield _note("payments", "amount", what)
     is_unknown = payments["reverses"].notna()
-    is_unknown &= ~payments["reverses"].isin(payments["payment_id"].dropna())
+    is_unknown &= ~payments["reverses"].isin(payment_ids)
     for row in payments.index[is_unknown]:
         yield Finding(
             level="note",

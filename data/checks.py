@@ -27,6 +27,7 @@ from obligor.data.ledger import (
 from obligor.data.left_out import LeftOut, left_out_of
 from obligor.data.party_checks import group_findings, with_checked_parties
 from obligor.data.posting import with_documents
+from obligor.data.stored_ledger import StoredLedger
 from obligor.errors import SchemaError
 
 # If bad rows are more than this share of a table's rows or money, the others no longer
@@ -94,6 +95,7 @@ def check_ledger(
     *,
     today: date,
     unreadable: Sequence[Finding] = (),
+    stored: StoredLedger | None = None,
 ) -> LedgerCheck:
     """Check every table, set bad rows aside, and refuse a ledger that would mislead.
 
@@ -105,14 +107,18 @@ def check_ledger(
         Nothing may have happened after this day.
     unreadable : sequence of Finding
         Cells the reader could not parse; their rows are set aside too.
+    stored : StoredLedger, optional
+        The loaded ledger, which the rows are to update and may refer to.
 
     Returns
     -------
     LedgerCheck
         The clean ledger with all findings; nothing stops at the first one.
     """
-    ledger, party_findings = with_checked_parties(ledger)
-    findings = [*unreadable, *party_findings, *_missing_tables(ledger)]
+    ledger, party_findings = with_checked_parties(ledger, stored)
+    findings = [*unreadable, *party_findings]
+    if stored is None:
+        findings += _missing_tables(ledger)
     for table in ledger.tables:
         frame = ledger[table]
         cells = {
@@ -124,16 +130,16 @@ def check_ledger(
         findings += _future_dates(table, frame, today)
         findings += _due_before_issue(table, frame)
     findings += _contradicting_invoices(ledger, findings)
-    findings += bookkeeping_findings(ledger)
+    findings += bookkeeping_findings(ledger, stored)
     # References are checked on good rows: an event of a bad invoice is no second fault.
     good, _ = _set_aside(ledger, findings)
-    findings += _unknown_references(good, ledger)
+    findings += _unknown_references(good, ledger, stored)
     findings += _early_payments(good)
     clean, quarantined = _set_aside(ledger, findings)
     left_out = left_out_of(ledger, quarantined)
     for loss in left_out:
         findings += _too_much_set_aside(loss, ledger.currency)
-    findings += _missing_rates(clean)
+    findings += _missing_rates(clean, stored)
     findings += group_findings(clean)
     set_aside = rows_set_aside(ledger, quarantined, clean)
     return LedgerCheck(
@@ -354,7 +360,11 @@ def _shared_id(
     )
 
 
-def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
+def _unknown_references(
+    good: Ledger,
+    ledger: Ledger,
+    stored: StoredLedger | None,
+) -> Iterator[Finding]:
     """Yield a finding for each row whose invoice or customer is not a good row.
 
     An id that was set aside is told apart from one that the ledger never had.
@@ -377,6 +387,8 @@ def _unknown_references(good: Ledger, ledger: Ledger) -> Iterator[Finding]:
                 good_ids = pd.Index(ids.unique())
             is_unknown = frame[key].notna() & ~is_among(frame[key], good_ids)
             bad = frame.loc[is_unknown, key]
+            if stored is not None and len(bad):
+                bad = bad[~bad.isin(stored.owners(home, bad).index)]
             set_aside = set(bad[bad.isin(ledger[home][key])])
             for row, value in bad.items():
                 reason = "was set aside" if value in set_aside else "is unknown"
@@ -427,8 +439,12 @@ def _too_much_set_aside(loss: LeftOut, currency: str) -> Iterator[Finding]:
         yield _refusal(loss.table, "", what, expected)
 
 
-def _missing_rates(ledger: Ledger) -> Iterator[Finding]:
+def _missing_rates(ledger: Ledger, stored: StoredLedger | None) -> Iterator[Finding]:
     first_rate = ledger["fx_rates"].groupby("currency")["rate_on"].min().to_dict()
+    stored_rates = stored.first_rates() if stored else {}
+    for stored_currency, first_day in stored_rates.items():
+        own_day = first_rate.get(stored_currency, first_day)
+        first_rate[stored_currency] = min(first_day, own_day)
     for day_column, frame in _uses_of_currencies(ledger):
         foreign = frame[frame["currency"] != ledger.currency]
         first_use = foreign.groupby("currency")[day_column].min().dropna()

@@ -23,6 +23,7 @@ from obligor.data.identifiers import (
     valid_vat_id,
 )
 from obligor.data.ledger import Ledger, is_among
+from obligor.data.stored_ledger import StoredLedger
 
 # Tables that often hold rows about companies that are no customers.
 ABOUT_CUSTOMERS = ("contacts", "bureau")
@@ -30,13 +31,17 @@ ABOUT_CUSTOMERS = ("contacts", "bureau")
 MOST_QUOTED = 5
 
 
-def with_checked_parties(ledger: Ledger) -> tuple[Ledger, list[Finding]]:
+def with_checked_parties(
+    ledger: Ledger, stored: StoredLedger | None = None
+) -> tuple[Ledger, list[Finding]]:
     """Return a ledger whose ids are checked, and what was noticed.
 
     Parameters
     ----------
     ledger : Ledger
         As it was read.
+    stored : StoredLedger, optional
+        The loaded ledger that it updates.
 
     Returns
     -------
@@ -60,7 +65,8 @@ def with_checked_parties(ledger: Ledger) -> tuple[Ledger, list[Finding]]:
         findings += _report_notes(tables["bureau"])
     for table in ABOUT_CUSTOMERS:
         if table in tables and "customer_id" in tables[table]:
-            tables[table], notes = _about_customers(table, tables[table], ledger)
+            customer_ids = _customer_ids(ledger, tables[table], stored)
+            tables[table], notes = _about_customers(table, tables[table], customer_ids)
             findings += notes
     return replace(ledger, tables=tables), findings
 
@@ -202,17 +208,31 @@ def _compact(values: pd.Series) -> pd.Series:
     return by_distinct_value(values, lambda cell: compact_id(str(cell))).astype("str")
 
 
+def _customer_ids(
+    ledger: Ledger,
+    frame: pd.DataFrame,
+    stored: StoredLedger | None,
+) -> pd.Index | None:
+    """Return the customers a table may be about; None if nobody knows them."""
+    customers = ledger["customers"]
+    if "customer_id" not in customers:
+        return None
+    customer_ids: pd.Index = pd.Index(customers["customer_id"].dropna().unique())
+    if stored is not None:
+        stored_ids = stored.owners("customers", frame["customer_id"]).index
+        customer_ids = customer_ids.union(stored_ids)
+    return customer_ids
+
+
 def _about_customers(
     table: str,
     frame: pd.DataFrame,
-    ledger: Ledger,
+    customer_ids: pd.Index | None,
 ) -> tuple[pd.DataFrame, list[Finding]]:
     """Return the rows about customers, and a note on how many others were left out."""
-    customers = ledger["customers"]
-    if "customer_id" not in customers:
+    if customer_ids is None:
         return frame, []
-    ids = pd.Index(customers["customer_id"].dropna().unique())
-    is_about = is_among(frame["customer_id"], ids)
+    is_about = is_among(frame["customer_id"], customer_ids)
     n_others = int((~is_about).sum())
     if not n_others:
         return frame, []

@@ -114,7 +114,14 @@ class PartyStore:
         METADATA.create_all(engine)
 
     @cached_property
-    def _seals(self) -> Seals:
+    def seals(self) -> Seals:
+        """What seals and opens.
+
+        Raises
+        ------
+        SchemaError
+            If there are no keys.
+        """
         if self._open_seals is None:
             raise SchemaError(
                 "the ledger has names or reports, and there are no keys to seal them",
@@ -132,6 +139,14 @@ class PartyStore:
         SchemaError
             If there is something to seal, and nothing to seal it with.
         """
+        profiles, reports = self._sealed_parties(ledger)
+        links = [_row_of(link) for link in links_of(ledger)]
+        return PartyRows(profiles, reports, links)
+
+    def _sealed_parties(
+        self, ledger: Ledger
+    ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        """Return the rows of profiles and of reports."""
         profiles = {
             customer_id: profile.packed()
             for customer_id, profile in profiles_of(ledger).items()
@@ -140,10 +155,9 @@ class PartyStore:
             customer_id: packed_reports(own)
             for customer_id, own in reports_of(ledger).items()
         }
-        return PartyRows(
-            profiles=self._sealed_rows(PROFILE, profiles),
-            bureau=self._sealed_rows(REPORTS, reports),
-            links=[_row_of(link) for link in links_of(ledger)],
+        return (
+            self._sealed_rows(PROFILE, profiles),
+            self._sealed_rows(REPORTS, reports),
         )
 
     def _sealed_rows(
@@ -151,7 +165,7 @@ class PartyStore:
     ) -> list[dict[str, object]]:
         if not texts:
             return []
-        sealed = self._seals.sealed(purpose, texts)
+        sealed = self.seals.sealed(purpose, texts)
         return [
             {"customer_id": customer_id, "sealed": text}
             for customer_id, text in sealed.items()
@@ -165,6 +179,75 @@ class PartyStore:
             if new_rows:
                 connection.execute(table.insert(), new_rows)
 
+    def update(
+        self,
+        connection: sa.Connection,
+        ledger: Ledger,
+        customer_ids: Sequence[str],
+    ) -> None:
+        """Replace the profiles and reports of some customers.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        ledger : Ledger
+            The rows of these customers.
+        customer_ids : sequence of str
+            The customers.
+
+        Raises
+        ------
+        SchemaError
+            If there is something to seal, and nothing to seal it with.
+        """
+        profiles, reports = self._sealed_parties(ledger)
+        for table, new_rows in ((PROFILES, profiles), (BUREAU, reports)):
+            for part in _parts(customer_ids):
+                is_own = table.c.customer_id.in_(part)
+                connection.execute(table.delete().where(is_own))
+            if new_rows:
+                connection.execute(table.insert(), new_rows)
+
+    def update_links(
+        self,
+        connection: sa.Connection,
+        ledger: Ledger,
+        today: date,
+    ) -> None:
+        """Record how the links of the groups change on a day; what was true stays.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        ledger : Ledger
+            All customers, and the groups as they are now.
+        today : date
+            The day of the change.
+        """
+        day = day_number(today)
+        links = {(link.child_id, link.parent_id): link for link in links_of(ledger)}
+        stored = set[tuple[str, str]]()
+        is_true = LINKS.c.until > day
+        for row in connection.execute(sa.select(LINKS).where(is_true)).all():
+            stored.add((row.child_id, row.parent_id))
+            if (row.child_id, row.parent_id) in links:
+                continue
+            is_row = LINKS.c.child_id == row.child_id
+            is_row &= LINKS.c.known_on == row.known_on
+            if row.known_on >= day:
+                connection.execute(LINKS.delete().where(is_row))
+            else:
+                connection.execute(LINKS.update().where(is_row).values(until=day))
+        new_rows = [
+            {**_row_of(link), "known_on": day}
+            for pair, link in links.items()
+            if pair not in stored
+        ]
+        if new_rows:
+            connection.execute(LINKS.insert(), new_rows)
+
     def opened_profile(self, customer_id: str, sealed: bytes | None) -> Profile:
         """Return a profile as it is stored; an empty one if nothing is stored.
 
@@ -175,7 +258,7 @@ class PartyStore:
         """
         if sealed is None:
             return Profile()
-        return unpacked_profile(self._seals.opened(PROFILE, customer_id, sealed))
+        return unpacked_profile(self.seals.opened(PROFILE, customer_id, sealed))
 
     def opened_reports(
         self, customer_id: str, sealed: bytes | None
@@ -189,7 +272,7 @@ class PartyStore:
         """
         if sealed is None:
             return ()
-        return unpacked_reports(self._seals.opened(REPORTS, customer_id, sealed))
+        return unpacked_reports(self.seals.opened(REPORTS, customer_id, sealed))
 
     def tree_around(self, customer_id: str, as_of: date) -> GroupTree:
         """Return the group of a customer as it was known on a day.

@@ -1,6 +1,7 @@
 """The ledger store: a checked ledger in SQL, one row per customer.
 
-One customer's account is read in microseconds.
+One customer's account is read in microseconds. Beside the accounts are the source rows
+that they were built from, which updates are compared with (`data.row_store`).
 """
 
 from __future__ import annotations
@@ -12,44 +13,28 @@ from datetime import date
 from sqlite3 import Connection
 
 import numpy as np
+import pandas as pd
 import sqlalchemy as sa
 
-from obligor.data.account import Account, Rates, packed_columns, unpacked
-from obligor.data.account_building import accounts_of, rates_of
+from obligor.data.account import Account, Rates, unpacked
 from obligor.data.bureau import BureauReport
+from obligor.data.coverage import Coverage
 from obligor.data.ledger import Ledger
+from obligor.data.ledger_tables import ACCOUNTS, FACTS, METADATA, RATES
 from obligor.data.party_store import BUREAU_QUERY, PROFILE_QUERY, PartyStore, Seals
 from obligor.data.profiles import Profile
+from obligor.data.row_building import nothing_set_aside, write_first
+from obligor.data.row_store import STATE, LedgerState, RowStore
 from obligor.errors import RecordError, SchemaError, UnknownCustomerError
 
 # More connections than the threads a service answers with.
 CONNECTIONS = 8
-_METADATA = sa.MetaData()
-_ACCOUNTS = sa.Table(
-    "accounts",
-    _METADATA,
-    sa.Column("customer_id", sa.String, primary_key=True),
-    sa.Column("account", sa.LargeBinary, nullable=False),
-)
-_RATES = sa.Table(
-    "rates",
-    _METADATA,
-    sa.Column("currency", sa.String(3), primary_key=True),
-    sa.Column("rates", sa.LargeBinary, nullable=False),
-)
-# What holds for the ledger as a whole, such as the day of its export.
-_FACTS = sa.Table(
-    "facts",
-    _METADATA,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("value", sa.LargeBinary, nullable=False),
-)
 _EXPORTED_ON = "exported_on"
-_ACCOUNT = sa.select(_ACCOUNTS.c.account).where(
-    _ACCOUNTS.c.customer_id == sa.bindparam("key")
+_ACCOUNT = sa.select(ACCOUNTS.c.account).where(
+    ACCOUNTS.c.customer_id == sa.bindparam("key")
 )
-_RATE = sa.select(_RATES.c.rates).where(_RATES.c.currency == sa.bindparam("key"))
-_FACT = sa.select(_FACTS.c.value).where(_FACTS.c.name == sa.bindparam("key"))
+_RATE = sa.select(RATES.c.rates).where(RATES.c.currency == sa.bindparam("key"))
+_FACT = sa.select(FACTS.c.value).where(FACTS.c.name == sa.bindparam("key"))
 
 
 class LedgerStore:
@@ -72,8 +57,9 @@ class LedgerStore:
         )
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _use_wal)
-        _METADATA.create_all(self.engine)
+        METADATA.create_all(self.engine)
         self.parties = PartyStore(self.engine, open_seals)
+        self.rows = RowStore(self.engine, lambda: self.parties.seals)
         # Compiled once: compiling a query takes ten times as long as running it.
         self._sql = {
             query: str(query.compile(dialect=self.engine.dialect))
@@ -82,29 +68,48 @@ class LedgerStore:
         self._is_positional = self.engine.dialect.positional
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._thread = threading.local()
+        self._state_value = b""
+        self._coverage: tuple[Coverage, ...] = ()
 
-    def write(self, ledger: Ledger) -> None:
+    def write(self, ledger: Ledger, set_aside: pd.DataFrame | None = None) -> None:
         """Replace the stored ledger in one transaction.
 
         Whoever reads meanwhile sees the old ledger or the new one, never a mixture.
+
+        Parameters
+        ----------
+        ledger : Ledger
+            A checked ledger.
+        set_aside : DataFrame, optional
+            Rows that could not be used: ``customer_id``, ``table`` and ``key``.
         """
-        accounts = [
-            {"customer_id": account.customer_id, "account": account.packed()}
-            for account in accounts_of(ledger)
-        ]
-        rates = [
-            {"currency": currency, "rates": packed_columns(columns)}
-            for currency, columns in rates_of(ledger).items()
-        ]
+        if set_aside is None:
+            set_aside = nothing_set_aside()
         party_rows = self.parties.rows_of(ledger)
-        with self.engine.begin() as connection:
+        with self.rows.writing() as connection:
+            self.rows.clear(connection)
             self.parties.replace(connection, party_rows)
-            connection.execute(_ACCOUNTS.delete())
-            connection.execute(_RATES.delete())
-            connection.execute(_ACCOUNTS.insert(), accounts)
-            if rates:
-                connection.execute(_RATES.insert(), rates)
-            _write_export_day(connection, ledger.exported_on)
+            write_first(self.rows, connection, ledger, set_aside)
+            write_export_day(connection, ledger.exported_on)
+
+    def updatable_state(self, connection: sa.Connection) -> LedgerState:
+        """Return the state of the loaded ledger.
+
+        Raises
+        ------
+        SchemaError
+            If no ledger is loaded, or one that an earlier version loaded.
+        """
+        state = self.rows.state(connection)
+        if state is not None:
+            return state
+        if connection.scalar(sa.select(ACCOUNTS.c.customer_id).limit(1)) is None:
+            raise _not_loaded()
+        raise SchemaError(
+            "the ledger was loaded by an earlier version, which stored no source rows",
+            where="ledger store",
+            do="load the whole ledger once with `obligor load --replace`",
+        )
 
     def exported_on(self) -> date | None:
         """Return the day of the export of the loaded ledger; None if not stated."""
@@ -131,7 +136,7 @@ class LedgerStore:
         packed = self._read(_ACCOUNT, customer_id)
         if packed is None:
             raise self.unknown(customer_id)
-        return self._with_rates(unpacked(packed), currencies)
+        return self._completed(packed, currencies, self.coverage())
 
     def accounts(self, customer_ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts of those customers that the ledger has.
@@ -139,20 +144,22 @@ class LedgerStore:
         Each has the rates of its own currencies.
         """
         accounts = {}
+        coverage = self.coverage()
         for customer_id in dict.fromkeys(customer_ids):
             packed = self._read(_ACCOUNT, customer_id)
             if packed:
-                accounts[customer_id] = self._with_rates(unpacked(packed), ())
+                accounts[customer_id] = self._completed(packed, (), coverage)
         return accounts
 
     def every(self) -> Iterator[Account]:
         """Yield every account, with the rates of its own currencies."""
         rates: dict[str, Rates] = {}
-        query = sa.select(_ACCOUNTS.c.account)
+        coverage = self.coverage()
+        query = sa.select(ACCOUNTS.c.account)
         with self.engine.connect() as connection:
             in_chunks = connection.execution_options(yield_per=1000)
             for packed in in_chunks.scalars(query):
-                account = unpacked(packed)
+                account = _covered(unpacked(packed), coverage)
                 if len(account.currencies) == 1:
                     yield account
                     continue
@@ -189,7 +196,7 @@ class LedgerStore:
 
     def customer_ids(self, limit: int = 100) -> list[str]:
         """Return the first customers by id."""
-        column = _ACCOUNTS.c.customer_id
+        column = ACCOUNTS.c.customer_id
         query = sa.select(column).order_by(column).limit(limit)
         with self.engine.connect() as connection:
             return list(connection.scalars(query))
@@ -214,9 +221,10 @@ class LedgerStore:
         RecordError
             If somebody reads the file meanwhile, so that it cannot be rewritten.
         """
-        with self.engine.begin() as connection:
+        with self.rows.writing() as connection:
+            self.rows.erase_from_groups(connection, customer_id, stand_in)
             n_rows = self.parties.erase(connection, customer_id, stand_in)
-            for table in _METADATA.sorted_tables:
+            for table in METADATA.sorted_tables:
                 if "customer_id" in table.c:
                     is_own = table.c.customer_id == customer_id
                     n_rows += connection.execute(table.delete().where(is_own)).rowcount
@@ -240,6 +248,26 @@ class LedgerStore:
                 where="ledger store",
                 do="erase the customer again",
             )
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """Return how far the loaded ledger reaches; empty for an earlier version's."""
+        value = self._read(_FACT, STATE)
+        if value is None:
+            return ()
+        # Parsed once: 1 us for the comparison, 20 us for the parsing.
+        if value != self._state_value:
+            self._coverage = LedgerState.unpacked(value).coverage
+            self._state_value = value
+        return self._coverage
+
+    def _completed(
+        self,
+        packed: bytes,
+        currencies: Sequence[str],
+        coverage: tuple[Coverage, ...],
+    ) -> Account:
+        """Return an account with its rates, and with what the ledger covers."""
+        return self._with_rates(_covered(unpacked(packed), coverage), currencies)
 
     def _with_rates(self, account: Account, currencies: Sequence[str]) -> Account:
         foreign = {*account.currencies, *currencies} - {account.currency}
@@ -275,11 +303,7 @@ class LedgerStore:
     def unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
         """Return the error to raise about a customer that the ledger does not have."""
         if not self.customer_ids(1):
-            return SchemaError(
-                "no ledger is loaded",
-                where="ledger store",
-                do="run `obligor load`, or send a ledger",
-            )
+            return _not_loaded()
         return UnknownCustomerError(
             f"no customer {customer_id!r} in the ledger",
             where="customer_id",
@@ -287,12 +311,31 @@ class LedgerStore:
         )
 
 
-def _write_export_day(connection: sa.Connection, exported_on: date | None) -> None:
+def _covered(account: Account, coverage: tuple[Coverage, ...]) -> Account:
+    """Return an account with what the loaded ledger covers."""
+    if not coverage:
+        return account
+    return replace(
+        account,
+        observed_until=coverage[-1].observed_until,
+        coverage=coverage,
+    )
+
+
+def _not_loaded() -> SchemaError:
+    return SchemaError(
+        "no ledger is loaded",
+        where="ledger store",
+        do="run `obligor load`, or send a ledger",
+    )
+
+
+def write_export_day(connection: sa.Connection, exported_on: date | None) -> None:
     """State the day of the export, or that it is not stated any more."""
-    connection.execute(_FACTS.delete().where(_FACTS.c.name == _EXPORTED_ON))
+    connection.execute(FACTS.delete().where(FACTS.c.name == _EXPORTED_ON))
     if exported_on is not None:
         value = exported_on.isoformat().encode()
-        connection.execute(_FACTS.insert(), {"name": _EXPORTED_ON, "value": value})
+        connection.execute(FACTS.insert(), {"name": _EXPORTED_ON, "value": value})
 
 
 def _use_wal(connection: Connection, _: object) -> None:

@@ -1,0 +1,446 @@
+"""The source rows in the ledger store, which updates are compared with.
+
+A decision never reads them: it reads the packed account beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from hashlib import blake2b
+from itertools import islice
+from typing import TypeVar
+
+import orjson
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from obligor.data.coverage import Coverage
+from obligor.data.ledger import CONTRACTS, empty_table, sealed_columns
+from obligor.data.ledger_tables import ACCOUNTS, FACTS, IDS, METADATA, RATES, ROWS
+from obligor.data.party_store import Seals
+from obligor.data.row_packing import OWNER, UNTIL, packed_rows, unpacked_rows
+from obligor.data.updating import first_rows
+
+# The customer of rows that belong to none, such as rates.
+SHARED_OWNER = ""
+# Below the 32,766 variables that SQLite allows in one statement.
+IDS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 2_000
+_WAIT_MS = 60_000
+_LOCK = 0x0B11605
+STATE = "state"
+# What rows are sealed for.
+PURPOSE = "rows"
+_HASH_BYTES = 8
+
+# Tables that answer "whose is it", by the column of the id.
+INDEXED = {"invoices": "invoice_id", "payments": "payment_id"}
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """What is true of the whole loaded ledger.
+
+    Attributes
+    ----------
+    currency : str
+        The reporting currency.
+    currencies : tuple of str
+        Every currency in use, in the order in which accounts number them.
+    unapplied_policy : str
+        What is done with money that belongs to no item.
+    coverage : tuple of Coverage
+        One for the first load, one for each day of updates.
+    tables : frozenset of str
+        The tables that were ever loaded.
+    """
+
+    currency: str
+    currencies: tuple[str, ...]
+    unapplied_policy: str
+    coverage: tuple[Coverage, ...] = ()
+    tables: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def observed_until(self) -> date:
+        """The last day that the ledger covers."""
+        return self.coverage[-1].observed_until
+
+    def updated(self, today: date, observed_until: date) -> LedgerState:
+        """Return the state after an update; the same if it covers no further day."""
+        last = self.coverage[-1]
+        if observed_until <= last.observed_until:
+            return self
+        newest = Coverage(max(today, last.known_on), observed_until)
+        if last.known_on == newest.known_on and len(self.coverage) > 1:
+            return replace(self, coverage=(*self.coverage[:-1], newest))
+        return replace(self, coverage=(*self.coverage, newest))
+
+    def packed(self) -> bytes:
+        """Return the state as JSON."""
+        content = {
+            "currency": self.currency,
+            "currencies": self.currencies,
+            "unapplied_policy": self.unapplied_policy,
+            "coverage": [[row.known_on, row.observed_until] for row in self.coverage],
+            "tables": sorted(self.tables),
+        }
+        return orjson.dumps(content)
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> LedgerState:
+        """Return the state that `packed` wrote."""
+        values = orjson.loads(content)
+        coverage = [
+            Coverage(date.fromisoformat(known_on), date.fromisoformat(until))
+            for known_on, until in values["coverage"]
+        ]
+        return cls(
+            currency=values["currency"],
+            currencies=tuple(values["currencies"]),
+            unapplied_policy=values["unapplied_policy"],
+            coverage=tuple(coverage),
+            tables=frozenset(values["tables"]),
+        )
+
+
+@dataclass(frozen=True)
+class StoredAccount:
+    """A customer's packed account, to be written beside the rows it was built from."""
+
+    customer_id: str
+    account: bytes
+
+
+class RowStore:
+    """Reads and writes source rows within a transaction.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the ledger store.
+    open_seals : callable
+        Opens what seals personal cells, if there are any.
+    """
+
+    def __init__(self, engine: sa.Engine, open_seals: Callable[[], Seals]) -> None:
+        self.engine = engine
+        self._open_seals = open_seals
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a connection with one transaction; one process writes at a time."""
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {_WAIT_MS}")
+                # Reading first and locking then would fail if another one has written.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+            connection.commit()
+
+    def state(self, connection: sa.Connection) -> LedgerState | None:
+        """Return the state; None if nothing is loaded, or by an earlier version."""
+        query = sa.select(FACTS.c.value).where(FACTS.c.name == STATE)
+        content = connection.scalar(query)
+        return None if content is None else LedgerState.unpacked(bytes(content))
+
+    def save_state(self, connection: sa.Connection, state: LedgerState) -> None:
+        """Write the state."""
+        connection.execute(FACTS.delete().where(FACTS.c.name == STATE))
+        row = {"name": STATE, "value": state.packed()}
+        connection.execute(FACTS.insert(), [row])
+
+    # --- whose rows they are
+
+    def owners(
+        self,
+        connection: sa.Connection,
+        table: str,
+        ids: pd.Series,
+    ) -> pd.DataFrame:
+        """Return the customers who may have rows with some ids.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        table : str
+            One of `INDEXED`.
+        ids : Series of str
+            Ids of invoices or payments.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``id`` and ``customer_id``: no row for an unknown id, several for
+            one that more than one customer has. A pair can be wrong, if two ids have
+            one hash; it is never missing.
+        """
+        unique_ids = ids.dropna().unique().tolist()
+        by_hash = {id_hash(table, value): value for value in unique_ids}
+        pairs = list[tuple[str, str]]()
+        for chunk in _chunks(by_hash, IDS_AT_ONCE):
+            query = sa.select(IDS.c.id_hash, IDS.c.customer_id).where(
+                IDS.c.id_hash.in_(chunk)
+            )
+            for hashed, customer_id in connection.execute(query):
+                pairs.append((by_hash[hashed], customer_id))
+        return pd.DataFrame(pairs, columns=["id", OWNER], dtype="str")
+
+    def owner_of(
+        self,
+        connection: sa.Connection,
+        table: str,
+        ids: pd.Series,
+    ) -> pd.Series:
+        """Return the customer who has the rows with some ids now, by id.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        table : str
+            One of `INDEXED`.
+        ids : Series of str
+            Ids of invoices or payments; an unknown one is missing from the result.
+        """
+        pairs = self.owners(connection, table, ids)
+        is_shared = pairs["id"].duplicated(keep=False)
+        if not is_shared.any():
+            unique_owners: pd.Series = pairs.set_index("id")[OWNER]
+            return unique_owners
+        # It moved from one customer to another: the rows tell who has it now.
+        tables = self.read(connection, pairs.loc[is_shared, OWNER].unique())
+        rows = tables.get(table, pd.DataFrame(columns=[INDEXED[table], OWNER, UNTIL]))
+        rows = rows[rows[UNTIL].isna() & rows[INDEXED[table]].isin(pairs["id"])]
+        current = rows.drop_duplicates(INDEXED[table]).set_index(INDEXED[table])[OWNER]
+        owners: pd.Series = pd.concat(
+            [pairs[~is_shared].set_index("id")[OWNER], current]
+        )
+        return owners
+
+    def known_customers(
+        self, connection: sa.Connection, customer_ids: Iterable[str]
+    ) -> set[str]:
+        """Return those of some customers that the store has."""
+        present = set[str]()
+        for chunk in _chunks(customer_ids, IDS_AT_ONCE):
+            query = sa.select(ROWS.c.customer_id).where(ROWS.c.customer_id.in_(chunk))
+            present.update(connection.scalars(query))
+        return present
+
+    # --- rows
+
+    def read(
+        self, connection: sa.Connection, customer_ids: Iterable[str]
+    ) -> dict[str, pd.DataFrame]:
+        """Return the rows of some customers, by table; nothing for an unknown one."""
+        return unpacked_rows(self._packed(connection, customer_ids))
+
+    def read_shared(self, connection: sa.Connection, table: str) -> pd.DataFrame:
+        """Return the rows of a table whose rows belong to no customer."""
+        query = sa.select(FACTS.c.value).where(FACTS.c.name == f"rows {table}")
+        content = connection.scalar(query)
+        if content is None:
+            return first_rows(empty_table(table)).assign(**{OWNER: SHARED_OWNER})
+        return unpacked_rows([(SHARED_OWNER, bytes(content))])[table]
+
+    def write_shared(
+        self,
+        connection: sa.Connection,
+        table: str,
+        frame: pd.DataFrame,
+    ) -> None:
+        """Replace the rows of a table whose rows belong to no customer.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        table : str
+            Such as ``fx_rates``.
+        frame : DataFrame
+            Its rows.
+        """
+        name = f"rows {table}"
+        connection.execute(FACTS.delete().where(FACTS.c.name == name))
+        owned = frame.assign(**{OWNER: SHARED_OWNER})
+        rows = [
+            {"name": name, "value": content}
+            for _, content in packed_rows({table: owned})
+        ]
+        if rows:
+            connection.execute(FACTS.insert(), rows)
+
+    def _packed(
+        self, connection: sa.Connection, customer_ids: Iterable[str]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield customers with their packed rows, the sealed ones after the others."""
+        for chunk in _chunks(customer_ids, IDS_AT_ONCE):
+            query = sa.select(ROWS).where(ROWS.c.customer_id.in_(chunk))
+            for customer_id, content, sealed in connection.execute(query):
+                if content:
+                    yield customer_id, bytes(content)
+                if sealed:
+                    seals = self._open_seals()
+                    yield customer_id, seals.opened(PURPOSE, customer_id, bytes(sealed))
+
+    def _packed_columns(
+        self, tables: Mapping[str, pd.DataFrame]
+    ) -> Iterator[dict[str, object]]:
+        """Yield the row of each customer in the table of rows."""
+        plain, personal = divided(tables)
+        sealed = dict(packed_rows(personal))
+        if sealed:
+            sealed = self._open_seals().sealed(PURPOSE, sealed)
+        for customer_id, content in packed_rows(plain):
+            yield {
+                "customer_id": customer_id,
+                "rows": content,
+                "sealed_rows": sealed.pop(customer_id, b""),
+            }
+        for customer_id, content in sealed.items():
+            yield {"customer_id": customer_id, "rows": b"", "sealed_rows": content}
+
+    def write(
+        self,
+        connection: sa.Connection,
+        tables: Mapping[str, pd.DataFrame],
+        accounts: Iterable[StoredAccount],
+    ) -> None:
+        """Write all rows of some customers, and the accounts that were built from them.
+
+        Parameters
+        ----------
+        connection : Connection
+            In a transaction.
+        tables : mapping of str to DataFrame
+            Every row of these customers.
+        accounts : iterable of StoredAccount
+            Their accounts.
+        """
+        for rows in _chunks(self._packed_columns(tables), ROWS_AT_ONCE):
+            _replace(connection, ROWS, rows)
+        for accounts_chunk in _chunks(accounts, ROWS_AT_ONCE):
+            _replace(
+                connection, ACCOUNTS, [vars(account) for account in accounts_chunk]
+            )
+
+    def write_ids(
+        self, connection: sa.Connection, tables: Mapping[str, pd.DataFrame]
+    ) -> None:
+        """Note whose the invoices and payments of some tables are."""
+        pairs = set[tuple[int, str]]()
+        for table, column in INDEXED.items():
+            frame = tables.get(table)
+            if frame is not None and column in frame:
+                owned = frame[[column, OWNER]].dropna()
+                hashes = [id_hash(table, value) for value in owned[column].tolist()]
+                pairs.update(zip(hashes, owned[OWNER].tolist(), strict=True))
+        # In the order of the index, 400,000 a second; in any other a tenth of that.
+        for chunk in _chunks(sorted(pairs), ROWS_AT_ONCE):
+            rows = [
+                {"id_hash": hashed, "customer_id": customer_id}
+                for hashed, customer_id in chunk
+            ]
+            connection.execute(_insert_if_new(connection, IDS), rows)
+
+    def clear(self, connection: sa.Connection) -> None:
+        """Remove everything."""
+        for table in (ACCOUNTS, RATES, ROWS, IDS, FACTS):
+            connection.execute(table.delete())
+
+    def erase_from_groups(
+        self,
+        connection: sa.Connection,
+        customer_id: str,
+        stand_in: str,
+    ) -> None:
+        """Remove a customer from the rows about groups, which belong to no customer.
+
+        Parameters
+        ----------
+        connection : Connection
+            In the transaction that erases.
+        customer_id : str
+            The customer.
+        stand_in : str
+            A random id that takes its place above others.
+        """
+        groups = self.read_shared(connection, "groups")
+        is_above = groups["parent_id"] == customer_id
+        is_below = groups["child_id"] == customer_id
+        if is_above.any() or is_below.any():
+            parent_id = groups["parent_id"].mask(is_above, stand_in)
+            others = groups.assign(parent_id=parent_id)[~is_below]
+            self.write_shared(connection, "groups", others)
+
+
+def divided(
+    tables: Mapping[str, pd.DataFrame],
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Return the rows without personal or confidential cells, and those with some.
+
+    The rows of a customer in one table stay together.
+    """
+    plain = {}
+    personal = {}
+    for table, frame in tables.items():
+        names = sealed_columns(table) if table in CONTRACTS else []
+        cells = frame[[name for name in names if name in frame]]
+        has_any = cells.notna().any(axis=1)
+        if not has_any.any():
+            plain[table] = frame
+            continue
+        is_personal = frame[OWNER].isin(frame.loc[has_any, OWNER].unique())
+        plain[table] = frame[~is_personal]
+        personal[table] = frame[is_personal]
+    return plain, personal
+
+
+def id_hash(table: str, value: str) -> int:
+    """Return what stands for an id in the index: 64 bits, with a sign.
+
+    Examples
+    --------
+    >>> id_hash("invoices", "R-1") == id_hash("payments", "R-1")
+    False
+    """
+    digest = blake2b(f"{table} {value}".encode(), digest_size=_HASH_BYTES)
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _replace(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: list[dict[str, object]],
+) -> None:
+    customer_ids = [row["customer_id"] for row in rows]
+    connection.execute(table.delete().where(table.c.customer_id.in_(customer_ids)))
+    connection.execute(table.insert(), rows)
+
+
+def _insert_if_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
+    """Return an insert that leaves the rows that are there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def create_tables(engine: sa.Engine) -> None:
+    """Create the tables of a ledger store that are not there yet."""
+    METADATA.create_all(engine)

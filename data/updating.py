@@ -1,0 +1,378 @@
+"""Comparing rows that arrive with the rows that are stored.
+
+A row is new, the same as a stored one, or it changes one. A change corrects nothing in
+the past: the stored row is true until the day of the update, the new one from that day
+on. A new row too is known from the day of the update, whatever day its source states:
+a decision as of an earlier day is the same before and after. Only the first load of a
+store takes the days of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from obligor.arrays import Bools, Ints
+from obligor.data.ledger import CONTRACTS, DAY_DTYPE
+from obligor.data.row_packing import OWNER, SET_ASIDE, STATED_ON, UNTIL
+
+# The columns by which a row is recognized when it comes again. Tables without an id
+# have a natural key: the day of an event belongs to it, its amount does not.
+KEYS: dict[str, tuple[str, ...]] = {
+    "customers": ("customer_id",),
+    "invoices": ("invoice_id",),
+    "payments": ("payment_id", "invoice_id"),
+    "allocations": ("payment_id", "invoice_id", "allocated_on"),
+    "cancellations": ("invoice_id", "payment_id"),
+    "extensions": ("invoice_id", "extended_on"),
+    "promises": ("invoice_id", "promised_on", "pay_by"),
+    "disputes": ("invoice_id", "opened_on"),
+    "write_offs": ("invoice_id", "written_off_on"),
+    "limits": (OWNER, STATED_ON),
+    "financials": (OWNER, "period_end", STATED_ON),
+    "fx_rates": ("currency", "rate_on"),
+    "contacts": (OWNER, "name"),
+    "bureau": (OWNER, "source", "as_of"),
+    "groups": ("child_id", "relationship"),
+    SET_ASIDE: (OWNER, "table", "key"),
+}
+Tables = Mapping[str, pd.DataFrame]
+
+# Not compared: when a row became known says nothing about what it is.
+_TIME_COLUMNS = ("known_on", STATED_ON, UNTIL)
+
+TAKEN = 0
+SAME = 1
+CHANGED = 2
+VERDICTS: Final = ("taken", "same", "changed")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A table after an update, and what became of each row that arrived.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The stored rows in their order, then the new ones.
+    verdicts : array of int, shape (arrived,)
+        `TAKEN`, `SAME` or `CHANGED` for each row, in the order of arrival.
+    touched : Index
+        The customers whose rows are no longer what they were.
+    """
+
+    frame: pd.DataFrame
+    verdicts: Ints
+    touched: pd.Index
+
+
+def key_columns(table: str, frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a table's key; all of its own if it has no key."""
+    names = KEYS.get(table)
+    if names is None:
+        names = tuple(CONTRACTS[table].columns) if table in CONTRACTS else ()
+    return [name for name in names if name in frame and name not in ("known_on", UNTIL)]
+
+
+def merge(
+    table: str,
+    stored: pd.DataFrame,
+    arrived: pd.DataFrame,
+    day: pd.Timestamp,
+) -> Merge:
+    """Return a table with rows that arrived on a day.
+
+    Parameters
+    ----------
+    table : str
+        The table's name.
+    stored : DataFrame
+        The stored rows of at least the customers that the keys lead to, with
+        ``known_on``, ``until`` and ``stated_on``.
+    arrived : DataFrame
+        Rows of the same customers, each key at most once if the table has an id. It
+        has ``known_on``, as its source states it.
+    day : Timestamp
+        The day of the update.
+
+    Returns
+    -------
+    Merge
+        The rows after the update.
+    """
+    arrived = arrived.reset_index(drop=True)
+    arrived = arrived.assign(**{STATED_ON: arrived["known_on"]})
+    stored = stored.reset_index(drop=True)
+    open_rows = _comparable(stored[stored[UNTIL].isna()])
+    pairing = _paired(table, open_rows, arrived)
+    replaced = open_rows.index[pairing.replaced]
+    arrived = _completed(arrived, open_rows, pairing)
+    new_rows = arrived[pairing.verdicts != SAME].assign(known_on=day.as_unit("s"))
+    new_rows[UNTIL] = empty_days(new_rows.index)
+    remaining = closed(stored, replaced, day)
+    touched = pd.Index(new_rows[OWNER]).union(pd.Index(stored.loc[replaced, OWNER]))
+    return Merge(
+        frame=joined(remaining, new_rows),
+        verdicts=pairing.verdicts,
+        touched=touched.unique(),
+    )
+
+
+def first_rows(arrived: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first load, which are known since their source says so."""
+    no_day = empty_days(arrived.index)
+    return arrived.assign(**{UNTIL: no_day, STATED_ON: no_day})
+
+
+def empty_days(index: pd.Index) -> pd.Series:
+    """Return a column of days in which every cell is empty."""
+    return pd.Series(pd.NaT, index=index, dtype=DAY_DTYPE)
+
+
+def closed(
+    stored: pd.DataFrame,
+    rows: pd.Index,
+    day: pd.Timestamp,
+) -> pd.DataFrame:
+    """Return stored rows of which some are no longer true from a day on.
+
+    Parameters
+    ----------
+    stored : DataFrame
+        Rows with ``known_on`` and ``until``.
+    rows : Index
+        The rows that end.
+    day : Timestamp
+        The first day on which they are no longer true.
+
+    Returns
+    -------
+    DataFrame
+        Without the rows that became known on that very day: nobody saw them.
+    """
+    if not len(rows):
+        return stored
+    stored = stored.copy()
+    stored.loc[rows, UNTIL] = day.as_unit("s")
+    is_unseen = stored[UNTIL].notna() & (stored["known_on"] >= stored[UNTIL])
+    return stored[~is_unseen]
+
+
+def joined(stored: pd.DataFrame, new_rows: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows and the new ones behind them."""
+    if new_rows.empty:
+        return stored
+    if stored.empty:
+        return new_rows.reset_index(drop=True)
+    frames = [stored, new_rows]
+    # A column that is empty in one frame has no type that would decide.
+    return pd.concat(frames, ignore_index=True)
+
+
+def _comparable(stored: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows with the day that their source stated."""
+    stated_on = stored[STATED_ON].fillna(stored["known_on"])
+    return stored.assign(**{STATED_ON: stated_on})
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    """What became of each row that arrived.
+
+    The stored row number n of `replaced` is changed by the row number n of `changed`.
+    """
+
+    verdicts: Ints
+    replaced: Ints
+    changed: Ints
+
+
+def _paired(
+    table: str,
+    stored: pd.DataFrame,
+    arrived: pd.DataFrame,
+) -> _Pairing:
+    """Pair rows that arrived with open stored rows.
+
+    Equal rows are paired first, so that of two write-offs of one day each finds its
+    own. What is left is paired by key: such a row changes the stored one.
+    """
+    verdicts = np.full(len(arrived), TAKEN)
+    nothing = np.empty(0, dtype=np.int64)
+    has_key = not (table == "payments" and has_made_up_ids(arrived))
+    keys = key_columns(table, arrived)
+    if not has_key:
+        keys = [name for name in keys if name != "payment_id"]
+    if stored.empty or not keys:
+        return _Pairing(verdicts, nothing, nothing)
+    # Few of the stored rows are compared: only those that share a part of the key.
+    candidates = np.flatnonzero(stored[keys[0]].isin(arrived[keys[0]].unique()))
+    open_rows = stored.iloc[candidates]
+    same = _matches(open_rows, arrived, _contents(keys, has_key, open_rows, arrived))
+    verdicts[same.arrived] = SAME
+    if not has_key:
+        return _Pairing(verdicts, nothing, nothing)
+    is_left = np.ones(len(open_rows), dtype=bool)
+    is_left[same.stored] = False
+    is_new = verdicts == TAKEN
+    pairs = _matches(open_rows[is_left], arrived[is_new], keys)
+    changed = np.flatnonzero(is_new)[pairs.arrived]
+    verdicts[changed] = CHANGED
+    replaced = candidates[np.flatnonzero(is_left)[pairs.stored]]
+    return _Pairing(verdicts, replaced, changed)
+
+
+def _completed(
+    arrived: pd.DataFrame,
+    stored: pd.DataFrame,
+    pairing: _Pairing,
+) -> pd.DataFrame:
+    """Return arrived rows with the columns that their source does not have.
+
+    A row that changes another keeps the other's cells there.
+    """
+    missing = [name for name in stored.columns if name not in arrived]
+    if not missing or not len(pairing.changed):
+        return arrived
+    earlier = stored[missing].iloc[pairing.replaced].set_axis(pairing.changed)
+    return arrived.join(earlier)
+
+
+def has_made_up_ids(payments: pd.DataFrame) -> bool:
+    """Return whether the payments were numbered by us, because their source has no id.
+
+    Such a number is another one in the next file, so it says nothing about a row.
+    """
+    if "payment_id" not in payments or payments.empty:
+        return False
+    return bool(payments["payment_id"].str.fullmatch(r"payment-\d+").all())
+
+
+def _contents(
+    keys: Sequence[str],
+    has_key: bool,
+    stored: pd.DataFrame,
+    arrived: pd.DataFrame,
+) -> list[str]:
+    """Return the columns that say whether two rows are the same."""
+    ignored = {*keys, *_TIME_COLUMNS}
+    if not has_key:
+        ignored.add("payment_id")
+    names = map(str, arrived.columns)
+    others = [name for name in names if name not in ignored and name in stored]
+    return [*keys, *others]
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """Positions of rows that belong together: the first with the first, and so on."""
+
+    stored: Ints
+    arrived: Ints
+
+
+def _matches(
+    stored: pd.DataFrame,
+    arrived: pd.DataFrame,
+    columns: Sequence[str],
+) -> _Matches:
+    """Return pairs of rows with equal cells; each row is in one pair at most."""
+    n_stored = len(stored)
+    both = pd.concat([stored[list(columns)], arrived[list(columns)]], ignore_index=True)
+    group = _groups(both)
+    side = np.arange(len(both)) >= n_stored
+    occurrence = pd.Series(group).groupby([group, side]).cumcount().to_numpy()
+    left = pd.DataFrame(
+        {"group": group, "nth": occurrence, "row": np.arange(len(both))}
+    )
+    pairs = left[~side].merge(left[side], on=["group", "nth"])
+    return _Matches(
+        stored=pairs["row_x"].to_numpy(),
+        arrived=pairs["row_y"].to_numpy() - n_stored,
+    )
+
+
+def _groups(rows: pd.DataFrame) -> Ints:
+    """Return a number for each row, equal for rows with equal cells."""
+    group = np.zeros(len(rows), dtype=np.int64)
+    for name in rows.columns:
+        codes, uniques = pd.factorize(rows[name], use_na_sentinel=False)
+        group, _ = pd.factorize(group * max(1, len(uniques)) + codes)
+    return group
+
+
+def moved(
+    events: pd.DataFrame,
+    invoices: pd.DataFrame,
+    day: pd.Timestamp,
+) -> pd.DataFrame:
+    """Return events of which those of an invoice that changed its customer follow it.
+
+    Parameters
+    ----------
+    events : DataFrame
+        Stored rows with ``invoice_id``.
+    invoices : DataFrame
+        Stored rows after the update.
+    day : Timestamp
+        The day of the update.
+
+    Returns
+    -------
+    DataFrame
+        With a new row for each event that moved, known from the day on.
+    """
+    owners = invoices[invoices[UNTIL].isna()].set_index("invoice_id")[OWNER]
+    owner = events["invoice_id"].map(owners)
+    is_open = events[UNTIL].isna()
+    follows = is_open & owner.notna() & (owner != events[OWNER])
+    if not follows.any():
+        return events
+    followers = events[follows].assign(known_on=day.as_unit("s"))
+    followers[OWNER] = owner[follows]
+    return joined(closed(events, events.index[follows], day), followers)
+
+
+def cleared(marks: pd.DataFrame, arrived: Tables, day: pd.Timestamp) -> Merge:
+    """Return the rows that were set aside, without those that arrived in order.
+
+    Parameters
+    ----------
+    marks : DataFrame
+        Stored rows of the table `SET_ASIDE`.
+    arrived : mapping of str to DataFrame
+        The good rows.
+    day : Timestamp
+        The day on which they arrived.
+    """
+    is_in_order = pd.Series(False, index=marks.index)
+    for table, frame in arrived.items():
+        is_of_table = (marks["table"] == table) & marks[UNTIL].isna()
+        if table != SET_ASIDE and is_of_table.any():
+            is_in_order |= is_of_table & marks["key"].isin(key_texts(table, frame))
+    rows = marks.index[is_in_order]
+    return Merge(
+        frame=closed(marks, rows, day),
+        verdicts=np.empty(0, dtype=np.int64),
+        touched=pd.Index(marks.loc[rows, OWNER].unique()),
+    )
+
+
+def key_texts(table: str, frame: pd.DataFrame) -> pd.Series:
+    """Return the key of each row as a text, by which it is recognized once in order."""
+    names = [name for name in key_columns(table, frame) if name != STATED_ON]
+    text = pd.Series("", index=frame.index, dtype="str")
+    for name in names:
+        cells = frame[name].astype("str").fillna("")
+        text = text + cells + "/"
+    return text
+
+
+def rows_of(frame: pd.DataFrame, customer_ids: pd.Index) -> Bools:
+    """Return which rows are of some customers, shape (n,)."""
+    is_own: Bools = customer_ids.get_indexer(pd.Index(frame[OWNER])) >= 0
+    return is_own
