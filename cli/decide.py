@@ -86,6 +86,9 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
         "PD, 12 months",
         f"{answer['pd_12m']:.2%}  (grade {answer['grade']}, score {answer['score']})",
     )
+    # A service of an earlier version, or an earlier rulebook, shows no position.
+    if "position" in answer:
+        yield "owed", _position_text(answer["position"])
     yield "limit", _limit_text(answer["limit"])
     yield "terms", _terms_text(answer["terms"], answer["customer_class"])
     floor = answer["price_floor"]
@@ -114,6 +117,19 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     rules = answer["policy"]["version"]
     yield "model, policy", f"version {model}, rules of {rules}"
     yield "recorded", f"{answer['decision_id']} at {answer['recorded_at']}"
+
+
+def _position_text(position: JsonObject) -> str:
+    owed = f"{position['owed']} {position['currency']}"
+    parts = [owed, f"{position['overdue_amount']} of it past due"]
+    days = position["material_dpd_days"]
+    if days:
+        parts.append(f"a material amount for {days} days")
+    if float(position["unapplied_amount"]):
+        parts.append(f"{position['unapplied_amount']} unapplied")
+    if position["is_incomplete"]:
+        parts.append("the ledger is incomplete")
+    return "; ".join(parts)
 
 
 def _limit_text(limit: JsonObject) -> str:

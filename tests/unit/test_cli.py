@@ -208,6 +208,7 @@ def test_decide_prints_a_decision(store: Path) -> None:
     result = run("decide", "C0000001", "--amount", "100", "--store", store)
     assert "PD, 12 months" in result.stdout
     assert "binds" in result.stdout
+    assert "of it past due" in result.stdout
 
 
 def test_decide_takes_a_past_date(store: Path) -> None:
