@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,12 @@ from obligor.features.catalogue import NAMES
 from obligor.policy.collecting.debt import Debt
 from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
-from obligor.policy.credit.position import Position, position_of
+from obligor.policy.credit.position import (
+    NO_REPORT,
+    BureauSummary,
+    Position,
+    position_of,
+)
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.credit.rating import Conduct, rate
 from obligor.policy.rulebooks.rulebook import Rulebook
@@ -46,11 +52,14 @@ class ScoredCustomers(NamedTuple):
         Their features, in catalogue order.
     pds : array of float, shape (customers,)
         Their PD over 12 months.
+    bureau : mapping of str to BureauSummary
+        By customer, what bureaus say of those they report on.
     """
 
     accounts: Sequence[KnownAccount]
     rows: Floats
     pds: Floats
+    bureau: Mapping[str, BureauSummary] = MappingProxyType({})
 
 
 def overdue_debts(
@@ -83,7 +92,10 @@ def overdue_debts(
         known_account = customers.accounts[index]
         customer_id = known_account.account.customer_id
         scored = _ScoredCustomer(
-            known_account, customers.rows[index], float(customers.pds[index])
+            known_account=known_account,
+            row=customers.rows[index],
+            pd_12m=float(customers.pds[index]),
+            bureau=customers.bureau.get(customer_id, NO_REPORT),
         )
         credit_file = credit_files.get(customer_id, NOTHING_ON_FILE)
         debt = _debt(scored, credit_file, rulebook)
@@ -97,6 +109,7 @@ class _ScoredCustomer(NamedTuple):
     known_account: KnownAccount
     row: Floats
     pd_12m: float
+    bureau: BureauSummary
 
 
 def _debt(
@@ -141,7 +154,10 @@ def _position(customer: _ScoredCustomer, rulebook: Rulebook) -> Position:
         ageing_of(customer.known_account),
         rulebook.materiality,
     )
-    return position._replace(is_incomplete=account.is_incomplete)
+    return position._replace(
+        is_incomplete=account.is_incomplete,
+        bureau=customer.bureau,
+    )
 
 
 def _in_default(

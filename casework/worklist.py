@@ -20,6 +20,7 @@ from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
 from obligor.decisions.answer_parts import CustomerClass, PolicyAnswer, policy_answer
 from obligor.decisions.as_of import as_of_or_default
+from obligor.decisions.bureau_reports import bureau_summaries
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.json_values import Money, money, one_of
 from obligor.decisions.rulebooks import Rulebooks
@@ -133,8 +134,10 @@ class WorklistPlanner:
         """
         accounts, rows = active_on(self.ledger.every(), as_of)
         pds = self.champions.for_customers().model.predict_pd_12m(rows)
+        reports = self.ledger.parties.every_report()
+        bureau = bureau_summaries(reports, self.ledger.account, as_of)
         return overdue_debts(
-            ScoredCustomers(accounts, rows, pds),
+            ScoredCustomers(accounts, rows, pds, bureau),
             self.contacts.credit_files(as_of),
             self.contacts.by_customer(as_of - REMEMBERED, as_of),
             self.rulebooks.in_force(as_of),

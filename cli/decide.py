@@ -97,8 +97,7 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
             "price floor on credit",
             f"{floor['amount']} {floor['currency']} for {floor['cash_price']} in cash",
         )
-    approver = answer["authority"]["approver"]
-    yield "may approve", f"{approver}; next review {answer['next_review_on']}"
+    yield "may approve", _authority_text(answer)
     loss = answer["expected_loss"]
     yield "expected loss", f"{loss['amount']} {loss['currency']}"
     for reason in answer["reasons"]:
@@ -130,6 +129,11 @@ def _position_text(position: JsonObject) -> str:
     if position["is_incomplete"]:
         parts.append("the ledger is incomplete")
     return "; ".join(parts)
+
+
+def _authority_text(answer: JsonObject) -> str:
+    approver = answer["authority"]["approver"]
+    return f"{approver}; next review {answer['next_review_on']}"
 
 
 def _limit_text(limit: JsonObject) -> str:

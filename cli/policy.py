@@ -305,7 +305,12 @@ def simulate(options: SimulateOptions) -> None:
     Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01
     --to 2026-01-01 --as-of 2024-12-31`
     """
-    from obligor.portfolio.snapshot import active_on, ledger_accounts, portfolio_of
+    from obligor.portfolio.snapshot import (
+        active_on,
+        ledger_accounts,
+        ledger_summaries,
+        portfolio_of,
+    )
     from obligor.portfolio.what_if import what_if
 
     old = read_rulebook(options.rules / options.old)
@@ -315,7 +320,8 @@ def simulate(options: SimulateOptions) -> None:
     as_of = context.as_of(options.as_of, ledger.exported_on)
     accounts = ledger_accounts(ledger)
     model = context.champions(options.store).current().model
-    portfolio = portfolio_of(*active_on(accounts, as_of), model)
+    bureau = ledger_summaries(ledger, as_of)
+    portfolio = portfolio_of(*active_on(accounts, as_of), model, bureau)
     outcome = what_if(portfolio, old, new, options.customer)
     if options.as_json:
         typer.echo(json.dumps(outcome, default=str))

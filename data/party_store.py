@@ -274,6 +274,22 @@ class PartyStore:
             return ()
         return unpacked_reports(self.seals.opened(REPORTS, customer_id, sealed))
 
+    def every_report(self) -> dict[str, tuple[BureauReport, ...]]:
+        """Return the reports on every customer that has any, the future included.
+
+        Raises
+        ------
+        RecordError
+            If a key they are sealed under is gone.
+        """
+        query = sa.select(BUREAU.c.customer_id, BUREAU.c.sealed)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return {
+            customer_id: self.opened_reports(customer_id, sealed)
+            for customer_id, sealed in rows
+        }
+
     def tree_around(self, customer_id: str, as_of: date) -> GroupTree:
         """Return the group of a customer as it was known on a day.
 

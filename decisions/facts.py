@@ -12,18 +12,11 @@ import orjson
 from obligor.arrays import Floats
 from obligor.data.account import Rates, unpacked
 from obligor.data.asof import KnownAccount
-from obligor.data.bureau import (
-    BureauFacts,
-    BureauReport,
-    bureau_facts,
-    report_of,
-)
-from obligor.data.days import day_number
-from obligor.data.money import round_money
+from obligor.data.bureau import BureauReport, bureau_facts, report_of
 from obligor.data.open_items import settled_promises
-from obligor.data.rates import rates_on
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Question
+from obligor.decisions.bureau_reports import in_reporting_currency, lowest_limit
 from obligor.decisions.group_exposure import GroupExposure, with_exposures
 from obligor.decisions.questions import DecisionRequest, OrderBody
 from obligor.features.catalogue import NAMES
@@ -74,9 +67,7 @@ class KnownQuestion:
 
     def reporting(self, amount: Decimal, currency: str) -> Decimal:
         """Return an amount in the reporting currency, at the last rate known."""
-        days = np.array([day_number(self.account.as_of)])
-        rate = rates_on(self.account.account, currency, days)[0]
-        return round_money(amount * Decimal(str(float(rate))), self.currency)
+        return in_reporting_currency(self.account, amount, currency)
 
     def credit_file(self) -> CreditFile:
         """Return what is on file, with what the others of the groups owe."""
@@ -84,20 +75,6 @@ class KnownQuestion:
         if body is None:
             return NOTHING_ON_FILE
         return with_exposures(body.credit_file(), self.exposures)
-
-    def recommended_limit(self, bureau: BureauFacts) -> Decimal | None:
-        """Return the lowest limit that a bureau recommends, in the reporting currency.
-
-        Raises
-        ------
-        SchemaError
-            If there is no rate for its currency.
-        """
-        limits = [
-            self.reporting(limit.amount, limit.currency or self.currency)
-            for limit in bureau.recommended_limits
-        ]
-        return min(limits, default=None)
 
     def order(self, body: OrderBody) -> Order:
         """Return an order in the reporting currency."""
@@ -183,7 +160,7 @@ class ScoredQuestion:
             customer_id=self.known_question.request.customer_id,
             bureau_score=bureau.score,
             bureau_insolvency=bureau.is_insolvent,
-            bureau_recommended_limit=self.known_question.recommended_limit(bureau),
+            bureau_recommended_limit=lowest_limit(self.known_question.account, bureau),
             bureau_sources=bureau.sources,
             ageing=ageing_of(self.known_question.account),
             is_incomplete=account.is_incomplete,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +15,18 @@ from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account
+from obligor.data.bureau import reports_of
 from obligor.data.days import day_number
 from obligor.data.ledger import Ledger
 from obligor.decisions.ageing import AgedAmounts, aged_amounts, exact_ageing
+from obligor.decisions.bureau_reports import bureau_summaries
 from obligor.decisions.facts import promises_of
 from obligor.errors import AsOfError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
 from obligor.policy.credit.facts import Facts
-from obligor.policy.credit.position import NO_REPORT, BureauReport
+from obligor.policy.credit.position import NO_REPORT, BureauSummary
 from obligor.policy.credit.promise_ladder import Promise
 
 Texts = NDArray[np.str_]
@@ -101,7 +104,7 @@ class Portfolio:
         oldest item.
     incomplete_rows : frozenset of int
         The rows of customers whose ledger may lack a part of what they owe.
-    bureau : mapping of int to BureauReport
+    bureau : mapping of int to BureauSummary
         By row, what bureaus say of the customers they know.
     """
 
@@ -116,7 +119,7 @@ class Portfolio:
     promises: Mapping[int, tuple[Promise, ...]] = field(default_factory=dict)
     ageing: PortfolioAgeing | None = None
     incomplete_rows: frozenset[int] = frozenset()
-    bureau: Mapping[int, BureauReport] = field(default_factory=dict)
+    bureau: Mapping[int, BureauSummary] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of customers."""
@@ -206,6 +209,7 @@ def portfolio_of(
     customers: Sequence[KnownAccount],
     rows: Floats,
     model: PdModel,
+    bureau: Mapping[str, BureauSummary] = MappingProxyType({}),
 ) -> Portfolio:
     """Return the portfolio of some customers, scored by a model.
 
@@ -217,6 +221,8 @@ def portfolio_of(
         Their features, shape (n, features), in the order of the catalogue.
     model : PdModel
         The model that scores them.
+    bureau : mapping of str to BureauSummary
+        By customer, what bureaus say of those they report on.
 
     Returns
     -------
@@ -238,6 +244,11 @@ def portfolio_of(
     for row, customer in enumerate(customers):
         if settled := promises_of(customer):
             promises[row] = settled
+    reported = {}
+    if bureau:
+        for row, account in enumerate(accounts):
+            if account.customer_id in bureau:
+                reported[row] = bureau[account.customer_id]
     ageing = joined_ageing([aged_amounts(customer) for customer in customers])
     return Portfolio(
         customer_ids=[account.customer_id for account in accounts],
@@ -253,6 +264,7 @@ def portfolio_of(
         incomplete_rows=frozenset(
             [row for row, account in enumerate(accounts) if account.is_incomplete]
         ),
+        bureau=reported,
     )
 
 
@@ -262,3 +274,20 @@ def ledger_accounts(ledger: Ledger) -> Iterator[Account]:
     for account in accounts_of(ledger):
         foreign = {code: rates[code] for code in account.currencies if code in rates}
         yield replace(account, rates=foreign) if foreign else account
+
+
+def ledger_summaries(ledger: Ledger, as_of: date) -> dict[str, BureauSummary]:
+    """Return what bureaus had said by a day of the customers of a ledger."""
+    reports = reports_of(ledger)
+    if not reports:
+        return {}
+    rates = rates_of(ledger)
+    accounts = {}
+    for account in accounts_of(ledger):
+        if account.customer_id in reports:
+            accounts[account.customer_id] = replace(account, rates=rates)
+
+    def account_with_rates(customer_id: str, currencies: Sequence[str]) -> Account:
+        return accounts[customer_id]  # it has every rate of the ledger
+
+    return bureau_summaries(reports, account_with_rates, as_of)

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from obligor.data.store import LedgerStore
 from obligor.decisions.as_of import as_of_or_default
+from obligor.decisions.bureau_reports import bureau_summaries
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.questions import Body, Id
 from obligor.decisions.rulebooks import Rulebooks
@@ -148,7 +149,8 @@ def what_if_answer(
         )
     customers = active_on(ledger.every(), as_of)
     model = champions.for_customers().model
-    portfolio = portfolio_of(customers.accounts, customers.rows, model)
+    bureau = bureau_summaries(ledger.parties.every_report(), ledger.account, as_of)
+    portfolio = portfolio_of(customers.accounts, customers.rows, model, bureau)
     changes = what_if(portfolio, old, new, request.customer_id)
     return {
         "from": request.from_,

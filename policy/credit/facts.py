@@ -16,7 +16,7 @@ from obligor.policy.credit.credit_file import (
     check_credit_file,
 )
 from obligor.policy.credit.position import (
-    BureauReport,
+    BureauSummary,
     Position,
     decimal_of,
     position_of,
@@ -139,7 +139,7 @@ def customer_of(facts: Facts, rulebook: Rulebook) -> Customer:
     )
     position = position._replace(
         is_incomplete=facts.is_incomplete,
-        bureau=BureauReport(
+        bureau=BureauSummary(
             score=decimal_of(facts.bureau_score),
             has_insolvency=facts.bureau_insolvency,
             recommended_limit=facts.bureau_recommended_limit,

@@ -19,7 +19,7 @@ _YEAR = Decimal(365)
 _ZERO = Decimal(0)
 
 
-class BureauReport(NamedTuple):
+class BureauSummary(NamedTuple):
     """What bureaus say of a customer.
 
     Attributes
@@ -37,7 +37,7 @@ class BureauReport(NamedTuple):
     recommended_limit: Decimal | None = None
 
 
-NO_REPORT = BureauReport()
+NO_REPORT = BureauSummary()
 
 
 class Position(NamedTuple):
@@ -73,7 +73,7 @@ class Position(NamedTuple):
         take the age of the oldest item for all of it.
     is_incomplete : bool
         Whether the ledger may lack a part of what the customer owes.
-    bureau : BureauReport
+    bureau : BureauSummary
         What bureaus say of the customer.
     """
 
@@ -93,7 +93,7 @@ class Position(NamedTuple):
     unapplied_amount: Decimal = _ZERO
     overdue_in_default: Decimal | None = None
     is_incomplete: bool = False
-    bureau: BureauReport = NO_REPORT
+    bureau: BureauSummary = NO_REPORT
 
     @property
     def used(self) -> Decimal:

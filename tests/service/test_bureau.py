@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.data.ledger import Ledger
 from obligor.data.store import LedgerStore
+from obligor.decisions.batch import Question
+from obligor.decisions.bureau_reports import bureau_summaries
+from obligor.decisions.questions import DecisionRequest
+from obligor.model.pd_model import PdModel
+from obligor.portfolio.decide_many import OUTCOMES, decide_many
+from obligor.portfolio.snapshot import active_on, ledger_summaries, portfolio_of
 from obligor.record.record import Record
 from obligor.record.seals import CustomerSeals
 from obligor.serving.assembly import Service
@@ -55,24 +62,30 @@ def record(tmp_path: Path) -> Iterator[Record]:
     yield from opened(folder)
 
 
-@pytest.fixture
-def service(record: Record, tmp_path: Path) -> Service:
-    store = LedgerStore(
-        f"sqlite:///{tmp_path}/ledger.db", lambda: CustomerSeals(record.database)
-    )
-    book = ledger(
+def book() -> Ledger:
+    """The ledger of the tests."""
+    without_names = ledger(
         invoices=INVOICES,
         payments=PAYMENTS,
         bureau=REPORTS,
         fx_rates=RATES,
     )
     currencies = [None, "USD", None, None, None]
-    reports = book["bureau"].assign(
+    bureau = without_names["bureau"]
+    reports = bureau.assign(
         customer_id="ANNA",
         currency=currencies,
-        event=book["bureau"]["event"].replace("closed", "insolvency ended"),
+        event=bureau["event"].replace("closed", "insolvency ended"),
     )
-    store.write(replace(book, tables={**book.tables, "bureau": reports}))
+    return replace(without_names, tables={**without_names.tables, "bureau": reports})
+
+
+@pytest.fixture
+def service(record: Record, tmp_path: Path) -> Service:
+    store = LedgerStore(
+        f"sqlite:///{tmp_path}/ledger.db", lambda: CustomerSeals(record.database)
+    )
+    store.write(book())
     return service_on(store, FixedChampion(FixedModel()), tmp_path)
 
 
@@ -192,3 +205,33 @@ def test_reports_come_back_from_the_store_as_they_were(service: Service) -> None
     assert reports[1].recommended_limit == 900.0
     assert reports[1].known_on == date(2024, 3, 1)
     assert service.ledger.reports("BERT") == ()
+
+
+@pytest.mark.parametrize("as_of", ["2024-02-29", "2024-05-31", "2024-06-30"])
+def test_a_portfolio_is_decided_with_the_reports_of_the_day(
+    service: Service, as_of: str
+) -> None:
+    """One by one, from the store and from the rows of a ledger, the facts are equal."""
+    day = date.fromisoformat(as_of)
+    reports = service.ledger.parties.every_report()
+    assert list(reports) == ["ANNA"]
+    stored = bureau_summaries(reports, service.ledger.account, day)
+    assert stored == ledger_summaries(book(), day)
+    customers = active_on(service.ledger.every(), day)
+    model = cast(PdModel, FixedModel())
+    portfolio = portfolio_of(customers.accounts, customers.rows, model, stored)
+    decisions = decide_many(portfolio, service.rulebooks.in_force(day))
+    for row, customer_id in enumerate(portfolio.customer_ids):
+        question = Question(DecisionRequest(customer_id=customer_id, as_of=day))
+        decided = service.decider.decide_unrecorded(question)
+        assert OUTCOMES[decisions.outcome[row]] == decided.decision.outcome
+        assert decisions.limit[row] == float(decided.decision.limit.amount)
+        one_by_one = portfolio.facts(row)
+        limit = decided.facts.bureau_recommended_limit
+        assert one_by_one.bureau_recommended_limit == limit
+
+
+def test_a_simulation_counts_insolvencies(client: TestClient) -> None:
+    body = {"from": "2000-01-01", "to": "2023-12-31", "as_of": "2024-06-30"}
+    everyone = client.post("/policy/simulations", json=body).json()["by"]["all"]["all"]
+    assert everyone["decline"] == [0, 1]

@@ -311,7 +311,9 @@ def test_a_rulebook_compared_with_itself_changes_nothing(client: TestClient) -> 
 
 
 def test_a_simulated_decision_equals_the_served_one(client: TestClient) -> None:
-    (mover,) = simulate(client, customer_id="C0000002").json()["movers"]
+    in_force = {"from": "2023-12-31", "to": "2023-12-31"}
+    compared = simulate(client, customer_id="C0000002", **in_force).json()
+    (mover,) = compared["movers"]
     decision = client.post("/decisions", json={"customer_id": "C0000002"}).json()
     assert mover["outcome"] == [decision["outcome"]] * 2
     assert Decimal(mover["limit"][0]) == Decimal(decision["limit"]["amount"])

@@ -20,7 +20,7 @@ from obligor.data.synthetic import Simulation
 from obligor.decisions.ageing import AgedAmounts, ageing_of
 from obligor.features.build import build_features
 from obligor.policy.credit.decide import Decision, decide
-from obligor.policy.credit.position import BureauReport
+from obligor.policy.credit.position import BureauSummary
 from obligor.policy.credit.promise_ladder import Promise
 from obligor.policy.economics import capital_ratio
 from obligor.policy.rulebooks.cells import Column, Value
@@ -205,7 +205,7 @@ def with_standing(portfolio: Portfolio) -> Portfolio:
     reports = {}
     for row in rows[draw.random(len(rows)) < 0.1].tolist():
         recommended = Decimal(int(draw.integers(0, 50_000)))
-        reports[row] = BureauReport(Decimal("0.3"), row % 7 == 0, recommended)
+        reports[row] = BureauSummary(Decimal("0.3"), row % 7 == 0, recommended)
     written_off = draw.choice([0.0, 100.0, 100.01, 250.0], len(rows))
     return replace(
         portfolio,
