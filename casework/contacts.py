@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import orjson
 from typing_extensions import TypedDict
 
+from obligor.casework.calendar import CALENDAR
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.questions import ContactRequest, PromiseBody
 from obligor.data.time_zone import day_at
@@ -27,9 +28,8 @@ from obligor.policy.collecting.priority import (
     Plan,
     next_contact_on,
     plan_of,
-    working_day,
 )
-from obligor.policy.rulebooks.rulebook import Rulebook
+from obligor.policy.collecting.working_days import WorkingDays
 from obligor.record.entry import Entry
 
 
@@ -196,7 +196,7 @@ def _contact_answer(
         "stage": plan.stage,
         "contacts_today": attempt.count_on_day,
         "calls_per_day": plan.calls_per_day,
-        "next_contact_on": _next_contact_on(attempt, plan, decided.rulebook),
+        "next_contact_on": _next_contact_on(attempt, plan, _working_days(decided)),
         "policy": policy_answer(decided.rulebook),
     }
 
@@ -234,16 +234,31 @@ def _require_days_in_order(
             )
 
 
-def _next_contact_on(attempt: _Attempt, plan: Plan, rulebook: Rulebook) -> date | None:
+def _working_days(decided: DecidedQuestion) -> WorkingDays:
+    """The working days between the house and the customer."""
+    country = decided.known_question.account.account.country
+    return WorkingDays(decided.rulebook, country, CALENDAR)
+
+
+def _next_contact_on(
+    attempt: _Attempt,
+    plan: Plan,
+    working_days: WorkingDays,
+) -> date | None:
     """Return the day of the next contact: agreed, after a promise, or by rule."""
     request = attempt.request
     if request.next_contact_on:
         return request.next_contact_on
     if request.promise:
-        return working_day(request.promise.pay_by + timedelta(days=1), rulebook)
+        last_day = working_days.payable_on(request.promise.pay_by)
+        return working_days.first_from(last_day + timedelta(days=1))
     if plan.channel == "none":
         return None
     is_reached = request.outcome != "no_answer"
     return next_contact_on(
-        attempt.contacted_on, attempt.count_on_day, is_reached, plan, rulebook
+        attempt.contacted_on,
+        attempt.count_on_day,
+        is_reached,
+        plan,
+        working_days,
     )

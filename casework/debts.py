@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from obligor.arrays import Floats
+from obligor.casework.calendar import CALENDAR
 from obligor.casework.contact_queries import RecordedContact
+from obligor.casework.late_items import late_items
 from obligor.data.account import FIRST_ACCOUNTING, PAYMENT, PROMISE, Account, select
 from obligor.data.asof import KnownAccount
 from obligor.data.days import OPEN_END, day_number, day_of
@@ -23,8 +25,9 @@ from obligor.data.rates import item_rates
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.facts import promises_of
 from obligor.features.catalogue import NAMES
-from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.debt import Debt, LateItem
 from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
+from obligor.policy.collecting.working_days import Calendar, WorkingDays
 from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
 from obligor.policy.credit.position import (
     NO_REPORT,
@@ -34,7 +37,7 @@ from obligor.policy.credit.position import (
 )
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.credit.rating import Conduct, rate
-from obligor.policy.rulebooks.rulebook import Rulebook
+from obligor.policy.rulebooks.rulebook import INTEREST_TABLES, Rulebook
 
 # Contacts longer ago fix nothing any more.
 REMEMBERED = timedelta(days=120)
@@ -67,6 +70,7 @@ def overdue_debts(
     credit_files: Mapping[str, CreditFile],
     contacts: Mapping[str, Sequence[RecordedContact]],
     rulebook: Rulebook,
+    calendar: Calendar = CALENDAR,
 ) -> list[Debt]:
     """Return the overdue debt of each customer who has any.
 
@@ -81,6 +85,8 @@ def overdue_debts(
         promises made in them reduce what is left to ask for.
     rulebook : Rulebook
         The rules in force on the day.
+    calendar : Calendar
+        The days off of countries: a promise to pay by one runs until the next day.
 
     Returns
     -------
@@ -99,9 +105,9 @@ def overdue_debts(
         )
         credit_file = credit_files.get(customer_id, NOTHING_ON_FILE)
         debt = _debt(scored, credit_file, rulebook)
-        debts.append(
-            _after_contacts(debt, known_account, contacts.get(customer_id, ()))
-        )
+        working_days = WorkingDays(rulebook, debt.country, calendar)
+        own_contacts = contacts.get(customer_id, ())
+        debts.append(_after_contacts(debt, known_account, own_contacts, working_days))
     return debts
 
 
@@ -142,7 +148,19 @@ def _debt(
         unapplied=position.unapplied_amount,
         in_default=_in_default(items, currency, rulebook),
         oldest_dpd_days=position.dpd_days,
+        late_items=_late_items(known_account, items, rulebook),
     )
+
+
+def _late_items(
+    known_account: KnownAccount,
+    items: OverdueItems,
+    rulebook: Rulebook,
+) -> tuple[LateItem, ...]:
+    """The items as the law on late interest looks at them, if the rules state it so."""
+    if INTEREST_TABLES[0] not in rulebook.tables:
+        return ()
+    return late_items(known_account, items)
 
 
 def _position(customer: _ScoredCustomer, rulebook: Rulebook) -> Position:
@@ -184,7 +202,10 @@ def _is_insured(credit_file: CreditFile, as_of: date) -> bool:
 
 
 def _after_contacts(
-    debt: Debt, known_account: KnownAccount, contacts: Sequence[RecordedContact]
+    debt: Debt,
+    known_account: KnownAccount,
+    contacts: Sequence[RecordedContact],
+    working_days: WorkingDays,
 ) -> Debt:
     """Return the debt with promises that are running or broken, and the next day."""
     if not contacts:
@@ -192,7 +213,7 @@ def _after_contacts(
     as_of = known_account.as_of
     running = [Decimal(0)]
     last_broken_on = None
-    for promise in _followed(known_account, contacts):
+    for promise in _followed(known_account, contacts, working_days):
         if promise.pay_by >= as_of:
             running.append(promise.missing)
         elif not promise.is_kept:
@@ -227,7 +248,9 @@ class _Row(NamedTuple):
 
 
 def _followed(
-    known_account: KnownAccount, contacts: Sequence[RecordedContact]
+    known_account: KnownAccount,
+    contacts: Sequence[RecordedContact],
+    working_days: WorkingDays,
 ) -> list[_FollowedPromise]:
     """Return the promises of contacts, in their order; what is paid counts once."""
     account = known_account.account
@@ -237,7 +260,7 @@ def _followed(
         if contact.promise is not None:
             amount = min(int(contact.promise.amount * scale), MOST_MINOR_UNITS)
             made_on = day_number(contact.contacted_on)
-            pay_by = day_number(contact.promise.pay_by)
+            pay_by = day_number(working_days.payable_on(contact.promise.pay_by))
             rows.append(_Row(made_on, PROMISE, amount, pay_by, index))
     if not rows:
         return []

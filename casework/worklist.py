@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from obligor.casework.calendar import CALENDAR
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.debts import REMEMBERED, ScoredCustomers, overdue_debts
 from obligor.casework.questions import WorklistQuery
@@ -39,6 +40,9 @@ class LateInterestAnswer(TypedDict):
     fee_currency: str
     because: str
     currency: str
+    missing: NotRequired[
+        Annotated[str, Field(description="Why no interest could be worked out")]
+    ]
 
 
 class WorklistLine(TypedDict):
@@ -72,6 +76,9 @@ class WorklistLine(TypedDict):
     promise_broken_on: date | None
     because: str
     because_zh: str
+    calendar: NotRequired[
+        Annotated[str, Field(description="Whose days off were observed")]
+    ]
 
 
 class LeftOut(TypedDict):
@@ -159,7 +166,7 @@ class WorklistPlanner:
         tasks = list[Task]()
         pauses = list[Pause]()
         for debt in self.debts(as_of):
-            task = task_of(debt, as_of, rulebook)
+            task = task_of(debt, as_of, rulebook, CALENDAR)
             if isinstance(task, Task):
                 tasks.append(task)
             else:
@@ -193,7 +200,7 @@ def _line(rank: int, collector: int, task: Task) -> WorklistLine:
     if debt.last_broken_on:
         because += f"; a promise was broken on {debt.last_broken_on}"
         because_zh += f"；{debt.last_broken_on} 未履行付款承诺"
-    return {
+    line: WorklistLine = {
         "rank": rank,
         "collector": collector,
         "customer_id": debt.customer_id,
@@ -216,6 +223,9 @@ def _line(rank: int, collector: int, task: Task) -> WorklistLine:
         "because": because,
         "because_zh": because_zh,
     }
+    if task.calendar:
+        line["calendar"] = task.calendar
+    return line
 
 
 def _hand_over(task: Task) -> str | None:
@@ -226,13 +236,16 @@ def _hand_over(task: Task) -> str | None:
 
 
 def _late_interest_answer(interest: LateInterest, currency: str) -> LateInterestAnswer:
-    return {
+    answer: LateInterestAnswer = {
         "amount": str(interest.amount),
         "fee": str(interest.fee),
         "fee_currency": interest.fee_currency,
         "because": interest.because,
         "currency": currency,
     }
+    if interest.missing:
+        answer["missing"] = interest.missing
+    return answer
 
 
 def _total(tasks: Sequence[Task]) -> Money | None:

@@ -28,7 +28,6 @@ from obligor.policy.rulebooks.files import RulebookFile
 from obligor.policy.rulebooks.rulebook import (
     RELEASE,
     RULES,
-    TABLES,
     folders,
     in_force,
     read_archived_rulebook,
@@ -110,15 +109,14 @@ def show(options: ShowOptions) -> None:
 
     Example: `obligor policy show 2000-01-01 --table hard_stops`
     """
-    names = ("parameters", *TABLES)
-    if options.table is not None and options.table not in names:
+    rulebook = _chosen_rulebook(options)
+    if options.table is not None and options.table not in rulebook.specs:
         raise PolicyError(
             f"there is no table {options.table!r}",
             where="--table",
-            expected=f"parameters or one of {', '.join(TABLES)}",
+            expected=f"parameters or one of {', '.join(rulebook.tables)}",
         )
-    rulebook = _chosen_rulebook(options)
-    for name in names:
+    for name in rulebook.specs:
         if options.table in (None, name):
             console.print(_table_of(name, rulebook.specs[name]))
             source = rulebook.sources[name]
@@ -237,7 +235,7 @@ def run_cases(version: RulebookVersion, rules: Rules = RULES) -> None:
     """
     # Reading a rulebook runs them all, and stops at the first that fails.
     rulebook = read_rulebook(rules / version)
-    for name in TABLES:
+    for name in rulebook.tables:
         n_cases = len(rulebook.specs[name]["cases"])
         console.print(f"{name:<17} {n_cases:>3} cases pass", highlight=False)
 

@@ -5,10 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from obligor.policy.collecting.priority import AccountAge, Arrears
 
 _ZERO = Decimal(0)
+
+
+class OpenAmount(NamedTuple):
+    """What was open of an item from a day on, in the item's currency."""
+
+    since: date
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class LateItem:
+    """An item past due, with what was open of it from day to day.
+
+    Attributes
+    ----------
+    issued_on, due_on : date
+        When it was issued, and when it was due.
+    currency : str
+        Its currency.
+    rate : Decimal
+        Units of the reporting currency for one unit of it.
+    open_amounts : tuple of OpenAmount
+        By day; the first is of the day of issue. Money that came in on a day is taken
+        off from the next day on.
+    disputed : Decimal
+        What is in an open dispute, in its currency.
+    """
+
+    issued_on: date
+    due_on: date
+    currency: str
+    rate: Decimal
+    open_amounts: tuple[OpenAmount, ...]
+    disputed: Decimal = _ZERO
+
+    def open_on(self, day: date) -> Decimal:
+        """Return what was open at the beginning of a day."""
+        amount = _ZERO
+        for step in self.open_amounts:
+            if step.since <= day:
+                amount = step.amount
+        return amount
 
 
 @dataclass(frozen=True)
@@ -45,6 +88,9 @@ class Debt:
     in_default : Decimal, optional
         What is undisputed and more than 90 days past due; None if the age of the oldest
         item counts for all of it.
+    late_items : tuple of LateItem
+        The items past due, for the law on late interest; empty under rules in which it
+        is one table.
     oldest_dpd_days : Decimal, optional
         Days past due of the oldest item, however small; None if it is `dpd_days`.
     """
@@ -67,6 +113,7 @@ class Debt:
     unapplied: Decimal = _ZERO
     in_default: Decimal | None = None
     oldest_dpd_days: Decimal | None = None
+    late_items: tuple[LateItem, ...] = ()
 
     @property
     def workable(self) -> Decimal:

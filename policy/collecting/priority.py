@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from obligor.data.money import round_money
+from obligor.policy.collecting.working_days import WorkingDays
 from obligor.policy.rulebooks.decision_table import Evaluation
 from obligor.policy.rulebooks.rulebook import Rulebook
 
@@ -357,8 +358,11 @@ def _age_texts(arrears: Arrears) -> tuple[str, str]:
 
 
 def is_quiet(day: date, rulebook: Rulebook) -> bool:
-    """Whether no customer is contacted on a day."""
-    evaluation = rulebook.tables["quiet_days"](weekday=day.isoweekday())
+    """Whether no customer is contacted on a day, wherever they are."""
+    evaluation = rulebook.tables["quiet_days"](
+        weekday=day.isoweekday(),
+        is_day_off=False,
+    )
     return bool(evaluation.outputs["is_quiet"])
 
 
@@ -367,7 +371,7 @@ def next_contact_on(
     contacts_today: int,
     is_reached: bool,
     plan: Plan,
-    rulebook: Rulebook,
+    working_days: WorkingDays,
 ) -> date:
     """Return the day of the next contact.
 
@@ -384,8 +388,8 @@ def next_contact_on(
         Whether the customer was reached.
     plan : Plan
         Calls a day, and days of rest.
-    rulebook : Rulebook
-        Its table ``quiet_days`` lists the days without contacts.
+    working_days : WorkingDays
+        The days on which this customer is contacted.
 
     Returns
     -------
@@ -402,23 +406,14 @@ def next_contact_on(
     >>> age = AccountAge(Decimal(45), Decimal(10000))
     >>> plan = plan_of(age, "risk", rules)
     >>> friday = date(2025, 6, 27)
-    >>> next_contact_on(friday, 2, False, plan, rules) == friday
+    >>> days = WorkingDays(rules)
+    >>> next_contact_on(friday, 2, False, plan, days) == friday
     True
-    >>> next_contact_on(friday, 3, False, plan, rules)
+    >>> next_contact_on(friday, 3, False, plan, days)
     datetime.date(2025, 6, 30)
     """
     if not is_reached and contacts_today < plan.calls_per_day:
         return contacted_on
     # At least a day, else a plan without rest would never move on.
     rest = timedelta(days=max(plan.rest_days, 1))
-    return working_day(contacted_on + rest, rulebook)
-
-
-def working_day(day: date, rulebook: Rulebook) -> date:
-    """Return the day, or the first day of the following week that is not quiet."""
-    week = (day + timedelta(days=offset) for offset in range(7))
-    # A rulebook whose every day is quiet leaves the day as it is.
-    working_days = (
-        candidate for candidate in week if not is_quiet(candidate, rulebook)
-    )
-    return next(working_days, day)
+    return working_days.first_from(contacted_on + rest)

@@ -15,8 +15,14 @@ from obligor.policy.collecting.priority import (
     CollectionPriority,
     Plan,
     collection_priority,
+    is_quiet,
     plan_of,
     value_of_contact,
+)
+from obligor.policy.collecting.working_days import (
+    NO_CALENDAR,
+    Calendar,
+    WorkingDays,
 )
 from obligor.policy.rulebooks.rulebook import Rulebook
 
@@ -44,6 +50,8 @@ class Task:
         Last day on which an insurer accepts the debt.
     is_urgent : bool
         Whether the deadline is near; then it comes before every other line.
+    calendar : str
+        Which days off were observed; empty under rules that observe none.
     """
 
     debt: Debt
@@ -53,6 +61,7 @@ class Task:
     late_interest: LateInterest
     deadline: date | None
     is_urgent: bool
+    calendar: str = ""
 
     @property
     def value_per_minute(self) -> Decimal:
@@ -94,6 +103,7 @@ def task_of(
     debt: Debt,
     as_of: date,
     rulebook: Rulebook,
+    calendar: Calendar = NO_CALENDAR,
 ) -> Task | Pause:
     """Return the task of a debt on a day, or the reason why it is left alone.
 
@@ -108,6 +118,8 @@ def task_of(
         The day.
     rulebook : Rulebook
         The rules in force.
+    calendar : Calendar
+        The days off of countries.
 
     Returns
     -------
@@ -118,6 +130,9 @@ def task_of(
     deadline = _insurer_deadline(debt, as_of, rulebook) if debt.is_insured else None
     is_urgent = _is_urgent(debt, as_of, deadline)
     pause = _pause(debt, plan, as_of)
+    working_days = WorkingDays(rulebook, debt.country, calendar)
+    if pause is None:
+        pause = _day_off(debt, as_of, working_days)
     # A stage without a contact has none for an urgent debt either.
     has_contact = plan.minutes > 0
     if pause and not (is_urgent and has_contact):
@@ -137,9 +152,10 @@ def task_of(
         plan=plan,
         value=value_of_contact(debt.arrears, plan, rulebook),
         priority=priority,
-        late_interest=late_interest(debt, rulebook),
+        late_interest=late_interest(debt, rulebook, as_of, calendar),
         deadline=deadline,
         is_urgent=is_urgent,
+        calendar=working_days.note(),
     )
 
 
@@ -206,6 +222,23 @@ def _nothing_to_ask_for(debt: Debt) -> Pause:
         return Pause(name, "disputed", because)
     because = f"{debt.promised} {debt.currency} is promised: wait for the day"
     return Pause(name, "promised", because)
+
+
+def _day_off(
+    debt: Debt,
+    as_of: date,
+    working_days: WorkingDays,
+) -> Pause | None:
+    """Why a day off in the customer's country is no day for a contact."""
+    country = debt.country
+    rulebook = working_days.rulebook
+    is_day_off = working_days.calendar.is_day_off(country, as_of)
+    # On a quiet day of the house nobody is contacted anyway.
+    if not working_days.counts_days_off or not is_day_off or is_quiet(as_of, rulebook):
+        return None
+    first = working_days.first_from(as_of)
+    because = f"{as_of} is a day off in {country}; the next working day is {first}"
+    return Pause(debt.customer_id, "day_off", because)
 
 
 def worklist(

@@ -12,7 +12,13 @@ from difflib import get_close_matches
 
 from obligor.errors import PolicyError
 from obligor.policy.rulebooks.cells import Column
-from obligor.policy.rulebooks.contracts import CONTRACTS, STAGE, TableContract
+from obligor.policy.rulebooks.contracts import (
+    CONTRACTS,
+    OTHER_COUNTRY,
+    REFERENCE,
+    STAGE,
+    TableContract,
+)
 from obligor.policy.rulebooks.decision_table import DecisionTable
 from obligor.policy.rulebooks.draft import Draft
 from obligor.policy.rulebooks.proof import axes_of, rows_reached
@@ -29,6 +35,8 @@ def require_contracts(tables: Mapping[str, DecisionTable]) -> None:
     for name, table in tables.items():
         _require_contract(name, table, CONTRACTS[name])
     _require_stages(tables["collection_stage"], tables["collection_strategy"])
+    if "interest_laws" in tables:
+        _require_interest(tables)
 
 
 def _require_contract(
@@ -211,6 +219,31 @@ def _domain(column: Column) -> str:
     else:
         domain = f"{column.low} to {column.high}"
     return f"{column.name} {domain}{' or null' if column.is_nullable else ''}"
+
+
+def _require_interest(tables: Mapping[str, DecisionTable]) -> None:
+    """Refuse countries or reference rates that one of the tables does not have."""
+    laws = tables["interest_laws"]
+    (country,) = laws.inputs
+    if OTHER_COUNTRY not in country.values:
+        raise PolicyError(
+            f"the column lacks the value {OTHER_COUNTRY}",
+            where=f"{laws.id}.{country.name}",
+            expected=f"{OTHER_COUNTRY}, for every country that has no row",
+        )
+    (reference,) = [column for column in laws.outputs if column.name == REFERENCE.name]
+    for table, expected in (
+        (tables["compensation"], country),
+        (tables["reference_rates"], reference),
+    ):
+        for column in table.inputs:
+            is_same = column.values == expected.values
+            if column.name == expected.name and not is_same:
+                raise PolicyError(
+                    f"the column has the values {', '.join(column.values)}",
+                    where=f"{table.id}.{column.name}",
+                    expected=f"those of {laws.id}: {', '.join(expected.values)}",
+                )
 
 
 def _require_stages(stage: DecisionTable, strategy: DecisionTable) -> None:

@@ -100,6 +100,9 @@ OUTCOME = _text("outcome", ("approve", "refer", "decline"))
 STOP = _text("stop", ("none", "refer", "decline"))
 BUCKET = _text("bucket", ("not_due", "1-15", "16-30", "31-60", "61-90", "90+"))
 STAGE = _text("stage")
+COUNTRY = _text("country")
+OTHER_COUNTRY = "other"
+REFERENCE = _text("reference")
 RUNG = _integer("rung", "rung", low=-3, high=2)
 DPD_DAYS = _number("dpd_days", "days", low=0)
 # Days past due of what is material together, by the parameters of the rulebook.
@@ -271,7 +274,10 @@ CONTRACTS: Mapping[str, TableContract] = {
         ),
     ),
     "quiet_days": TableContract(
-        inputs=(_integer("weekday", "day of the week", low=1, high=7),),
+        inputs=(
+            _integer("weekday", "day of the week", low=1, high=7),
+            _boolean("is_day_off"),
+        ),
         outputs=(_boolean("is_quiet"),),
     ),
     "late_interest": TableContract(
@@ -279,6 +285,32 @@ CONTRACTS: Mapping[str, TableContract] = {
         outputs=(
             _number("rate_per_year", "per year"),
             _number("fee_per_item", "currency of the law"),
+            _text("fee_currency", ("EUR", "GBP", "none")),
+        ),
+    ),
+    # A house adds the countries it sells to; the code gives `other` for the rest.
+    "interest_laws": TableContract(
+        inputs=(COUNTRY,),
+        outputs=(
+            _boolean("has_law"),
+            REFERENCE,
+            _number("factor", "times"),
+            _number("margin", "per year"),
+            _boolean("is_fixed"),
+            _text("postpones_due_day", ("never", "sundays", "days_off")),
+        ),
+    ),
+    "reference_rates": TableContract(
+        inputs=(
+            REFERENCE,
+            _integer("day", "yyyymmdd", low=10101, high=99991231),
+        ),
+        outputs=(_boolean("is_known"), _number("rate", "per year")),
+    ),
+    "compensation": TableContract(
+        inputs=(COUNTRY, _number("amount", "currency of the law", low=0)),
+        outputs=(
+            _number("fee", "currency of the law"),
             _text("fee_currency", ("EUR", "GBP", "none")),
         ),
     ),

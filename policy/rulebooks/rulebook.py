@@ -56,6 +56,9 @@ TABLES = (
     "provision_matrix",
     "stress",
 )
+# The law on late interest: one table, or in these of later rulebooks by country, day
+# and size of the debt. A rulebook has the one or the others.
+INTEREST_TABLES = ("interest_laws", "reference_rates", "compensation")
 # Rows of these become reasons, blocks or warnings, so they need a Chinese text too.
 REASONED = ("hard_stops", "authority", "outcome", "order_blocks", "warnings")
 
@@ -120,7 +123,8 @@ class Rulebook:
     parameters : mapping of str to Decimal
         The numbers of the policy.
     tables : mapping of str to DecisionTable
-        Every table in `TABLES`, proven.
+        Every table in `TABLES`, or `INTEREST_TABLES` in place of ``late_interest``,
+        proven.
     sources : mapping of str to str
         Per file, who decided it, when and why.
     specs : mapping of str to RulebookFile
@@ -202,7 +206,10 @@ def read_archived_rulebook(folder: Path) -> Rulebook:
         files[name] = parse_rulebook_file(content, f"{folder.name}/{name}.yaml")
     effective = effective_date(files, folder)
     sources = {name: source_of(file, name) for name, file in files.items()}
-    tables = {name: compile_table(files[name], CONTRACTS[name]) for name in TABLES}
+    tables = {
+        name: compile_table(files[name], CONTRACTS[name])
+        for name in table_names(folder)
+    }
     _require_both_languages(tables)
     _require_falling(tables["exposure_caps"])
     return Rulebook(
@@ -222,8 +229,23 @@ def digest_of(folder: Path) -> str:
     return _digest(_contents(folder))
 
 
+def table_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the tables that the rulebook in a folder has."""
+    if not (folder / f"{INTEREST_TABLES[0]}.yaml").exists():
+        return TABLES
+    return with_interest_tables()
+
+
+def with_interest_tables() -> tuple[str, ...]:
+    """Return the tables of a rulebook that states the law by country and day."""
+    names = list(TABLES)
+    position = names.index("late_interest")
+    names[position : position + 1] = INTEREST_TABLES
+    return tuple(names)
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
-    names = ("parameters", *TABLES)
+    names = ("parameters", *table_names(folder))
     return {name: read_bytes(folder / f"{name}.yaml") for name in names}
 
 

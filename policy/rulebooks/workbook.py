@@ -19,7 +19,13 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from obligor.errors import PolicyError
 from obligor.policy.rulebooks.files import RulebookFile, Scalar
-from obligor.policy.rulebooks.rulebook import TABLES, Rulebook, read_rulebook
+from obligor.policy.rulebooks.rulebook import (
+    INTEREST_TABLES,
+    TABLES,
+    Rulebook,
+    read_rulebook,
+    with_interest_tables,
+)
 
 Row = Sequence[object]
 
@@ -36,7 +42,7 @@ def export_workbook(rulebook: Rulebook, path: Path) -> None:
     book.remove(book.worksheets[0])  # the empty sheet of a new workbook
     file = rulebook.specs["parameters"]
     _write(book.create_sheet("parameters"), [*_head_rows(file), *_parameter_rows(file)])
-    for name in TABLES:
+    for name in rulebook.tables:
         file = rulebook.specs[name]
         rows = [
             *_head_rows(file),
@@ -87,9 +93,9 @@ def differences(old: Rulebook, new: Rulebook) -> Iterator[str]:
 
     Parameters, columns, rows and cells are compared.
     """
-    for name in ("parameters", *TABLES):
-        before = _entries(name, old.specs[name])
-        after = _entries(name, new.specs[name])
+    for name in {**old.specs, **new.specs}:
+        before = _entries(name, old.specs.get(name))
+        after = _entries(name, new.specs.get(name))
         for key in {**before, **after}:
             old_text = before.get(key, "(none)")
             new_text = after.get(key, "(none)")
@@ -97,8 +103,13 @@ def differences(old: Rulebook, new: Rulebook) -> Iterator[str]:
                 yield f"{name} {key}: {old_text} -> {new_text}"
 
 
-def _entries(name: str, file: RulebookFile) -> dict[str, str]:
-    """Every entry of a file as text, by a name that people can read."""
+def _entries(name: str, file: RulebookFile | None) -> dict[str, str]:
+    """Every entry of a file as text, by a name that people can read.
+
+    A table that a rulebook does not have has no entries.
+    """
+    if file is None:
+        return {}
     if name == "parameters":
         parameters = file["parameters"]
         return {key: str(entry["value"]) for key, entry in parameters.items()}
@@ -222,7 +233,8 @@ def _load(path: Path) -> Workbook:
             where=str(path),
             expected="an .xlsx file",
         ) from None
-    expected = {"parameters", *TABLES, *(f"{name} cases" for name in TABLES)}
+    names = _table_names(book)
+    expected = {"parameters", *names, *(f"{name} cases" for name in names)}
     missing = sorted(expected - set(book.sheetnames))
     if missing:
         raise PolicyError(
@@ -233,9 +245,15 @@ def _load(path: Path) -> Workbook:
     return book
 
 
+def _table_names(book: Workbook) -> tuple[str, ...]:
+    if INTEREST_TABLES[0] not in book.sheetnames:
+        return TABLES
+    return with_interest_tables()
+
+
 def _read_files(book: Workbook, version: str) -> dict[str, RulebookFile]:
     files = {"parameters": _read_parameters(book["parameters"], version)}
-    for name in TABLES:
+    for name in _table_names(book):
         files[name] = _read_table(book[name], book[f"{name} cases"], version)
     return files
 

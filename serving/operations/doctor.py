@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from obligor.data.time_zone import day_at
 from obligor.decisions.as_of import last_posting
 from obligor.errors import ObligorError
+from obligor.policy.collecting.late_interest import missing_rates
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
 from obligor.record.tables import ENTRIES
@@ -247,6 +248,34 @@ def _rulebooks(deployment: Deployment) -> Iterator[Check]:
     )
 
 
+def _reference_rates(deployment: Deployment) -> Iterator[Check]:
+    today = deployment.today()
+    rulebook = deployment.service.rulebooks.in_force(today)
+    if "reference_rates" not in rulebook.tables:
+        yield Check(
+            "reference rates",
+            "warning",
+            f"the rulebook {rulebook.version} has no rates by half-year: late "
+            "interest is worked out at one rate for all days",
+            do="release a rulebook with the tables interest_laws, reference_rates and "
+            "compensation",
+        )
+        return
+    # A rate that was never on file is named in the rulebook, and in every answer.
+    missing = [rate for rate in missing_rates(rulebook, today) if rate.last_day]
+    for rate in missing:
+        yield Check(
+            "reference rates",
+            "warning",
+            f"{rate.reference} ends on {rate.last_day}: there is no late interest for "
+            f"today in {', '.join(rate.countries)}",
+            do="add the rate of the half-year to a new rulebook: "
+            "docs/how-to/charge-late-interest.md",
+        )
+    if not missing:
+        yield Check("reference rates", "good", f"they reach to {today}")
+
+
 def _ledger(deployment: Deployment) -> Iterator[Check]:
     today = deployment.today()
     ledger = deployment.service.ledger
@@ -384,6 +413,7 @@ _CHECKS: dict[str, Callable[[Deployment], Iterator[Check]]] = {
     "checkpoints": _checkpoints,
     "champion": _champion,
     "rules": _rulebooks,
+    "reference rates": _reference_rates,
     "ledger": _ledger,
     "replay": _replay,
     "keys": _access,

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from obligor.decisions.champion import ChampionLoader
 from obligor.errors import ErasedError, RecordError, SchemaError
 from obligor.record.retention import erase
 from obligor.serving.assembly import Service
-from obligor.serving.operations.doctor import Deployment, examine
+from obligor.serving.operations.doctor import Check, Deployment, examine
 from obligor.serving.settings import Settings
 from obligor.signing import public_key, signature_is_valid
 from tests.conftest import NOW
@@ -191,6 +191,8 @@ def test_a_good_deployment_is_found_good(
         OBLIGOR_ADMIN_KEY="k" * 40,
     )
     checks = states(good)
+    # The base rate of Austria is on file up to two days before.
+    assert checks.pop("reference rates") == "warning"
     # Here store and checkpoints are on one disk.
     assert checks.pop("checkpoints") in ("good", "warning")
     assert set(checks.values()) == {"good"}
@@ -225,6 +227,42 @@ def test_keys_in_the_store_and_an_old_ledger_are_warnings(
     checks = states(later)
     assert checks["OBLIGOR_DATA_KEY"] == "warning"
     assert checks["ledger"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("now", "ended"),
+    [
+        (datetime(2024, 12, 31, 12, tzinfo=UTC), []),
+        (datetime(2026, 11, 26, 12, tzinfo=UTC), ["oenb", "lpr_1y"]),
+        (
+            datetime(2027, 1, 1, 12, tzinfo=UTC),
+            ["oenb", "lpr_1y", "ecb", "bundesbank", "boe"],
+        ),
+    ],
+)
+def test_reference_rates_that_are_older_than_half_a_year_are_found(
+    untrained_service: Service, tmp_path: Path, now: datetime, ended: list[str]
+) -> None:
+    checks = rate_checks(deployment(untrained_service, tmp_path, tmp_path), now)
+    if not ended:
+        assert [check.state for check in checks] == ["good"]
+    warned = [check.detail.split(" ")[0] for check in checks if check.do]
+    assert sorted(warned) == sorted(ended)
+
+
+def test_a_rulebook_without_rates_by_half_year_is_found(
+    untrained_service: Service, tmp_path: Path
+) -> None:
+    old = datetime(2023, 12, 30, 12, tzinfo=UTC)
+    (check,) = rate_checks(deployment(untrained_service, tmp_path, tmp_path), old)
+    assert check.state == "warning"
+    assert "2000-01-01 has no rates by half-year" in check.detail
+
+
+def rate_checks(deployment: Deployment, now: datetime) -> list[Check]:
+    """What the doctor says of reference rates at a time."""
+    checks = examine(replace(deployment, now=now))
+    return [check for check in checks if check.name == "reference rates"]
 
 
 def test_a_key_that_others_can_read_is_found(

@@ -21,6 +21,7 @@ from obligor.policy.collecting.priority import (
     next_contact_on,
     plan_of,
 )
+from obligor.policy.collecting.working_days import WorkingDays
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from tests.ascii import parse, spec
 from tests.customers import AS_OF, RULEBOOK
@@ -209,7 +210,7 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
     ) -> dict[str, object]:
         plan = plan_of(AccountAge(Decimal(20), Decimal(1000)), customer_class, RULEBOOK)
         next_on = next_contact_on(
-            contacted_on, contacts_today, is_reached, plan, RULEBOOK
+            contacted_on, contacts_today, is_reached, plan, WorkingDays(RULEBOOK)
         )
         return {"next_contact_on": next_on}
 

@@ -22,8 +22,8 @@ from obligor.policy.collecting.priority import (
     next_contact_on,
     p_loss,
     plan_of,
-    working_day,
 )
+from obligor.policy.collecting.working_days import WorkingDays
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
 from tests.customers import AS_OF, RULEBOOK
 
@@ -35,6 +35,7 @@ DEBT = Debt(
     pd_12m=Decimal("0.05"),
     customer_class="general",
 )
+DAYS = WorkingDays(RULEBOOK)
 INSURED = replace(DEBT, is_insured=True, dpd_days=Decimal(83))
 
 
@@ -148,18 +149,18 @@ def test_the_next_contact_waits_for_a_working_day() -> None:
     monday_after = date(2025, 7, 7)
     general = plan_of(AccountAge(Decimal(20), Decimal(1000)), "general", RULEBOOK)
     # Five days later is Saturday.
-    assert next_contact_on(AS_OF, 1, True, general, RULEBOOK) == monday_after
+    assert next_contact_on(AS_OF, 1, True, general, DAYS) == monday_after
     # One call a day.
-    assert next_contact_on(AS_OF, 1, False, general, RULEBOOK) == monday_after
+    assert next_contact_on(AS_OF, 1, False, general, DAYS) == monday_after
     risk = plan_of(AccountAge(Decimal(20), Decimal(1000)), "risk", RULEBOOK)
-    assert next_contact_on(AS_OF, 1, False, risk, RULEBOOK) == AS_OF
+    assert next_contact_on(AS_OF, 1, False, risk, DAYS) == AS_OF
 
 
 def test_nobody_is_contacted_at_a_weekend() -> None:
     friday = date(2025, 7, 4)
     assert is_quiet(friday, RULEBOOK) is False
     assert is_quiet(friday + timedelta(days=1), RULEBOOK) is True
-    assert working_day(friday + timedelta(days=2), RULEBOOK) == date(2025, 7, 7)
+    assert DAYS.first_from(friday + timedelta(days=2)) == date(2025, 7, 7)
 
 
 def test_an_insured_debt_is_urgent_in_the_last_week_before_its_deadline() -> None:
@@ -199,7 +200,7 @@ def test_the_law_of_the_country_sets_late_interest(
         amount_days=Decimal(200_000),
         n_items=2,
     )
-    interest = late_interest(debt, RULEBOOK)
+    interest = late_interest(debt, RULEBOOK, AS_OF)
     assert interest.amount == Decimal(amount)
     assert interest.fee == Decimal(fee)
     assert interest.fee_currency == currency

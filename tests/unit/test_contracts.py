@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from openpyxl import load_workbook
 
 from obligor.errors import PolicyError
-from obligor.policy.collecting.debt import Debt
+from obligor.policy.collecting.debt import Debt, LateItem, OpenAmount
 from obligor.policy.collecting.late_interest import late_interest
 from obligor.policy.collecting.priority import AccountAge, is_quiet, plan_of
 from obligor.policy.collecting.provision import provision
@@ -39,6 +39,7 @@ from obligor.policy.rulebooks.contracts import (
 from obligor.policy.rulebooks.decision_table import DecisionTable, Evaluation
 from obligor.policy.rulebooks.files import PARAMETERS
 from obligor.policy.rulebooks.rulebook import (
+    INTEREST_TABLES,
     RULES,
     TABLES,
     Rulebook,
@@ -49,7 +50,7 @@ from obligor.policy.rulebooks.rulebook import (
 from obligor.policy.rulebooks.workbook import export_workbook, import_workbook
 from obligor.portfolio.decide_many import CUSTOMER_CLASSES, OUTCOMES
 from obligor.portfolio.migration import BUCKETS
-from tests.customers import AS_OF, FACTS, FEATURES
+from tests.customers import AS_OF, FACTS, FEATURES, NEW_RULEBOOK
 from tests.unit.test_cli import run
 from tests.unit.test_warnings import BEFORE, NOW
 
@@ -59,6 +60,13 @@ SHIPPED = "2000-01-01"
 DRAFT = "2024-01-01"
 UNDISPUTED = ("P08", "P09")  # the rows on what is disputed
 REFERRED = {"stop": "refer"}
+LATE_ITEM = LateItem(
+    issued_on=date(2025, 5, 1),
+    due_on=date(2025, 6, 2),
+    currency="EUR",
+    rate=Decimal(1),
+    open_amounts=(OpenAmount(date(2025, 5, 1), Decimal(1000)),),
+)
 NULLABLE_AMOUNT = "{type: number, unit: reporting currency, low: 0, nullable: true}"
 
 
@@ -130,8 +138,9 @@ def evaluate_everything(facts: Facts, rulebook: Rulebook) -> None:
             pd_12m=Decimal("0.1"),
             customer_class="general",
             country=country,
+            late_items=(LATE_ITEM,),
         )
-        late_interest(debt, rulebook)
+        late_interest(debt, rulebook, AS_OF)
 
 
 def with_everything_on_file() -> Facts:
@@ -151,6 +160,14 @@ def test_every_table_is_given_exactly_the_inputs_of_its_contract(
     evaluate_everything(with_everything_on_file(), fresh_rulebook())
     # The scenarios of stress are read row by row, and not evaluated.
     assert set(seen.by_table) == set(TABLES) - {"stress"}
+    seen.assert_as_declared()
+
+
+def test_the_tables_of_the_law_by_day_are_given_their_inputs(seen: SeenInputs) -> None:
+    newest = replace(NEW_RULEBOOK, memo={})
+    evaluate_everything(with_everything_on_file(), newest)
+    assert set(seen.by_table) == set(newest.tables) - {"stress"}
+    assert set(INTEREST_TABLES) <= set(seen.by_table)
     seen.assert_as_declared()
 
 
@@ -188,7 +205,7 @@ def test_no_facts_give_a_table_a_value_outside_its_contract(
 
 
 def test_there_is_a_contract_for_every_table() -> None:
-    assert set(CONTRACTS) == set(TABLES)
+    assert set(CONTRACTS) == {*TABLES, *INTEREST_TABLES}
 
 
 def test_texts_that_arrays_hold_by_position_are_those_of_the_contracts() -> None:
