@@ -329,9 +329,7 @@ def as_of_its_day(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_earlier_store_is_asked_as_of_today_by_default(earlier: Earlier) -> None:
-    calls = earlier.answers["read"]
-    call = next(call for call in calls if call["path"].startswith("/worklist"))
-    worklist = earlier.call({**call, "path": "/worklist"}).json()
+    worklist = earlier.get("/worklist").json()
     assert worklist["as_of"] == str(earlier.service.today())
 
 
