@@ -23,8 +23,10 @@ from rich.progress import track
 from obligor.errors import SchemaError
 
 if TYPE_CHECKING:
+    from obligor.data.checks import LedgerCheck
     from obligor.data.ledger import Ledger
     from obligor.data.store import LedgerStore
+    from obligor.data.stored_ledger import StoredLedger
     from obligor.decisions.champion import ChampionLoader
     from obligor.record.record import Record
     from obligor.serving.assembly import Service
@@ -180,23 +182,32 @@ class Context:
 
         What was left out of it is printed beside the output.
         """
+        result = self.checked_ledger(mapping)
+        ledger = result.require()
+        print_left_out(result)
+        return ledger
+
+    def checked_ledger(
+        self, mapping: Path, stored: StoredLedger | None = None
+    ) -> LedgerCheck:
+        """Read and check a ledger.
+
+        Parameters
+        ----------
+        mapping : Path
+            The mapping file.
+        stored : StoredLedger, optional
+            The loaded ledger that it is to update.
+        """
         from obligor.data.sources import read_ledger
 
-        result = read_ledger(
+        return read_ledger(
             mapping,
             today=self.today(),
             environment=self.environment,
             zone=self.stated_zone(),
+            stored=stored,
         )
-        ledger = result.require()
-        for loss in result.left_out:
-            error_console.print(
-                loss.sentence(ledger.currency),
-                style="yellow",
-                markup=False,
-                highlight=False,
-            )
-        return ledger
 
     def as_of(self, text: str | None, exported_on: date | None) -> date:
         """Return the as-of date of a command; the day and the reason are printed.
@@ -268,6 +279,17 @@ class Context:
 
         key = self.environment.get("OBLIGOR_RELEASE_KEY")
         return release_signer(store, key, self.random)
+
+
+def print_left_out(result: LedgerCheck) -> None:
+    """Print what was left out of a ledger, beside the output."""
+    for loss in result.left_out:
+        error_console.print(
+            loss.sentence(result.ledger.currency),
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
 
 
 def command_context() -> Context:

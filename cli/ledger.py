@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
 from obligor.cli.arguments import (
     LedgerMapping,
@@ -15,12 +17,24 @@ from obligor.cli.arguments import (
     command_context,
     console,
     error_console,
+    print_left_out,
     with_options,
 )
+from obligor.errors import SchemaError
 
 if TYPE_CHECKING:
+    from obligor.cli.arguments import Context
+    from obligor.data.batch_update import Ended
     from obligor.data.checks import LedgerCheck
+    from obligor.data.ledger import Ledger
+    from obligor.data.loading import UpdateResult
+    from obligor.data.store import LedgerStore
 
+# What follows, if a list lacks rows that it had.
+ENDED = {
+    "invoices": "taken as paid on the day of the export",
+    "disputes": "resolved on the day of the export",
+}
 MOST_FINDINGS = 50  # printed; the others are counted
 
 
@@ -116,21 +130,128 @@ def _print_findings(result: LedgerCheck) -> None:
         console.print(f"... and {n_more} more")
 
 
-def load(mapping: LedgerMapping, store: Store = Path("store")) -> None:
-    """Check a ledger and load it for the service; it replaces the one loaded before.
+@dataclass(frozen=True)
+class LoadOptions:
+    """The options of `obligor load`."""
+
+    mapping: LedgerMapping
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Load as if nothing was loaded before; the past is what the files say",
+        ),
+    ] = False
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot",
+            help="The lists name everything that is open: a row they lack is over "
+            "since the day of the export",
+        ),
+    ] = False
+    store: Store = Path("store")
+
+
+@with_options(LoadOptions)
+def load(options: LoadOptions) -> None:
+    """Check a ledger and load it for the service, or update the one that is loaded.
+
+    An update compares each row with the stored ones. What is new or changed is known
+    from today on: a question about an earlier day is answered as before.
 
     Example: `obligor load ledger/mapping.toml`
     """
     context = command_context()
-    ledger = context.ledger(mapping)
-    context.ledger_store(store).write(ledger)
-    n_customers = len(ledger["customers"])
-    console.print(
-        f"loaded {n_customers:,} customers, known until {ledger.observed_until}"
-    )
+    ledger_store = context.ledger_store(options.store)
+    if options.replace or not ledger_store.customer_ids(1):
+        if options.snapshot:
+            raise SchemaError(
+                "there is no ledger to compare the snapshot with",
+                where="--snapshot",
+                do="load it without --snapshot first",
+            )
+        ledger = _load_whole(context, options.mapping, ledger_store)
+    else:
+        ledger = _update(context, options, ledger_store)
     if ledger.exported_on is None:
         error_console.print(
             "the mapping does not state exported_on: questions without a date are "
             "answered as of today",
             style="yellow",
+        )
+
+
+def _load_whole(context: Context, mapping: Path, store: LedgerStore) -> Ledger:
+    from obligor.data.loading import arrival_of
+
+    result = context.checked_ledger(mapping)
+    ledger = result.require()
+    print_left_out(result)
+    store.write(ledger, arrival_of(result).set_aside)
+    n_customers = len(ledger["customers"])
+    console.print(
+        f"loaded {n_customers:,} customers, known until {ledger.observed_until}"
+    )
+    return ledger
+
+
+def _update(context: Context, options: LoadOptions, store: LedgerStore) -> Ledger:
+    from obligor.data.batch_update import Snapshot
+    from obligor.data.loaded_ledger import LoadedLedger
+    from obligor.data.loading import LedgerUpdate, arrival_of
+
+    today = context.today()
+    with store.engine.connect() as connection:
+        state = store.updatable_state(connection)
+        loaded = LoadedLedger(store.rows, connection, state)
+        check = context.checked_ledger(options.mapping, loaded)
+        ledger = check.require()
+        print_left_out(check)
+        arrival = arrival_of(check, loaded)
+    if options.snapshot:
+        exported_on = ledger.exported_on or today
+        snapshot = Snapshot(frozenset(ledger.tables), exported_on, today)
+        arrival = replace(arrival, snapshot=snapshot)
+    with Progress(console=error_console, transient=True) as bar:
+        task = bar.add_task("updating", total=None)
+
+        def advance(n_done: int, n_all: int) -> None:
+            bar.update(task, completed=n_done, total=n_all)
+
+        result = LedgerUpdate(store, today, advance).apply(arrival)
+    _print_update(check, result)
+    if options.snapshot:
+        _print_ended(result.ended, ledger)
+    console.print(f"what is new or changed is known from {today} on")
+    return ledger
+
+
+def _print_update(check: LedgerCheck, result: UpdateResult) -> None:
+    """Print what became of the rows, table by table."""
+    table = Table("table", "taken", "same", "changed", "left out")
+    for name in sorted({*check.ledger.tables, *check.quarantined}):
+        counts = result.counts(name)
+        n_left_out = len(check.quarantined.get(name, ()))
+        numbers = [*counts.values(), n_left_out]
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    console.print(f"{len(result.touched):,} customers changed")
+
+
+def _print_ended(ended: Ended, ledger: Ledger) -> None:
+    """Print which rows a snapshot ended, and what follows from it."""
+    exported_on = ledger.exported_on or "today"
+    for table, count in ended.counts.items():
+        effect = ENDED.get(table, "no longer true from today on")
+        noun = "row" if count == 1 else "rows"
+        console.print(
+            f"snapshot: {count:,} {noun} of {table} not in the list any more: {effect}",
+            highlight=False,
+        )
+    for currency, amount in ended.amounts.items():
+        console.print(
+            f"snapshot: {amount:,.2f} {currency} of invoices was open, and is taken as "
+            f"paid on {exported_on}",
+            highlight=False,
         )

@@ -6,7 +6,7 @@ process has finished stays; a second run finds those rows stored, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -15,14 +15,14 @@ import pandas as pd
 import sqlalchemy as sa
 
 from obligor.arrays import Ints
+from obligor.data.batch_update import BatchUpdate, Ended, Snapshot
 from obligor.data.bookkeeping import ACCOUNT_TABLES
 from obligor.data.checks import LedgerCheck
-from obligor.data.ledger import OF_INVOICE, Ledger
+from obligor.data.ledger import Ledger
 from obligor.data.loaded_ledger import LoadedLedger
 from obligor.data.row_building import (
     earlier_masters,
     ledger_of_rows,
-    no_rows,
     nothing_set_aside,
     packed_accounts,
     parts_of,
@@ -43,10 +43,8 @@ from obligor.data.updating import (
     SAME,
     VERDICTS,
     Tables,
-    cleared,
     key_texts,
     merge,
-    moved,
     rows_of,
 )
 from obligor.errors import SchemaError
@@ -67,11 +65,14 @@ class Arrival:
     ledger : Ledger
         The good rows. They may refer to rows of the store.
     set_aside : DataFrame
-        Rows that could not be used: ``customer_id``, ``table``, ``key``, ``known_on``.
+        Rows that could not be used: ``customer_id``, ``table`` and ``key``.
+    snapshot : Snapshot, optional
+        Which tables name everything there is, so that what they lack is over.
     """
 
     ledger: Ledger
     set_aside: pd.DataFrame
+    snapshot: Snapshot | None = None
 
 
 def arrival_of(check: LedgerCheck, stored: StoredLedger | None = None) -> Arrival:
@@ -131,10 +132,13 @@ class UpdateResult:
         For each table `TAKEN`, `SAME` or `CHANGED` for each row, in its order.
     touched : set of str
         The customers whose account was built anew.
+    ended : Ended
+        The rows that a snapshot ended.
     """
 
     verdicts: dict[str, Ints] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    ended: Ended = field(default_factory=Ended)
 
     def counts(self, table: str) -> dict[str, int]:
         """Return how many rows of a table have each verdict, by its name."""
@@ -150,6 +154,7 @@ class _Batch:
     customer_ids: pd.Index
     tables: Tables
     positions: Mapping[str, Ints]
+    snapshot: Snapshot | None = None
 
     def n_rows(self) -> int:
         return sum(map(len, self.tables.values()))
@@ -179,6 +184,7 @@ class LedgerUpdate:
         self._today = today
         self._day = pd.Timestamp(today).as_unit("s")
         self._progress = progress
+        self._is_dated = False
 
     def apply(self, arrival: Arrival) -> UpdateResult:
         """Update the store, one transaction for each batch of customers.
@@ -247,12 +253,10 @@ class LedgerUpdate:
     ) -> list[_Batch]:
         """Update what is true of the whole ledger; return the rows of customers."""
         ledger = arrival.ledger
+        self._is_dated = ledger.exported_on is not None
         state = self._updatable_state(connection, ledger)
         self._merge_shared(connection, ledger, result)
         self._rows.save_state(connection, self._extended(state, ledger))
-        # Questions without a day are about this one, on which the rows became known.
-        exported_on = None if ledger.exported_on is None else self._today
-        write_export_day(connection, exported_on)
         tables = owned_tables(
             ledger, LoadedLedger(self._rows, connection, state).owners
         )
@@ -261,7 +265,35 @@ class LedgerUpdate:
             tables[SET_ASIDE] = marks.reset_index(drop=True)
         for table, frame in tables.items():
             result.verdicts[table] = np.full(len(frame), SAME)
-        return list(_batches(tables, self._neighbours(connection, tables)))
+        neighbours = self._neighbours(connection, tables)
+        batches = list(_batches(tables, neighbours))
+        if arrival.snapshot is None:
+            return batches
+        batches = [replace(batch, snapshot=arrival.snapshot) for batch in batches]
+        return [*batches, *self._others(connection, batches, arrival.snapshot)]
+
+    def _write_export_day(self, connection: sa.Connection) -> None:
+        """Have questions without a day be about one on which the rows are known."""
+        write_export_day(connection, self._today if self._is_dated else None)
+
+    def _others(
+        self,
+        connection: sa.Connection,
+        batches: Sequence[_Batch],
+        snapshot: Snapshot,
+    ) -> Iterator[_Batch]:
+        """Yield the customers of whom a snapshot lists nothing."""
+        listed = set[str]()
+        for batch in batches:
+            listed.update(batch.customer_ids)
+        others = [
+            customer_id
+            for customer_id in self._rows.every_customer(connection)
+            if customer_id not in listed
+        ]
+        for start in range(0, len(others), CUSTOMERS_AT_ONCE):
+            customer_ids = pd.Index(others[start : start + CUSTOMERS_AT_ONCE])
+            yield _Batch(customer_ids, {}, {}, snapshot)
 
     def _updatable_state(
         self, connection: sa.Connection, ledger: Ledger
@@ -283,7 +315,8 @@ class LedgerUpdate:
         for frame in ledger.tables.values():
             if "currency" in frame:
                 currencies.update(dict.fromkeys(frame["currency"].dropna().unique()))
-        covered = state.updated(self._today, self._today)
+        observed_until = ledger.exported_on or self._today
+        covered = state.updated(self._today, observed_until)
         return replace(
             covered,
             currencies=tuple(currencies),
@@ -303,6 +336,7 @@ class LedgerUpdate:
             result.verdicts[table] = update.verdicts
             if (update.verdicts != SAME).any():
                 self._rows.write_shared(connection, table, update.frame)
+                self._write_export_day(connection)
                 if table == "fx_rates":
                     rates = Ledger({table: update.frame}, ledger.currency)
                     write_rates(connection, rates)
@@ -330,27 +364,20 @@ class LedgerUpdate:
         batch: _Batch,
         result: UpdateResult,
     ) -> None:
-        stored = self._rows.read(connection, batch.customer_ids)
-        frames = dict(stored)
-        new_rows = {}
-        touched = set[str]()
+        update = BatchUpdate(self._rows.read(connection, batch.customer_ids), self._day)
         for table, arrived in batch.tables.items():
-            update = merge(table, stored.get(table, no_rows(table)), arrived, self._day)
-            frames[table] = update.frame
-            touched.update(update.touched)
-            result.verdicts[table][batch.positions[table]] = update.verdicts
-            new_rows[table] = arrived[update.verdicts != SAME]
-        if SET_ASIDE in frames:
-            marks = cleared(frames[SET_ASIDE], batch.tables, self._day)
-            touched.update(marks.touched)
-            frames[SET_ASIDE] = marks.frame
-        for table in OF_INVOICE:
-            if table in frames and "invoices" in batch.tables:
-                frames[table] = moved(frames[table], frames["invoices"], self._day)
-        if touched:
-            result.touched |= touched
-            self._write(connection, frames, pd.Index(sorted(touched)))
-            self._rows.write_ids(connection, new_rows)
+            verdicts = update.merge(table, arrived)
+            result.verdicts[table][batch.positions[table]] = verdicts
+        update.clear_marks(batch.tables)
+        update.follow_invoices()
+        if batch.snapshot is not None:
+            state = self._store.updatable_state(connection)
+            result.ended.add(update.end_missing(batch.snapshot, state))
+        if update.touched:
+            result.touched |= update.touched
+            touched = pd.Index(sorted(update.touched))
+            self._write(connection, update.frames, touched)
+            self._rows.write_ids(connection, update.new_rows)
 
     def _write(
         self,
@@ -360,6 +387,7 @@ class LedgerUpdate:
     ) -> None:
         """Write the rows of the touched customers, and the accounts they make."""
         state = self._store.updatable_state(connection)
+        self._write_export_day(connection)
         own = {table: frame[rows_of(frame, touched)] for table, frame in frames.items()}
         shared = {
             table: self._rows.read_shared(connection, table)

@@ -21,7 +21,7 @@ from obligor.data.days import day_number
 from obligor.data.ledger import CONTRACTS, DAY_DTYPE, Ledger, empty_table
 from obligor.data.ledger_tables import RATES
 from obligor.data.row_ownership import is_shared, owned_tables
-from obligor.data.row_packing import OWNER, SET_ASIDE, UNTIL
+from obligor.data.row_packing import OWNER, SET_ASIDE, STATED_ON, UNTIL
 from obligor.data.row_store import LedgerState, RowStore, StoredAccount
 from obligor.data.updating import first_rows
 
@@ -172,8 +172,32 @@ def _master_until(
 
 
 def _of_contract(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    if table == "limits":
+        frame = frame[~_corrects_the_past(frame)]
     columns = [*CONTRACTS[table].columns, UNTIL]
     return frame[[name for name in columns if name in frame]]
+
+
+def _corrects_the_past(limits: pd.DataFrame) -> pd.Series:
+    """Return which limits change an earlier one that had been followed by another.
+
+    The last limit that became known counts, and such a row is not it.
+    """
+    is_change: pd.Series = limits[STATED_ON].notna()
+    if not is_change.any():
+        return is_change
+    stated_on = limits[STATED_ON].fillna(limits["known_on"])
+    rows = pd.DataFrame(
+        {
+            OWNER: limits[OWNER],
+            "known_on": limits["known_on"],
+            "stated_on": stated_on,
+        }
+    )
+    ordered = rows.sort_values("known_on", kind="stable")
+    last_stated = ordered.groupby(OWNER)["stated_on"].cummax()
+    is_earlier: pd.Series = rows["stated_on"] < last_stated.reindex(rows.index)
+    return is_change & is_earlier
 
 
 def packed_accounts(

@@ -237,6 +237,11 @@ class RowStore:
             present.update(connection.scalars(query))
         return present
 
+    def every_customer(self, connection: sa.Connection) -> list[str]:
+        """Return every customer, by id."""
+        query = sa.select(ROWS.c.customer_id).order_by(ROWS.c.customer_id)
+        return list(connection.scalars(query))
+
     # --- rows
 
     def read(

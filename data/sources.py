@@ -66,6 +66,7 @@ from obligor.data.selecting import (
     source_names,
 )
 from obligor.data.signs import signed_amounts
+from obligor.data.stored_ledger import StoredLedger
 from obligor.errors import SchemaError
 
 # A source without ids of its own is given these, by row.
@@ -117,6 +118,7 @@ def read_ledger(
     today: date,
     environment: Mapping[str, str] | None = None,
     zone: tzinfo | None = None,
+    stored: StoredLedger | None = None,
 ) -> LedgerCheck:
     """Read the tables that a mapping file names, and check them.
 
@@ -131,6 +133,8 @@ def read_ledger(
     zone : tzinfo, optional
         The time zone in which a time stamp with an offset becomes a day; without it,
         the day is the written one.
+    stored : StoredLedger, optional
+        The loaded ledger, which the tables are to update and may refer to.
 
     Returns
     -------
@@ -160,15 +164,16 @@ def read_ledger(
         findings += drop_events_of_excluded(frames, excluded, content.currency)
         findings = [finding for finding in findings if _is_in(frames, finding)]
     findings += _assigned_documents(content, tables, frames, environment or {})
-    findings += _strangers(frames)
+    findings += _strangers(frames, stored)
     has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
     if "customers" not in frames and has_customers:
-        frames["customers"] = _customers_of(frames["invoices"])
+        frames["customers"] = _customers_of(frames["invoices"], stored)
         findings += _undated_customers(frames["customers"], findings)
     check = check_ledger(
         _ledger_of(content, frames),
         today=today,
         unreadable=findings,
+        stored=stored,
     )
     lines = {table: parts.lines for table, parts in tables.items()}
     findings = [_located(finding, lines) for finding in check.findings]
@@ -626,7 +631,9 @@ def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
             frame[column] = frame[fills]
 
 
-def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+def _strangers(
+    frames: dict[str, pd.DataFrame], stored: StoredLedger | None
+) -> Iterator[Finding]:
     """Yield a finding for each row whose invoice is another customer's.
 
     The customer of such a row is needed for this only, except for payments without an
@@ -634,6 +641,9 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
     """
     invoices = frames.get("invoices", pd.DataFrame())
     has_owners = {"invoice_id", "customer_id"} <= set(invoices)
+    if stored is not None and not has_owners:
+        invoices = pd.DataFrame(columns=["invoice_id", "customer_id"], dtype="str")
+        has_owners = True
     for table in OF_INVOICE:
         if table not in frames or "customer_id" not in frames[table]:
             continue
@@ -644,7 +654,10 @@ def _strangers(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
             continue
         owners = with_documents(invoices).drop_duplicates("invoice_id")
         owners = owners.set_index("invoice_id")
-        owner = frames[table]["invoice_id"].map(owners["customer_id"])
+        owner = frames[table]["invoice_id"].map(owners["customer_id"]).astype("str")
+        if stored is not None and owner.isna().any():
+            others = frames[table].loc[owner.isna(), "invoice_id"]
+            owner = owner.fillna(others.map(stored.owners("invoices", others)))
         is_stranger = owner.notna() & customers.notna() & (owner != customers)
         for row in customers.index[is_stranger]:
             yield Finding(
@@ -671,8 +684,14 @@ def _dated(
     return frame.assign(known_on=frame["known_on"].fillna(day))
 
 
-def _customers_of(invoices: pd.DataFrame) -> pd.DataFrame:
-    """Return customers, each known from the first invoice on, for a source without."""
+def _customers_of(invoices: pd.DataFrame, stored: StoredLedger | None) -> pd.DataFrame:
+    """Return customers, each known from the first invoice on, for a source without.
+
+    Those that are stored stay as they are.
+    """
+    if stored is not None:
+        known_ids = stored.owners("customers", invoices["customer_id"]).index
+        invoices = invoices[~invoices["customer_id"].isin(known_ids)]
     first = invoices.groupby("customer_id")["issued_on"].min().reset_index()
     customers = first.rename(columns={"issued_on": "registered_on"})
     return customers.assign(known_on=first["issued_on"])

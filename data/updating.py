@@ -63,11 +63,14 @@ class Merge:
         `TAKEN`, `SAME` or `CHANGED` for each row, in the order of arrival.
     touched : Index
         The customers whose rows are no longer what they were.
+    missing : Index
+        The open rows of `frame` that no row that arrived is like.
     """
 
     frame: pd.DataFrame
     verdicts: Ints
     touched: pd.Index
+    missing: pd.Index
 
 
 def key_columns(table: str, frame: pd.DataFrame) -> list[str]:
@@ -115,11 +118,20 @@ def merge(
     new_rows[UNTIL] = empty_days(new_rows.index)
     remaining = closed(stored, replaced, day)
     touched = pd.Index(new_rows[OWNER]).union(pd.Index(stored.loc[replaced, OWNER]))
+    frame = joined(remaining, new_rows)
+    is_missing = ~open_rows.index.isin(open_rows.index[pairing.paired])
     return Merge(
-        frame=joined(remaining, new_rows),
+        frame=frame,
         verdicts=pairing.verdicts,
         touched=touched.unique(),
+        missing=open_rows.index[is_missing],
     )
+
+
+def nothing_arrived(table: str, stored: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of arrived rows without any, like the stored ones."""
+    columns = [name for name in stored.columns if name not in (UNTIL, STATED_ON)]
+    return stored.iloc[:0][columns]
 
 
 def first_rows(arrived: pd.DataFrame) -> pd.DataFrame:
@@ -163,14 +175,13 @@ def closed(
 
 
 def joined(stored: pd.DataFrame, new_rows: pd.DataFrame) -> pd.DataFrame:
-    """Return stored rows and the new ones behind them."""
+    """Return stored rows, with their labels, and the new ones behind them."""
     if new_rows.empty:
         return stored
-    if stored.empty:
-        return new_rows.reset_index(drop=True)
-    frames = [stored, new_rows]
-    # A column that is empty in one frame has no type that would decide.
-    return pd.concat(frames, ignore_index=True)
+    first_label = int(stored.index.max()) + 1 if len(stored) else 0
+    labels = pd.RangeIndex(first_label, first_label + len(new_rows))
+    new_rows = new_rows.set_axis(labels)
+    return new_rows if stored.empty else pd.concat([stored, new_rows])
 
 
 def _comparable(stored: pd.DataFrame) -> pd.DataFrame:
@@ -183,12 +194,14 @@ def _comparable(stored: pd.DataFrame) -> pd.DataFrame:
 class _Pairing:
     """What became of each row that arrived.
 
-    The stored row number n of `replaced` is changed by the row number n of `changed`.
+    The stored row number n of `replaced` is changed by the row number n of `changed`;
+    `paired` are all stored rows that an arrived one is like.
     """
 
     verdicts: Ints
     replaced: Ints
     changed: Ints
+    paired: Ints
 
 
 def _paired(
@@ -208,14 +221,15 @@ def _paired(
     if not has_key:
         keys = [name for name in keys if name != "payment_id"]
     if stored.empty or not keys:
-        return _Pairing(verdicts, nothing, nothing)
+        return _Pairing(verdicts, nothing, nothing, nothing)
     # Few of the stored rows are compared: only those that share a part of the key.
     candidates = np.flatnonzero(stored[keys[0]].isin(arrived[keys[0]].unique()))
     open_rows = stored.iloc[candidates]
     same = _matches(open_rows, arrived, _contents(keys, has_key, open_rows, arrived))
     verdicts[same.arrived] = SAME
+    same_rows = candidates[same.stored]
     if not has_key:
-        return _Pairing(verdicts, nothing, nothing)
+        return _Pairing(verdicts, nothing, nothing, same_rows)
     is_left = np.ones(len(open_rows), dtype=bool)
     is_left[same.stored] = False
     is_new = verdicts == TAKEN
@@ -223,7 +237,8 @@ def _paired(
     changed = np.flatnonzero(is_new)[pairs.arrived]
     verdicts[changed] = CHANGED
     replaced = candidates[np.flatnonzero(is_left)[pairs.stored]]
-    return _Pairing(verdicts, replaced, changed)
+    paired = np.concatenate([same_rows, replaced])
+    return _Pairing(verdicts, replaced, changed, paired)
 
 
 def _completed(
@@ -359,6 +374,7 @@ def cleared(marks: pd.DataFrame, arrived: Tables, day: pd.Timestamp) -> Merge:
         frame=closed(marks, rows, day),
         verdicts=np.empty(0, dtype=np.int64),
         touched=pd.Index(marks.loc[rows, OWNER].unique()),
+        missing=marks.index[:0],
     )
 
 

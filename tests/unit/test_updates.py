@@ -12,9 +12,10 @@ import pytest
 
 from obligor.data.account import Account
 from obligor.data.asof import known_account
+from obligor.data.batch_update import Ended, Snapshot
 from obligor.data.ledger import Ledger
 from obligor.data.loading import Arrival, LedgerUpdate, UpdateResult
-from obligor.data.open_items import open_balances
+from obligor.data.open_items import has_open_dispute, open_balances
 from obligor.data.row_building import nothing_set_aside
 from obligor.data.row_packing import OWNER, packed_rows, unpacked_rows
 from obligor.data.store import LedgerStore
@@ -264,3 +265,84 @@ def test_rows_come_back_as_they_were_packed() -> None:
         columns = list(frame.columns)
         unpacked = tables[name]
         assert unpacked[columns].astype("object").equals(frame.astype("object"))
+
+
+# --- snapshots
+
+
+def snapped(store: LedgerStore, today: date, **texts: str) -> UpdateResult:
+    """Update the store with lists that name everything there is."""
+    arrived = rows_of(**texts)
+    snapshot = Snapshot(frozenset(arrived.tables), date(2024, 5, 30), today)
+    arrival = Arrival(arrived, nothing_set_aside(), snapshot)
+    return LedgerUpdate(store, today).apply(arrival)
+
+
+OPEN_ITEMS = """
+    invoice_id | customer_id | issued_on  | due_on     | amount
+    R2         | ANNA        | 2024-02-10 | 2024-03-10 | 50
+"""
+
+
+def test_what_a_list_of_open_items_lacks_is_paid(store: LedgerStore) -> None:
+    """Of BERT it names nothing at all."""
+    before = image(store, date(2024, 5, 31))
+    result = snapped(store, TODAY, invoices=OPEN_ITEMS)
+    assert result.ended == Ended({"invoices": 2}, {"EUR": 130.0})
+    assert open_on(store, "ANNA", TODAY) == {"R1": 0, "R2": 50}
+    assert open_on(store, "BERT", TODAY) == {"S1": 0}
+    assert image(store, date(2024, 5, 31)) == before
+    again = snapped(store, date(2024, 6, 2), invoices=OPEN_ITEMS)
+    assert again.ended == Ended()
+
+
+def test_an_item_that_comes_back_is_open_again(store: LedgerStore) -> None:
+    snapped(store, TODAY, invoices=OPEN_ITEMS)
+    later = date(2024, 6, 9)
+    snapped(store, later, invoices=FIRST)
+    assert open_on(store, "BERT", later) == {"S1": 70}
+    assert open_on(store, "BERT", TODAY) == {"S1": 0}
+    assert open_on(store, "ANNA", later) == {"R1": 60, "R2": 50}
+
+
+def test_a_dispute_that_is_not_listed_is_resolved(store: LedgerStore) -> None:
+    text = """
+        invoice_id | opened_on  | resolved_on
+        R1         | 2024-03-01 | -
+        S1         | 2024-03-01 | -
+    """
+    updated(store, disputes=text)
+    later = date(2024, 6, 2)
+    result = snapped(store, later, disputes="\n".join(text.split("\n")[:3]))
+    assert result.ended.counts == {"disputes": 1}
+    assert has_open_dispute(known_account(store.account("ANNA"), later).account)
+    assert not has_open_dispute(known_account(store.account("BERT"), later).account)
+    assert has_open_dispute(known_account(store.account("BERT"), TODAY).account)
+
+
+def test_a_payment_that_is_not_listed_never_was(store: LedgerStore) -> None:
+    result = snapped(
+        store,
+        TODAY,
+        payments="""
+            payment_id | invoice_id | paid_on    | amount
+            P7         | R2         | 2024-02-09 | 1
+        """,
+    )
+    assert result.ended.counts == {"payments": 1}
+    assert open_on(store, "ANNA", TODAY) == {"R1": 100, "R2": 49}
+
+
+def test_a_late_word_on_an_earlier_limit_is_not_the_last(store: LedgerStore) -> None:
+    text = """
+        customer_id | amount | currency | known_on
+        ANNA        | 500    | EUR      | 2024-01-01
+        ANNA        | 900    | EUR      | 2024-03-01
+    """
+    store.write(ledger(invoices=FIRST, limits=text))
+    updated(store, limits=text.replace("| 500", "| 400"))
+    limits = known_account(store.account("ANNA"), TODAY).account.limits
+    assert limits.amount.tolist()[-1] == 900
+    updated(store, date(2024, 6, 2), limits=text.replace("| 900", "| 800"))
+    limits = known_account(store.account("ANNA"), date(2024, 6, 2)).account.limits
+    assert limits.amount.tolist()[-1] == 800
