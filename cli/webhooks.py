@@ -26,7 +26,8 @@ app = typer.Typer(
     help="Events for other systems: changed limits, orders, cases, warnings.",
 )
 ALL = "all"
-SEED_BITS = 53
+FLOAT_BITS = 53
+NICENESS = 10
 EndpointId = Annotated[
     str, typer.Argument(help="Id of the endpoint, as `list` shows it")
 ]
@@ -256,6 +257,8 @@ def deliver(
     context = command_context()
     log_to_stdout(context.environment.get("OBLIGOR_LOG", "INFO"))
     is_stopped = _stop_condition(ends_with_parent=supervised)
+    # Whoever answers on this machine comes first.
+    os.nice(NICENESS)
     # A supervised process has inherited the lock.
     lock = None if supervised else DeliveryTurn(store.resolve()).take()
     if lock is None and not supervised:
@@ -301,7 +304,7 @@ def _deliverer(webhooks: Webhooks) -> Deliverer:
 
     def chance() -> float:
         # As many bits as a float holds.
-        number = int.from_bytes(context.random(8)) >> (64 - SEED_BITS)
-        return float(number / 2**SEED_BITS)
+        number = int.from_bytes(context.random(8)) >> (64 - FLOAT_BITS)
+        return float(number / 2**FLOAT_BITS)
 
     return Deliverer(webhooks, context.now, chance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -92,8 +92,23 @@ class RecordDatabase:
                 connection.rollback()
                 connection.exec_driver_sql("PRAGMA synchronous=FULL")
 
-    def rows(self, query: sa.Executable) -> Sequence[DatabaseRow]:
+    def rows(
+        self, query: sa.Executable, values: Mapping[str, object] | None = None
+    ) -> Sequence[DatabaseRow]:
         """Return every row of a query.
+
+        Parameters
+        ----------
+        query : Executable
+            The query.
+        values : mapping of str to object, optional
+            The values of its parameters: a query that is made once and run often costs
+            less than one that is made each time.
+
+        Returns
+        -------
+        sequence of Row
+            The columns are attributes.
 
         Raises
         ------
@@ -102,7 +117,7 @@ class RecordDatabase:
         """
         try:
             with self.engine.connect() as connection:
-                return connection.execute(query).all()
+                return connection.execute(query, values).all()
         except sa.exc.SQLAlchemyError as error:
             raise RecordError(
                 f"the record cannot be read ({type(error).__name__})",

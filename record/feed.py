@@ -6,17 +6,21 @@ every committed entry gets exactly one leaf, and no leaf is ever put between two
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from obligor.record.database import RecordDatabase
+from obligor.record.database import DatabaseRow, RecordDatabase
 from obligor.record.entry import in_utc
 from obligor.record.tables import CUSTOMER, CUSTOMERS, ENTRIES, ENTRY, NODE, NODES
 
 _LEAVES = ENTRIES.join(NODES, sa.and_(NODE.seq == ENTRY.seq, NODE.level == 0))
-_OF_CUSTOMER = _LEAVES.join(CUSTOMERS, CUSTOMER.customer_ref == ENTRY.customer_ref)
+# Only leaves have the number of an entry.
+_OF_CUSTOMER = ENTRIES.join(NODES, NODE.seq == ENTRY.seq).join(
+    CUSTOMERS, CUSTOMER.customer_ref == ENTRY.customer_ref
+)
 _COLUMNS = (
     NODE.place.label("leaf_index"),
     ENTRY.entry_id,
@@ -93,7 +97,7 @@ class RecordFeed:
             .order_by(NODE.place)
             .limit(limit)
         )
-        return self._entries(query)
+        return _entries(self._database.rows(query))
 
     def earlier(self, entry: FeedEntry, kind: str, limit: int) -> list[FeedEntry]:
         """Return the last entries of a kind about the same customer, newest first.
@@ -112,24 +116,13 @@ class RecordFeed:
         list of FeedEntry
             Empty if the customer was erased.
         """
-        references = CUSTOMERS.alias()
-        lookup = (
-            sa.select(references.c.lookup)
-            .where(references.c.customer_ref == entry.customer_ref)
-            .scalar_subquery()
-        )
-        query = (
-            sa.select(*_COLUMNS)
-            .select_from(_OF_CUSTOMER)
-            .where(
-                CUSTOMER.lookup == lookup,
-                ENTRY.kind == kind,
-                NODE.place < entry.leaf_index,
-            )
-            .order_by(NODE.place.desc())
-            .limit(limit)
-        )
-        return self._entries(query)
+        values = {
+            "customer_ref": entry.customer_ref,
+            "kind": kind,
+            "leaf_index": entry.leaf_index,
+            "most": limit,
+        }
+        return _entries(self._database.rows(_EARLIER, values))
 
     def kind_of(self, entry_id: str) -> str | None:
         """Return the kind of an entry; None if there is no such entry."""
@@ -137,9 +130,37 @@ class RecordFeed:
         rows = self._database.rows(query)
         return str(rows[0].kind) if rows else None
 
-    def _entries(self, query: sa.Executable) -> list[FeedEntry]:
-        entries = list[FeedEntry]()
-        for row in self._database.rows(query):
-            entry = FeedEntry(*row)
-            entries.append(entry._replace(recorded_at=in_utc(entry.recorded_at)))
-        return entries
+
+def _entries(rows: Sequence[DatabaseRow]) -> list[FeedEntry]:
+    entries = list[FeedEntry]()
+    for row in rows:
+        entry = FeedEntry(*row)
+        entries.append(entry._replace(recorded_at=in_utc(entry.recorded_at)))
+    return entries
+
+
+def _earlier_entries() -> sa.Select[*tuple[object, ...]]:
+    """Return the query of the last entries before a leaf about the same customer."""
+    references = CUSTOMERS.alias()
+    lookup = (
+        sa.select(references.c.lookup)
+        .where(references.c.customer_ref == sa.bindparam("customer_ref"))
+        .scalar_subquery()
+    )
+    # An expression, so that no database walks down the whole tree by its index to find
+    # the few entries of one customer.
+    leaf_index = NODE.place + 0
+    return (
+        sa.select(*_COLUMNS)
+        .select_from(_OF_CUSTOMER)
+        .where(
+            CUSTOMER.lookup == lookup,
+            ENTRY.kind == sa.bindparam("kind"),
+            leaf_index < sa.bindparam("leaf_index"),
+        )
+        .order_by(leaf_index.desc())
+        .limit(sa.bindparam("most"))
+    )
+
+
+_EARLIER = _earlier_entries()

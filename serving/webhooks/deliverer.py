@@ -146,6 +146,8 @@ class Deliverer:
         self._feed = RecordFeed(webhooks.record.database)
         self._now = now
         self._chance = chance
+        # Endpoints that took nothing in their last round.
+        self._down = set[str]()
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
         """Derive and deliver until it is stopped.
@@ -257,10 +259,14 @@ class Deliverer:
             except (RecordError, sa.exc.SQLAlchemyError) as error:
                 _log_failure("delivering events", error)
                 return
-            if result.n_delivered == 0:
-                if result.n_tried:
-                    self._pause(is_stopped)
-                return
+            if result.n_delivered:
+                self._down.discard(endpoint.endpoint_id)
+                continue
+            if result.n_tried:
+                self._down.add(endpoint.endpoint_id)
+            if endpoint.endpoint_id in self._down:
+                self._pause(is_stopped)
+            return
 
     def _pause(self, is_stopped: Callable[[], bool]) -> None:
         wake = threading.Event()

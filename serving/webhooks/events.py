@@ -16,6 +16,7 @@ from obligor.decisions.rulebooks import Rulebooks
 from obligor.record.entry import OpenedEntry
 from obligor.record.feed import FeedEntry, RecordFeed
 from obligor.record.record import Record
+from obligor.record.tables import ENTRY
 
 log = logging.getLogger("obligor")
 LIMIT_CHANGED = "obligor.limit.changed"
@@ -143,19 +144,26 @@ class EventReader:
     def _new_warnings(
         self, entry: FeedEntry, earlier: Sequence[FeedEntry]
     ) -> list[EarlyWarning]:
-        opened = list[OpenedEntry | None]()
-        for decision in (entry, *earlier):
-            opened.append(self._reader.entry(decision.entry_id))
-        opened += [None, None]
-        now, before, long_before = opened[:3]
-        assert now is not None
+        now, before = self._opened(entry, *earlier[:1])
         raised = warnings_between(now, before, self._rulebooks)
         if before is None or not raised:
             return raised
+        before, long_before = self._opened(*earlier)
         earlier_codes = set[str]()
         for warning in warnings_between(before, long_before, self._rulebooks):
             earlier_codes.add(warning["code"])
         return [warning for warning in raised if warning["code"] not in earlier_codes]
+
+    def _opened(
+        self, last: FeedEntry, before: FeedEntry | None = None
+    ) -> tuple[OpenedEntry, OpenedEntry | None]:
+        """Return a decision and the one before it, read at once."""
+        entry_ids = [row.entry_id for row in (last, before) if row is not None]
+        opened = dict[str, OpenedEntry]()
+        for entry in self._reader.matching(ENTRY.entry_id.in_(entry_ids)):
+            opened[entry.entry_id] = entry
+        earlier = None if before is None else opened[before.entry_id]
+        return opened[last.entry_id], earlier
 
 
 def _limit_events(entry: FeedEntry, earlier: Sequence[FeedEntry]) -> list[Event]:

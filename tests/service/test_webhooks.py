@@ -26,6 +26,7 @@ from obligor.errors import RecordError, SchemaError
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 from obligor.record.encryption import Vault
 from obligor.record.entry import Entry
+from obligor.record.feed import RecordFeed
 from obligor.record.merkle_log import Tree
 from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
@@ -222,6 +223,25 @@ def test_an_endpoint_gets_nothing_from_before_it_was_there(site: Site) -> None:
         site.step()
         assert late.ids() == ["d-2-limit-changed"]
     assert site.receiver.ids() == ["d-1-limit-changed", "d-2-limit-changed"]
+
+
+def test_earlier_decisions_are_read_by_their_customer(local: Site) -> None:
+    """A walk down the tree would read the whole record for a new customer."""
+    plan = list[str]()
+
+    def explain(
+        connection: sa.Connection, cursor: Any, text: str, values: Any, *_: Any
+    ) -> None:
+        if text.startswith("SELECT nodes.place"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {text}", values)
+            plan.extend(row[-1] for row in cursor.fetchall())
+
+    local.append("d-1")
+    (entry,) = RecordFeed(local.record.database).entries(0, 1)
+    sa.event.listen(local.record.database.engine, "before_cursor_execute", explain)
+    RecordFeed(local.record.database).earlier(entry, "decision", 2)
+    assert plan[0].startswith("SEARCH customers USING INDEX")
+    assert not [step for step in plan if "SCAN" in step or "place<" in step]
 
 
 def test_a_backlog_of_many_entries_is_derived_whole(local: Site) -> None:
