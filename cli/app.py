@@ -20,6 +20,7 @@ from obligor.cli import (
     forecasts,
     keys,
     ledger,
+    mapping,
     models,
     policy,
     portfolio,
@@ -90,6 +91,7 @@ def serve(options: ServeOptions) -> None:
 
 
 app.command()(ledger.simulate)
+app.command("map")(mapping.map_lists)
 app.command()(ledger.check)
 app.command()(ledger.load)
 app.command()(training.train)

@@ -9,7 +9,7 @@ shape of a mapping is described in `data.mapping`.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
 from pathlib import Path
@@ -165,10 +165,7 @@ def read_ledger(
         findings = [finding for finding in findings if _is_in(frames, finding)]
     findings += _assigned_documents(content, tables, frames, environment or {})
     findings += _strangers(frames, stored)
-    has_customers = {"customer_id", "issued_on"} <= set(frames.get("invoices", ()))
-    if "customers" not in frames and has_customers:
-        frames["customers"] = _customers_of(frames["invoices"], stored)
-        findings += _undated_customers(frames["customers"], findings)
+    findings += _complete_customers(frames, findings, stored)
     check = check_ledger(
         _ledger_of(content, frames),
         today=today,
@@ -179,6 +176,20 @@ def read_ledger(
     findings = [_located(finding, lines) for finding in check.findings]
     findings += _after_export(check.ledger)
     return replace(check, findings=findings)
+
+
+def _complete_customers(
+    frames: dict[str, pd.DataFrame],
+    findings: Sequence[Finding],
+    stored: StoredLedger | None,
+) -> Iterable[Finding]:
+    """Take from invoices what no table of customers says."""
+    if not {"customer_id", "issued_on"} <= set(frames.get("invoices", ())):
+        return ()
+    if "customers" in frames:
+        return _fill_registration(frames)
+    frames["customers"] = _customers_of(frames["invoices"], stored)
+    return _undated_customers(frames["customers"], findings)
 
 
 def _ledger_of(content: LedgerMapping, frames: dict[str, pd.DataFrame]) -> Ledger:
@@ -695,6 +706,31 @@ def _customers_of(invoices: pd.DataFrame, stored: StoredLedger | None) -> pd.Dat
     first = invoices.groupby("customer_id")["issued_on"].min().reset_index()
     customers = first.rename(columns={"issued_on": "registered_on"})
     return customers.assign(known_on=first["issued_on"])
+
+
+def _fill_registration(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+    """Take the first invoice of customers of a list without `registered_on`.
+
+    One without an invoice is known from the last invoice of the ledger on.
+    """
+    customers = frames["customers"]
+    if "registered_on" in customers or "customer_id" not in customers:
+        return
+    issued_on = frames["invoices"].groupby("customer_id")["issued_on"].min()
+    first_day = customers["customer_id"].map(issued_on)
+    last_day = frames["invoices"]["issued_on"].max()
+    registered_on = first_day.fillna(last_day).astype(DAY_DTYPE)
+    frames["customers"] = customers.assign(registered_on=registered_on)
+    if "known_on" not in customers:
+        frames["customers"]["known_on"] = registered_on
+    yield Finding(
+        level="note",
+        table="customers",
+        column="registered_on",
+        row=None,
+        what="it is not stated; the day of the first invoice is taken",
+        expected="",
+    )
 
 
 def _undated_customers(
