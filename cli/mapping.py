@@ -57,7 +57,7 @@ def map_lists(options: MapOptions) -> None:
 
     if options.system == "list":
         for name, title in system_names().items():
-            console.print(f"{name:<20} {title}", markup=False, highlight=False)
+            _print_line(f"{name:<12} {title}")
         return
     if options.output.exists() and not options.force:
         raise SchemaError(

@@ -174,8 +174,9 @@ class ColumnRule:
         One value for all rows; None if there is none.
     row_number : str, optional
         A prefix of the row number; None if another rule fills the column.
-    plus_days : int or str
-        Days to add to a date, or the source column that holds them.
+    plus_days : int or tuple of str
+        Days to add to a date, or the source columns that hold them: the first that has
+        more than 0.
     date_format : str
         The format of the dates; empty if the mapping does not state it.
     numbers : NumberFormat
@@ -187,7 +188,7 @@ class ColumnRule:
     columns: tuple[str, ...] = ()
     constant: object = None
     row_number: str | None = None
-    plus_days: int | str = 0
+    plus_days: int | tuple[str, ...] = 0
     date_format: str = ""
     numbers: NumberFormat = NumberFormat()
     values: Mapping[str, str] = field(default_factory=dict)
@@ -584,14 +585,14 @@ def _example_of(column: str) -> str:
     return "payment" if column == "kind" else "text"
 
 
-def _parse_days_to_add(rule: Mapping[str, object], where: str) -> int | str:
+def _parse_days_to_add(rule: Mapping[str, object], where: str) -> int | tuple[str, ...]:
     value = rule.get("plus_days", 0)
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str | list) and value:
+        return _texts(rule, "plus_days", where)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if is_whole and abs(int(str(value))) <= MOST_DAYS:
         return int(str(value))
-    expected = f"days up to {MOST_DAYS}, or the column that holds them"
+    expected = f"days up to {MOST_DAYS}, or the columns that hold them"
     raise _wrong("plus_days", value, where, expected)
 
 

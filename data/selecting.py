@@ -68,8 +68,8 @@ def source_names(mapping: TableMapping) -> set[str]:
     for column in columns_of(mapping.table):
         rule = mapping.rule(column)
         names.update(rule.columns)
-        if isinstance(rule.plus_days, str):
-            names.add(rule.plus_days)
+        if not isinstance(rule.plus_days, int):
+            names.update(rule.plus_days)
     if mapping.sign_by is not None:
         names.add(mapping.sign_by.column)
     if mapping.where is not None:

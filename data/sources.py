@@ -508,24 +508,28 @@ class _SourceReader:
         if isinstance(plus_days, int):
             days_to_add = pd.Series(plus_days, index=values.index)
         else:
-            terms = source_column(self.mapping, raw, plus_days)
-            days_to_add = parse_amounts(terms).values
-            self._report_terms(column, plus_days, days_to_add)
+            days_to_add = self._terms(column, plus_days, raw)
         is_plausible = days_to_add.abs() <= MOST_DAYS
         added = pd.to_timedelta(days_to_add.where(is_plausible), unit="D")
         days = (reading.values + added).dt.normalize().astype(DAY_DTYPE)
         return replace(reading, values=days)
 
-    def _report_terms(
+    def _terms(
         self,
         column: str,
-        terms: str,
-        days: pd.Series,
-    ) -> None:
-        for row in days.index[~(days.abs() <= MOST_DAYS)]:
-            what = f"the column {terms!r} has no number of days"
+        names: Sequence[str],
+        raw: pd.DataFrame,
+    ) -> pd.Series:
+        """Return the terms in days; of several columns the first that has any."""
+        terms = pd.Series(float("nan"), index=raw.index)
+        for name in names:
+            days = parse_amounts(source_column(self.mapping, raw, name)).values
+            terms = terms.where(terms > 0, terms.fillna(days).where(~(days > 0), days))
+        for row in terms.index[~(terms.abs() <= MOST_DAYS)]:
+            what = f"the column {' or '.join(map(repr, names))} has no number of days"
             expected = f"days from 0 to {MOST_DAYS}"
             self._report_row(column, row, what, expected)
+        return terms
 
     def _signed(
         self,
@@ -598,6 +602,9 @@ def _mapped(mapping: TableMapping, raw: pd.DataFrame) -> pd.DataFrame:
             frame[name] = defaults[name]
         elif name == OWN_IDS.get(table):
             frame[name] = [f"{table[:-1]}-{row}" for row in raw.index]
+        elif (table, name) == ("payments", "invoice_id"):
+            # All of them are money of their customers.
+            frame[name] = None
     return frame
 
 

@@ -22,6 +22,7 @@ from tests.conftest import NOW, VAULT
 
 COMMANDS = (
     "simulate",
+    "map",
     "check",
     "load",
     "train",
