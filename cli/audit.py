@@ -316,9 +316,9 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="New folder")],
     store: Store = Path("store"),
 ) -> None:
-    """Copy record, models, rulebooks and checkpoints while the service runs.
+    """Copy record, ledger, models, rulebooks and checkpoints while the service runs.
 
-    The backup contains no keys.
+    The backup contains no keys; the ledger in it is encrypted under the data key.
 
     Example: `obligor audit backup backups/2026-11-22`
     """
@@ -329,7 +329,11 @@ def backup(
     with Status("rows copied: 0", console=console) as status:
         rows = back_up(
             context.record(store),
-            StoreFolders(settings.store, settings.checkpoints[0]),
+            StoreFolders(
+                settings.store,
+                settings.checkpoints[0],
+                context.ledger_store(store),
+            ),
             folder,
             context.now(),
             lambda count: status.update(f"rows copied: {count:,}"),
@@ -342,7 +346,9 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="Folder of a backup")],
     store: Store = Path("store"),
 ) -> None:
-    """Restore a backup into an empty record, SQLite or PostgreSQL, and verify it.
+    """Restore a backup into an empty record and ledger store, and verify it.
+
+    Both may be SQLite or PostgreSQL.
 
     It needs the data key that the backup was made with.
 
@@ -356,7 +362,11 @@ def restore(
     settings = context.settings(store)
     settings.store.mkdir(parents=True, exist_ok=True)
     record = context.record(store)
-    target = StoreFolders(settings.store, settings.checkpoints[0])
+    target = StoreFolders(
+        settings.store,
+        settings.checkpoints[0],
+        context.ledger_store(store),
+    )
     rows = restore_backup(record, target, folder)
     record.close()
     console.print(f"restored {_row_counts(rows)}")

@@ -10,7 +10,6 @@ import json
 import shutil
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
@@ -20,6 +19,7 @@ from typing import Any, TypedDict
 import orjson
 import sqlalchemy as sa
 
+from obligor.data.store import LedgerStore
 from obligor.errors import RecordError
 from obligor.model.bundle import CHAMPION_POINTER, PROMOTIONS
 from obligor.record.database import DatabaseRow, RecordDatabase
@@ -37,6 +37,12 @@ from obligor.record.tables import (
     WEBHOOK_OUTBOX,
     WEBHOOK_SECRETS,
 )
+from obligor.serving.operations.ledger_backup import (
+    dump_ledger,
+    load_ledger,
+    require_empty_ledger,
+)
+from obligor.serving.operations.snapshot import snapshot
 
 # Read in one snapshot: the outbox and the entries it was derived from fit together.
 _WEBHOOKS = (WEBHOOK_ENDPOINTS, WEBHOOK_SECRETS, WEBHOOK_COUNTERS, WEBHOOK_OUTBOX)
@@ -55,7 +61,7 @@ _HASH_CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class StoreFolders:
-    """The folders a backup copies besides the database.
+    """What a backup copies besides the database of the record.
 
     Attributes
     ----------
@@ -63,10 +69,13 @@ class StoreFolders:
         The store: models, rulebooks, and which model is the champion.
     checkpoints : Path
         The first folder of checkpoints.
+    ledger : LedgerStore, optional
+        The loaded ledger; it is left out if it is not named.
     """
 
     store: Path
     checkpoints: Path
+    ledger: LedgerStore | None = None
 
 
 class Manifest(TypedDict):
@@ -87,9 +96,10 @@ def back_up(
 ) -> dict[str, int]:
     """Write a backup into a new folder while the service runs.
 
-    Texts stay encrypted and keys wrapped: restoring needs the same data key. The backup
-    contains neither the data key nor the signing key. What is erased later can still be
-    read from an older backup: destroy older backups, or rotate the data key.
+    Texts stay encrypted and keys wrapped, and the ledger is encrypted under the data
+    key: restoring needs the same one. The backup contains neither the data key nor the
+    signing key. What is erased later can still be read from an older backup: destroy
+    older backups, or rotate the data key.
 
     Parameters
     ----------
@@ -121,7 +131,11 @@ def back_up(
             expected="a new folder for each backup",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _dump_tables(record.database.engine, folder, progress)
+    rows = dict[str, int]()
+    if source.ledger is not None:
+        # Before the record, which then has the keys of all that is sealed in it.
+        rows |= dump_ledger(source.ledger, record.database.vault, folder, progress)
+    rows |= _dump_tables(record.database.engine, folder, progress)
     _copy_files(source.store, folder)
     for name in STORE_FOLDERS:
         _copy_folder(source.store / name, folder / name)
@@ -156,11 +170,29 @@ def restore(record: Record, target: StoreFolders, folder: Path) -> dict[str, int
     Raises
     ------
     RecordError
-        If the backup is damaged, was made with another data key, or the record is not
-        empty; then nothing is changed.
+        If the backup is damaged, was made with another data key, or the record or the
+        ledger store is not empty; then nothing is changed.
     """
     manifest = check_backup(folder)
     _require_data_key(record.database, folder)
+    if target.ledger is not None:
+        require_empty_ledger(target.ledger)
+    _restore_record(record, manifest, folder)
+    if target.ledger is not None:
+        load_ledger(target.ledger, record.database.vault, folder)
+    _copy_files(folder, target.store)
+    for name in STORE_FOLDERS:
+        _copy_folder(folder / name, target.store / name)
+    _copy_folder(folder / CHECKPOINTS, target.checkpoints)
+    return manifest["rows"]
+
+
+def _restore_record(
+    record: Record,
+    manifest: Manifest,
+    folder: Path,
+) -> None:
+    """Load the tables of the record, in one transaction."""
     with record.database.writing() as connection:
         _require_empty(connection)
         for table in _REPLACED:
@@ -173,11 +205,6 @@ def restore(record: Record, target: StoreFolders, folder: Path) -> dict[str, int
             for table in _NUMBERED:
                 _continue_sequence(connection, table)
         Tree(record.database).place_unplaced(connection)
-    _copy_files(folder, target.store)
-    for name in STORE_FOLDERS:
-        _copy_folder(folder / name, target.store / name)
-    _copy_folder(folder / CHECKPOINTS, target.checkpoints)
-    return manifest["rows"]
 
 
 def check_backup(folder: Path) -> Manifest:
@@ -235,26 +262,11 @@ def _continue_sequence(connection: sa.Connection, table: sa.Table) -> None:
     connection.execute(sa.select(sa.func.setval(sequence, following, False)))
 
 
-@contextmanager
-def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Give one view of the whole database, whatever is written meanwhile."""
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN")
-        else:
-            connection = connection.execution_options(
-                isolation_level="REPEATABLE READ",
-                stream_results=True,
-            )
-        yield connection
-        connection.rollback()
-
-
 def _dump_tables(
     engine: sa.Engine, folder: Path, progress: Callable[[int], None]
 ) -> dict[str, int]:
     counts = dict[str, int]()
-    with _snapshot(engine) as connection:
+    with snapshot(engine) as connection:
         for table in TABLES:
             query = sa.select(table).order_by(*table.primary_key.columns)
             chunks = connection.execute(query).partitions(CHUNK)

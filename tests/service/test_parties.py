@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from obligor.record.encryption import Vault
 from obligor.record.record import Record
 from obligor.record.retention import RetentionPeriod, purge, rotate
 from obligor.record.seals import CustomerSeals
+from obligor.serving.operations.backup import StoreFolders, back_up, restore
 from tests.ascii import ledger
 from tests.conftest import NOW, VAULT
 from tests.fakes import Ids
@@ -230,6 +232,36 @@ def test_another_data_key_opens_what_was_sealed_before(
     )
     assert reopened.profile("ANNA").name == "Anna Secretowitz"
     rotated.close()
+
+
+def test_a_backup_restores_names_and_accounts(
+    record: Record, store: LedgerStore, tmp_path: Path
+) -> None:
+    folders = StoreFolders(tmp_path, tmp_path / "checkpoints", store)
+    backup = tmp_path / "backup"
+    back_up(record, folders, backup, NOW)
+    content = b"".join(
+        gzip.decompress(path.read_bytes()) for path in backup.rglob("*.gz")
+    )
+    # Whoever has the backup learns nothing without the data key, not even ids.
+    assert b"ANNA" not in content
+    assert b"Secretowitz" not in content
+    new_store = LedgerStore(
+        f"sqlite:///{tmp_path}/new-ledger.db", lambda: CustomerSeals(fresh.database)
+    )
+    fresh = Record.open(f"sqlite:///{tmp_path}/new-record.db", VAULT)
+    target = StoreFolders(tmp_path / "new", tmp_path / "new", new_store)
+    (tmp_path / "new").mkdir()
+    counts = restore(fresh, target, backup)
+    fresh.close()
+    fresh = Record.open(f"sqlite:///{tmp_path}/new-record.db", VAULT)
+    assert counts["ledger accounts"] == 2
+    assert new_store.profile("ANNA") == store.profile("ANNA")
+    assert new_store.reports("ANNA") == store.reports("ANNA")
+    assert new_store.account("BERT").packed() == store.account("BERT").packed()
+    with pytest.raises(RecordError, match="the ledger store is not empty"):
+        restore(fresh, target, backup)
+    fresh.close()
 
 
 def test_a_store_without_keys_takes_no_names(tmp_path: Path) -> None:
