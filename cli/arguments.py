@@ -209,6 +209,18 @@ class Context:
             stored=stored,
         )
 
+    def ledger_with_outcomes(self, mapping: Path) -> Ledger:
+        """Read a ledger to learn from; until when it was observed is printed."""
+        ledger = self.ledger(mapping)
+        because = "the day of the export"
+        if ledger.exported_on is None:
+            because = "the last posting, as the mapping does not state exported_on"
+        error_console.print(
+            f"outcomes are observed until {ledger.observed_until} ({because})",
+            highlight=False,
+        )
+        return ledger
+
     def as_of(self, text: str | None, exported_on: date | None) -> date:
         """Return the as-of date of a command; the day and the reason are printed.
 

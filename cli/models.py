@@ -140,7 +140,8 @@ def _later_rows(options: RecalibrateOptions, model: PdModel) -> LabelledRows:
 
     if options.table is not None:
         return rows_of_table(read_table(options.table, options.spec), model)
-    ledger = command_context().ledger(required_mapping(options.mapping))
+    mapping = required_mapping(options.mapping)
+    ledger = command_context().ledger_with_outcomes(mapping)
     config = with_materiality(
         read_config(options.config),
         ledger.observed_until,
@@ -187,7 +188,7 @@ def monitor(options: MonitorOptions) -> None:
     context = command_context()
     champion = context.champions(options.store).for_customers()
     record = context.record(options.store)
-    ledger = context.ledger(options.mapping)
+    ledger = context.ledger_with_outcomes(options.mapping)
     config = with_materiality(
         read_config(options.config),
         ledger.observed_until,

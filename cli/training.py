@@ -109,7 +109,7 @@ def _train_on_ledger(options: TrainOptions) -> None:
     from obligor.training.validation.report import read_card
 
     context = command_context()
-    ledger = context.ledger(required_mapping(options.mapping))
+    ledger = context.ledger_with_outcomes(required_mapping(options.mapping))
     settings = RunSettings(
         store=options.store,
         report=options.report,
@@ -193,7 +193,8 @@ def _evaluate_on_ledger(options: EvaluateOptions) -> None:
     from obligor.training.samples.materiality import with_materiality
     from obligor.training.samples.sample import build_sample
 
-    ledger = command_context().ledger(required_mapping(options.mapping))
+    mapping = required_mapping(options.mapping)
+    ledger = command_context().ledger_with_outcomes(mapping)
     config = with_materiality(
         read_config(options.config),
         ledger.observed_until,

@@ -129,5 +129,8 @@ def test_a_command_prints_the_day_it_used_and_why() -> None:
     assert "as of 2023-01-01 (the day of the export)" in by_default.stderr
     requested = runner.invoke(app, ["lgd", str(SMALL), "--as-of", "2022-06-30"])
     assert "as of 2022-06-30 (as requested)" in requested.stderr
+    evaluated = runner.invoke(app, ["evaluate", str(SMALL)])
+    expected = "outcomes are observed until 2023-01-01 (the day of the export)"
+    assert expected in evaluated.stderr
     shown = runner.invoke(app, ["policy", "show", "--table", "quiet_days"])
     assert "(today)" in shown.stderr
