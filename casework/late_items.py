@@ -7,7 +7,14 @@ from decimal import Decimal
 
 import numpy as np
 
-from obligor.data.account import CREDIT_NOTE, PAYMENT, WRITE_OFF
+from obligor.data.account import (
+    CREDIT_NOTE,
+    PAYMENT,
+    WRITE_OFF,
+    Account,
+    Events,
+    select,
+)
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_of
 from obligor.data.money import minor_digits
@@ -33,6 +40,7 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
     account = known.account
     items = account.items
     disputed = disputed_amounts(account)
+    settling = _settling_events(account)
     late = list[LateItem]()
     for index, rate in zip(overdue.index.tolist(), overdue.rate.tolist(), strict=True):
         currency = account.currencies[items.currency[index]]
@@ -44,30 +52,39 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
                 currency=currency,
                 # The rate is that of a minor unit.
                 rate=Decimal(str(rate)).scaleb(digits),
-                open_amounts=_open_amounts(known, index, digits),
+                open_amounts=_open_amounts(account, index, settling),
                 disputed=Decimal(int(disputed[index])).scaleb(-digits),
             )
         )
     return tuple(late)
 
 
+def _settling_events(account: Account) -> Events:
+    """Payments, credit notes and write-offs, by item and day."""
+    events = select(account.events, np.isin(account.events.kind, _SETTLING))
+    return select(events, np.lexsort((events.day, events.item)))
+
+
 def _open_amounts(
-    known: KnownAccount,
+    account: Account,
     index: int,
-    digits: int,
+    settling: Events,
 ) -> tuple[OpenAmount, ...]:
     """What was open of an item: from its issue, and from the day after each event."""
-    items = known.account.items
-    events = known.account.events
-    is_of_item = events.item == index
-    rows = np.flatnonzero(is_of_item & np.isin(events.kind, _SETTLING))
+    items = account.items
+    digits = minor_digits(account.currencies[items.currency[index]])
     issued_on = day_of(items.issued[index])
     balance = int(items.amount[index])
     by_day = {issued_on: balance}
-    for row in rows[np.argsort(events.day[rows], kind="stable")].tolist():
-        balance -= int(events.value[row])
+    first, stop = np.searchsorted(settling.item, [index, index + 1]).tolist()
+    for day, value in zip(
+        settling.day[first:stop].tolist(),
+        settling.value[first:stop].tolist(),
+        strict=True,
+    ):
+        balance -= value
         # Money that came before the bill was written was never owed.
-        since = max(day_of(events.day[row]) + _A_DAY, issued_on)
+        since = max(day_of(day) + _A_DAY, issued_on)
         by_day[since] = balance
     return tuple(
         OpenAmount(since, Decimal(max(amount, 0)).scaleb(-digits))

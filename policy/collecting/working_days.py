@@ -69,9 +69,14 @@ class WorkingDays:
         """Return whether the customer is not contacted on a day."""
         evaluation = self.rulebook.tables["quiet_days"](
             weekday=day.isoweekday(),
-            is_day_off=self.calendar.is_day_off(self.country, day),
+            is_day_off=self.is_day_off(day),
         )
         return bool(evaluation.outputs["is_quiet"])
+
+    def is_day_off(self, day: date) -> bool:
+        """Return whether a day is off in the customer's country, if the rules ask."""
+        # The calendar of a country takes a second to load: not for nothing.
+        return self.counts_days_off and self.calendar.is_day_off(self.country, day)
 
     def first_from(self, day: date) -> date:
         """Return the day, or the first one after it on which a contact is made."""

@@ -230,14 +230,12 @@ def _day_off(
     working_days: WorkingDays,
 ) -> Pause | None:
     """Why a day off in the customer's country is no day for a contact."""
-    country = debt.country
-    rulebook = working_days.rulebook
-    is_day_off = working_days.calendar.is_day_off(country, as_of)
     # On a quiet day of the house nobody is contacted anyway.
-    if not working_days.counts_days_off or not is_day_off or is_quiet(as_of, rulebook):
+    is_quiet_for_all = is_quiet(as_of, working_days.rulebook)
+    if is_quiet_for_all or not working_days.is_day_off(as_of):
         return None
     first = working_days.first_from(as_of)
-    because = f"{as_of} is a day off in {country}; the next working day is {first}"
+    because = f"{as_of} is a day off in {debt.country}; the next working day is {first}"
     return Pause(debt.customer_id, "day_off", because)
 
 
