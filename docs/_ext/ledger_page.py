@@ -5,7 +5,12 @@ from __future__ import annotations
 import pandera.pandas as pa
 from myst_text import code, escape, table
 
-from obligor.data.ledger import CONTRACTS, DEFAULTS, REQUIRED_TABLES
+from obligor.data.ledger import (
+    CONTRACTS,
+    DEFAULTS,
+    REQUIRED_TABLES,
+    sealed_columns,
+)
 
 
 def page() -> str:
@@ -48,4 +53,6 @@ def rule(table_name: str, key: str, column: pa.Column) -> str:
         parts.append(f"{code(default)} if absent")
     if not column.required:
         parts.append("the column may be absent")
+    if key in sealed_columns(table_name):
+        parts.append("encrypted where it is stored")
     return "; ".join(part if "`" in part else escape(part) for part in parts)
