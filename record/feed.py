@@ -147,15 +147,16 @@ def _earlier_entries() -> sa.Select[*tuple[object, ...]]:
         .where(references.c.customer_ref == sa.bindparam("customer_ref"))
         .scalar_subquery()
     )
-    # An expression, so that no database walks down the whole tree by its index to find
-    # the few entries of one customer.
+    # Expressions, so that no database reads the whole tree, or every entry of the kind,
+    # by an index to find the few entries of one customer.
     leaf_index = NODE.place + 0
+    kind = ENTRY.kind.concat("")
     return (
         sa.select(*_COLUMNS)
         .select_from(_OF_CUSTOMER)
         .where(
             CUSTOMER.lookup == lookup,
-            ENTRY.kind == sa.bindparam("kind"),
+            kind == sa.bindparam("kind"),
             leaf_index < sa.bindparam("leaf_index"),
         )
         .order_by(leaf_index.desc())
