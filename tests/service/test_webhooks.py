@@ -19,10 +19,12 @@ import sqlalchemy as sa
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from obligor.casework.early_warnings import warnings_about
+from obligor.cli.app import app
 from obligor.decisions.rulebooks import Rulebooks
-from obligor.errors import RecordError, SchemaError
+from obligor.errors import ObligorError, RecordError, SchemaError
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
 from obligor.record.encryption import Vault
 from obligor.record.entry import Entry
@@ -31,8 +33,11 @@ from obligor.record.merkle_log import Tree
 from obligor.record.record import Record
 from obligor.record.retention import erase, rotate
 from obligor.record.tables import WEBHOOK_OUTBOX
+from obligor.serving.api.metrics import Metrics
 from obligor.serving.assembly import Service
 from obligor.serving.operations.backup import StoreFolders, back_up, restore
+from obligor.serving.operations.doctor import Check, Deployment, examine
+from obligor.serving.settings import Settings
 from obligor.serving.webhooks.address_guard import AddressGuard, parsed_networks
 from obligor.serving.webhooks.backoff import LONGEST
 from obligor.serving.webhooks.cloud_event import EventWriter
@@ -49,6 +54,7 @@ from obligor.serving.webhooks.outbox import (
 )
 from obligor.serving.webhooks.sender import Sender
 from obligor.serving.webhooks.turn import DatabaseTurn, DeliveryTurn
+from obligor.serving.webhooks.watch import OutboxWatch
 from tests.conftest import VAULT
 from tests.fakes import ManualClock
 from tests.receivers import THIS_MACHINE, Receiver, running_receiver
@@ -464,6 +470,7 @@ def test_a_type_that_does_not_exist_is_refused(local: Site, types: list[str]) ->
 CHILD = """
 import os, sys
 from obligor.record.record import Record
+from obligor.serving.webhooks.watch import OutboxWatch
 from tests.conftest import VAULT
 from tests.service.test_webhooks import entry_of
 
@@ -664,3 +671,178 @@ def test_a_warning_is_sent_when_it_is_new(
 
 def test_the_longest_wait_is_shorter_than_the_patience() -> None:
     assert LONGEST < PATIENCE
+
+
+# --- the commands, and what watches
+
+
+@dataclass
+class Shell:
+    """Runs `obligor webhooks` on the store of a site."""
+
+    folder: Path
+
+    def __call__(self, *words: str, exit_code: int = 0) -> str:
+        """Run a command; return what it prints, on one line."""
+        command = ["webhooks", *words, "--store", str(self.folder)]
+        result = CliRunner().invoke(app, command)
+        if isinstance(result.exception, ObligorError):
+            assert exit_code == 2
+            return str(result.exception)
+        assert result.exit_code == exit_code, result.output
+        return " ".join(result.output.split())
+
+
+@pytest.fixture
+def shell(local: Site, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setenv("OBLIGOR_RECORD_URL", f"sqlite:///{local.folder}/record.db")
+    monkeypatch.setenv("OBLIGOR_DATA_KEY", VAULT.data_key.hex())
+    monkeypatch.setenv("OBLIGOR_WEBHOOK_NETWORKS", THIS_MACHINE)
+    monkeypatch.setenv("COLUMNS", "250")
+    return Shell(local.folder)
+
+
+def test_an_endpoint_is_added_tested_and_removed(local: Site, shell: Shell) -> None:
+    printed = shell("add", local.receiver.url, "--events", "obligor.order.held")
+    endpoint_id, secret = printed.split()[1], printed.split()[3]
+    listed = shell("list")
+    assert endpoint_id in listed
+    assert secret not in listed
+    local.receiver.secret = secret
+    assert "took the test event (status 204)" in shell("test", endpoint_id)
+    assert local.receiver.deliveries[-1].is_signed
+    event = orjson.loads(local.receiver.deliveries[-1].body)
+    assert event["type"] == "obligor.webhook.test"
+    local.receiver.statuses = [503]
+    assert "was not taken (status 503)" in shell("test", endpoint_id, exit_code=2)
+    assert "is removed" in shell("remove", endpoint_id)
+    assert "no endpoint has the id" in shell("remove", endpoint_id, exit_code=2)
+
+
+def test_a_secret_is_rotated(local: Site, shell: Shell) -> None:
+    endpoint_id = local.endpoint.endpoint_id
+    printed = shell("rotate", endpoint_id, "--overlap-hours", "1")
+    new = printed.split()[1]
+    secrets = local.webhooks.endpoints.secrets(local.endpoint, datetime.now(UTC))
+    assert secrets == [new, local.receiver.secret]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["add", "https://10.0.0.1/hook", "--events", "limit"],
+            "'limit' is not",
+        ),
+        (["add", "http://example.com/hook"], "the URL is not encrypted"),
+        (["add", "https://x.example", "--secret-from", "NO"], "NO: there is no"),
+        (["deliveries", "--state", "lost"], "'lost' is not a state"),
+        (["retry", "d-9"], "no dead delivery has the event 'd-9'"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(
+    shell: Shell, words: list[str], message: str
+) -> None:
+    assert message in shell(*words, exit_code=2)
+
+
+def test_deliveries_are_listed_and_retried(local: Site, shell: Shell) -> None:
+    local.append("d-1")
+    local.receiver.statuses = [500]
+    local.step()
+    assert "500 the receiver refused it" in shell("deliveries", "--state", "waiting")
+    assert "d-1-limit-changed" not in shell("deliveries", "--state", "dead")
+    local.clock.advance(days=4)
+    local.receiver.statuses = [500]
+    local.step()
+    assert "d-1-limit-changed" in shell("deliveries", "--state", "dead")
+    assert "1 deliveries wait again" in shell("retry", "d-1-limit-changed")
+    local.clock.time = datetime.now(UTC)
+    local.step()
+    assert "1 were delivered" in shell("list")
+
+
+def doctor(
+    local: Site, service: Service, at: datetime, networks: str = THIS_MACHINE
+) -> list[Check]:
+    """Return what the doctor says of the webhooks of a site's store."""
+    settings = Settings.of(
+        {
+            "OBLIGOR_STORE": str(local.folder),
+            "OBLIGOR_WEBHOOK_NETWORKS": networks,
+        }
+    )
+    on_site = replace(service, record=local.record)
+    deployment = Deployment(settings, on_site, {}, at)
+    return [check for check in examine(deployment) if check.name == "webhooks"]
+
+
+def test_the_doctor_sees_what_is_late_or_dead(
+    local: Site, untrained_service: Service
+) -> None:
+    (check,) = doctor(local, untrained_service, NOW)
+    assert check.state == "good"
+    local.append("R1", kind="resolution", outcome="approve", case_id="O1")
+    local.step()
+    (late,) = doctor(local, untrained_service, NOW + timedelta(minutes=6))
+    assert (late.state, late.detail) == (
+        "warning",
+        "1 wait, 0 are dead, 0 are delivered; the oldest is 360 s old",
+    )
+    local.clock.advance(days=4)
+    local.step()
+    (dead,) = doctor(local, untrained_service, local.clock())
+    assert (dead.state, dead.detail) == (
+        "warning",
+        "0 wait, 1 are dead, 0 are delivered; the oldest is 0 s old",
+    )
+
+
+def test_the_doctor_sees_an_endpoint_that_cannot_be_sent_to(
+    local: Site, untrained_service: Service
+) -> None:
+    bad, _ = doctor(local, untrained_service, NOW, networks="")
+    assert bad.state == "bad"
+    assert "the URL is not encrypted" in bad.detail
+    environment = {"HOOK_SECRET": local.receiver.secret}
+    endpoints = Endpoints(local.record, environment)
+    new = NewEndpoint(local.receiver.url, EVENT_TYPES, "HOOK_SECRET")
+    endpoints.add(new, NOW)
+    # The environment that the doctor sees lacks it.
+    bad, _ = doctor(local, untrained_service, NOW)
+    assert "HOOK_SECRET: there is no secret" in bad.detail
+
+
+def test_the_doctor_says_that_there_are_no_endpoints(
+    local: Site, untrained_service: Service
+) -> None:
+    local.webhooks.endpoints.remove(local.endpoint.endpoint_id, NOW)
+    (check,) = doctor(local, untrained_service, NOW)
+    assert (check.state, check.detail) == ("good", "there are no endpoints")
+
+
+def test_metrics_show_the_outbox(local: Site) -> None:
+    watch = OutboxWatch(local.webhooks.outbox, local.clock)
+    metrics = Metrics()
+    metrics.watch_outbox(lambda: watch.status)
+    assert b"obligor_webhooks_waiting 0.0" in metrics.text()
+    assert not watch.has_endpoints()
+    local.append("d-1")
+    local.receiver.statuses = [500]
+    local.step()
+    local.clock.advance(seconds=30)
+    watch.turn()
+    assert watch.has_endpoints()
+    text = metrics.text().decode()
+    assert "obligor_webhooks_waiting 1.0" in text
+    assert "obligor_webhooks_oldest_seconds 30.0" in text
+    assert "obligor_webhooks_delivered 0.0" in text
+    # The status is read in every tenth turn.
+    local.step()
+    for _ in range(9):
+        watch.turn()
+        assert "obligor_webhooks_waiting 1.0" in metrics.text().decode()
+    watch.turn()
+    text = metrics.text().decode()
+    assert "obligor_webhooks_waiting 0.0" in text
+    assert "obligor_webhooks_delivered 1.0" in text

@@ -53,6 +53,16 @@ AUDIT = (
     "backup",
     "restore",
 )
+WEBHOOKS = (
+    "add",
+    "list",
+    "remove",
+    "rotate",
+    "test",
+    "deliveries",
+    "retry",
+    "deliver",
+)
 POLICY = ("check", "show", "diff", "export", "import", "test", "release", "simulate")
 SMALL = Path(__file__).parents[2] / "data" / "samples" / "small" / "mapping.toml"
 QUICK = "bootstrap_rounds = 30\n[model]\nmax_trees = 60\n[sample]\ntest_dates = 2\n"
@@ -129,6 +139,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         *(("policy", name) for name in POLICY),
         *(("audit", name) for name in AUDIT),
         *(("keys", name) for name in KEYS),
+        *(("webhooks", name) for name in WEBHOOKS),
         ("spec", "infer"),
     ],
 )
