@@ -16,7 +16,12 @@ import pandas as pd
 from obligor.data.findings import Finding
 from obligor.data.mapping import SourceSpec, TableMapping
 from obligor.data.reading import RawTable, paths_of, read_source
-from obligor.data.receipts import assign_entries
+from obligor.data.receipts import (
+    INVOICE_COLUMNS,
+    assign_entries,
+    with_stored_invoices,
+)
+from obligor.data.stored_ledger import StoredLedger
 from obligor.documents.camt import STATEMENTS, read_camt
 from obligor.documents.entries import Statement, entries_frame
 from obligor.documents.invoices import (
@@ -142,6 +147,7 @@ def assign_documents(
     frames: dict[str, pd.DataFrame],
     documents: DocumentRows,
     payers: Payers,
+    stored: StoredLedger | None = None,
 ) -> Iterator[Finding]:
     """Give credit notes and entries of bank statements to invoices and customers.
 
@@ -153,20 +159,25 @@ def assign_documents(
         What the documents say besides our columns.
     payers : Payers
         The accounts and names of customers.
+    stored : StoredLedger, optional
+        The loaded ledger, whose invoices an entry may name too.
 
     Yields
     ------
     Finding
         What was done, and what was set aside.
     """
-    invoices = frames.get("invoices", pd.DataFrame())
-    if not {"invoice_id", "customer_id", "amount", "currency"} <= set(invoices):
+    invoices = frames.get("invoices", pd.DataFrame(columns=INVOICE_COLUMNS))
+    if not set(INVOICE_COLUMNS) <= set(invoices):
         return
-    yield from _apply_credit_notes(frames, documents.invoices)
+    if len(documents.invoices):
+        yield from _apply_credit_notes(frames, documents.invoices)
+        invoices = frames["invoices"]
     if len(documents.entries):
         if "name" in frames.get("customers", ()):
             payers.add(frames["customers"])
-        yield from assign_entries(frames, documents.entries, payers)
+        invoices = with_stored_invoices(invoices, documents.entries, stored)
+        yield from assign_entries(frames, documents.entries, invoices, payers)
 
 
 def _apply_credit_notes(

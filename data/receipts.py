@@ -8,6 +8,7 @@ or name the payer has. An entry without a customer is set aside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,11 +17,14 @@ import pandas as pd
 
 from obligor.data.column_reading import is_missing
 from obligor.data.findings import Finding
+from obligor.data.posting import UNDOING_KINDS
+from obligor.data.stored_ledger import StoredLedger
 from obligor.documents.payers import Payers
 from obligor.documents.references import Reference, ReferenceIndex
 
-# What reduces an invoice, besides payments.
-_SETTLEMENTS = ("payments", "write_offs")
+# What is needed of an invoice.
+INVOICE_COLUMNS = ("invoice_id", "customer_id", "amount", "currency")
+_WORD = re.compile(r"[^\s,;:()]+")
 _REMEDY = (
     "a file of payers with customer_id, iban and name (payers = ...); if it is not of "
     "a customer, leave it out with where"
@@ -84,14 +88,15 @@ class _Match:
 class _Balances:
     """What is open of each invoice while entries are matched, in their order."""
 
-    def __init__(self, frames: dict[str, pd.DataFrame]) -> None:
-        invoices = frames["invoices"].drop_duplicates("invoice_id")
-        self.invoices = invoices.set_index("invoice_id")
+    def __init__(
+        self, invoices: pd.DataFrame, settlements: Iterable[pd.DataFrame]
+    ) -> None:
+        unique = invoices.drop_duplicates("invoice_id")
+        self.invoices = unique.set_index("invoice_id")
         settled = pd.Series(dtype="float64")
-        for table in _SETTLEMENTS:
-            frame = frames.get(table, pd.DataFrame())
+        for frame in settlements:
             if {"invoice_id", "amount"} <= set(frame):
-                sums = frame.groupby("invoice_id")["amount"].sum()
+                sums = _signed(frame).groupby(frame["invoice_id"]).sum()
                 settled = settled.add(sums, fill_value=0.0)
         self.settled = {str(key): _decimal(value) for key, value in settled.items()}
 
@@ -100,13 +105,23 @@ class _Balances:
         customer_id = self.invoices["customer_id"][invoice_id]
         return customer_id if isinstance(customer_id, str) else None
 
-    def currency(self, invoice_id: str) -> str:
-        """Return the currency of an invoice."""
-        return str(self.invoices["currency"].get(invoice_id, ""))
+    def is_in_currency(self, invoice_id: str, currency: str) -> bool:
+        """Return whether an invoice is in a currency, as far as it is known."""
+        cell = self.invoices["currency"][invoice_id]
+        return is_missing(cell) or cell == currency
 
     def open_amount(self, invoice_id: str) -> Decimal:
-        """Return what is open of an invoice, never below 0."""
-        amount = _decimal(self.invoices["amount"][invoice_id])
+        """Return what is open of an invoice, never below 0; a credit memo is below 0.
+
+        Of an invoice of the loaded ledger only its customer is known here: nothing is
+        enough for it.
+        """
+        cell = self.invoices["amount"][invoice_id]
+        if is_missing(cell):
+            return Decimal("Infinity")
+        amount = _decimal(cell)
+        if amount < 0:
+            return amount
         return max(Decimal(0), amount - self.settled.get(invoice_id, Decimal(0)))
 
     def by_due_day(self, invoice_ids: Iterable[str]) -> list[str]:
@@ -126,6 +141,15 @@ class _Balances:
                 self.settled[part.invoice_id] = settled + part.amount
 
 
+def _signed(settlements: pd.DataFrame) -> pd.Series:
+    """Return amounts with the sign of what they do."""
+    amounts = settlements["amount"]
+    if "kind" not in settlements:
+        return amounts
+    is_undoing = settlements["kind"].isin(UNDOING_KINDS)
+    return amounts.where(~is_undoing, -amounts.abs())
+
+
 def _decimal(value: object) -> Decimal:
     return Decimal(0) if is_missing(value) else round(Decimal(str(value)), 4)
 
@@ -135,15 +159,22 @@ class ReceiptMatcher:
 
     Parameters
     ----------
-    frames : dict of str to DataFrame
-        The tables of the ledger; payments without the entries.
+    invoices : DataFrame
+        Columns `INVOICE_COLUMNS`.
+    settlements : iterable of DataFrame
+        Other payments, and write-offs.
     payers : Payers
         The accounts and names of customers.
     """
 
-    def __init__(self, frames: dict[str, pd.DataFrame], payers: Payers) -> None:
-        self.index = ReferenceIndex(frames["invoices"])
-        self.balances = _Balances(frames)
+    def __init__(
+        self,
+        invoices: pd.DataFrame,
+        settlements: Iterable[pd.DataFrame],
+        payers: Payers,
+    ) -> None:
+        self.index = ReferenceIndex(invoices)
+        self.balances = _Balances(invoices, settlements)
         self.payers = payers
         self.receipts = list[_Match]()
         self.returned = set[str]()
@@ -220,12 +251,14 @@ class ReceiptMatcher:
         Each element of `named` is the items of one document.
         """
         items = list(dict.fromkeys(item for items in named for item in items))
-        if not items:
+        if all(self.balances.open_amount(item) < 0 for item in items):
             return _of_customer(entry, customer_id, "it names no invoice")
         if len(items) == 1:
             part = _Part(customer_id, entry.amount, items[0])
             return _Match(entry, (part,))
-        if any(self.balances.currency(item) != entry.currency for item in items):
+        if not all(
+            self.balances.is_in_currency(item, entry.currency) for item in items
+        ):
             reason = "it names invoices in another currency"
             return _of_customer(entry, customer_id, reason)
         total = sum((self.balances.open_amount(item) for item in items), Decimal(0))
@@ -324,9 +357,48 @@ def _taken_back(parts: Sequence[_Part], amount: Decimal) -> Iterator[_Part]:
             yield replace(part, amount=share)
 
 
+def with_stored_invoices(
+    invoices: pd.DataFrame,
+    entries: pd.DataFrame,
+    stored: StoredLedger | None,
+) -> pd.DataFrame:
+    """Return invoices with those of the loaded ledger that entries name.
+
+    Parameters
+    ----------
+    invoices : DataFrame
+        Columns `INVOICE_COLUMNS`.
+    entries : DataFrame
+        Of bank statements.
+    stored : StoredLedger or None
+        The loaded ledger.
+
+    Returns
+    -------
+    DataFrame
+        Of an invoice of the loaded ledger only the id and the customer are known.
+    """
+    if stored is None:
+        return invoices
+    words = set[str]()
+    for column in ("references", "end_to_end_id", "remittance"):
+        for text in entries[column].dropna():
+            words.update(word.strip(".-/") for word in _WORD.findall(text))
+    owners = stored.owners("invoices", pd.Series(sorted(words), dtype="str"))
+    owners = owners[~owners.index.isin(invoices["invoice_id"])]
+    rows = pd.DataFrame(
+        {
+            "invoice_id": owners.index,
+            "customer_id": owners.to_numpy(),
+        }
+    )
+    return pd.concat([invoices, rows], ignore_index=True) if len(rows) else invoices
+
+
 def assign_entries(
     frames: dict[str, pd.DataFrame],
     entries: pd.DataFrame,
+    invoices: pd.DataFrame,
     payers: Payers,
 ) -> Iterator[Finding]:
     """Give the entries among the payments to invoices and customers.
@@ -336,7 +408,9 @@ def assign_entries(
     frames : dict of str to DataFrame
         The tables; the payments are changed.
     entries : DataFrame
-        The entries as `importers.entries` gives them, by the row of the payment.
+        The entries as `documents.entries` gives them, by the row of the payment.
+    invoices : DataFrame
+        Columns `INVOICE_COLUMNS`: what an entry may name.
     payers : Payers
         The accounts and names of customers.
 
@@ -353,7 +427,10 @@ def assign_entries(
     if n_repeated:
         noun = "entry is" if n_repeated == 1 else "entries are"
         yield _note(f"{n_repeated:,} {noun} in two statements; read once")
-    matcher = ReceiptMatcher({**frames, "payments": others}, payers)
+    settlements = [others]
+    if "write_offs" in frames:
+        settlements.append(frames["write_offs"])
+    matcher = ReceiptMatcher(invoices, settlements, payers)
     matches = [matcher.match(entry) for entry in unique]
     foreign = [match for match in matches if match.is_of_nobody]
     used = [match for match in matches if not match.is_of_nobody]

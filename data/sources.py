@@ -163,7 +163,11 @@ def read_ledger(
         excluded = tables["invoices"].excluded
         findings += drop_events_of_excluded(frames, excluded, content.currency)
         findings = [finding for finding in findings if _is_in(frames, finding)]
-    findings += _assigned_documents(content, tables, frames, environment or {})
+    payers = read_payers(
+        content.tables.get("payments", ()), content.folder, environment or {}
+    )
+    documents = _document_rows(tables)
+    findings += assign_documents(frames, documents, payers, stored)
     findings += _strangers(frames, stored)
     findings += _complete_customers(frames, findings, stored)
     check = check_ledger(
@@ -235,21 +239,12 @@ def _after_export(ledger: Ledger) -> Iterator[Finding]:
             )
 
 
-def _assigned_documents(
-    content: LedgerMapping,
-    tables: Mapping[str, _Table],
-    frames: dict[str, pd.DataFrame],
-    environment: Mapping[str, str],
-) -> Iterator[Finding]:
-    """Give what documents say to invoices and customers; the frames are changed."""
+def _document_rows(tables: Mapping[str, _Table]) -> DocumentRows:
     rows = {
         table: tables[table].documents if table in tables else pd.DataFrame()
         for table in ("payments", "invoices")
     }
-    documents = DocumentRows(rows["payments"], rows["invoices"])
-    mappings = content.tables.get("payments", ())
-    payers = read_payers(mappings, content.folder, environment)
-    return assign_documents(frames, documents, payers)
+    return DocumentRows(rows["payments"], rows["invoices"])
 
 
 def _is_in(frames: Mapping[str, pd.DataFrame], finding: Finding) -> bool:

@@ -13,14 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf.generic import NameObject
 
+from obligor.data.asof import known_account
 from obligor.data.checks import LedgerCheck
+from obligor.data.open_items import open_balances
 from obligor.data.sources import read_ledger
+from obligor.data.store import LedgerStore
 from obligor.documents.camt import read_camt
 from obligor.documents.invoices import read_invoice
 from obligor.documents.mt940 import read_mt940
 from obligor.errors import InputError, SchemaError
 from tests.ascii import spec
 from tests.document_samples import Movement, camt, cii, mt940, pdf, ubl
+from tests.unit.test_cli import run
 
 TODAY = date(2024, 6, 1)
 MAPPING = """
@@ -262,3 +266,63 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     text = MAPPING.replace('files = ["*.xml", "*.pdf"]', 'file = "gone.xml"')
     with pytest.raises(InputError, match=r"\[invoices\] gone.xml: the source cannot"):
         read(tmp_path, text)
+
+
+LIST = """invoice_id,customer_id,issued_on,due_on,amount,currency
+RE-1,ANNA,2024-01-10,2024-02-10,1000,EUR
+RE-2,ANNA,2024-02-10,2024-03-10,500,EUR
+CM-1,ANNA,2024-02-12,,-100,EUR
+"""
+STATEMENTS = """
+currency = "EUR"
+[payments]
+file = "statement.xml"
+format = "camt.053"
+"""
+
+
+def test_a_statement_alone_updates_the_loaded_ledger(tmp_path: Path) -> None:
+    """An entry may name an invoice that was loaded before."""
+    store = str(tmp_path / "store")
+    (tmp_path / "invoices.csv").write_text(LIST)
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('currency = "EUR"\n[invoices]\nfile = "invoices.csv"\n')
+    assert run("load", str(mapping), "--store", store).exit_code == 0
+    content = camt(Movement("900", "invoice RE-1"), Movement("20", "lunch"))
+    (tmp_path / "statement.xml").write_bytes(content)
+    mapping.write_text(STATEMENTS)
+    with pytest.raises(SchemaError, match="1 of 2 rows are bad"):
+        run("load", str(mapping), "--store", store)
+    mapping.write_text(STATEMENTS + "where = \"remittance != 'lunch'\"\n")
+    result = run("load", str(mapping), "--store", store)
+    assert result.exit_code == 0, result.output
+    account = LedgerStore(f"sqlite:///{store}/ledger.db").account("ANNA")
+    known = known_account(account, TODAY).account
+    balances = (open_balances(known) / 100).tolist()
+    # 1,000 - 900 - 100 of the credit memo; 500 are open.
+    assert dict(zip(known.invoice_ids, balances, strict=True)) == {
+        "RE-1": 0.0,
+        "RE-2": 500.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("amount", "text", "parts"),
+    [
+        ("900", "RE-1 less credit note CM-1", [("RE-1", 900)]),
+        ("1400", "RE-1 RE-2 CM-1", [("RE-1", 1000), ("RE-2", 400)]),
+        ("70", "credit note CM-1", [(None, 70)]),
+    ],
+)
+def test_a_credit_memo_that_is_named_reduces_what_is_to_be_paid(
+    tmp_path: Path,
+    amount: str,
+    text: str,
+    parts: list[tuple[str | None, float]],
+) -> None:
+    (tmp_path / "invoices.csv").write_text(LIST)
+    (tmp_path / "statement.xml").write_bytes(camt(Movement(amount, text)))
+    mapping = STATEMENTS + '[invoices]\nfile = "invoices.csv"\n'
+    payments = read(tmp_path, mapping).ledger["payments"]
+    items = [item if isinstance(item, str) else None for item in payments["invoice_id"]]
+    assert list(zip(items, payments["amount"], strict=True)) == parts
