@@ -9,11 +9,14 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
 from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
+from obligor.data.money import minor_digits
 from obligor.data.open_items import open_balances
 from obligor.data.rates import closing_rates
+from obligor.decisions.ageing import aged_amounts
 from obligor.model.pd_model import PdModel
 from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
@@ -37,6 +40,7 @@ class Month:
     items : DataFrame
         One row per open item: ``invoice_id``, ``customer_id``, ``pd_12m``,
         ``open_amount`` (reporting currency), ``dpd_days`` (negative before due).
+        Unapplied money of a customer counts against its oldest items.
     """
 
     portfolio: Portfolio
@@ -108,13 +112,54 @@ def month_of(
 def _open_items(customer: KnownAccount, pd_12m: float) -> Columns:
     """The open items of a customer, in the reporting currency, with their age."""
     account = customer.account
-    balance = open_balances(account)
-    rows = np.flatnonzero(balance > 0)
+    due = account.items.due
+    amounts = open_balances(account) * closing_rates(customer)
+    if len(account.money.value):
+        unapplied = aged_amounts(customer).unapplied
+        major_units = unapplied / 10 ** minor_digits(account.currency)
+        amounts = less_unapplied(amounts, due, major_units)
+    rows = np.flatnonzero(amounts > 0)
     invoice_ids = [account.invoice_ids[row] for row in rows.tolist()]
     return {
         "invoice_id": np.array(invoice_ids, dtype=object),
         "customer_id": [account.customer_id] * len(rows),
         "pd_12m": np.full(len(rows), pd_12m),
-        "open_amount": balance[rows] * closing_rates(customer)[rows],
-        "dpd_days": day_number(customer.as_of) - account.items.due[rows],
+        "open_amount": amounts[rows],
+        "dpd_days": day_number(customer.as_of) - due[rows],
     }
+
+
+def less_unapplied(
+    amounts: Floats,
+    due: Ints,
+    unapplied: float,
+) -> Floats:
+    """Return what is left of items if money pays the oldest due first.
+
+    Parameters
+    ----------
+    amounts : Floats
+        What is open of each item, shape (n,).
+    due : Ints
+        The day on which each is due, shape (n,).
+    unapplied : float
+        The money, in the currency of the amounts.
+
+    Returns
+    -------
+    Floats
+        What is left of each, 0 or more, shape (n,).
+
+    Examples
+    --------
+    >>> amounts = np.array([500.0, 300.0, 200.0])
+    >>> less_unapplied(amounts, np.array([30, 10, 20]), 400.0).tolist()
+    [500.0, 0.0, 100.0]
+    """
+    oldest_first = np.argsort(due, kind="stable")
+    ordered = amounts[oldest_first]
+    paid_before = np.cumsum(ordered) - ordered
+    paid = np.clip(unapplied - paid_before, 0, ordered)
+    left = np.empty(len(amounts))
+    left[oldest_first] = ordered - paid
+    return left

@@ -12,16 +12,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import cast
 
 from obligor.casework.debts import ScoredCustomers, overdue_debts
 from obligor.data.asof import KnownAccount, known_account
 from obligor.decisions.ageing import ageing_of
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
+from obligor.model.pd_model import PdModel
 from obligor.policy.collecting.worklist import Pause, task_of
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
 from obligor.policy.credit.orders import Order, OrderBook, check_order
+from obligor.portfolio.month import month_of
 from obligor.portfolio.snapshot import ledger_accounts
 from tests import ascii
 from tests.ascii import spec
@@ -189,3 +192,30 @@ def test_nobody_is_asked_for_money_that_is_here() -> None:
         return {"asked_for": None, "pause": None}
 
     spec(asked, expected)
+
+
+def test_a_provision_is_made_for_what_is_owed() -> None:
+    """The money of PART pays most of its oldest invoice, whether it was applied or not.
+    ACCT owes nothing.
+    """
+    expected = """
+        customer_id | policy       | invoice_id | open_amount | dpd_days
+        PART        | oldest_first | P1         |        5000 |  45
+        PART        | as_allocated | P1         |        5000 |  45
+        CRED        | as_allocated | C2         |        4000 |  26
+        ACCT        | as_allocated | -          |           - | -
+        USCO        | oldest_first | -          |           - | -
+    """
+
+    def oldest(customer_id: str, policy: str) -> dict[str, object]:
+        ledger = ascii.ledger(invoices=INVOICES, payments=PAYMENTS, fx_rates=FX_RATES)
+        accounts = ledger_accounts(replace(ledger, unapplied_policy=policy))
+        model = cast(PdModel, FixedModel())
+        month = month_of(accounts, AS_OF, model, [NEW_RULEBOOK])
+        items = month.items[month.items["customer_id"] == customer_id]
+        if items.empty:
+            return dict.fromkeys(["invoice_id", "open_amount", "dpd_days"])
+        oldest_first = items.sort_values("dpd_days", ascending=False)
+        return dict(oldest_first.iloc[0])
+
+    spec(oldest, expected)
