@@ -64,25 +64,30 @@ def accounts_of(ledger: Ledger, whole: LedgerFrame | None = None) -> Iterator[Ac
     whole : LedgerFrame, optional
         Of the ledger that these customers are a part of.
     """
-    yield from posted_accounts(posted(ledger), whole)
+    posting = posted(ledger)
+    if whole is None:
+        # Of the ledger, not of what is posted: a memo or a receipt may be its last row.
+        whole = frame_of(posting, ledger.observed_until)
+    yield from posted_accounts(posting, whole)
 
 
-def posted_accounts(
-    posting: PostedLedger, whole: LedgerFrame | None = None
-) -> Iterator[Account]:
+def frame_of(posting: PostedLedger, observed_until: date) -> LedgerFrame:
+    """Return what is true of a whole ledger."""
+    currencies = _currencies(posting.ledger, posting.money)
+    return LedgerFrame(tuple(currencies), observed_until)
+
+
+def posted_accounts(posting: PostedLedger, whole: LedgerFrame) -> Iterator[Account]:
     """Yield every customer's account, by id, without rates.
 
     Parameters
     ----------
     posting : PostedLedger
         A ledger of which each row says what it does.
-    whole : LedgerFrame, optional
+    whole : LedgerFrame
         Of the ledger that these customers are a part of.
     """
     ledger = posting.ledger
-    if whole is None:
-        currencies = tuple(_currencies(ledger, posting.money))
-        whole = LedgerFrame(currencies, ledger.observed_until)
     customers = ledger["customers"].sort_values("customer_id", ignore_index=True)
     columns = _LedgerColumns.of(
         posting, pd.Index(customers["customer_id"]), pd.Index(whole.currencies)

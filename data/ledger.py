@@ -438,7 +438,7 @@ def reporting_rates(
         return np.ones(len(currency))
     questions = pd.DataFrame(
         {
-            "currency": currency,
+            "currency": currency.astype("str"),
             "on": on,
             "row": np.arange(len(currency)),
         }

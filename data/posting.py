@@ -7,7 +7,7 @@ and every amount is in the currency of its item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +36,8 @@ MONEY_COLUMNS = (
     "document_id",
 )
 _DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
-_BOOKING_COLUMNS = (*MONEY_COLUMNS, "invoice_id", "payment_id")
+_ID_COLUMNS = ("invoice_id", "payment_id", "undoes")
+_BOOKING_COLUMNS = (*MONEY_COLUMNS, *_ID_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,19 @@ def posted(ledger: Ledger) -> PostedLedger:
             _bookings_of_memo_write_offs(ledger, memos),
         ]
     )
+    referable = with_documents(invoices)
+    bookings = _placed(_with_owners(bookings, referable))
     bookings = _joined([bookings, *_cancelled(bookings, ledger, memos)])
-    bookings = _with_customers(bookings, with_documents(invoices))
+    bookings = _with_owners(bookings, referable)
+    bookings = _in_item_currency(bookings, referable, ledger)
     has_item = is_among(bookings["invoice_id"], _first_rows(items).index)
-    on_items = _in_item_currency(bookings[has_item], items, ledger)
     tables = {**ledger.tables, "invoices": invoices[is_item]}
     for table in OF_INVOICE:
         if table in tables:
             frame = _of_each_item(tables[table], items)
             is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
             tables[table] = frame[is_of_item]
-    tables["payments"] = _payments(on_items)
+    tables["payments"] = _payments(bookings[has_item])
     tables.pop("allocations", None)
     money = _money(bookings[~has_item], items, ledger.currency)
     return PostedLedger(replace(ledger, tables=tables), money)
@@ -106,12 +109,13 @@ def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     # An empty frame has no types, and would change those of the others.
     with_rows = [frame for frame in frames if len(frame)]
     columns = list(_BOOKING_COLUMNS)
-    if not with_rows:
-        return empty_money().reindex(columns=columns)
-    bookings = pd.concat(with_rows).reindex(columns=columns)
+    bookings = empty_money()
+    if with_rows:
+        bookings = pd.concat(with_rows)
+    bookings = bookings.reindex(columns=columns)
     for column in _DAY_COLUMNS:
         bookings[column] = pd.to_datetime(bookings[column]).astype(DAY_DTYPE)
-    return bookings
+    return bookings.astype(dict.fromkeys(_ID_COLUMNS, "object"))
 
 
 def _with_columns(frame: pd.DataFrame, texts: Sequence[str] = ()) -> pd.DataFrame:
@@ -192,27 +196,122 @@ def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
     texts = ("customer_id", "invoice_id", "currency", "reverses")
     payments = _with_columns(ledger["payments"], texts)
     is_undoing = payments["kind"].isin(UNDOING_KINDS)
-    amount = payments["amount"].where(~is_undoing, -payments["amount"].abs())
+    payments["amount"] = payments["amount"].where(
+        ~is_undoing, -payments["amount"].abs()
+    )
+    payments["kind"] = payments["kind"].where(~is_undoing, "payment")
+    undone = _undone(payments)
     first_rows = payments.drop_duplicates("payment_id").set_index("payment_id")
-    undone = payments["reverses"]
-    # What was undone tells the item, unless it is a receipt over several of them.
-    n_items = payments.groupby("payment_id")["invoice_id"].nunique()
-    undone_item = undone.map(first_rows["invoice_id"]).where(undone.map(n_items) == 1)
-    undone_customer = undone.map(first_rows["customer_id"])
+    receipt_customer = undone.map(first_rows["customer_id"])
+    receipt_currency = undone.map(first_rows["currency"])
     return pd.DataFrame(
         {
-            "customer_id": payments["customer_id"].fillna(undone_customer),
+            "customer_id": payments["customer_id"].fillna(receipt_customer),
             "day": payments["paid_on"],
-            "kind": payments["kind"].where(~is_undoing, "payment"),
-            "amount": amount,
-            "currency": payments["currency"],
+            "kind": payments["kind"],
+            "amount": payments["amount"],
+            "currency": payments["currency"].fillna(receipt_currency),
             "ends_on": undone.map(first_rows["paid_on"]),
             "known_on": payments["known_on"],
             "until": payments["until"],
-            "invoice_id": payments["invoice_id"].fillna(undone_item),
+            "invoice_id": payments["invoice_id"],
             "payment_id": payments["payment_id"],
+            "undoes": undone,
         }
     )
+
+
+def _undone(payments: pd.DataFrame) -> pd.Series:
+    """Return the payment that each row undoes, as far as it can be told.
+
+    A row that names none, in another currency than its item, undoes the last of an
+    equal amount: only so is it converted at the same rates.
+    """
+    undone = payments["reverses"].copy()
+    is_foreign = payments["currency"].notna() & payments["invoice_id"].notna()
+    is_nameless = is_foreign & (payments["amount"] < 0) & undone.isna()
+    keys = ["invoice_id", "kind", "currency"]
+    for row in payments.index[is_nameless]:
+        undoing = payments.loc[row]
+        is_equal = (payments[keys] == undoing[keys]).all(axis=1)
+        is_equal &= payments["amount"] == -undoing["amount"]
+        is_equal &= payments["known_on"] <= undoing["known_on"]
+        earlier = payments[is_equal & (payments["paid_on"] <= undoing["paid_on"])]
+        if len(earlier):
+            last = earlier.sort_values("paid_on", kind="stable").index[-1]
+            undone[row] = earlier.loc[last, "payment_id"]
+    return undone
+
+
+def _placed(bookings: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings in which a receipt comes back from where it was booked.
+
+    A return that names its receipt but no item takes first what of the receipt is on no
+    item, then what is on its items, the last id first.
+    """
+    is_free = bookings["invoice_id"].isna() & bookings["payment_id"].notna()
+    is_return = is_free & bookings["undoes"].notna() & (bookings["amount"] < 0)
+    # An allocation takes from its receipt and has its id.
+    is_return &= bookings["payment_id"] != bookings["undoes"]
+    if not is_return.any():
+        return bookings
+    pieces = [bookings[~is_return]]
+    for receipt_id in bookings.loc[is_return, "undoes"].unique():
+        is_of_receipt = bookings["payment_id"] == receipt_id
+        own = bookings[is_of_receipt | (bookings["undoes"] == receipt_id)]
+        own = own.assign(is_return=is_return)
+        own = own.sort_values(["known_on", "is_return", "day"], kind="stable")
+        pieces += _pieces(own, receipt_id)
+    return _joined(pieces).reset_index(drop=True)
+
+
+def _pieces(own: pd.DataFrame, receipt_id: str) -> Iterable[pd.DataFrame]:
+    """Yield what the returns of one receipt take from where it is booked.
+
+    Parameters
+    ----------
+    own : DataFrame
+        The bookings of the receipt and what undoes them, in the order in which they
+        became known, with ``is_return``: whether the row has to find its items.
+    receipt_id : str
+        The receipt.
+    """
+    booked = dict[str, float]()
+    is_of_receipt = own["payment_id"] == receipt_id
+    filled = own.loc[is_of_receipt, ["customer_id", "currency"]].bfill()
+    for row in range(len(own)):
+        booking = own.iloc[[row]]
+        amount = float(booking["amount"].iloc[0])
+        item = booking["invoice_id"].iloc[0]
+        if not booking["is_return"].iloc[0]:
+            key = item if isinstance(item, str) else ""
+            booked[key] = booked.get(key, 0.0) + amount
+            continue
+        if len(filled):
+            booking = booking.fillna(filled.iloc[0].to_dict())
+        for item, part in _parts(booked, -amount):
+            booked[item] = booked.get(item, 0.0) - part
+            yield booking.assign(amount=-part, invoice_id=item or None)
+
+
+def _parts(booked: Mapping[str, float], amount: float) -> list[tuple[str, float]]:
+    """Return how an amount is taken from items, the money without an item first.
+
+    Examples
+    --------
+    >>> _parts({"": 10.0, "A1": 50.0, "A2": 60.0}, 100.0)
+    [('', 10.0), ('A2', 60.0), ('A1', 30.0)]
+    >>> _parts({"A1": 50.0}, 100.0)
+    [('A1', 50.0), ('', 50.0)]
+    """
+    parts = []
+    left = amount
+    for item in ["", *sorted(booked, reverse=True)]:
+        part = min(left, max(booked.get(item, 0.0), 0.0))
+        if part > 0:
+            parts.append((item, part))
+            left -= part
+    return [*parts, ("", left)] if left > 0 else parts
 
 
 def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
@@ -236,12 +335,13 @@ def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
         known_on=pd.concat(known_on, axis=1).max(axis=1),
         until=allocations["until"],
         invoice_id=allocations["invoice_id"],
+        undoes=None,
     )
     from_money = on_items.assign(
         amount=-on_items["amount"],
         ends_on=receipt["day"],
         invoice_id=None,
-        payment_id=None,
+        undoes=receipt["payment_id"],
     )
     return [on_items, from_money]
 
@@ -280,6 +380,7 @@ def _bookings_of_memo_write_offs(ledger: Ledger, memos: pd.DataFrame) -> pd.Data
             "ends_on": memo["issued_on"].to_numpy(),
             "known_on": write_offs["known_on"],
             "until": write_offs["until"],
+            "invoice_id": write_offs["invoice_id"],
         },
         columns=_BOOKING_COLUMNS,
     )
@@ -288,23 +389,58 @@ def _bookings_of_memo_write_offs(ledger: Ledger, memos: pd.DataFrame) -> pd.Data
 def _cancelled(
     bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
 ) -> Iterable[pd.DataFrame]:
-    """Yield what undoes cancelled payments, and cancelled credit memos."""
+    """Yield what undoes cancelled payments, and cancelled memos and documents."""
     cancellations = _with_columns(ledger["cancellations"], ("invoice_id", "payment_id"))
+    credits_ = _credits_of_memos_and_documents(bookings, ledger, memos)
     for key, undone in (
         ("payment_id", bookings[bookings["payment_id"].notna()]),
-        ("invoice_id", _bookings_of_memos(memos).assign(invoice_id=memos.index)),
+        ("invoice_id", credits_),
     ):
-        rows = cancellations[cancellations[key].notna()]
-        pairs = rows[[key, "cancelled_on", "known_on", "until"]].merge(
-            undone.drop(columns=["known_on", "until"]), on=key
-        )
+        rows = _distinct(cancellations[cancellations[key].notna()], key)
+        columns = [key, "cancelled_on", "known_on", "until"]
+        pairs = rows[columns].merge(undone, on=key, suffixes=("", "_undone"))
         pairs = pairs.assign(
             ends_on=pairs["day"],
             day=pairs["cancelled_on"],
             amount=-pairs["amount"],
+            known_on=pairs[["known_on", "known_on_undone"]].max(axis=1),
+            until=pairs[["until", "until_undone"]].min(axis=1),
             payment_id=None,
+            undoes=None,
         )
         yield pairs.reindex(columns=_BOOKING_COLUMNS)
+
+
+def _credits_of_memos_and_documents(
+    bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the credit that goes with a memo or a document, by their ids.
+
+    What is credited on an item goes with the item.
+    """
+    memos = _with_columns(memos, ("document_id",))
+    rows = _bookings_of_memos(memos)
+    invoices = ledger["invoices"]
+    items = pd.Index(invoices.loc[invoices["amount"] > 0, "invoice_id"].unique())
+    is_credit = bookings["kind"] == "credit_note"
+    is_credit &= ~is_among(bookings["invoice_id"], items)
+    return _joined(
+        [
+            rows.assign(invoice_id=memos.index),
+            rows.assign(invoice_id=memos["document_id"].to_numpy()),
+            bookings[is_credit & bookings["invoice_id"].notna()],
+        ]
+    )
+
+
+def _distinct(cancellations: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return the first cancellation of each id: nothing is cancelled twice.
+
+    One that was withdrawn or replaced does not count as the first.
+    """
+    rows = cancellations.sort_values("known_on", kind="stable")
+    is_repeated = rows["until"].isna() & rows.duplicated([key, "until"])
+    return rows[~is_repeated]
 
 
 def _first_known(invoices: pd.DataFrame) -> pd.Series:
@@ -312,40 +448,57 @@ def _first_known(invoices: pd.DataFrame) -> pd.Series:
     return invoices.groupby("invoice_id")["known_on"].min()
 
 
-def _with_customers(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
-    """Return bookings that all name their customer and document, numbered anew.
+def _first_of(invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each invoice, by its id."""
+    return invoices.drop_duplicates("invoice_id").set_index("invoice_id")
+
+
+def _with_owners(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings that name the customer and document of their item, numbered anew.
 
     None is known before its invoice.
     """
     first_known = bookings["invoice_id"].map(_first_known(invoices))
     invoice_known_on = pd.to_datetime(first_known).astype(DAY_DTYPE)
     known_on = pd.concat([bookings["known_on"], invoice_known_on], axis=1)
-    owners = invoices.drop_duplicates("invoice_id").set_index("invoice_id")
+    owners = _first_of(invoices)
     owner = bookings["invoice_id"].map(owners["customer_id"])
-    currency = bookings["invoice_id"].map(owners["currency"])
     document = _with_columns(owners, ("document_id",))["document_id"]
     return bookings.assign(
         customer_id=owner.fillna(bookings["customer_id"]),
-        currency=bookings["currency"].fillna(currency),
         known_on=known_on.max(axis=1),
         document_id=bookings["invoice_id"].map(document),
     ).reset_index(drop=True)
 
 
 def _in_item_currency(
-    bookings: pd.DataFrame, items: pd.DataFrame, ledger: Ledger
+    bookings: pd.DataFrame, invoices: pd.DataFrame, ledger: Ledger
 ) -> pd.DataFrame:
-    """Return bookings in the currency of their items, at the rates of their day."""
-    item_currency = bookings["invoice_id"].map(_first_rows(items)["currency"])
-    differs = bookings["currency"] != item_currency
+    """Return bookings in the currency of their items, at the rates of their day.
+
+    What undoes a booking is converted at the rates of the day of that booking.
+
+    Parameters
+    ----------
+    bookings : DataFrame
+        Columns `_BOOKING_COLUMNS`.
+    invoices : DataFrame
+        The items and the credit memos.
+    ledger : Ledger
+        Where the rates are.
+    """
+    item_currency = bookings["invoice_id"].map(_first_of(invoices)["currency"])
+    stated = bookings["currency"].fillna(item_currency)
+    differs = item_currency.notna() & (stated != item_currency)
     if not differs.any():
-        return bookings
+        return bookings.assign(currency=stated)
     foreign = bookings[differs]
-    rate = reporting_rates(ledger, foreign["currency"], foreign["day"])
-    item_rate = reporting_rates(ledger, item_currency[differs], foreign["day"])
+    day = foreign["ends_on"].fillna(foreign["day"])
+    rate = reporting_rates(ledger, foreign["currency"], day)
+    item_rate = reporting_rates(ledger, item_currency[differs], day)
     amount = bookings["amount"].copy()
     amount[differs] = foreign["amount"] * rate / item_rate
-    return bookings.assign(amount=amount, currency=item_currency)
+    return bookings.assign(amount=amount, currency=item_currency.fillna(stated))
 
 
 def _payments(bookings: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from obligor.arrays import Ints
 from obligor.data.account import CREDIT_NOTE, PAYMENT, WRITE_OFF, Account
-from obligor.data.account_building import posted_accounts
+from obligor.data.account_building import frame_of, posted_accounts
 from obligor.data.ledger import DAY_DTYPE, OF_INVOICE, Ledger, is_among
 from obligor.data.money import minor_digits
 from obligor.data.posting import PostedLedger, empty_money, posted
@@ -51,7 +51,8 @@ def settled_ledger(ledger: Ledger) -> PostedLedger:
         return posting
     rough, plain = _divided(posting.ledger, rough_ids)
     rough_posting = PostedLedger(rough, posting.money)
-    accounts = [settled(account) for account in posted_accounts(rough_posting)]
+    whole = frame_of(rough_posting, ledger.observed_until)
+    accounts = [settled(account) for account in posted_accounts(rough_posting, whole)]
     rows = _standing_rows(accounts, rough)
     tables = dict(plain.tables)
     for table, frame in rows.items():

@@ -229,12 +229,15 @@ def _settle_item(item: _Item, purse: _Purse) -> bool:
     Returns whether every undoing row found what it undoes.
     """
     is_matched = True
-    for undoing in item.undoings:
+    item.bookings.sort(key=_latest_first)
+    for undoing in sorted(item.undoings, key=_in_order):
         own = [booking for booking in item.bookings if booking.kind == undoing.kind]
         missing = _take(undoing, own)
-        if missing and undoing.kind == WRITE_OFF:
-            is_matched = is_matched and item.is_cancelled
-        elif missing:
+        if not missing or (item.is_cancelled and undoing.kind != PAYMENT):
+            continue
+        if undoing.kind == WRITE_OFF:
+            is_matched = False
+        else:
             purse.undoings.append(_with_value(undoing, missing))
     if item.is_cancelled:
         purse.bookings += [
@@ -242,7 +245,7 @@ def _settle_item(item: _Item, purse: _Purse) -> bool:
         ]
         return is_matched
     excess = item.booked((PAYMENT, CREDIT_NOTE)) - item.amount
-    for booking in sorted(item.bookings, key=_latest_first):
+    for booking in item.bookings:
         if excess <= 0:
             break
         if booking.kind == WRITE_OFF:
@@ -259,12 +262,37 @@ def _with_value(undoing: _Undoing, value: int) -> _Undoing:
     return replace(undoing, value=value)
 
 
-def _latest_first(booking: _Booking) -> tuple[int, int]:
-    return -booking.day, -booking.known_on
+def _latest_first(booking: _Booking) -> tuple[int, ...]:
+    # Every column counts: what is left must not depend on the order of the rows.
+    return (
+        -booking.day,
+        -booking.kind,
+        -booking.known_on,
+        -booking.value,
+        -booking.document,
+    )
+
+
+def _in_order(undoing: _Undoing) -> tuple[int, ...]:
+    return (
+        undoing.day,
+        undoing.kind,
+        -undoing.value,
+        undoing.undone_day,
+        undoing.document,
+    )
 
 
 def _take(undoing: _Undoing, bookings: Iterable[_Booking]) -> int:
-    """Take an amount from bookings, the likeliest first; return what is missing."""
+    """Take an amount from bookings, the likeliest first; return what is missing.
+
+    Parameters
+    ----------
+    undoing : _Undoing
+        The row that takes.
+    bookings : iterable of _Booking
+        What it may take from; of equally likely ones, the first.
+    """
     missing = undoing.value
     for booking in sorted(bookings, key=_likeliest_first(undoing)):
         value = min(missing, booking.value)
@@ -276,43 +304,51 @@ def _take(undoing: _Undoing, bookings: Iterable[_Booking]) -> int:
 def _likeliest_first(undoing: _Undoing) -> Callable[[_Booking], tuple[int, ...]]:
     """Return how likely a booking is what a row undoes, the smallest first.
 
-    First its document and the day that it names, then an equal amount; what came after
-    the row is last; of several the latest.
+    First what is of its document; then of the day that the row names; then what was
+    booked by its own day, as nothing comes back before it came; then an equal amount;
+    then the latest.
     """
 
     def key(booking: _Booking) -> tuple[int, ...]:
         return (
             booking.document != undoing.document,
             booking.day != undoing.undone_day,
-            booking.value != undoing.value,
             booking.day > undoing.day,
-            *_latest_first(booking),
+            booking.value != undoing.value,
+            -booking.day,
         )
 
     return key
 
 
 def _settle_purse(purse: _Purse, items: Sequence[_Item]) -> bool:
-    """Take what was returned, paid out or allocated; return whether all was there."""
+    """Take what was returned, paid out or allocated; return whether all was there.
+
+    It is taken from the customer's money, then from what is paid on items, the last due
+    first; each time of its own kind first.
+    """
+    on_items = list[_Booking]()
+    for item in sorted(items, key=_due, reverse=True):
+        on_items += [booking for booking in item.bookings if booking.kind != WRITE_OFF]
+    purse.bookings.sort(key=_latest_first)
     is_matched = True
-    for undoing in sorted(purse.undoings, key=lambda row: (row.day, row.known_on)):
-        own = [booking for booking in purse.bookings if booking.kind == undoing.kind]
-        missing = _take(undoing, own)
-        missing = _take(_with_value(undoing, missing), purse.bookings)
-        on_items = [
-            booking
-            for item in items
-            for booking in item.bookings
-            if booking.kind == undoing.kind
-        ]
-        missing = _take(_with_value(undoing, missing), on_items)
+    for undoing in sorted(purse.undoings, key=_in_order):
+        missing = undoing.value
+        for bookings in (purse.bookings, on_items):
+            own = [booking for booking in bookings if booking.kind == undoing.kind]
+            missing = _take(_with_value(undoing, missing), own)
+            missing = _take(_with_value(undoing, missing), bookings)
         is_matched = is_matched and missing == 0
     return is_matched
 
 
+def _due(item: _Item) -> tuple[int, int]:
+    return item.due, item.index
+
+
 def _pay_documents(purse: _Purse, items: Sequence[_Item]) -> None:
     """Pay the open items of each document with the money that is for it."""
-    for booking in purse.bookings:
+    for booking in reversed(purse.bookings):
         if booking.document >= 0:
             own = [item for item in items if item.document == booking.document]
             _pay([booking], own)
@@ -320,10 +356,10 @@ def _pay_documents(purse: _Purse, items: Sequence[_Item]) -> None:
 
 def _pay(money: Sequence[_Booking], items: Sequence[_Item]) -> None:
     """Pay open items, the oldest due first, with money in the order it came."""
-    in_order = sorted(money, key=lambda booking: (booking.day, booking.kind))
-    for item in sorted(items, key=lambda item: (item.due, item.index)):
+    oldest_first = sorted(money, key=_latest_first, reverse=True)
+    for item in sorted(items, key=_due):
         balance = item.balance()
-        for booking in in_order:
+        for booking in oldest_first:
             value = min(balance, booking.value)
             if value == 0:
                 continue

@@ -10,7 +10,8 @@ customer that belongs to no item. The steps are those of `keep_books`:
 4. Undo on each sheet what came back.
 5. Move what is paid beyond the amount of an item to the customer's money.
 6. Undo what came back without an item.
-7. Pay the open items with the customer's money, the oldest due first.
+7. Pay the items of each document with the money for it, then all open items, the
+   oldest due first.
 
 The books balance on every day: what is open, less the unapplied money, more what was
 undone without a trace, is what was invoiced less received, credited and written off.
@@ -19,7 +20,7 @@ undone without a trace, is what was invoiced less received, credited and written
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -31,6 +32,8 @@ Tables = Mapping[str, Sequence[Row]]
 PAYMENT = "payment"
 CREDIT_NOTE = "credit_note"
 WRITE_OFF = "write_off"
+# Of one day, in this order.
+ORDER = {PAYMENT: 0, CREDIT_NOTE: 1, WRITE_OFF: 2}
 ZERO = Decimal(0)
 # Ways in which a source says that money went back.
 WENT_BACK = ("returned", "refund")
@@ -54,6 +57,8 @@ class Line:
         The id of the payment that a negative line undoes; empty if it names none.
     undone_day : date, optional
         The day of that payment.
+    document : str
+        The document that it is for: that of its item; empty if it is for none.
     """
 
     kind: str
@@ -62,17 +67,15 @@ class Line:
     receipt_id: str = ""
     undoes: str = ""
     undone_day: date | None = None
+    document: str = ""
 
     def part(self, amount: Decimal) -> Line:
         """Return the same line with another amount."""
-        return Line(
-            self.kind,
-            self.day,
-            amount,
-            self.receipt_id,
-            self.undoes,
-            self.undone_day,
-        )
+        return replace(self, amount=amount)
+
+    def of(self, document: str) -> Line:
+        """Return the same line for a document."""
+        return replace(self, document=document)
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Sheet:
     """The sheet of an item."""
 
     invoice_id: str
+    document: str
     currency: str
     due_on: date
     amount: Decimal
@@ -185,6 +189,7 @@ def keep_books(
     undo_on_sheets(books)
     move_excess(books)
     undo_money(books)
+    pay_documents(books)
     if policy == "oldest_first":
         pay_oldest_first(books)
     return books
@@ -223,6 +228,29 @@ class Desk:
         rows = self.rows("invoices")
         return [row for row in rows if row["customer_id"] == self.customer_id]
 
+    def names_of(self, invoice: Row) -> set[str]:
+        """Return by what names rows refer to an item: its own, or its document's.
+
+        If an invoice has the name of a document, it is the invoice that is meant.
+        """
+        document = text(invoice, "document_id")
+        invoices = self.rows("invoices")
+        is_invoice = any(row["invoice_id"] == document for row in invoices)
+        return {text(invoice, "invoice_id"), "" if is_invoice else document} - {""}
+
+    def document(self, name: str) -> str:
+        """Return the document of that name, empty if it is the name of an invoice."""
+        is_invoice = any(row["invoice_id"] == name for row in self.invoices())
+        return "" if is_invoice else name
+
+    def currencies(self) -> dict[str, str]:
+        """Return the currency of each item and document of the customer."""
+        currencies: dict[str, str] = {}
+        for row in self.invoices():
+            for name in self.names_of(row):
+                currencies.setdefault(name, text(row, "currency"))
+        return currencies
+
     # step 1
 
     def open_sheets(self, books: Books) -> None:
@@ -233,15 +261,22 @@ class Desk:
             currency = text(row, "currency")
             amount = money(row)
             if amount > 0:
-                sheet = Sheet(invoice_id, currency, self.due_on(row), amount)
-                books.sheets[invoice_id] = sheet
-            elif invoice_id not in cancelled:
+                books.sheets[invoice_id] = Sheet(
+                    invoice_id,
+                    text(row, "document_id") or invoice_id,
+                    currency,
+                    self.due_on(row),
+                    amount,
+                )
+            elif not self.names_of(row) & cancelled:
                 credit = Line(CREDIT_NOTE, day(row, "issued_on"), -amount)
                 books.add_money(currency, credit)
 
     def due_on(self, invoice: Row) -> date:
         """Return the day on which an item is due after the last extension."""
-        own = of_item(self.rows("extensions"), text(invoice, "invoice_id"))
+        ids = self.names_of(invoice)
+        rows = self.rows("extensions")
+        own = [row for row in rows if text(row, "invoice_id") in ids]
         latest_last = sorted(
             own, key=lambda row: (day(row, "extended_on"), day(row, "known_on"))
         )
@@ -252,18 +287,16 @@ class Desk:
 
     def enter_rows(self, books: Books) -> None:
         """Enter payments, allocations and write-offs."""
-        currencies = {
-            text(row, "invoice_id"): text(row, "currency") for row in self.invoices()
-        }
+        currencies = self.currencies()
         for row in self.valid("payments"):
             if not names_a_receipt(row):
                 self.enter_payment(books, row, currencies)
         for row in self.valid("allocations"):
             self.enter_allocation(books, row, currencies)
-        # A returned receipt is looked for where it was booked, so it comes last.
         for row in self.valid("payments"):
             if names_a_receipt(row):
-                self.enter_payment(books, row, currencies)
+                for part in self.parts(row):
+                    self.enter_payment(books, part, currencies)
         for row in self.rows("write_offs"):
             sheet = books.sheets.get(text(row, "invoice_id"))
             if sheet is not None:
@@ -291,37 +324,44 @@ class Desk:
         invoice_id = text(row, "invoice_id")
         if not invoice_id:
             if text(row, "customer_id") == self.customer_id:
-                self.enter_money(books, row, line)
+                currency = text(row, "currency") or self.reporting
+                books.add_money(currency, line)
         elif invoice_id in currencies:
             currency = currencies[invoice_id]
             paid_in = text(row, "currency") or currency
-            converted = self.converted(line.amount, (paid_in, currency), line.day)
+            rate_day = line.undone_day or line.day
+            converted = self.converted(line.amount, (paid_in, currency), rate_day)
             is_void = invoice_id in self.cancelled("invoice_id")
             if not (is_void and line.kind == CREDIT_NOTE):
-                enter(books, invoice_id, currency, line.part(converted))
+                own_line = line.part(converted).of(self.document(invoice_id))
+                enter(books, invoice_id, currency, own_line)
 
-    def enter_money(
-        self,
-        books: Books,
-        row: Row,
-        line: Line,
-    ) -> None:
-        """Enter money without an item, or what undoes it.
+    def parts(self, returned: Row) -> list[Row]:
+        """Return what comes back of a receipt as rows of where it was booked."""
+        card: dict[str, Decimal] = {}
+        for row in self.history(text(returned, "reverses")):
+            if "allocated_on" in row:
+                put(card, text(row, "invoice_id"), money(row))
+                put(card, "", -money(row))
+            elif not names_a_receipt(row):
+                put(card, text(row, "invoice_id"), self.line_of(row).amount)
+            else:
+                line = self.line_of(row)
+                taken = take_back(card, -line.amount)
+                if row is returned:
+                    return [part_of(row, line.kind, *part) for part in taken]
+        raise AssertionError("the row is in its own history")
 
-        Parameters
-        ----------
-        books : Books
-            Where it is entered.
-        row : mapping
-            A row of the payments without an item.
-        line : Line
-            The line it makes.
-        """
-        currency = text(row, "currency") or self.reporting
-        left = line.amount
-        if line.amount < 0 and line.undoes:
-            left = -take_back(books, currency, line)
-        books.add_money(currency, line.part(left))
+    def history(self, receipt_id: str) -> list[Row]:
+        """Return the rows about a receipt as they became known, the returns last."""
+        rows = [
+            row
+            for row in self.valid("payments")
+            if receipt_id in (text(row, "payment_id"), text(row, "reverses"))
+        ]
+        moved = self.valid("allocations")
+        rows += [row for row in moved if text(row, "payment_id") == receipt_id]
+        return sorted(rows, key=order_of_learning)
 
     def line_of(self, row: Row) -> Line:
         """Return the line that a row of the payments makes."""
@@ -331,6 +371,8 @@ class Desk:
             kind = PAYMENT
             amount = -abs(amount)
         undoes = text(row, "reverses")
+        if amount < 0 and not undoes:
+            undoes = self.equal_payment(row, kind, -amount)
         return Line(
             kind,
             day(row, "paid_on"),
@@ -339,6 +381,40 @@ class Desk:
             undoes,
             self.day_of_payment(undoes),
         )
+
+    def equal_payment(
+        self,
+        row: Row,
+        kind: str,
+        amount: Decimal,
+    ) -> str:
+        """Return the payment that a row in another currency undoes without naming it.
+
+        It is the last of an equal amount in that currency: only so does the row come
+        back at the rates at which it was paid.
+
+        Parameters
+        ----------
+        row : mapping
+            The row that undoes.
+        kind : str
+            What it undoes.
+        amount : Decimal
+            How much it undoes.
+        """
+        names = ("invoice_id", "currency")
+        if not all(text(row, name) for name in names):
+            return ""
+        equal = [
+            other
+            for other in self.rows("payments")
+            if all(text(other, name) == text(row, name) for name in names)
+            and (text(other, "kind"), money(other)) == (kind, amount)
+            and day(other, "paid_on") <= day(row, "paid_on")
+            and day(other, "known_on") <= day(row, "known_on")
+        ]
+        equal.sort(key=lambda other: day(other, "paid_on"))
+        return text(equal[-1], "payment_id") if equal else ""
 
     def day_of_payment(self, payment_id: str) -> date | None:
         """Return the day of a payment, None if there is no such payment."""
@@ -372,7 +448,13 @@ class Desk:
         received_on = self.day_of_payment(receipt_id)
         if received_on is None:
             return
-        part = Line(PAYMENT, received_on, money(row), receipt_id)
+        part = Line(
+            PAYMENT,
+            received_on,
+            money(row),
+            receipt_id,
+            document=self.document(invoice_id),
+        )
         out = Line(
             PAYMENT,
             day(row, "allocated_on"),
@@ -430,10 +512,12 @@ class Desk:
 
     def cancel_items(self, books: Books) -> None:
         """Close the sheets of cancelled items; what was paid is the customer's."""
-        for invoice_id in self.cancelled("invoice_id"):
-            sheet = books.sheets.pop(invoice_id, None)
-            if sheet is None:
+        cancelled = self.cancelled("invoice_id")
+        for invoice in self.invoices():
+            sheet = books.sheets.get(text(invoice, "invoice_id"))
+            if sheet is None or not self.names_of(invoice) & cancelled:
                 continue
+            del books.sheets[sheet.invoice_id]
             for line in sheet.lines:
                 if line.kind == PAYMENT:
                     books.add_money(sheet.currency, line)
@@ -444,46 +528,58 @@ def names_a_receipt(row: Row) -> bool:
     return not text(row, "invoice_id") and text(row, "reverses") != ""
 
 
-def take_back(
-    books: Books,
-    currency: str,
-    line: Line,
-) -> Decimal:
-    """Enter what comes back of a receipt on the sheets on which it was booked.
+def order_of_learning(row: Row) -> tuple[date, bool, date]:
+    """Return by what rows about a receipt are sorted: a return comes last of a day."""
+    is_return = names_a_receipt(row)
+    happened_on = day(row, "paid_on") if is_return else date.min
+    return day(row, "known_on"), is_return, happened_on
 
-    What of the receipt is on no sheet comes back first.
+
+def put(card: dict[str, Decimal], place: str, amount: Decimal) -> None:
+    """Add to what of a receipt is on an item; without an item the place is empty."""
+    card[place] = card.get(place, ZERO) + amount
+
+
+def take_back(card: dict[str, Decimal], amount: Decimal) -> list[tuple[str, Decimal]]:
+    """Take an amount from where a receipt is; what is on no item comes back first.
+
+    Then comes what is on its items, the last id first. What is not on the card is money
+    of the customer.
+    """
+    left = amount
+    taken = []
+    for place in ["", *sorted(card, reverse=True)]:
+        part = min(left, max(card.get(place, ZERO), ZERO))
+        if part:
+            put(card, place, -part)
+            taken.append((place, part))
+            left -= part
+    if left:
+        put(card, "", -left)
+        taken.append(("", left))
+    return taken
+
+
+def part_of(
+    returned: Row,
+    kind: str,
+    place: str,
+    amount: Decimal,
+) -> Row:
+    """Return a part of a return as a row of its own.
 
     Parameters
     ----------
-    books : Books
-        Where it is entered.
-    currency : str
-        The currency of the money.
-    line : Line
-        The negative line, which names the receipt.
-
-    Returns
-    -------
-    Decimal
-        What comes back of the customer's money.
+    returned : mapping
+        The row.
+    kind : str
+        What it undoes: a payment or a credit note.
+    place : str
+        The item, empty if it comes back of the customer's money.
+    amount : Decimal
+        How much comes back.
     """
-    unallocated = ZERO
-    for other in books.money.get(currency, ()):
-        if line.undoes in (other.receipt_id, other.undoes):
-            unallocated += other.amount
-    from_money = min(-line.amount, max(unallocated, ZERO))
-    left = -line.amount - from_money
-    for sheet in reversed(by_due_day(books, currency)):
-        booked = [
-            other.amount
-            for other in sheet.lines
-            if line.undoes in (other.receipt_id, other.undoes)
-        ]
-        taken = min(left, max(sum(booked, ZERO), ZERO))
-        if taken:
-            sheet.lines.append(line.part(-taken))
-            left -= taken
-    return from_money + left
+    return {**returned, "invoice_id": place, "kind": kind, "amount": -amount}
 
 
 def by_due_day(books: Books, currency: str) -> list[Sheet]:
@@ -498,7 +594,7 @@ def enter(
     currency: str,
     line: Line,
 ) -> None:
-    """Enter a line on the sheet of its item; on a credit memo it is money.
+    """Enter a line on the sheet of its item; of a memo or a document it is money.
 
     Parameters
     ----------
@@ -515,7 +611,7 @@ def enter(
     if sheet is None:
         books.add_money(currency, line)
     else:
-        sheet.lines.append(line)
+        sheet.lines.append(line.of(sheet.document))
 
 
 # step 4
@@ -527,7 +623,7 @@ def undo_on_sheets(books: Books) -> None:
         undoing = [line for line in sheet.lines if line.amount < 0]
         sheet.lines = [line for line in sheet.lines if line.amount > 0]
         for line in in_order(undoing):
-            same_kind = [other for other in sheet.lines if other.kind == line.kind]
+            same_kind = [o for o in in_order(sheet.lines) if o.kind == line.kind]
             left = undo(line, same_kind)
             if not left:
                 continue
@@ -538,59 +634,42 @@ def undo_on_sheets(books: Books) -> None:
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
-    """Return lines by day."""
-    return sorted(lines, key=lambda line: line.day)
+    """Return lines by day, payments before credit notes, the greatest amount last."""
+    return sorted(lines, key=lambda line: (line.day, ORDER[line.kind], line.amount))
 
 
 def undo(undoing: Line, lines: Sequence[Line]) -> Decimal:
     """Take a negative line away from others and return what is left of it.
-
-    It takes first what it names, then an equal amount, then the latest; of what was
-    booked by its own day if there is any.
 
     Parameters
     ----------
     undoing : Line
         The negative line.
     lines : sequence of Line
-        The lines that it may undo, the later ones last; their amounts are lowered.
+        The lines that it may undo; their amounts are lowered. Of equally likely ones it
+        takes the last.
     """
     left = -undoing.amount
-    while left:
-        candidates = [line for line in lines if line.amount > 0]
-        if not candidates:
-            break
-        best = candidates[-1]
-        for line in reversed(candidates):
-            if closeness(line, undoing, left) > closeness(best, undoing, left):
-                best = line
-        amount = min(left, best.amount)
-        best.amount -= amount
+    likeliest_last = sorted(lines, key=lambda line: likeness(line, undoing))
+    for line in reversed(likeliest_last):
+        amount = min(left, line.amount)
+        line.amount -= amount
         left -= amount
     return left
 
 
-def closeness(
-    line: Line,
-    undoing: Line,
-    left: Decimal,
-) -> tuple[bool, bool, bool, bool, date]:
-    """Return how likely a line is the one to be undone; the greatest is undone first.
+def likeness(line: Line, undoing: Line) -> tuple[bool, bool, bool, bool, date]:
+    """Return how likely a line is the one that is undone, the likeliest is greatest.
 
-    Parameters
-    ----------
-    line : Line
-        A line that may be undone.
-    undoing : Line
-        The line that undoes.
-    left : Decimal
-        What is left to undo.
+    It is one of the same document; or that of the day which the negative line names; or
+    one that was booked by its own day, as nothing comes back before it came; or one of
+    an equal amount; or the latest.
     """
     return (
-        undoing.undoes != "" and line.receipt_id == undoing.undoes,
+        line.document == undoing.document,
         line.day == undoing.undone_day,
         line.day <= undoing.day,
-        line.amount == left,
+        line.amount == -undoing.amount,
         line.day,
     )
 
@@ -635,7 +714,7 @@ def undo_everywhere(
     books: Books,
     currency: str,
 ) -> Decimal:
-    """Undo in the customer's money, its own kind first, then on the items.
+    """Undo in the customer's money, then on the items, each time its own kind first.
 
     Parameters
     ----------
@@ -653,46 +732,54 @@ def undo_everywhere(
     Decimal
         What is left to undo.
     """
-    same_kind = [other for other in money_lines if other.kind == line.kind]
-    other_kind = [other for other in money_lines if other.kind != line.kind]
     left = line
-    for candidates in (same_kind, other_kind, paid_lines(books, currency)):
-        left = left.part(-undo(left, candidates))
+    for lines in (money_lines, settling_lines(books, currency)):
+        same_kind = [other for other in lines if other.kind == line.kind]
+        left = left.part(-undo(left, same_kind))
+        left = left.part(-undo(left, lines))
     return -left.amount
 
 
-def paid_lines(books: Books, currency: str) -> list[Line]:
-    """Return the payments on the items of a currency, the latest last.
-
-    Of one day, the item due last comes last, as it was the last to be paid.
-    """
-    payments = []
+def settling_lines(books: Books, currency: str) -> list[Line]:
+    """Return what is paid and credited on items, the last due last."""
+    lines = []
     for sheet in by_due_day(books, currency):
-        payments += [line for line in sheet.lines if line.kind == PAYMENT]
-    return in_order(payments)
+        own = [line for line in sheet.lines if line.kind != WRITE_OFF]
+        lines += in_order(own)
+    return lines
 
 
 # step 7
 
 
+def pay_documents(books: Books) -> None:
+    """Pay the items of each document with the money that is for it."""
+    for currency, lines in books.money.items():
+        sheets = by_due_day(books, currency)
+        for document in {line.document for line in lines} - {""}:
+            pay(
+                [sheet for sheet in sheets if sheet.document == document],
+                [line for line in lines if line.document == document],
+            )
+
+
 def pay_oldest_first(books: Books) -> None:
     """Pay the open items with the customer's money, the oldest due first."""
     for currency, lines in books.money.items():
-        lines.sort(key=lambda line: (line.day, line.kind == CREDIT_NOTE))
-        for sheet in by_due_day(books, currency):
-            for line in lines:
-                amount = min(line.amount, sheet.balance())
-                if amount > 0:
-                    line.amount -= amount
-                    sheet.lines.append(line.part(amount))
+        pay(by_due_day(books, currency), lines)
+
+
+def pay(sheets: Sequence[Sheet], lines: Sequence[Line]) -> None:
+    """Pay items one after the other with money in the order in which it came."""
+    for sheet in sheets:
+        for line in in_order(lines):
+            amount = min(line.amount, sheet.balance())
+            if amount > 0:
+                line.amount -= amount
+                sheet.lines.append(line.part(amount))
 
 
 # --- cells
-
-
-def of_item(rows: Iterable[Row], invoice_id: str) -> list[Row]:
-    """Return the rows of one item."""
-    return [row for row in rows if row["invoice_id"] == invoice_id]
 
 
 def text(row: Row, column: str) -> str:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
-from hypothesis import HealthCheck, given, settings
+import pandas as pd
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from obligor.data.money import round_money
+from obligor.data.ledger import DAY_DTYPE, Ledger, day_columns, number_columns
 from tests.oracle.accounting import ZERO, Books, Row, is_known, keep_books, money
+from tests.standing import Accountings
 
 FIRST_DAY = date(2024, 1, 1)
 N_DAYS = 120
@@ -55,6 +57,7 @@ class Story:
     """What happened to the customers, as rows of the tables of a ledger."""
 
     draw: st.DrawFn
+    has_foreign_payments: bool
     tables: dict[str, list[Row]] = field(default_factory=dict)
 
     def add(self, table: str, **cells: object) -> dict[str, object]:
@@ -87,26 +90,37 @@ class Story:
         issued_on = self.draw(DAYS)
         number = len(self.rows("invoices"))
         is_memo = self.draw(st.integers(0, 9)) == 0
+        has_document = not is_memo and self.draw(st.integers(0, 3)) == 0
         amount = self.draw(AMOUNTS)
+        customer_id = self.draw(A_CUSTOMER)
+        currency = self.draw(A_CURRENCY)
         self.add(
             "invoices",
             invoice_id=f"I{number}",
-            customer_id=self.draw(A_CUSTOMER),
+            document_id=f"D-{customer_id}-{currency}" if has_document else "",
+            customer_id=customer_id,
             issued_on=issued_on,
             due_on=self.later(issued_on),
             amount=-amount if is_memo else amount,
-            currency=self.draw(A_CURRENCY),
+            currency=currency,
             known_on=issued_on + self.draw(DELAYS),
         )
+
+    def name_of(self, invoice: Row) -> object:
+        """Return the name by which a row refers to an item: its own or a document's."""
+        names = [invoice["invoice_id"], invoice["document_id"]]
+        return self.draw(st.sampled_from([name for name in names if name]))
 
     def payment(self) -> None:
         """A payment or a credit note of an item, now and then in another currency."""
         invoice = self.one_of(self.rows("invoices"))
         assert invoice is not None
-        currency = self.draw(st.sampled_from(["", "", "", *CURRENCIES]))
+        currency = ""
+        if self.has_foreign_payments:
+            currency = self.draw(st.sampled_from(["", "", "", *CURRENCIES]))
         paid_on = self.later(invoice["issued_on"])
         self.money_row(
-            invoice_id=invoice["invoice_id"],
+            invoice_id=self.name_of(invoice),
             customer_id="",
             paid_on=paid_on,
             amount=self.amount_up_to(invoice["amount"]),
@@ -156,7 +170,7 @@ class Story:
         self.add(
             "allocations",
             payment_id=receipt["payment_id"],
-            invoice_id=invoice["invoice_id"],
+            invoice_id=self.name_of(invoice),
             amount=self.amount_up_to(receipt["amount"]),
             allocated_on=allocated_on,
             known_on=allocated_on + self.draw(DELAYS),
@@ -167,7 +181,12 @@ class Story:
 
         The row may name its item, the payment it undoes, both, or neither.
         """
-        undone = self.one_of(filter(is_positive, self.rows("payments")))
+        cancelled = [row["payment_id"] for row in self.rows("cancellations")]
+        undone = self.one_of(
+            row
+            for row in self.rows("payments")
+            if is_positive(row) and row["payment_id"] not in cancelled
+        )
         if undone is None:
             return
         names_item = self.draw(st.booleans())
@@ -195,12 +214,10 @@ class Story:
 
     def invoice_of(self, row: Row) -> Row:
         """Return the invoice of a row."""
-        (invoice,) = [
-            invoice
-            for invoice in self.rows("invoices")
-            if invoice["invoice_id"] == row["invoice_id"]
-        ]
-        return invoice
+        for invoice in self.rows("invoices"):
+            if row["invoice_id"] in (invoice["invoice_id"], invoice["document_id"]):
+                return invoice
+        raise KeyError(row["invoice_id"])
 
     def customer_of(self, payment: Row) -> object:
         """Return the customer of a payment."""
@@ -228,17 +245,26 @@ class Story:
         """An invoice or a payment is cancelled."""
         is_payment = self.draw(st.booleans())
         table = "payments" if is_payment else "invoices"
-        row = self.one_of(self.rows(table))
+        row = self.one_of(r for r in self.rows(table) if not self.is_undone(r))
         if row is None:
             return
         day = self.later(row["known_on"])
         self.add(
             "cancellations",
-            invoice_id="" if is_payment else row["invoice_id"],
+            invoice_id="" if is_payment else self.name_of(row),
             payment_id=row["payment_id"] if is_payment else "",
             cancelled_on=day,
             known_on=day + self.draw(DELAYS),
         )
+
+    def is_undone(self, row: Row) -> bool:
+        """Return whether a payment undoes another, or is undone or cancelled."""
+        payment_id = row.get("payment_id")
+        if payment_id is None:
+            return False
+        undone = [other["reverses"] for other in self.rows("payments")]
+        undone += [other["payment_id"] for other in self.rows("cancellations")]
+        return payment_id in undone or row["reverses"] != ""
 
     def extension(self) -> None:
         """A later due date is agreed."""
@@ -248,7 +274,7 @@ class Story:
         day = self.later(invoice["issued_on"])
         self.add(
             "extensions",
-            invoice_id=invoice["invoice_id"],
+            invoice_id=self.name_of(invoice),
             extended_on=day,
             due_on=self.later(invoice["due_on"]),
             known_on=day + self.draw(DELAYS),
@@ -292,9 +318,9 @@ def is_positive(row: Row) -> bool:
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> dict[str, list[Row]]:
+def stories(draw: st.DrawFn, has_foreign_payments: bool = True) -> dict[str, list[Row]]:
     """The rows of a ledger, in the order in which they were thought of."""
-    story = Story(draw)
+    story = Story(draw, has_foreign_payments)
     for _ in range(draw(st.integers(1, 3))):
         story.invoice()
     for event in draw(st.lists(st.sampled_from(EVENTS), min_size=2, max_size=16)):
@@ -309,6 +335,61 @@ def stories(draw: st.DrawFn) -> dict[str, list[Row]]:
             known_on=first,
         )
     return story.tables
+
+
+def ledger_of(tables: dict[str, list[Row]]) -> Ledger:
+    """Return rows as a ledger, as it is after its check."""
+    frames = {name: frame_of(name, rows) for name, rows in tables.items()}
+    frames["customers"] = frame_of("customers", [*map(customer_row, CUSTOMERS)])
+    return Ledger(frames, "EUR")
+
+
+def customer_row(customer_id: str) -> Row:
+    return {
+        "customer_id": customer_id,
+        "registered_on": FIRST_DAY,
+        "known_on": FIRST_DAY,
+    }
+
+
+def frame_of(name: str, rows: list[Row]) -> pd.DataFrame:
+    """Return rows as a table of the ledger; an empty text is a missing one."""
+    frame = pd.DataFrame(rows)
+    for column in map(str, frame.columns):
+        if column in day_columns(name):
+            frame[column] = pd.to_datetime(frame[column]).astype(DAY_DTYPE)
+        elif column in number_columns(name):
+            frame[column] = frame[column].astype("float64")
+        else:
+            frame[column] = frame[column].where(frame[column] != "").astype("str")
+    return frame
+
+
+@SLOW
+@given(stories(), AS_OF_DAYS)
+def test_both_gates_give_the_balances_of_the_accounting(
+    tables: dict[str, list[Row]], days: list[date]
+) -> None:
+    whole = ledger_of(tables)
+    accountings = Accountings(whole)
+    for customer_id in CUSTOMERS:
+        for as_of in days:
+            if has_items(tables, customer_id, as_of):
+                by_hand, *others = accountings.standings(customer_id, as_of)
+                assert others == [by_hand, by_hand]
+
+
+def has_items(
+    tables: dict[str, list[Row]],
+    customer_id: str,
+    as_of: date,
+) -> bool:
+    """Return whether an item of a customer is known: else the gates refuse the day."""
+    for row in tables["invoices"]:
+        is_own = row["customer_id"] == customer_id and is_positive(row)
+        if is_own and is_known(row, as_of):
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -329,12 +410,13 @@ class PlainSums:
         return [row for row in rows if is_known(row, self.as_of)]
 
     def invoices(self) -> dict[object, Row]:
-        """Return the customer's invoices, by id."""
-        return {
-            row["invoice_id"]: row
-            for row in self.rows("invoices")
-            if row["customer_id"] == self.customer_id
-        }
+        """Return the customer's invoices, by id and by document."""
+        own = {}
+        for row in self.rows("invoices"):
+            if row["customer_id"] == self.customer_id:
+                own[row["invoice_id"]] = row
+                own[row["document_id"]] = row
+        return own
 
     def cancelled(self) -> set[object]:
         """Return the invoices and payments that were cancelled."""
@@ -347,8 +429,10 @@ class PlainSums:
         """Return the amounts of the invoices, those of credit memos as negative."""
         total = ZERO
         for invoice_id, row in self.invoices().items():
-            is_own = row["currency"] == self.currency
-            if is_own and invoice_id not in self.cancelled():
+            names = {row["invoice_id"], row["document_id"]}
+            is_own = invoice_id == row["invoice_id"]
+            is_own &= row["currency"] == self.currency
+            if is_own and not names & self.cancelled():
                 total += money(row)
         return total
 
@@ -357,36 +441,34 @@ class PlainSums:
         total = ZERO
         invoices = self.invoices()
         for row in self.rows("payments"):
-            invoice = invoices.get(row["invoice_id"])
+            invoice = invoices.get(row["invoice_id"] or None)
             is_money = not row["invoice_id"] and row["customer_id"] == self.customer_id
             if row["payment_id"] in self.cancelled() or not (invoice or is_money):
                 continue
             is_void = row["invoice_id"] in self.cancelled()
+            if invoice and row["invoice_id"] == invoice["invoice_id"]:
+                is_void |= invoice["document_id"] in self.cancelled()
             if is_void and row["kind"] == "credit_note":
                 continue
             booked_in = invoice["currency"] if invoice else row["currency"]
             if booked_in == self.currency:
-                total += self.converted(row)
+                total += signed(row)
         return total
 
-    def converted(self, row: Row) -> Decimal:
-        """Return the signed amount of a payment in the currency of these sums."""
-        rates = {"EUR": Decimal(1)}
-        rates |= {name: Decimal(rate) for name, rate in RATES.items()}
-        amount = money(row)
-        if row["kind"] in ("returned", "refund"):
-            amount = -abs(amount)
-        paid_in = str(row["currency"] or self.currency)
-        value = amount * rates[paid_in] / rates[self.currency]
-        return round_money(value, self.currency)
+
+def signed(row: Row) -> Decimal:
+    """Return the amount of a payment, below 0 if it went back."""
+    amount = money(row)
+    return -abs(amount) if row["kind"] in ("returned", "refund") else amount
 
 
 @SLOW
-@given(stories(), AS_OF_DAYS)
+@given(stories(has_foreign_payments=False), AS_OF_DAYS)
 def test_the_books_of_the_accounting_balance(
     tables: dict[str, list[Row]], days: list[date]
 ) -> None:
     """Open, less unapplied, is invoiced less received, credited and written off."""
+    assume(not undoes_a_void_credit(tables))
     for customer_id in CUSTOMERS:
         for as_of in days:
             books = keep_books(tables, customer_id, as_of)
@@ -395,6 +477,23 @@ def test_the_books_of_the_accounting_balance(
                 expected = sums.billed() - sums.taken_off()
                 expected -= books.written_off(currency)
                 assert net_position(books, currency) == expected
+
+
+def undoes_a_void_credit(tables: dict[str, list[Row]]) -> bool:
+    """Return whether a row without an item undoes a credit note of a cancelled item.
+
+    Whether it is void as well depends on how much of the note is left; a sum of rows
+    cannot tell.
+    """
+    cancelled = {row["invoice_id"] for row in tables.get("cancellations", [])}
+    for invoice in tables["invoices"]:
+        if {invoice["invoice_id"], invoice["document_id"]} & cancelled:
+            cancelled |= {invoice["invoice_id"], invoice["document_id"]}
+    void_ids = set()
+    for row in tables.get("payments", []):
+        if row["kind"] == "credit_note" and row["invoice_id"] in cancelled - {""}:
+            void_ids.add(row["payment_id"])
+    return any(row["reverses"] in void_ids for row in tables.get("payments", []))
 
 
 def net_position(books: Books, currency: str) -> Decimal:
