@@ -13,6 +13,8 @@ from obligor.metrics.statistics import Interval, Resampling, weighted_logistic
 SMOOTHING = 1e-4  # share of an empty bin; the only smoothing constant in the project
 PSI_BINS = 10
 ECE_BINS = 10
+# A column of so many distinct values or fewer has a bin for each of them.
+MOST_DISTINCT = 20
 INTERVAL = (0.025, 0.975)
 
 Measure = Callable[[Floats, Ints, Floats], dict[str, float]]
@@ -151,7 +153,8 @@ def ece(
 ) -> float:
     """Return the expected calibration error over ten equally filled bins.
 
-    It is the mean over the rows of ``|mean PD - default rate|`` of their bin.
+    It is the mean over the rows of ``|mean PD - default rate|`` of their bin. A PD that
+    many rows share has a bin of its own, as has each of a few distinct PDs.
 
     Parameters
     ----------
@@ -166,9 +169,12 @@ def ece(
     --------
     >>> round(ece(np.full(100, 0.2), np.repeat([1, 0], [10, 90])), 6)
     0.1
+    >>> pd_ = np.repeat([0.02, 0.62], [950, 50])
+    >>> round(ece(pd_, np.repeat([1, 0], [50, 950])), 3)    # .95 * .0326 + .05 * .62
+    0.062
     """
     weights = _or_ones(weight, len(label))
-    edges = _inner_edges(pd_, ECE_BINS)
+    edges = bin_edges(pd_, ECE_BINS)
     bin_index = np.searchsorted(edges, pd_, side="right")
     gap_of_bin = np.bincount(bin_index, weights * (pd_ - label))
     total_gap = np.abs(gap_of_bin).sum()
@@ -179,18 +185,58 @@ def _logit(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
 
 
-def _inner_edges(values: Floats, n_bins: int) -> Floats:
-    """Return the edges between equally filled bins; fewer if values repeat."""
+def bin_edges(
+    values: Floats, n_bins: int = PSI_BINS, *, is_category: bool = False
+) -> Floats:
+    """Return the edges of bins: a value belongs to the bin of the last edge below it.
+
+    A few distinct values have a bin each, with one below and one above them for what
+    was never seen. Otherwise the bins are equally filled, and a value that fills more
+    than one of them has a bin of its own: a flag that is 0 in nine rows of ten, or an
+    amount that mostly is, can move only if 0 and all others are kept apart.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+        The values from which the bins are made, without NaN.
+    n_bins : int
+        The number of equally filled bins.
+    is_category : bool
+        Whether the values are codes of levels, which have a bin each, however many.
+
+    Returns
+    -------
+    ndarray of float
+        In rising order; ``np.searchsorted(edges, value, side="right")`` is the bin.
+
+    Examples
+    --------
+    >>> bin_edges(np.array([0.0, 0.0, 1.0])).round(6).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    distinct = np.unique(values)
+    if is_category or len(distinct) <= MOST_DISTINCT:
+        return np.append(distinct, _just_above(distinct[-1:]))
     shares = np.linspace(0, 1, n_bins + 1)
-    inner_shares = shares[1:-1]
-    return np.unique(np.quantile(values, inner_shares))
+    quantiles = np.quantile(values, shares)
+    edges, n_repeats = np.unique(quantiles, return_counts=True)
+    heavy_values = edges[n_repeats > 1]
+    inner_edges = np.unique(quantiles[1:-1])
+    parts = [inner_edges, heavy_values, _just_above(heavy_values)]
+    return np.unique(np.concatenate(parts))
 
 
-def psi(expected: Floats, actual: Floats) -> float:
-    """Return the population stability index over deciles of `expected`.
+def _just_above(values: Floats) -> Floats:
+    above: Floats = np.nextafter(values, np.inf)
+    return above
+
+
+def psi(expected: Floats, actual: Floats, *, is_category: bool = False) -> float:
+    """Return the population stability index over the bins of `expected`.
 
     It is ``sum((a - e) * ln(a / e))`` over the shares of both samples per bin; NaN is
-    a bin of its own. Below 0.1 is stable, above 0.25 has shifted (Siddiqi 2006).
+    a bin of its own. Below 0.1 is stable, above 0.25 has shifted (Siddiqi 2006). The
+    bins are those of `bin_edges`.
 
     Parameters
     ----------
@@ -198,6 +244,8 @@ def psi(expected: Floats, actual: Floats) -> float:
         The earlier sample, from which the bins are made.
     actual : ndarray of float, shape (m,)
         The later sample.
+    is_category : bool
+        Whether the values are codes of levels.
 
     Examples
     --------
@@ -207,26 +255,51 @@ def psi(expected: Floats, actual: Floats) -> float:
     >>> second = np.array([0.0] * 25 + [1.0] * 75)    # shares .25 and .75
     >>> round(psi(first, second), 4)    # -.25 ln(.5) + .25 ln(1.5)
     0.2747
+    >>> rare = np.array([0.0] * 96 + [1.0] * 4)
+    >>> common = np.array([0.0] * 49 + [1.0] * 51)
+    >>> round(psi(rare, common), 4)    # .47 ln(.51 / .04) - .47 ln(.49 / .96)
+    1.5125
     """
-    present = expected[~np.isnan(expected)]
-    if len(present):
-        edges = _inner_edges(present, PSI_BINS)
-    else:
-        edges = np.array([])
+    edges = _present_edges(expected, is_category=is_category)
     expected_share = _shares(expected, edges)
     actual_share = _shares(actual, edges)
     log_ratio = np.log(actual_share / expected_share)
     return float(((actual_share - expected_share) * log_ratio).sum())
 
 
+def psi_bins(expected: Floats, *, is_category: bool = False) -> int:
+    """Return over how many bins with any row of `expected` a PSI is worked out.
+
+    Parameters
+    ----------
+    expected : ndarray of float, shape (n,)
+        The earlier sample.
+    is_category : bool
+        Whether the values are codes of levels.
+    """
+    edges = _present_edges(expected, is_category=is_category)
+    return int((_counts(expected, edges) > 0).sum())
+
+
+def _present_edges(values: Floats, *, is_category: bool) -> Floats:
+    """Return the edges of the bins of the values that are not NaN."""
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return np.array([])
+    return bin_edges(present, is_category=is_category)
+
+
 def _shares(values: Floats, edges: Floats) -> Floats:
     """Return the share of the values in each bin; the last bin holds NaN."""
+    n_values = max(len(values), 1)
+    return np.maximum(_counts(values, edges) / n_values, SMOOTHING)
+
+
+def _counts(values: Floats, edges: Floats) -> Ints:
     bin_index = np.searchsorted(edges, values, side="right")
     nan_bin = len(edges) + 1
     with_nan = np.where(np.isnan(values), nan_bin, bin_index)
-    counts = np.bincount(with_nan, minlength=nan_bin + 1)
-    n_values = max(len(values), 1)
-    return np.maximum(counts / n_values, SMOOTHING)
+    return np.bincount(with_nan, minlength=nan_bin + 1)
 
 
 def figures(

@@ -11,6 +11,7 @@ from obligor.metrics.figures import (
     auc,
     calibration_line,
     difference,
+    ece,
     figures,
     ks,
     psi,
@@ -105,6 +106,46 @@ def test_psi_grows_with_missing_values() -> None:
 
 def test_psi_without_any_value_is_0() -> None:
     assert psi(np.full(10, np.nan), np.full(10, np.nan)) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        # .47 ln(.51 / .04) - .47 ln(.49 / .96), by hand
+        ([0] * 96 + [1] * 4, [0] * 49 + [1] * 51, 1.5125),
+        # a value that was never seen: .5 ln(.5 / .0001) - .5 ln(.5), by hand
+        ([0] * 10, [0] * 5 + [1] * 5, 4.6043),
+        ([1] * 10, [0] * 5 + [1] * 5, 4.6043),
+    ],
+)
+def test_a_flag_can_drift(before: list[int], now: list[int], expected: float) -> None:
+    """With deciles as edges 0 and 1 were one bin, and the index was 0."""
+    value = psi(np.array(before, dtype=float), np.array(now, dtype=float))
+    assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_amount_that_is_mostly_0_can_drift() -> None:
+    amounts = RNG.exponential(100, size=1000)
+    before = np.where(np.arange(1000) < 950, 0.0, amounts)
+    now = np.where(np.arange(1000) < 290, 0.0, amounts)
+    # The share above 0 goes from .05 to .71.
+    by_hand = 0.66 * np.log(0.71 / 0.05) - 0.66 * np.log(0.29 / 0.95)
+    assert psi(before, now) >= by_hand - 1e-9
+
+
+def test_levels_are_compared_one_by_one() -> None:
+    """Two levels that swap their shares are one bin of neighbours."""
+    before = np.repeat(np.arange(30.0), 100)
+    now = np.concatenate([before[before != 7], np.full(100, 8.0)])
+    by_hand = (1 / 30) * np.log((1 / 30) / 1e-4) + (1 / 30) * np.log(2)
+    assert psi(before, now, is_category=True) == pytest.approx(by_hand, rel=0.01)
+
+
+def test_the_calibration_error_of_two_pds_is_worked_out_for_each() -> None:
+    pd_ = np.repeat([0.02, 0.62], [950, 50])
+    label = np.repeat([1, 0], [50, 950])
+    by_hand = 0.95 * (50 / 950 - 0.02) + 0.05 * 0.62
+    assert ece(pd_, label) == pytest.approx(by_hand)
 
 
 # --- Intervals

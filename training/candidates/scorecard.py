@@ -28,9 +28,19 @@ from obligor.training.candidates.training_rows import Columns
 MOST_BINS = 6
 SMALLEST_BIN = 0.05  # share of the rows
 FEWEST_ROWS_IN_BIN = 20
+HALF_A_ROW = 0.5  # what a bin without one of the outcomes counts in the IV
 PSEUDO_ROWS = 10.0  # pull a bin's rate towards the base rate: no infinite weight
 RIDGE = 1.0  # on the coefficients; a full weight of evidence has coefficient 1
-POINT_COLUMNS = ("feature", "bin", "rows", "default_rate", "woe", "iv", "points")
+POINT_COLUMNS = (
+    "feature",
+    "bin",
+    "rows",
+    "default_rate",
+    "woe",
+    "iv",
+    "shrunk_iv",
+    "points",
+)
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,34 @@ class Bins:
 
     @property
     def iv(self) -> float:
-        """Information value: sum of (share of goods - share of bads) * woe.
+        """Information value: sum of (good share - bad share) * ln(good / bad share).
+
+        The logarithm is of the shares as they are, not of `woe`, which is drawn towards
+        0 (Siddiqi 2006). A bin without one of the outcomes counts half a row of it.
 
         Examples
         --------
         >>> goods = np.array([900.0, 100, 0])
         >>> bads = np.array([30.0, 70, 0])
-        >>> round(Bins(0, np.array([1.0]), goods, bads).iv, 3)
+        >>> round(Bins(0, np.array([1.0]), goods, bads).iv, 3)    # .6 ln 3 + .6 ln 7
+        1.827
+        """
+        has_rows = (self.goods + self.bads) > 0
+        goods = np.maximum(self.goods[has_rows], HALF_A_ROW)
+        bads = np.maximum(self.bads[has_rows], HALF_A_ROW)
+        good_share = goods / self.goods.sum()
+        bad_share = bads / self.bads.sum()
+        return float(((good_share - bad_share) * np.log(good_share / bad_share)).sum())
+
+    @property
+    def shrunk_iv(self) -> float:
+        """Information value of the weights of evidence that the scorecard uses.
+
+        Examples
+        --------
+        >>> goods = np.array([900.0, 100, 0])
+        >>> bads = np.array([30.0, 70, 0])
+        >>> round(Bins(0, np.array([1.0]), goods, bads).shrunk_iv, 3)
         1.77
         """
         shares = self.goods / self.goods.sum() - self.bads / self.bads.sum()
@@ -209,6 +240,7 @@ def _bin_figures(bins: Bins, index: int) -> dict[str, object]:
         "default_rate": float(bins.bads[index] / n_rows) if n_rows else nan,
         "woe": float(bins.woe[index]),
         "iv": bins.iv,
+        "shrunk_iv": bins.shrunk_iv,
     }
 
 

@@ -20,7 +20,7 @@ from obligor.arrays import Ints
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
-from obligor.metrics.figures import PSI_BINS, auc, difference, psi
+from obligor.metrics.figures import PSI_BINS, auc, difference, psi, psi_bins
 from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
@@ -167,21 +167,25 @@ def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         if name in reference and name not in NOT_FEATURES:
             columns[str(name)] = (str(name), str(name))
     psi_by_name = dict[str, float]()
+    noise_by_name = dict[str, float]()
     for title, (old, new) in columns.items():
         before = reference[old].to_numpy(float)
         now = decisions[new].to_numpy(float)
         psi_by_name[title] = psi(before, now)
+        n_bins = psi_bins(before)
+        noise_by_name[title] = _noise(len(decisions), len(reference), n_bins)
     table = pd.DataFrame({"psi": pd.Series(psi_by_name, dtype=float)})
-    table["noise"] = _noise(len(decisions), len(reference))
+    table["noise"] = pd.Series(noise_by_name, dtype=float)
     table["beyond"] = (table["psi"] - table["noise"]).clip(lower=0)
     features = table.iloc[1:].sort_values("beyond", ascending=False)
     return pd.concat([table.iloc[:1], features])
 
 
-def _noise(n: int, m: int) -> float:
+def _noise(n: int, m: int, n_bins: int) -> float:
     if min(n, m) < FEWEST_PER_BIN * PSI_BINS:
         return float("inf")
-    return float(stats.chi2.ppf(CHANCE, PSI_BINS - 1) * (1 / n + 1 / m))
+    freedom = max(n_bins - 1, 1)
+    return float(stats.chi2.ppf(CHANCE, freedom) * (1 / n + 1 / m))
 
 
 def _alerts_of_drift(moved: pd.DataFrame) -> list[Alert]:

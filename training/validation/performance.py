@@ -258,12 +258,15 @@ def _psi_table(subject: ModelUnderTest) -> pd.DataFrame:
     is_inside = {"all": everywhere}
     for period in subject.periods:
         is_inside[str(period)] = subject.test.periods == period
+    encoding = subject.model.encoding
+    categories = encoding.categorical if encoding else ()
     by_period = {}
     for period, inside in is_inside.items():
         moved = {"the PD": psi(subject.fit_pd, subject.test_pd[inside])}
         for index, name in enumerate(subject.model.features):
             before = subject.fit.rows[:, index]
-            moved[name] = psi(before, subject.test.rows[inside, index])
+            after = subject.test.rows[inside, index]
+            moved[name] = psi(before, after, is_category=index in categories)
         by_period[period] = moved
     table = pd.DataFrame(by_period)
     columns = table.iloc[1:].sort_values("all", ascending=False)
