@@ -297,7 +297,8 @@ def test_a_statement_alone_updates_the_loaded_ledger(tmp_path: Path) -> None:
     result = run("load", str(mapping), "--store", store)
     assert result.exit_code == 0, result.output
     account = LedgerStore(f"sqlite:///{store}/ledger.db").account("ANNA")
-    known = known_account(account, TODAY).account
+    # What arrives later is known from the day on which it is loaded.
+    known = known_account(account, date(2100, 1, 1)).account
     balances = (open_balances(known) / 100).tolist()
     # 1,000 - 900 - 100 of the credit memo; 500 are open.
     assert dict(zip(known.invoice_ids, balances, strict=True)) == {
