@@ -13,11 +13,12 @@ import orjson
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
-from obligor.data.checks import LedgerCheck, check_ledger
+from obligor.data.checks import LedgerCheck, check_ledger, rows_without_rate
 from obligor.data.findings import Finding
 from obligor.data.ledger import CONTRACTS, Ledger
 from obligor.data.loaded_ledger import LoadedLedger
 from obligor.data.loading import Arrival, LedgerUpdate, UpdateResult, arrival_of
+from obligor.data.party_checks import group_findings
 from obligor.data.row_reading import read_rows
 from obligor.data.store import LedgerStore
 from obligor.data.updating import VERDICTS
@@ -89,6 +90,17 @@ class _Digest(Body):
     sha256: str
 
 
+# The check leaves out reports and contacts of others without a word on each row.
+_ABOUT_NOBODY = Finding(
+    level="quarantine",
+    table="",
+    column="customer_id",
+    row=None,
+    what="the row is about nobody in the ledger",
+    expected="a customer of the ledger",
+)
+
+
 @dataclass(frozen=True)
 class LedgerDesk:
     """Takes rows into the loaded ledger, and records that it did.
@@ -99,19 +111,16 @@ class LedgerDesk:
         The loaded ledger.
     answers : AnswerRecord
         Where updates are recorded.
+    stamp : callable
+        Returns the id and the time of a new entry.
     today : callable
         Returns the day that it is for the house.
-    now : callable
-        Returns the time, with its zone.
-    new_id : callable
-        Returns a fresh entry id.
     """
 
     ledger: LedgerStore
     answers: AnswerRecord
+    stamp: Callable[[], Stamp]
     today: Callable[[], date]
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]
 
     def update(
         self,
@@ -155,7 +164,7 @@ class LedgerDesk:
         digest = _Digest(
             table=table,
             n_rows=len(body.rows),
-            sha256=sha256(orjson.dumps(body.rows)).hexdigest(),
+            sha256=sha256(body.model_dump_json().encode()).hexdigest(),
         )
         return self.answers.answer_once(
             digest, key, lambda: self._new_entry(digest, body, key, requested_by_key)
@@ -172,7 +181,7 @@ class LedgerDesk:
         check, result = self._apply(digest.table, body, today)
         rows = _row_answers(digest, check, result)
         statuses = [row["status"] for row in rows]
-        stamp = Stamp(self.new_id(), self.now())
+        stamp = self.stamp()
         answer: LedgerAnswer = {
             "update_id": stamp.entry_id,
             "recorded_at": stamp.recorded_at,
@@ -208,21 +217,34 @@ class LedgerDesk:
         checks = list[LedgerCheck]()
 
         def checked(loaded: LoadedLedger) -> Arrival:
+            ledger = Ledger(
+                {table: sent.frame},
+                loaded.state.currency,
+                unapplied_policy=loaded.state.unapplied_policy,
+            )
+            findings = [*sent.findings, *rows_without_rate(ledger, loaded)]
             check = check_ledger(
-                Ledger(
-                    {table: sent.frame},
-                    loaded.state.currency,
-                    unapplied_policy=loaded.state.unapplied_policy,
-                ),
+                ledger,
                 today=today,
-                unreadable=sent.findings,
+                unreadable=findings,
                 stored=loaded,
             )
+            _require_groups(check)
             checks.append(check)
             return arrival_of(check, loaded)
 
         result = LedgerUpdate(self.ledger, today).apply_at_once(checked)
         return checks[-1], result
+
+
+def _require_groups(check: LedgerCheck) -> None:
+    """Refuse rows after which a company would belong to itself, or to two others."""
+    for finding in group_findings(check.ledger):
+        raise SchemaError(
+            finding.what,
+            where=f"[{finding.table}] {finding.column}",
+            expected=finding.expected,
+        )
 
 
 def _row_answers(
@@ -244,7 +266,7 @@ def _row_answers(
             answers.append({"status": VERDICTS[status_of[number]]})
             continue
         # Without the value: the record keeps this answer longer than the customer.
-        finding = first_finding[number]
+        finding = first_finding.get(number, _ABOUT_NOBODY)
         answers.append(
             {
                 "status": "refused",

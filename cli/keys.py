@@ -50,7 +50,9 @@ class CreateOptions:
     ]
     role: Annotated[
         str,
-        typer.Option(help="application, modeler, credit_manager, auditor or admin"),
+        typer.Option(
+            help="application, ledger, modeler, credit_manager, auditor or admin"
+        ),
     ]
     per_second: Annotated[
         int,

@@ -18,6 +18,7 @@ from obligor.data.bookkeeping import bookkeeping_findings, rows_set_aside
 from obligor.data.findings import Finding, Level
 from obligor.data.ledger import (
     CONTRACTS,
+    DAY_DTYPE,
     REQUIRED_TABLES,
     Ledger,
     day_columns,
@@ -455,6 +456,35 @@ def _missing_rates(ledger: Ledger, stored: StoredLedger | None) -> Iterator[Find
                 what = f"no rate from {pair} on or before {day:%Y-%m-%d}"
                 expected = "a rate for every currency in use"
                 yield _refusal("fx_rates", "rate", what, expected)
+
+
+def rows_without_rate(ledger: Ledger, stored: StoredLedger) -> Iterator[Finding]:
+    """Yield a finding for each row in a currency that has no rate on its day.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Rows that are sent one by one, so that each is refused alone.
+    stored : StoredLedger
+        The loaded ledger, which has the rates.
+    """
+    first_rate = stored.first_rates()
+    for table, frame in ledger.tables.items():
+        for day_column, rows in _uses_of_currencies(
+            replace(ledger, tables={table: frame})
+        ):
+            foreign = rows[rows["currency"].notna()]
+            foreign = foreign[foreign["currency"] != ledger.currency]
+            first_day = foreign["currency"].map(first_rate).astype(DAY_DTYPE)
+            for row in foreign.index[~(first_day <= foreign[day_column])]:
+                yield Finding(
+                    level="quarantine",
+                    table=table,
+                    column="currency",
+                    row=int(row),
+                    what="the currency has no rate on or before the day of the row",
+                    expected=f"{ledger.currency}, or a currency with a rate",
+                )
 
 
 def _uses_of_currencies(ledger: Ledger) -> Iterator[tuple[str, pd.DataFrame]]:

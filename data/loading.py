@@ -35,7 +35,7 @@ from obligor.data.row_ownership import (
     no_lookup,
     owned_tables,
 )
-from obligor.data.row_packing import OWNER, SET_ASIDE
+from obligor.data.row_packing import OWNER, SET_ASIDE, UNTIL
 from obligor.data.row_store import LedgerState
 from obligor.data.store import LedgerStore, write_export_day
 from obligor.data.stored_ledger import StoredLedger
@@ -207,13 +207,16 @@ class LedgerUpdate:
         result = UpdateResult()
         with self._rows.writing() as connection:
             batches = self._begin(connection, arrival, result)
-        n_all = sum(batch.n_rows() for batch in batches)
+        n_all = max(1, sum(batch.n_rows() for batch in batches))
         n_done = 0
         for batch in batches:
             with self._rows.writing() as connection:
                 self._apply_batch(connection, batch, result)
             n_done += batch.n_rows()
             self._progress(n_done, n_all)
+        if _names_parents(arrival.ledger):
+            with self._rows.writing() as connection:
+                self._write_links(connection)
         return result
 
     def apply_at_once(
@@ -243,7 +246,26 @@ class LedgerUpdate:
             arrival = arrival_of_loaded(loaded)
             for batch in self._begin(connection, arrival, result):
                 self._apply_batch(connection, batch, result)
+            if _names_parents(arrival.ledger):
+                self._write_links(connection)
         return result
+
+    def _write_links(self, connection: sa.Connection) -> None:
+        """Work out anew who belongs to whom; that takes all customers."""
+        state = self._store.updatable_state(connection)
+        parts = list[pd.DataFrame]()
+        customer_ids = self._rows.every_customer(connection)
+        for start in range(0, len(customer_ids), CUSTOMERS_AT_ONCE):
+            part_ids = customer_ids[start : start + CUSTOMERS_AT_ONCE]
+            rows = self._rows.read(connection, part_ids)
+            parts.append(ledger_of_rows(rows, state)["customers"])
+        groups = self._rows.read_shared(connection, "groups")
+        tables = {
+            "customers": pd.concat(parts, ignore_index=True),
+            "groups": groups[groups[UNTIL].isna()],
+        }
+        ledger = Ledger(tables, state.currency)
+        self._store.parties.update_links(connection, ledger, self._today)
 
     def _begin(
         self,
@@ -256,7 +278,8 @@ class LedgerUpdate:
         self._is_dated = ledger.exported_on is not None
         state = self._updatable_state(connection, ledger)
         self._merge_shared(connection, ledger, result)
-        self._rows.save_state(connection, self._extended(state, ledger))
+        if any(len(frame) for frame in ledger.tables.values()):
+            self._rows.save_state(connection, self._extended(state, ledger))
         tables = owned_tables(
             ledger, LoadedLedger(self._rows, connection, state).owners
         )
@@ -399,6 +422,12 @@ class LedgerUpdate:
             self._rows.write(connection, part, accounts)
             customer_ids = ledger["customers"][OWNER].tolist()
             self._store.parties.update(connection, ledger, customer_ids)
+
+
+def _names_parents(ledger: Ledger) -> bool:
+    """Return whether rows may say who belongs to whom."""
+    named = {"parent_id", "lei"} & set(ledger["customers"].columns)
+    return "groups" in ledger.tables or ("customers" in ledger.tables and bool(named))
 
 
 def _batches(tables: Tables, neighbours: pd.Index) -> Iterator[_Batch]:

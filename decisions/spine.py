@@ -247,14 +247,16 @@ def known_customer(
         reports = ledger.reports(request.customer_id)
         needed = [*currencies, *_currencies(question, reports)]
         account = _stored_account(request.customer_id, ledger, accounts, needed)
-    observed_until = account.observed_until
     exported_on = None
     if request.as_of is None and request.ledger is None:
         exported_on = ledger.exported_on()
     as_of = as_of_day(request.as_of, exported_on, today).day
+    gated = known_account(account, as_of)
+    # As it was known that day: the ledger may reach further now.
+    observed_until = gated.account.observed_until
     return KnownQuestion(
         question=question,
-        account=known_account(account, as_of),
+        account=gated,
         source="request" if observed_until is None else "store",
         observed_until=observed_until,
         reports=tuple(known_rows(reports, as_of)),

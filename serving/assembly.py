@@ -19,6 +19,7 @@ from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.contacts import ContactDesk
 from obligor.casework.customers import CustomerDesk
 from obligor.casework.erasure import Eraser
+from obligor.casework.ledger_updates import LedgerDesk
 from obligor.casework.worklist import WorklistPlanner
 from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
@@ -176,6 +177,16 @@ class Service:
             ledger=self.ledger,
             now=self.now,
             new_id=self.new_id,
+        )
+
+    @cached_property
+    def ledger_desk(self) -> LedgerDesk:
+        """Takes rows into the loaded ledger."""
+        return LedgerDesk(
+            ledger=self.ledger,
+            answers=self.answers,
+            stamp=self.decider.stamp,
+            today=self.today,
         )
 
     @cached_property

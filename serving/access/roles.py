@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ROLES = ("application", "modeler", "credit_manager", "auditor", "admin")
+ROLES = ("application", "ledger", "modeler", "credit_manager", "auditor", "admin")
 
 _MANAGERS = frozenset({"credit_manager", "admin"})
 _READERS = _MANAGERS | {"auditor"}
@@ -29,6 +29,7 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/cases/{case_id}/reevaluate"): _MANAGERS,
     ("GET", "/worklist"): _MANAGERS,
     ("POST", "/contacts"): _MANAGERS,
+    ("POST", "/ledger/{table}"): frozenset({"ledger", "admin"}),
     ("POST", "/policy/simulations"): _MANAGERS,
     ("GET", "/audit/in-force"): _READERS | {"modeler"},
     ("GET", "/metrics"): frozenset({"admin"}),

@@ -12,8 +12,10 @@ from obligor.casework.cases import CaseAnswer, CaseList
 from obligor.casework.contacts import ContactAnswer
 from obligor.casework.customers import CustomerAnswer
 from obligor.casework.early_warnings import WarningsAnswer
+from obligor.casework.ledger_updates import LedgerAnswer, LedgerRows
 from obligor.casework.questions import ContactRequest, ResolutionRequest, WorklistQuery
 from obligor.casework.worklist import WorklistAnswer
+from obligor.data.ledger import CONTRACTS
 from obligor.decisions.answer import DecisionAnswer, ScoreAnswer
 from obligor.decisions.in_force import InForceAnswer
 from obligor.decisions.order_answer import OrderAnswer
@@ -198,6 +200,15 @@ OPERATIONS = (
         errors=("404", "409", *_BODY_ERRORS),
     ),
     Operation(
+        method="post",
+        path="/ledger/{table}",
+        name="updateLedger",
+        body=LedgerRows,
+        answer=LedgerAnswer,
+        has_key=True,
+        errors=("409", *_BODY_ERRORS),
+    ),
+    Operation(
         method="get",
         path="/audit/in-force",
         name="getInForce",
@@ -348,16 +359,19 @@ def _json_content(shape: type) -> JsonObject:
 
 
 def _path_parameter(name: str) -> JsonObject:
+    schema: JsonObject = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 128,
+        "pattern": "^[^/]+$",
+    }
+    if name == "table":
+        schema = {"type": "string", "enum": sorted(CONTRACTS)}
     return {
         "name": name,
         "in": "path",
         "required": True,
-        "schema": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 128,
-            "pattern": "^[^/]+$",
-        },
+        "schema": schema,
     }
 
 

@@ -18,6 +18,7 @@ from obligor.serving.access.gate import Gate
 from obligor.serving.api import casework_handlers as casework
 from obligor.serving.api import customer_handlers as customers
 from obligor.serving.api import decision_handlers as decisions
+from obligor.serving.api import ledger_handlers as ledger
 from obligor.serving.api.batching import DecisionBatcher
 from obligor.serving.api.callers import Handler, admitted
 from obligor.serving.api.metrics import Metrics, RequestMetrics
@@ -60,6 +61,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/cases/{case_id}/reevaluate", casework.post_reevaluation),
     ("GET", "/worklist", casework.get_worklist),
     ("POST", "/contacts", casework.post_contact),
+    ("POST", "/ledger/{table}", ledger.post_rows),
     ("GET", "/audit/in-force", decisions.get_in_force),
     ("POST", "/policy/simulations", decisions.post_simulation),
     ("GET", "/openapi.json", _get_openapi),

@@ -16,7 +16,7 @@ PATHS = ("/livez", READY)
 PREFIX = "/v1/"
 MOST_BYTES = 1_000_000
 MOST_BYTES_OF_BATCH = 16_000_000
-_BATCH = "/v1/decisions/batch"
+_BATCHES = ("/v1/decisions/batch", "/v1/ledger/")
 # The headers that the OWASP REST security cheat sheet asks for.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -72,7 +72,7 @@ class PathGuard:
             return
         path = scope.get("path", "")
         send_with_headers = _with_headers(send)
-        cap = MOST_BYTES_OF_BATCH if path == _BATCH else MOST_BYTES
+        cap = MOST_BYTES_OF_BATCH if path.startswith(_BATCHES) else MOST_BYTES
         if path == "/" and scope["method"] in ("GET", "HEAD"):
             await HTMLResponse(_PAGE)(scope, receive, send_with_headers)
         elif not _is_ours(path):

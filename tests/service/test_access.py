@@ -28,6 +28,7 @@ PATH_VALUES = {
     "{decision_id}": "none",
     "{case_id}": "none",
     "{customer_id}": "C0000002",
+    "{table}": "none",
 }
 QUESTION = {"customer_id": "C0000002"}
 

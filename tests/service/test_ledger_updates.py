@@ -1,0 +1,294 @@
+"""`POST /v1/ledger/{table}`: rows that are sent while the service runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from obligor.data.asof import known_account
+from obligor.data.ledger import CONTRACTS
+from obligor.data.open_items import open_balances
+from obligor.data.store import LedgerStore
+from obligor.serving.access.gate import Gate
+from obligor.serving.api.openapi import openapi
+from obligor.serving.assembly import Service
+from tests.ascii import ledger
+from tests.callers import gated_client, headers_of
+from tests.conftest import NOW, client_of, service_on
+from tests.fakes import FixedChampion, FixedModel
+
+TODAY = NOW.date()
+INVOICES = """
+    invoice_id | customer_id | issued_on  | due_on     | amount
+    R1         | ANNA        | 2024-10-10 | 2024-11-10 | 100
+    S1         | BERT        | 2024-10-15 | 2024-11-15 | 70
+"""
+PAYMENT = {"payment_id": "P1", "invoice_id": "R1", "paid_on": "2025-01-02"}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    if request.param == "postgres":
+        url = str(request.getfixturevalue("postgres"))
+    store = LedgerStore(url)
+    store.write(ledger(invoices=INVOICES))
+    return service_on(store, FixedChampion(FixedModel()), tmp_path)
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[TestClient]:
+    with client_of(service) as client:
+        yield client
+
+
+def send(
+    client: TestClient, table: str, *rows: dict[str, Any], key: str | None = None
+) -> Any:
+    """Send rows of a table."""
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post(f"/ledger/{table}", json={"rows": rows}, headers=headers)
+
+
+def statuses(response: Any) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [row["status"] for row in response.json()["rows"]]
+
+
+def open_today(service: Service, customer_id: str) -> dict[str, float]:
+    account = known_account(service.ledger.account(customer_id), TODAY).account
+    balances = open_balances(account) / 100
+    return dict(zip(account.invoice_ids, balances.tolist(), strict=True))
+
+
+def overdue(client: TestClient, as_of: date | None = None) -> Any:
+    question = {"customer_id": "ANNA", "as_of": as_of and as_of.isoformat()}
+    response = client.post("/decisions", json=question)
+    assert response.status_code == 200, response.text
+    return response.json()["features"]["overdue_amount"]
+
+
+def test_the_next_decision_sees_a_payment(client: TestClient, service: Service) -> None:
+    yesterday = date(2025, 1, 1)
+    assert overdue(client) == 100
+    before = client.post(
+        "/decisions", json={"customer_id": "ANNA", "as_of": "2025-01-01"}
+    ).json()
+    response = send(client, "payments", {**PAYMENT, "amount": "100.00"})
+    assert statuses(response) == ["taken"]
+    assert open_today(service, "ANNA") == {"R1": 0}
+    assert overdue(client) == 0
+    assert overdue(client, yesterday) == 100
+    after = client.post(
+        "/decisions", json={"customer_id": "ANNA", "as_of": "2025-01-01"}
+    ).json()
+    for answer in (before, after):
+        for name in ("decision_id", "recorded_at", "decided_at"):
+            answer.pop(name, None)
+    assert after == before
+
+
+def test_each_row_has_its_answer(client: TestClient, service: Service) -> None:
+    first = {**PAYMENT, "amount": 40}
+    response = send(
+        client,
+        "payments",
+        first,
+        {**PAYMENT, "payment_id": "P2", "invoice_id": "NONE", "amount": 1},
+        {**PAYMENT, "payment_id": "P3", "amount": "12,50"},
+        {**PAYMENT, "payment_id": "P4", "amount": 1, "paid_on": "2025-13-01"},
+        {**PAYMENT, "payment_id": "P5", "amount": 1, "colour": "red"},
+        {**PAYMENT, "payment_id": "P6", "amount": 1, "paid_on": "2025-01-03"},
+        {**PAYMENT, "payment_id": "P7", "amount": 0},
+        {**PAYMENT, "payment_id": "P8"},
+    )
+    answer = response.json()
+    assert statuses(response) == ["taken", *["refused"] * 7]
+    fields = [row.get("field") for row in answer["rows"]]
+    assert fields == [
+        None,
+        "invoice_id",
+        "amount",
+        "paid_on",
+        "colour",
+        "paid_on",
+        "amount",
+        "amount",
+    ]
+    assert (answer["taken"], answer["refused"]) == (1, 7)
+    assert answer["known_on"] == "2025-01-02"
+    again = send(client, "payments", first, {**first, "payment_id": "P9"})
+    assert statuses(again) == ["same", "taken"]
+    changed = send(client, "payments", {**first, "amount": 30})
+    assert statuses(changed) == ["changed"]
+    assert open_today(service, "ANNA") == {"R1": 30}
+    # What was refused may be a debt, or a payment: nobody knows until it comes right.
+    assert service.ledger.account("ANNA").is_incomplete
+
+
+def test_a_repeated_key_gets_the_same_answer(
+    client: TestClient, service: Service
+) -> None:
+    row = {**PAYMENT, "amount": 40}
+    first = send(client, "payments", row, key="k")
+    again = send(client, "payments", row, key="k")
+    assert (again.text, again.headers["obligor-receipt"]) == (
+        first.text,
+        first.headers["obligor-receipt"],
+    )
+    other = send(client, "payments", {**row, "amount": 41}, key="k")
+    assert other.status_code == 409
+    assert open_today(service, "ANNA") == {"R1": 60}
+
+
+def test_an_update_is_an_entry_of_the_record(
+    client: TestClient, service: Service
+) -> None:
+    answer = send(client, "payments", {**PAYMENT, "amount": 40}).json()
+    reader = service.record.reader
+    assert reader.ids_of_kinds(["ledger"]) == [answer["update_id"]]
+    entry = reader.entry(answer["update_id"])
+    assert '"taken":1' in entry.body
+    # What was sent is not kept a second time.
+    assert "R1" not in entry.request + entry.body
+
+
+@pytest.mark.parametrize(
+    ("table", "body", "where"),
+    [
+        ("nothing", {"rows": [{"a": 1}]}, "table"),
+        ("payments", {"rows": []}, "rows"),
+        ("payments", {"rows": [{"a": [1]}]}, "rows[0].a"),
+        ("payments", {"rows": [{}] * 10_001}, "rows"),
+        ("payments", {"lines": [{}]}, "rows"),
+    ],
+)
+def test_a_wrong_body_is_refused_as_a_whole(
+    client: TestClient, table: str, body: Any, where: str
+) -> None:
+    response = client.post(f"/ledger/{table}", json=body)
+    assert response.status_code == 422
+    assert response.json()["where"].startswith(where)
+
+
+HOSTILE = (
+    None,
+    "",
+    " ",
+    "\u202e\x00",
+    True,
+    -1,
+    0,
+    1e308,
+    10**30,
+    "NaN",
+    "1e999",
+    "x" * 10_000,
+    "9999-12-31",
+    "0000-00-00",
+)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "customers",
+        "invoices",
+        "payments",
+        "allocations",
+        "cancellations",
+        "extensions",
+        "fx_rates",
+        "limits",
+        "promises",
+        "disputes",
+        "write_offs",
+        "financials",
+        "contacts",
+        "bureau",
+        "groups",
+    ],
+)
+def test_no_row_is_answered_with_an_error_of_ours(
+    untrained_service: Service, tmp_path: Path, table: str
+) -> None:
+    store = LedgerStore(f"sqlite:///{tmp_path}/hostile.db")
+    store.write(ledger(invoices=INVOICES))
+    names = openapi()["components"]["schemas"]["LedgerRows"]["properties"]["rows"]
+    assert table in names["description"]
+    columns = CONTRACTS[table].columns
+    with client_of(replace(untrained_service, ledger=store)) as client:
+        for value in HOSTILE:
+            rows = [dict.fromkeys(columns, value), {}]
+            rows += [{**FILLED, name: value} for name in columns]
+            response = send(client, table, *rows)
+            assert response.status_code in (200, 422), response.text
+        assert (
+            client.post("/decisions", json={"customer_id": "ANNA"}).status_code == 200
+        )
+
+
+FILLED = {
+    "customer_id": "ANNA",
+    "invoice_id": "R1",
+    "payment_id": "P1",
+    "amount": 1,
+    "currency": "EUR",
+    "issued_on": "2024-12-01",
+    "due_on": "2024-12-31",
+    "paid_on": "2024-12-01",
+    "known_on": "2024-12-01",
+}
+
+
+def test_a_currency_without_a_rate_is_refused_alone(
+    client: TestClient, service: Service
+) -> None:
+    invoice = {
+        "invoice_id": "R2",
+        "customer_id": "ANNA",
+        "issued_on": "2024-12-01",
+        "due_on": "2024-12-31",
+        "amount": 5,
+        "currency": "USD",
+    }
+    both = send(client, "invoices", invoice, {**invoice, "invoice_id": "R3"})
+    assert statuses(both) == ["refused", "refused"]
+    assert both.json()["rows"][0]["field"] == "currency"
+    rate = {"currency": "USD", "rate_on": "2024-11-30", "rate": 0.9}
+    assert statuses(send(client, "fx_rates", rate)) == ["taken"]
+    assert statuses(send(client, "invoices", invoice)) == ["taken"]
+    assert open_today(service, "ANNA") == {"R1": 100, "R2": 5}
+
+
+def test_only_the_role_ledger_may_send_rows(service: Service) -> None:
+    gate = Gate(service.record.database.engine, lambda: NOW, "the-admin-key")
+    for gated in gated_client(service, gate):
+        for role, status in (("ledger", 200), ("application", 403), ("auditor", 403)):
+            response = gated.post(
+                "/ledger/payments",
+                json={"rows": [{**PAYMENT, "amount": 1}]},
+                headers=headers_of(service, role),
+            )
+            assert response.status_code == status
+        question = {"customer_id": "ANNA"}
+        headers = headers_of(service, "ledger")
+        assert (
+            gated.post("/decisions", json=question, headers=headers).status_code == 403
+        )
+
+
+def test_without_a_ledger_there_is_nothing_to_update(
+    untrained_service: Service, tmp_path: Path
+) -> None:
+    empty = LedgerStore(f"sqlite:///{tmp_path}/empty.db")
+    with client_of(replace(untrained_service, ledger=empty)) as client:
+        response = send(client, "payments", {**PAYMENT, "amount": 1})
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("ledger store: no ledger is loaded")
