@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from obligor.data.account import (
     CREDIT_NOTE,
+    OLDEST_FIRST,
     PAYMENT,
     WRITE_OFF,
     Account,
@@ -19,6 +21,7 @@ from obligor.data.asof import KnownAccount
 from obligor.data.days import day_of
 from obligor.data.money import minor_digits
 from obligor.data.open_items import OverdueItems, disputed_amounts
+from obligor.data.settling import settled
 from obligor.policy.collecting.debt import LateItem, OpenAmount
 
 _SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
@@ -29,6 +32,8 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
     """Return the overdue items as the law on late interest looks at them.
 
     What is known on the as-of date counts: a payment that came back by then never was.
+    Money that is allocated to no item is set against the oldest ones, also where the
+    ledger leaves it as it is: the house has it, so it bears no interest.
 
     Parameters
     ----------
@@ -37,7 +42,7 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
     overdue : OverdueItems
         Its overdue items.
     """
-    account = known.account
+    account = _netted(known.account)
     items = account.items
     disputed = disputed_amounts(account)
     settling = _settling_events(account)
@@ -57,6 +62,13 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
             )
         )
     return tuple(late)
+
+
+def _netted(account: Account) -> Account:
+    """The account as if its money without an item had paid the oldest ones."""
+    if account.unapplied_policy == OLDEST_FIRST or not len(account.money.day):
+        return account
+    return settled(replace(account, unapplied_policy=OLDEST_FIRST))
 
 
 def _settling_events(account: Account) -> Events:

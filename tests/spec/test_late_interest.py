@@ -10,6 +10,7 @@ days.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -114,9 +115,14 @@ INVOICE = """
 """
 
 
-def interest_of(country: str | None, as_of: date, **tables: str) -> LateInterest:
+def interest_of(
+    country: str | None,
+    as_of: date,
+    policy: str = "oldest_first",
+    **tables: str,
+) -> LateInterest:
     """Return the interest on ANNA's items as they were known on a day."""
-    ledger = ascii.ledger(**tables)
+    ledger = replace(ascii.ledger(**tables), unapplied_policy=policy)
     (account,) = ledger_accounts(ledger)
     known = known_account(account, as_of)
     overdue = OverdueItems.of(known)
@@ -233,8 +239,12 @@ def test_a_payment_that_came_back_never_was() -> None:
     spec(interest, expected)
 
 
-def test_money_on_account_stops_interest_on_its_day() -> None:
-    """500 EUR without an invoice come in on June 25; the oldest item is paid first."""
+@pytest.mark.parametrize("policy", ["oldest_first", "as_allocated"])
+def test_money_on_account_stops_interest_on_its_day(policy: str) -> None:
+    """500 EUR without an invoice come in on June 25; the oldest item is paid first.
+
+    A house that leaves money as it was allocated has it all the same.
+    """
     payments = """
         payment_id | invoice_id | customer_id | paid_on    | amount
         P1         | -          | ANNA        | 2025-06-25 |    500
@@ -242,6 +252,7 @@ def test_money_on_account_stops_interest_on_its_day() -> None:
     interest = interest_of(
         "DE",
         date(2025, 6, 30),
+        policy=policy,
         invoices=INVOICE.format(amount=1000),
         payments=payments,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,8 +14,10 @@ from obligor.cli.arguments import Context
 from obligor.data.dates import parse_days
 from obligor.data.sources import read_ledger
 from obligor.errors import SchemaError
+from obligor.serving.assembly import Service
 from obligor.serving.settings import Settings
 from tests.ascii import spec
+from tests.conftest import client_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LATE_EVENING = datetime(2025, 6, 30, 22, 30, tzinfo=UTC)
@@ -122,3 +125,30 @@ def test_a_ledger_is_read_in_the_time_zone(tmp_path: Path) -> None:
     )
     check = read_ledger(mapping, today=date(2025, 7, 2), zone=BERLIN)
     assert check.ledger["invoices"]["due_on"][0] == pd.Timestamp("2025-07-01")
+
+
+def test_today_is_the_house_s_day_over_http(untrained_service: Service) -> None:
+    """It is 23:30 of 2025-01-02 in UTC, and January 3 in Berlin."""
+    late_evening = datetime(2025, 1, 2, 23, 30, tzinfo=UTC)
+    in_utc = replace(untrained_service, now=lambda: late_evening)
+    in_berlin = replace(in_utc, zone=BERLIN)
+    question = {"as_of": "2025-01-03"}
+    contact = {
+        "customer_id": "C0000002",
+        "by": "C. Collector",
+        "channel": "mail",
+        "outcome": "reached",
+    }
+    with client_of(in_utc) as client:
+        refused = client.get("/worklist", params=question)
+        assert refused.status_code == 422
+        assert "2025-01-03 lies in the future" in refused.json()["detail"]
+        answer = client.post("/contacts", json=contact).json()
+        assert answer["contacted_on"] == "2025-01-02"
+    with client_of(in_berlin) as client:
+        answer = client.get("/worklist", params=question)
+        assert answer.status_code == 200, answer.text
+        answer = client.post("/contacts", json=contact).json()
+        assert answer["contacted_on"] == "2025-01-03"
+        # What is recorded has its time in UTC, wherever the house is.
+        assert answer["recorded_at"] == "2025-01-02T23:30:00Z"
