@@ -22,6 +22,15 @@ from obligor.record.tables import CUSTOMER, CUSTOMERS
 LEDGER_KEY = "ledger"
 # A statement takes at most 32,766 values in SQLite (SQLITE_MAX_VARIABLE_NUMBER).
 MOST_IN_STATEMENT = 5_000
+# Built once: to build it anew takes as long as to run it.
+_KEY_OF_ONE = sa.select(
+    CUSTOMER.lookup,
+    CUSTOMER.customer_ref,
+    CUSTOMER.wrapped,
+).where(
+    CUSTOMER.lookup == sa.bindparam("customer"),
+    CUSTOMER.month == LEDGER_KEY,
+)
 
 
 class CustomerSeals:
@@ -89,10 +98,10 @@ class CustomerSeals:
             If the customer has no key: it was erased, or the text was sealed under the
             keys of another record. Also if the text was changed.
         """
-        rows = self._rows([self._database.pseudonym(customer_id)])
-        for _, reference, wrapped in rows:
-            key = self._database.customer_key(wrapped, reference)
-            return decrypt(key, sealed, f"{purpose} of {reference}")
+        lookup = self._database.pseudonym(customer_id)
+        for row in self._database.rows(_KEY_OF_ONE.params(customer=lookup)):
+            key = self._database.customer_key(row.wrapped, row.customer_ref)
+            return decrypt(key, sealed, f"{purpose} of {row.customer_ref}")
         raise RecordError(
             f"the {purpose} in the ledger store cannot be opened: its key is gone",
             where="ledger store",

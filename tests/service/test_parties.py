@@ -264,6 +264,22 @@ def test_a_backup_restores_names_and_accounts(
     fresh.close()
 
 
+def test_it_works_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    """Record and ledger in one database, as some houses have it."""
+    record = Record.open(postgres, VAULT)
+    store = LedgerStore(postgres, lambda: CustomerSeals(record.database))
+    store.write(whole_ledger())
+    store.write(whole_ledger())
+    assert store.profile("ANNA").name == "Anna Secretowitz"
+    assert len(store.reports("ANNA")) == 1
+    tree = store.parties.tree_around("BERT", date(2024, 12, 31))
+    assert tree.line_of("BERT") == ["BERT", "ANNA", "HOLD"]
+    assert eraser_of(record, store).erase("ANNA", "a request").ledger_rows > 3
+    assert store.profile("ANNA").is_empty
+    record.close()
+    store.engine.dispose()
+
+
 def test_a_store_without_keys_takes_no_names(tmp_path: Path) -> None:
     bare = LedgerStore(f"sqlite:///{tmp_path}/ledger.db")
     with pytest.raises(SchemaError, match="no keys to seal them"):
