@@ -102,11 +102,29 @@ class CustomerSeals:
         for row in self._database.rows(_KEY_OF_ONE.params(customer=lookup)):
             key = self._database.customer_key(row.wrapped, row.customer_ref)
             return decrypt(key, sealed, f"{purpose} of {row.customer_ref}")
-        raise RecordError(
-            f"the {purpose} in the ledger store cannot be opened: its key is gone",
-            where="ledger store",
-            do="load the ledger again, or erase the customer",
-        )
+        raise _without_key(purpose)
+
+    def opened_all(self, purpose: str, sealed: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return texts that were sealed, each about the customer it is keyed by.
+
+        Raises
+        ------
+        RecordError
+            As `opened`, if one of them cannot be opened.
+        """
+        texts = {}
+        ids = iter(sealed)
+        while part := list(islice(ids, MOST_IN_STATEMENT)):
+            by_lookup = {self._database.pseudonym(each): each for each in part}
+            rows = self._rows(by_lookup)
+            if len(rows) < len(part):
+                raise _without_key(purpose)
+            for lookup, reference, wrapped in rows:
+                customer_id = by_lookup[lookup]
+                key = self._database.customer_key(wrapped, reference)
+                context = f"{purpose} of {reference}"
+                texts[customer_id] = decrypt(key, sealed[customer_id], context)
+        return texts
 
     def _keys(self, customer_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
         """Return reference and key of each customer; missing ones are made."""
@@ -165,3 +183,11 @@ class CustomerSeals:
                 "wrapped": vault.wrap(vault.new_key(), reference),
                 "is_natural_person": False,
             }
+
+
+def _without_key(purpose: str) -> RecordError:
+    return RecordError(
+        f"the {purpose} in the ledger store cannot be opened: its key is gone",
+        where="ledger store",
+        do="load the ledger again, or erase the customer",
+    )

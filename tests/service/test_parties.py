@@ -280,6 +280,25 @@ def test_it_works_on_postgresql(postgres: str, tmp_path: Path) -> None:
     store.engine.dispose()
 
 
+def test_every_report_is_opened_at_once(store: LedgerStore) -> None:
+    assert store.parties.every_report() == {"ANNA": store.reports("ANNA")}
+
+
+def test_a_report_whose_key_is_gone_is_an_error(
+    store: LedgerStore, tmp_path: Path
+) -> None:
+    """An insolvency must not be overlooked for the lack of a key."""
+    other = Record.open(f"sqlite:///{tmp_path}/other.db", VAULT)
+    strange = LedgerStore(
+        f"sqlite:///{tmp_path}/ledger.db", lambda: CustomerSeals(other.database)
+    )
+    with pytest.raises(RecordError, match="its key is gone"):
+        strange.reports("ANNA")
+    with pytest.raises(RecordError, match="its key is gone"):
+        strange.parties.every_report()
+    other.close()
+
+
 def test_a_store_without_keys_takes_no_names(tmp_path: Path) -> None:
     bare = LedgerStore(f"sqlite:///{tmp_path}/ledger.db")
     with pytest.raises(SchemaError, match="no keys to seal them"):
