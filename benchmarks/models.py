@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bars import bar, report
-from obligor.data.sources import read_ledger
 from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.encoding import fit_encoding
 from obligor.features.table_spec import read_spec
@@ -35,6 +34,7 @@ from obligor.forecasts.time_to_pay import (
 )
 from obligor.metrics.figures import figures
 from obligor.model.calibration import SMALLEST_PD
+from obligor.reading.sources import read_ledger
 from obligor.training.candidates.fit import fit_model
 from obligor.training.candidates.fit_settings import PLAIN
 from obligor.training.candidates.training_rows import stratified_folds

@@ -16,9 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bars import bar, report
-from obligor.data.sources import read_ledger
 from obligor.metrics.figures import difference
 from obligor.metrics.statistics import Resampling
+from obligor.reading.sources import read_ledger
 from obligor.training.candidates.fit import fit_model, fit_plain_lightgbm
 from obligor.training.runs.ledger_run import evaluate_model
 from obligor.training.samples.config import read_config

@@ -199,7 +199,7 @@ class Context:
         stored : StoredLedger, optional
             The loaded ledger that it is to update.
         """
-        from obligor.data.sources import read_ledger
+        from obligor.reading.sources import read_ledger
 
         return read_ledger(
             mapping,

@@ -92,7 +92,7 @@ def check(
 
     Example: `obligor check data/samples/small/mapping.toml`
     """
-    from obligor.data.sources import read_ledger, write_quarantine
+    from obligor.reading.sources import read_ledger, write_quarantine
 
     context = command_context()
     result = read_ledger(

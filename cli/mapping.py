@@ -99,7 +99,7 @@ def _map(files: Sequence[Path], options: MapOptions) -> None:
 
 def _check(context: Context, mapping: Path) -> None:
     """Read the ledger through the mapping, and print what is missing."""
-    from obligor.data.sources import read_ledger
+    from obligor.reading.sources import read_ledger
 
     try:
         result = read_ledger(

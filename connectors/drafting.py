@@ -12,10 +12,10 @@ from obligor.connectors.guessing import CONTINENTAL, ListGuess, currency_of
 from obligor.connectors.headings import Role
 from obligor.connectors.layouts import Layout
 from obligor.connectors.words import kind_of
-from obligor.data.amounts import parse_amounts
 from obligor.data.column_reading import text_of
-from obligor.data.dates import parse_days
-from obligor.data.reading import WORKBOOKS
+from obligor.reading.amounts import parse_amounts
+from obligor.reading.dates import parse_days
+from obligor.reading.files import WORKBOOKS
 
 # A value of the mapping file, as TOML has it.
 Value = str | int | bool | list[str] | dict[str, "Value"]

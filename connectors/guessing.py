@@ -17,10 +17,10 @@ from obligor.connectors.headings import (
 )
 from obligor.connectors.layouts import Layout
 from obligor.connectors.words import NOT_VALID, kind_of
-from obligor.data.amounts import parse_amounts
 from obligor.data.column_reading import EMPTY_VALUES, texts_of
-from obligor.data.dates import parse_days
 from obligor.data.money import MINOR_DIGITS
+from obligor.reading.amounts import parse_amounts
+from obligor.reading.dates import parse_days
 
 DAY_ROLES = (
     Role.ISSUED,

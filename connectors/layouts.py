@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from obligor.connectors.headings import meanings
-from obligor.data.mapping import SourceSpec
-from obligor.data.reading import WORKBOOKS, read_source
 from obligor.errors import InputError, ObligorError
+from obligor.reading.files import WORKBOOKS, read_source
+from obligor.reading.mapping import SourceSpec
 
 # The header is looked for in the first rows.
 MOST_ROWS = 40

@@ -103,7 +103,7 @@ def check_ledger(
     Parameters
     ----------
     ledger : Ledger
-        As read by `data.sources.read_ledger`.
+        As read by `reading.sources.read_ledger`.
     today : date
         Nothing may have happened after this day.
     unreadable : sequence of Finding

@@ -26,6 +26,7 @@ ROOMS = (
     "obligor",
     "documents",
     "data",
+    "reading",
     "connectors",
     "record",
     "features",

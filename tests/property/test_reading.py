@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from obligor.data.checks import LedgerCheck
 from obligor.data.ledger import CONTRACTS
-from obligor.data.mapping import RULE_KEYS, TABLE_KEYS
-from obligor.data.sources import read_ledger
 from obligor.errors import ObligorError
+from obligor.reading.mapping import RULE_KEYS, TABLE_KEYS
+from obligor.reading.sources import read_ledger
 
 TODAY = date(2026, 1, 1)
 MAPPING = 'currency = "EUR"\n[invoices]\nfile = "{name}"\n{options}'

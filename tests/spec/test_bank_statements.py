@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from obligor.data.checks import LedgerCheck
-from obligor.data.sources import read_ledger
+from obligor.reading.sources import read_ledger
 from tests.ascii import spec
 from tests.document_samples import Movement, camt, mt940
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from obligor.data.amounts import parse_amounts
 from obligor.data.column_reading import ColumnReading
-from obligor.data.dates import parse_days
-from obligor.data.mapping import NumberFormat
+from obligor.reading.amounts import parse_amounts
+from obligor.reading.dates import parse_days
+from obligor.reading.mapping import NumberFormat
 from tests.ascii import spec
 
 

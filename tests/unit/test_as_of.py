@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
-from obligor.data.sources import read_ledger
 from obligor.data.store import LedgerStore
 from obligor.decisions.as_of import as_of_day, as_of_or_default
 from obligor.decisions.batch import Question
 from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.spine import known_customer
 from obligor.errors import AsOfError, SchemaError
+from obligor.reading.sources import read_ledger
 from tests import ascii
 from tests.ascii import spec
 

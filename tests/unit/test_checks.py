@@ -12,10 +12,10 @@ import pytest
 from obligor.data.asof import known_on
 from obligor.data.checks import LedgerCheck, check_ledger
 from obligor.data.ledger import Ledger
-from obligor.data.sources import read_ledger, write_quarantine
 from obligor.data.synthetic import Simulation
 from obligor.errors import AsOfError, InputError, SchemaError
 from obligor.features.build import build_features
+from obligor.reading.sources import read_ledger, write_quarantine
 from tests.ascii import ledger
 
 TODAY = date(2024, 12, 31)

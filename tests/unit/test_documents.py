@@ -16,12 +16,12 @@ from pypdf.generic import NameObject
 from obligor.data.asof import known_account
 from obligor.data.checks import LedgerCheck
 from obligor.data.open_items import open_balances
-from obligor.data.sources import read_ledger
 from obligor.data.store import LedgerStore
 from obligor.documents.camt import read_camt
 from obligor.documents.invoices import read_invoice
 from obligor.documents.mt940 import read_mt940
 from obligor.errors import InputError, SchemaError
+from obligor.reading.sources import read_ledger
 from tests.ascii import spec
 from tests.document_samples import Movement, camt, cii, mt940, pdf, ubl
 from tests.unit.test_cli import run

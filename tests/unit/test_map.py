@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.connectors.headings import NAMES, meanings
 from obligor.data.ledger import Ledger
-from obligor.data.sources import read_ledger
+from obligor.reading.sources import read_ledger
 from tests.books import open_amounts
 
 TODAY = date(2024, 12, 31)

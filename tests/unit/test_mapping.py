@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from obligor.data.conditions import Combination, Comparison, parse_condition
-from obligor.data.mapping import read_mapping
 from obligor.errors import SchemaError
+from obligor.reading.conditions import Combination, Comparison, parse_condition
+from obligor.reading.mapping import read_mapping
 
 INVOICES = 'currency = "EUR"\n[invoices]\nfile = "items.csv"\n'
 

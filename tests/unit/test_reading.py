@@ -11,8 +11,8 @@ import pytest
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from obligor.data.checks import LedgerCheck
-from obligor.data.sources import read_ledger
 from obligor.errors import InputError, SchemaError
+from obligor.reading.sources import read_ledger
 
 TODAY = date(2026, 1, 1)
 HEADER = "invoice_id,customer_id,issued_on,due_on,amount,currency"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
-from obligor.data.sources import read_ledger
 from obligor.errors import InputError, SchemaError
+from obligor.reading.sources import read_ledger
 from tests.ascii import spec
 from tests.conftest import shared
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from obligor.cli.app import app
 from obligor.connectors.systems import system_names, system_text
 from obligor.data.ledger import Ledger
-from obligor.data.sources import read_ledger
 from obligor.errors import SchemaError
+from obligor.reading.sources import read_ledger
 from tests.books import open_amounts
 
 SAMPLES = Path(__file__).parents[1] / "systems"

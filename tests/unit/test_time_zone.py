@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from obligor.cli.arguments import Context
-from obligor.data.dates import parse_days
-from obligor.data.sources import read_ledger
 from obligor.errors import SchemaError
+from obligor.reading.dates import parse_days
+from obligor.reading.sources import read_ledger
 from obligor.serving.assembly import Service
 from obligor.serving.settings import Settings
 from tests.ascii import spec

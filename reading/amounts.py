@@ -14,7 +14,7 @@ from numbers import Number
 import pandas as pd
 
 from obligor.data.column_reading import EMPTY_VALUES, ColumnReading, by_distinct_value
-from obligor.data.mapping import NumberFormat
+from obligor.reading.mapping import NumberFormat
 
 # Signs that part thousands besides a dot and a comma; Indian groups have two digits.
 BLANKS = " \u00a0\u202f\u2009"

@@ -14,13 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from obligor.data.findings import Finding
-from obligor.data.mapping import SourceSpec, TableMapping
-from obligor.data.reading import RawTable, paths_of, read_source
-from obligor.data.receipts import (
-    INVOICE_COLUMNS,
-    assign_entries,
-    with_stored_invoices,
-)
 from obligor.data.stored_ledger import StoredLedger
 from obligor.documents.camt import STATEMENTS, read_camt
 from obligor.documents.entries import Statement, entries_frame
@@ -33,6 +26,13 @@ from obligor.documents.invoices import (
 from obligor.documents.mt940 import read_mt940
 from obligor.documents.payers import PAYER_COLUMNS, Payers
 from obligor.errors import InputError, SchemaError
+from obligor.reading.files import RawTable, paths_of, read_source
+from obligor.reading.mapping import SourceSpec, TableMapping
+from obligor.reading.receipts import (
+    INVOICE_COLUMNS,
+    assign_entries,
+    with_stored_invoices,
+)
 
 
 def read_documents(

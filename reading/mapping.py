@@ -41,9 +41,9 @@ from datetime import date, datetime, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 
-from obligor.data.conditions import Condition, parse_condition
 from obligor.data.ledger import CONTRACTS, OF_INVOICE
 from obligor.errors import SchemaError
+from obligor.reading.conditions import Condition, parse_condition
 
 MOST_DAYS = 36_525
 # What money of a customer that belongs to no invoice pays.

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Bools
-from obligor.data.amounts import parse_amounts
 from obligor.data.column_reading import (
     EMPTY_VALUES,
     ColumnReading,
@@ -18,12 +17,13 @@ from obligor.data.column_reading import (
     text_of,
     texts_of,
 )
-from obligor.data.conditions import Comparison, Condition
-from obligor.data.dates import parse_days
 from obligor.data.findings import Finding
 from obligor.data.ledger import CONTRACTS, day_columns
-from obligor.data.mapping import TableMapping, columns_of
 from obligor.errors import SchemaError
+from obligor.reading.amounts import parse_amounts
+from obligor.reading.conditions import Comparison, Condition
+from obligor.reading.dates import parse_days
+from obligor.reading.mapping import TableMapping, columns_of
 
 _ORDERINGS = ("<", "<=", ">", ">=")
 # The first word of a line that sums up others, in English, German and Chinese.

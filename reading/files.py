@@ -25,8 +25,8 @@ from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900
 
 from obligor.data.column_reading import is_missing
 from obligor.data.gleif import is_relationship_file, read_relationships
-from obligor.data.mapping import SourceSpec
 from obligor.errors import InputError, ObligorError, SchemaError
+from obligor.reading.mapping import SourceSpec
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls")
 ROWS_AT_ONCE = 100_000

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from obligor.data.column_reading import texts_of
-from obligor.data.mapping import SignColumn, TableMapping
-from obligor.data.selecting import source_column
+from obligor.reading.mapping import SignColumn, TableMapping
+from obligor.reading.selecting import source_column
 
 # The usual pairs of credit and debit: English, German (SAP's Haben and Soll), Chinese.
 USUAL_PAIRS = (

@@ -1,9 +1,9 @@
 """Reading a ledger from CSV, Parquet, Excel or SQL through a TOML mapping.
 
-These are the only reads of source data: a source is read as it is (`data.reading`),
-its rows are selected (`data.selecting`), each of our columns is filled and parsed as a
-whole (`data.dates`, `data.amounts`), and the tables are checked (`data.checks`). The
-shape of a mapping is described in `data.mapping`.
+These are the only reads of source data: a source is read as it is (`reading.files`),
+its rows are selected (`reading.selecting`), each of our columns is filled and parsed as
+a whole (`reading.dates`, `reading.amounts`), and the tables are checked
+(`data.checks`). The shape of a mapping is described in `reading.mapping`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from obligor.data.amounts import parse_amounts
 from obligor.data.checks import LedgerCheck, check_ledger
 from obligor.data.column_reading import (
     EMPTY_TEXTS,
@@ -26,14 +25,6 @@ from obligor.data.column_reading import (
     text_of,
     texts_of,
 )
-from obligor.data.dates import parse_days
-from obligor.data.document_sources import (
-    DocumentRows,
-    assign_documents,
-    read_documents,
-    read_payers,
-)
-from obligor.data.excluded import currencies_by_invoice, drop_events_of_excluded
 from obligor.data.findings import Finding, Level
 from obligor.data.ledger import (
     CONTRACTS,
@@ -46,7 +37,21 @@ from obligor.data.ledger import (
     number_columns,
     sealed_columns,
 )
-from obligor.data.mapping import (
+from obligor.data.money import minor_digits
+from obligor.data.posting import with_documents
+from obligor.data.stored_ledger import StoredLedger
+from obligor.errors import SchemaError
+from obligor.reading.amounts import parse_amounts
+from obligor.reading.dates import parse_days
+from obligor.reading.document_sources import (
+    DocumentRows,
+    assign_documents,
+    read_documents,
+    read_payers,
+)
+from obligor.reading.excluded import currencies_by_invoice, drop_events_of_excluded
+from obligor.reading.files import RawTable, read_source
+from obligor.reading.mapping import (
     MOST_DAYS,
     ColumnRule,
     LedgerMapping,
@@ -56,18 +61,13 @@ from obligor.data.mapping import (
     columns_of,
     read_mapping,
 )
-from obligor.data.money import minor_digits
-from obligor.data.posting import with_documents
-from obligor.data.reading import RawTable, read_source
-from obligor.data.selecting import (
+from obligor.reading.selecting import (
     footer_rows,
     selected_rows,
     source_column,
     source_names,
 )
-from obligor.data.signs import signed_amounts
-from obligor.data.stored_ledger import StoredLedger
-from obligor.errors import SchemaError
+from obligor.reading.signs import signed_amounts
 
 # A source without ids of its own is given these, by row.
 OWN_IDS = {

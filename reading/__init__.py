@@ -1,0 +1,1 @@
+"""Reading a ledger from files and databases through a mapping."""
