@@ -151,4 +151,4 @@ def test_today_is_the_house_s_day_over_http(untrained_service: Service) -> None:
         answer = client.post("/contacts", json=contact).json()
         assert answer["contacted_on"] == "2025-01-03"
         # What is recorded has its time in UTC, wherever the house is.
-        assert answer["recorded_at"] == "2025-01-02T23:30:00Z"
+        assert answer["recorded_at"] == "2025-01-02T23:30:00+00:00"
