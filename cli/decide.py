@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from obligor.cli.arguments import (
@@ -90,6 +91,7 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     if "position" in answer:
         yield "owed", _position_text(answer["position"])
     yield "limit", _limit_text(answer["limit"])
+    yield from _outside_rows(answer["ledger"])
     yield "terms", _terms_text(answer["terms"], answer["customer_class"])
     floor = answer["price_floor"]
     if floor:
@@ -116,6 +118,29 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     rules = answer["policy"]["version"]
     yield "model, policy", f"version {model}, rules of {rules}"
     yield "recorded", f"{answer['decision_id']} at {answer['recorded_at']}"
+
+
+def _outside_rows(ledger: JsonObject) -> Iterator[tuple[str, str]]:
+    """What bureaus say of the customer, and what the others of its groups owe."""
+    bureau = ledger.get("bureau")
+    if bureau:
+        sources = [
+            f"{source['source']} ({source['as_of']})" for source in bureau["sources"]
+        ]
+        parts = ["insolvent"] if bureau["insolvency"] else []
+        if bureau["score"] is not None:
+            parts.append(f"score {bureau['score']:.0%} of its scale")
+        parts.append(f"from {', '.join(sources)}")
+        yield "bureaus", escape("; ".join(parts))
+    for group in ledger.get("groups", ()):
+        others = group["exposure_of_others"]
+        text = (
+            f"{group['name']}: {group['in_ledger']} others owe {others['amount']} "
+            f"{others['currency']}, room {group['room']['amount']}"
+        )
+        if group["not_in_ledger"]:
+            text += f"; {group['not_in_ledger']} named are not in the ledger"
+        yield "group", escape(text)
 
 
 def _position_text(position: JsonObject) -> str:
@@ -149,6 +174,9 @@ def _terms_text(terms: JsonObject, customer_class: str) -> str:
 
 
 def _reason_text(reason: JsonObject) -> str:
+    sources = reason.get("sources")
+    if sources:
+        return escape(f"{reason['text']}  (reported by {', '.join(sources)})")
     contribution = reason["contribution"]
     if contribution is None:
         return str(reason["text"])

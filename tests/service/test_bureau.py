@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from obligor.cli.decide import print_decision
 from obligor.data.ledger import Ledger
 from obligor.data.store import LedgerStore
 from obligor.decisions.batch import Question
@@ -163,6 +164,16 @@ def test_a_notice_names_its_sources(client: TestClient) -> None:
     assert "reported by Agency, Index, Register" in with_reports
     assert "We bought no data" not in with_reports
     assert "We bought no data" in without
+
+
+def test_a_printed_decision_names_what_is_known_from_outside(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_decision(ask(client, "2024-06-30"))
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "bureaus" in printed
+    assert "insolvent; score 10% of its scale" in printed
+    assert "reported by Agency, Index, Register" in printed
 
 
 def test_a_decision_replays_from_its_own_reports(
