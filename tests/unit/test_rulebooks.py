@@ -19,7 +19,9 @@ from obligor.errors import (
     SchemaError,
     UnknownCustomerError,
 )
+from obligor.policy.collecting.late_interest import missing_rates
 from obligor.policy.rulebooks.rulebook import (
+    INTEREST_TABLES,
     RULES,
     TABLES,
     folders,
@@ -46,6 +48,7 @@ AT = datetime(
     tzinfo=UTC,
 )
 OLD, NEW = "2000-01-01", "2026-01-01"
+LAW_BY_DAY = "2023-12-31"  # the first one with the law on late interest by day
 
 
 @pytest.fixture
@@ -87,6 +90,70 @@ def test_export_and_import_change_nothing(xlsx: Path, root: Path) -> None:
         assert new.tables[name].inputs == old.tables[name].inputs
         assert new.specs[name]["cases"] == old.specs[name]["cases"]
     assert new.parameters == old.parameters
+
+
+def test_a_rulebook_with_the_law_by_day_survives_excel(tmp_path: Path) -> None:
+    old = read_rulebook(RULES / LAW_BY_DAY)
+    path = tmp_path / "rules.xlsx"
+    export_workbook(old, path)
+    new = import_workbook(path, tmp_path / NEW)
+    assert list(differences(old, new)) == []
+    assert set(INTEREST_TABLES) <= set(new.tables)
+    assert "late_interest" not in new.tables
+
+
+def test_the_rate_of_a_half_year_is_added_in_excel(tmp_path: Path) -> None:
+    path = tmp_path / "rules.xlsx"
+    export_workbook(read_rulebook(RULES / LAW_BY_DAY), path)
+    Edit("reference_rates", "E09", "day", "[20260701..20270701)").apply(path)
+    Edit("reference_rates", "E99", "day", ">= 20270701").apply(path)
+    # The worked example says that the day has no rate.
+    book = load_workbook(path)
+    book["reference_rates cases"]["B3"].value = 20270701
+    book.save(path)
+    new = import_workbook(path, tmp_path / "2027-01-01")
+    day = date(2027, 2, 1)
+    references = [rate.reference for rate in missing_rates(new, day)]
+    assert "ecb" not in references
+    assert "bundesbank" in references
+
+
+def test_differences_name_the_tables_that_only_one_rulebook_has() -> None:
+    old = read_rulebook(RULES / OLD)
+    changes = list(differences(old, read_rulebook(RULES / LAW_BY_DAY)))
+    assert "late_interest hit: unique -> (none)" in changes
+    assert "compensation hit: (none) -> unique" in changes
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after", "message"),
+    [
+        (
+            "compensation",
+            "values: [AT, BE,",
+            "values: [BE, AT,",
+            "those of interest_law",
+        ),
+        (
+            "reference_rates",
+            "[ecb, bundesbank,",
+            "[bundesbank, ecb,",
+            "those of interest",
+        ),
+        ("interest_laws", "other", "elsewhere", "lacks the value other"),
+    ],
+)
+def test_the_tables_of_the_law_name_the_same_countries_and_rates(
+    tmp_path: Path, table: str, before: str, after: str, message: str
+) -> None:
+    folder = tmp_path / LAW_BY_DAY
+    shutil.copytree(RULES / LAW_BY_DAY, folder)
+    path = folder / f"{table}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(PolicyError, match=message):
+        read_rulebook(folder)
 
 
 def test_an_imported_rulebook_has_its_date_and_its_makers(
