@@ -88,7 +88,7 @@ def posted(ledger: Ledger) -> PostedLedger:
     )
     referable = with_documents(invoices)
     bookings = _placed(_with_owners(bookings, referable))
-    bookings = _joined([bookings, *_cancelled(bookings, ledger, memos)])
+    bookings = _joined([bookings, _cancelled(bookings, ledger, memos)])
     bookings = _with_owners(bookings, referable)
     bookings = _in_item_currency(bookings, referable, ledger)
     has_item = is_among(bookings["invoice_id"], _first_rows(items).index)
@@ -388,30 +388,55 @@ def _bookings_of_memo_write_offs(ledger: Ledger, memos: pd.DataFrame) -> pd.Data
 
 def _cancelled(
     bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
-) -> Iterable[pd.DataFrame]:
-    """Yield what undoes cancelled payments, and cancelled memos and documents."""
+) -> pd.DataFrame:
+    """Return what undoes cancelled payments, and cancelled memos and documents."""
     cancellations = _with_columns(ledger["cancellations"], ("invoice_id", "payment_id"))
-    credits_ = _credits_of_memos_and_documents(bookings, ledger, memos)
-    for key, undone in (
-        ("payment_id", bookings[bookings["payment_id"].notna()]),
-        ("invoice_id", credits_),
-    ):
-        rows = _distinct(cancellations[cancellations[key].notna()], key)
-        columns = [key, "cancelled_on", "known_on", "until"]
-        pairs = rows[columns].merge(undone, on=key, suffixes=("", "_undone"))
-        pairs = pairs.assign(
-            ends_on=pairs["day"],
-            day=pairs["cancelled_on"],
-            amount=-pairs["amount"],
-            known_on=pairs[["known_on", "known_on_undone"]].max(axis=1),
-            until=pairs[["until", "until_undone"]].min(axis=1),
-            payment_id=None,
-            undoes=None,
-        )
-        yield pairs.reindex(columns=_BOOKING_COLUMNS)
+    bookings = bookings.assign(row=np.arange(len(bookings)))
+    payments = bookings[bookings["payment_id"].notna()]
+    credit = _credit_of_memos_and_documents(bookings, ledger, memos)
+    pairs = pd.concat(
+        [
+            _pairs(cancellations, payments, "payment_id"),
+            _pairs(cancellations, credit, "invoice_id"),
+        ]
+    )
+    # Nothing is cancelled twice; a cancellation that was withdrawn does not count.
+    pairs = pairs.sort_values("known_on", kind="stable")
+    is_repeated = pairs["until"].isna() & pairs.duplicated(["row", "until"])
+    return pairs.loc[~is_repeated, list(_BOOKING_COLUMNS)]
 
 
-def _credits_of_memos_and_documents(
+def _pairs(
+    cancellations: pd.DataFrame,
+    bookings: pd.DataFrame,
+    key: str,
+) -> pd.DataFrame:
+    """Return what undoes each booking whose key was cancelled.
+
+    Parameters
+    ----------
+    cancellations : DataFrame
+        Columns ``key``, ``cancelled_on``, ``known_on``, ``until``.
+    bookings : DataFrame
+        Columns `_BOOKING_COLUMNS` and ``row``, the number of the booking.
+    key : str
+        ``payment_id`` or ``invoice_id``.
+    """
+    rows = cancellations[cancellations[key].notna()]
+    columns = [key, "cancelled_on", "known_on", "until"]
+    pairs = rows[columns].merge(bookings, on=key, suffixes=("", "_undone"))
+    return pairs.assign(
+        ends_on=pairs["day"],
+        day=pairs["cancelled_on"],
+        amount=-pairs["amount"],
+        known_on=pairs[["known_on", "known_on_undone"]].max(axis=1),
+        until=pairs[["until", "until_undone"]].min(axis=1),
+        payment_id=None,
+        undoes=None,
+    )
+
+
+def _credit_of_memos_and_documents(
     bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the credit that goes with a memo or a document, by their ids.
@@ -420,27 +445,18 @@ def _credits_of_memos_and_documents(
     """
     memos = _with_columns(memos, ("document_id",))
     rows = _bookings_of_memos(memos)
+    rows = rows.assign(row=-1 - np.arange(len(rows)))
     invoices = ledger["invoices"]
     items = pd.Index(invoices.loc[invoices["amount"] > 0, "invoice_id"].unique())
     is_credit = bookings["kind"] == "credit_note"
     is_credit &= ~is_among(bookings["invoice_id"], items)
-    return _joined(
-        [
-            rows.assign(invoice_id=memos.index),
-            rows.assign(invoice_id=memos["document_id"].to_numpy()),
-            bookings[is_credit & bookings["invoice_id"].notna()],
-        ]
-    )
-
-
-def _distinct(cancellations: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return the first cancellation of each id: nothing is cancelled twice.
-
-    One that was withdrawn or replaced does not count as the first.
-    """
-    rows = cancellations.sort_values("known_on", kind="stable")
-    is_repeated = rows["until"].isna() & rows.duplicated([key, "until"])
-    return rows[~is_repeated]
+    frames = [
+        rows.assign(invoice_id=memos.index),
+        rows.assign(invoice_id=memos["document_id"].to_numpy()),
+        bookings[is_credit & bookings["invoice_id"].notna()],
+    ]
+    numbers = pd.concat([frame["row"] for frame in frames])
+    return _joined(frames).assign(row=numbers.to_numpy())
 
 
 def _first_known(invoices: pd.DataFrame) -> pd.Series:
