@@ -57,6 +57,8 @@ AmountOrZero = Annotated[
 Text = Annotated[str, Field(max_length=500)]
 
 Figure = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
+# A code of a table, which may have more digits than a float holds.
+WholeNumber = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class Body(BaseModel):
@@ -397,4 +399,6 @@ class ScoreRequest(Body):
     model was trained on; null stands for a missing value.
     """
 
-    features: Annotated[dict[str, Figure | Text | None], Field(max_length=1000)]
+    features: Annotated[
+        dict[str, bool | WholeNumber | Figure | Text | None], Field(max_length=1000)
+    ]

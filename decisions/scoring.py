@@ -140,7 +140,7 @@ def score_features(request: ScoreRequest, champion: Champion) -> ScoreAnswer:
     return score_answer(champion, scored_row)
 
 
-def _catalogue_row(values: Mapping[str, float | str | None]) -> Floats:
+def _catalogue_row(values: Mapping[str, bool | float | str | None]) -> Floats:
     """Return ready-made features as a row in catalogue order; null becomes NaN."""
     missing = sorted(set(NAMES) - values.keys())[:5]
     unknown = sorted(values.keys() - set(NAMES))[:5]
@@ -151,7 +151,7 @@ def _catalogue_row(values: Mapping[str, float | str | None]) -> Floats:
             expected=f"the {len(NAMES)} names of the catalogue, null if not known",
         )
     for name in NAMES:
-        if isinstance(values[name], str):
+        if isinstance(values[name], bool | str):
             raise SchemaError(
                 "the value is not a number",
                 where=f"features.{name}",

@@ -5,7 +5,8 @@ An encoding is learnt from training rows alone and kept in the bundle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -31,6 +32,8 @@ _NEARLY_ALL = 0.95
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _NUMERIC_DATE = r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}([T ][\d:.+Z-]*)?"
 _DATE = rf"(?i){_NUMERIC_DATE}|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
+_WHOLE = re.compile(r"[+-]?\d{1,40}(\.0*)?")
+_TRUTHS = ("true", "false")
 _NOT_DIGITS = str.maketrans("", "", "%$€,")
 
 Kind = Literal["number", "category"]
@@ -442,13 +445,66 @@ def _levels(values: pd.Series) -> tuple[str, ...]:
 
 
 def _level_index(values: pd.Series, levels: Sequence[str]) -> Floats:
-    """Return the index of each value among the levels, NaN if it is another one."""
-    index = pd.Index(list(levels), dtype=object)
-    codes = index.get_indexer(pd.Index(texts(values), dtype=object))
-    return np.where(codes < 0, np.nan, codes)
+    """Return the index of each value among the levels, NaN if it is another one.
+
+    A value is read alike from a file and from JSON: ``1``, ``1.0`` and ``"1"`` are one
+    level, as are ``true`` and ``1`` where there is no other.
+    """
+    index_of = {level: index for index, level in enumerate(levels)}
+    index_of_key = dict[str, int]()
+    for index, level in enumerate(levels):
+        index_of_key.setdefault(level_key(level), index)
+    synonyms = _synonyms(index_of_key)
+    level_texts = texts(values)
+    index_by_text = dict[str, float]()
+    for text in pd.unique(level_texts):
+        key = level_key(text)
+        by_key = index_of_key.get(key, index_of_key.get(synonyms.get(key, key)))
+        # A text that is a level itself is meant, though it equals another in value.
+        code = index_of.get(text, by_key)
+        index_by_text[text] = np.nan if code is None else float(code)
+    return np.array([index_by_text[text] for text in level_texts], dtype=np.float64)
+
+
+def level_key(text: str) -> str:
+    """Return the value that a text stands for, as a text: one for equal values.
+
+    Examples
+    --------
+    >>> level_key("1.0"), level_key("01"), level_key("True"), level_key("A1")
+    ('1', '1', 'true', 'A1')
+    """
+    if _WHOLE.fullmatch(text):
+        # Not by a float: codes may have more digits than it holds.
+        return str(int(text.partition(".")[0]))
+    if is_number(text):
+        return repr(float(text))
+    return text.lower() if text.lower() in _TRUTHS else text
+
+
+def _synonyms(keys: Collection[str]) -> Mapping[str, str]:
+    """Return what the keys of truth values and of 0 and 1 stand for among levels."""
+    if "true" in keys or "false" in keys:
+        return {"1": "true", "0": "false"}
+    if "1" in keys or "0" in keys:
+        return {"true": "1", "false": "0"}
+    return {}
 
 
 def texts(values: pd.Series) -> pd.Series:
-    """Return a column as texts; a missing value is the empty text."""
+    """Return a column as texts; a missing value is the empty text.
+
+    A whole number is written without a dot: a column of codes is read as floats as soon
+    as one of them is missing.
+    """
+    is_float = pd.api.types.is_float_dtype(values)
+    if is_float or values.dtype == object:
+        values = values.astype(object).map(_without_fraction)
     present = values.astype(object).where(values.notna(), MISSING)
     return present.astype(str).str.strip()
+
+
+def _without_fraction(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
