@@ -351,12 +351,13 @@ class RowStore:
                 hashes = [id_hash(table, value) for value in owned[column].tolist()]
                 pairs.update(zip(hashes, owned[OWNER].tolist(), strict=True))
         # In the order of the index, 400,000 a second; in any other a tenth of that.
+        insert = _insert(connection, IDS).on_conflict_do_nothing()
         for chunk in _chunks(sorted(pairs), ROWS_AT_ONCE):
             rows = [
                 {"id_hash": hashed, "customer_id": customer_id}
                 for hashed, customer_id in chunk
             ]
-            connection.execute(_insert_if_new(connection, IDS), rows)
+            connection.execute(insert, rows)
 
     def clear(self, connection: sa.Connection) -> None:
         """Remove everything."""
@@ -434,16 +435,25 @@ def _replace(
     table: sa.Table,
     rows: list[dict[str, object]],
 ) -> None:
-    customer_ids = [row["customer_id"] for row in rows]
-    connection.execute(table.delete().where(table.c.customer_id.in_(customer_ids)))
-    connection.execute(table.insert(), rows)
+    """Insert rows of customers, or put them in the place of those that are there."""
+    insert = _insert(connection, table)
+    new_cells = {
+        column.name: insert.excluded[column.name]
+        for column in table.columns
+        if not column.primary_key
+    }
+    upsert = insert.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=new_cells
+    )
+    connection.execute(upsert, rows)
 
 
-def _insert_if_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
-    """Return an insert that leaves the rows that are there already."""
+def _insert(
+    connection: sa.Connection, table: sa.Table
+) -> sqlite.Insert | postgresql.Insert:
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 def create_tables(engine: sa.Engine) -> None:
