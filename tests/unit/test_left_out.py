@@ -64,7 +64,7 @@ def test_invoices_that_share_an_id_and_differ_are_set_aside_with_their_payments(
     assert result.quarantined["payments"]["amount"].tolist() == [90]
     texts = " ".join(map(str, result.findings))
     assert "invoice_id '1001' was set aside" in texts
-    assert 'invoice_id = ["company", "number"]' in texts
+    assert 'id = ["company", "number"]' in texts
 
 
 def test_of_equal_invoices_the_first_is_used() -> None:

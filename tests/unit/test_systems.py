@@ -5,6 +5,7 @@ The expected balances are worked out on paper from the rows in `tests/systems`.
 
 from __future__ import annotations
 
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -74,31 +75,39 @@ def test_the_day_before_the_clearing_the_item_of_sap_is_open(tmp_path: Path) -> 
 # --- systems that are read by queries: here from SQLite
 
 
-def at_database(name: str, path: Path, driver_url: str) -> Path:
-    """Write the mapping of a system with the URL of a SQLite database."""
-    text = system_text(name)
-    assert driver_url in text
-    mapping = path.with_suffix(".toml")
-    mapping.write_text(text.replace(driver_url, f"sqlite:///{path}"), encoding="utf-8")
+def mapping_at(url: str, name: str, folder: Path) -> Path:
+    """Write the mapping of a system, with the URL of a database in place of its own."""
+    text = re.sub(r'(?m)^url = ".*"$', f'url = "{url}"', system_text(name))
+    mapping = folder / "mapping.toml"
+    mapping.write_text(text, encoding="utf-8")
     return mapping
 
 
-def write_database(path: Path, name: str) -> None:
-    """Write the tables of a sample."""
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+def write_database(url: str, name: str) -> None:
+    """Write the tables of a sample, with columns of dates and of time stamps."""
+    engine = sqlalchemy.create_engine(url)
     for file in sorted((SAMPLES / name).glob("*.csv")):
-        pd.read_csv(file).to_sql(file.stem, engine, index=False)
+        frame = pd.read_csv(file)
+        for column in frame:
+            if "date" in column or column == "creation":
+                frame[column] = pd.to_datetime(frame[column])
+        frame.to_sql(file.stem, engine, index=False)
     engine.dispose()
 
 
-def test_odoo(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/erp.db"
+    return str(request.getfixturevalue("postgres"))
+
+
+def test_odoo(url: str, tmp_path: Path) -> None:
     """An invoice in two parts, 700 and 490. Of 750 are 700 on the first; 50 are on
     account and pay the other one, of which 90 are credited.
     """
-    path = tmp_path / "odoo.db"
-    write_database(path, "odoo")
-    url = "postgresql+psycopg://reader:${ODOO_PASSWORD}@localhost/odoo"
-    mapping = at_database("odoo", path, url)
+    write_database(url, "odoo")
+    mapping = mapping_at(url, "odoo", tmp_path)
     ledger = read_ledger(mapping, today=TODAY).require()
     assert open_amounts(ledger, date(2024, 2, 20)) == {"100": 610, "101": 490}
     assert open_amounts(ledger, date(2024, 2, 21)) == {"101": 350}
@@ -108,11 +117,13 @@ def test_odoo(tmp_path: Path) -> None:
 
 
 def test_erpnext(tmp_path: Path) -> None:
-    """200 of the 900 came back by a journal entry; 30 on account pay the oldest."""
-    path = tmp_path / "erpnext.db"
-    write_database(path, "erpnext")
-    url = "mysql+pymysql://reader:${ERPNEXT_PASSWORD}@localhost/erpnext"
-    mapping = at_database("erpnext", path, url)
+    """200 of the 900 came back by a journal entry; 30 on account pay the oldest.
+
+    SQLite takes the names in the quotation marks of MariaDB.
+    """
+    url = f"sqlite:///{tmp_path}/erp.db"
+    write_database(url, "erpnext")
+    mapping = mapping_at(url, "erpnext", tmp_path)
     ledger = read_ledger(mapping, today=TODAY).require()
     first = "Sales Invoice/SINV-1"
     second = "Sales Invoice/SINV-2"
