@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -36,6 +37,10 @@ class LoadedLedger:
         stored_ids = self.rows.known_customers(self.connection, ids.dropna().unique())
         index = pd.Index(sorted(stored_ids), dtype="str")
         return pd.Series(index, index=index, name=OWNER, dtype="str")
+
+    def legal_owners(self, kind: str, ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Return id and customer of those legal ids that are stored."""
+        return self.rows.legal_owners(self.connection, kind, ids)
 
     def first_rates(self) -> dict[str, pd.Timestamp]:
         """Return the first day with a rate, by currency."""

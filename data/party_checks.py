@@ -23,6 +23,7 @@ from obligor.data.identifiers import (
     valid_vat_id,
 )
 from obligor.data.ledger import Ledger, is_among
+from obligor.data.party_store import LEGAL_ID_KINDS
 from obligor.data.stored_ledger import StoredLedger
 
 # Tables that often hold rows about companies that are no customers.
@@ -59,8 +60,9 @@ def with_checked_parties(
     if "contacts" in tables and "email" in tables["contacts"]:
         tables["contacts"], notes = _checked_emails(tables["contacts"])
         findings += notes
-    if "bureau" in tables and "customers" in tables:
-        tables["bureau"] = _with_customers(tables["bureau"], tables["customers"])
+    if "bureau" in tables:
+        customers = tables.get("customers", ledger["customers"])
+        tables["bureau"] = _with_customers(tables["bureau"], customers, stored)
     if "bureau" in tables:
         findings += _report_notes(tables["bureau"])
     for table in ABOUT_CUSTOMERS:
@@ -158,7 +160,11 @@ def _wrong_cells(
         )
 
 
-def _with_customers(reports: pd.DataFrame, customers: pd.DataFrame) -> pd.DataFrame:
+def _with_customers(
+    reports: pd.DataFrame,
+    customers: pd.DataFrame,
+    stored: StoredLedger | None,
+) -> pd.DataFrame:
     """Return reports that name their customers by `customer_id`.
 
     An id that several customers have makes a row for each of them.
@@ -171,19 +177,14 @@ def _with_customers(reports: pd.DataFrame, customers: pd.DataFrame) -> pd.DataFr
         named = reports.assign(customer_id=None)
     is_named = named["customer_id"].notna()
     parts = [named[is_named]]
-    for kind in ("vat_id", "registration_id", "lei"):
+    for kind in LEGAL_ID_KINDS:
         rows = named[~is_named & (named["id_kind"] == kind)]
-        if rows.empty or kind not in customers:
+        if rows.empty:
             continue
-        owners = pd.DataFrame(
-            {
-                "customer_id": customers["customer_id"],
-                "compact": _compact(customers[kind]),
-            }
-        ).dropna()
+        rows = rows.assign(compact=_compact(rows["id"]))
+        owners = _owners(kind, rows["compact"], customers, stored)
         matched = (
             rows.drop(columns="customer_id")
-            .assign(compact=_compact(rows["id"]))
             .reset_index(names="row")
             .merge(owners, on="compact")
             .set_index("row")
@@ -194,6 +195,25 @@ def _with_customers(reports: pd.DataFrame, customers: pd.DataFrame) -> pd.DataFr
     matched_rows = _with_own_rows(pd.concat(parts), int(named.index.max()) + 1)
     unmatched = named[~named.index.isin(matched_rows.index)]
     return pd.concat([matched_rows, unmatched])[[*named.columns]].sort_index()
+
+
+def _owners(
+    kind: str,
+    ids: pd.Series,
+    customers: pd.DataFrame,
+    stored: StoredLedger | None,
+) -> pd.DataFrame:
+    """Return the customers that have one of some ids, also those that are stored."""
+    columns = ["compact", "customer_id"]
+    owners = pd.DataFrame(columns=columns, dtype="str")
+    if kind in customers:
+        owners = customers[["customer_id"]].assign(compact=_compact(customers[kind]))
+        owners = owners.dropna()
+    if stored is not None:
+        pairs = stored.legal_owners(kind, ids.dropna().unique())
+        stored_owners = pd.DataFrame(pairs, columns=columns, dtype="str")
+        owners = pd.concat([owners, stored_owners]).drop_duplicates()
+    return owners
 
 
 def _with_own_rows(frame: pd.DataFrame, next_row: int) -> pd.DataFrame:

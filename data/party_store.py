@@ -6,7 +6,7 @@ whom is stored by ids alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -21,13 +21,21 @@ from obligor.data.bureau import (
     unpacked_reports,
 )
 from obligor.data.days import OPEN_END, day_number, day_of
-from obligor.data.groups import MOST_STEPS, GroupLink, GroupTree, links_of
+from obligor.data.groups import (
+    MOST_STEPS,
+    GroupLink,
+    GroupTree,
+    contradictions,
+    links_of,
+)
+from obligor.data.identifiers import compact_id
 from obligor.data.ledger import Ledger
 from obligor.data.profiles import Profile, profiles_of, unpacked_profile
 from obligor.errors import SchemaError
 
 PROFILE = "profile"
 REPORTS = "reports"
+LEGAL_ID_KINDS = ("vat_id", "registration_id", "lei")
 # A statement takes at most 32,766 values in SQLite (SQLITE_MAX_VARIABLE_NUMBER).
 MOST_IN_STATEMENT = 5_000
 
@@ -51,6 +59,14 @@ LINKS = sa.Table(
     sa.Column("known_on", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("parent_id", sa.String, nullable=False, index=True),
     sa.Column("until", sa.BigInteger, nullable=False),
+)
+# Whose a legal id is. The id is stored as a keyed hash, which only the record's keys
+# can make.
+LEGAL_IDS = sa.Table(
+    "legal_ids",
+    METADATA,
+    sa.Column("id_ref", sa.String(64), primary_key=True),
+    sa.Column("customer_id", sa.String, primary_key=True, index=True),
 )
 BUREAU_QUERY = sa.select(BUREAU.c.sealed).where(
     BUREAU.c.customer_id == sa.bindparam("key")
@@ -84,6 +100,9 @@ class Seals(Protocol):
             As `sealed` returned it.
         """
 
+    def pseudonym(self, text: str) -> str:
+        """Return a keyed hash that stands for a text."""
+
     def opened_all(self, purpose: str, sealed: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return texts that were sealed for a purpose, by the customer's id."""
 
@@ -93,6 +112,7 @@ class PartyRows(NamedTuple):
 
     profiles: list[dict[str, object]]
     bureau: list[dict[str, object]]
+    legal_ids: list[dict[str, object]]
     links: list[dict[str, object]]
 
 
@@ -142,26 +162,34 @@ class PartyStore:
         SchemaError
             If there is something to seal, and nothing to seal it with.
         """
-        profiles, reports = self._sealed_parties(ledger)
-        links = [_row_of(link) for link in links_of(ledger)]
-        return PartyRows(profiles, reports, links)
+        rows = self._rows_of_customers(ledger)
+        return rows._replace(links=[_row_of(link) for link in links_of(ledger)])
 
-    def _sealed_parties(
-        self, ledger: Ledger
-    ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-        """Return the rows of profiles and of reports."""
-        profiles = {
-            customer_id: profile.packed()
-            for customer_id, profile in profiles_of(ledger).items()
-        }
+    def _rows_of_customers(self, ledger: Ledger) -> PartyRows:
+        """Return the rows of a ledger but for those of groups."""
+        profiles = profiles_of(ledger)
+        packed = {customer_id: each.packed() for customer_id, each in profiles.items()}
         reports = {
             customer_id: packed_reports(own)
             for customer_id, own in reports_of(ledger).items()
         }
-        return (
-            self._sealed_rows(PROFILE, profiles),
-            self._sealed_rows(REPORTS, reports),
+        return PartyRows(
+            profiles=self._sealed_rows(PROFILE, packed),
+            bureau=self._sealed_rows(REPORTS, reports),
+            legal_ids=list(self._legal_ids(profiles)),
+            links=[],
         )
+
+    def _legal_ids(
+        self, profiles: Mapping[str, Profile]
+    ) -> Iterator[dict[str, object]]:
+        """Yield whose each legal id is."""
+        for customer_id, profile in profiles.items():
+            for kind in LEGAL_ID_KINDS:
+                text = getattr(profile, kind)
+                if text:
+                    reference = _id_ref(self.seals, kind, compact_id(text))
+                    yield {"id_ref": reference, "customer_id": customer_id}
 
     def _sealed_rows(
         self, purpose: str, texts: Mapping[str, bytes]
@@ -176,7 +204,7 @@ class PartyStore:
 
     def replace(self, connection: sa.Connection, rows: PartyRows) -> None:
         """Replace the stored rows, in the transaction of a connection."""
-        tables = (PROFILES, BUREAU, LINKS)
+        tables = (PROFILES, BUREAU, LEGAL_IDS, LINKS)
         for table, new_rows in zip(tables, rows, strict=True):
             connection.execute(table.delete())
             if new_rows:
@@ -204,8 +232,9 @@ class PartyStore:
         SchemaError
             If there is something to seal, and nothing to seal it with.
         """
-        profiles, reports = self._sealed_parties(ledger)
-        for table, new_rows in ((PROFILES, profiles), (BUREAU, reports)):
+        rows = self._rows_of_customers(ledger)
+        tables = (PROFILES, BUREAU, LEGAL_IDS)
+        for table, new_rows in zip(tables, rows[:-1], strict=True):
             for part in _parts(customer_ids):
                 is_own = table.c.customer_id.in_(part)
                 connection.execute(table.delete().where(is_own))
@@ -228,9 +257,22 @@ class PartyStore:
             All customers, and the groups as they are now.
         today : date
             The day of the change.
+
+        Raises
+        ------
+        SchemaError
+            If the groups contradict themselves.
         """
         day = day_number(today)
-        links = {(link.child_id, link.parent_id): link for link in links_of(ledger)}
+        now = links_of(ledger)
+        for text in contradictions(now):
+            raise SchemaError(
+                text,
+                where="groups",
+                expected="each company to belong to one other, up to a top",
+                do="correct parent_id, or the table of groups",
+            )
+        links = {(link.child_id, link.parent_id): link for link in now}
         stored = set[tuple[str, str]]()
         is_true = LINKS.c.until > day
         for row in connection.execute(sa.select(LINKS).where(is_true)).all():
@@ -347,10 +389,58 @@ class PartyStore:
         statements = (
             PROFILES.delete().where(PROFILES.c.customer_id == customer_id),
             BUREAU.delete().where(BUREAU.c.customer_id == customer_id),
+            LEGAL_IDS.delete().where(LEGAL_IDS.c.customer_id == customer_id),
             LINKS.delete().where(LINKS.c.child_id == customer_id),
             LINKS.update().where(is_above).values(parent_id=stand_in),
         )
         return sum(connection.execute(each).rowcount for each in statements)
+
+
+def has_legal_ids(connection: sa.Connection) -> bool:
+    """Return whether the legal id of any customer is stored."""
+    return connection.scalar(sa.select(LEGAL_IDS.c.id_ref).limit(1)) is not None
+
+
+def legal_owners(
+    connection: sa.Connection,
+    seals: Seals,
+    kind: str,
+    ids: Iterable[str],
+) -> list[tuple[str, str]]:
+    """Return the customers that have one of some legal ids.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the store.
+    seals : Seals
+        Makes the keyed hashes that stand for the ids.
+    kind : {"vat_id", "registration_id", "lei"}
+        What the ids are.
+    ids : iterable of str
+        The ids, as `compact_id` returns them.
+
+    Returns
+    -------
+    list of tuple of str
+        Id and customer.
+    """
+    by_reference = {_id_ref(seals, kind, text): text for text in ids}
+    owners = []
+    for part in _parts(list(by_reference)):
+        query = sa.select(LEGAL_IDS).where(LEGAL_IDS.c.id_ref.in_(part))
+        for reference, customer_id in connection.execute(query):
+            owners.append((by_reference[reference], customer_id))
+    return owners
+
+
+def _id_ref(
+    seals: Seals,
+    kind: str,
+    text: str,
+) -> str:
+    # Parted by a line feed, which no id has.
+    return seals.pseudonym(f"{kind}\n{text}")
 
 
 def _top(

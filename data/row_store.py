@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from obligor.data.coverage import Coverage
 from obligor.data.ledger import CONTRACTS, empty_table, sealed_columns
 from obligor.data.ledger_tables import ACCOUNTS, FACTS, IDS, METADATA, RATES, ROWS
-from obligor.data.party_store import Seals
+from obligor.data.party_store import Seals, has_legal_ids, legal_owners
 from obligor.data.row_packing import OWNER, UNTIL, packed_rows, unpacked_rows
 from obligor.data.updating import first_rows
 
@@ -291,12 +291,16 @@ class RowStore:
         """Yield customers with their packed rows, the sealed ones after the others."""
         for chunk in _chunks(customer_ids, IDS_AT_ONCE):
             query = sa.select(ROWS).where(ROWS.c.customer_id.in_(chunk))
+            sealed_rows: dict[str, bytes] = {}
             for customer_id, content, sealed in connection.execute(query):
                 if content:
                     yield customer_id, bytes(content)
                 if sealed:
-                    seals = self._open_seals()
-                    yield customer_id, seals.opened(PURPOSE, customer_id, bytes(sealed))
+                    sealed_rows[customer_id] = bytes(sealed)
+            if sealed_rows:
+                # All keys at once: one at a time they take 0.2 ms each.
+                opened = self._open_seals().opened_all(PURPOSE, sealed_rows)
+                yield from opened.items()
 
     def _packed_columns(
         self, tables: Mapping[str, pd.DataFrame]
@@ -367,7 +371,7 @@ class RowStore:
     def erase_from_groups(
         self,
         connection: sa.Connection,
-        customer_id: str,
+        ids: Iterable[str],
         stand_in: str,
     ) -> None:
         """Remove a customer from the rows about groups, which belong to no customer.
@@ -376,18 +380,44 @@ class RowStore:
         ----------
         connection : Connection
             In the transaction that erases.
-        customer_id : str
-            The customer.
+        ids : iterable of str
+            What names the customer there: its id, and its LEI.
         stand_in : str
             A random id that takes its place above others.
         """
         groups = self.read_shared(connection, "groups")
-        is_above = groups["parent_id"] == customer_id
-        is_below = groups["child_id"] == customer_id
+        is_above = groups["parent_id"].isin(list(ids))
+        is_below = groups["child_id"].isin(list(ids))
         if is_above.any() or is_below.any():
             parent_id = groups["parent_id"].mask(is_above, stand_in)
             others = groups.assign(parent_id=parent_id)[~is_below]
             self.write_shared(connection, "groups", others)
+
+    def legal_owners(
+        self,
+        connection: sa.Connection,
+        kind: str,
+        ids: Iterable[str],
+    ) -> list[tuple[str, str]]:
+        """Return the customers that have one of some legal ids.
+
+        Parameters
+        ----------
+        connection : Connection
+            To the store.
+        kind : {"vat_id", "registration_id", "lei"}
+            What the ids are.
+        ids : iterable of str
+            The ids, as `compact_id` returns them.
+
+        Returns
+        -------
+        list of tuple of str
+            Id and customer.
+        """
+        if not has_legal_ids(connection):
+            return []
+        return legal_owners(connection, self._open_seals(), kind, ids)
 
 
 def divided(

@@ -25,7 +25,7 @@ from obligor.data.party_store import BUREAU_QUERY, PROFILE_QUERY, PartyStore, Se
 from obligor.data.profiles import Profile
 from obligor.data.row_building import nothing_set_aside, write_first
 from obligor.data.row_store import STATE, LedgerState, RowStore
-from obligor.errors import RecordError, SchemaError, UnknownCustomerError
+from obligor.errors import ObligorError, RecordError, SchemaError, UnknownCustomerError
 
 # More connections than the threads a service answers with.
 CONNECTIONS = 8
@@ -221,8 +221,9 @@ class LedgerStore:
         RecordError
             If somebody reads the file meanwhile, so that it cannot be rewritten.
         """
+        ids = [customer_id, *self._lei_of(customer_id)]
         with self.rows.writing() as connection:
-            self.rows.erase_from_groups(connection, customer_id, stand_in)
+            self.rows.erase_from_groups(connection, ids, stand_in)
             n_rows = self.parties.erase(connection, customer_id, stand_in)
             for table in METADATA.sorted_tables:
                 if "customer_id" in table.c:
@@ -231,6 +232,15 @@ class LedgerStore:
         if self.engine.dialect.name == "sqlite":
             self._rewrite_file()
         return n_rows
+
+    def _lei_of(self, customer_id: str) -> list[str]:
+        """Return the LEI of a customer, which stands for it in tables of groups."""
+        try:
+            lei = self.profile(customer_id).lei
+        except ObligorError:
+            # Without its key nobody can read it; the erasure goes on.
+            return []
+        return [lei] if lei else []
 
     def _rewrite_file(self) -> None:
         """Leave no copy of a deleted row: not in free pages, not in the log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import pandas as pd
@@ -19,6 +20,17 @@ class StoredLedger(Protocol):
             What the ids stand for.
         ids : Series of str
             The ids; empty ones are not looked up.
+        """
+
+    def legal_owners(self, kind: str, ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Return id and customer of those legal ids that are stored.
+
+        Parameters
+        ----------
+        kind : {"vat_id", "registration_id", "lei"}
+            What the ids are.
+        ids : iterable of str
+            The ids, without blanks, dots and dashes.
         """
 
     def first_rates(self) -> dict[str, pd.Timestamp]:

@@ -45,6 +45,10 @@ class CustomerSeals:
     def __init__(self, database: RecordDatabase) -> None:
         self._database = database
 
+    def pseudonym(self, text: str) -> str:
+        """Return a keyed hash that stands for a text about customers."""
+        return self._database.pseudonym(f"{LEDGER_KEY}\n{text}")
+
     def sealed(self, purpose: str, texts: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return texts encrypted, each under its customer's key.
 

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from obligor.errors import UnknownDecisionError
+from obligor.data.store import LedgerStore
+from obligor.errors import SchemaError, UnknownDecisionError
 from obligor.serving.assembly import Service, assemble_service
 from obligor.serving.settings import Settings
 from tests.conftest import NOW, VAULT, client_of
@@ -150,14 +151,63 @@ def test_a_store_that_was_only_loaded_is_sealed(mapping: Path, tmp_path: Path) -
     assert readable == []
 
 
+REPORT = """
+    id_kind,id,source,as_of,score,scale
+    vat_id,DE 136695976,Other,2024-05-01,70,0-100
+    vat_id,FR40303265045,Other,2024-05-01,10,0-100
+"""
+CIRCLE = """
+    customer_id,registered_on,parent_id
+    ANNA,2020-01-01,BERT
+    BERT,2020-01-01,ANNA
+"""
+
+
+def load_later(store: Path, table: str, text: str) -> None:
+    """Load a table of its own into a store that is loaded."""
+    folder = store.parent / table
+    folder.mkdir()
+    lines = [line.strip() for line in text.strip().splitlines()]
+    (folder / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
+    mapping = f'currency = "EUR"\n[{table}]\nfile = "rows.csv"\n'
+    (folder / "mapping.toml").write_text(mapping, encoding="utf-8")
+    run("load", str(folder / "mapping.toml"), "--store", str(store))
+
+
+def test_a_report_that_comes_alone_finds_its_customer(
+    mapping: Path, tmp_path: Path
+) -> None:
+    """By an id that only the store knows; a report on nobody is left out."""
+    store = tmp_path / "store"
+    run("load", str(mapping), "--store", str(store))
+    load_later(store, "bureau", REPORT)
+    sources = [report["source"] for report in view(store, "ANNA")["reports"]]
+    assert sources == ["Other", "Agency", "Agency"]
+
+
+def test_an_update_that_makes_a_circle_is_refused(
+    mapping: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    run("load", str(mapping), "--store", str(store))
+    with pytest.raises(SchemaError, match="in a circle: ANNA > BERT > ANNA"):
+        load_later(store, "customers", CIRCLE)
+
+
 def test_a_command_erases_a_customer(mapping: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     run("load", str(mapping), "--store", str(store))
     because = ["--because", "a letter", "--store", str(store)]
     printed = run("audit", "erase", "ANNA", *because)
-    # Account, profile, reports, and the link to its parent.
-    assert "4 rows of the ledger are deleted" in printed.stdout
+    # Account, rows, invoice, profile, reports, two legal ids, and the parent.
+    assert "8 rows of the ledger are deleted" in printed.stdout
     assert b"ANNA" not in (store / "ledger.db").read_bytes()
+    # Nor is her LEI left among the relationships.
+    rows = LedgerStore(f"sqlite:///{store}/ledger.db").rows
+    with rows.writing() as connection:
+        groups = rows.read_shared(connection, "groups")
+    assert ANNA not in {*groups["child_id"], *groups["parent_id"]}
+    assert len(groups) == 2
     with pytest.raises(UnknownDecisionError):
         run("audit", "erase", "ANNA", *because)
 
@@ -190,6 +240,6 @@ def test_a_customer_is_erased_over_http(service: Service) -> None:
         erased = client.post("/customers/ANNA/erasure", json=because)
         again = client.post("/customers/ANNA/erasure", json=because)
         shown = client.get("/customers/ANNA")
-    assert erased.json() == {"entries": 0, "ledger_rows": 4}
+    assert erased.json() == {"entries": 0, "ledger_rows": 8}
     assert again.status_code == 404
     assert shown.status_code == 404
