@@ -78,7 +78,10 @@ def serve(options: ServeOptions) -> None:
     from obligor.serving.process.launch import serve_command, serve_environment
 
     command = serve_command(options.host, options.port)
-    environment = command_context().environment
+    context = command_context()
+    # A setting that is not valid is an error here, not a traceback in every worker.
+    context.settings(options.store)
+    environment = context.environment
     # BentoML takes the place of this process, so that whoever started it (systemd, a
     # container as process 1) signals BentoML itself.
     os.execve(

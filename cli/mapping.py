@@ -106,6 +106,7 @@ def _check(context: Context, mapping: Path) -> None:
             mapping,
             today=context.today(),
             environment=context.environment,
+            zone=context.stated_zone(),
         )
     except SchemaError as error:
         _print_line(f"not usable yet: {error}")

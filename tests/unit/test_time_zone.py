@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -67,6 +70,23 @@ def test_a_name_that_is_no_time_zone_is_refused(name: str, hint: str) -> None:
     assert hint in str(refusal.value)
     with pytest.raises(SchemaError, match="is not a time zone"):
         context(OBLIGOR_TIME_ZONE=name).today()
+
+
+def test_the_service_is_not_started_in_a_time_zone_that_is_none(
+    tmp_path: Path,
+) -> None:
+    """A process of its own, as the command takes the place of the one it runs in."""
+    process = subprocess.run(
+        [sys.executable, "-m", "obligor", "serve", "--store", str(tmp_path)],
+        env={**os.environ, "OBLIGOR_TIME_ZONE": "Europe/Berln"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "did you mean Europe/Berlin?" in " ".join(process.stderr.split())
+    assert "Traceback" not in process.stderr
 
 
 def test_a_time_stamp_with_an_offset_becomes_a_day_of_the_house() -> None:
