@@ -118,22 +118,22 @@ def _promises(account: Account) -> Iterator[_FollowedPromise]:
     events = select(account.events, is_read & np.isin(account.events.item, items))
     columns = EventColumns(events.kind, events.day, events.value, events.end)
     counts_once = account.accounting > FIRST_ACCOUNTING
-    firsts = np.searchsorted(events.item, items)
-    stops = np.searchsorted(events.item, items, side="right")
-    for first, stop in zip(firsts.tolist(), stops.tolist(), strict=True):
+    firsts = np.searchsorted(events.item, items).tolist()
+    stops = np.searchsorted(events.item, items, side="right").tolist()
+    kinds = events.kind.tolist()
+    ends = events.end.tolist()
+    amounts = events.value.tolist()
+    for item, first, stop in zip(items.tolist(), firsts, stops, strict=True):
         state = progress(columns, first, stop, counts_once)
-        rows = zip(
-            events.kind[first:stop].tolist(),
-            events.item[first:stop].tolist(),
-            events.end[first:stop].tolist(),
-            events.value[first:stop].tolist(),
-            state.missing.tolist(),
-            state.kept_on.tolist(),
-            strict=True,
-        )
-        for kind, *fields in rows:
-            if kind == PROMISE:
-                yield _FollowedPromise(*fields)
+        for row_index in range(first, stop):
+            if kinds[row_index] == PROMISE:
+                yield _FollowedPromise(
+                    item=item,
+                    pay_by=ends[row_index],
+                    amount=amounts[row_index],
+                    missing=state.missing.item(row_index - first),
+                    kept_on=state.kept_on.item(row_index - first),
+                )
 
 
 @dataclass(frozen=True)
