@@ -529,13 +529,13 @@ def _payments(bookings: pd.DataFrame) -> pd.DataFrame:
 def _money(bookings: pd.DataFrame, items: pd.DataFrame, reporting: str) -> pd.DataFrame:
     """Return bookings without an item, each with a currency.
 
-    Money without a currency is in that of the customer's items, if they have one only,
-    else in the reporting currency.
+    Money without a currency is in that of the customer's first item known, else in the
+    reporting currency: an item that becomes known later must not change it.
     """
     if bookings.empty:
         return empty_money()
-    by_customer = items.groupby("customer_id")["currency"]
-    own = by_customer.first().where(by_customer.nunique() == 1)
+    first_known = items.sort_index().sort_values("known_on", kind="stable")
+    own = first_known.groupby("customer_id")["currency"].first()
     currency = bookings["currency"].fillna(bookings["customer_id"].map(own))
     money = bookings.assign(currency=currency.fillna(reporting))
     return money[list(MONEY_COLUMNS)]

@@ -21,6 +21,7 @@ from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import known_account, known_on
 from obligor.data.days import day_number, day_of
 from obligor.data.ledger import DAY_DTYPE, Ledger
+from obligor.data.open_items import settled_promises
 from obligor.data.synthetic import Simulation
 from obligor.features import build, kernel
 from obligor.features.build import account_features, build_features
@@ -109,6 +110,58 @@ def event_rows(
     return row | {"amount": draw(CENTS)}
 
 
+@st.composite
+def undone_ledgers(draw: st.DrawFn) -> Ledger:
+    """Ledgers in which payments come back, and money, days and invoices change."""
+    whole = draw(ledgers())
+    added: dict[str, list[Row]] = {}
+    invoices = whole["invoices"].to_dict("records")
+    for _ in range(draw(st.integers(1, 5))):
+        invoice = draw(st.sampled_from(invoices))
+        table, row = draw(undoing_rows({str(k): v for k, v in invoice.items()}))
+        added.setdefault(table, []).append(row)
+    tables = dict(whole.tables)
+    for table, rows in added.items():
+        frames = [whole[table], frame_of(rows)] if table in tables else [frame_of(rows)]
+        tables[table] = pd.concat(frames, ignore_index=True)
+    if "payments" in tables:
+        ids = [f"P{row}" for row in range(len(tables["payments"]))]
+        kind = tables["payments"]["kind"].fillna("payment")
+        tables["payments"] = tables["payments"].assign(payment_id=ids, kind=kind)
+    return replace(whole, tables=tables)
+
+
+@st.composite
+def undoing_rows(draw: st.DrawFn, invoice: Row) -> tuple[str, Row]:
+    """A row that undoes or changes, or money without an invoice, with its table."""
+    issued_on = invoice["issued_on"]
+    assert isinstance(issued_on, pd.Timestamp)
+    day = issued_on.date() + timedelta(days=draw(st.integers(0, 200)))
+    later = day + timedelta(days=draw(st.integers(0, 40)))
+    row: Row = {"invoice_id": invoice["invoice_id"], "known_on": later}
+    payment: Row = {"paid_on": day, "kind": "payment", "amount": draw(CENTS)}
+    return draw(
+        st.sampled_from(
+            [
+                ("payments", row | payment | {"amount": -draw(CENTS)}),
+                (
+                    "payments",
+                    row
+                    | payment
+                    | {"invoice_id": None, "customer_id": invoice["customer_id"]},
+                ),
+                ("cancellations", row | {"cancelled_on": day}),
+                ("extensions", row | {"extended_on": day, "due_on": later}),
+                (
+                    "disputes",
+                    row
+                    | {"opened_on": day, "resolved_on": None, "amount": draw(CENTS)},
+                ),
+            ]
+        )
+    )
+
+
 def customer_row(customer_id: str) -> Row:
     day = date(2020, 1, 1)
     return {
@@ -180,6 +233,22 @@ def test_an_account_gives_the_features_of_its_ledger(ledger: Ledger) -> None:
 
 
 @SLOW
+@given(undone_ledgers().filter(has_items))
+def test_an_account_that_undoes_gives_the_features_of_its_ledger(
+    ledger: Ledger,
+) -> None:
+    features = build_features(known_on(ledger, AS_OF))
+    for customer_id, stored in stored_accounts(ledger).items():
+        expected = features.loc[[customer_id]].to_numpy()
+        gated = known_account(stored, AS_OF)
+        np.testing.assert_array_equal(account_features([gated]), expected)
+        n_broken = expected[0, NAMES.index("broken_promises_365d")]
+        if n_broken:
+            outcomes = settled_promises(gated)
+            assert any(not is_kept for _, is_kept in outcomes)
+
+
+@SLOW
 @given(ledgers().filter(has_items))
 def test_accounts_give_the_same_features_alone_and_together(ledger: Ledger) -> None:
     features = build_features(known_on(ledger, AS_OF))
@@ -245,7 +314,10 @@ def test_values_are_in_the_range_of_the_catalogue(ledger: Ledger) -> None:
 
 
 @SLOW
-@given(ledgers().filter(has_items), st.integers(0, 2**32 - 1))
+@given(
+    st.one_of(ledgers(), undone_ledgers()).filter(has_items),
+    st.integers(0, 2**32 - 1),
+)
 def test_no_change_after_the_date_moves_a_feature(ledger: Ledger, seed: int) -> None:
     """The whole future is rewritten at random.
 
