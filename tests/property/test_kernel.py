@@ -31,6 +31,7 @@ from tests import ascii
 AS_OF = date(2024, 6, 30)
 DAYS = st.integers(-500, 60).map(lambda n: AS_OF + timedelta(days=n))
 CENTS = st.integers(1, 500_000).map(lambda n: n / 100)
+WHOLE = st.integers(1, 500_000).map(float)
 CURRENCIES = st.sampled_from(["EUR", "USD", "JPY"])
 SLOW = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -68,15 +69,21 @@ def ledgers(draw: st.DrawFn) -> Ledger:
 @st.composite
 def invoice_rows(draw: st.DrawFn, invoice_id: str) -> Row:
     issued_on = draw(DAYS)
+    currency = draw(CURRENCIES)
     return {
         "invoice_id": invoice_id,
         "customer_id": f"C{draw(st.integers(0, 2))}",
         "issued_on": issued_on,
         "due_on": issued_on + timedelta(days=draw(st.integers(-40, 60))),
-        "amount": draw(CENTS),
-        "currency": draw(CURRENCIES),
+        "amount": draw(amounts(currency)),
+        "currency": currency,
         "known_on": issued_on,
     }
+
+
+def amounts(currency: object) -> st.SearchStrategy[float]:
+    """Amounts of a currency: a ledger has no parts of a minor unit."""
+    return WHOLE if currency == "JPY" else CENTS
 
 
 @st.composite
@@ -107,7 +114,7 @@ def event_rows(
         }
     else:
         row |= {"written_off_on": day}
-    return row | {"amount": draw(CENTS)}
+    return row | {"amount": draw(amounts(invoice["currency"]))}
 
 
 @st.composite
@@ -139,11 +146,12 @@ def undoing_rows(draw: st.DrawFn, invoice: Row) -> tuple[str, Row]:
     day = issued_on.date() + timedelta(days=draw(st.integers(0, 200)))
     later = day + timedelta(days=draw(st.integers(0, 40)))
     row: Row = {"invoice_id": invoice["invoice_id"], "known_on": later}
-    payment: Row = {"paid_on": day, "kind": "payment", "amount": draw(CENTS)}
+    amount = draw(amounts(invoice["currency"]))
+    payment: Row = {"paid_on": day, "kind": "payment", "amount": amount}
     return draw(
         st.sampled_from(
             [
-                ("payments", row | payment | {"amount": -draw(CENTS)}),
+                ("payments", row | payment | {"amount": -amount}),
                 (
                     "payments",
                     row
@@ -154,8 +162,7 @@ def undoing_rows(draw: st.DrawFn, invoice: Row) -> tuple[str, Row]:
                 ("extensions", row | {"extended_on": day, "due_on": later}),
                 (
                     "disputes",
-                    row
-                    | {"opened_on": day, "resolved_on": None, "amount": draw(CENTS)},
+                    row | {"opened_on": day, "resolved_on": None, "amount": amount},
                 ),
             ]
         )

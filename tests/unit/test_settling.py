@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import pytest
 
 from obligor.data.account import Account
-from obligor.data.account_building import accounts_of
+from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account, known_on
 from obligor.data.ledger import Ledger
 from obligor.data.open_items import open_balances
@@ -227,3 +229,32 @@ def test_a_returned_payment_of_a_document_opens_its_items_again() -> None:
     )
     assert balances(whole) == {"R1/1": 100, "R1/2": 100}
     assert balances(whole, date(2024, 11, 14)) == {"R1/1": 0, "R1/2": 0}
+
+
+def test_a_later_invoice_does_not_change_the_currency_of_earlier_money() -> None:
+    """Money without a currency is in dollars, as the only invoice of its time."""
+    whole = ledger(
+        invoices="""
+            invoice_id | customer_id | issued_on  | due_on     | amount | currency
+            A1         | ANNA        | 2024-03-01 | 2024-04-01 | 500    | USD
+            A2         | ANNA        | 2024-08-01 | 2024-09-01 | 100    | EUR
+        """,
+        payments="""
+            payment_id | invoice_id | customer_id | paid_on    | amount
+            P1         | -          | ANNA        | 2024-04-05 | 300
+        """,
+        fx_rates="""
+            currency | rate_on    | rate
+            USD      | 2024-01-01 | 0.5
+        """,
+    )
+    rates = rates_of(whole)
+    account = replace(only_account(whole), rates=rates)
+    for day in (date(2024, 7, 31), date(2024, 8, 1)):
+        gated = known_account(account, day).account
+        assert open_balances(gated)[0] == 200_00
+        known = known_on(whole, day)
+        assert known.ledger["payments"]["amount"].tolist() == [300]
+        features = build_features(known).to_numpy()
+        expected = account_features([known_account(account, day)])
+        np.testing.assert_array_equal(features, expected)
