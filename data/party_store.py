@@ -363,6 +363,11 @@ class PartyStore:
                 frontier = [link.child_id for link in new]
         return GroupTree.of(links.values())
 
+    def children_of(self, connection: sa.Connection, customer_id: str) -> list[str]:
+        """Return who belonged to a customer directly, on any day."""
+        query = sa.select(LINKS.c.child_id).where(LINKS.c.parent_id == customer_id)
+        return list(connection.scalars(query.distinct()))
+
     def erase(
         self,
         connection: sa.Connection,

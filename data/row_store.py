@@ -393,6 +393,35 @@ class RowStore:
             others = groups.assign(parent_id=parent_id)[~is_below]
             self.write_shared(connection, "groups", others)
 
+    def rename_parent(
+        self,
+        connection: sa.Connection,
+        child_ids: Iterable[str],
+        parent_ids: Iterable[str],
+        stand_in: str,
+    ) -> None:
+        """Replace the parent in the rows of some customers.
+
+        Parameters
+        ----------
+        connection : Connection
+            In the transaction that erases the parent.
+        child_ids : iterable of str
+            The customers below it, now or at any time.
+        parent_ids : iterable of str
+            What names the parent.
+        stand_in : str
+            A random id that takes its place.
+        """
+        tables = self.read(connection, child_ids)
+        customers = tables.get("customers")
+        if customers is None or "parent_id" not in customers:
+            return
+        is_below = customers["parent_id"].isin(list(parent_ids))
+        parent_id = customers["parent_id"].mask(is_below, stand_in)
+        tables["customers"] = customers.assign(parent_id=parent_id)
+        self.write(connection, tables, ())
+
     def legal_owners(
         self,
         connection: sa.Connection,

@@ -223,6 +223,8 @@ class LedgerStore:
         """
         ids = [customer_id, *self._lei_of(customer_id)]
         with self.rows.writing() as connection:
+            children = self.parties.children_of(connection, customer_id)
+            self.rows.rename_parent(connection, children, ids, stand_in)
             self.rows.erase_from_groups(connection, ids, stand_in)
             n_rows = self.parties.erase(connection, customer_id, stand_in)
             for table in METADATA.sorted_tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 
 from obligor.casework.erasure import Eraser
 from obligor.data.ledger import Ledger
+from obligor.data.ledger_tables import ROWS
 from obligor.data.party_store import BUREAU, PROFILES
 from obligor.data.profiles import Contact
 from obligor.data.store import LedgerStore
@@ -130,11 +132,16 @@ def raw_bytes(folder: Path, name: str) -> bytes:
 
 
 def sealed_texts(folder: Path) -> list[bytes]:
+    """Return the sealed profile, the sealed reports, and the sealed source rows."""
+    queries = (
+        f"SELECT sealed FROM {PROFILES.name}",
+        f"SELECT sealed FROM {BUREAU.name}",
+        f"SELECT sealed_rows FROM {ROWS.name} WHERE length(sealed_rows) > 0",
+    )
     with closing(sqlite3.connect(folder / "ledger.db")) as connection:
         texts = []
-        for table in (PROFILES, BUREAU):
-            rows = connection.execute(f"SELECT sealed FROM {table.name}")
-            texts += [bytes(text) for (text,) in rows]
+        for query in queries:
+            texts += [bytes(text) for (text,) in connection.execute(query)]
     return texts
 
 
@@ -153,9 +160,13 @@ def test_nothing_personal_can_be_read_in_the_files(
     store: LedgerStore, tmp_path: Path
 ) -> None:
     content = raw_bytes(tmp_path, "ledger.db") + raw_bytes(tmp_path, "record.db")
+    # Source rows are compressed, so that a secret in them would not be found as it is.
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for (rows,) in connection.execute(f"SELECT rows FROM {ROWS.name}"):
+            content += zlib.decompress(rows)
     readable = [text for text in SECRETS if text.encode() in content]
     assert readable == []
-    assert len(sealed_texts(tmp_path)) == 2
+    assert len(sealed_texts(tmp_path)) == 3
 
 
 def test_an_erased_customer_leaves_nothing_behind(
@@ -166,8 +177,8 @@ def test_an_erased_customer_leaves_nothing_behind(
     before = raw_bytes(tmp_path, "ledger.db")
     assert all(text in before for text in sealed)
     assert b"ANNA" in before
-    # The row of the account, the profile, the reports, two links of groups, the source
-    # rows, and the id of an invoice.
+    # The account, the profile, the reports, three legal ids, two links of groups, the
+    # source rows, and the id of an invoice.
     erased = eraser_of(record, store).erase("ANNA", "a request")
     assert erased == (0, 10)
     after = raw_bytes(tmp_path, "ledger.db")
@@ -177,11 +188,23 @@ def test_an_erased_customer_leaves_nothing_behind(
     assert store.profile("ANNA").is_empty
 
 
+def test_the_rows_of_others_do_not_name_an_erased_customer(
+    record: Record, store: LedgerStore
+) -> None:
+    """Rows are compressed, so that looking for an id in the file does not find it."""
+    eraser_of(record, store).erase("ANNA", "a request")
+    with store.rows.writing() as connection:
+        rows = store.rows.read(connection, store.customer_ids())
+    names = {str(cell) for frame in rows.values() for cell in frame.to_numpy().flat}
+    assert "BERT" in names
+    assert not {name for name in names if "ANNA" in name}
+
+
 def test_the_key_of_an_erased_customer_is_gone(
     record: Record, store: LedgerStore, tmp_path: Path
 ) -> None:
     """A copy of the sealed row that somebody kept cannot be opened any more."""
-    (profile, _) = sealed_texts(tmp_path)
+    (profile, *_) = sealed_texts(tmp_path)
     seals = CustomerSeals(record.database)
     assert b"Secretowitz" in seals.opened("profile", "ANNA", profile)
     eraser_of(record, store).erase("ANNA", "a request")
@@ -309,7 +332,7 @@ def test_a_store_without_keys_takes_no_names(tmp_path: Path) -> None:
 def test_a_sealed_text_opens_for_its_customer_only(
     record: Record, store: LedgerStore, tmp_path: Path
 ) -> None:
-    (profile, reports) = sealed_texts(tmp_path)
+    (profile, reports, *_) = sealed_texts(tmp_path)
     seals = CustomerSeals(record.database)
     seals.sealed("profile", {"BERT": b"x"})
     opening: list[Callable[[], bytes]] = [
