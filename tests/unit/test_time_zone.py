@@ -84,7 +84,7 @@ def test_the_service_is_not_started_in_a_time_zone_that_is_none(
         timeout=120,
         check=False,
     )
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "did you mean Europe/Berlin?" in " ".join(process.stderr.split())
     assert "Traceback" not in process.stderr
 
