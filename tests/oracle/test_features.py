@@ -146,6 +146,67 @@ def random_plans(ledger: Ledger, rng: np.random.Generator) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def test_what_is_undone_has_the_same_definitions_behind_the_gate(
+    simulation: Simulation,
+) -> None:
+    """What is left of payments that came back is counted as any other payment is.
+
+    The gate itself is compared with a second accounting in tests/property.
+    """
+    as_of = date(2023, 1, 31)
+    ledger = undone(simulation.ledger, np.random.default_rng(4))
+    known = known_on(ledger, as_of)
+    assert len(known.money) > 10
+    features = build_features(known)
+    from_sql = oracle(known.ledger, as_of).reindex(features.index)
+    require_equal(features, from_sql)
+    before = build_features(known_on(simulation.ledger, as_of))
+    assert (features["open_amount"] > before["open_amount"]).sum() > 50
+    assert (features["open_amount"] < before["open_amount"]).sum() > 10
+
+
+def undone(ledger: Ledger, rng: np.random.Generator) -> Ledger:
+    """Return a ledger with returns, overpayments, extensions and cancellations."""
+    payments = ledger["payments"]
+    is_overpaid = rng.random(len(payments)) < 0.02
+    amount = payments["amount"].mask(is_overpaid, payments["amount"] * 1.5)
+    payments = payments.assign(amount=amount.round(2))
+    back = payments.sample(frac=0.04, random_state=rng)
+    returned_on = (back["paid_on"] + pd.Timedelta(days=9)).astype(DAY_DTYPE)
+    returned = back.assign(
+        payment_id="back-" + back["payment_id"],
+        reverses=back["payment_id"],
+        amount=-back["amount"],
+        paid_on=returned_on,
+        known_on=returned_on,
+    )
+    invoices = ledger["invoices"]
+    extended = invoices.sample(frac=0.03, random_state=rng)
+    extensions = pd.DataFrame(
+        {
+            "invoice_id": extended["invoice_id"],
+            "extended_on": extended["due_on"],
+            "due_on": (extended["due_on"] + pd.Timedelta(days=45)).astype(DAY_DTYPE),
+            "known_on": extended["due_on"],
+        }
+    )
+    cancelled = invoices.sample(frac=0.01, random_state=rng)
+    cancellations = pd.DataFrame(
+        {
+            "invoice_id": cancelled["invoice_id"],
+            "cancelled_on": cancelled["due_on"],
+            "known_on": cancelled["due_on"],
+        }
+    )
+    tables = {
+        **ledger.tables,
+        "payments": pd.concat([payments, returned], ignore_index=True),
+        "extensions": extensions.reset_index(drop=True),
+        "cancellations": cancellations.reset_index(drop=True),
+    }
+    return replace(ledger, tables=tables)
+
+
 def test_every_feature_takes_many_values(simulation: Simulation) -> None:
     """An oracle that compares constants would prove nothing."""
     features = build_features(known_on(simulation.ledger, date(2024, 12, 31)))
