@@ -68,7 +68,7 @@ class RowAnswer(TypedDict):
     expected: NotRequired[str]
 
 
-class LedgerAnswer(TypedDict):
+class LedgerUpdateAnswer(TypedDict):
     """What became of the rows that were sent, in their order."""
 
     update_id: str
@@ -145,7 +145,7 @@ class LedgerDesk:
         Returns
         -------
         RecordedAnswer
-            A `LedgerAnswer`.
+            A `LedgerUpdateAnswer`.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class LedgerDesk:
         rows = _row_answers(digest, check, result)
         statuses = [row["status"] for row in rows]
         stamp = self.stamp()
-        answer: LedgerAnswer = {
+        answer: LedgerUpdateAnswer = {
             "update_id": stamp.entry_id,
             "recorded_at": stamp.recorded_at,
             "table": digest.table,

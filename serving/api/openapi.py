@@ -12,7 +12,7 @@ from obligor.casework.cases import CaseAnswer, CaseList
 from obligor.casework.contacts import ContactAnswer
 from obligor.casework.customers import CustomerAnswer
 from obligor.casework.early_warnings import WarningsAnswer
-from obligor.casework.ledger_updates import LedgerAnswer, LedgerRows
+from obligor.casework.ledger_updates import LedgerRows, LedgerUpdateAnswer
 from obligor.casework.questions import ContactRequest, ResolutionRequest, WorklistQuery
 from obligor.casework.worklist import WorklistAnswer
 from obligor.data.ledger import CONTRACTS
@@ -204,7 +204,7 @@ OPERATIONS = (
         path="/ledger/{table}",
         name="updateLedger",
         body=LedgerRows,
-        answer=LedgerAnswer,
+        answer=LedgerUpdateAnswer,
         has_key=True,
         errors=("409", *_BODY_ERRORS),
     ),

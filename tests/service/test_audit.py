@@ -562,7 +562,7 @@ def test_a_replay_needs_neither_ledger_nor_rulebooks_of_today(
 
 def test_a_replay_that_differs_says_where(client: TestClient, service: Service) -> None:
     response = client.post("/decisions", json={"customer_id": "C0000002"})
-    rulebook = service.rulebooks.released[0]
+    rulebook = service.rulebooks.released[-1]
     margin = rulebook.parameters["credit_margin"] * 2
     parameters = {**rulebook.parameters, "credit_margin": margin}
     released = [replace(rulebook, parameters=parameters)]

@@ -163,7 +163,7 @@ def test_the_tables_are_up_to_date_and_no_entry_was_rewritten(earlier: Earlier) 
     with earlier.service.record.database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         tables = set(connection.dialect.get_table_names(connection))
-        assert context.get_current_revision() == "0004"
+        assert context.get_current_revision() == "0005"
     assert tables == {*METADATA.tables, "alembic_version"}
     with closing(sqlite3.connect(earlier.folder / "record.db")) as opened:
         rows = opened.execute("SELECT * FROM entries ORDER BY seq").fetchall()
@@ -329,7 +329,7 @@ def as_of_its_day(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_earlier_store_is_asked_as_of_today_by_default(earlier: Earlier) -> None:
-    worklist = earlier.get("/worklist").json()
+    worklist = earlier.get("/worklist", "desk").json()
     assert worklist["as_of"] == str(earlier.service.today())
 
 
