@@ -116,7 +116,7 @@ def check_ledger(
     LedgerCheck
         The clean ledger with all findings; nothing stops at the first one.
     """
-    ledger, party_findings = with_checked_parties(ledger, stored)
+    ledger, party_findings = with_checked_parties(ledger, today, stored)
     findings = [*unreadable, *party_findings]
     if stored is None:
         findings += _missing_tables(ledger)

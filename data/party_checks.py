@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 
 import pandas as pd
 
@@ -33,7 +34,9 @@ MOST_QUOTED = 5
 
 
 def with_checked_parties(
-    ledger: Ledger, stored: StoredLedger | None = None
+    ledger: Ledger,
+    today: date,
+    stored: StoredLedger | None = None,
 ) -> tuple[Ledger, list[Finding]]:
     """Return a ledger whose ids are checked, and what was noticed.
 
@@ -41,6 +44,8 @@ def with_checked_parties(
     ----------
     ledger : Ledger
         As it was read.
+    today : date
+        The day from which on contacts without a day are known.
     stored : StoredLedger, optional
         The loaded ledger that it updates.
 
@@ -57,8 +62,8 @@ def with_checked_parties(
     if "customers" in tables:
         tables["customers"], notes = _checked_customers(tables["customers"])
         findings += notes
-    if "contacts" in tables and "email" in tables["contacts"]:
-        tables["contacts"], notes = _checked_emails(tables["contacts"])
+    if "contacts" in tables:
+        tables["contacts"], notes = _checked_contacts(tables["contacts"], today)
         findings += notes
     if "bureau" in tables:
         customers = tables.get("customers", ledger["customers"])
@@ -126,8 +131,17 @@ def _vat_ids(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(values, index=frame.index, dtype="str")
 
 
-def _checked_emails(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    checked = frame.assign(email=_checked(frame["email"], valid_email))
+def _checked_contacts(
+    frame: pd.DataFrame, today: date
+) -> tuple[pd.DataFrame, list[Finding]]:
+    day = pd.Timestamp(today).as_unit("s")
+    if "known_on" in frame:
+        dated = frame.assign(known_on=frame["known_on"].fillna(day))
+    else:
+        dated = frame.assign(known_on=day)
+    if "email" not in frame:
+        return dated, []
+    checked = dated.assign(email=_checked(frame["email"], valid_email))
     return checked, list(_wrong_cells("contacts", "email", frame, checked))
 
 

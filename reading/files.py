@@ -24,8 +24,8 @@ import sqlalchemy
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900
 
 from obligor.data.column_reading import is_missing
-from obligor.data.gleif import is_relationship_file, read_relationships
 from obligor.errors import InputError, ObligorError, SchemaError
+from obligor.reading.gleif import is_relationship_file, read_relationships
 from obligor.reading.mapping import SourceSpec
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls")

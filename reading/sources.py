@@ -155,9 +155,7 @@ def read_ledger(
         reader = _TableReader(table, content.folder, environment or {})
         in_zone = [replace(table_mapping, zone=zone) for table_mapping in mappings]
         tables[table] = reader.read(in_zone)
-    frames = {
-        table: _dated(table, parts.frame, today) for table, parts in tables.items()
-    }
+    frames = {table: parts.frame for table, parts in tables.items()}
     findings = [finding for parts in tables.values() for finding in parts.findings]
     if "invoices" in tables:
         excluded = tables["invoices"].excluded
@@ -681,20 +679,6 @@ def _strangers(
                 what=f"the invoice is of {owner[row]!r}, the row of {customers[row]!r}",
                 expected="the row and its invoice to be of one customer",
             )
-
-
-def _dated(
-    table: str,
-    frame: pd.DataFrame,
-    today: date,
-) -> pd.DataFrame:
-    """Return a table; contacts without a day are known from today on."""
-    if table != "contacts":
-        return frame
-    day = pd.Timestamp(today)
-    if "known_on" not in frame:
-        return frame.assign(known_on=day).astype({"known_on": DAY_DTYPE})
-    return frame.assign(known_on=frame["known_on"].fillna(day))
 
 
 def _customers_of(invoices: pd.DataFrame, stored: StoredLedger | None) -> pd.DataFrame:

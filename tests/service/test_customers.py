@@ -234,6 +234,24 @@ def test_a_customer_is_shown_over_http(service: Service) -> None:
     assert missing.status_code == 404
 
 
+def test_rows_sent_over_http_are_seen_at_once(service: Service) -> None:
+    contact = {"customer_id": "BERT", "name": "New Person", "email": "x at y"}
+    report = {"source": "Register", "as_of": "2025-01-01", "status": "bankrupt"}
+    by_id = {"id_kind": "lei", "id": ANNA, **report}
+    with client_of(service) as client:
+        answers = [
+            client.post("/ledger/contacts", json={"rows": [contact]}).json(),
+            client.post("/ledger/bureau", json={"rows": [by_id]}).json(),
+        ]
+        bert = client.get("/customers/BERT").json()
+        anna = client.get("/customers/ANNA").json()
+    assert [answer["taken"] for answer in answers] == [1, 1]
+    # The new contact is known from today on, without the address that is not valid.
+    assert bert["profile"]["contacts"][-1]["name"] == "New Person"
+    assert bert["profile"]["contacts"][-1]["email"] == ""
+    assert anna["reports"][0]["status"] == "bankrupt"
+
+
 def test_a_customer_is_erased_over_http(service: Service) -> None:
     with client_of(service) as client:
         because = {"because": "a letter of 3 March"}

@@ -10,9 +10,9 @@ import pytest
 
 from obligor.data.checks import LedgerCheck, check_ledger
 from obligor.data.findings import Finding
-from obligor.data.gleif import is_relationship_file, read_relationships
 from obligor.data.identifiers import valid_vat_id
 from obligor.data.ledger import DAY_DTYPE, Ledger
+from obligor.reading.gleif import is_relationship_file, read_relationships
 from tests.ascii import ledger, spec
 
 TODAY = date(2025, 1, 2)
