@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from obligor.connectors.guessing import CONTINENTAL, ListGuess, currency_of
+from obligor.connectors.guessing import (
+    CONTINENTAL,
+    FEWEST_OF_TYPE,
+    ListGuess,
+    currency_of,
+    currency_sign,
+)
 from obligor.connectors.headings import Role
 from obligor.connectors.layouts import Layout
 from obligor.connectors.words import kind_of
-from obligor.data.column_reading import text_of
 from obligor.reading.amounts import parse_amounts
 from obligor.reading.dates import parse_days
 from obligor.reading.files import WORKBOOKS
+from obligor.reading.mapping import NumberFormat
 
 # A value of the mapping file, as TOML has it.
 Value = str | int | bool | list[str] | dict[str, "Value"]
@@ -33,9 +39,6 @@ _DAY_COLUMNS = {
     "customers": (("registered_on", (Role.REGISTERED, Role.ENTERED)),),
 }
 _KEY_PARTS = (Role.COMPANY, Role.YEAR, Role.LINE)
-_SIGN = re.compile(
-    r"^[\s(+-]*([^\d\s(),.+-]{1,3})\s*[-+]?\d|\d\s*([^\d\s(),.+-]{1,3})$"
-)
 _DEBIT_WORDS = ("S", "D", "DR", "DEBIT", "SOLL", "借")
 
 
@@ -234,8 +237,12 @@ class _Drafter:
         self._add_currency(source)
         self._select_invoices(source)
         is_open_list = not self.has_payments and self.guess.has(Role.OPEN)
-        roles = (Role.OPEN, Role.AMOUNT, Role.DEBIT) if is_open_list else _INVOICED
-        self._add_amount(source, *roles)
+        if self._has_sides:
+            self._add_amount(source, Role.DEBIT)
+        elif is_open_list:
+            self._add_amount(source, Role.OPEN, Role.AMOUNT)
+        else:
+            self._add_amount(source, *_INVOICED)
         if is_open_list:
             source.checks.append("amount: the open amount is taken, as nothing is paid")
         self._add_sign(source)
@@ -252,13 +259,23 @@ class _Drafter:
         self._add_days(source)
         self._add_currency(source)
         self._select_payments(source)
-        if is_same_list and self.guess.has(Role.DEBIT, Role.CREDIT):
+        if is_same_list and self._has_sides:
             self._add_amount(source, Role.CREDIT)
         else:
             self._add_amount(source, Role.PAID_AMOUNT, *_INVOICED)
         self._add_kind(source)
         self._add_sign(source)
         return source
+
+    @property
+    def _has_sides(self) -> bool:
+        """Whether debits and credits stand in columns beside each other."""
+        return self.guess.has(Role.DEBIT, Role.CREDIT)
+
+    @property
+    def _is_two_sided(self) -> bool:
+        """Whether the column of its amount tells an invoice from a payment."""
+        return self._has_sides and not self.guess.is_of_kinds
 
     # --- columns
 
@@ -392,12 +409,11 @@ class _Drafter:
             return
         heading = str(source.rules["amount"].value)
         column = self._rows_of(source)[heading]
-        sign = _currency_sign(column)
+        sign = currency_sign(column)
         if sign:
             source.options["currency_sign"] = sign
             source.checks.append(f"amount: {sign!r} is taken for a currency sign")
-            column = column.map(lambda cell: text_of(cell).replace(sign, "").strip())
-        reading = parse_amounts(column)
+        reading = parse_amounts(column, NumberFormat(currency_sign=sign))
         if reading.note:
             source.checks.append(f"amount: {reading.note}")
         if reading.refusal:
@@ -444,7 +460,7 @@ class _Drafter:
             words = self._words("invoice")
             conditions.append(_is_in(self.guess.heading(Role.KIND), words))
             source.checks.append(f"where: {words} are taken for invoices")
-        elif self.guess.has(Role.DEBIT, Role.CREDIT):
+        elif self._is_two_sided:
             conditions.append(f"{_name(self.guess.heading(Role.DEBIT))} > 0")
         elif Role.PAID in self.guess.columns:
             conditions += self._without_cleared_credits()
@@ -458,15 +474,11 @@ class _Drafter:
         if self.guess.is_of_kinds:
             words = [word for kind in _KINDS for word in self._words(kind)]
             conditions.append(_is_in(self.guess.heading(Role.KIND), words))
-            # The number of such a row is its own, not that of an invoice.
-            source.rules.pop("invoice_id", None)
-            source.checks.append(
-                "payments: no column says which invoice they pay, so they are money of "
-                "the customer; map invoice_id if one does"
-            )
-        elif self.guess.has(Role.DEBIT, Role.CREDIT):
-            conditions.append(f"{_name(self.guess.heading(Role.CREDIT))} > 0")
-            source.rules.pop("invoice_id", None)
+            self._check_references(source, self.guess.cells(Role.KIND).isin(words))
+        elif self._is_two_sided:
+            heading = self.guess.heading(Role.CREDIT)
+            conditions.append(f"{_name(heading)} > 0")
+            self._check_references(source, self._amounts(heading) > 0)
         else:
             source.options["where_present"] = self.guess.heading(Role.PAID)
             conditions += self._debits()
@@ -477,12 +489,31 @@ class _Drafter:
             self._check_undated(source)
         _set_where(source, conditions)
 
+    def _amounts(self, heading: str) -> pd.Series:
+        """Return the amounts of a column, without the sign of a currency."""
+        column = self.guess.layout.frame[heading]
+        numbers = NumberFormat(currency_sign=currency_sign(column))
+        return parse_amounts(column, numbers).values
+
+    def _check_references(self, source: DraftSource, is_payment: pd.Series) -> None:
+        """Take the number of a payment for its own, unless invoices have it too."""
+        if Role.INVOICE in self.guess.columns:
+            numbers = self.guess.cells(Role.INVOICE)
+            of_payments = numbers[is_payment].dropna()
+            is_reference = of_payments.isin(numbers[~is_payment])
+            if len(of_payments) and is_reference.mean() >= FEWEST_OF_TYPE:
+                return
+        source.rules.pop("invoice_id", None)
+        source.checks.append(
+            "payments: no column says which invoice they pay, so they are money of the "
+            "customer; map invoice_id if one does"
+        )
+
     def _check_undated(self, source: DraftSource) -> None:
         """Add a check if items are paid in part, on a day that the list lacks."""
         if Role.PAID_AMOUNT not in self.guess.columns:
             return
-        amounts = self.guess.layout.frame[self.guess.heading(Role.PAID_AMOUNT)]
-        is_paid = parse_amounts(amounts).values > 0
+        is_paid = self._amounts(self.guess.heading(Role.PAID_AMOUNT)) > 0
         n_undated = int((is_paid & self.guess.cells(Role.PAID).isna()).sum())
         if n_undated:
             source.checks.append(
@@ -505,7 +536,7 @@ class _Drafter:
         heading = self.guess.heading(Role.AMOUNT)
         if not heading:
             return []
-        amounts = parse_amounts(self.guess.layout.frame[heading]).values
+        amounts = self._amounts(heading)
         has_both = (amounts < 0).any() and (amounts > 0).any()
         return [f"{_name(heading)} > 0"] if has_both else []
 
@@ -594,14 +625,3 @@ _RESERVED = ("and", "or", "in", "not")
 def _text(word: str) -> str:
     doubled = word.replace("'", "''")
     return f"'{doubled}'"
-
-
-def _currency_sign(column: pd.Series) -> str:
-    """Return the sign of a currency that stands beside amounts; empty if none does."""
-    signs: dict[str, int] = {}
-    for cell in column.dropna().head(200):
-        match = _SIGN.search(text_of(cell))
-        sign = (match[1] or match[2]) if match else ""
-        if sign:
-            signs[sign] = signs.get(sign, 0) + 1
-    return max(signs, key=lambda sign: signs[sign], default="")

@@ -17,7 +17,7 @@ from obligor.connectors.headings import (
 )
 from obligor.connectors.layouts import Layout
 from obligor.connectors.words import NOT_VALID, kind_of
-from obligor.data.column_reading import EMPTY_VALUES, texts_of
+from obligor.data.column_reading import EMPTY_VALUES, text_of, texts_of
 from obligor.data.money import MINOR_DIGITS
 from obligor.reading.amounts import parse_amounts
 from obligor.reading.dates import parse_days
@@ -44,6 +44,11 @@ MOST_SAMPLE_ROWS = 2000
 # A column is of dates or of amounts if so many of its cells are.
 FEWEST_OF_TYPE = 0.8
 # In lists of these languages the day stands before the month, the comma is decimal.
+_SIGN = re.compile(
+    r"^[\s(+-]*([^\d\s(),.+-]{1,3})\s*[-+]?\d|\d\s*([^\d\s(),.+-]{1,3})$"
+)
+# Signs that stand for one currency; $ and ¥ stand for several.
+SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "zł": "PLN"}
 LANGUAGES = ("English", "German", "Chinese", "French", "Spanish")
 CONTINENTAL = ("German", "French", "Spanish")
 
@@ -291,4 +296,20 @@ def currency_of(guesses: Sequence[ListGuess]) -> str:
             code = currency_in(column.heading)
             if code in MINOR_DIGITS:
                 return code
+    for guess in guesses:
+        heading = guess.heading(*_AMOUNTS)
+        sign = currency_sign(guess.layout.frame[heading]) if heading else ""
+        if sign in SIGNS or sign in MINOR_DIGITS:
+            return SIGNS.get(sign, sign)
     return ""
+
+
+def currency_sign(column: pd.Series) -> str:
+    """Return the sign of a currency that stands beside amounts; empty if none does."""
+    signs: dict[str, int] = {}
+    for cell in column.dropna().head(200):
+        match = _SIGN.search(text_of(cell))
+        sign = (match[1] or match[2]) if match else ""
+        if sign:
+            signs[sign] = signs.get(sign, 0) + 1
+    return max(signs, key=lambda sign: signs[sign], default="")

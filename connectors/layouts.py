@@ -206,7 +206,9 @@ def _header(grid: Sequence[tuple[int, Sequence[object]]]) -> _Header:
         ]
         words = [text for text in texts if not _is_value(text)]
         n_known = sum(bool(meanings(text)) for text in words)
-        if len(words) == len(texts) and words:
+        # Ages such as 1-30 may stand between names.
+        has_names = n_known >= FEWEST_KNOWN and len(words) * 2 > len(texts)
+        if words and (has_names or len(words) == len(texts)):
             headers.append(_Header(line, n_known, len(words)))
     return max(headers, key=_Header.weight, default=_Header(1, 0, 0))
 

@@ -141,6 +141,44 @@ def test_a_list_of_xero(tmp_path: Path) -> None:
     assert "Status not in ('VOIDED')" in output
 
 
+DATEV = """\
+Konto;Kontobezeichnung;Rechnungsnr.;Rechnungsdatum;Fälligkeit;Soll;Haben;Saldo
+10001;Anna GmbH;4711;15.01.2024;14.02.2024;1.000,00 €;;1.000,00 €
+10001;Anna GmbH;4711;20.02.2024;;;400,00 €;600,00 €
+10002;Bruno KG;4712;15.03.2024;14.04.2024;250,00 €;;250,00 €
+"""
+
+
+def test_a_list_with_debits_and_credits_in_columns(tmp_path: Path) -> None:
+    """The credits have the numbers of the invoices; the balance runs on."""
+    (tmp_path / "list.csv").write_text(DATEV, encoding="utf-8")
+    ledger, output = mapped(tmp_path, "list.csv")
+    assert open_amounts(ledger, date(2024, 2, 19)) == {"4711": 1000}
+    assert open_amounts(ledger, TODAY) == {"4711": 600, "4712": 250}
+    assert ledger["payments"]["invoice_id"].tolist() == ["4711"]
+    assert (ledger.currency, "'€' is taken for a currency sign" in output) == (
+        "EUR",
+        True,
+    )
+
+
+AGED = """ACME Ltd
+Aged Debtors as of 31 Dec 2024
+
+Customer,Current,1-30,31-60,Over 60,Total
+Anna,100.00,0.00,50.00,0.00,150.00
+TOTAL,100.00,0.00,50.00,0.00,150.00
+"""
+
+
+def test_a_list_of_ages_is_not_a_list_of_items(tmp_path: Path) -> None:
+    (tmp_path / "aged.csv").write_text(AGED)
+    code, output = run(tmp_path / "aged.csv", "--output", tmp_path / "mapping.toml")
+    assert code == 1
+    assert "aged.csv: not used; it looks like no list of ours" in output
+    assert "no list has amounts with a due date" in output
+
+
 def write_workbook(path: Path) -> None:
     sheets = {
         "Invoices": [
