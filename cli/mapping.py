@@ -24,7 +24,9 @@ class MapOptions:
 
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Lists of customers, invoices, open items or payments"),
+        typer.Argument(
+            help="Lists of customers, invoices, open items or payments; bank statements"
+        ),
     ] = None
     output: Annotated[
         Path,
@@ -73,6 +75,7 @@ def map_lists(options: MapOptions) -> None:
 
 
 def _map(files: Sequence[Path], options: MapOptions) -> None:
+    from obligor.connectors.documents import guess_documents
     from obligor.connectors.drafting import draft_mapping
     from obligor.connectors.guessing import guess_list
     from obligor.connectors.layouts import layouts_of
@@ -87,8 +90,15 @@ def _map(files: Sequence[Path], options: MapOptions) -> None:
         )
     if options.currency:
         minor_digits(options.currency)
-    guesses = [guess_list(layout) for path in files for layout in layouts_of(path)]
-    draft = draft_mapping(guesses, options.currency)
+    documents = guess_documents(files)
+    read_paths = {path for document in documents for path in document.paths}
+    guesses = [
+        guess_list(layout)
+        for path in files
+        if path not in read_paths
+        for layout in layouts_of(path)
+    ]
+    draft = draft_mapping(guesses, options.currency, documents)
     for line in report_lines(draft):
         _print_line(line)
     text = mapping_text(draft, options.output.parent)

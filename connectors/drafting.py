@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from obligor.connectors.documents import DocumentGuess
 from obligor.connectors.guessing import (
     CONTINENTAL,
     FEWEST_OF_TYPE,
@@ -21,7 +22,7 @@ from obligor.connectors.words import kind_of
 from obligor.reading.amounts import parse_amounts
 from obligor.reading.dates import parse_days
 from obligor.reading.files import WORKBOOKS
-from obligor.reading.mapping import NumberFormat
+from obligor.reading.mapping import NumberFormat, SourceSpec
 
 # A value of the mapping file, as TOML has it.
 Value = str | int | bool | list[str] | dict[str, "Value"]
@@ -97,8 +98,12 @@ class Draft:
     checks: list[str]
 
 
-def draft_mapping(guesses: Sequence[ListGuess], currency: str = "") -> Draft:
-    """Return a mapping of some lists.
+def draft_mapping(
+    guesses: Sequence[ListGuess],
+    currency: str = "",
+    documents: Sequence[DocumentGuess] = (),
+) -> Draft:
+    """Return a mapping of some lists and documents.
 
     Parameters
     ----------
@@ -106,14 +111,17 @@ def draft_mapping(guesses: Sequence[ListGuess], currency: str = "") -> Draft:
         What the lists are.
     currency : str
         The reporting currency; empty if the lists say it.
+    documents : sequence of DocumentGuess
+        Bank statements and electronic invoices.
     """
     reporting = currency or currency_of(guesses)
     context = _Context(
         currency=reporting,
-        has_payments=any(guess.is_payments for guess in guesses),
+        has_payments=any(guess.is_payments for guess in guesses)
+        or any(document.table == "payments" for document in documents),
         key=_common_key(guesses),
     )
-    sources = list[DraftSource]()
+    sources = [_document_source(document) for document in documents]
     for guess in guesses:
         drafter = _Drafter(guess, context)
         sources += drafter.sources()
@@ -121,6 +129,20 @@ def draft_mapping(guesses: Sequence[ListGuess], currency: str = "") -> Draft:
     order = ("customers", "invoices", "payments")
     sources.sort(key=lambda source: order.index(source.table))
     return Draft(reporting, list(guesses), sources, checks)
+
+
+def _document_source(document: DocumentGuess) -> DraftSource:
+    """Return the source of documents; their columns have our names."""
+    paths = [str(path) for path in document.paths]
+    spec = SourceSpec(files=tuple(paths), format=document.format)
+    layout = Layout(document.paths[0], spec, pd.DataFrame())
+    source = DraftSource(document.table, layout)
+    if document.table == "payments":
+        source.checks.append(
+            "payers: a file with customer_id, iban and name says whose money it is if "
+            "an entry names no invoice"
+        )
+    return source
 
 
 def _common_checks(

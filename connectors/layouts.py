@@ -113,7 +113,7 @@ def layouts_of(path: Path) -> list[Layout]:
 
 def _read(path: Path, spec: SourceSpec, remarks: list[str]) -> Layout:
     absolute = replace(spec, files=(str(path.resolve()),))
-    (raw,) = read_source(absolute, path.name, path.parent, {})
+    (raw,) = read_source(absolute, "list", path.parent, {})
     return Layout(path, spec, raw.frame, remarks)
 
 

@@ -47,9 +47,11 @@ def _source_lines(
         yield f"# check: {_one_line(check)}"
     table = source.table
     yield f"[[{table}]]" if is_repeated else f"[{table}]"
-    yield f"file = {_toml(_relative(source.layout.path, folder))}"
     spec = source.layout.spec
+    names = [_relative(Path(name), folder) for name in spec.files]
+    yield f"files = {_toml(names)}" if len(names) > 1 else f"file = {_toml(names[0])}"
     layout: dict[str, Value] = {
+        "format": spec.format,
         "sheet": spec.sheet,
         "encoding": spec.encoding,
         "separator": spec.separator,
@@ -58,7 +60,8 @@ def _source_lines(
     options = {key: value for key, value in layout.items() if value}
     for key, value in {**options, **source.options}.items():
         yield f"{key} = {_toml(value)}"
-    yield f"[{table}.columns]"
+    if source.rules:
+        yield f"[{table}.columns]"
     for column, rule in source.rules.items():
         yield f"{column} = {_toml(rule.value)}  # {_one_line(rule.reason)}"
 
@@ -104,6 +107,11 @@ def report_lines(draft: Draft) -> Iterator[str]:
     """Yield what was guessed for each list, and why, for a person."""
     for guess in draft.guesses:
         yield from _list_lines(guess, draft.sources)
+    for source in draft.sources:
+        spec = source.layout.spec
+        if spec.format:
+            names = ", ".join(Path(name).name for name in spec.files)
+            yield f"{names}: {source.table}, read as {spec.format}"
     checks = [*draft.checks]
     for source in draft.sources:
         checks += [f"[{source.table}] {check}" for check in source.checks]

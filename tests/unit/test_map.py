@@ -18,6 +18,7 @@ from obligor.connectors.headings import NAMES, meanings
 from obligor.data.ledger import Ledger
 from obligor.reading.sources import read_ledger
 from tests.books import open_amounts
+from tests.document_samples import Movement, camt, cii, mt940, pdf, ubl
 
 TODAY = date(2024, 12, 31)
 RUNNER = CliRunner()
@@ -310,3 +311,21 @@ def test_a_heading_has_a_meaning(heading: str, role: str) -> None:
 
 def test_every_name_is_written_as_it_is_compared() -> None:
     assert all(name and name == name.casefold() for name in NAMES)
+
+
+def test_bank_statements_and_electronic_invoices_are_recognised(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(ubl("RE-1", "1000"))
+    (tmp_path / "b.pdf").write_bytes(pdf(cii("RE-2", "500")))
+    (tmp_path / "c.xml").write_bytes(camt(Movement("400", "invoice RE-2")))
+    (tmp_path / "d.sta").write_bytes(mt940(":61:240305C300,00NTRFX", ":86:RE-1"))
+    ledger, output = mapped(
+        tmp_path, "a.xml", "b.pdf", "c.xml", "d.sta", currency="EUR"
+    )
+    assert open_amounts(ledger, TODAY) == {"RE-1": 700, "RE-2": 100}
+    for text in (
+        "a.xml, b.pdf: invoices, read as e-invoice",
+        "c.xml: payments, read as camt.053",
+        "d.sta: payments, read as mt940",
+        "payers: a file with customer_id, iban and name",
+    ):
+        assert text in output
