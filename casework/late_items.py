@@ -18,10 +18,12 @@ from obligor.data.account import (
     select,
 )
 from obligor.data.asof import KnownAccount
-from obligor.data.days import day_of
+from obligor.data.days import day_number, day_of
 from obligor.data.money import minor_digits
 from obligor.data.open_items import OverdueItems, disputed_amounts
+from obligor.data.rates import rates_on
 from obligor.data.settling import settled
+from obligor.errors import SchemaError
 from obligor.policy.collecting.debt import LateItem, OpenAmount
 
 _SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
@@ -62,6 +64,16 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
             )
         )
     return tuple(late)
+
+
+def closing_rate(known: KnownAccount, currency: str) -> Decimal | None:
+    """Return the last rate of a currency into the reporting one; None without any."""
+    day = np.array([day_number(known.as_of)])
+    try:
+        (rate,) = rates_on(known.account, currency, day).tolist()
+    except SchemaError:
+        return None
+    return Decimal(str(rate))
 
 
 def _netted(account: Account) -> Account:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Annotated, NotRequired
@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 from obligor.casework.calendar import CALENDAR
 from obligor.casework.contact_queries import ContactQueries
 from obligor.casework.debts import REMEMBERED, ScoredCustomers, overdue_debts
+from obligor.casework.late_items import closing_rate
 from obligor.casework.questions import WorklistQuery
+from obligor.data.asof import known_account
 from obligor.data.money import round_money
 from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
@@ -26,9 +28,14 @@ from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.json_values import Money, money, one_of
 from obligor.decisions.rulebooks import Rulebooks
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.collecting.late_interest import LateInterest
+from obligor.policy.collecting.late_interest import (
+    NO_CURRENCY,
+    LateInterest,
+    law_currency,
+)
 from obligor.policy.collecting.priority import is_quiet
 from obligor.policy.collecting.worklist import Pause, Task, task_of, worklist
+from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.portfolio.snapshot import active_on
 
 
@@ -143,12 +150,29 @@ class WorklistPlanner:
         pds = self.champions.for_customers().model.predict_pd_12m(rows)
         reports = self.ledger.parties.every_report()
         bureau = bureau_summaries(reports, self.ledger.account, as_of)
-        return overdue_debts(
+        rulebook = self.rulebooks.in_force(as_of)
+        debts = overdue_debts(
             ScoredCustomers(accounts, rows, pds, bureau),
             self.contacts.credit_files(as_of),
             self.contacts.by_customer(as_of - REMEMBERED, as_of),
-            self.rulebooks.in_force(as_of),
+            rulebook,
         )
+        return [self._with_law_rate(debt, as_of, rulebook) for debt in debts]
+
+    def _with_law_rate(
+        self,
+        debt: Debt,
+        as_of: date,
+        rulebook: Rulebook,
+    ) -> Debt:
+        """The debt with the rate of the law's currency, if the fixed sum needs it."""
+        currency = law_currency(debt.country, rulebook)
+        is_law = [item.currency == currency for item in debt.late_items]
+        if currency in (NO_CURRENCY, debt.currency) or all(is_law):
+            return debt
+        account = self.ledger.account(debt.customer_id, [currency])
+        law_rate = closing_rate(known_account(account, as_of), currency)
+        return replace(debt, law_rate=law_rate)
 
     def plan(self, query: WorklistQuery) -> WorklistAnswer:
         """Return the worklist of a day: the best value within capacity.

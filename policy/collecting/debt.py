@@ -91,6 +91,9 @@ class Debt:
     late_items : tuple of LateItem
         The items past due, for the law on late interest; empty under rules in which it
         is one table.
+    law_rate : Decimal, optional
+        Units of the reporting currency for one unit of the currency in which the law
+        states the compensation; None if it is not needed or not known.
     oldest_dpd_days : Decimal, optional
         Days past due of the oldest item, however small; None if it is `dpd_days`.
     """
@@ -114,6 +117,7 @@ class Debt:
     in_default: Decimal | None = None
     oldest_dpd_days: Decimal | None = None
     late_items: tuple[LateItem, ...] = ()
+    law_rate: Decimal | None = None
 
     @property
     def workable(self) -> Decimal:

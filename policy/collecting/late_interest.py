@@ -36,6 +36,7 @@ _LAWS = {"CN": "cn", "GB": "gb"}
 _YEAR = Decimal(365)
 _ZERO = Decimal(0)
 _A_DAY = timedelta(days=1)
+NO_CURRENCY = "none"
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def late_interest(
     law = _law_of(debt.country, rulebook, calendar)
     nothing = round_money(_ZERO, debt.currency)
     if not law.row.outputs["has_law"]:
-        return LateInterest(nothing, _ZERO, "none", law.row.because)
+        return LateInterest(nothing, _ZERO, NO_CURRENCY, law.row.because)
     compensation = _compensation(debt, law, as_of, rulebook)
     spans = [span for item in debt.late_items for span in law.spans(item, as_of)]
     missing = _missing(spans)
@@ -191,6 +192,25 @@ def late_interest(
         fee_currency=compensation.currency,
         because="; ".join(filter(None, reasons)),
     )
+
+
+def law_currency(country: str, rulebook: Rulebook) -> str:
+    """Return the currency in which a country's law states the compensation.
+
+    `NO_CURRENCY` if there is none, or under rules in which the law is one table.
+
+    Parameters
+    ----------
+    country : str
+        ISO 3166 code of the customer's country.
+    rulebook : Rulebook
+        The rules in force.
+    """
+    if INTEREST_TABLES[0] not in rulebook.tables:
+        return NO_CURRENCY
+    table = rulebook.tables["compensation"]
+    row = table(country=_listed(country, rulebook), amount=_ZERO)
+    return str(row.outputs["fee_currency"])
 
 
 def missing_rates(rulebook: Rulebook, day: date) -> list[MissingRate]:
@@ -383,8 +403,8 @@ def _compensation(
     """The fixed sum for each item that is late, by what was open as the delay began."""
     table = rulebook.tables["compensation"]
     country = _listed(debt.country, rulebook)
-    least = table(country=country, amount=_ZERO)
-    currency = str(least.outputs["fee_currency"])
+    least = table(country=country, amount=_ZERO).number("fee")
+    currency = law_currency(debt.country, rulebook)
     fee = _ZERO
     note = ""
     for item in debt.late_items:
@@ -392,9 +412,9 @@ def _compensation(
         amount = item.open_on(begins_on) - item.disputed
         if begins_on > as_of or amount <= 0:
             continue
-        converted = _in_currency(amount, item, currency, debt.currency)
+        converted = _in_currency(amount, item, currency, debt)
         if converted is None:
-            fee += least.number("fee")
+            fee += least
             note = f"at least: an amount in {item.currency} was not converted"
         else:
             fee += table(country=country, amount=converted).number("fee")
@@ -405,14 +425,15 @@ def _in_currency(
     amount: Decimal,
     item: LateItem,
     currency: str,
-    reporting_currency: str,
+    debt: Debt,
 ) -> Decimal | None:
     """An amount of an item in the currency of the law; None without a rate for it."""
-    if currency in (item.currency, "none"):
+    if currency in (item.currency, NO_CURRENCY):
         return amount
-    if currency == reporting_currency:
-        return amount * item.rate
-    return None
+    reporting_amount = amount * item.rate
+    if currency == debt.currency:
+        return reporting_amount
+    return reporting_amount / debt.law_rate if debt.law_rate else None
 
 
 def _missing(spans: Iterable[_Span]) -> str:

@@ -128,3 +128,36 @@ def test_a_promise_for_a_day_off_runs_until_the_next_working_day(
     on_monday = worklist(service, "2024-12-30")
     (line,) = [line for line in on_monday["lines"] if line["customer_id"] == "ANNA"]
     assert line["promise_broken_on"] == "2024-12-28"
+
+
+@pytest.mark.parametrize(
+    ("fx_rates", "fee", "note"),
+    [
+        ("GBP | 2024-11-01 | 1.25", "70", False),
+        ("GBP | 2024-11-01 | 1.00", "100", False),
+        ("GBP | 2025-06-01 | 1.00", "40", True),
+        ("", "40", True),
+    ],
+)
+def test_the_fixed_sum_of_a_bill_in_euro_goes_by_its_worth_in_pounds(
+    tmp_path: Path, fx_rates: str, fee: str, note: bool
+) -> None:
+    """12,000 EUR to a British customer; without a rate on the day it is at least 40."""
+    store = LedgerStore(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ascii.ledger(
+        customers="""
+            customer_id | registered_on | country
+            GWEN        | 2024-01-01    | GB
+        """,
+        invoices="""
+            invoice_id | customer_id | issued_on  | due_on     | amount
+            G1         | GWEN        | 2024-10-30 | 2024-11-29 | 12000
+        """,
+        fx_rates=f"currency | rate_on | rate\n{fx_rates}",
+    )
+    store.write(ledger)
+    service = service_on(store, FixedChampion(FixedModel()), tmp_path)
+    (line,) = worklist(service, "2024-12-19")["lines"]
+    assert line["late_interest"]["fee"] == fee
+    assert line["late_interest"]["fee_currency"] == "GBP"
+    assert ("at least" in line["late_interest"]["because"]) is note
