@@ -118,15 +118,15 @@ def _oldest_first(events: EventColumns, first: int, stop: int) -> Ints:
         if events.kind[event] != PROMISE:
             continue
         # Those of one day change places until the one to be paid first is first.
-        place = count
-        while place > 0:
-            earlier = first + promises[place - 1]
+        position = count
+        while position > 0:
+            earlier = first + promises[position - 1]
             is_same_day = events.day[earlier] == events.day[event]
             if not is_same_day or events.end[earlier] <= events.end[event]:
                 break
-            promises[place] = promises[place - 1]
-            place -= 1
-        promises[place] = event - first
+            promises[position] = promises[position - 1]
+            position -= 1
+        promises[position] = event - first
         count += 1
     return promises[:count]
 

@@ -50,7 +50,7 @@ def _minor_units(currency: str) -> float:
     return 10.0 ** minor_digits(currency)
 
 
-def closing_rates(known: KnownAccount) -> Floats:
+def closing_rates(known_account: KnownAccount) -> Floats:
     """Return what an open minor unit of each item is worth in the reporting currency.
 
     The rate is the last one known on the as-of date (IAS 21.23). By the first version
@@ -61,10 +61,10 @@ def closing_rates(known: KnownAccount) -> Floats:
     SchemaError
         If a currency has no rate on or before the as-of date.
     """
-    account = known.account
+    account = known_account.account
     if account.accounting == FIRST_ACCOUNTING or len(account.currencies) == 1:
         return item_rates(account)
-    today = np.array([day_number(known.as_of)])
+    today = np.array([day_number(known_account.as_of)])
     rates = np.empty(len(account.items.currency))
     for code in np.unique(account.items.currency).tolist():
         name = account.currencies[code]
@@ -73,12 +73,12 @@ def closing_rates(known: KnownAccount) -> Floats:
     return rates
 
 
-def closing_rates_of(known: KnownLedger, currency: pd.Series[str]) -> Floats:
+def closing_rates_of(known_ledger: KnownLedger, currency: pd.Series[str]) -> Floats:
     """Return the last rate into the reporting currency known on the as-of date.
 
     Parameters
     ----------
-    known : KnownLedger
+    known_ledger : KnownLedger
         The result of `data.asof.known_on`.
     currency : Series of str, shape (n,)
         The currency of each row.
@@ -94,9 +94,9 @@ def closing_rates_of(known: KnownLedger, currency: pd.Series[str]) -> Floats:
         If a currency has no rate on or before the as-of date.
     """
     # In the unit of the rates' days: pandas merges equal units only.
-    dtype = known.ledger["fx_rates"]["rate_on"].dtype
-    today = pd.Series(pd.Timestamp(known.as_of), index=currency.index)
-    return reporting_rates(known.ledger, currency, today.astype(dtype))
+    dtype = known_ledger.ledger["fx_rates"]["rate_on"].dtype
+    today = pd.Series(pd.Timestamp(known_ledger.as_of), index=currency.index)
+    return reporting_rates(known_ledger.ledger, currency, today.astype(dtype))
 
 
 def rates_on(

@@ -22,13 +22,13 @@ _STATE = ["owed", "overdue"]
 
 
 def customer_default_events(
-    known: KnownLedger, definition: DefaultDefinition
+    outcomes: KnownLedger, definition: DefaultDefinition
 ) -> pd.DataFrame:
     """Return each spell of default of a customer up to a day.
 
     Parameters
     ----------
-    known : KnownLedger
+    outcomes : KnownLedger
         What is known of the outcomes, from `data.asof.known_on`.
     definition : DefaultDefinition
         Days past due, materiality and its share.
@@ -39,9 +39,9 @@ def customer_default_events(
         ``customer_id, default_on, cured_on`` (NaT if it is not cured). A material
         write-off is a default that is cured on its day.
     """
-    items = outcome_items(known, definition.dpd_days)
-    write_offs = outcome_write_offs(known, items)
-    states = _states(known, items, write_offs)
+    items = outcome_items(outcomes, definition.dpd_days)
+    write_offs = outcome_write_offs(outcomes, items)
+    states = _states(outcomes, items, write_offs)
     states["threshold"] = (states["owed"] * definition.materiality_share).clip(
         lower=definition.materiality
     )
@@ -60,7 +60,7 @@ def customer_default_events(
 
 
 def _states(
-    known: KnownLedger,
+    outcomes: KnownLedger,
     items: pd.DataFrame,
     write_offs: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def _states(
 
     An item keeps the rate of the day on which it is overdue.
     """
-    payments = known.ledger["payments"][["invoice_id", "paid_on", "amount"]]
+    payments = outcomes.ledger["payments"][["invoice_id", "paid_on", "amount"]]
     given_up = write_offs.rename(columns={"written_off_on": "paid_on"})
     settlements = pd.concat([payments, given_up[list(payments.columns)]])
     settlements = settlements.join(
@@ -79,8 +79,8 @@ def _states(
     value = items["amount"] * items["rate"]
     settled = -settlements["amount"] * settlements["rate"]
     settled_on = settlements["paid_on"]
-    money = known.money
-    money_rate = reporting_rates(known.ledger, money["currency"], money["day"])
+    money = outcomes.money
+    money_rate = reporting_rates(outcomes.ledger, money["currency"], money["day"])
     left_over = -money["amount"] * money_rate
     changes = [
         _changes(items["customer_id"], items["issued_on"], owed=value),
@@ -104,7 +104,7 @@ def _states(
         ),
     ]
     rows = pd.concat([frame for frame in changes if len(frame)]).fillna(0.0)
-    rows = rows[rows["day"] <= pd.Timestamp(known.as_of)]
+    rows = rows[rows["day"] <= pd.Timestamp(outcomes.as_of)]
     by_day = rows.groupby(["customer_id", "day"])[_STATE].sum()
     states = by_day.groupby(level="customer_id").cumsum().round(DIGITS)
     return states.rename_axis(["customer_id", "day"])

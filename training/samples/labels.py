@@ -22,12 +22,14 @@ Days: TypeAlias = "pd.Series[pd.Timestamp]"
 NumbersOfDays: TypeAlias = "pd.Series[float]"
 
 
-def default_events(known: KnownLedger, definition: DefaultDefinition) -> pd.DataFrame:
+def default_events(
+    outcomes: KnownLedger, definition: DefaultDefinition
+) -> pd.DataFrame:
     """Return the defaults up to a day, of items or of customers.
 
     Parameters
     ----------
-    known : KnownLedger
+    outcomes : KnownLedger
         What is known of the outcomes, from `data.asof.known_on`: an overdue day may
         pass without a row to show it.
     definition : DefaultDefinition
@@ -51,12 +53,12 @@ def default_events(known: KnownLedger, definition: DefaultDefinition) -> pd.Data
             do="look it up with training.samples.materiality.with_materiality",
         )
     if definition.counts == "customer":
-        return customer_default_events(known, definition)
-    return item_default_events(known, definition)
+        return customer_default_events(outcomes, definition)
+    return item_default_events(outcomes, definition)
 
 
 def item_default_events(
-    known: KnownLedger,
+    outcomes: KnownLedger,
     definition: DefaultDefinition,
     *,
     with_items: bool = False,
@@ -71,7 +73,7 @@ def item_default_events(
 
     Parameters
     ----------
-    known : KnownLedger
+    outcomes : KnownLedger
         What is known of the outcomes, from `data.asof.known_on`.
     definition : DefaultDefinition
         Days past due and materiality.
@@ -84,15 +86,15 @@ def item_default_events(
         ``customer_id, due_on, payable_on, default_on, cured_on``. `payable_on` is the
         first day on which the invoice was due and issued. `cured_on` is the day the
         balance fell below materiality again; NaT if it has not. Defaults of days after
-        `known.as_of` are not included.
+        `outcomes.as_of` are not included.
     """
-    items = outcome_items(known, definition.dpd_days)
-    write_offs = outcome_write_offs(known, items)
+    items = outcome_items(outcomes, definition.dpd_days)
+    write_offs = outcome_write_offs(outcomes, items)
     is_material = write_offs["total"] >= definition.materiality
     written_off_on = _first_day(write_offs[is_material], "written_off_on", items.index)
-    settlements = _settlements(known.ledger, items, write_offs[~is_material])
+    settlements = _settlements(outcomes.ledger, items, write_offs[~is_material])
     overdue_on = _material_overdue_days(items, settlements, definition)
-    overdue_on = overdue_on.where(overdue_on <= pd.Timestamp(known.as_of))
+    overdue_on = overdue_on.where(overdue_on <= pd.Timestamp(outcomes.as_of))
     items["default_on"] = _earlier(overdue_on, written_off_on)
     paid_up_on = _paid_up_days(settlements, definition, items.index)
     cured_on = paid_up_on.where(paid_up_on > items["default_on"])
@@ -160,13 +162,15 @@ def _earlier(first: Days, second: Days) -> Days:
     return pd.concat([first, second], axis=1).min(axis=1)
 
 
-def customers_in_default(known: KnownLedger, definition: DefaultDefinition) -> set[str]:
+def customers_in_default(
+    known_ledger: KnownLedger, definition: DefaultDefinition
+) -> set[str]:
     """Return the customers in default on the as-of date.
 
     A customer stays in default until `cure_days` after the cure.
     """
-    events = default_events(known, definition)
-    cure_deadline = known.as_of - timedelta(days=definition.cure_days)
+    events = default_events(known_ledger, definition)
+    cure_deadline = known_ledger.as_of - timedelta(days=definition.cure_days)
     is_cured = events["cured_on"] < pd.Timestamp(cure_deadline)
     return set(events.loc[~is_cured, "customer_id"])
 

@@ -12,12 +12,12 @@ DIGITS = 6  # a sum of floats leaves less than this of a paid invoice
 WRITE_OFF_WINDOW = "365D"
 
 
-def outcome_items(known: KnownLedger, dpd_days: int) -> pd.DataFrame:
+def outcome_items(outcomes: KnownLedger, dpd_days: int) -> pd.DataFrame:
     """Return each invoice with the day on which it is past due for so many days.
 
     Parameters
     ----------
-    known : KnownLedger
+    outcomes : KnownLedger
         What is known of the outcomes, from `data.asof.known_on`.
     dpd_days : int
         Days past due.
@@ -29,23 +29,23 @@ def outcome_items(known: KnownLedger, dpd_days: int) -> pd.DataFrame:
         day on which it was due and issued) and ``rate`` into the reporting currency on
         the day of `overdue_on`.
     """
-    items = known.ledger["invoices"].set_index("invoice_id")
+    items = outcomes.ledger["invoices"].set_index("invoice_id")
     days = pd.Timedelta(days=dpd_days).as_unit("s")
     # Before it was issued, nobody could know of a default, or prevent it.
     items["overdue_on"] = (items["due_on"] + days).clip(lower=items["issued_on"])
     items["payable_on"] = items["due_on"].clip(lower=items["issued_on"])
     items["rate"] = reporting_rates(
-        known.ledger, items["currency"], items["overdue_on"]
+        outcomes.ledger, items["currency"], items["overdue_on"]
     )
     return items
 
 
-def outcome_write_offs(known: KnownLedger, items: pd.DataFrame) -> pd.DataFrame:
+def outcome_write_offs(outcomes: KnownLedger, items: pd.DataFrame) -> pd.DataFrame:
     """Return the write-offs, with those of the customer in the last 365 days.
 
     Parameters
     ----------
-    known : KnownLedger
+    outcomes : KnownLedger
         What is known of the outcomes.
     items : DataFrame
         From `outcome_items`.
@@ -57,14 +57,16 @@ def outcome_write_offs(known: KnownLedger, items: pd.DataFrame) -> pd.DataFrame:
         written off of the customer's items in the 365 days to the end of that day, at
         the rates of the days, in the reporting currency.
     """
-    rows = known.ledger["write_offs"].join(
+    rows = outcomes.ledger["write_offs"].join(
         items[["customer_id", "currency", "issued_on"]],
         on="invoice_id",
         how="inner",
     )
     rows = rows.reset_index(drop=True)
     on = rows["written_off_on"].clip(lower=rows["issued_on"])
-    rows["value"] = rows["amount"] * reporting_rates(known.ledger, rows["currency"], on)
+    rows["value"] = rows["amount"] * reporting_rates(
+        outcomes.ledger, rows["currency"], on
+    )
     by_day = rows.groupby(["customer_id", "written_off_on"])["value"].sum()
     of_customer = by_day.reset_index("customer_id").groupby("customer_id")["value"]
     total = of_customer.rolling(WRITE_OFF_WINDOW).sum().round(DIGITS).rename("total")
