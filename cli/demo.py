@@ -59,7 +59,7 @@ def demo(options: DemoOptions) -> None:
         store=store,
     )
     run_promotion(promotion)
-    load(mapping, store)
+    load(mapping=mapping, store=store)
     console.rule("3. serve, and ask once over HTTP")
     body = _served_answer(folder, store, options.port)
     (folder / "decision.json").write_bytes(body)
