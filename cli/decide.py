@@ -102,14 +102,7 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     yield "may approve", _authority_text(answer)
     loss = answer["expected_loss"]
     yield "expected loss", f"{loss['amount']} {loss['currency']}"
-    for reason in answer["reasons"]:
-        yield f"reason {reason['code']}", _reason_text(reason)
-    for act in answer["counterfactuals"]:
-        pd_12m = f"{act['pd_12m']:.2%}"
-        yield (
-            "would be approved",
-            f"{act['text']}  (PD {pd_12m}, grade {act['grade']})",
-        )
+    yield from _reason_rows(answer)
     collection = answer["collection"]
     if collection:
         yield "collection", f"{collection['stage']}: {collection['because']}"
@@ -118,6 +111,18 @@ def _rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
     rules = answer["policy"]["version"]
     yield "model, policy", f"version {model}, rules of {rules}"
     yield "recorded", f"{answer['decision_id']} at {answer['recorded_at']}"
+
+
+def _reason_rows(answer: JsonObject) -> Iterator[tuple[str, str]]:
+    """Why it is not an approval, and what would have led to one."""
+    for reason in answer["reasons"]:
+        yield f"reason {reason['code']}", _reason_text(reason)
+    for act in answer["counterfactuals"]:
+        pd_12m = f"{act['pd_12m']:.2%}"
+        yield (
+            "would be approved",
+            f"{act['text']}  (PD {pd_12m}, grade {act['grade']})",
+        )
 
 
 def _outside_rows(ledger: JsonObject) -> Iterator[tuple[str, str]]:
