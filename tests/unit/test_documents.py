@@ -327,3 +327,112 @@ def test_a_credit_memo_that_is_named_reduces_what_is_to_be_paid(
     payments = read(tmp_path, mapping).ledger["payments"]
     items = [item if isinstance(item, str) else None for item in payments["invoice_id"]]
     assert list(zip(items, payments["amount"], strict=True)) == parts
+
+
+def batch(*amounts: str, total: str = "300") -> bytes:
+    """Return a statement with one entry over several transactions."""
+    content = camt(Movement(total, "RE-1"))
+    start = content.index(b"<NtryDtls>")
+    end = content.index(b"</NtryDtls>")
+    details = "".join(
+        f"<TxDtls><Amt Ccy='EUR'>{amount}</Amt><RltdPties><Dbtr><Nm>P{number}</Nm>"
+        f"</Dbtr></RltdPties><RmtInf><Ustrd>RE-{number}</Ustrd></RmtInf></TxDtls>"
+        for number, amount in enumerate(amounts, start=1)
+    )
+    return content[:start] + b"<NtryDtls>" + details.encode() + content[end:]
+
+
+def entries_of(content: bytes, message: str = "camt.053") -> list[tuple[str, str, str]]:
+    statement = read_camt(content, message, "[payments] a.xml")
+    return [
+        (entry.payment_id, f"{entry.amount} {entry.currency}", entry.remittance)
+        for entry in statement.entries
+    ]
+
+
+def test_a_batch_is_read_as_its_transactions() -> None:
+    assert entries_of(batch("100", "200")) == [
+        ("S1/1/1", "100 EUR", "RE-1"),
+        ("S1/1/2", "200 EUR", "RE-2"),
+    ]
+
+
+def test_transactions_that_do_not_add_up_are_one_entry() -> None:
+    """A part of the money would be lost, or counted twice."""
+    content = batch("100", "150")
+    assert entries_of(content) == [("S1/1", "300 EUR", "RE-1\nRE-2")]
+    (note,) = read_camt(content, "camt.053", "a").notes
+    assert "the 2 transactions of the entry do not add up to its amount" in note
+
+
+def test_a_batch_without_details_is_said() -> None:
+    content = batch("300").replace(
+        b"<NtryDtls>", b"<NtryDtls><Btch><NbOfTxs>7</NbOfTxs></Btch><X>"
+    )
+    content = content.replace(b"</NtryDtls>", b"</X></NtryDtls>")
+    assert entries_of(content) == [("S1/1", "300 EUR", "")]
+    (note,) = read_camt(content, "camt.053", "a").notes
+    assert "a batch of 7 transactions without details; camt.054 may have them" in note
+
+
+@pytest.mark.parametrize(
+    ("message", "elements"),
+    [
+        ("camt.052", ("BkToCstmrAcctRpt", "Rpt")),
+        ("camt.054", ("BkToCstmrDbtCdtNtfctn", "Ntfctn")),
+    ],
+)
+def test_reports_and_notifications_are_read_too(
+    message: str, elements: tuple[str, str]
+) -> None:
+    content = camt(Movement("10", "RE-1", bank_id="B7"))
+    content = content.replace(b"BkToCstmrStmt", elements[0].encode())
+    content = content.replace(b"Stmt>", elements[1].encode() + b">")
+    assert entries_of(content, message) == [("B7", "10 EUR", "RE-1")]
+
+
+def test_the_return_of_a_receipt_has_an_id_of_its_own() -> None:
+    """Banks give it the reference of what it takes back."""
+    content = camt(
+        Movement("10", "RE-1", bank_id="B7"),
+        Movement("10", "RE-1", bank_id="B7", is_debit=True, is_reversal=True),
+    )
+    assert [entry[:2] for entry in entries_of(content)] == [
+        ("B7", "10 EUR"),
+        ("B7/2", "-10 EUR"),
+    ]
+
+
+def test_an_invoice_in_an_envelope_is_read() -> None:
+    """Peppol wraps documents in a StandardBusinessDocument."""
+    inner = ubl("R1", "10").partition(b"?>")[2]
+    content = b"<StandardBusinessDocument xmlns='urn:sbdh'>" + inner
+    (item,) = read_invoice(content + b"</StandardBusinessDocument>", "a")
+    assert (item.invoice_id, item.amount) == ("R1", "10")
+
+
+@pytest.mark.parametrize(
+    ("content", "amount"),
+    [
+        (cii("R1", "10", type_code="381"), "-10"),
+        (cii("R1", "-10", type_code="384"), "-10"),
+        (ubl("R1", "10", corrects="R0"), "-10"),
+    ],
+)
+def test_a_document_that_credits_the_buyer_is_negative(
+    content: bytes, amount: str
+) -> None:
+    (item,) = read_invoice(content, "a")
+    assert item.amount == amount
+
+
+def test_an_invoice_without_a_due_date_says_what_to_state(tmp_path: Path) -> None:
+    content = ubl("R1", "10", due_on="")
+    text = MAPPING.replace(', "*.pdf"', "")
+    check = read(tmp_path, text, a_xml=content)
+    (finding,) = [item for item in check.findings if item.level == "quarantine"]
+    assert str(finding).startswith("quarantine: [invoices] line 2 due_on: the cell is")
+    text += "[invoices.columns]\n"
+    text += 'due_on = { column = "issued_on", plus_days = 30 }\n'
+    check = read(tmp_path, text, a_xml=content)
+    assert f"{check.ledger['invoices']['due_on'][0]:%Y-%m-%d}" == "2024-02-14"
