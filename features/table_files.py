@@ -184,11 +184,13 @@ def _require_unique(names: Sequence[str], path: Path) -> None:
 
 
 def _require_plain_cells(frame: pd.DataFrame, path: Path) -> None:
-    for name in frame.select_dtypes(include="object", exclude="str"):
-        for cell in frame[name].head(1000):
+    for column, values in frame.items():
+        if values.dtype.kind != "O" or values.dtype == "str":
+            continue
+        for cell in values.head(1000).tolist():
             if isinstance(cell, list | dict | set | tuple | np.ndarray):
                 raise SchemaError(
-                    f"the column {name!r} holds {type(cell).__name__}s",
+                    f"the column {column!r} holds {type(cell).__name__}s",
                     where=str(path),
                     expected="one value in each cell",
                     do="write a column for each part, or leave the column out",
