@@ -3,8 +3,8 @@
 For 20,000 customers on 24 dates it takes 2.6 s; the same takes 7.8 s in polars, 10.7 s
 in DuckDB and 14.8 s in pandas. The same source runs in the interpreter and compiled by
 numba, so it keeps to loops, numbers and indexing. Days are counted from 1970-01-01.
-Amounts are whole minor units, with one rate per item into the reporting currency. NaN
-means "not known". A window of n days is (as_of-n, as_of].
+Amounts are whole minor units; into the reporting currency each item has the rate of its
+day and the closing rate. NaN means "not known". A window of n days is (as_of-n, as_of].
 """
 
 from __future__ import annotations
