@@ -25,6 +25,7 @@ from obligor.errors import SchemaError
 if TYPE_CHECKING:
     from obligor.data.checks import LedgerCheck
     from obligor.data.ledger import Ledger
+    from obligor.data.left_out import LeftOut
     from obligor.data.store import LedgerStore
     from obligor.data.stored_ledger import StoredLedger
     from obligor.decisions.champion import ChampionLoader
@@ -295,9 +296,14 @@ class Context:
 
 def print_left_out(result: LedgerCheck) -> None:
     """Print what was left out of a ledger, beside the output."""
-    for loss in result.left_out:
+    print_losses(result.left_out, result.ledger.currency)
+
+
+def print_losses(left_out: Iterable[LeftOut], currency: str) -> None:
+    """Print what was left out of each table, beside the output."""
+    for loss in left_out:
         error_console.print(
-            loss.sentence(result.ledger.currency),
+            loss.sentence(currency),
             style="yellow",
             markup=False,
             highlight=False,

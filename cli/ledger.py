@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from obligor.cli.arguments import (
@@ -18,6 +27,7 @@ from obligor.cli.arguments import (
     console,
     error_console,
     print_left_out,
+    print_losses,
     with_options,
 )
 from obligor.errors import SchemaError
@@ -171,10 +181,10 @@ def load(options: LoadOptions) -> None:
                 where="--snapshot",
                 do="load it without --snapshot first",
             )
-        ledger = _load_whole(context, options.mapping, ledger_store)
+        exported_on = _load_first(context, options, ledger_store)
     else:
-        ledger = _update(context, options, ledger_store)
-    if ledger.exported_on is None:
+        exported_on = _update(context, options, ledger_store)
+    if exported_on is None:
         error_console.print(
             "the mapping does not state exported_on: questions without a date are "
             "answered as of today",
@@ -182,25 +192,93 @@ def load(options: LoadOptions) -> None:
         )
 
 
-def _load_whole(context: Context, mapping: Path, store: LedgerStore) -> Ledger:
+def _load_first(
+    context: Context,
+    options: LoadOptions,
+    store: LedgerStore,
+) -> date | None:
+    """Load a whole ledger; return the day of its export."""
     from obligor.data.loading import arrival_of
+    from obligor.reading.streaming import is_large
 
-    result = context.checked_ledger(mapping)
+    if is_large(options.mapping):
+        return _load_in_parts(context, options, store)
+    result = context.checked_ledger(options.mapping)
     ledger = result.require()
     print_left_out(result)
     store.write(ledger, arrival_of(result).set_aside)
-    n_customers = len(ledger["customers"])
-    console.print(
-        f"loaded {n_customers:,} customers, known until {ledger.observed_until}"
+    _print_loaded(len(ledger["customers"]), ledger.observed_until)
+    return ledger.exported_on
+
+
+def _print_loaded(n_customers: int, observed_until: date) -> None:
+    console.print(f"loaded {n_customers:,} customers, known until {observed_until}")
+
+
+def _load_in_parts(
+    context: Context,
+    options: LoadOptions,
+    store: LedgerStore,
+) -> date | None:
+    """Load or update by parts of the sources, which are too large for the memory."""
+    from obligor.reading.bulk_load import load_in_parts, spool_folder, update_in_parts
+    from obligor.reading.streaming import LedgerStream, StreamOptions
+
+    is_first = options.replace or not store.customer_ids(1)
+    folder = context.settings(options.store).store
+    with spool_folder(folder) as spool, _progress_bar("loading") as advance:
+        stream = LedgerStream(
+            options.mapping,
+            StreamOptions(context.today(), context.stated_zone(), advance),
+            spool / "rows",
+        )
+        if is_first:
+            result = load_in_parts(store, stream, spool)
+        else:
+            result = update_in_parts(store, stream, context.today())
+    for note in stream.notes:
+        error_console.print(str(note), markup=False, highlight=False)
+    print_losses(result.left_out, stream.content.currency)
+    if is_first:
+        _print_loaded(result.n_customers, stream.observed_until)
+    else:
+        losses = {loss.table: loss.n_rows for loss in result.left_out}
+        _print_counts(result.counts.by_table, losses)
+        _print_known_from(result.n_customers, context.today())
+    return stream.content.exported_on
+
+
+@contextmanager
+def _progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left; give what moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
     )
-    return ledger
+    with Progress(*columns, console=error_console, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def advance(n_done: int, n_all: int) -> None:
+            bar.update(task, completed=n_done, total=n_all)
+
+        yield advance
 
 
-def _update(context: Context, options: LoadOptions, store: LedgerStore) -> Ledger:
+def _update(
+    context: Context,
+    options: LoadOptions,
+    store: LedgerStore,
+) -> date | None:
+    """Update the loaded ledger; return the day of the export."""
     from obligor.data.batch_update import Snapshot
     from obligor.data.loaded_ledger import LoadedLedger
     from obligor.data.loading import LedgerUpdate, arrival_of
+    from obligor.reading.streaming import is_large
 
+    if is_large(options.mapping) and not options.snapshot:
+        return _load_in_parts(context, options, store)
     today = context.today()
     with store.engine.connect() as connection:
         state = store.updatable_state(connection)
@@ -213,30 +291,36 @@ def _update(context: Context, options: LoadOptions, store: LedgerStore) -> Ledge
         exported_on = ledger.exported_on or today
         snapshot = Snapshot(frozenset(ledger.tables), exported_on, today)
         arrival = replace(arrival, snapshot=snapshot)
-    with Progress(console=error_console, transient=True) as bar:
-        task = bar.add_task("updating", total=None)
-
-        def advance(n_done: int, n_all: int) -> None:
-            bar.update(task, completed=n_done, total=n_all)
-
+    with _progress_bar("updating") as advance:
         result = LedgerUpdate(store, today, advance).apply(arrival)
     _print_update(check, result)
     if options.snapshot:
         _print_ended(result.ended, ledger)
-    console.print(f"what is new or changed is known from {today} on")
-    return ledger
+    _print_known_from(len(result.touched), today)
+    return ledger.exported_on
 
 
 def _print_update(check: LedgerCheck, result: UpdateResult) -> None:
+    tables = {*check.ledger.tables, *check.quarantined}
+    n_left_out = {table: len(rows) for table, rows in check.quarantined.items()}
+    _print_counts({table: result.counts(table) for table in tables}, n_left_out)
+
+
+def _print_counts(
+    counts: Mapping[str, Mapping[str, int]], n_left_out: Mapping[str, int]
+) -> None:
     """Print what became of the rows, table by table."""
     table = Table("table", "taken", "same", "changed", "left out")
-    for name in sorted({*check.ledger.tables, *check.quarantined}):
-        counts = result.counts(name)
-        n_left_out = len(check.quarantined.get(name, ()))
-        numbers = [*counts.values(), n_left_out]
+    for name, own in sorted(counts.items()):
+        numbers = [*own.values(), n_left_out.get(name, 0)]
         table.add_row(name, *(f"{number:,}" for number in numbers))
     console.print(table)
-    console.print(f"{len(result.touched):,} customers changed")
+
+
+def _print_known_from(n_customers: int, today: date) -> None:
+    noun = "customer" if n_customers == 1 else "customers"
+    console.print(f"{n_customers:,} {noun} changed")
+    console.print(f"what is new or changed is known from {today} on")
 
 
 def _print_ended(ended: Ended, ledger: Ledger) -> None:

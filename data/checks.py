@@ -139,7 +139,7 @@ def check_ledger(
     clean, quarantined = _set_aside(ledger, findings)
     left_out = left_out_of(ledger, quarantined)
     for loss in left_out:
-        findings += _too_much_set_aside(loss, ledger.currency)
+        findings += refusals_of_share(loss, ledger.currency)
     findings += _missing_rates(clean, stored)
     findings += group_findings(clean)
     set_aside = rows_set_aside(ledger, quarantined, clean)
@@ -423,7 +423,7 @@ def _early_payments(ledger: Ledger) -> Iterator[Finding]:
         )
 
 
-def _too_much_set_aside(loss: LeftOut, currency: str) -> Iterator[Finding]:
+def refusals_of_share(loss: LeftOut, currency: str) -> Iterator[Finding]:
     """Yield a refusal if too many rows, or too much money, is in bad rows."""
     expected = f"at most {MAX_QUARANTINED_SHARE:.0%}"
     row_share = loss.n_rows / loss.n_all_rows

@@ -5,7 +5,7 @@ A share of rows says little: one row can hold all that a customer owes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,37 @@ class LeftOut:
 
 def _money(share: Share, unit: str) -> str:
     return f"{share.part:,.2f} {unit} ({share.ratio:.1%})"
+
+
+def summed(losses: Iterable[LeftOut]) -> list[LeftOut]:
+    """Return what several parts of a ledger lose, for each table that loses any rows.
+
+    Parameters
+    ----------
+    losses : iterable of LeftOut
+        Of each part one for each table.
+    """
+    by_table: dict[str, LeftOut] = {}
+    for loss in losses:
+        earlier = by_table.get(loss.table)
+        by_table[loss.table] = loss if earlier is None else _sum(earlier, loss)
+    return [loss for loss in by_table.values() if loss.n_rows]
+
+
+def _sum(first: LeftOut, second: LeftOut) -> LeftOut:
+    return LeftOut(
+        table=first.table,
+        n_rows=first.n_rows + second.n_rows,
+        n_all_rows=first.n_all_rows + second.n_all_rows,
+        amount=_sum_of_shares(first.amount, second.amount),
+        open_amount=_sum_of_shares(first.open_amount, second.open_amount),
+        customers=tuple(sorted({*first.customers, *second.customers})),
+        n_unreadable=first.n_unreadable + second.n_unreadable,
+    )
+
+
+def _sum_of_shares(first: Share, second: Share) -> Share:
+    return Share(first.part + second.part, first.total + second.total)
 
 
 def left_out_of(

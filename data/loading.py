@@ -160,6 +160,26 @@ class _Batch:
         return sum(map(len, self.tables.values()))
 
 
+@dataclass
+class UpdateCounts:
+    """How many rows of each table have each verdict, by its name, over several updates.
+
+    Attributes
+    ----------
+    by_table : dict of str to dict of str to int
+        The counts.
+    """
+
+    by_table: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, result: UpdateResult) -> None:
+        """Add the rows of another update."""
+        for table in result.verdicts:
+            counts = self.by_table.setdefault(table, dict.fromkeys(VERDICTS, 0))
+            for verdict, number in result.counts(table).items():
+                counts[verdict] += number
+
+
 class LedgerUpdate:
     """Brings a loaded ledger up to date.
 

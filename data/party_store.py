@@ -210,6 +210,30 @@ class PartyStore:
             if new_rows:
                 connection.execute(table.insert(), new_rows)
 
+    def add(self, connection: sa.Connection, ledger: Ledger) -> None:
+        """Add the profiles and reports of customers who have none yet.
+
+        Raises
+        ------
+        SchemaError
+            If there is something to seal, and nothing to seal it with.
+        """
+        rows = self._rows_of_customers(ledger)
+        tables = (PROFILES, BUREAU, LEGAL_IDS)
+        for table, new_rows in zip(tables, rows[:-1], strict=True):
+            if new_rows:
+                connection.execute(table.insert(), new_rows)
+
+    def clear(self, connection: sa.Connection) -> None:
+        """Remove everything, in the transaction of a connection."""
+        self.replace(connection, PartyRows([], [], [], []))
+
+    def add_links(self, connection: sa.Connection, ledger: Ledger) -> None:
+        """Add the links of the groups of all customers."""
+        new_rows = [_row_of(link) for link in links_of(ledger)]
+        if new_rows:
+            connection.execute(LINKS.insert(), new_rows)
+
     def update(
         self,
         connection: sa.Connection,

@@ -85,7 +85,7 @@ def ledger_of_rows(
         frames,
         state.currency,
         unapplied_policy=state.unapplied_policy,
-        set_aside=_counts(marks[marks[UNTIL].isna()]),
+        set_aside=counts_of(marks[marks[UNTIL].isna()]),
     )
 
 
@@ -245,7 +245,7 @@ def write_first(
     """
     state = first_state(ledger)
     tables = {table: first_rows(frame) for table, frame in owned_tables(ledger).items()}
-    complete = replace(ledger, set_aside=_counts(set_aside))
+    complete = replace(ledger, set_aside=counts_of(set_aside))
     accounts = packed_accounts(complete, state, {})
     if len(set_aside):
         # Nobody knows since when they are missing: they count for every day.
@@ -260,7 +260,7 @@ def write_first(
     rows.save_state(connection, state)
 
 
-def _counts(marks: pd.DataFrame) -> dict[str, int]:
+def counts_of(marks: pd.DataFrame) -> dict[str, int]:
     """Return how many rows each customer has, by customer."""
     sizes = marks.groupby(OWNER).size()
     return {str(customer_id): int(size) for customer_id, size in sizes.items()}

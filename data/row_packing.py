@@ -27,6 +27,8 @@ STATED_ON = "stated_on"
 # Rows of a customer that could not be used: of which table, and their key.
 SET_ASIDE = "set_aside"
 
+# The number of a row in its table, its line, and the number of its file.
+PLACE_COLUMNS = ("#row", "#line", "#file")
 _TIME_COLUMNS = ("known_on", UNTIL, STATED_ON)
 _SECONDS_PER_DAY = 86_400
 # Level 1 takes 15 us for a customer's 3 kB, which become 1; level 6 three times that.
@@ -168,7 +170,9 @@ def _is_day(table: str, name: str) -> bool:
 
 
 def _is_number(table: str, name: str) -> bool:
-    return table in CONTRACTS and name in number_columns(table)
+    is_of_contract = table in CONTRACTS and name in number_columns(table)
+    # Those of a spool, which say where a row was.
+    return is_of_contract or name in PLACE_COLUMNS
 
 
 def unpacked_rows(packed: Iterable[tuple[str, bytes]]) -> dict[str, pd.DataFrame]:

@@ -8,6 +8,22 @@ from typing import Protocol
 import pandas as pd
 
 
+class NothingStored:
+    """Of a ledger that is loaded for the first time, nothing is stored."""
+
+    def owners(self, table: str, ids: pd.Series) -> pd.Series:
+        """Return no customers."""
+        return pd.Series(dtype="str")
+
+    def legal_owners(self, kind: str, ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Return no customers."""
+        return []
+
+    def first_rates(self) -> dict[str, pd.Timestamp]:
+        """Return no rates."""
+        return {}
+
+
 class StoredLedger(Protocol):
     """Answers what the loaded ledger has, so that new rows may refer to it."""
 

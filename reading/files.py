@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 import pandas as pd
 import sqlalchemy
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900
+from pyarrow import parquet
 
 from obligor.data.column_reading import is_missing
 from obligor.errors import InputError, ObligorError, SchemaError
@@ -128,6 +129,58 @@ def read_source(
     return tables
 
 
+def is_streamable(spec: SourceSpec) -> bool:
+    """Return whether the rows of a source can be read a part at a time."""
+    suffixes = {Path(name).suffix.lower() for name in spec.files}
+    is_text = suffixes.isdisjoint(WORKBOOKS) and not spec.format
+    return bool(spec.files) and is_text and not spec.skip_footer
+
+
+def read_parts(spec: SourceSpec, table: str, folder: Path) -> Iterator[RawTable]:
+    """Read a source that `is_streamable`, a part at a time.
+
+    Parameters
+    ----------
+    spec : SourceSpec
+        Where the rows are.
+    table : str
+        Our table, for messages.
+    folder : Path
+        Where relative paths start.
+
+    Yields
+    ------
+    RawTable
+        Rows of one file, numbered from 0 in each file.
+
+    Raises
+    ------
+    InputError
+        If a source cannot be read; SchemaError if its layout is not that of a table.
+    """
+    for path in paths_of(spec, folder):
+        parts = _FileReader(spec, table, path).parts()
+        while True:
+            part = _guarded_part(table, path.name, parts)
+            if part is None:
+                break
+            yield part
+
+
+def _guarded_part(table: str, name: str, parts: Iterator[RawTable]) -> RawTable | None:
+    """Return the next part, None after the last; errors are those of `_guarded`."""
+    following = list[RawTable]()
+
+    def read() -> RawTable:
+        part = next(parts, None)
+        if part is not None:
+            following.append(part)
+        return part or RawTable(pd.DataFrame(), pd.Series(dtype="int64"))
+
+    _guarded(table, name, read)
+    return following[0] if following else None
+
+
 def _guarded(table: str, name: str, read: Callable[[], RawTable]) -> RawTable:
     where = f"[{table}] {name}".strip()
     try:
@@ -210,6 +263,58 @@ class _FileReader:
             raise self._undecodable(error.encoding, encoding) from None
         except csv.Error as error:
             raise self._wrong(f"the file is not delimited text: {error}") from None
+
+    def parts(self) -> Iterator[RawTable]:
+        """Yield the rows of a text file or a Parquet file, a part at a time."""
+        if self.path.suffix.lower() == ".parquet":
+            yield from self._parquet_parts()
+            return
+        encoding = self._encoding()
+        try:
+            with self.path.open(encoding=encoding, newline="") as stream:
+                yield from self._text_parts(stream)
+        except UnicodeDecodeError as error:
+            raise self._undecodable(error.encoding, encoding) from None
+        except csv.Error as error:
+            raise self._wrong(f"the file is not delimited text: {error}") from None
+
+    def _parquet_parts(self) -> Iterator[RawTable]:
+        n_rows = 0
+        with self.path.open("rb") as file:
+            batches = parquet.ParquetFile(file).iter_batches(ROWS_AT_ONCE)
+            for batch in batches:
+                part = _without_lines(batch.to_pandas(), self.path.name)
+                index = part.frame.index + n_rows
+                n_rows += len(index)
+                yield replace(
+                    part,
+                    frame=part.frame.set_axis(index),
+                    lines=part.lines.set_axis(index),
+                )
+
+    def _text_parts(self, stream: TextIO) -> Iterator[RawTable]:
+        records = _records(stream, self.spec)
+        header = next(records, None)
+        if header is None:
+            raise self._wrong("the file is empty", expected="a header and rows")
+        first_records = list(itertools.islice(records, MOST_PREAMBLE_ROWS))
+        self._require_header(header[0], header[1], first_records)
+        texts = self._header_texts(header[1], header[0])
+        names = _unique_names(texts)
+        numbered = itertools.chain(first_records, records)
+        n_rows = 0
+        while part := list(itertools.islice(numbered, ROWS_AT_ONCE)):
+            cells = list[Row]()
+            for line, record in part:
+                cells.append(self._fitted(record, line, names))
+            index = pd.RangeIndex(n_rows, n_rows + len(part))
+            n_rows += len(part)
+            yield RawTable(
+                frame=_text_frame(cells, names).set_axis(index),
+                lines=pd.Series([line for line, _ in part], index=index),
+                label=self.path.name,
+                repeated_names=_repeated(texts),
+            )
 
     def _wrong(
         self,

@@ -166,8 +166,8 @@ def read_ledger(
     )
     documents = _document_rows(tables)
     findings += assign_documents(frames, documents, payers, stored)
-    findings += _strangers(frames, stored)
-    findings += _complete_customers(frames, findings, stored)
+    findings += strangers(frames, stored)
+    findings += complete_customers(frames, findings, stored)
     check = check_ledger(
         _ledger_of(content, frames),
         today=today,
@@ -180,7 +180,7 @@ def read_ledger(
     return replace(check, findings=findings)
 
 
-def _complete_customers(
+def complete_customers(
     frames: dict[str, pd.DataFrame],
     findings: Sequence[Finding],
     stored: StoredLedger | None,
@@ -277,7 +277,7 @@ class _TableReader:
             raws = self._read_source(mapping.source)
             raws, n_rows = _renumbered(raws, n_rows)
             lines += [(raw.label, raw.lines) for raw in raws]
-            reader = _SourceReader(mapping, raws[0].is_workbook)
+            reader = SourceReader(mapping, raws[0].is_workbook)
             parts.append(reader.read(raws))
             excluded.append(reader.excluded)
             documents.append(reader.documents)
@@ -308,7 +308,7 @@ def _renumbered(raws: Sequence[RawTable], n_rows: int) -> tuple[list[RawTable], 
 
 
 @dataclass
-class _SourceReader:
+class SourceReader:
     """Fills our columns of one table from sources of one layout."""
 
     mapping: TableMapping
@@ -642,7 +642,7 @@ def _fill_known_on(table: str, frame: pd.DataFrame) -> None:
             frame[column] = frame[fills]
 
 
-def _strangers(
+def strangers(
     frames: dict[str, pd.DataFrame], stored: StoredLedger | None
 ) -> Iterator[Finding]:
     """Yield a finding for each row whose invoice is another customer's.

@@ -82,7 +82,7 @@ def test_an_update_counts_what_it_took(case: Case) -> None:
     )
     assert counts(result, "invoices") == ["1", "2", "1", "0"]
     assert counts(result, "payments") == ["1", "1", "0", "0"]
-    assert "1 customers changed" in result.output
+    assert "1 customer changed" in result.output
     assert "what is new or changed is known from" in result.output
 
 
