@@ -464,6 +464,15 @@ def _first_known(invoices: pd.DataFrame) -> pd.Series:
     return invoices.groupby("invoice_id")["known_on"].min()
 
 
+def _of_ids(values: pd.Series, ids: pd.Series) -> pd.Series:
+    """Return the value of each id, empty if there is none.
+
+    Not by `map`, which makes numbers of a column without rows: a customer may have
+    money and no invoice.
+    """
+    return values.reindex(ids).set_axis(ids.index)
+
+
 def _first_of(invoices: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each invoice, by its id."""
     return invoices.drop_duplicates("invoice_id").set_index("invoice_id")
@@ -474,16 +483,16 @@ def _with_owners(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame
 
     None is known before its invoice.
     """
-    first_known = bookings["invoice_id"].map(_first_known(invoices))
-    invoice_known_on = pd.to_datetime(first_known).astype(DAY_DTYPE)
+    first_known = _of_ids(_first_known(invoices), bookings["invoice_id"])
+    invoice_known_on = first_known.astype(DAY_DTYPE)
     known_on = pd.concat([bookings["known_on"], invoice_known_on], axis=1)
     owners = _first_of(invoices)
-    owner = bookings["invoice_id"].map(owners["customer_id"])
+    owner = _of_ids(owners["customer_id"], bookings["invoice_id"])
     document = _with_columns(owners, ("document_id",))["document_id"]
     return bookings.assign(
         customer_id=owner.fillna(bookings["customer_id"]),
         known_on=known_on.max(axis=1),
-        document_id=bookings["invoice_id"].map(document),
+        document_id=_of_ids(document, bookings["invoice_id"]),
     ).reset_index(drop=True)
 
 
@@ -503,7 +512,7 @@ def _in_item_currency(
     ledger : Ledger
         Where the rates are.
     """
-    item_currency = bookings["invoice_id"].map(_first_of(invoices)["currency"])
+    item_currency = _of_ids(_first_of(invoices)["currency"], bookings["invoice_id"])
     stated = bookings["currency"].fillna(item_currency)
     differs = item_currency.notna() & (stated != item_currency)
     if not differs.any():

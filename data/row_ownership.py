@@ -97,6 +97,9 @@ class Ownership:
             return
         stated = owned[[column, OWNER]].dropna()
         owners = stated.drop_duplicates(column).set_index(column)[OWNER]
+        if "document_id" in owned:
+            documents = _owners_of_documents(owned)
+            owners = pd.concat([owners, documents.drop(owners.index, errors="ignore")])
         known = self._owners[table]
         self._owners[table] = pd.concat(
             [known, owners.drop(known.index, errors="ignore")]
@@ -132,3 +135,11 @@ class Ownership:
             stored = self._lookup(home, ids[is_unknown])
             owners = owners.fillna(ids.map(stored).astype("str"))
         return owners
+
+
+def _owners_of_documents(invoices: pd.DataFrame) -> pd.Series:
+    """Return the owner of each document; that of several customers is nobody's."""
+    stated = invoices[["document_id", OWNER]].dropna().drop_duplicates()
+    is_shared = stated["document_id"].duplicated(keep=False)
+    owners: pd.Series = stated[~is_shared].set_index("document_id")[OWNER]
+    return owners

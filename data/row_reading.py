@@ -24,7 +24,7 @@ MOST_AMOUNT = 1e13
 LONGEST_TEXT = 500
 _DAY = "a date such as 2026-01-31"
 _NUMBER = "a number"
-_TEXT = f"a text of up to {LONGEST_TEXT} characters"
+_TEXT = f"a printable text of up to {LONGEST_TEXT} characters"
 
 
 @dataclass(frozen=True)

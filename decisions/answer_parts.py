@@ -16,6 +16,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from obligor.data.account import FIRST_ACCOUNTING, Account
 from obligor.data.bureau import bureau_facts
 from obligor.data.money import round_money
 from obligor.decisions.champion import Champion
@@ -165,11 +166,19 @@ class GroupAnswer(TypedDict):
     ]
 
 
+class LedgerNote(TypedDict):
+    """What a reader must know of how a row was used."""
+
+    text: str
+    text_zh: str
+
+
 class LedgerAnswer(TypedDict):
-    """Where the facts came from; reports and groups if there are any."""
+    """Where the facts came from; notes, reports and groups if there are any."""
 
     source: Annotated[str, one_of("store", "request")]
     observed_until: date | None
+    notes: NotRequired[list[LedgerNote]]
     bureau: NotRequired[BureauAnswer]
     groups: NotRequired[list[GroupAnswer]]
 
@@ -301,11 +310,30 @@ def ledger_answer(decided: DecidedQuestion) -> LedgerAnswer:
         "observed_until": known_question.observed_until,
     }
     # Left out if there are none, as in the answers of earlier versions.
+    notes = _ledger_notes(known_question.account.account)
+    if notes:
+        answer["notes"] = notes
     if known_question.reports:
         answer["bureau"] = _bureau_answer(decided)
     if known_question.exposures:
         answer["groups"] = _group_answers(decided)
     return answer
+
+
+def _ledger_notes(account: Account) -> list[LedgerNote]:
+    """Return the note on late billing, if any invoice was billed late."""
+    if account.accounting == FIRST_ACCOUNTING:
+        return []
+    n_late = int((account.items.due < account.items.issued).sum())
+    if n_late == 0:
+        return []
+    noun = "invoice was" if n_late == 1 else "invoices were"
+    return [
+        {
+            "text": f"{n_late} {noun} due before issue; the due dates count",
+            "text_zh": f"{n_late} 张发票的到期日早于开票日；以到期日为准",
+        }
+    ]
 
 
 def _bureau_answer(decided: DecidedQuestion) -> BureauAnswer:

@@ -50,6 +50,26 @@ Amount = Annotated[
     ),
 ]
 
+
+def _not_zero(amount: Decimal) -> Decimal:
+    if amount == 0:
+        raise ValueError("the amount is 0")
+    return amount
+
+
+SignedAmount = Annotated[
+    Decimal,
+    Field(
+        ge=Decimal("-1e12"),
+        le=Decimal("1e12"),
+        max_digits=18,
+        decimal_places=3,
+        allow_inf_nan=False,
+        description="Not 0",
+    ),
+    AfterValidator(_not_zero),
+]
+
 AmountOrZero = Annotated[
     Decimal, Field(ge=0, le=Decimal("1e12"), max_digits=18, decimal_places=3)
 ]
@@ -74,25 +94,81 @@ class CustomerRow(Body):
     known_on: date | None = None
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(rows: Sequence[Body]) -> bool:
+    return not rows
+
+
+# Fields that earlier versions did not have are left out of the recorded text if they
+# are empty: requests that were recorded must compare equal.
+OptionalId = Annotated[Id | None, Field(exclude_if=_is_none)]
+
+OptionalText = Annotated[Text | None, Field(exclude_if=_is_none)]
+
+
 class InvoiceRow(Body):
-    """An item that was invoiced."""
+    """An item that was invoiced, or with an amount below 0 a credit memo."""
 
     invoice_id: Id
     issued_on: date
-    due_on: date
-    amount: Amount
+    due_on: date = Field(
+        description="May lie before issued_on: such an item was late when it was billed"
+    )
+    amount: SignedAmount
     currency: Currency
+    document_id: OptionalId = Field(
+        None, description="The invoice that several items are parts of"
+    )
     known_on: date | None = None
 
 
 class PaymentRow(Body):
-    """Money received for an item, or a credit note given."""
+    """Money that came in, or a credit note; below 0, or returned, it undoes one."""
+
+    invoice_id: Id | None = Field(
+        None, description="Without it, the money belongs to no item"
+    )
+    paid_on: date
+    amount: SignedAmount
+    kind: Literal["payment", "credit_note", "returned", "refund"] = "payment"
+    payment_id: Id | None = None
+    currency: Annotated[Currency | None, Field(exclude_if=_is_none)] = Field(
+        None, description="By default that of the item"
+    )
+    reverses: OptionalId = Field(
+        None, description="The payment_id of what this row undoes"
+    )
+    known_on: date | None = None
+
+
+class AllocationRow(Body):
+    """A part of a receipt without an item that was put on an item."""
+
+    payment_id: Id
+    invoice_id: Id
+    allocated_on: date
+    amount: SignedAmount
+    known_on: date | None = None
+
+
+class CancellationRow(Body):
+    """An invoice or a payment that was cancelled as a whole: one of both ids."""
+
+    invoice_id: Id | None = None
+    payment_id: Id | None = None
+    cancelled_on: date
+    known_on: date | None = None
+
+
+class ExtensionRow(Body):
+    """A later due date of an item."""
 
     invoice_id: Id
-    paid_on: date
-    amount: Amount
-    kind: Literal["payment", "credit_note"] = "payment"
-    payment_id: Id | None = None
+    extended_on: date
+    due_on: date
     known_on: date | None = None
 
 
@@ -112,15 +188,20 @@ class DisputeRow(Body):
     invoice_id: Id
     opened_on: date
     resolved_on: date | None = None
+    amount: Annotated[Amount | None, Field(exclude_if=_is_none)] = Field(
+        None, description="By default the whole item"
+    )
+    reason: OptionalText = None
+    owner: OptionalText = None
     known_on: date | None = None
 
 
 class WriteOffRow(Body):
-    """An amount of an item that was written off."""
+    """An amount of an item that was written off; below 0 it undoes an earlier one."""
 
     invoice_id: Id
     written_off_on: date
-    amount: Amount
+    amount: SignedAmount
     known_on: date | None = None
 
 
@@ -173,10 +254,6 @@ class ReportRow(Body):
     event: Text = Field("", description="Such as insolvency, or insolvency ended")
 
 
-def _is_empty(rows: Sequence[ReportRow]) -> bool:
-    return not rows
-
-
 class InlineLedger(Body):
     """One customer's ledger, sent with the request instead of looked up."""
 
@@ -184,13 +261,26 @@ class InlineLedger(Body):
     customers: Annotated[list[CustomerRow], Field(max_length=1)] = []
     invoices: Annotated[list[InvoiceRow], Field(max_length=MAX_ROWS)] = []
     payments: Annotated[list[PaymentRow], Field(max_length=MAX_ROWS)] = []
+    allocations: Annotated[list[AllocationRow], Field(max_length=MAX_ROWS)] = Field(
+        default=[], exclude_if=_is_empty
+    )
+    cancellations: Annotated[list[CancellationRow], Field(max_length=MAX_ROWS)] = Field(
+        default=[], exclude_if=_is_empty
+    )
+    extensions: Annotated[list[ExtensionRow], Field(max_length=MAX_ROWS)] = Field(
+        default=[], exclude_if=_is_empty
+    )
     promises: Annotated[list[PromiseRow], Field(max_length=MAX_ROWS)] = []
     disputes: Annotated[list[DisputeRow], Field(max_length=MAX_ROWS)] = []
     write_offs: Annotated[list[WriteOffRow], Field(max_length=MAX_ROWS)] = []
     limits: Annotated[list[LimitRow], Field(max_length=MAX_ROWS)] = []
     financials: Annotated[list[FinancialsRow], Field(max_length=MAX_ROWS)] = []
     fx_rates: Annotated[list[RateRow], Field(max_length=MAX_ROWS)] = []
-    # Left out of the recorded text if empty: earlier requests must compare equal.
+    unapplied: Literal["oldest_first", "as_allocated"] | None = Field(
+        None,
+        description="What is done with money of no item; by default oldest_first",
+        exclude_if=_is_none,
+    )
     bureau: Annotated[list[ReportRow], Field(max_length=1000)] = Field(
         default=[], exclude_if=_is_empty
     )

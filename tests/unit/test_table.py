@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 from obligor.arrays import Floats
 from obligor.decisions.champion import ChampionLoader
 from obligor.errors import SchemaError
-from obligor.features.applications import Applications, applications
-from obligor.features.table_files import read_frame
+from obligor.features.applications import Applications, applications, read_frame
 from obligor.features.table_spec import Spec, read_spec
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.serving.api.routes import create_app, use_service
@@ -455,7 +454,7 @@ def test_a_table_is_trained_on_the_command_line(
     assert "version 1" in trained.stdout
     assert "31 refused applicants are left out" in trained.output
     scorecard = (tmp_path / "report" / "scorecard.csv").read_text()
-    assert scorecard.startswith("feature,bin,rows,default_rate,woe,iv,shrunk_iv,points")
+    assert scorecard.startswith("feature,bin,rows,default_rate,woe,iv,points")
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())
     auc = figures["rungs"]["blend"]["auc"]
     assert auc["low"] < auc["high"]
