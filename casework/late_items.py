@@ -30,7 +30,9 @@ _SETTLING = (PAYMENT, CREDIT_NOTE, WRITE_OFF)
 _A_DAY = timedelta(days=1)
 
 
-def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ...]:
+def late_items(
+    known_account: KnownAccount, overdue: OverdueItems
+) -> tuple[LateItem, ...]:
     """Return the overdue items as the law on late interest looks at them.
 
     What is known on the as-of date counts: a payment that came back by then never was.
@@ -39,12 +41,12 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
 
     Parameters
     ----------
-    known : KnownAccount
+    known_account : KnownAccount
         The account.
     overdue : OverdueItems
         Its overdue items.
     """
-    account = _netted(known.account)
+    account = _netted(known_account.account)
     items = account.items
     disputed = disputed_amounts(account)
     settling = _settling_events(account)
@@ -66,11 +68,11 @@ def late_items(known: KnownAccount, overdue: OverdueItems) -> tuple[LateItem, ..
     return tuple(late)
 
 
-def closing_rate(known: KnownAccount, currency: str) -> Decimal | None:
+def closing_rate(known_account: KnownAccount, currency: str) -> Decimal | None:
     """Return the last rate of a currency into the reporting one; None without any."""
-    day = np.array([day_number(known.as_of)])
+    day = np.array([day_number(known_account.as_of)])
     try:
-        (rate,) = rates_on(known.account, currency, day).tolist()
+        (rate,) = rates_on(known_account.account, currency, day).tolist()
     except SchemaError:
         return None
     return Decimal(str(rate))
