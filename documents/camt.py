@@ -242,6 +242,7 @@ class _EntryReader:
             payer_iban=payer_iban,
             account=self.statement.account,
             statement=self.statement.statement_id,
+            batch=self.element.text_at("AcctSvcrRef", "NtryRef"),
             line=(details[0] if details else self.element).line,
         )
 

@@ -45,6 +45,8 @@ class BankEntry:
         The own account.
     statement : str
         The id of the statement.
+    batch : str
+        The bank's reference of the booking that the transaction is a part of.
     line : int
         The line of the file.
     """
@@ -63,6 +65,7 @@ class BankEntry:
     payer_iban: str = ""
     account: str = ""
     statement: str = ""
+    batch: str = ""
     line: int = 0
 
 

@@ -7,6 +7,7 @@ Factur-X and ZUGFeRD 2 have them in the same places.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
@@ -110,6 +111,8 @@ def read_invoice(content: bytes, where: str) -> list[InvoiceItem]:
 
 def _attachment(content: bytes, where: str) -> bytes:
     """Return the XML document in a PDF file."""
+    # The library logs what is damaged; the error says it.
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         attachments = pypdf.PdfReader(io.BytesIO(content)).attachments
         contents = {name.lower(): list(parts) for name, parts in attachments.items()}

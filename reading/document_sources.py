@@ -90,7 +90,7 @@ def _raw_table(
 
 
 def _of_statement(statement: Statement, label: str) -> RawTable:
-    frame = entries_frame(statement.entries)
+    frame = entries_frame(statement.entries).assign(file=label)
     lines = [entry.line for entry in statement.entries]
     notes = tuple(f"{label}: {note}" for note in statement.notes)
     return RawTable(

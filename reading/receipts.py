@@ -47,6 +47,15 @@ class _Entry:
     original_ids: frozenset[str]
     payer_name: str
     payer_iban: str
+    account: str
+    statement: str
+    batch: str
+    file: str
+
+    @property
+    def has_own_id(self) -> bool:
+        """Whether its id is the bank's, not its position in the statement."""
+        return not self.payment_id.startswith(f"{self.statement}/")
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,10 @@ class ReceiptMatcher:
         references = self.index.in_text(text)
         if references or not entry.end_to_end_id:
             return references
-        own_id = self.index.of_reference(entry.end_to_end_id)
+        # It may be a number of the payer's own: a short one names no invoice.
+        own_id = None
+        if entry.end_to_end_id.upper().startswith("RF"):
+            own_id = self.index.of_reference(entry.end_to_end_id)
         return [own_id] if own_id else self.index.in_text(entry.end_to_end_id)
 
     def _customers(self, references: Iterable[Reference]) -> set[str]:
@@ -465,24 +477,65 @@ def _entries(frame: pd.DataFrame) -> Iterator[_Entry]:
             original_ids=frozenset(texts["original_ids"].splitlines()),
             payer_name=texts["payer_name"],
             payer_iban=texts["payer_iban"],
+            account=texts["account"],
+            statement=texts["statement"],
+            batch=texts["batch"],
+            file=texts["file"],
         )
 
 
 def _without_repeated(entries: Iterable[_Entry]) -> tuple[list[_Entry], int]:
-    """Return each entry once, under an id of its own, and how many were repeated."""
-    unique: dict[_Entry, _Entry] = {}
-    ids = set[str]()
-    n_repeated = 0
+    """Return each entry once, under an id of its own, and how many were repeated.
+
+    Without an id of the bank, entries of equal content in two statements are the same;
+    in one statement they are not.
+    """
+    by_content: dict[_Entry, dict[tuple[str, str], list[_Entry]]] = {}
+    n_entries = 0
     for entry in entries:
-        content = replace(entry, row=0)
-        if content in unique:
-            n_repeated += 1
-            continue
+        payment_id = entry.payment_id if entry.has_own_id else ""
+        content = replace(
+            entry,
+            row=0,
+            statement="",
+            file="",
+            payment_id=payment_id,
+        )
+        statements = by_content.setdefault(content, {})
+        statements.setdefault((entry.file, entry.statement), []).append(entry)
+        n_entries += 1
+    unique = [
+        entry
+        for statements in by_content.values()
+        for entry in max(statements.values(), key=len)
+    ]
+    without_batches = _without_batches(unique)
+    ids = set[str]()
+    renamed = list[_Entry]()
+    for entry in sorted(without_batches, key=_order):
         if entry.payment_id in ids:
             entry = replace(entry, payment_id=f"{entry.payment_id}/{entry.paid_on}")
         ids.add(entry.payment_id)
-        unique[content] = entry
-    return list(unique.values()), n_repeated
+        renamed.append(entry)
+    return renamed, n_entries - len(renamed)
+
+
+def _without_batches(entries: Sequence[_Entry]) -> list[_Entry]:
+    """Leave out the sum of a batch if another statement has its transactions."""
+    by_batch: dict[tuple[str, str], list[_Entry]] = {}
+    for entry in entries:
+        if entry.batch:
+            by_batch.setdefault((entry.account, entry.batch), []).append(entry)
+    sums = set[_Entry]()
+    for batch in by_batch.values():
+        for entry in batch:
+            own = (entry.file, entry.statement)
+            parts = [part for part in batch if (part.file, part.statement) != own]
+            total = sum((part.amount for part in parts), Decimal(0))
+            is_alone = len(parts) == len(batch) - 1
+            if parts and is_alone and total == entry.amount and not sums & set(batch):
+                sums.add(entry)
+    return [entry for entry in entries if entry not in sums]
 
 
 def _rows_of(payments: pd.DataFrame, matches: Sequence[_Match]) -> pd.DataFrame:

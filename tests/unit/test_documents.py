@@ -436,3 +436,53 @@ def test_an_invoice_without_a_due_date_says_what_to_state(tmp_path: Path) -> Non
     text += 'due_on = { column = "issued_on", plus_days = 30 }\n'
     check = read(tmp_path, text, a_xml=content)
     assert f"{check.ledger['invoices']['due_on'][0]:%Y-%m-%d}" == "2024-02-14"
+
+
+def paid(folder: Path, *statements: bytes, formats: str = "camt.053") -> list[float]:
+    """Return the amounts of the payments of some statements."""
+    (folder / "invoices.csv").write_text(LIST)
+    text = 'currency = "EUR"\n[invoices]\nfile = "invoices.csv"\n'
+    for number, content in enumerate(statements):
+        (folder / f"s{number}.xml").write_bytes(content)
+        is_notification = b"Ntfctn" in content
+        name = "camt.054" if is_notification else formats
+        text += f'[[payments]]\nfile = "s{number}.xml"\nformat = "{name}"\n'
+    return read(folder, text).ledger["payments"]["amount"].tolist()
+
+
+def test_entries_of_statements_that_overlap_are_read_once(tmp_path: Path) -> None:
+    """Without an id of the bank, what is equal in two statements is the same entry;
+    two equal ones in one statement are two.
+    """
+    twice = (Movement("10", "RE-1"), Movement("10", "RE-1"))
+    january = camt(*twice)
+    longer = camt(*twice, Movement("30", "RE-1")).replace(b"<Id>S1", b"<Id>S2")
+    assert paid(tmp_path, january, longer) == [10, 10, 30]
+
+
+def test_a_batch_and_its_transactions_are_counted_once(tmp_path: Path) -> None:
+    """The statement has the sum, the notification what it consists of."""
+    whole = camt(Movement("300", "", bank_id="B9"))
+    parts = batch("100", "200").replace(
+        b"<NtryDtls>", b"<AcctSvcrRef>B9</AcctSvcrRef><NtryDtls>"
+    )
+    for name, other in ((b"BkToCstmrStmt", b"BkToCstmrDbtCdtNtfctn"),):
+        parts = parts.replace(name, other)
+    parts = parts.replace(b"Stmt>", b"Ntfctn>").replace(b"<Id>S1", b"<Id>N1")
+    assert paid(tmp_path, whole, parts) == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("end_to_end_id", "invoice_id"),
+    [("RE-2", "RE-2"), ("2", None), ("12", None), ("NOTPROVIDED", None)],
+)
+def test_a_short_number_of_the_payer_s_own_names_no_invoice(
+    tmp_path: Path, end_to_end_id: str, invoice_id: str | None
+) -> None:
+    rows = "2,ANNA,2024-01-10,2024-02-10,10,EUR\n12,ANNA,2024-01-10,2024-02-10,10,EUR\n"
+    (tmp_path / "invoices.csv").write_text(LIST + rows)
+    content = camt(Movement("10", "thanks", end_to_end_id=end_to_end_id))
+    (tmp_path / "statement.xml").write_bytes(content)
+    mapping = STATEMENTS + '[invoices]\nfile = "invoices.csv"\n'
+    payments = read(tmp_path, mapping).ledger["payments"]
+    assert payments["invoice_id"].tolist() == ([invoice_id] if invoice_id else [])
