@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from obligor.data.store import LedgerStore
-from obligor.errors import UnknownDecisionError
 from obligor.record.entry import service_entry
 from obligor.record.record import Record
-from obligor.record.retention import erase
+from obligor.record.retention import erase, references_of
 
 
 class Erased(NamedTuple):
@@ -68,14 +67,14 @@ class Eraser:
         """
         # The ledger first: what is interrupted afterwards can be repeated.
         n_rows = self.ledger.erase(customer_id, stand_in=f"erased-{self.new_id()}")
+        is_recorded = bool(references_of(self.record.database, customer_id))
+        if n_rows or is_recorded:
+            self.ledger.rewrite()
         entry_id = self.new_id()
-        try:
+        if is_recorded or not n_rows:
             n_entries = erase(self.record, customer_id, because, self.now(), entry_id)
-        except UnknownDecisionError:
-            if not n_rows:
-                raise
-            n_entries = 0
-            details = {"references": list[str](), "because": because}
-            entry = service_entry("erasure", details, self.now(), entry_id)
-            self.record.writer.append([entry])
-        return Erased(n_entries, n_rows)
+            return Erased(n_entries, n_rows)
+        details = {"references": list[str](), "because": because}
+        entry = service_entry("erasure", details, self.now(), entry_id)
+        self.record.writer.append([entry])
+        return Erased(0, n_rows)

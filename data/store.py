@@ -202,7 +202,7 @@ class LedgerStore:
             return list(connection.scalars(query))
 
     def erase(self, customer_id: str, stand_in: str) -> int:
-        """Delete every row about a customer, and every trace of them in the file.
+        """Delete every row about a customer; `rewrite` removes what is left of them.
 
         Parameters
         ----------
@@ -215,11 +215,6 @@ class LedgerStore:
         -------
         int
             How many rows were deleted or changed; 0 if the store has none.
-
-        Raises
-        ------
-        RecordError
-            If somebody reads the file meanwhile, so that it cannot be rewritten.
         """
         ids = [customer_id, *self._lei_of(customer_id)]
         with self.rows.writing() as connection:
@@ -231,8 +226,6 @@ class LedgerStore:
                 if "customer_id" in table.c:
                     is_own = table.c.customer_id == customer_id
                     n_rows += connection.execute(table.delete().where(is_own)).rowcount
-        if self.engine.dialect.name == "sqlite":
-            self._rewrite_file()
         return n_rows
 
     def _lei_of(self, customer_id: str) -> list[str]:
@@ -244,8 +237,18 @@ class LedgerStore:
             return []
         return [lei] if lei else []
 
-    def _rewrite_file(self) -> None:
-        """Leave no copy of a deleted row: not in free pages, not in the log."""
+    def rewrite(self) -> None:
+        """Leave no copy of a deleted row: not in free pages, not in the log.
+
+        It does nothing in PostgreSQL, where ``VACUUM FULL`` does it.
+
+        Raises
+        ------
+        RecordError
+            If somebody reads the file for so long that its log cannot be cut.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         with autocommit.connect() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")

@@ -105,10 +105,7 @@ def erase(
     RecordError
         If the database cannot be written.
     """
-    lookup = record.database.pseudonym(customer_id)
-    query = sa.select(CUSTOMER.customer_ref).where(CUSTOMER.lookup == lookup)
-    with record.database.engine.connect() as connection:
-        references = list(connection.scalars(query))
+    references = references_of(record.database, customer_id)
     if not references:
         raise UnknownDecisionError(
             f"nothing is recorded about {customer_id!r}", where="customer_id"
@@ -117,6 +114,13 @@ def erase(
     # Recorded first: afterwards it is no longer known whose keys they were.
     record.writer.append([service_entry("erasure", details, at, entry_id)])
     return _destroy_keys(record.database, references, because, at)
+
+
+def references_of(database: RecordDatabase, customer_id: str) -> list[str]:
+    """Return what stands for a customer in the record; nothing for an unknown one."""
+    lookup = database.pseudonym(customer_id)
+    query = sa.select(CUSTOMER.customer_ref).where(CUSTOMER.lookup == lookup)
+    return [str(row.customer_ref) for row in database.rows(query)]
 
 
 def purge(

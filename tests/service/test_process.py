@@ -28,7 +28,7 @@ from tests.receivers import THIS_MACHINE, running_receiver
 
 KEY = {"Authorization": "Bearer the-admin-key"}
 QUESTION = {"customer_id": "C0000001"}
-N_OPERATIONS = 21
+N_OPERATIONS = 24
 MOST_QUESTIONS = 3000
 
 
