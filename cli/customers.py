@@ -13,10 +13,10 @@ from rich.table import Table
 
 from obligor.cli.arguments import (
     AsJson,
+    AsOf,
     Store,
     command_context,
     console,
-    parsed_day,
     with_options,
 )
 
@@ -29,10 +29,7 @@ class CustomerOptions:
     """The options of `obligor customer`."""
 
     customer_id: Annotated[str, typer.Argument(help="Customer of the loaded ledger")]
-    as_of: Annotated[
-        str | None,
-        typer.Option(help="Last day whose knowledge counts, YYYY-MM-DD"),
-    ] = None
+    as_of: AsOf = None
     is_json: AsJson = False
     store: Store = Path("store")
 
@@ -48,13 +45,14 @@ def customer(options: CustomerOptions) -> None:
     from obligor.casework.customers import CustomerDesk
 
     context = command_context()
+    ledger = context.ledger_store(options.store)
     desk = CustomerDesk(
-        ledger=context.ledger_store(options.store),
+        ledger=ledger,
         now=context.now,
         zone=context.settings(options.store).time_zone,
     )
-    day = parsed_day(options.as_of) if options.as_of is not None else None
-    answer = desk.customer(options.customer_id, day)
+    as_of = context.as_of(options.as_of, ledger.exported_on())
+    answer = desk.customer(options.customer_id, as_of)
     if options.is_json:
         typer.echo(orjson.dumps(answer).decode())
     else:

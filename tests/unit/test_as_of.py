@@ -122,7 +122,7 @@ def test_rows_that_became_known_after_the_export_are_reported(tmp_path: Path) ->
     assert not [finding for finding in findings if "after the export" in finding]
 
 
-def test_a_command_prints_the_day_it_used_and_why() -> None:
+def test_a_command_prints_the_day_it_used_and_why(tmp_path: Path) -> None:
     runner = CliRunner()
     by_default = runner.invoke(app, ["lgd", str(SMALL)])
     assert by_default.exit_code == 0, by_default.output
@@ -132,5 +132,13 @@ def test_a_command_prints_the_day_it_used_and_why() -> None:
     evaluated = runner.invoke(app, ["evaluate", str(SMALL)])
     expected = "outcomes are observed until 2023-01-01 (the day of the export)"
     assert expected in evaluated.stderr
+    root = tmp_path / "store"
+    loaded = runner.invoke(app, ["load", str(SMALL), "--store", str(root)])
+    assert loaded.exit_code == 0, loaded.output
+    customer_id = LedgerStore(f"sqlite:///{root}/ledger.db").customer_ids(1)[0]
+    command = ["customer", customer_id, "--store", str(root)]
+    described = runner.invoke(app, command)
+    assert described.exit_code == 0, described.output
+    assert "(the day of the export)" in described.stderr
     shown = runner.invoke(app, ["policy", "show", "--table", "quiet_days"])
     assert "(today)" in shown.stderr
