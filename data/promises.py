@@ -4,6 +4,8 @@ The source runs in the interpreter and compiled by numba as a part of `features.
 so it keeps to loops, numbers and indexing.
 """
 
+# numba's cache watches kernel.py only: touch it after a change of this file.
+
 from __future__ import annotations
 
 from typing import NamedTuple

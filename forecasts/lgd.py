@@ -11,11 +11,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from obligor.data.asof import KnownLedger, known_on
+from obligor.data.asof import KnownLedger
 from obligor.data.ledger import Ledger, reporting_rates
 from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import item_default_events
+from obligor.training.samples.outcomes import known_outcomes
 
 WORKOUT_DAYS = 365  # after the default, in which recoveries count
 FEWEST = 30  # defaulted items from which an LGD is measured
@@ -53,7 +54,7 @@ def workouts(
         ``lgd = 1 - recovered / ead``, in [0, 1]. An item written off at once has a
         year too: cash may still come.
     """
-    known_then = known_on(ledger, until)
+    known_then = known_outcomes(ledger, until)
     events = _events_with_a_year(known_then, definition)
     items = known_then.ledger["invoices"].set_index("invoice_id").reindex(events.index)
     # What was open is valued on the day of the default, and so is what came of it: an

@@ -5,6 +5,7 @@ What a default is, is specified in tests/spec/test_labels.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -13,7 +14,8 @@ from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation
 from obligor.errors import AsOfError
 from obligor.training.samples.config import DefaultDefinition, TrainingConfig
-from obligor.training.samples.labels import customers_in_default
+from obligor.training.samples.labels import customers_in_default, default_events
+from obligor.training.samples.outcomes import known_outcomes
 from obligor.training.samples.sample import (
     Split,
     as_of_dates,
@@ -45,6 +47,27 @@ def test_default_without_any_row_on_its_day() -> None:
     everyone = {"ANNA", "BORIS", "CLARA", "DORA"}
     assert customers_in_default(before, DefaultDefinition()) == set()
     assert customers_in_default(on_the_day, DefaultDefinition()) == everyone
+
+
+def test_money_that_was_not_allocated_prevents_a_default() -> None:
+    """The ledger leaves money as it was allocated; ANNA's covers her invoice."""
+    payments = """
+        invoice_id | customer_id | paid_on    | amount
+        -          | ANNA        | 2024-02-01 | 1000.00
+        -          | BORIS       | 2024-02-01 |  500.00
+    """
+    whole = replace(
+        ledger(invoices=INVOICES, payments=payments),
+        unapplied_policy="as_allocated",
+    )
+    outcomes = known_outcomes(whole, date(2024, 12, 31))
+    events = default_events(outcomes, DefaultDefinition())
+    assert sorted(events["customer_id"]) == ["BORIS", "CLARA", "DORA"]
+    assert customers_in_default(outcomes, DefaultDefinition()) == {
+        "BORIS",
+        "CLARA",
+        "DORA",
+    }
 
 
 def test_test_dates_are_a_performance_window_after_training(

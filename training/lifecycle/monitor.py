@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from obligor.arrays import Ints
-from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.metrics.figures import PSI_BINS, auc, difference, psi, psi_bins
 from obligor.metrics.statistics import Resampling
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
+from obligor.training.samples.outcomes import known_outcomes
 from obligor.training.validation.pages import as_html, embedded, render
 from obligor.training.validation.plots import OURS, PEER, axes_of
 
@@ -223,7 +223,7 @@ def matured(
     mature = mature.drop_duplicates(["customer_id", "month"], keep="last")
     mature = mature.reset_index(drop=True)
     label = np.zeros(len(mature), dtype=np.int64)
-    outcomes = known_on(ledger, ledger.observed_until)
+    outcomes = known_outcomes(ledger, ledger.observed_until)
     events = default_events(outcomes, definition)
     for as_of, row_indices in mature.groupby("as_of").indices.items():
         customers = pd.Index(mature["customer_id"].iloc[row_indices])

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import pandas as pd
 
-from obligor.data.asof import KnownLedger
-from obligor.data.ledger import reporting_rates
+from obligor.data.account import OLDEST_FIRST
+from obligor.data.asof import KnownLedger, known_on
+from obligor.data.ledger import Ledger, reporting_rates
 
 DIGITS = 6  # a sum of floats leaves less than this of a paid invoice
 # Write-offs of a customer within these days count together.
 WRITE_OFF_WINDOW = "365D"
+
+
+def known_outcomes(ledger: Ledger, until: date) -> KnownLedger:
+    """Return what is known on a day of who paid.
+
+    A customer's money without an item pays the oldest one, also if the ledger leaves
+    money as it was allocated: whoever has paid enough is not in default.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The whole ledger.
+    until : date
+        The day whose knowledge counts.
+
+    Raises
+    ------
+    AsOfError
+        If no invoice was known by then.
+    """
+    return known_on(replace(ledger, unapplied_policy=OLDEST_FIRST), until)
 
 
 def outcome_items(outcomes: KnownLedger, dpd_days: int) -> pd.DataFrame:

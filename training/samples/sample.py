@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
+from obligor.data.account import OLDEST_FIRST
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import AsOfError, SchemaError
@@ -19,6 +20,7 @@ from obligor.training.samples.labels import (
     days_to_default,
     default_events,
 )
+from obligor.training.samples.outcomes import known_outcomes
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
 
@@ -168,7 +170,7 @@ def build_sample(
         If all test rows have the same outcome.
     """
     # Through the gate: a payment that came back does not count as paid.
-    outcomes = known_on(ledger, ledger.observed_until)
+    outcomes = known_outcomes(ledger, ledger.observed_until)
     events = default_events(outcomes, config.default)
     dates = as_of_dates(ledger, config)
     rows = [_rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
@@ -199,7 +201,10 @@ def _rows_on(
     is_recent = idle_days <= config.sample.max_idle_days
     features = features[has_open_item | is_recent]
     if config.sample.exclude_in_default:
-        in_default = customers_in_default(known, config.default)
+        outcomes = known
+        if ledger.unapplied_policy != OLDEST_FIRST:
+            outcomes = known_outcomes(ledger, as_of)
+        in_default = customers_in_default(outcomes, config.default)
         features = features.drop(index=sorted(in_default & set(features.index)))
     days = days_to_default(events, features.index, as_of, config.default)
     label = days.notna().astype(int)
