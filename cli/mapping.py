@@ -56,6 +56,7 @@ def map_lists(options: MapOptions) -> None:
     Example: `obligor map invoices.csv payments.xlsx --output mapping.toml`
     """
     from obligor.connectors.systems import system_names, system_text
+    from obligor.data.money import minor_digits
 
     if options.system == "list":
         for name, title in system_names().items():
@@ -67,8 +68,17 @@ def map_lists(options: MapOptions) -> None:
             where=str(options.output),
             do="name another one with --output, or overwrite it with --force",
         )
+    if options.currency:
+        minor_digits(options.currency)
+    if options.system and options.files:
+        raise SchemaError(
+            "files and --system are both there",
+            where="arguments",
+            expected="the files to map, or --system NAME",
+        )
     if options.system:
-        options.output.write_text(system_text(options.system), encoding="utf-8")
+        text = system_text(options.system, options.currency)
+        options.output.write_text(text, encoding="utf-8")
         _print_line(f"wrote {options.output}: read its first lines")
         return
     _map(options.files or [], options)
@@ -80,7 +90,6 @@ def _map(files: Sequence[Path], options: MapOptions) -> None:
     from obligor.connectors.guessing import guess_list
     from obligor.connectors.layouts import layouts_of
     from obligor.connectors.writing import mapping_text, report_lines
-    from obligor.data.money import minor_digits
 
     if not files:
         raise SchemaError(
@@ -88,8 +97,6 @@ def _map(files: Sequence[Path], options: MapOptions) -> None:
             where="arguments",
             expected="the files to map, or --system NAME",
         )
-    if options.currency:
-        minor_digits(options.currency)
     documents = guess_documents(files)
     read_paths = {path for document in documents for path in document.paths}
     guesses = [

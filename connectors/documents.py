@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from obligor.documents.camt import STATEMENTS
+from obligor.documents.camt import STATEMENTS, read_camt
+from obligor.documents.invoices import read_invoice
+from obligor.documents.mt940 import read_mt940
 from obligor.documents.xml import parse_xml
 from obligor.errors import InputError
 
@@ -29,11 +31,17 @@ class DocumentGuess:
         As a mapping states it.
     paths : list of Path
         The files.
+    encoding : str
+        Of text files; empty for UTF-8.
+    currency : str
+        Of the first amount; empty if there is none.
     """
 
     table: str
     format: str
     paths: list[Path]
+    encoding: str = ""
+    currency: str = ""
 
 
 def format_of(path: Path) -> str:
@@ -65,12 +73,50 @@ def format_of(path: Path) -> str:
 
 
 def guess_documents(paths: Sequence[Path]) -> list[DocumentGuess]:
-    """Return the documents among some files, by format."""
-    guesses: dict[str, DocumentGuess] = {}
+    """Return the documents among some files, by format and encoding.
+
+    Raises
+    ------
+    SchemaError
+        If one of them cannot be read.
+    """
+    guesses: dict[tuple[str, str], DocumentGuess] = {}
     for path in paths:
         name = format_of(path)
-        if name:
+        if not name:
+            continue
+        content = path.read_bytes()
+        encoding = _encoding(content) if name == "mt940" else ""
+        guess = guesses.get((name, encoding))
+        if guess is None:
             table = "invoices" if name == "e-invoice" else "payments"
-            guess = guesses.setdefault(name, DocumentGuess(table, name, []))
-            guess.paths.append(path)
+            currency = _currency(content, name, encoding, path.name)
+            guess = DocumentGuess(table, name, [], encoding, currency)
+            guesses[(name, encoding)] = guess
+        guess.paths.append(path)
     return list(guesses.values())
+
+
+def _encoding(content: bytes) -> str:
+    """Return the encoding of an MT940 file: UTF-8, or that of older programs."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return ""
+
+
+def _currency(
+    content: bytes,
+    name: str,
+    encoding: str,
+    where: str,
+) -> str:
+    """Return the currency of the first amount of a document."""
+    if name == "e-invoice":
+        return next((item.currency for item in read_invoice(content, where)), "")
+    if name == "mt940":
+        statement = read_mt940(content, encoding, where)
+    else:
+        statement = read_camt(content, name, where)
+    return next((entry.currency for entry in statement.entries), "")

@@ -114,7 +114,8 @@ def draft_mapping(
     documents : sequence of DocumentGuess
         Bank statements and electronic invoices.
     """
-    reporting = currency or currency_of(guesses)
+    stated = [document.currency for document in documents if document.currency]
+    reporting = currency or currency_of(guesses) or next(iter(stated), "")
     context = _Context(
         currency=reporting,
         has_payments=any(guess.is_payments for guess in guesses)
@@ -134,7 +135,11 @@ def draft_mapping(
 def _document_source(document: DocumentGuess) -> DraftSource:
     """Return the source of documents; their columns have our names."""
     paths = [str(path) for path in document.paths]
-    spec = SourceSpec(files=tuple(paths), format=document.format)
+    spec = SourceSpec(
+        files=tuple(paths),
+        encoding=document.encoding,
+        format=document.format,
+    )
     layout = Layout(document.paths[0], spec, pd.DataFrame())
     source = DraftSource(document.table, layout)
     if document.table == "payments":

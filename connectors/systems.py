@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from obligor.errors import SchemaError
@@ -19,8 +20,8 @@ def system_names() -> dict[str, str]:
     return names
 
 
-def system_text(name: str) -> str:
-    """Return the mapping of a system.
+def system_text(name: str, currency: str = "") -> str:
+    """Return the mapping of a system, with another reporting currency if one is given.
 
     Raises
     ------
@@ -34,4 +35,7 @@ def system_text(name: str) -> str:
             where="--system",
             expected=f"one of {names}",
         )
-    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    if not currency:
+        return text
+    return re.sub(r'(?m)^currency = ".*"$', f'currency = "{currency}"', text, count=1)

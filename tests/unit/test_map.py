@@ -317,10 +317,9 @@ def test_bank_statements_and_electronic_invoices_are_recognised(tmp_path: Path) 
     (tmp_path / "a.xml").write_bytes(ubl("RE-1", "1000"))
     (tmp_path / "b.pdf").write_bytes(pdf(cii("RE-2", "500")))
     (tmp_path / "c.xml").write_bytes(camt(Movement("400", "invoice RE-2")))
-    (tmp_path / "d.sta").write_bytes(mt940(":61:240305C300,00NTRFX", ":86:RE-1"))
-    ledger, output = mapped(
-        tmp_path, "a.xml", "b.pdf", "c.xml", "d.sta", currency="EUR"
-    )
+    lines = (":61:240305C300,00NTRFX", ":86:RE-1 Müller")
+    (tmp_path / "d.sta").write_bytes(mt940(*lines).decode().encode("cp1252"))
+    ledger, output = mapped(tmp_path, "a.xml", "b.pdf", "c.xml", "d.sta")
     assert open_amounts(ledger, TODAY) == {"RE-1": 700, "RE-2": 100}
     for text in (
         "a.xml, b.pdf: invoices, read as e-invoice",

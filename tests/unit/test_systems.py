@@ -19,6 +19,7 @@ from obligor.cli.app import app
 from obligor.connectors.systems import system_names, system_text
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
+from obligor.reading.mapping import read_mapping
 from obligor.reading.sources import read_ledger
 from tests.books import open_amounts
 
@@ -148,6 +149,20 @@ def test_the_mapping_of_a_system_is_written(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0
     assert output.read_text(encoding="utf-8") == system_text("odoo")
+
+
+def test_the_mapping_of_a_system_takes_the_currency(tmp_path: Path) -> None:
+    output = tmp_path / "mapping.toml"
+    command = ["map", "--system", "xero", "--currency", "NZD", "--output", str(output)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert read_mapping(output).currency == "NZD"
+
+
+def test_files_and_a_system_are_refused(tmp_path: Path) -> None:
+    command = ["map", "list.csv", "--system", "xero", "--output", str(tmp_path / "m")]
+    result = CliRunner().invoke(app, command)
+    assert "files and --system are both there" in str(result.exception)
+    assert not (tmp_path / "m").exists()
 
 
 def test_the_systems_are_listed() -> None:
