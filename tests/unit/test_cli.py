@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "promote",
     "serve",
+    "customer",
     "decide",
     "demo",
     "review",
