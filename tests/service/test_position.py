@@ -20,6 +20,12 @@ from tests.spec.test_unapplied import FX_RATES, INVOICES, PAYMENTS
 OLD = """
     OLD1       | OLD         | 2023-10-01 | 2023-10-31 |   105.00 | EUR
     OLD2       | OLD         | 2023-12-01 | 2024-12-31 |  9000.00 | EUR
+    RICH1      | RICH        | 2023-10-01 | 2023-10-31 | 90000.00 | EUR
+    RICH2      | RICH        | 2024-10-01 | 2024-10-31 | 90000.00 | EUR
+"""
+RICH = """
+    RICH1      | RICH        | 2023-10-31 |  90000.00 | -        | payment
+    -          | RICH        | 2024-10-31 |  90000.00 | EUR      | payment
 """
 SET_ASIDE = pd.DataFrame(
     {"customer_id": ["MORE"], "table": ["invoices"], "key": ["M2"]},
@@ -31,7 +37,7 @@ def book(policy: str) -> Ledger:
     """The customers with unapplied money."""
     ledger = ascii.ledger(
         invoices=INVOICES.rstrip() + OLD,
-        payments=PAYMENTS,
+        payments=PAYMENTS.rstrip() + RICH,
         fx_rates=FX_RATES,
     )
     return replace(ledger, unapplied_policy=policy)
@@ -97,6 +103,17 @@ def test_an_incomplete_ledger_refers_and_holds_orders(client: TestClient) -> Non
     check = asked(client, "/orders/check", customer_id="MORE", order=order)
     assert check["outcome"] == "refer"
     assert "B10" in [block["code"] for block in check["blocks"]]
+
+
+def test_the_largest_request_is_net_of_unapplied_money(client: TestClient) -> None:
+    request = {"amount": "90000.00", "currency": "EUR"}
+    answer = asked(client, "/decisions", customer_id="RICH", request=request)
+    assert answer["outcome"] == "refer"
+    assert answer["position"]["owed"] == "0.00"
+    (act,) = answer["counterfactuals"]
+    limit = answer["limit"]["amount"]
+    assert float(limit) < 90_000
+    assert act["text"] == f"Ask for {limit} EUR or less"
 
 
 def test_the_rulebook_of_the_day_decides_what_is_material(client: TestClient) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import cast
 
 from obligor.casework.debts import ScoredCustomers, overdue_debts
 from obligor.data.asof import KnownAccount, known_account
@@ -19,12 +20,15 @@ from obligor.data.ledger import Ledger
 from obligor.decisions.ageing import ageing_of
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
+from obligor.model.pd_model import PdModel
 from obligor.policy.collecting.worklist import Pause, Task, task_of
 from obligor.policy.credit.ageing import Ageing, OverdueItem
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
 from obligor.policy.credit.orders import Order, OrderBook, check_order
 from obligor.policy.rulebooks.rulebook import Materiality, Rulebook
+from obligor.portfolio.month import IN_DEFAULT, month_of
+from obligor.portfolio.snapshot import ledger_accounts
 from tests import ascii
 from tests.ascii import spec
 from tests.customers import FACTS, NEW_RULEBOOK, RULEBOOK
@@ -231,6 +235,30 @@ def test_the_stage_goes_by_the_material_amount_and_the_loss_by_each_item() -> No
         return {"stage": task.plan.stage, "expected_loss": sum(losses)}
 
     spec(plan, expected)
+
+
+def test_a_review_counts_material_defaults_only() -> None:
+    """In a review a customer is in default if a material amount is more than 90 days
+    past due.
+    """
+    expected = """
+        customer_id | rulebook   | is_in_default
+        FEE         | 2023-12-31 | no
+        FEE         | 2000-01-01 | yes
+        SKON        | 2023-12-31 | no
+        MANY        | 2023-12-31 | yes
+        LATE        | 2023-12-31 | yes
+    """
+    rulebooks = {"2023-12-31": NEW_RULEBOOK, "2000-01-01": RULEBOOK}
+    accounts = list(ledger_accounts(books()))
+    model = cast(PdModel, FixedModel())
+
+    def is_in_default(customer_id: str, rulebook: str) -> bool:
+        in_force = replace(rulebooks[rulebook], effective=date(2000, 1, 1))
+        month = month_of(accounts, AS_OF, model, [in_force])
+        return bool(month.grade[customer_id] == IN_DEFAULT)
+
+    spec(is_in_default, expected)
 
 
 def test_an_amount_in_another_currency_counts_at_the_closing_rate() -> None:

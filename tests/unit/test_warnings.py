@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from obligor.policy.credit.credit_file import CreditFile, Security
 from obligor.policy.credit.early_warnings import Snapshot, drivers, early_warnings
-from tests.customers import AS_OF, RULEBOOK
+from tests.customers import AS_OF, NEW_RULEBOOK, RULEBOOK
 
 CALM: dict[str, float | None] = {
     "open_amount": 1000.0,
@@ -65,6 +65,41 @@ def with_new_payment_details(day: date) -> Snapshot:
 
 def warnings_of(now: Snapshot, before: Snapshot | None = BEFORE) -> list[str]:
     return [warning.fired for warning in early_warnings(now, before, RULEBOOK)]
+
+
+@pytest.mark.parametrize(
+    ("days_before", "days_now", "codes"),
+    [(0, 3, []), (0, 14, []), (0, 15, ["W03"]), (None, 0, ["W03"])],
+)
+def test_a_remainder_that_grows_older_is_no_alarm(
+    days_before: int | None,
+    days_now: int,
+    codes: list[str],
+) -> None:
+    """A bank charge has been open for 170 and then for 260 days.
+
+    A decision of an earlier version does not show what is material.
+    """
+    is_shown = days_before is not None
+    before = replace(
+        BEFORE,
+        features={**CALM, "dpd_days": 170.0},
+        material_dpd_days=Decimal(days_before) if is_shown else None,
+    )
+    now = replace(
+        NOW,
+        features={**CALM, "dpd_days": 260.0},
+        material_dpd_days=Decimal(days_now),
+    )
+    fired = [warning.fired for warning in early_warnings(now, before, NEW_RULEBOOK)]
+    assert fired == codes
+    assert warnings_of(now, before) == ["W03"]
+
+
+@pytest.mark.parametrize(("owed", "codes"), [("1599", []), ("1800", ["W02"])])
+def test_unapplied_money_does_not_use_the_limit(owed: str, codes: list[str]) -> None:
+    now = with_features(replace(NOW, owed=Decimal(owed)), open_amount=1900.0)
+    assert warnings_of(now) == codes
 
 
 @pytest.mark.parametrize(
