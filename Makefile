@@ -31,6 +31,7 @@ bench: env-dev             ## every benchmark, with its bars
 reliability: env-dev       ## kills under load; minutes
 	for name in $(RELIABILITY); do $(BIN)/python reliability/$$name.py --json || exit 1; done
 	$(BIN)/python reliability/kill.py --postgres --json
+	$(BIN)/python reliability/loading.py --json
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \
