@@ -2,8 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
-BENCHMARKS := treeshap serving policy collections record features real history models binning
-RELIABILITY := tamper powercut hostile drain bundles kill
+BENCHMARKS := treeshap serving policy collections record features real history models binning loading
+RELIABILITY := tamper powercut hostile drain bundles kill loading
 
 .PHONY: demo test coverage lint docs notebooks bench reliability lock env env-dev clean
 
@@ -31,7 +31,6 @@ bench: env-dev             ## every benchmark, with its bars
 reliability: env-dev       ## kills under load; minutes
 	for name in $(RELIABILITY); do $(BIN)/python reliability/$$name.py --json || exit 1; done
 	$(BIN)/python reliability/kill.py --postgres --json
-	$(BIN)/python reliability/loading.py --json
 
 lock:                      ## exact versions for Python 3.11 to 3.13; add --upgrade to move them
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-emit-index-url \
