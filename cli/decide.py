@@ -18,6 +18,7 @@ from obligor.cli.arguments import (
     Store,
     command_context,
     console,
+    error_console,
     with_options,
 )
 from obligor.errors import SchemaError
@@ -63,6 +64,8 @@ def decide(options: DecideOptions) -> None:
     context = command_context()
     service = context.service(options.store)
     context.as_of(options.as_of, service.ledger.exported_on())
+    for sentence in service.ledger.left_out().values():
+        error_console.print(sentence, style="yellow", markup=False, highlight=False)
     body = service.decider.answer(Question(request)).body
     if options.as_json:
         print(body)

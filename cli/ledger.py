@@ -207,6 +207,7 @@ def _load_first(
     ledger = result.require()
     print_left_out(result)
     store.write(ledger, arrival_of(result).set_aside)
+    store.note_left_out(ledger.tables, result.left_out, ledger.currency)
     _print_loaded(len(ledger["customers"]), ledger.observed_until)
     return ledger.exported_on
 
@@ -236,6 +237,8 @@ def _load_in_parts(
             result = load_in_parts(store, stream, spool)
         else:
             result = update_in_parts(store, stream, context.today())
+    content = stream.content
+    store.note_left_out(content.tables, result.left_out, content.currency)
     for note in stream.notes:
         error_console.print(str(note), markup=False, highlight=False)
     print_losses(result.left_out, stream.content.currency)
@@ -293,6 +296,7 @@ def _update(
         arrival = replace(arrival, snapshot=snapshot)
     with _progress_bar("updating") as advance:
         result = LedgerUpdate(store, today, advance).apply(arrival)
+    store.note_left_out(ledger.tables, check.left_out, ledger.currency)
     _print_update(check, result)
     if options.snapshot:
         _print_ended(result.ended, ledger)

@@ -13,6 +13,7 @@ from datetime import date
 from sqlite3 import Connection
 
 import numpy as np
+import orjson
 import pandas as pd
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ from obligor.data.bureau import BureauReport
 from obligor.data.coverage import Coverage
 from obligor.data.ledger import Ledger
 from obligor.data.ledger_tables import ACCOUNTS, FACTS, METADATA, RATES
+from obligor.data.left_out import LeftOut
 from obligor.data.party_store import BUREAU_QUERY, PROFILE_QUERY, PartyStore, Seals
 from obligor.data.profiles import Profile
 from obligor.data.row_building import nothing_set_aside, write_first
@@ -30,6 +32,7 @@ from obligor.errors import ObligorError, RecordError, SchemaError, UnknownCustom
 # More connections than the threads a service answers with.
 CONNECTIONS = 8
 _EXPORTED_ON = "exported_on"
+_LEFT_OUT = "left_out"
 _ACCOUNT = sa.select(ACCOUNTS.c.account).where(
     ACCOUNTS.c.customer_id == sa.bindparam("key")
 )
@@ -115,6 +118,40 @@ class LedgerStore:
         """Return the day of the export of the loaded ledger; None if not stated."""
         value = self._read(_FACT, _EXPORTED_ON)
         return date.fromisoformat(value.decode()) if value else None
+
+    def left_out(self) -> dict[str, str]:
+        """Return what the last loads left out, as a sentence for each table."""
+        value = self._read(_FACT, _LEFT_OUT)
+        sentences: dict[str, str] = orjson.loads(value) if value else {}
+        return sentences
+
+    def note_left_out(
+        self,
+        tables: Iterable[str],
+        losses: Iterable[LeftOut],
+        currency: str,
+    ) -> None:
+        """Keep what a load left out, so that decisions can repeat it.
+
+        Parameters
+        ----------
+        tables : iterable of str
+            The tables that were loaded; what was kept of others stays.
+        losses : iterable of LeftOut
+            What was left out of them.
+        currency : str
+            The reporting currency.
+        """
+        sentences = self.left_out()
+        for table in tables:
+            sentences.pop(table, None)
+        for loss in losses:
+            sentences[loss.table] = loss.sentence(currency)
+        with self.rows.writing() as connection:
+            is_own = FACTS.c.name == _LEFT_OUT
+            connection.execute(FACTS.delete().where(is_own))
+            row = {"name": _LEFT_OUT, "value": orjson.dumps(sentences)}
+            connection.execute(FACTS.insert(), [row])
 
     def account(self, customer_id: str, currencies: Sequence[str] = ()) -> Account:
         """Return one customer's account, the future included.

@@ -94,6 +94,10 @@ def test_payments_alone_find_the_stored_invoices(case: Case) -> None:
     assert result.exit_code == 0, result.output
     assert counts(result, "payments") == ["30", "1", "0", "1"]
     assert "left out of payments: 1 of 32 rows, 0.70 EUR" in result.output
+    # Decisions repeat it until the table is loaded without a loss.
+    assert list(case.ledger().left_out()) == ["payments"]
+    case.load(payments=PAYMENTS + good)
+    assert case.ledger().left_out() == {}
 
 
 def test_rows_set_aside_are_remembered_until_they_are_right(case: Case) -> None:
