@@ -148,6 +148,8 @@ def _outside_rows(ledger: JsonObject) -> Iterator[tuple[str, str]]:
         )
         if group["not_in_ledger"]:
             text += f"; {group['not_in_ledger']} named are not in the ledger"
+        if group["incomplete"]:
+            text += f"; the ledger of {group['incomplete']} is incomplete"
         yield "group", escape(text)
 
 

@@ -164,6 +164,10 @@ class GroupAnswer(TypedDict):
     not_in_ledger: Annotated[
         int, Field(description="How many of those that the file names are not")
     ]
+    incomplete: Annotated[
+        int,
+        Field(description="How many of the others have an incomplete ledger"),
+    ]
 
 
 class LedgerNote(TypedDict):
@@ -360,6 +364,7 @@ def _group_answers(decided: DecidedQuestion) -> list[GroupAnswer]:
             "room": _rounded(limits[exposure.name] - exposure.amount, currency),
             "in_ledger": exposure.in_ledger,
             "not_in_ledger": exposure.not_in_ledger,
+            "incomplete": exposure.incomplete,
         }
         for exposure in decided.known_question.exposures
     ]

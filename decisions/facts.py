@@ -74,7 +74,9 @@ class KnownQuestion:
         body = self.request.file
         if body is None:
             return NOTHING_ON_FILE
-        return with_exposures(body.credit_file(), self.exposures)
+        return with_exposures(
+            body.credit_file(), self.request.customer_id, self.exposures
+        )
 
     def order(self, body: OrderBody) -> Order:
         """Return an order in the reporting currency."""

@@ -33,12 +33,19 @@ class GroupExposure(NamedTuple):
         How many of the others are customers of the ledger.
     not_in_ledger : int
         How many of those that the file names are not.
+    incomplete : int
+        How many have a ledger that may lack a part of what they owe.
+    is_own : bool
+        Whether the ledger says that the customer belongs to this group of several, as
+        the file does not.
     """
 
     name: str
     amount: Decimal
     in_ledger: int
     not_in_ledger: int
+    incomplete: int = 0
+    is_own: bool = False
 
 
 def group_exposures(
@@ -100,15 +107,31 @@ class _Members:
             members.update(below.members)
         return members - {self.customer_id}
 
-    def linked(self, group: GroupBody) -> set[str]:
-        """Return the others that the ledger knows of, ids of holdings among them."""
+    def linked(self, group: GroupBody) -> set[str] | None:
+        """Return the others that the ledger knows of, ids of holdings among them.
+
+        Returns None if it knows nothing of the group.
+        """
         line = self.tree.line_of(self.customer_id)
-        members: set[str] = set()
         if group.name in line:
-            members.update(self.tree.members_of(group.name))
-        elif not self.named(group):
-            members.update(self.tree.members_of(line[-1]))
-        return members - {self.customer_id}
+            members = self.tree.members_of(group.name)
+        elif len(line) > 1 and not self.named(group):
+            members = self.tree.members_of(line[-1])
+        else:
+            return None
+        return {*members} - {self.customer_id}
+
+    def own_group(self) -> str | None:
+        """Return the lowest group above the customer, if the file does not say which.
+
+        A single group can only be the customer's.
+        """
+        is_named = any(self.customer_id in group.members for group in self.groups)
+        if is_named or len(self.groups) == 1:
+            return None
+        names = {group.name for group in self.groups}
+        line = self.tree.line_of(self.customer_id)
+        return next((name for name in line if name in names), None)
 
     def _with_groups_below(self, group: GroupBody) -> list[GroupBody]:
         names = {group.name}
@@ -136,34 +159,61 @@ def _added_up(
 ) -> GroupExposure | None:
     """Return what the others of a group owe; None if the ledger has none of them."""
     named = members.named(group)
-    accounts = ledger.accounts(sorted(named | members.linked(group)))
-    if not accounts:
+    linked = members.linked(group)
+    accounts = ledger.accounts(sorted(named | (linked or set())))
+    if not accounts and linked is None:
         _require_stated(group)
         return None
     total = _ZERO
+    n_incomplete = 0
     for account in accounts.values():
         try:
-            total += ageing_of(known_account(account, as_of)).owed
+            member = known_account(account, as_of)
         except AsOfError:
             # The ledger of this member begins later.
             continue
+        total += ageing_of(member).owed
+        n_incomplete += member.account.is_incomplete
     return GroupExposure(
         name=group.name,
         amount=max(total, group.exposure_of_others or _ZERO),
         in_ledger=len(accounts),
         not_in_ledger=len(named - accounts.keys()),
+        incomplete=n_incomplete,
+        is_own=group.name == members.own_group(),
     )
 
 
 def with_exposures(
-    credit_file: CreditFile, exposures: Sequence[GroupExposure]
+    credit_file: CreditFile,
+    customer_id: str,
+    exposures: Sequence[GroupExposure],
 ) -> CreditFile:
-    """Return a credit file whose groups have what their other members owe."""
+    """Return a credit file whose groups have what their other members owe.
+
+    Parameters
+    ----------
+    credit_file : CreditFile
+        As it was sent.
+    customer_id : str
+        The customer.
+    exposures : sequence of GroupExposure
+        What the ledger knows of the groups.
+    """
     if not exposures:
         return credit_file
-    amounts = {exposure.name: exposure.amount for exposure in exposures}
+    by_name = {exposure.name: exposure for exposure in exposures}
     groups = []
     for group in credit_file.groups:
-        amount = amounts.get(group.name, group.exposure_of_others)
-        groups.append(replace(group, exposure_of_others=amount))
+        exposure = by_name.get(group.name)
+        if exposure is None:
+            groups.append(group)
+            continue
+        members = (*group.members, customer_id) if exposure.is_own else group.members
+        completed = replace(
+            group,
+            exposure_of_others=exposure.amount,
+            members=members,
+        )
+        groups.append(completed)
     return replace(credit_file, groups=tuple(groups))

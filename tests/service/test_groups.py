@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
@@ -21,6 +22,7 @@ INVOICES = """
     SUBB-1     | SUBB        | 2024-12-01 | 2025-01-31 | 40000.00
     SUBC-1     | SUBC        | 2024-12-01 | 2025-01-31 | 40000.00
     SUBC-2     | SUBC        | 2025-01-01 | 2025-01-31 | 5000.00
+    KEEP-1     | KEEP        | 2024-12-01 | 2025-01-31 | 10.00
 """
 CUSTOMERS = """
     customer_id | registered_on | parent_id
@@ -28,6 +30,7 @@ CUSTOMERS = """
     EAST        | 2020-01-01    | HOLD
     SUBB        | 2020-01-01    | HOLD
     SUBC        | 2020-01-01    | HOLD
+    KEEP        | 2020-01-01    | NOBODY
 """
 NAMED = {"name": "Holding", "members": ["SUBA", "SUBB", "SUBC"]}
 LINKED = {"name": "Holding"}
@@ -93,6 +96,47 @@ def test_members_who_are_not_in_the_ledger_are_counted(client: TestClient) -> No
     group = {"name": "Holding", "members": ["SUBA", "SUBB", "GONE", "LOST"]}
     (exposure,) = ask(client, group).json()["ledger"]["groups"]
     assert (exposure["in_ledger"], exposure["not_in_ledger"]) == (1, 2)
+
+
+def test_the_ledger_says_to_which_of_several_groups_a_customer_belongs(
+    service: Service, client: TestClient
+) -> None:
+    """SUBA belongs to EAST, and EAST to HOLD; the file gives a limit to each."""
+    groups = [
+        {"name": "HOLD", "limit": "100000.00"},
+        {"name": "EAST", "limit": "9000.00", "parent": "HOLD"},
+    ]
+    question = {
+        "customer_id": "SUBA",
+        "as_of": "2024-12-31",
+        "file": {"groups": groups},
+    }
+    answer = client.post("/decisions", json=question).json()
+    assert answer["limit"]["caps"]["group EAST"] == "9000.00"
+    replay = client.post(f"/decisions/{answer['decision_id']}/replay").json()
+    assert replay["is_equal"]
+
+
+def test_a_group_without_others_leaves_its_whole_limit(client: TestClient) -> None:
+    """NOBODY is above KEEP, whom it has as its only member."""
+    question = {
+        "customer_id": "KEEP",
+        "as_of": "2024-12-31",
+        "file": {"groups": [{"name": "Alone", "limit": "5000.00"}]},
+    }
+    answer = client.post("/decisions", json=question).json()
+    (exposure,) = answer["ledger"]["groups"]
+    assert exposure["room"]["amount"] == "5000.00"
+
+
+def test_members_with_an_incomplete_ledger_are_counted(tmp_path: Path) -> None:
+    store = LedgerStore(f"sqlite:///{tmp_path}/incomplete.db")
+    book = ledger(invoices=INVOICES, customers=CUSTOMERS)
+    lost = {"customer_id": ["SUBB"], "table": ["payments"], "key": ["P1"]}
+    store.write(book, set_aside=pd.DataFrame(lost, dtype="str"))
+    client = client_of(service_on(store, FixedChampion(FixedModel()), tmp_path))
+    (exposure,) = ask(client, LINKED).json()["ledger"]["groups"]
+    assert exposure["incomplete"] == 1
 
 
 def test_what_is_not_known_yet_does_not_count(client: TestClient) -> None:
