@@ -35,6 +35,8 @@ MONEY_COLUMNS = (
     "until",
     "document_id",
 )
+# Parts of an amount are rounded; a minor unit has at most three digits.
+_SHARE_DIGITS = 6
 _DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
 _ID_COLUMNS = ("invoice_id", "payment_id", "undoes")
 _BOOKING_COLUMNS = (*MONEY_COLUMNS, *_ID_COLUMNS)
@@ -180,13 +182,37 @@ def _of_each_item(frame: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     if frame.empty or "document_id" not in items:
         return frame
     is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
-    with_document = _first_rows(items)["document_id"].dropna()
-    pairs = with_document.rename("document").reset_index()
+    with_document = _first_rows(items).dropna(subset="document_id")
+    pairs = pd.DataFrame(
+        {
+            "document": with_document["document_id"],
+            "item_due_on": with_document["due_on"],
+            "item_amount": with_document["amount"],
+        }
+    )
     of_documents = frame[~is_of_item].rename(columns={"invoice_id": "document"})
-    expanded = of_documents.merge(pairs, on="document").drop(columns="document")
+    of_documents = of_documents.assign(row=range(len(of_documents)))
+    expanded = of_documents.merge(pairs.reset_index(), on="document")
     if expanded.empty:
         return frame
+    if "amount" in expanded:
+        expanded = _shared_out(expanded)
     return pd.concat([frame[is_of_item], expanded[list(frame.columns)]])
+
+
+def _shared_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose amount is that of their document shared out over its items.
+
+    The item due first takes of it what it is worth; the others take the rest. A row
+    without an amount is about all of each item.
+    """
+    rows = rows.sort_values(["row", "item_due_on", "invoice_id"], kind="stable")
+    worth = rows["item_amount"]
+    taken_before = worth.groupby(rows["row"]).cumsum() - worth
+    part = (rows["amount"] - taken_before).clip(lower=0.0)
+    part = part.clip(upper=worth).round(_SHARE_DIGITS)
+    rows = rows.assign(amount=part)
+    return rows[part.isna() | (part > 0)]
 
 
 def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:

@@ -258,3 +258,29 @@ def test_a_later_invoice_does_not_change_the_currency_of_earlier_money() -> None
         features = build_features(known).to_numpy()
         expected = account_features([known_account(account, day)])
         np.testing.assert_array_equal(features, expected)
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [("-", 900), ("350", 350), ("300", 300), ("2000", 900)],
+)
+def test_a_dispute_of_a_part_of_a_document_counts_once(
+    amount: str, expected: float
+) -> None:
+    """An invoice in three parts of 300 has 350 in dispute, not 350 for each part."""
+    whole = ledger(
+        invoices="""
+            invoice_id | document_id | customer_id | issued_on  | due_on     | amount
+            A1         | A           | ANNA        | 2024-10-01 | 2024-11-05 | 300
+            A2         | A           | ANNA        | 2024-10-01 | 2024-12-05 | 300
+            A3         | A           | ANNA        | 2024-10-01 | 2025-01-05 | 300
+        """,
+        disputes=f"""
+            invoice_id | opened_on  | amount
+            A          | 2024-10-20 | {amount}
+        """,
+    )
+    features = build_features(known_on(whole, DAY)).iloc[0]
+    assert features["disputed_share"] * 900 == pytest.approx(expected)
+    account = known(whole)
+    np.testing.assert_array_equal(account_features([account])[0], features.to_numpy())
