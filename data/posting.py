@@ -416,6 +416,8 @@ def _cancelled(
     bookings: pd.DataFrame, ledger: Ledger, memos: pd.DataFrame
 ) -> pd.DataFrame:
     """Return what undoes cancelled payments, and cancelled memos and documents."""
+    if ledger["cancellations"].empty:
+        return _joined([])
     cancellations = _with_columns(ledger["cancellations"], ("invoice_id", "payment_id"))
     bookings = bookings.assign(row=np.arange(len(bookings)))
     payments = bookings[bookings["payment_id"].notna()]

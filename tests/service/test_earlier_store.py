@@ -475,9 +475,16 @@ def test_the_http_interface_has_the_names_it_had(earlier: Earlier) -> None:
 def lost(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """Each place at which an earlier client would miss something.
 
-    Paths, answers and their fields may be added; a request may need less.
+    Paths, answers and their fields may be added; a request may need less, and take
+    more: smaller numbers, and nothing in place of a text.
     """
     if isinstance(old, dict) and isinstance(new, dict):
+        if "requestBody" in where:
+            old = without_fallen_bound(old, new)
+            if "anyOf" in new and "anyOf" not in old:
+                losses = [list(lost(old, option, where)) for option in new["anyOf"]]
+                yield from min(losses, key=len)
+                return
         for name, value in old.items():
             if name in new:
                 yield from lost(value, new[name], f"{where} > {name}")
@@ -491,6 +498,39 @@ def lost(old: Any, new: Any, where: str = "") -> Iterator[str]:
                 yield f"{where}: {value} is not in {new}"
     elif old != new:
         yield f"{where}: {old} is now {new}"
+
+
+def without_fallen_bound(old: Any, new: Any) -> Any:
+    """A schema of numbers without its lower bound, if the new bound is below it."""
+    bound = old.get("exclusiveMinimum")
+    fell = bound is not None and new.get("minimum", bound) < bound
+    return {
+        name: old[name] for name in old if not (fell and name == "exclusiveMinimum")
+    }
+
+
+def test_a_request_may_take_more() -> None:
+    def body(**schema: Any) -> Any:
+        return {"requestBody": {"properties": {"a": schema}}}
+
+    positive = body(type="number", exclusiveMinimum=0, maximum=9)
+    assert list(lost(positive, body(type="number", minimum=-9, maximum=9))) == []
+    text = body(type="string", maxLength=9)
+    optional = {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}]}
+    assert list(lost(text, body(**optional, default=None))) == []
+    shorter = {"anyOf": [{"type": "string", "maxLength": 5}, {"type": "null"}]}
+    for old, new in (
+        (positive, body(type="number", minimum=1, maximum=9)),
+        (positive, body(type="number", maximum=9)),
+        (positive, body(type="number", minimum=-9, maximum=5)),
+        (text, body(**shorter)),
+        (text, body(anyOf=[{"type": "null"}])),
+    ):
+        assert list(lost(old, new))
+    # An answer may not give more than clients expect.
+    answer = {"responses": {"properties": {"a": {"type": "string"}}}}
+    wider = {"responses": {"properties": {"a": optional}}}
+    assert list(lost(answer, wider))
 
 
 def test_a_lost_name_is_found() -> None:
