@@ -37,6 +37,7 @@ _YEAR = Decimal(365)
 _ZERO = Decimal(0)
 _A_DAY = timedelta(days=1)
 NO_CURRENCY = "none"
+HALF_A_YEAR = timedelta(days=184)
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class RatePeriod(NamedTuple):
     because: str
 
 
-class MissingRate(NamedTuple):
-    """A reference rate that is not on file for a day, though laws refer to it.
+class OutdatedRate(NamedTuple):
+    """A reference rate that laws refer to and that is older than half a year.
 
     Attributes
     ----------
@@ -92,16 +93,13 @@ class MissingRate(NamedTuple):
         The rate.
     countries : tuple of str
         The countries whose law refers to it.
-    last_day : date, optional
-        The last day for which it is on file; None if there is none.
-    because : str
-        What to add.
+    what : str
+        Since when it is outdated, as a clause about it.
     """
 
     reference: str
     countries: tuple[str, ...]
-    last_day: date | None
-    because: str
+    what: str
 
 
 def late_interest(
@@ -213,30 +211,41 @@ def law_currency(country: str, rulebook: Rulebook) -> str:
     return str(row.outputs["fee_currency"])
 
 
-def missing_rates(rulebook: Rulebook, day: date) -> list[MissingRate]:
-    """Return the reference rates that laws refer to and that a day does not have.
+def outdated_rates(rulebook: Rulebook, day: date) -> list[OutdatedRate]:
+    """Return the reference rates of laws that are older than half a year on a day.
 
-    A rulebook in which the law is one table has no rates by day; then it is empty.
+    They end before the day, or began more than half a year before it and have no end.
+    Rates that were never on file are not among them: the rulebook and every answer say
+    so. Nor is any of a rulebook in which the law is one table.
     """
     if INTEREST_TABLES[0] not in rulebook.tables:
         return []
+    outdated = list[OutdatedRate]()
+    for reference, countries in _countries_by_rate(rulebook).items():
+        periods = rate_periods(rulebook, reference)
+        (current,) = [period for period in periods if _holds_on(period, day)]
+        last_days = [period.last for period in periods if period.rate is not None]
+        if current.rate is None and last_days:
+            what = f"ends on {max(last_days)}"
+            outdated.append(OutdatedRate(reference, countries, what))
+        is_endless = current.rate is not None and current.last == date.max
+        if is_endless and day - current.first > HALF_A_YEAR:
+            what = f"is of {current.first} and has no end"
+            outdated.append(OutdatedRate(reference, countries, what))
+    return outdated
+
+
+def _countries_by_rate(rulebook: Rulebook) -> dict[str, tuple[str, ...]]:
+    """The countries whose law refers to each reference rate."""
     laws = rulebook.tables["interest_laws"]
     (country,) = laws.inputs
-    countries = dict[str, list[str]]()
+    countries = dict[str, tuple[str, ...]]()
     for code in country.values:
         row = laws(country=code)
         if row.outputs["has_law"]:
-            countries.setdefault(str(row.outputs[REFERENCE.name]), []).append(code)
-    missing = list[MissingRate]()
-    for reference, codes in countries.items():
-        periods = rate_periods(rulebook, reference)
-        (current,) = [period for period in periods if _holds_on(period, day)]
-        if current.rate is None:
-            days = [period.last for period in periods if period.rate is not None]
-            last_day = max(days, default=None)
-            because = current.because
-            missing.append(MissingRate(reference, tuple(codes), last_day, because))
-    return missing
+            reference = str(row.outputs[REFERENCE.name])
+            countries[reference] = (*countries.get(reference, ()), code)
+    return countries
 
 
 def rate_periods(rulebook: Rulebook, reference: str) -> Sequence[RatePeriod]:
@@ -257,24 +266,34 @@ def rate_periods(rulebook: Rulebook, reference: str) -> Sequence[RatePeriod]:
 
 
 def _periods_of(table: DecisionTable, reference: str) -> Iterator[RatePeriod]:
+    current = None
+    for first in _days_of_change(table):
+        row = table(reference=reference, day=int(first.strftime("%Y%m%d")))
+        rate = row.number("rate") if row.outputs["is_known"] else None
+        if current is None:
+            current = RatePeriod(first, date.max, rate, row.because)
+        # A day on which another rate changes is none for this one.
+        elif (rate, row.because) != (current.rate, current.because):
+            yield current._replace(last=first - _A_DAY)
+            current = RatePeriod(first, date.max, rate, row.because)
+    if current is not None:
+        yield current
+
+
+def _days_of_change(table: DecisionTable) -> list[date]:
+    """The days on which a row of the table may begin, the first of all included."""
     position = [column.name for column in table.inputs].index("day")
-    starts = {date.min}
+    days = {date.min}
     for point in table.points[position]:
         try:
             day = date.fromisoformat(f"{int(point):08}")
         except ValueError:
             continue
         # A cell may include the day it ends on, or not.
-        starts.add(day)
+        days.add(day)
         if day < date.max:
-            starts.add(day + _A_DAY)
-    ordered = sorted(starts)
-    ends = [start - _A_DAY for start in ordered[1:]]
-    for first, last in zip(ordered, [*ends, date.max], strict=True):
-        row = table(reference=reference, day=int(first.strftime("%Y%m%d")))
-        is_known = row.outputs["is_known"]
-        rate = row.number("rate") if is_known else None
-        yield RatePeriod(first, last, rate, row.because)
+            days.add(day + _A_DAY)
+    return sorted(days)
 
 
 def _holds_on(period: RatePeriod, day: date) -> bool:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from obligor.data.time_zone import day_at
 from obligor.decisions.as_of import last_posting
 from obligor.errors import ObligorError
-from obligor.policy.collecting.late_interest import missing_rates
+from obligor.policy.collecting.late_interest import outdated_rates
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
 from obligor.record.tables import ENTRIES
@@ -261,18 +261,17 @@ def _reference_rates(deployment: Deployment) -> Iterator[Check]:
             "compensation",
         )
         return
-    # A rate that was never on file is named in the rulebook, and in every answer.
-    missing = [rate for rate in missing_rates(rulebook, today) if rate.last_day]
-    for rate in missing:
+    outdated = outdated_rates(rulebook, today)
+    for rate in outdated:
         yield Check(
             "reference rates",
             "warning",
-            f"{rate.reference} ends on {rate.last_day}: there is no late interest for "
-            f"today in {', '.join(rate.countries)}",
+            f"{rate.reference} {rate.what}: late interest of today is missing or may "
+            f"be wrong in {', '.join(rate.countries)}",
             do="add the rate of the half-year to a new rulebook: "
             "docs/how-to/charge-late-interest.md",
         )
-    if not missing:
+    if not outdated:
         yield Check("reference rates", "good", f"they reach to {today}")
 
 

@@ -10,9 +10,11 @@ days.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,12 @@ from obligor.casework.late_items import late_items
 from obligor.data.asof import known_account
 from obligor.data.open_items import OverdueItems
 from obligor.policy.collecting.debt import Debt
-from obligor.policy.collecting.late_interest import LateInterest, late_interest
+from obligor.policy.collecting.late_interest import (
+    LateInterest,
+    late_interest,
+    outdated_rates,
+)
+from obligor.policy.rulebooks.rulebook import RULES, read_rulebook
 from obligor.portfolio.snapshot import ledger_accounts
 from tests import ascii
 from tests.ascii import spec
@@ -398,6 +405,44 @@ def test_an_extension_moves_the_first_day() -> None:
         """,
     )
     assert interest.amount == Decimal("1.54")  # 1,000 x 11.27% x 5 / 365
+
+
+def test_a_rate_is_outdated_if_it_ends_or_is_old_without_an_end(
+    tmp_path: Path,
+) -> None:
+    """The rate of the ECB is of 2026-07-01; a house closes its row, or leaves it open.
+
+    Those of Austria and China end before.
+    """
+    expected = """
+        is_closed | day        | outdated
+        yes       | 2026-12-31 | -
+        yes       | 2027-01-01 | ends on 2026-12-31
+        no        | 2026-12-31 | -
+        no        | 2027-01-01 | -
+        no        | 2027-01-02 | is of 2026-07-01 and has no end
+    """
+    folder = tmp_path / "open" / "2023-12-31"
+    shutil.copytree(RULES / "2023-12-31", folder)
+    path = folder / "reference_rates.yaml"
+    replaced = ("id: E09", "id: E99", "ecb, day: 20270101")
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if not any(text in line for text in replaced)
+    ]
+    text = "\n".join(lines)
+    row = '  - {id: E09, when: {reference: ecb, day: ">= 20260701"}, then: '
+    row += "{is_known: true, rate: 0.024}, because: the rate of the half-year}"
+    path.write_text(text.replace("  - {id: D00", f"{row}\n  - {{id: D00"))
+    without_end = read_rulebook(folder)
+
+    def outdated(is_closed: bool, day: date) -> str | None:
+        rulebook = NEW_RULEBOOK if is_closed else without_end
+        rates = {rate.reference: rate.what for rate in outdated_rates(rulebook, day)}
+        return rates.get("ecb")
+
+    spec(outdated, expected)
 
 
 def test_the_reason_names_the_law_and_the_rates() -> None:

@@ -19,7 +19,7 @@ from obligor.errors import (
     SchemaError,
     UnknownCustomerError,
 )
-from obligor.policy.collecting.late_interest import missing_rates
+from obligor.policy.collecting.late_interest import outdated_rates
 from obligor.policy.rulebooks.rulebook import (
     INTEREST_TABLES,
     RULES,
@@ -113,7 +113,7 @@ def test_the_rate_of_a_half_year_is_added_in_excel(tmp_path: Path) -> None:
     book.save(path)
     new = import_workbook(path, tmp_path / "2027-01-01")
     day = date(2027, 2, 1)
-    references = [rate.reference for rate in missing_rates(new, day)]
+    references = [rate.reference for rate in outdated_rates(new, day)]
     assert "ecb" not in references
     assert "bundesbank" in references
 
