@@ -19,10 +19,11 @@ from obligor.connectors.guessing import (
 from obligor.connectors.headings import Role
 from obligor.connectors.layouts import Layout
 from obligor.connectors.words import kind_of
+from obligor.data.ledger import CONTRACTS
 from obligor.reading.amounts import parse_amounts
 from obligor.reading.dates import parse_days
 from obligor.reading.files import WORKBOOKS
-from obligor.reading.mapping import NumberFormat, SourceSpec
+from obligor.reading.mapping import NumberFormat, SourceSpec, columns_of
 
 # A value of the mapping file, as TOML has it.
 Value = str | int | bool | list[str] | dict[str, "Value"]
@@ -39,6 +40,7 @@ _DAY_COLUMNS = {
     ),
     "customers": (("registered_on", (Role.REGISTERED, Role.ENTERED)),),
 }
+_MAPPED_TABLES = ("customers", "invoices", "payments")
 _KEY_PARTS = (Role.COMPANY, Role.YEAR, Role.LINE)
 _DEBIT_WORDS = ("S", "D", "DR", "DEBIT", "SOLL", "借")
 
@@ -114,8 +116,11 @@ def draft_mapping(
     documents : sequence of DocumentGuess
         Bank statements and electronic invoices.
     """
+    lists = [
+        guess for guess in guesses if not _table_with_our_names(guess.layout.frame)
+    ]
     stated = [document.currency for document in documents if document.currency]
-    reporting = currency or currency_of(guesses) or next(iter(stated), "")
+    reporting = currency or currency_of(lists) or next(iter(stated), "")
     context = _Context(
         currency=reporting,
         has_payments=any(guess.is_payments for guess in guesses)
@@ -127,7 +132,7 @@ def draft_mapping(
         drafter = _Drafter(guess, context)
         sources += drafter.sources()
     checks = list(_common_checks(guesses, sources, reporting, is_stated=bool(currency)))
-    order = ("customers", "invoices", "payments")
+    order = list(CONTRACTS)
     sources.sort(key=lambda source: order.index(source.table))
     return Draft(reporting, list(guesses), sources, checks)
 
@@ -221,6 +226,25 @@ def _is_key(guess: ListGuess, roles: Sequence[Role]) -> bool:
     return not frame[names].dropna().duplicated().any()
 
 
+def _table_with_our_names(frame: pd.DataFrame) -> str:
+    """Return the table whose columns, and no others, a list has under our names.
+
+    Customers, invoices and payments are told by what their columns mean.
+    """
+    names = set(map(str, frame.columns))
+    for table, contract in CONTRACTS.items():
+        if table in _MAPPED_TABLES:
+            continue
+        needed = {
+            name
+            for name, column in contract.columns.items()
+            if column.required and not (column.metadata or {}).get("fills")
+        }
+        if needed and needed <= names <= set(columns_of(table)):
+            return table
+    return ""
+
+
 class _Drafter:
     """Drafts the sources that one list gives."""
 
@@ -232,6 +256,10 @@ class _Drafter:
 
     def sources(self) -> Iterator[DraftSource]:
         """Yield a source for each table that the list fills."""
+        own_table = _table_with_our_names(self.guess.layout.frame)
+        if own_table:
+            yield self._new(own_table)
+            return
         if self.guess.is_customers:
             yield self._customers()
             return

@@ -141,7 +141,7 @@ def _list_lines(guess: ListGuess, sources: Sequence[DraftSource]) -> Iterator[st
     )
     headings = map(str, guess.layout.frame.columns)
     unused = [heading for heading in headings if _inside(heading) not in texts]
-    if unused and own:
+    if unused and any(source.rules for source in own):
         yield f"  not used: {', '.join(unused)}"
 
 

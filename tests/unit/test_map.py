@@ -328,3 +328,30 @@ def test_bank_statements_and_electronic_invoices_are_recognised(tmp_path: Path) 
         "payers: a file with customer_id, iban and name",
     ):
         assert text in output
+
+
+def test_a_list_with_our_own_names_needs_no_columns(tmp_path: Path) -> None:
+    """Rates and write-offs have no headings that programs share."""
+    (tmp_path / "list.csv").write_text(
+        "Customer,Invoice No,Invoice Date,Due Date,Amount,Currency\n"
+        "A,1,2024-01-13,2024-02-12,100,USD\nA,2,2024-01-13,2024-02-12,50,EUR\n"
+        "A,3,2024-01-13,2024-02-12,70,EUR\n"
+    )
+    rates = "currency,rate_on,rate\nUSD,2024-01-01,0.5\n"
+    (tmp_path / "rates.csv").write_text(rates)
+    write_offs = "invoice_id,written_off_on,amount\n2,2024-06-01,20\n"
+    (tmp_path / "write_offs.csv").write_text(write_offs)
+    ledger, output = mapped(tmp_path, "list.csv", "rates.csv", "write_offs.csv")
+    assert open_amounts(ledger, TODAY) == {"1": 100, "2": 30, "3": 70}
+    assert ledger["fx_rates"]["rate"].tolist() == [0.5]
+    assert "rates.csv: fx_rates write_offs.csv: write_offs" in output
+
+
+def test_the_tables_of_the_sample_are_mapped_as_they_are(tmp_path: Path) -> None:
+    small = Path(__file__).parents[2] / "data" / "samples" / "small"
+    lists = sorted(small.glob("*.csv"))
+    mapping = tmp_path / "mapping.toml"
+    code, output = run(*lists, "--output", mapping)
+    assert code == 0, output
+    tables = tomllib.loads(mapping.read_text(encoding="utf-8"))
+    assert {path.stem for path in lists} == set(tables) - {"currency"}

@@ -12,6 +12,7 @@ import sqlalchemy
 from obligor.errors import InputError, SchemaError
 from obligor.reading.sources import read_ledger
 from tests.ascii import spec
+from tests.books import open_amounts
 from tests.conftest import shared
 
 TODAY = date(2026, 1, 1)
@@ -243,3 +244,73 @@ def test_a_kind_without_a_meaning_names_the_choices(tmp_path: Path) -> None:
     (finding,) = [item for item in check.findings if item.column == "kind"]
     assert (finding.level, finding.line) == ("quarantine", "line 2")
     assert "payment, credit_note, returned, refund" in finding.expected
+
+
+@pytest.mark.parametrize("policy", ["oldest_first", "as_allocated"])
+def test_the_policy_for_unapplied_money_is_read(tmp_path: Path, policy: str) -> None:
+    """By it, 30 on account pay the invoice or stay the customer's."""
+    (tmp_path / "invoices.csv").write_text(
+        "invoice_id,customer_id,issued_on,due_on,amount,currency\n"
+        "1,A,2024-01-01,2024-02-01,100,EUR\n"
+    )
+    (tmp_path / "payments.csv").write_text(
+        "payment_id,customer_id,paid_on,amount\n1,A,2024-01-05,30\n"
+    )
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(
+        f'currency = "EUR"\nunapplied = "{policy}"\n'
+        '[invoices]\nfile = "invoices.csv"\n[payments]\nfile = "payments.csv"\n'
+    )
+    ledger = read_ledger(mapping, today=TODAY).require()
+    expected = {"1": 70} if policy == "oldest_first" else {"1": 100, "A": -30}
+    assert open_amounts(ledger, TODAY) == expected
+
+
+def test_a_customer_without_a_day_is_known_from_the_first_invoice(
+    tmp_path: Path,
+) -> None:
+    """One without an invoice is known from the last day of the list on."""
+    (tmp_path / "invoices.csv").write_text(
+        "invoice_id,customer_id,issued_on,due_on,amount,currency\n"
+        "1,A,2024-01-01,2024-02-01,100,EUR\n2,A,2024-03-01,2024-04-01,100,EUR\n"
+    )
+    (tmp_path / "customers.csv").write_text("customer_id,name\nA,Anna\nB,Bruno\n")
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(
+        'currency = "EUR"\n[customers]\nfile = "customers.csv"\n'
+        '[invoices]\nfile = "invoices.csv"\n'
+    )
+    ledger = read_ledger(mapping, today=TODAY).require()
+    spec(
+        ledger["customers"],
+        """
+        customer_id | name  | registered_on | known_on
+        A           | Anna  | 2024-01-01    | 2024-01-01
+        B           | Bruno | 2024-03-01    | 2024-03-01
+        """,
+    )
+
+
+def test_the_first_of_several_terms_counts(tmp_path: Path) -> None:
+    (tmp_path / "invoices.csv").write_text(
+        "invoice_id,customer_id,issued_on,amount,currency,net,second,first\n"
+        "1,A,2024-01-01,100,EUR,60,30,14\n2,A,2024-01-01,100,EUR,0,30,14\n"
+        "3,A,2024-01-01,100,EUR,,,14\n4,A,2024-01-01,100,EUR,0,0,0\n"
+    )
+    mapping = tmp_path / "mapping.toml"
+    rule = '{ column = "issued_on", plus_days = ["net", "second", "first"] }'
+    mapping.write_text(
+        'currency = "EUR"\n[invoices]\nfile = "invoices.csv"\n'
+        f"[invoices.columns]\ndue_on = {rule}\n"
+    )
+    ledger = read_ledger(mapping, today=TODAY).require()
+    spec(
+        ledger["invoices"],
+        """
+        invoice_id | due_on
+        1          | 2024-03-01
+        2          | 2024-01-31
+        3          | 2024-01-15
+        4          | 2024-01-01
+        """,
+    )
