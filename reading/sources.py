@@ -185,7 +185,22 @@ def complete_customers(
     findings: Sequence[Finding],
     stored: StoredLedger | None,
 ) -> Iterable[Finding]:
-    """Take from invoices what no table of customers says."""
+    """Take from invoices what no table of customers says.
+
+    Parameters
+    ----------
+    frames : dict of str to DataFrame
+        The tables; ``customers`` is filled, or made from the invoices.
+    findings : sequence of Finding
+        What was noticed so far.
+    stored : StoredLedger, optional
+        The ledger that these rows update.
+
+    Returns
+    -------
+    iterable of Finding
+        What was filled, and which customers have no day.
+    """
     if not {"customer_id", "issued_on"} <= set(frames.get("invoices", ())):
         return ()
     if "customers" in frames:
