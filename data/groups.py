@@ -95,13 +95,16 @@ class GroupTree:
         """
         children: dict[str, list[str]] = {}
         for child, parent in self.parents.items():
-            children.setdefault(parent, []).append(child)
+            siblings = children.setdefault(parent, [])
+            siblings.append(child)
         members = {node}
         frontier = [node]
         while frontier:
-            below = [child for each in frontier for child in children.get(each, ())]
-            frontier = [child for child in below if child not in members]
-            members.update(frontier)
+            parent = frontier.pop()
+            for child in children.get(parent, ()):
+                if child not in members:
+                    members.add(child)
+                    frontier.append(child)
         return sorted(members)
 
 
@@ -123,14 +126,25 @@ def links_of(ledger: Ledger) -> list[GroupLink]:
     links += [link for link in shared if link.child_id not in own_parents]
     named = []
     for link in links:
-        child = aliases.get(compact_id(link.child_id), link.child_id)
-        parent = aliases.get(compact_id(link.parent_id), link.parent_id)
+        renamed = link._replace(
+            child_id=_customer_or_id(link.child_id, aliases),
+            parent_id=_customer_or_id(link.parent_id, aliases),
+        )
         # An ERP often names a company without a parent as its own parent.
+        is_own_parent = renamed.child_id == renamed.parent_id
         is_ever_true = link.until is None or link.until > link.known_on
-        if child != parent and is_ever_true:
-            named.append(link._replace(child_id=child, parent_id=parent))
-    above = _above(named, customers["customer_id"].tolist())
-    return _without_shortcuts(_merged(above))
+        if is_ever_true and not is_own_parent:
+            named.append(renamed)
+    customer_ids = customers["customer_id"].tolist()
+    above = _above(named, customer_ids)
+    merged = _merged(above)
+    return _without_shortcuts(merged)
+
+
+def _customer_or_id(node: str, aliases: Mapping[str, str]) -> str:
+    """Return the customer that a LEI stands for, or the id as it is."""
+    lei = compact_id(node)
+    return aliases.get(lei, node)
 
 
 def _customers_by_lei(
@@ -146,12 +160,19 @@ def _customers_by_lei(
     aliases: dict[str, str] = {}
     links = []
     for lei, rows in with_lei.groupby("lei"):
+        company = str(lei)
         ids = rows["customer_id"].tolist()
         if len(ids) == 1:
-            aliases[str(lei)] = ids[0]
+            aliases[company] = ids[0]
             continue
-        for customer_id, known_on in zip(ids, rows["known_on"], strict=True):
-            links.append(GroupLink(customer_id, str(lei), known_on.date()))
+        days = rows["known_on"].dt.date
+        for customer_id, known_on in zip(ids, days, strict=True):
+            link = GroupLink(
+                child_id=customer_id,
+                parent_id=company,
+                known_on=known_on,
+            )
+            links.append(link)
     return aliases, links
 
 
@@ -159,15 +180,16 @@ def _column_links(customers: pd.DataFrame) -> list[GroupLink]:
     if "parent_id" not in customers:
         return []
     rows = customers[customers["parent_id"].notna()]
-    return [
-        GroupLink(child, parent, known_on.date())
-        for child, parent, known_on in zip(
-            rows["customer_id"],
-            rows["parent_id"],
-            rows["known_on"],
-            strict=True,
-        )
-    ]
+    links = []
+    for child, parent, known_on in zip(
+        rows["customer_id"],
+        rows["parent_id"],
+        rows["known_on"].dt.date,
+        strict=True,
+    ):
+        link = GroupLink(child, parent, known_on)
+        links.append(link)
+    return links
 
 
 def _table_links(frame: pd.DataFrame) -> list[GroupLink]:
@@ -183,11 +205,17 @@ def _table_links(frame: pd.DataFrame) -> list[GroupLink]:
     with_direct = set(frame.loc[is_direct, "child_id"])
     is_ultimate = is_true & (relationship == ULTIMATE)
     is_alone = is_ultimate & ~frame["child_id"].isin(with_direct)
-    rows = frame.reindex(columns=columns)[is_direct | is_alone]
+    is_used = is_direct | is_alone
+    rows = frame.reindex(columns=columns)[is_used]
     links = []
     for child, parent, known_on, ended_on in rows.itertuples(index=False, name=None):
-        until = None if pd.isna(ended_on) else ended_on.date()
-        links.append(GroupLink(child, parent, known_on.date(), until))
+        link = GroupLink(
+            child_id=child,
+            parent_id=parent,
+            known_on=known_on.date(),
+            until=None if pd.isna(ended_on) else ended_on.date(),
+        )
+        links.append(link)
     return links
 
 
@@ -206,9 +234,11 @@ def _above(links: Iterable[GroupLink], customers: Iterable[str]) -> list[GroupLi
     while frontier:
         parents = set[str]()
         for child in frontier:
-            above += by_child[child]
-            parents.update(link.parent_id for link in by_child[child])
-        frontier = sorted((parents - reached) & by_child.keys())
+            for link in by_child[child]:
+                above.append(link)
+                parents.add(link.parent_id)
+        new_parents = parents - reached
+        frontier = sorted(new_parents & by_child.keys())
         reached |= parents
     return above
 
@@ -216,7 +246,8 @@ def _above(links: Iterable[GroupLink], customers: Iterable[str]) -> list[GroupLi
 def _by_child(links: Iterable[GroupLink]) -> dict[str, list[GroupLink]]:
     by_child: dict[str, list[GroupLink]] = {}
     for link in links:
-        by_child.setdefault(link.child_id, []).append(link)
+        own_links = by_child.setdefault(link.child_id, [])
+        own_links.append(link)
     return by_child
 
 
@@ -248,7 +279,7 @@ def _without_shortcuts(links: list[GroupLink]) -> list[GroupLink]:
     One source may name the direct parent, another one the top of the group.
     """
     by_child = _by_child(links)
-    kept = []
+    direct = []
     for link in links:
         parents = [other for other in by_child[link.child_id] if other != link]
         is_implied = any(
@@ -256,8 +287,8 @@ def _without_shortcuts(links: list[GroupLink]) -> list[GroupLink]:
             for other in parents
         )
         if not is_implied:
-            kept.append(link)
-    return kept
+            direct.append(link)
+    return direct
 
 
 def _is_above(
@@ -269,12 +300,14 @@ def _is_above(
     reached = {link.parent_id}
     frontier = [link.parent_id]
     while frontier:
-        above = [
-            each.parent_id for child in frontier for each in by_child.get(child, ())
-        ]
-        frontier = [parent for parent in above if parent not in reached]
-        reached.update(frontier)
-    return node != link.parent_id and node in reached and link.child_id not in reached
+        child = frontier.pop()
+        for upper in by_child.get(child, ()):
+            if upper.parent_id not in reached:
+                reached.add(upper.parent_id)
+                frontier.append(upper.parent_id)
+    if link.child_id in reached:
+        return False
+    return node != link.parent_id and node in reached
 
 
 def _chains(node: str, by_child: Mapping[str, list[GroupLink]]) -> Iterator[_Chain]:

@@ -83,15 +83,21 @@ def _record(element: ElementTree.Element) -> dict[str, str]:
         REGISTERED: "{*}Registration/{*}InitialRegistrationDate",
         REGISTRATION: "{*}Registration/{*}RegistrationStatus",
     }
-    record = {name: element.findtext(path, "") for name, path in paths.items()}
+    record = {}
+    for name, path in paths.items():
+        record[name] = element.findtext(path, "")
     periods = element.iterfind(
         "{*}Relationship/{*}RelationshipPeriods/{*}RelationshipPeriod"
     )
+    parts = {
+        "startDate": "{*}StartDate",
+        "endDate": "{*}EndDate",
+        "periodType": "{*}PeriodType",
+    }
     for number, period in zip(PERIODS, periods, strict=False):
-        prefix = f"Relationship.Period.{number}"
-        record[f"{prefix}.startDate"] = period.findtext("{*}StartDate", "")
-        record[f"{prefix}.endDate"] = period.findtext("{*}EndDate", "")
-        record[f"{prefix}.periodType"] = period.findtext("{*}PeriodType", "")
+        for part, path in parts.items():
+            name = f"Relationship.Period.{number}.{part}"
+            record[name] = period.findtext(path, "")
     return record
 
 
@@ -99,8 +105,11 @@ def _our_columns(raw: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of the table `groups`."""
     starts = _of_relationship(raw, "startDate")
     status = _column(raw, STATUS)
-    is_untrue = _column(raw, REGISTRATION).isin(UNTRUE) | (_column(raw, DELETED) != "")
-    registered = _days(_column(raw, REGISTERED))
+    registration = _column(raw, REGISTRATION)
+    is_deleted = _column(raw, DELETED) != ""
+    is_untrue = is_deleted | registration.isin(UNTRUE)
+    registered_at = _column(raw, REGISTERED)
+    registered = _days(registered_at)
     return pd.DataFrame(
         {
             "child_id": _column(raw, CHILD),
@@ -119,8 +128,10 @@ def _of_relationship(raw: pd.DataFrame, day: str) -> pd.Series:
     days = pd.Series("", index=raw.index, dtype="object")
     for number in PERIODS:
         prefix = f"Relationship.Period.{number}"
-        is_its_own = _column(raw, f"{prefix}.periodType") == RELATIONSHIP_PERIOD
-        days = days.where(~is_its_own, _days(_column(raw, f"{prefix}.{day}")))
+        period_type = _column(raw, f"{prefix}.periodType")
+        times = _column(raw, f"{prefix}.{day}")
+        is_its_own = period_type == RELATIONSHIP_PERIOD
+        days = days.where(~is_its_own, _days(times))
     return days
 
 
