@@ -221,10 +221,14 @@ def _by_materiality(
     if written_off is not None:
         is_material = round_money(written_off, position.currency) > threshold
         written_off = written_off if is_material else _ZERO
+    in_default = ageing.overdue_beyond(DEFAULT_DPD_DAYS)
+    # Items are rounded one by one and the overdue amount as a whole.
+    if position.overdue_amount is not None:
+        in_default = min(in_default, position.overdue_amount)
     return position._replace(
         material_dpd_days=Decimal(ageing.material_dpd_days(materiality)),
         material_written_off_amount_365d=written_off,
-        overdue_in_default=ageing.overdue_beyond(DEFAULT_DPD_DAYS),
+        overdue_in_default=in_default,
     )
 
 

@@ -238,6 +238,15 @@ def test_a_portfolio_without_ages_is_decided_alike_by_the_new_rulebook(
         assert_same_decision(decisions, row, decision)
 
 
+def test_a_portfolio_of_which_nothing_is_past_due_is_decided(
+    portfolio: Portfolio,
+) -> None:
+    nothing = AgedAmounts(100.0, np.array([], dtype=np.int64), np.array([]), 0.0)
+    ageing = joined_ageing([nothing] * len(portfolio))
+    decisions = decide_many(replace(portfolio, ageing=ageing), NEW_RULEBOOK)
+    assert not decisions.material_dpd_days.any()
+
+
 def test_a_ledger_is_decided_alike_one_by_one(
     ledger_store: LedgerStore,
 ) -> None:
