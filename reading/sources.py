@@ -204,7 +204,7 @@ def complete_customers(
     if not {"customer_id", "issued_on"} <= set(frames.get("invoices", ())):
         return ()
     if "customers" in frames:
-        return _fill_registration(frames)
+        return _fill_registration(frames, stored)
     frames["customers"] = _customers_of(frames["invoices"], stored)
     return _undated_customers(frames["customers"], findings)
 
@@ -709,14 +709,23 @@ def _customers_of(invoices: pd.DataFrame, stored: StoredLedger | None) -> pd.Dat
     return customers.assign(known_on=first["issued_on"])
 
 
-def _fill_registration(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+def _fill_registration(
+    frames: dict[str, pd.DataFrame], stored: StoredLedger | None
+) -> Iterator[Finding]:
     """Take the first invoice of customers of a list without `registered_on`.
 
-    One without an invoice is known from the last invoice of the ledger on.
+    One without an invoice is known from the last invoice of the ledger on. Those that
+    are stored stay as they are: an update has only their latest invoices.
     """
     customers = frames["customers"]
     if "registered_on" in customers or "customer_id" not in customers:
         return
+    what = "it is not stated; the day of the first invoice is taken"
+    if stored is not None:
+        stored_ids = stored.owners("customers", customers["customer_id"]).index
+        is_stored = customers["customer_id"].isin(stored_ids)
+        customers = customers[~is_stored]
+        what += f"; {is_stored.sum():,} customers are stored and stay as they are"
     issued_on = frames["invoices"].groupby("customer_id")["issued_on"].min()
     first_day = customers["customer_id"].map(issued_on)
     last_day = frames["invoices"]["issued_on"].max()
@@ -729,7 +738,7 @@ def _fill_registration(frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
         table="customers",
         column="registered_on",
         row=None,
-        what="it is not stated; the day of the first invoice is taken",
+        what=what,
         expected="",
     )
 

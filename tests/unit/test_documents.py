@@ -15,6 +15,7 @@ from pypdf.generic import NameObject
 
 from obligor.data.asof import known_account
 from obligor.data.checks import LedgerCheck
+from obligor.data.days import day_of
 from obligor.data.open_items import open_balances
 from obligor.data.store import LedgerStore
 from obligor.documents.camt import read_camt
@@ -486,3 +487,24 @@ def test_a_short_number_of_the_payer_s_own_names_no_invoice(
     mapping = STATEMENTS + '[invoices]\nfile = "invoices.csv"\n'
     payments = read(tmp_path, mapping).ledger["payments"]
     assert payments["invoice_id"].tolist() == ([invoice_id] if invoice_id else [])
+
+
+def test_an_update_leaves_the_day_of_stored_customers(tmp_path: Path) -> None:
+    """The list of customers has no day, and the update only the latest invoice."""
+    store = str(tmp_path / "store")
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(
+        'currency = "EUR"\n[customers]\nfile = "customers.csv"\n'
+        '[invoices]\nfile = "invoices.csv"\n'
+    )
+    (tmp_path / "customers.csv").write_text("customer_id,name\nANNA,Anna\n")
+    (tmp_path / "invoices.csv").write_text(LIST)
+    assert run("load", str(mapping), "--store", store).exit_code == 0
+    header = LIST.splitlines()[0]
+    later = "RE-9,ANNA,2024-05-01,2024-06-01,5,EUR"
+    (tmp_path / "invoices.csv").write_text(f"{header}\n{later}\n")
+    result = run("load", str(mapping), "--store", store)
+    assert result.exit_code == 0, result.output
+    account = LedgerStore(f"sqlite:///{store}/ledger.db").account("ANNA")
+    known = known_account(account, date(2100, 1, 1)).account
+    assert [day_of(int(day)) for day in known.registered.day] == [date(2024, 1, 10)]
