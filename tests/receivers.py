@@ -42,8 +42,12 @@ class Receiver:
         How long it waits before it answers.
     location : str
         Where it redirects to, with a status of 3xx.
+    retry_after : str
+        The header of this name.
     flood : int
         How many bytes of a body it sends.
+    drips : bool
+        Whether it sends its answer byte by byte.
     """
 
     url: str
@@ -52,6 +56,7 @@ class Receiver:
     refused: set[str] = field(default_factory=set)
     hangs_s: float = 0.0
     location: str = ""
+    retry_after: str = ""
     flood: int = 0
     drips: bool = False
     deliveries: list[Delivery] = field(default_factory=list)
@@ -96,6 +101,8 @@ def running_receiver(port: int = 0) -> Iterator[Receiver]:
             self.send_response(status)
             if receiver.location:
                 self.send_header("location", receiver.location)
+            if receiver.retry_after:
+                self.send_header("Retry-After", receiver.retry_after)
             self.send_header("content-length", str(receiver.flood))
             self.end_headers()
             for _ in range(receiver.flood // 1000):

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from obligor.errors import ErasedError, ObligorError, RecordError
 from obligor.record.feed import RecordFeed
 from obligor.record.record import Record
-from obligor.serving.webhooks.backoff import wait_before
+from obligor.serving.webhooks.backoff import LONGEST, wait_before
 from obligor.serving.webhooks.cloud_event import EventHead, EventWriter, head_of_test
 from obligor.serving.webhooks.endpoints import Endpoint, Endpoints
 from obligor.serving.webhooks.events import EventReader
@@ -299,11 +299,13 @@ class Deliverer:
             log.error("webhook %s is dead: %s", row.event_id, attempt.error)
             return _finished(row, at, DEAD, attempt)
         attempts = row.attempts + 1
+        asked_wait = min(timedelta(seconds=attempt.retry_after_s), LONGEST)
+        wait = max(wait_before(attempts, self._chance()), asked_wait)
         return Change(
             seq=row.seq,
             state=WAITING,
             attempts=attempts,
-            next_at=ended_at + wait_before(attempts, self._chance()),
+            next_at=ended_at + wait,
             finished_at=None,
             last_status=attempt.status,
             last_error=attempt.error,

@@ -26,6 +26,8 @@ TIMEOUT_S = 10.0
 # What is read of an answer's body, and dropped; then the connection is closed.
 MOST_ANSWER_BYTES = 64 * 1024
 LONGEST_ERROR = 200
+# Digits of a number of seconds; a longer one is no answer to take seriously.
+LONGEST_RETRY_AFTER = 8
 _SocketOption = (
     tuple[int, int, int]
     | tuple[int, int, bytes | bytearray]
@@ -60,10 +62,13 @@ class Attempt(NamedTuple):
         The status of the answer; None if there was none.
     error : str
         Why the event counts as not delivered; empty if it was delivered.
+    retry_after_s : int
+        Seconds for which the receiver asks not to be called; 0 if it does not ask.
     """
 
     status: int | None
     error: str
+    retry_after_s: int = 0
 
     @property
     def is_delivered(self) -> bool:
@@ -155,19 +160,15 @@ class Sender:
                 raise SchemaError("the endpoint has no secret", where="webhook")
             signatures = signature_headers(message, at)
             target = self.guard.url(url)
-            status = self._post(target, signatures, message.body.encode())
+            answer = self._post(target, signatures, message.body.encode())
         except ObligorError as error:
             return Attempt(None, str(error)[:LONGEST_ERROR])
         except _TRANSPORT_ERRORS as error:
             # The class only: its text may repeat what the receiver sent.
             return Attempt(None, f"no answer ({type(error).__name__})")
-        if 200 <= status < 300:
-            return Attempt(status, "")
-        if 300 <= status < 400:
-            return Attempt(status, "redirects are not followed")
-        return Attempt(status, "the receiver refused it")
+        return answer
 
-    def _post(self, url: httpx.URL, signatures: dict[str, str], body: bytes) -> int:
+    def _post(self, url: httpx.URL, signatures: dict[str, str], body: bytes) -> Attempt:
         headers: list[tuple[bytes | str, bytes | str]] = [
             ("host", url.netloc),
             ("content-type", MEDIA_TYPE),
@@ -198,7 +199,7 @@ class Sender:
             ) as response,
         ):
             _read_some(response)
-            return response.status
+            return _attempt(response)
 
 
 _TRANSPORT_ERRORS = (
@@ -208,6 +209,23 @@ _TRANSPORT_ERRORS = (
     ssl.SSLError,
     OSError,
 )
+
+
+def _attempt(response: httpcore.Response) -> Attempt:
+    """Return how an attempt went that was answered."""
+    status = response.status
+    if 200 <= status < 300:
+        return Attempt(status, "")
+    if 300 <= status < 400:
+        return Attempt(status, "redirects are not followed")
+    retry_after = b""
+    for name, value in response.headers:
+        if name.lower() == b"retry-after":
+            retry_after = value
+    # The other form of the header, a date, is rare: the usual wait has to do.
+    is_seconds = retry_after.isdigit() and len(retry_after) < LONGEST_RETRY_AFTER
+    seconds = int(retry_after) if is_seconds else 0
+    return Attempt(status, "the receiver refused it", seconds)
 
 
 def _read_some(response: httpcore.Response) -> None:

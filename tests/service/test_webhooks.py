@@ -305,6 +305,20 @@ def test_a_retry_waits_and_has_the_same_id_and_body(site: Site) -> None:
     assert site.states() == {"d-1-limit-changed": DELIVERED}
 
 
+def test_a_receiver_that_asks_for_time_gets_it_up_to_the_cap(local: Site) -> None:
+    local.append("d-1")
+    local.receiver.statuses = [503, 503]
+    local.receiver.retry_after = "90"
+    local.step(chance=0.0)
+    (row,) = local.webhooks.outbox.rows(None, 10)
+    assert row.next_at == NOW + timedelta(seconds=90)
+    local.clock.advance(seconds=90)
+    local.receiver.retry_after = "9999999"
+    local.step(chance=0.0)
+    (row,) = local.webhooks.outbox.rows(None, 10)
+    assert row.next_at == local.clock() + LONGEST
+
+
 def test_a_delivery_is_dead_after_days_and_can_be_retried(site: Site) -> None:
     site.append("d-1")
     site.receiver.refused = {"d-1-limit-changed"}

@@ -245,6 +245,19 @@ def test_a_refusal_is_no_delivery(receiver: Receiver, status: int) -> None:
     assert (attempt.status, attempt.is_delivered) == (status, False)
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("120", 120), ("", 0), ("-5", 0), ("9" * 20, 0), ("Fri, 01 Jan 2027", 0)],
+)
+def test_a_receiver_may_ask_for_time(
+    receiver: Receiver, header: str, seconds: int
+) -> None:
+    receiver.statuses = [503]
+    receiver.retry_after = header
+    attempt = sender().send(receiver.url, MESSAGE, datetime.now(UTC))
+    assert attempt.retry_after_s == seconds
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
     receiver.statuses = [status]
@@ -278,7 +291,7 @@ def test_a_dead_receiver_is_no_delivery() -> None:
     with running_receiver() as receiver:
         url = receiver.url
     attempt = sender().send(url, MESSAGE, datetime.now(UTC))
-    assert attempt == (None, "no answer (ConnectError)")
+    assert attempt[:2] == (None, "no answer (ConnectError)")
 
 
 def test_what_is_not_http_is_no_delivery() -> None:
@@ -294,4 +307,4 @@ def test_what_is_not_http_is_no_delivery() -> None:
         threading.Thread(target=answer, daemon=True).start()
         url = f"http://127.0.0.1:{port}/hook"
         attempt = sender().send(url, MESSAGE, datetime.now(UTC))
-    assert attempt == (None, "no answer (RemoteProtocolError)")
+    assert attempt[:2] == (None, "no answer (RemoteProtocolError)")
