@@ -173,7 +173,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         money=_known_money(account.money, day),
     )
     gated = _without_later_currencies(gated)
-    return KnownAccount(gated if is_plain else settled(gated), as_of)
+    return KnownAccount(gated if is_plain else _settled_if_rough(gated), as_of)
 
 
 def _with_master_of(account: Account, as_of: date, day: int) -> Account:
@@ -199,6 +199,16 @@ def _with_master_of(account: Account, as_of: date, day: int) -> Account:
                 earlier=(),
             )
     return replace(account, earlier=())
+
+
+def _settled_if_rough(account: Account) -> Account:
+    """Return a known account settled; as it is, if what is rough became known later.
+
+    Settling puts rows of one day in an order of its own.
+    """
+    if is_plain_account(replace(account, is_plain=None)):
+        return replace(account, is_plain=True)
+    return settled(account)
 
 
 def _without_later_currencies(account: Account) -> Account:
