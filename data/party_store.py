@@ -362,6 +362,22 @@ class PartyStore:
             customer_id: unpacked_reports(opened[customer_id]) for customer_id in sealed
         }
 
+    def n_sealed(self) -> int:
+        """Return how many customers have a sealed profile, after opening the first.
+
+        Raises
+        ------
+        RecordError
+            If it cannot be opened.
+        """
+        with self._engine.connect() as connection:
+            first = connection.execute(sa.select(PROFILES).limit(1)).first()
+            count = sa.select(sa.func.count()).select_from(PROFILES)
+            n_customers = connection.scalar(count) or 0
+        if first is not None:
+            self.opened_profile(first.customer_id, first.sealed)
+        return n_customers
+
     def tree_around(self, customer_id: str, as_of: date) -> GroupTree:
         """Return the group of a customer as it was known on a day.
 

@@ -299,6 +299,17 @@ def _ledger(deployment: Deployment) -> Iterator[Check]:
     )
 
 
+def _names(deployment: Deployment) -> Iterator[Check]:
+    """Open what is sealed; a store restored without its keys cannot be read."""
+    n_customers = deployment.service.ledger.parties.n_sealed()
+    if n_customers:
+        yield Check(
+            "names",
+            "good",
+            f"those of {n_customers:,} customers are sealed, and can be opened",
+        )
+
+
 def _replay(deployment: Deployment) -> Iterator[Check]:
     entry_ids = deployment.service.record.reader.ids_of_kinds(("decision", "order"))
     for entry_id in entry_ids[-1:]:
@@ -414,6 +425,7 @@ _CHECKS: dict[str, Callable[[Deployment], Iterator[Check]]] = {
     "rules": _rulebooks,
     "reference rates": _reference_rates,
     "ledger": _ledger,
+    "names": _names,
     "replay": _replay,
     "keys": _access,
     "webhooks": _webhooks,

@@ -166,6 +166,15 @@ def test_a_notice_names_its_sources(client: TestClient) -> None:
     assert "We bought no data" in without
 
 
+def test_a_chinese_notice_names_its_sources(client: TestClient) -> None:
+    decision_id = ask(client, "2024-06-30")["decision_id"]
+    path = f"/decisions/{decision_id}/notice?kind=reasons&lang=zh"
+    text = client.get(path).text
+    assert "Agency（2024-06-15）" in text
+    assert "报告机构：Agency, Index, Register" in text
+    assert "未购买外部数据" not in text
+
+
 def test_a_printed_decision_names_what_is_known_from_outside(
     client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -322,6 +322,20 @@ def test_a_report_whose_key_is_gone_is_an_error(
     other.close()
 
 
+def test_the_number_of_sealed_names_is_counted(
+    store: LedgerStore, tmp_path: Path
+) -> None:
+    """`obligor doctor` shows it; with other keys it shows the error."""
+    assert store.parties.n_sealed() == 1
+    other = Record.open(f"sqlite:///{tmp_path}/other.db", VAULT)
+    strange = LedgerStore(
+        f"sqlite:///{tmp_path}/ledger.db", lambda: CustomerSeals(other.database)
+    )
+    with pytest.raises(RecordError, match="its key is gone"):
+        strange.parties.n_sealed()
+    other.close()
+
+
 def test_a_store_without_keys_takes_no_names(tmp_path: Path) -> None:
     bare = LedgerStore(f"sqlite:///{tmp_path}/ledger.db")
     with pytest.raises(SchemaError, match="no keys to seal them"):
