@@ -108,9 +108,9 @@ def list_endpoints(store: Store = Path("store")) -> None:
     console.print(table)
     status = webhooks.outbox.status(command_context().now())
     console.print(
-        f"{status.waiting:,} deliveries wait, {status.dead:,} are dead, "
-        f"{status.delivered:,} were delivered; the oldest is {status.oldest_s:,.0f} s "
-        "old",
+        f"Deliveries: {status.waiting:,} waiting, {status.dead:,} dead, "
+        f"{status.delivered:,} delivered. The oldest entry whose events are not "
+        f"delivered is {status.oldest_s:,.0f} s old.",
         highlight=False,
     )
 
@@ -125,7 +125,7 @@ def remove(endpoint_id: EndpointId, store: Store = Path("store")) -> None:
     now = command_context().now()
     webhooks.endpoints.remove(endpoint_id, now)
     n_rows = webhooks.outbox.withdraw(endpoint_id, now)
-    console.print(f"{endpoint_id} is removed; {n_rows:,} deliveries are withdrawn")
+    console.print(f"{endpoint_id} is removed; deliveries withdrawn: {n_rows:,}")
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def retry(
             where="webhooks",
             do="`obligor webhooks deliveries --state dead` shows them",
         )
-    console.print(f"{n_rows:,} deliveries wait again")
+    console.print(f"deliveries that wait again: {n_rows:,}")
 
 
 @app.command()

@@ -352,8 +352,8 @@ def _webhooks(deployment: Deployment) -> Iterator[Check]:
     yield Check(
         "webhooks",
         "warning" if is_late or status.dead else "good",
-        f"{status.waiting:,} wait, {status.dead:,} are dead, {status.delivered:,} are "
-        f"delivered; the oldest is {status.oldest_s:,.0f} s old",
+        f"{status.waiting:,} waiting, {status.dead:,} dead, {status.delivered:,} "
+        f"delivered; the oldest has waited for {status.oldest_s:,.0f} s",
         do="`obligor webhooks deliveries` shows why" if is_late or status.dead else "",
     )
 

@@ -770,10 +770,10 @@ def test_deliveries_are_listed_and_retried(local: Site, shell: Shell) -> None:
     local.receiver.statuses = [500]
     local.step()
     assert "d-1-limit-changed" in shell("deliveries", "--state", "dead")
-    assert "1 deliveries wait again" in shell("retry", "d-1-limit-changed")
+    assert "that wait again: 1" in shell("retry", "d-1-limit-changed")
     local.clock.time = datetime.now(UTC)
     local.step()
-    assert "1 were delivered" in shell("list")
+    assert "1 delivered" in shell("list")
 
 
 def doctor(
@@ -801,14 +801,14 @@ def test_the_doctor_sees_what_is_late_or_dead(
     (late,) = doctor(local, untrained_service, NOW + timedelta(minutes=6))
     assert (late.state, late.detail) == (
         "warning",
-        "1 wait, 0 are dead, 0 are delivered; the oldest is 360 s old",
+        "1 waiting, 0 dead, 0 delivered; the oldest has waited for 360 s",
     )
     local.clock.advance(days=4)
     local.step()
     (dead,) = doctor(local, untrained_service, local.clock())
     assert (dead.state, dead.detail) == (
         "warning",
-        "0 wait, 1 are dead, 0 are delivered; the oldest is 0 s old",
+        "0 waiting, 1 dead, 0 delivered; the oldest has waited for 0 s",
     )
 
 
