@@ -218,9 +218,10 @@ class RowStore:
             unique_owners: pd.Series = pairs.set_index("id")[OWNER]
             return unique_owners
         # It moved from one customer to another: the rows tell who has it now.
+        moved_ids = pairs.loc[is_shared, "id"].unique()
         tables = self.read(connection, pairs.loc[is_shared, OWNER].unique())
         rows = tables.get(table, pd.DataFrame(columns=[INDEXED[table], OWNER, UNTIL]))
-        rows = rows[rows[UNTIL].isna() & rows[INDEXED[table]].isin(pairs["id"])]
+        rows = rows[rows[UNTIL].isna() & rows[INDEXED[table]].isin(moved_ids)]
         current = rows.drop_duplicates(INDEXED[table]).set_index(INDEXED[table])[OWNER]
         owners: pd.Series = pd.concat(
             [pairs[~is_shared].set_index("id")[OWNER], current]

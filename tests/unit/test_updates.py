@@ -346,3 +346,22 @@ def test_a_late_word_on_an_earlier_limit_is_not_the_last(store: LedgerStore) -> 
     updated(store, date(2024, 6, 2), limits=text.replace("| 900", "| 800"))
     limits = known_account(store.account("ANNA"), date(2024, 6, 2)).account.limits
     assert limits.amount.tolist()[-1] == 800
+
+
+def test_a_moved_invoice_and_its_neighbour_are_both_found(store: LedgerStore) -> None:
+    """Whoever is read because of the moved one has other invoices, too."""
+    updated(store, invoices=FIRST.replace("R1         | ANNA", "R1         | BERT"))
+    later = date(2024, 6, 2)
+    result = updated(
+        store,
+        later,
+        payments="""
+            payment_id | invoice_id | paid_on    | amount
+            P3         | R1         | 2024-06-02 | 10
+            P4         | R2         | 2024-06-02 | 20
+            P5         | S1         | 2024-06-02 | 30
+        """,
+    )
+    assert result.counts("payments")["taken"] == 3
+    assert open_on(store, "ANNA", later) == {"R2": 30}
+    assert open_on(store, "BERT", later) == {"R1": 50, "S1": 40}
