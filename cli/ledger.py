@@ -298,8 +298,6 @@ def _update(
         result = LedgerUpdate(store, today, advance).apply(arrival)
     store.note_left_out(ledger.tables, check.left_out, ledger.currency)
     _print_update(check, result)
-    if options.snapshot:
-        _print_ended(result.ended, ledger)
     _print_known_from(len(result.touched), today)
     return ledger.exported_on
 
@@ -308,6 +306,8 @@ def _print_update(check: LedgerCheck, result: UpdateResult) -> None:
     tables = {*check.ledger.tables, *check.quarantined}
     n_left_out = {table: len(rows) for table, rows in check.quarantined.items()}
     _print_counts({table: result.counts(table) for table in tables}, n_left_out)
+    # Nothing has ended but by a snapshot.
+    _print_ended(result.ended, check.ledger)
 
 
 def _print_counts(
