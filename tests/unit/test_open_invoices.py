@@ -12,6 +12,8 @@ from obligor.data.ledger import Ledger
 from obligor.features.build import build_features
 from obligor.features.invoices import items_of, open_invoices
 from obligor.forecasts.time_to_pay import invoice_sample, without_cancelled
+from obligor.training.samples.config import DefaultDefinition
+from obligor.training.samples.labels import default_events
 from tests.ascii import ledger, spec
 
 DAY = date(2024, 6, 30)
@@ -158,3 +160,23 @@ def test_cancelled_invoices_teach_nothing(undone: Ledger) -> None:
     """One that was open on 1 May was neither paid nor left unpaid."""
     sample = without_cancelled(invoice_sample(undone, [date(2024, 5, 1)], DAY))
     assert sample.rows.index.tolist() == ["A3", "A4"]
+
+
+def test_a_ledger_whose_invoices_are_all_cancelled_has_no_defaults() -> None:
+    known = known_on(
+        ledger(
+            invoices="""
+                invoice_id | customer_id | issued_on  | due_on     | amount
+                A1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
+            """,
+            cancellations="""
+                invoice_id | cancelled_on
+                A1         | 2024-06-01
+            """,
+        ),
+        DAY,
+    )
+    by_customer = DefaultDefinition(counts="customer")
+    assert default_events(known, DefaultDefinition()).empty
+    assert default_events(known, by_customer).empty
+    assert open_invoices(known, build_features(known)).empty

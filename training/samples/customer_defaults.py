@@ -68,16 +68,9 @@ def _states(
 
     An item keeps the rate of the day on which it is overdue.
     """
-    payments = outcomes.ledger["payments"][["invoice_id", "paid_on", "amount"]]
-    given_up = write_offs.rename(columns={"written_off_on": "paid_on"})
-    settlements = pd.concat([payments, given_up[list(payments.columns)]])
-    settlements = settlements.join(
-        items[["customer_id", "issued_on", "overdue_on", "rate"]],
-        on="invoice_id",
-        how="inner",
-    )
+    settlements = _settlements(outcomes, items, write_offs)
     value = items["amount"] * items["rate"]
-    settled = -settlements["amount"] * settlements["rate"]
+    settled = -settlements["part"] * settlements["rate"]
     settled_on = settlements["paid_on"]
     money = outcomes.money
     money_rate = reporting_rates(outcomes.ledger, money["currency"], money["day"])
@@ -103,11 +96,37 @@ def _states(
             overdue=left_over,
         ),
     ]
-    rows = pd.concat([frame for frame in changes if len(frame)]).fillna(0.0)
+    # Of a ledger whose invoices are all cancelled nothing is left.
+    with_rows = [frame for frame in changes if len(frame)] or changes[:1]
+    rows = pd.concat(with_rows)
     rows = rows[rows["day"] <= pd.Timestamp(outcomes.as_of)]
     by_day = rows.groupby(["customer_id", "day"])[_STATE].sum()
     states = by_day.groupby(level="customer_id").cumsum().round(DIGITS)
     return states.rename_axis(["customer_id", "day"])
+
+
+def _settlements(
+    outcomes: KnownLedger,
+    items: pd.DataFrame,
+    write_offs: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return what lowered each item in order of time; no more than the item counts."""
+    payments = outcomes.ledger["payments"][["invoice_id", "paid_on", "amount"]]
+    given_up = write_offs.rename(columns={"written_off_on": "paid_on"})
+    frames = [payments, given_up[list(payments.columns)]]
+    rows = pd.concat([frame for frame in frames if len(frame)] or [payments])
+    rows = rows.sort_values(["invoice_id", "paid_on"], kind="stable")
+    of_items = items[["customer_id", "issued_on", "overdue_on", "rate", "amount"]]
+    rows = rows.join(
+        of_items.rename(columns={"amount": "owed"}),
+        on="invoice_id",
+        how="inner",
+    )
+    rows = rows.reset_index(drop=True)
+    by_item = rows.groupby("invoice_id")["amount"]
+    settled = by_item.cumsum().clip(upper=rows["owed"])
+    settled_before = settled.groupby(rows["invoice_id"]).shift(fill_value=0.0)
+    return rows.assign(part=settled - settled_before)
 
 
 def _changes(
