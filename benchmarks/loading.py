@@ -28,11 +28,11 @@ from obligor.casework.ledger_updates import LedgerDesk, LedgerRows
 from obligor.data.ledger import Ledger
 from obligor.data.loaded_ledger import LoadedLedger
 from obligor.data.loading import LedgerUpdate, UpdateResult, arrival_of
-from obligor.data.sources import read_ledger
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import simulate_ledger, write_ledger
 from obligor.decisions.answer import Stamp
 from obligor.decisions.recorded import AnswerRecord
+from obligor.reading.sources import read_ledger
 from obligor.record.encryption import Vault
 from obligor.record.receipts import ReceiptSigner
 from obligor.record.record import Record
