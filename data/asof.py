@@ -133,8 +133,8 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     """Return what was known of one customer's account at the end of a day.
 
     The rules are those of `known_on`. A customer without any invoice is answered as a
-    thin file. A customer whose first invoice became known after `as_of` is an error:
-    the question is about a time before the ledger of this customer begins.
+    thin file. If neither an invoice nor money of a customer was known by `as_of`, but
+    later, that is an error: the question is about a time before its ledger begins.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     Raises
     ------
     AsOfError
-        If the account has invoices, but none was known by then.
+        If the account has invoices, but neither they nor money were known by then.
     """
     day = day_number(as_of)
     account = _with_master_of(account, as_of, day)
@@ -154,9 +154,8 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     was_all_learnt = account.learnt_until is not None and account.learnt_until <= day
     if was_all_learnt and is_plain and not account.rates:
         return KnownAccount(account, as_of)
-    first_known = account.items.known_on
-    if len(first_known) and not (first_known <= day).any():
-        raise _too_early(as_of, day_of(first_known.min()))
+    if _begins_later(account, day):
+        raise _too_early(as_of, day_of(account.items.known_on.min()))
     known_rows = _known_plain if is_plain else _known_rough
     items, events, invoice_ids = known_rows(account, day)
     # `select` copied the column; a dispute resolved later is still open.
@@ -174,6 +173,24 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
     )
     gated = _without_later_currencies(gated)
     return KnownAccount(gated if is_plain else _settled_if_rough(gated), as_of)
+
+
+def _begins_later(account: Account, day: int) -> bool:
+    """Return whether the ledger of a customer begins after a day.
+
+    If the customer was in the ledger on that day, and the first invoice came with a
+    later update, the ledger had begun: there was nothing in it.
+    """
+    first_days = account.items.known_on
+    has_item = (first_days <= day).any()
+    has_money = (account.money.known_on <= day).any()
+    if not len(first_days) or has_item or has_money:
+        return False
+    is_registered = bool((account.registered.known_on <= day).any())
+    updates = account.coverage[1:]
+    if not updates or not is_registered:
+        return True
+    return int(first_days.min()) < day_number(updates[0].known_on)
 
 
 def _with_master_of(account: Account, as_of: date, day: int) -> Account:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from obligor.data.conversion import in_item_currency
 from obligor.data.ledger import (
     DAY_DTYPE,
     OF_INVOICE,
     Ledger,
     empty_table,
     is_among,
-    reporting_rates,
 )
 
 # Kinds of payments that undo one, whatever the sign of their amount.
@@ -39,7 +39,9 @@ MONEY_COLUMNS = (
 _SHARE_DIGITS = 6
 _DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
 _ID_COLUMNS = ("invoice_id", "payment_id", "undoes")
-_BOOKING_COLUMNS = (*MONEY_COLUMNS, *_ID_COLUMNS)
+# What undoes a booking is converted with the rates that were known for the booking.
+_RATES_KNOWN_ON = "rates_known_on"
+_BOOKING_COLUMNS = (*MONEY_COLUMNS, *_ID_COLUMNS, _RATES_KNOWN_ON)
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,11 @@ def posted(ledger: Ledger) -> PostedLedger:
     referable = with_documents(invoices)
     bookings = _placed(_with_owners(bookings, referable))
     bookings = _joined([bookings, _cancelled(bookings, ledger, memos)])
-    bookings = _with_owners(bookings, referable)
-    bookings = _in_item_currency(bookings, referable, ledger)
-    has_item = is_among(bookings["invoice_id"], _first_rows(items).index)
+    bookings = _with_items(_with_owners(bookings, referable), referable)
+    item_currency = _of_ids(_first_of(referable)["currency"], bookings["invoice_id"])
+    bookings = in_item_currency(bookings, item_currency, ledger)
+    bookings = _with_places(bookings, invoices)
+    has_item = bookings["has_item"].to_numpy(dtype=bool)
     tables = {**ledger.tables, "invoices": invoices[is_item]}
     for table in OF_INVOICE:
         if table in tables:
@@ -115,7 +119,7 @@ def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     if with_rows:
         bookings = pd.concat(with_rows)
     bookings = bookings.reindex(columns=columns)
-    for column in _DAY_COLUMNS:
+    for column in (*_DAY_COLUMNS, _RATES_KNOWN_ON):
         bookings[column] = pd.to_datetime(bookings[column]).astype(DAY_DTYPE)
     return bookings.astype(dict.fromkeys(_ID_COLUMNS, "object"))
 
@@ -243,6 +247,7 @@ def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
             "invoice_id": payments["invoice_id"],
             "payment_id": payments["payment_id"],
             "undoes": undone,
+            _RATES_KNOWN_ON: undone.map(first_rows["known_on"]),
         }
     )
 
@@ -253,7 +258,10 @@ def _undone(payments: pd.DataFrame) -> pd.Series:
     A row that names none, in another currency than its item, undoes the last of an
     equal amount: only so is it converted at the same rates.
     """
-    undone = payments["reverses"].copy()
+    first_known = payments.drop_duplicates("payment_id").set_index("payment_id")
+    receipt_known_on = payments["reverses"].map(first_known["known_on"])
+    # A receipt that became known after the row was not looked at when it was undone.
+    undone = payments["reverses"].where(receipt_known_on <= payments["known_on"])
     is_foreign = payments["currency"].notna() & payments["invoice_id"].notna()
     is_nameless = is_foreign & (payments["amount"] < 0) & undone.isna()
     keys = ["invoice_id", "kind", "currency"]
@@ -285,7 +293,8 @@ def _placed(bookings: pd.DataFrame) -> pd.DataFrame:
     for receipt_id in bookings.loc[is_return, "undoes"].unique():
         is_of_receipt = bookings["payment_id"] == receipt_id
         own = bookings[is_of_receipt | (bookings["undoes"] == receipt_id)]
-        own = own.assign(is_return=is_return)
+        # A return that is undone itself is a booking like others here.
+        own = own.assign(is_return=is_return & (bookings["undoes"] == receipt_id))
         own = own.sort_values(["known_on", "is_return", "day"], kind="stable")
         pieces += _pieces(own, receipt_id)
     return _joined(pieces).reset_index(drop=True)
@@ -302,22 +311,35 @@ def _pieces(own: pd.DataFrame, receipt_id: str) -> Iterable[pd.DataFrame]:
     receipt_id : str
         The receipt.
     """
-    booked = dict[str, float]()
     is_of_receipt = own["payment_id"] == receipt_id
     filled = own.loc[is_of_receipt, ["customer_id", "currency"]].bfill()
+    earlier = own.iloc[:0]
     for row in range(len(own)):
         booking = own.iloc[[row]]
-        amount = float(booking["amount"].iloc[0])
-        item = booking["invoice_id"].iloc[0]
-        if not booking["is_return"].iloc[0]:
-            key = item if isinstance(item, str) else ""
-            booked[key] = booked.get(key, 0.0) + amount
-            continue
-        if len(filled):
-            booking = booking.fillna(filled.iloc[0].to_dict())
-        for item, part in _parts(booked, -amount):
-            booked[item] = booked.get(item, 0.0) - part
-            yield booking.assign(amount=-part, invoice_id=item or None)
+        if booking["is_return"].iloc[0]:
+            if len(filled):
+                booking = booking.fillna(filled.iloc[0].to_dict())
+            booked = _booked(earlier, booking["known_on"].iloc[0])
+            booking = _divided(booking, booked)
+            yield booking
+        earlier = pd.concat([earlier, booking]) if row else booking
+
+
+def _booked(earlier: pd.DataFrame, day: pd.Timestamp) -> dict[str, float]:
+    """Return how much of a receipt was on each item on a day; on none, under ``""``."""
+    standing = earlier[~(earlier["until"] <= day)]
+    items = standing["invoice_id"].fillna("")
+    return standing["amount"].groupby(items).sum().to_dict()
+
+
+def _divided(returned: pd.DataFrame, booked: Mapping[str, float]) -> pd.DataFrame:
+    """Return what a return takes from each item, as rows of their own."""
+    parts = _parts(booked, -float(returned["amount"].iloc[0]))
+    rows = pd.concat([returned] * len(parts))
+    return rows.assign(
+        amount=[-amount for _, amount in parts],
+        invoice_id=[item or None for item, _ in parts],
+    )
 
 
 def _parts(booked: Mapping[str, float], amount: float) -> list[tuple[str, float]]:
@@ -347,10 +369,14 @@ def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
         return []
     payments = _bookings_of_payments(ledger)
     receipts = payments.drop_duplicates("payment_id").set_index("payment_id")
-    allocations = _with_columns(allocations)
+    invoices = with_documents(ledger["invoices"])
+    # An item that changed its customer leaves the receipt behind.
+    is_own = _are_of_one_customer(allocations, receipts, _first_of(invoices))
+    allocations = _with_columns(allocations[is_own])
+    if allocations.empty:
+        return []
     receipt = receipts.loc[allocations["payment_id"]].reset_index()
     receipt.index = allocations.index
-    invoices = with_documents(ledger["invoices"])
     known_on = [
         allocations["known_on"],
         receipt["known_on"],
@@ -370,6 +396,29 @@ def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
         undoes=receipt["payment_id"],
     )
     return [on_items, from_money]
+
+
+def _are_of_one_customer(
+    allocations: pd.DataFrame,
+    receipts: pd.DataFrame,
+    invoices: pd.DataFrame,
+) -> pd.Series:
+    """Return whether the receipt and the item of an allocation have one customer.
+
+    Parameters
+    ----------
+    allocations : DataFrame
+        Columns ``payment_id`` and ``invoice_id``.
+    receipts : DataFrame
+        The payments, one row for each id.
+    invoices : DataFrame
+        What allocations may refer to, by id.
+    """
+    owners = invoices["customer_id"]
+    owner_of_receipt = receipts["invoice_id"].map(owners)
+    owner_of_receipt = owner_of_receipt.fillna(receipts["customer_id"])
+    receipt_owner = allocations["payment_id"].map(owner_of_receipt)
+    return receipt_owner == allocations["invoice_id"].map(owners)
 
 
 def _bookings_of_memos(memos: pd.DataFrame) -> pd.DataFrame:
@@ -453,12 +502,14 @@ def _pairs(
     rows = cancellations[cancellations[key].notna()]
     columns = [key, "cancelled_on", "known_on", "until"]
     pairs = rows[columns].merge(bookings, on=key, suffixes=("", "_undone"))
+    rates_known_on = pairs[_RATES_KNOWN_ON].fillna(pairs["known_on_undone"])
     return pairs.assign(
         ends_on=pairs["day"],
         day=pairs["cancelled_on"],
         amount=-pairs["amount"],
         known_on=pairs[["known_on", "known_on_undone"]].max(axis=1),
         until=pairs[["until", "until_undone"]].min(axis=1),
+        **{_RATES_KNOWN_ON: rates_known_on},
         payment_id=None,
         undoes=None,
     )
@@ -507,51 +558,52 @@ def _first_of(invoices: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_owners(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
-    """Return bookings that name the customer and document of their item, numbered anew.
+    """Return bookings that name the customer of their item, numbered anew."""
+    owner = _of_ids(_first_of(invoices)["customer_id"], bookings["invoice_id"])
+    customer = owner.fillna(bookings["customer_id"])
+    return bookings.assign(customer_id=customer).reset_index(drop=True)
 
-    None is known before its invoice.
-    """
+
+def _with_items(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings with their document; none is known before its invoice."""
     first_known = _of_ids(_first_known(invoices), bookings["invoice_id"])
     invoice_known_on = first_known.astype(DAY_DTYPE)
-    known_on = pd.concat([bookings["known_on"], invoice_known_on], axis=1)
+    known_on = pd.concat([bookings["known_on"], invoice_known_on], axis=1).max(axis=1)
+    rates_known_on = bookings[_RATES_KNOWN_ON].fillna(known_on)
+    rates_known_on = rates_known_on.mask(
+        rates_known_on < invoice_known_on, invoice_known_on
+    )
     owners = _first_of(invoices)
-    owner = _of_ids(owners["customer_id"], bookings["invoice_id"])
     document = _with_columns(owners, ("document_id",))["document_id"]
     return bookings.assign(
-        customer_id=owner.fillna(bookings["customer_id"]),
-        known_on=known_on.max(axis=1),
+        known_on=known_on,
+        **{_RATES_KNOWN_ON: rates_known_on},
         document_id=_of_ids(document, bookings["invoice_id"]),
-    ).reset_index(drop=True)
+    )
 
 
-def _in_item_currency(
-    bookings: pd.DataFrame, invoices: pd.DataFrame, ledger: Ledger
-) -> pd.DataFrame:
-    """Return bookings in the currency of their items, at the rates of their day.
+def _with_places(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
+    """Return bookings with ``has_item``: whether they are of an item, or are money.
 
-    What undoes a booking is converted at the rates of the day of that booking.
-
-    Parameters
-    ----------
-    bookings : DataFrame
-        Columns `_BOOKING_COLUMNS`.
-    invoices : DataFrame
-        The items and the credit memos.
-    ledger : Ledger
-        Where the rates are.
+    A booking of an invoice that was a credit memo for a time is a row for each time.
     """
-    item_currency = _of_ids(_first_of(invoices)["currency"], bookings["invoice_id"])
-    stated = bookings["currency"].fillna(item_currency)
-    differs = item_currency.notna() & (stated != item_currency)
-    if not differs.any():
-        return bookings.assign(currency=stated)
-    foreign = bookings[differs]
-    day = foreign["ends_on"].fillna(foreign["day"])
-    rate = reporting_rates(ledger, foreign["currency"], day)
-    item_rate = reporting_rates(ledger, item_currency[differs], day)
-    amount = bookings["amount"].copy()
-    amount[differs] = foreign["amount"] * rate / item_rate
-    return bookings.assign(amount=amount, currency=item_currency.fillna(stated))
+    is_item = invoices["amount"] > 0
+    items = pd.Index(invoices.loc[is_item, "invoice_id"].unique())
+    memos = pd.Index(invoices.loc[~is_item, "invoice_id"].unique())
+    has_item = is_among(bookings["invoice_id"], items)
+    bookings = bookings.assign(has_item=has_item)
+    is_changed = has_item & is_among(bookings["invoice_id"], memos)
+    if not is_changed.any():
+        return bookings
+    versions = _with_columns(invoices).assign(has_item=is_item)
+    versions = versions[["invoice_id", "known_on", "until", "has_item"]]
+    changed = bookings[is_changed].drop(columns="has_item")
+    times = changed.merge(versions, on="invoice_id", suffixes=("", "_version"))
+    times["known_on"] = times[["known_on", "known_on_version"]].max(axis=1)
+    times["until"] = times[["until", "until_version"]].min(axis=1)
+    times = times[~(times["until"] <= times["known_on"])]
+    parts = [bookings[~is_changed], times[bookings.columns]]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _payments(bookings: pd.DataFrame) -> pd.DataFrame:
@@ -566,13 +618,30 @@ def _payments(bookings: pd.DataFrame) -> pd.DataFrame:
 def _money(bookings: pd.DataFrame, items: pd.DataFrame, reporting: str) -> pd.DataFrame:
     """Return bookings without an item, each with a currency.
 
-    Money without a currency is in that of the customer's first item known, else in the
-    reporting currency: an item that becomes known later must not change it.
+    Money without a currency is in that of the customer's items known by then, if they
+    have one only, else in the reporting currency.
     """
     if bookings.empty:
         return empty_money()
-    first_known = items.sort_index().sort_values("known_on", kind="stable")
-    own = first_known.groupby("customer_id")["currency"].first()
-    currency = bookings["currency"].fillna(bookings["customer_id"].map(own))
+    currency = bookings["currency"]
+    if currency.isna().any():
+        currency = currency.fillna(_currency_of_items(bookings, items))
     money = bookings.assign(currency=currency.fillna(reporting))
     return money[list(MONEY_COLUMNS)]
+
+
+def _currency_of_items(bookings: pd.DataFrame, items: pd.DataFrame) -> pd.Series:
+    """Return the currency of the customer's items, empty if they have none or several.
+
+    Only items count that were known with the booking.
+    """
+    in_order = items.sort_values("known_on", kind="stable")
+    firsts = in_order.drop_duplicates("customer_id").set_index("customer_id")
+    first_currency = in_order["customer_id"].map(firsts["currency"])
+    others = in_order[in_order["currency"] != first_currency]
+    other_known_on = others.groupby("customer_id")["known_on"].min()
+    customer = bookings["customer_id"]
+    known_on = bookings["known_on"].to_numpy()
+    has_one = firsts["known_on"].reindex(customer).to_numpy() <= known_on
+    has_one &= ~(other_known_on.reindex(customer).to_numpy() <= known_on)
+    return customer.map(firsts["currency"]).where(has_one)

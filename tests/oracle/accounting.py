@@ -324,13 +324,14 @@ class Desk:
         invoice_id = text(row, "invoice_id")
         if not invoice_id:
             if text(row, "customer_id") == self.customer_id:
-                currency = text(row, "currency") or self.reporting
+                currency = text(row, "currency") or self.usual_currency(row)
                 books.add_money(currency, line)
         elif invoice_id in currencies:
             currency = currencies[invoice_id]
+            known_on = self.known_of_payment(line.undoes) or day(row, "known_on")
+            known_on = max(known_on, self.first_known(invoice_id))
             paid_in = text(row, "currency") or currency
-            rate_day = line.undone_day or line.day
-            converted = self.converted(line.amount, (paid_in, currency), rate_day)
+            converted = self.converted(line, (paid_in, currency), known_on)
             is_void = invoice_id in self.cancelled("invoice_id")
             if not (is_void and line.kind == CREDIT_NOTE):
                 own_line = line.part(converted).of(self.document(invoice_id))
@@ -339,11 +340,12 @@ class Desk:
     def parts(self, returned: Row) -> list[Row]:
         """Return what comes back of a receipt as rows of where it was booked."""
         card: dict[str, Decimal] = {}
-        for row in self.history(text(returned, "reverses")):
+        receipt_id = text(returned, "reverses")
+        for row in self.history(receipt_id):
             if "allocated_on" in row:
                 put(card, text(row, "invoice_id"), money(row))
                 put(card, "", -money(row))
-            elif not names_a_receipt(row):
+            elif not names_a_receipt(row) or row["payment_id"] == receipt_id:
                 put(card, text(row, "invoice_id"), self.line_of(row).amount)
             else:
                 line = self.line_of(row)
@@ -423,6 +425,13 @@ class Desk:
                 return day(row, "paid_on")
         return None
 
+    def known_of_payment(self, payment_id: str) -> date | None:
+        """Return the day on which a payment became known, None if there is none."""
+        for row in self.rows("payments"):
+            if payment_id and text(row, "payment_id") == payment_id:
+                return day(row, "known_on")
+        return None
+
     def enter_allocation(
         self,
         books: Books,
@@ -466,36 +475,75 @@ class Desk:
         enter(books, invoice_id, currency, part)
         books.add_money(currency, out)
 
+    def first_known(self, name: str) -> date:
+        """Return the day on which an item or a document became known."""
+        rows = [row for row in self.invoices() if name in self.names_of(row)]
+        return min(day(row, "known_on") for row in rows)
+
+    def usual_currency(self, row: Row) -> str:
+        """Return the currency of money that states none.
+
+        It is that of the customer's items known then, if they have one only.
+        """
+        known_on = day(row, "known_on")
+        items = [item for item in self.invoices() if money(item) > 0]
+        currencies = {
+            text(item, "currency")
+            for item in items
+            if day(item, "known_on") <= known_on
+        }
+        return currencies.pop() if len(currencies) == 1 else self.reporting
+
     def converted(
         self,
-        amount: Decimal,
+        line: Line,
         currencies: tuple[str, str],
-        on: date,
+        known_on: date,
     ) -> Decimal:
-        """Return an amount in another currency at the rates of a day.
+        """Return the amount of a line in another currency.
+
+        The rates are those of its day, or of the day of what it undoes.
 
         Parameters
         ----------
-        amount : Decimal
-            In the first currency.
+        line : Line
+            Its amount is in the first currency.
         currencies : tuple of str
             The currency to convert from, and the one to convert to.
-        on : date
-            The day of the rates.
+        known_on : date
+            The day on which it became known; rates learnt later are not used.
         """
         source, target = currencies
         if source == target:
-            return amount
-        value = amount * self.rate(source, on) / self.rate(target, on)
+            return line.amount
+        on = line.undone_day or line.day
+        value = line.amount * self.rate(source, on, known_on)
+        value /= self.rate(target, on, known_on)
         return round_money(value, target)
 
-    def rate(self, currency: str, on: date) -> Decimal:
-        """Return the last rate of a currency on a day."""
+    def rate(
+        self,
+        currency: str,
+        on: date,
+        known_on: date,
+    ) -> Decimal:
+        """Return the last rate of a currency on a day, of those known on another.
+
+        Parameters
+        ----------
+        currency : str
+            The currency.
+        on : date
+            The day of the rate.
+        known_on : date
+            The day on which the rate must have been known.
+        """
         if currency == self.reporting:
             return Decimal(1)
         rows = [row for row in self.rows("fx_rates") if row["currency"] == currency]
-        earlier = [row for row in rows if day(row, "rate_on") <= on]
-        last = max(earlier, key=lambda row: day(row, "rate_on"))
+        rows = [row for row in rows if day(row, "rate_on") <= on]
+        earlier = [row for row in rows if day(row, "known_on") <= known_on]
+        last = max(earlier, key=lambda row: (row["rate_on"], row["known_on"]))
         return Decimal(str(last["rate"]))
 
     def valid(self, table: str) -> list[Row]:

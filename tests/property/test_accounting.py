@@ -59,6 +59,7 @@ class Story:
 
     draw: st.DrawFn
     has_foreign_payments: bool
+    no_currency: str
     tables: dict[str, list[Row]] = field(default_factory=dict)
 
     def add(self, table: str, **cells: object) -> dict[str, object]:
@@ -145,7 +146,7 @@ class Story:
             paid_on=paid_on,
             amount=self.draw(AMOUNTS),
             kind=self.draw(st.sampled_from(["payment", "payment", "credit_note"])),
-            currency=self.draw(A_CURRENCY),
+            currency=self.draw(st.one_of(A_CURRENCY, st.just(self.no_currency))),
             reverses="",
             known_on=paid_on + self.draw(DELAYS),
         )
@@ -192,6 +193,10 @@ class Story:
             return
         names_item = self.draw(st.booleans())
         names_payment = self.draw(st.booleans())
+        if names_payment and undone["invoice_id"]:
+            # The gate of tables does not see a payment before its invoice.
+            invoice = self.invoice_of(undone)
+            names_item = names_item or invoice["known_on"] > undone["known_on"]
         kinds = ["credit_note"]
         if undone["kind"] == "payment":
             kinds = ["payment", "returned", "refund"]
@@ -200,7 +205,7 @@ class Story:
         is_signed = kind in ("payment", "credit_note")
         day = self.later(undone["known_on"])
         currency = undone["currency"]
-        if not names_item and not currency:
+        if not names_item and not currency and undone["invoice_id"]:
             currency = self.invoice_of(undone)["currency"]
         self.money_row(
             invoice_id=undone["invoice_id"] if names_item else "",
@@ -281,6 +286,17 @@ class Story:
             known_on=day + self.draw(DELAYS),
         )
 
+    def rate(self) -> None:
+        """A rate is entered, now and then late."""
+        rate_on = self.draw(DAYS)
+        self.add(
+            "fx_rates",
+            currency=self.draw(st.sampled_from(list(RATES))),
+            rate_on=rate_on,
+            rate=self.draw(st.sampled_from([0.25, 0.5, 1 / 64])),
+            known_on=rate_on + self.draw(DELAYS),
+        )
+
     def dispute(self) -> None:
         """An item is disputed, or a part of it."""
         invoice = self.one_of(filter(is_positive, self.rows("invoices")))
@@ -309,6 +325,7 @@ EVENTS = (
     Story.cancellation,
     Story.extension,
     Story.dispute,
+    Story.rate,
 )
 
 
@@ -321,7 +338,8 @@ def is_positive(row: Row) -> bool:
 @st.composite
 def stories(draw: st.DrawFn, has_foreign_payments: bool = True) -> dict[str, list[Row]]:
     """The rows of a ledger, in the order in which they were thought of."""
-    story = Story(draw, has_foreign_payments)
+    no_currency = "" if has_foreign_payments else "EUR"
+    story = Story(draw, has_foreign_payments, no_currency)
     for _ in range(draw(st.integers(1, 3))):
         story.invoice()
     for event in draw(st.lists(st.sampled_from(EVENTS), min_size=2, max_size=16)):

@@ -601,6 +601,39 @@ def test_money_of_one_currency_does_not_pay_items_of_another() -> None:
     )
 
 
+def test_money_without_a_currency_is_in_that_of_the_items() -> None:
+    """A customer who is invoiced in USD alone pays in USD.
+
+    An item in another currency that becomes known later changes nothing.
+    """
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     | amount | currency
+        U1         | ANNA        | 2024-01-01 | 2024-01-31 | 500.00 | USD
+        A1         | ANNA        | 2024-03-01 | 2024-03-31 | 500.00 | EUR
+    """
+    payments = """
+        payment_id | invoice_id | customer_id | paid_on    | amount
+        P1         | -          | ANNA        | 2024-02-10 | 400.00
+        P2         | -          | ANNA        | 2024-03-10 | 400.00
+    """
+    fx_rates = """
+        currency | rate_on    | rate
+        USD      | 2024-01-01 | 0.9
+    """
+    expected = """
+        as_of      | U1  | A1
+        2024-02-10 | 100 |   -
+        2024-03-09 | 100 | 500
+        2024-03-10 | 100 | 100
+    """
+    require(
+        expected,
+        invoices=invoices,
+        payments=payments,
+        fx_rates=fx_rates,
+    )
+
+
 def test_one_receipt_pays_many_items() -> None:
     """The rows of one receipt share its id; each names its item."""
     payments = """
@@ -638,7 +671,8 @@ def test_an_allocation_says_what_a_receipt_pays() -> None:
 def test_a_payment_in_another_currency_is_converted_at_its_day() -> None:
     """EUR 900 at 0.90 EUR for a USD are USD 1000.
 
-    What comes back of it comes back at the same rate, named or not.
+    What comes back of it comes back at the same rate, named or not. A rate that is
+    entered later changes no decision of the past.
     """
     invoices = """
         invoice_id | customer_id | issued_on  | due_on     | amount  | currency
@@ -652,9 +686,10 @@ def test_a_payment_in_another_currency_is_converted_at_its_day() -> None:
         P4         | U1         | 2024-03-20 | 450.00 | returned | EUR      | -
     """
     fx_rates = """
-        currency | rate_on    | rate
-        USD      | 2024-01-01 | 0.9
-        USD      | 2024-03-01 | 0.8
+        currency | rate_on    | rate | known_on
+        USD      | 2024-01-01 | 0.9  | 2024-01-01
+        USD      | 2024-01-31 | 0.5  | 2024-02-20
+        USD      | 2024-03-01 | 0.8  | 2024-03-01
     """
     expected = """
         as_of      | U1
@@ -694,6 +729,37 @@ def test_instalments_are_items_with_due_days_of_their_own() -> None:
         2024-03-05 |    0 |  200 | 300
     """
     require(expected, invoices=invoices, payments=payments)
+
+
+def test_money_for_a_document_pays_its_own_items_first() -> None:
+    """An invoice in three parts is paid and cancelled by its own number."""
+    invoices = """
+        invoice_id | document_id | customer_id | issued_on  | due_on     | amount
+        A0         | -           | ANNA        | 2024-01-01 | 2024-01-15 | 300.00
+        A1-1       | A1          | ANNA        | 2024-01-01 | 2024-01-31 | 300.00
+        A1-2       | A1          | ANNA        | 2024-01-01 | 2024-02-29 | 300.00
+    """
+    payments = """
+        payment_id | invoice_id | paid_on    | amount | kind
+        P1         | A1         | 2024-01-31 | 400.00 | payment
+        N1         | A1         | 2024-02-10 |  50.00 | credit_note
+    """
+    cancellations = """
+        invoice_id | payment_id | cancelled_on
+        A1         | -          | 2024-03-10
+    """
+    expected = """
+        as_of      | A0  | A1-1 | A1-2 | unapplied
+        2024-01-31 | 300 |    0 |  200 |   0
+        2024-02-10 | 300 |    0 |  150 |   0
+        2024-03-10 |   0 |    - |    - | 100
+    """
+    require(
+        expected,
+        invoices=invoices,
+        payments=payments,
+        cancellations=cancellations,
+    )
 
 
 def test_retention_and_debit_notes_are_items() -> None:

@@ -14,6 +14,7 @@ from obligor.data.asof import KnownAccount, known_account, known_on
 from obligor.data.ledger import Ledger
 from obligor.data.open_items import open_balances
 from obligor.data.settling import unapplied
+from obligor.errors import AsOfError
 from obligor.features.build import account_features, build_features
 from tests.ascii import ledger
 
@@ -284,3 +285,18 @@ def test_a_dispute_of_a_part_of_a_document_counts_once(
     assert features["disputed_share"] * 900 == pytest.approx(expected)
     account = known(whole)
     np.testing.assert_array_equal(account_features([account])[0], features.to_numpy())
+
+
+def test_a_deposit_is_known_before_the_first_invoice() -> None:
+    whole = ledger(
+        invoices=ONE_INVOICE,
+        payments="""
+            payment_id | invoice_id | customer_id | paid_on    | amount
+            P1         | -          | ANNA        | 2024-09-10 | 6000
+        """,
+    )
+    account = known(whole, date(2024, 9, 30)).account
+    assert account.invoice_ids == []
+    assert unapplied(account).tolist() == [600_000]
+    with pytest.raises(AsOfError, match="no invoice was known on 2024-09-09"):
+        known(whole, date(2024, 9, 9))
