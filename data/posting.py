@@ -329,16 +329,18 @@ def _booked(earlier: pd.DataFrame, day: pd.Timestamp) -> dict[str, float]:
     """Return how much of a receipt was on each item on a day; on none, under ``""``."""
     standing = earlier[~(earlier["until"] <= day)]
     items = standing["invoice_id"].fillna("")
-    return standing["amount"].groupby(items).sum().to_dict()
+    sums = standing["amount"].groupby(items).sum()
+    return {str(item): float(amount) for item, amount in sums.items()}
 
 
 def _divided(returned: pd.DataFrame, booked: Mapping[str, float]) -> pd.DataFrame:
     """Return what a return takes from each item, as rows of their own."""
     parts = _parts(booked, -float(returned["amount"].iloc[0]))
+    places = [item or None for item, _ in parts]
     rows = pd.concat([returned] * len(parts))
     return rows.assign(
         amount=[-amount for _, amount in parts],
-        invoice_id=[item or None for item, _ in parts],
+        invoice_id=pd.Series(places, dtype="object").to_numpy(),
     )
 
 
