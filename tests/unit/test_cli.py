@@ -289,7 +289,8 @@ def test_a_backup_is_restored_and_verified(store: Path, tmp_path: Path) -> None:
     decided(store, "C0000001")
     sign_checkpoint(store)
     backup = run("audit", "backup", tmp_path / "backup", "--store", store)
-    assert "2 entries" in backup.stdout
+    # The line is broken wherever the paths of the day end.
+    assert "2 entries" in " ".join(backup.stdout.split())
     fresh = tmp_path / "fresh"
     shutil.copytree(store / "keys", fresh / "keys")
     restored = run("audit", "restore", tmp_path / "backup", "--store", fresh)

@@ -454,7 +454,7 @@ def test_a_table_is_trained_on_the_command_line(
     assert "version 1" in trained.stdout
     assert "31 refused applicants are left out" in trained.output
     scorecard = (tmp_path / "report" / "scorecard.csv").read_text()
-    assert scorecard.startswith("feature,bin,rows,default_rate,woe,iv,points")
+    assert scorecard.startswith("feature,bin,rows,default_rate,woe,iv,shrunk_iv,points")
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())
     auc = figures["rungs"]["blend"]["auc"]
     assert auc["low"] < auc["high"]
