@@ -207,6 +207,30 @@ def _undoing_payments(ledger: Ledger, payment_ids: pd.Index) -> Iterator[Finding
             what=f"{payments['reverses'][row]!r} is unknown; the likeliest is undone",
             expected="the payment_id of what the row undoes",
         )
+    yield from _strange_receipts(ledger)
+
+
+def _strange_receipts(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a note on each row that names a payment of another customer."""
+    payments = ledger["payments"]
+    if "reverses" not in payments:
+        return
+    owners = owners_of(ledger)
+    owner = owners.of_rows(payments.drop(columns="reverses"))
+    receipt_owner = payments["reverses"].map(owners.payments)
+    is_strange = owner.notna() & receipt_owner.notna() & (owner != receipt_owner)
+    for row in payments.index[is_strange]:
+        yield Finding(
+            level="note",
+            table="payments",
+            column="reverses",
+            row=int(row),
+            what=(
+                f"{payments['reverses'][row]!r} is a payment of another customer; the "
+                "likeliest of this one is undone"
+            ),
+            expected="the payment_id of what the row undoes",
+        )
 
 
 def _bad_cancellations(ledger: Ledger) -> Iterator[Finding]:

@@ -230,7 +230,7 @@ def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
         ~is_undoing, -payments["amount"].abs()
     )
     payments["kind"] = payments["kind"].where(~is_undoing, "payment")
-    undone = _undone(payments)
+    undone = _undone(payments, _owners(payments, ledger["invoices"]))
     first_rows = payments.drop_duplicates("payment_id").set_index("payment_id")
     receipt_customer = undone.map(first_rows["customer_id"])
     receipt_currency = undone.map(first_rows["currency"])
@@ -252,16 +252,29 @@ def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
     )
 
 
-def _undone(payments: pd.DataFrame) -> pd.Series:
+def _owners(payments: pd.DataFrame, invoices: pd.DataFrame) -> pd.Series:
+    """Return the customer of each payment: of its invoice, or else the stated one."""
+    owned = with_documents(invoices).drop_duplicates("invoice_id")
+    owner_of_invoice = owned.set_index("invoice_id")["customer_id"].astype("object")
+    owner = payments["invoice_id"].map(owner_of_invoice)
+    return owner.fillna(payments["customer_id"])
+
+
+def _undone(payments: pd.DataFrame, owner: pd.Series) -> pd.Series:
     """Return the payment that each row undoes, as far as it can be told.
 
     A row that names none, in another currency than its item, undoes the last of an
-    equal amount: only so is it converted at the same rates.
+    equal amount: only so is it converted at the same rates. A payment of another
+    customer is not undone, though the row names it.
     """
     first_known = payments.drop_duplicates("payment_id").set_index("payment_id")
     receipt_known_on = payments["reverses"].map(first_known["known_on"])
     # A receipt that became known after the row was not looked at when it was undone.
-    undone = payments["reverses"].where(receipt_known_on <= payments["known_on"])
+    is_known = receipt_known_on <= payments["known_on"]
+    by_id = payments.assign(owner=owner).drop_duplicates("payment_id")
+    receipt_owner = payments["reverses"].map(by_id.set_index("payment_id")["owner"])
+    is_own = owner.isna() | receipt_owner.isna() | (owner == receipt_owner)
+    undone = payments["reverses"].where(is_known & is_own)
     is_foreign = payments["currency"].notna() & payments["invoice_id"].notna()
     is_nameless = is_foreign & (payments["amount"] < 0) & undone.isna()
     keys = ["invoice_id", "kind", "currency"]

@@ -308,7 +308,7 @@ def known_bytes(account: Account, day: date) -> object:
     return known.packed(), rates
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 5])
 def test_no_update_changes_an_earlier_day(seed: int, tmp_path: Path) -> None:
     """1,000 rows arrive, 50 on each of 20 days."""
     source = Source(seed)

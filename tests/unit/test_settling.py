@@ -11,6 +11,7 @@ import pytest
 from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account, known_on
+from obligor.data.checks import check_ledger
 from obligor.data.ledger import Ledger
 from obligor.data.open_items import open_balances
 from obligor.data.settling import unapplied
@@ -300,3 +301,24 @@ def test_a_deposit_is_known_before_the_first_invoice() -> None:
     assert unapplied(account).tolist() == [600_000]
     with pytest.raises(AsOfError, match="no invoice was known on 2024-09-09"):
         known(whole, date(2024, 9, 9))
+
+
+def test_a_return_undoes_no_payment_of_another_customer() -> None:
+    whole = ledger(
+        invoices="""
+            invoice_id | customer_id | issued_on  | due_on     | amount
+            A1         | ANNA        | 2024-10-01 | 2024-11-05 | 500
+            B1         | BERT        | 2024-10-01 | 2024-11-05 | 500
+        """,
+        payments="""
+            payment_id | invoice_id | paid_on    | amount | kind     | reverses
+            P1         | A1         | 2024-11-05 | 500    | payment  | -
+            P2         | B1         | 2024-11-06 | 500    | payment  | -
+            P3         | B1         | 2024-11-12 | 500    | returned | P1
+        """,
+    )
+    anna, bert = (known_account(account, DAY).account for account in accounts_of(whole))
+    assert open_balances(anna).tolist() == [0]
+    assert open_balances(bert).tolist() == [50000]
+    check = check_ledger(whole, today=DAY)
+    assert any("of another customer" in finding.what for finding in check.findings)
