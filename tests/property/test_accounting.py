@@ -30,7 +30,7 @@ A_CUSTOMER = st.sampled_from(("C0", "C0", "C0", "C1"))
 A_CURRENCY = st.sampled_from(("EUR", "EUR", "EUR", "EUR", "USD", "JPY"))
 # Exact in binary, so that a half cent is one in floats as well.
 RATES = {"USD": 0.5, "JPY": 1 / 128}
-# More were run when it was written: 10,000 by account, 1,000 by frames.
+# More were run when it was written: about 3,500 by account, 400 by frames.
 SLOW = settings(
     max_examples=40,
     deadline=None,
