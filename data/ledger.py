@@ -52,6 +52,10 @@ def _sealed_text() -> pa.Column:
     )
 
 
+def _sealed_id() -> pa.Column:
+    return pa.Column(str, metadata={"is_sealed": True})
+
+
 def _sealed_number(check: pa.Check | None = None) -> pa.Column:
     checks = [pa.Check(_is_finite, error="a finite number")]
     if check is not None:
@@ -271,8 +275,9 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
     # Who belongs to whom: ids of customers, LEIs, or any other id.
     "groups": pa.DataFrameSchema(
         {
-            "child_id": _text(),
-            "parent_id": _text(),
+            # The LEI of a customer, or of a company that is none.
+            "child_id": _sealed_id(),
+            "parent_id": _sealed_id(),
             "relationship": _text(is_optional=True),
             "status": _text(is_optional=True),
             "ended_on": pa.Column(

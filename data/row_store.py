@@ -257,7 +257,11 @@ class RowStore:
         content = connection.scalar(query)
         if content is None:
             return first_rows(empty_table(table)).assign(**{OWNER: SHARED_OWNER})
-        return unpacked_rows([(SHARED_OWNER, bytes(content))])[table]
+        packed = bytes(content)
+        if sealed_columns(table):
+            seals = self._open_seals()
+            packed = seals.opened_all(PURPOSE, {SHARED_OWNER: packed})[SHARED_OWNER]
+        return unpacked_rows([(SHARED_OWNER, packed)])[table]
 
     def write_shared(
         self,
@@ -279,10 +283,10 @@ class RowStore:
         name = f"rows {table}"
         connection.execute(FACTS.delete().where(FACTS.c.name == name))
         owned = frame.assign(**{OWNER: SHARED_OWNER})
-        rows = [
-            {"name": name, "value": content}
-            for _, content in packed_rows({table: owned})
-        ]
+        packed = dict(packed_rows({table: owned}))
+        if packed and sealed_columns(table):
+            packed = self._open_seals().sealed(PURPOSE, packed)
+        rows = [{"name": name, "value": content} for content in packed.values()]
         if rows:
             connection.execute(FACTS.insert(), rows)
 

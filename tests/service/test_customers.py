@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from obligor.data.store import LedgerStore
+from obligor.cli.arguments import command_context
 from obligor.errors import SchemaError, UnknownDecisionError
 from obligor.serving.assembly import Service, assemble_service
 from obligor.serving.settings import Settings
@@ -203,7 +203,7 @@ def test_a_command_erases_a_customer(mapping: Path, tmp_path: Path) -> None:
     assert "8 rows of the ledger are deleted" in printed.stdout
     assert b"ANNA" not in (store / "ledger.db").read_bytes()
     # Nor is her LEI left among the relationships.
-    rows = LedgerStore(f"sqlite:///{store}/ledger.db").rows
+    rows = command_context().ledger_store(store).rows
     with rows.writing() as connection:
         groups = rows.read_shared(connection, "groups")
     assert ANNA not in {*groups["child_id"], *groups["parent_id"]}
