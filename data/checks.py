@@ -426,7 +426,7 @@ def _early_payments(ledger: Ledger) -> Iterator[Finding]:
 def refusals_of_share(loss: LeftOut, currency: str) -> Iterator[Finding]:
     """Yield a refusal if too many rows, or too much money, is in bad rows."""
     expected = f"at most {MAX_QUARANTINED_SHARE:.0%}"
-    row_share = loss.n_rows / loss.n_all_rows
+    row_share = loss.n_rows / max(loss.n_all_rows, 1)
     if row_share > MAX_QUARANTINED_SHARE:
         what = f"{loss.n_rows} of {loss.n_all_rows} rows are bad ({row_share:.0%})"
         yield _refusal(loss.table, "", what, expected)

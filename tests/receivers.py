@@ -67,6 +67,13 @@ class Receiver:
         with self.lock:
             return [delivery.headers["webhook-id"] for delivery in self.deliveries]
 
+    def wait_for_id(self, event_id: str, patience_s: float = 60) -> None:
+        """Wait until an event has come in; others may come again before it."""
+        deadline = time.monotonic() + patience_s
+        while event_id not in self.ids():
+            assert time.monotonic() < deadline, self.ids()
+            time.sleep(0.05)
+
     def wait_for(self, n_deliveries: int, patience_s: float = 60) -> None:
         """Wait until so many requests have come in."""
         deadline = time.monotonic() + patience_s

@@ -332,8 +332,7 @@ def test_a_process_of_the_service_delivers_webhooks(
             os.kill(pid, signal.SIGKILL)
             question = {"customer_id": "C0000002"}
             second = httpx.post(f"{url}/v1/decisions", json=question, headers=KEY)
-            receiver.wait_for(2)
-            assert receiver.ids()[-1].startswith(second.json()["decision_id"])
+            receiver.wait_for_id(f"{second.json()['decision_id']}-limit-changed")
             ready = httpx.get(f"{url}/readyz").json()
             assert ready["is_ready"]
             assert set(ready["outbox"]) == {"oldest_s", "waiting", "dead"}

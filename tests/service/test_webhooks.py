@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from obligor.casework.early_warnings import warnings_about
 from obligor.cli.app import app
+from obligor.cli.arguments import console
 from obligor.decisions.rulebooks import Rulebooks
 from obligor.errors import ObligorError, RecordError, SchemaError
 from obligor.policy.rulebooks.rulebook import RULES, read_rulebooks
@@ -712,7 +713,8 @@ def shell(local: Site, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setenv("OBLIGOR_RECORD_URL", f"sqlite:///{local.folder}/record.db")
     monkeypatch.setenv("OBLIGOR_DATA_KEY", VAULT.data_key.hex())
     monkeypatch.setenv("OBLIGOR_WEBHOOK_NETWORKS", THIS_MACHINE)
-    monkeypatch.setenv("COLUMNS", "250")
+    # Rich asks for COLUMNS once, when the console is made.
+    monkeypatch.setattr(console, "width", 250)
     return Shell(local.folder)
 
 
