@@ -82,15 +82,16 @@ def posted(ledger: Ledger) -> PostedLedger:
     is_item = invoices["amount"] > 0
     items = invoices[is_item].set_index("invoice_id")
     memos = invoices[invoices["amount"] < 0].set_index("invoice_id")
+    referable = with_documents(invoices)
+    payments = _bookings_of_payments(ledger["payments"], referable)
     bookings = _joined(
         [
-            _bookings_of_payments(ledger),
-            *_bookings_of_allocations(ledger),
+            payments,
+            *_bookings_of_allocations(ledger["allocations"], payments, referable),
             _bookings_of_memos(memos),
             _bookings_of_memo_write_offs(ledger, memos),
         ]
     )
-    referable = with_documents(invoices)
     bookings = _placed(_with_owners(bookings, referable))
     bookings = _joined([bookings, _cancelled(bookings, ledger, memos)])
     bookings = _with_items(_with_owners(bookings, referable), referable)
@@ -98,16 +99,23 @@ def posted(ledger: Ledger) -> PostedLedger:
     bookings = in_item_currency(bookings, item_currency, ledger)
     bookings = _with_places(bookings, invoices)
     has_item = bookings["has_item"].to_numpy(dtype=bool)
-    tables = {**ledger.tables, "invoices": invoices[is_item]}
-    for table in OF_INVOICE:
-        if table in tables:
-            frame = _of_each_item(tables[table], items)
-            is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
-            tables[table] = frame[is_of_item]
+    tables = {**ledger.tables, **_tables_of_items(ledger, items)}
+    tables["invoices"] = invoices[is_item]
     tables["payments"] = _payments(bookings[has_item])
     tables.pop("allocations", None)
     money = _money(bookings[~has_item], items, ledger.currency)
     return PostedLedger(replace(ledger, tables=tables), money)
+
+
+def _tables_of_items(ledger: Ledger, items: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return what happened to items, by table; a row of a document is of each item."""
+    tables = {}
+    for table in OF_INVOICE:
+        if table in ledger.tables:
+            frame = _of_each_item(ledger[table], items)
+            is_of_item = is_among(frame["invoice_id"], _first_rows(items).index)
+            tables[table] = frame[is_of_item]
+    return tables
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -219,19 +227,23 @@ def _shared_out(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[part.isna() | (part > 0)]
 
 
-def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
+def _bookings_of_payments(
+    payments: pd.DataFrame, invoices: pd.DataFrame
+) -> pd.DataFrame:
     """Return the payments with the sign of what they do."""
-    if ledger["payments"].empty:
+    if payments.empty:
         return _joined([])
     texts = ("customer_id", "invoice_id", "currency", "reverses")
-    payments = _with_columns(ledger["payments"], texts)
+    payments = _with_columns(payments, texts)
     is_undoing = payments["kind"].isin(UNDOING_KINDS)
     payments["amount"] = payments["amount"].where(
         ~is_undoing, -payments["amount"].abs()
     )
     payments["kind"] = payments["kind"].where(~is_undoing, "payment")
-    undone = _undone(payments, _owners(payments, ledger["invoices"]))
-    first_rows = payments.drop_duplicates("payment_id").set_index("payment_id")
+    owner = _owners(payments, invoices)
+    first_rows = payments.assign(owner=owner)
+    first_rows = first_rows.drop_duplicates("payment_id").set_index("payment_id")
+    undone = _undone(payments, owner, first_rows)
     receipt_customer = undone.map(first_rows["customer_id"])
     receipt_currency = undone.map(first_rows["currency"])
     return pd.DataFrame(
@@ -252,27 +264,21 @@ def _bookings_of_payments(ledger: Ledger) -> pd.DataFrame:
     )
 
 
-def _owners(payments: pd.DataFrame, invoices: pd.DataFrame) -> pd.Series:
-    """Return the customer of each payment: of its invoice, or else the stated one."""
-    owned = with_documents(invoices).drop_duplicates("invoice_id")
-    owner_of_invoice = owned.set_index("invoice_id")["customer_id"].astype("object")
-    owner = payments["invoice_id"].map(owner_of_invoice)
-    return owner.fillna(payments["customer_id"])
-
-
-def _undone(payments: pd.DataFrame, owner: pd.Series) -> pd.Series:
+def _undone(
+    payments: pd.DataFrame,
+    owner: pd.Series,
+    first_rows: pd.DataFrame,
+) -> pd.Series:
     """Return the payment that each row undoes, as far as it can be told.
 
     A row that names none, in another currency than its item, undoes the last of an
     equal amount: only so is it converted at the same rates. A payment of another
     customer is not undone, though the row names it.
     """
-    first_known = payments.drop_duplicates("payment_id").set_index("payment_id")
-    receipt_known_on = payments["reverses"].map(first_known["known_on"])
+    receipt_known_on = payments["reverses"].map(first_rows["known_on"])
     # A receipt that became known after the row was not looked at when it was undone.
     is_known = receipt_known_on <= payments["known_on"]
-    by_id = payments.assign(owner=owner).drop_duplicates("payment_id")
-    receipt_owner = payments["reverses"].map(by_id.set_index("payment_id")["owner"])
+    receipt_owner = _of_ids(first_rows["owner"], payments["reverses"])
     is_own = owner.isna() | receipt_owner.isna() | (owner == receipt_owner)
     undone = payments["reverses"].where(is_known & is_own)
     is_foreign = payments["currency"].notna() & payments["invoice_id"].notna()
@@ -377,14 +383,15 @@ def _parts(booked: Mapping[str, float], amount: float) -> list[tuple[str, float]
     return [*parts, ("", left)] if left > 0 else parts
 
 
-def _bookings_of_allocations(ledger: Ledger) -> list[pd.DataFrame]:
+def _bookings_of_allocations(
+    allocations: pd.DataFrame,
+    payments: pd.DataFrame,
+    invoices: pd.DataFrame,
+) -> list[pd.DataFrame]:
     """Return what allocations put on items, and what they take from the customer."""
-    allocations = ledger["allocations"]
     if allocations.empty:
         return []
-    payments = _bookings_of_payments(ledger)
     receipts = payments.drop_duplicates("payment_id").set_index("payment_id")
-    invoices = with_documents(ledger["invoices"])
     # An item that changed its customer leaves the receipt behind.
     is_own = _are_of_one_customer(allocations, receipts, _first_of(invoices))
     allocations = _with_columns(allocations[is_own])
@@ -572,11 +579,16 @@ def _first_of(invoices: pd.DataFrame) -> pd.DataFrame:
     return invoices.drop_duplicates("invoice_id").set_index("invoice_id")
 
 
+def _owners(rows: pd.DataFrame, invoices: pd.DataFrame) -> pd.Series:
+    """Return the customer of each row: of its item, or else the stated one."""
+    owner = _of_ids(_first_of(invoices)["customer_id"], rows["invoice_id"])
+    return owner.fillna(rows["customer_id"])
+
+
 def _with_owners(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
     """Return bookings that name the customer of their item, numbered anew."""
-    owner = _of_ids(_first_of(invoices)["customer_id"], bookings["invoice_id"])
-    customer = owner.fillna(bookings["customer_id"])
-    return bookings.assign(customer_id=customer).reset_index(drop=True)
+    owner = _owners(bookings, invoices)
+    return bookings.assign(customer_id=owner).reset_index(drop=True)
 
 
 def _with_items(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
