@@ -5,13 +5,16 @@ UV := $(BIN)/uv pip
 BENCHMARKS := treeshap serving policy collections record features real history models binning loading
 RELIABILITY := tamper powercut hostile drain bundles kill loading
 
-.PHONY: demo test coverage lint docs notebooks bench reliability lock env env-dev clean
+.PHONY: demo test explore coverage lint docs notebooks bench reliability lock env env-dev clean
 
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
 
 test: lint docs            ## the whole gate
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+explore: env-dev           ## the property tests on examples that are new each time
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 tests/property
 
 coverage: env-dev          ## branch coverage; the tracer takes 1.8 times as long
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term

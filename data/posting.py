@@ -244,8 +244,8 @@ def _bookings_of_payments(
     first_rows = payments.assign(owner=owner)
     first_rows = first_rows.drop_duplicates("payment_id").set_index("payment_id")
     undone = _undone(payments, owner, first_rows)
-    receipt_customer = undone.map(first_rows["customer_id"])
-    receipt_currency = undone.map(first_rows["currency"])
+    receipt_customer = _of_ids(first_rows["customer_id"], undone)
+    receipt_currency = _of_ids(first_rows["currency"], undone)
     return pd.DataFrame(
         {
             "customer_id": payments["customer_id"].fillna(receipt_customer),
@@ -437,10 +437,10 @@ def _are_of_one_customer(
         What allocations may refer to, by id.
     """
     owners = invoices["customer_id"]
-    owner_of_receipt = receipts["invoice_id"].map(owners)
+    owner_of_receipt = _of_ids(owners, receipts["invoice_id"])
     owner_of_receipt = owner_of_receipt.fillna(receipts["customer_id"])
-    receipt_owner = allocations["payment_id"].map(owner_of_receipt)
-    return receipt_owner == allocations["invoice_id"].map(owners)
+    receipt_owner = _of_ids(owner_of_receipt, allocations["payment_id"])
+    return receipt_owner == _of_ids(owners, allocations["invoice_id"])
 
 
 def _bookings_of_memos(memos: pd.DataFrame) -> pd.DataFrame:
@@ -664,11 +664,11 @@ def _currency_of_items(bookings: pd.DataFrame, items: pd.DataFrame) -> pd.Series
     """
     in_order = items.sort_values("known_on", kind="stable")
     firsts = in_order.drop_duplicates("customer_id").set_index("customer_id")
-    first_currency = in_order["customer_id"].map(firsts["currency"])
+    first_currency = _of_ids(firsts["currency"], in_order["customer_id"])
     others = in_order[in_order["currency"] != first_currency]
     other_known_on = others.groupby("customer_id")["known_on"].min()
     customer = bookings["customer_id"]
     known_on = bookings["known_on"].to_numpy()
     has_one = firsts["known_on"].reindex(customer).to_numpy() <= known_on
     has_one &= ~(other_known_on.reindex(customer).to_numpy() <= known_on)
-    return customer.map(firsts["currency"]).where(has_one)
+    return _of_ids(firsts["currency"], customer).where(has_one)

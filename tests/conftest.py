@@ -25,6 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from starlette.testclient import TestClient
 
 from obligor.data.store import LedgerStore
@@ -43,6 +44,11 @@ from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.ledger_run import Trained, train
 from obligor.training.samples.config import TrainingConfig
 from tests.fakes import FixedChampion, FixedModel, Ids
+
+# The gate answers alike for one commit; `make explore` looks for new examples.
+settings.register_profile("gate", derandomize=True, print_blob=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 SIGNER = Signer(bytes(range(1, 33)))
