@@ -25,8 +25,9 @@ import numpy as np
 
 from benchmarks.bars import bar, report
 from obligor.arrays import Floats, Ints
-from obligor.features.applications import Applications, applications, read_frame
+from obligor.features.applications import Applications, applications
 from obligor.features.encoding import fit_encoding
+from obligor.features.table_files import read_frame
 from obligor.features.table_spec import read_spec
 from obligor.metrics.figures import figures
 from obligor.model.calibration import sigmoid

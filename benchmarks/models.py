@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bars import bar, report
-from obligor.features.applications import Applications, applications, read_frame
+from obligor.features.applications import Applications, applications
 from obligor.features.encoding import fit_encoding
+from obligor.features.table_files import read_frame
 from obligor.features.table_spec import read_spec
 from obligor.forecasts.time_to_pay import (
     InvoiceSample,

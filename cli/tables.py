@@ -19,7 +19,6 @@ from obligor.cli.arguments import command_context, console, error_console, with_
 
 if TYPE_CHECKING:
     from obligor.features.applications import Applications
-    from obligor.training.runs.infer_spec import Inferred
     from obligor.training.runs.table_run import TrainedTable
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
@@ -60,12 +59,12 @@ def infer(options: InferOptions) -> None:
 
     Example: `obligor spec infer applications.csv --target default --out spec.toml`
     """
-    from obligor.features.applications import read_frame
+    from obligor.features.table_files import read_table_file
     from obligor.training.runs.infer_spec import infer_spec
 
-    frame = read_frame(options.file)
-    inferred = infer_spec(frame, options.target, options.bad)
-    _print_warnings(inferred)
+    table_file = read_table_file(options.file)
+    inferred = infer_spec(table_file.frame, options.target, options.bad)
+    _print_warnings([*table_file.notes, *inferred.warnings])
     text = inferred.text(options.file.stem)
     if options.path is None:
         typer.echo(text, nl=False)
@@ -79,21 +78,27 @@ def infer(options: InferOptions) -> None:
 
 def read_table(table: Path, spec: Path | None) -> Applications:
     """Read a table under its spec, or under an inferred one, with its warnings."""
-    from obligor.features.applications import applications, read_frame
+    from obligor.features.applications import applications
+    from obligor.features.table_files import read_table_file
     from obligor.features.table_spec import Spec, read_spec
     from obligor.training.runs.infer_spec import infer_spec
 
-    frame = read_frame(table)
+    table_file = read_table_file(table)
+    _print_warnings(table_file.notes)
     if spec is not None:
-        return applications(frame, read_spec(spec))
-    inferred = infer_spec(frame)
-    _print_warnings(inferred)
-    text = inferred.text(table.stem)
-    return applications(frame, Spec.model_validate(tomllib.loads(text)))
+        data = applications(table_file.frame, read_spec(spec))
+    else:
+        inferred = infer_spec(table_file.frame)
+        _print_warnings(inferred.warnings)
+        text = inferred.text(table.stem)
+        fields = tomllib.loads(text)
+        data = applications(table_file.frame, Spec.model_validate(fields))
+    _print_warnings(data.notes)
+    return data
 
 
-def _print_warnings(inferred: Inferred) -> None:
-    for warning in inferred.warnings:
+def _print_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
         error_console.print(
             f"[yellow]warning[/yellow] {escape(warning)}",
             highlight=False,

@@ -6,12 +6,15 @@ A spec says what a table is. Only the target is needed; the rest has defaults::
     [target]
     column = "RiskPerformance"
     bad = ["Bad"]                      # the values that are a default
+    undecided = ["Current"]            # the outcome is not known yet: left out
     horizon_days = 730                 # over which it is observed
     [table]
     id = ["ApplicationNo"]             # never a feature
     date = "applied_on"                # for tests on later applications
     group = "customer_no"              # a split never separates rows of one group
     leaks = ["recovered_amount"]       # known only after the outcome: never a feature
+    drop = ["remark"]                  # never a feature
+    date_format = "%d/%m/%Y"           # if the column of dates does not prove it
     forbidden = ["sex"]                # kept for fairness figures: never a feature
     special = [-7, -8, -9]             # codes among the numbers that are not numbers
     [columns.ExternalRiskEstimate]
@@ -28,8 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,51 +38,18 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Ints
 from obligor.errors import SchemaError
+from obligor.features.levels import level_key, synonyms_of, texts
 from obligor.features.table_spec import Spec
+from obligor.reading.dates import parse_days
 
 Dates = NDArray[np.datetime64]
-
-
-def read_frame(path: Path) -> pd.DataFrame:
-    """Read a table from CSV (comma, semicolon or tab), Parquet or Excel.
-
-    Raises
-    ------
-    SchemaError
-        If it cannot be read, or has no rows.
-    """
-    try:
-        frame = _read(path)
-    except (OSError, ValueError, ImportError) as error:
-        raise SchemaError(
-            f"the table cannot be read ({error})",
-            where=str(path),
-            expected="CSV, Parquet or Excel",
-        ) from None
-    if frame.empty:
-        raise SchemaError(
-            "the table has no rows",
-            where=str(path),
-            expected="a row per applicant below a row of names",
-        )
-    return frame.rename(columns=str)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        return pd.read_parquet(path)
-    if suffix in (".xlsx", ".xls"):
-        return pd.read_excel(path)
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = max(",;\t", key=header.count)
-    return pd.read_csv(
-        path,
-        sep=separator,
-        low_memory=False,
-        encoding="utf-8-sig",
-    )
+# Months and years, each as a date of its first day.
+_PARTS_OF_DATES = {
+    r"[a-z]{3}[- ]\d{4}": "mixed",
+    r"(19|20)\d\d-\d\d": "%Y-%m",
+    r"\d\d/(19|20)\d\d": "%m/%Y",
+    r"(19|20)\d\d": "%Y",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +74,8 @@ class Applications:
         The columns of `frame` for refused applicants, whose outcome is unknown.
     refused_dates : array of datetime64, optional
         When they applied.
+    notes : tuple of str
+        What a person must know of the rows.
     """
 
     spec: Spec
@@ -116,6 +86,7 @@ class Applications:
     forbidden: pd.DataFrame
     refused: pd.DataFrame
     refused_dates: Dates | None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
@@ -169,7 +140,9 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     not_features = _columns_with_a_role(spec)
     _require_columns(frame, spec, [*not_features, *spec.columns])
     target = spec.target.column
-    with_outcome = frame[frame[target].notna()].reset_index(drop=True)
+    is_undecided = is_among_values(frame[target], spec.target.undecided)
+    has_outcome = frame[target].notna() & ~is_undecided
+    with_outcome = frame[has_outcome].reset_index(drop=True)
     label = is_bad(with_outcome[target], spec.target.bad)
     _require_both_kinds(with_outcome, label, spec)
     features = [str(name) for name in with_outcome if name not in not_features]
@@ -188,7 +161,21 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
         forbidden=with_outcome[list(spec.table.forbidden)],
         refused=refused[features],
         refused_dates=_dates(refused, spec),
+        notes=_notes(frame[target], is_undecided),
     )
+
+
+def _notes(target: pd.Series, is_undecided: Bools) -> tuple[str, ...]:
+    """Return how many rows are left out because their outcome is not known."""
+    notes = []
+    n_undecided = int(is_undecided.sum())
+    if n_undecided:
+        counts = target[is_undecided].astype(str).value_counts().to_dict()
+        notes.append(f"{n_undecided:,} rows are undecided and left out: {counts}")
+    n_empty = int(target.isna().sum())
+    if n_empty:
+        notes.append(f"{n_empty:,} rows have no outcome and are left out")
+    return tuple(notes)
 
 
 def _columns_with_a_role(spec: Spec) -> list[str]:
@@ -197,7 +184,7 @@ def _columns_with_a_role(spec: Spec) -> list[str]:
     decided = spec.rejects.column if spec.rejects else None
     single = (spec.target.column, roles.date, roles.group, decided)
     names = [name for name in single if name is not None]
-    return [*names, *roles.id, *roles.forbidden, *roles.leaks]
+    return [*names, *roles.id, *roles.forbidden, *roles.leaks, *roles.drop]
 
 
 def _require_columns(
@@ -250,7 +237,8 @@ def _is_refused(frame: pd.DataFrame, spec: Spec) -> Bools:
 def is_bad(target: pd.Series, bad: Sequence[str | float]) -> Ints:
     """Return 1 for each target that is one of the bad values, otherwise 0.
 
-    Numbers are compared as numbers.
+    Values are compared by what they stand for: `1`, `1.0` and `"1"` are one, as are
+    `True` and `"True"`.
 
     Examples
     --------
@@ -258,41 +246,98 @@ def is_bad(target: pd.Series, bad: Sequence[str | float]) -> Ints:
     [1, 0]
     >>> is_bad(pd.Series([0.0, 1.0]), ("1",)).tolist()
     [0, 1]
+    >>> is_bad(pd.Series(["0", "1", "?"]), (1.0,)).tolist()
+    [0, 1, 0]
+    >>> is_bad(pd.Series([True, False]), ("True",)).tolist()
+    [1, 0]
     """
-    if pd.api.types.is_numeric_dtype(target):
-        bad_numbers = {
-            float(value)
-            for value in bad
-            if isinstance(value, float | int) or is_number(value)
-        }
-        is_one_of = target.astype(float).isin(bad_numbers)
-    else:
-        bad_texts = {str(value) for value in bad}
-        is_one_of = target.astype(str).str.strip().isin(bad_texts)
-    return is_one_of.to_numpy().astype(np.int64)
+    return is_among_values(target, bad).astype(np.int64)
 
 
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number."""
-    try:
-        return isfinite(float(text))
-    except ValueError:
-        return False
+def is_among_values(column: pd.Series, values: Sequence[str | float]) -> Bools:
+    """Return whether each cell is one of some values, however it is written.
+
+    Parameters
+    ----------
+    column : Series, shape (n,)
+        Cells of any type.
+    values : sequence of str or float
+        As a spec states them.
+    """
+    keys = {level_key(text) for text in texts(pd.Series(list(values), dtype=object))}
+    cell_keys = texts(column).map(level_key)
+    present = set(cell_keys)
+    # A column of truth values is asked for 1 and 0 too, and the other way round.
+    if not keys & present:
+        other_names = synonyms_of(present)
+        keys = {other_names.get(key, key) for key in keys}
+    is_among: Bools = cell_keys.isin(sorted(keys)).to_numpy(dtype=bool)
+    return is_among & column.notna().to_numpy(dtype=bool)
 
 
 def _dates(frame: pd.DataFrame, spec: Spec) -> Dates | None:
-    """Return when each applicant applied, None if the table does not say."""
+    """Return when each applicant applied, None if the table does not say.
+
+    One format holds for the whole column: the stated one, or the one it proves.
+    """
     name = spec.table.date
     if name is None:
         return None
-    dates = pd.to_datetime(
-        frame[name],
-        errors="coerce",
-        format="mixed",
-    )
+    dates = parse_dates(frame[name], name, spec.table.date_format)
     n_bad = int(dates.isna().sum())
     if n_bad:
         raise SchemaError(
-            f"{n_bad} rows have no valid date", where=name, expected="2024-03-31"
+            f"{n_bad} rows have no valid date",
+            where=name,
+            expected="a date such as 2024-03-31 in each row",
+            do="state date_format in [table], or correct the rows",
         )
     return dates.to_numpy().astype("datetime64[D]")
+
+
+def parse_dates(values: pd.Series, name: str, date_format: str = "") -> pd.Series:
+    """Return a column of days; a month is its first day, a year its first day.
+
+    Parameters
+    ----------
+    values : Series
+        Texts, numbers such as 20240331, or dates.
+    name : str
+        The column, for the message.
+    date_format : str
+        As `strptime` takes it; empty if the column is to prove it.
+
+    Raises
+    ------
+    SchemaError
+        If the column can be read in two ways.
+
+    Examples
+    --------
+    >>> parse_dates(pd.Series(["13/04/2024", "03/04/2024"]), "on").dt.day.tolist()
+    [13, 3]
+    >>> parse_dates(pd.Series(["Jan-2023", "Dec-2022"]), "on").dt.month.tolist()
+    [1, 12]
+    >>> parse_dates(pd.Series([20240331, 20240401]), "on").dt.day.tolist()
+    [31, 1]
+    """
+    if date_format:
+        return parse_days(values, date_format).values
+    cells = texts(values)
+    for pattern, month_format in _PARTS_OF_DATES.items():
+        is_part = cells.str.fullmatch(pattern, case=False)
+        if is_part.any() and (is_part | (cells == "")).all():
+            return pd.to_datetime(
+                cells.where(is_part),
+                format=month_format,
+                errors="coerce",
+            )
+    reading = parse_days(values)
+    if reading.refusal:
+        raise SchemaError(
+            reading.refusal,
+            where=name,
+            expected="one format for the whole column",
+            do='state date_format in [table], e.g. date_format = "%d/%m/%Y"',
+        )
+    return reading.values

@@ -5,8 +5,7 @@ An encoding is learnt from training rows alone and kept in the bundle.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -17,13 +16,12 @@ import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features.applications import is_number
+from obligor.features.levels import is_number, level_key, synonyms_of, texts
 from obligor.features.table_spec import ColumnSpec, Spec
 
 # A category has at most so many levels, each with so many rows; others are "another".
 MOST_LEVELS = 60
 FEWEST_ROWS = 10
-MISSING = ""
 SPECIAL = "=special"
 # Values that are read to decide what a column of texts contains.
 MOST_VALUES_READ = 20_000
@@ -31,9 +29,7 @@ MOST_VALUES_READ = 20_000
 _NEARLY_ALL = 0.95
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _NUMERIC_DATE = r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}([T ][\d:.+Z-]*)?"
-_DATE = rf"(?i){_NUMERIC_DATE}|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
-_WHOLE = re.compile(r"[+-]?\d{1,40}(\.0*)?")
-_TRUTHS = ("true", "false")
+_DATE = rf"(?i){_NUMERIC_DATE}|(19|20)\d\d-\d\d|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
 _NOT_DIGITS = str.maketrans("", "", "%$€,")
 
 Kind = Literal["number", "category"]
@@ -401,10 +397,9 @@ def kind_of(values: pd.Series) -> str:
     if len(present) and parsed.notna().mean() > _NEARLY_ALL:
         return "number"
     n_distinct = present.nunique()
-    if n_distinct > MOST_LEVELS:
-        is_date = present.str.fullmatch(_DATE)
-        if is_date.mean() > _NEARLY_ALL:
-            return "dates"
+    # Twelve month ends are dates, though they are few.
+    if len(present) and present.str.fullmatch(_DATE).mean() > _NEARLY_ALL:
+        return "dates"
     if n_distinct > 100 and n_distinct > 0.5 * len(present):
         return "texts, most of them different"
     return "category"
@@ -454,7 +449,7 @@ def _level_index(values: pd.Series, levels: Sequence[str]) -> Floats:
     index_of_key = dict[str, int]()
     for index, level in enumerate(levels):
         index_of_key.setdefault(level_key(level), index)
-    synonyms = _synonyms(index_of_key)
+    synonyms = synonyms_of(index_of_key)
     level_texts = texts(values)
     index_by_text = dict[str, float]()
     for text in pd.unique(level_texts):
@@ -464,47 +459,3 @@ def _level_index(values: pd.Series, levels: Sequence[str]) -> Floats:
         code = index_of.get(text, by_key)
         index_by_text[text] = np.nan if code is None else float(code)
     return np.array([index_by_text[text] for text in level_texts], dtype=np.float64)
-
-
-def level_key(text: str) -> str:
-    """Return the value that a text stands for, as a text: one for equal values.
-
-    Examples
-    --------
-    >>> level_key("1.0"), level_key("01"), level_key("True"), level_key("A1")
-    ('1', '1', 'true', 'A1')
-    """
-    if _WHOLE.fullmatch(text):
-        # Not by a float: codes may have more digits than it holds.
-        return str(int(text.partition(".")[0]))
-    if is_number(text):
-        return repr(float(text))
-    return text.lower() if text.lower() in _TRUTHS else text
-
-
-def _synonyms(keys: Collection[str]) -> Mapping[str, str]:
-    """Return what the keys of truth values and of 0 and 1 stand for among levels."""
-    if "true" in keys or "false" in keys:
-        return {"1": "true", "0": "false"}
-    if "1" in keys or "0" in keys:
-        return {"true": "1", "false": "0"}
-    return {}
-
-
-def texts(values: pd.Series) -> pd.Series:
-    """Return a column as texts; a missing value is the empty text.
-
-    A whole number is written without a dot: a column of codes is read as floats as soon
-    as one of them is missing.
-    """
-    is_float = pd.api.types.is_float_dtype(values)
-    if is_float or values.dtype == object:
-        values = values.astype(object).map(_without_fraction)
-    present = values.astype(object).where(values.notna(), MISSING)
-    return present.astype(str).str.strip()
-
-
-def _without_fraction(value: object) -> object:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

@@ -19,10 +19,14 @@ class _Section(BaseModel):
 
 
 class Target(_Section):
-    """The outcome: its column, the values that are a default, and the horizon."""
+    """The outcome: its column, the values that are a default, and the horizon.
+
+    ``undecided`` are values of which nobody knows yet how they end.
+    """
 
     column: str
     bad: tuple[str | float, ...] = (1.0,)
+    undecided: tuple[str | float, ...] = ()
     horizon_days: int = Field(
         365,
         ge=1,
@@ -37,6 +41,8 @@ class Roles(_Section):
     date: str | None = None
     group: str | None = None
     leaks: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    date_format: str = ""
     forbidden: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
 

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from obligor.arrays import Floats
 from obligor.decisions.champion import ChampionLoader
 from obligor.errors import SchemaError
-from obligor.features.applications import Applications, applications, read_frame
+from obligor.features.applications import Applications, applications
+from obligor.features.table_files import read_frame
 from obligor.features.table_spec import Spec, read_spec
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.serving.api.routes import create_app, use_service

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,9 @@ import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.applications import is_bad
-from obligor.features.encoding import kind_of, numbers, texts
+from obligor.features.applications import is_among_values, is_bad
+from obligor.features.encoding import kind_of, numbers
+from obligor.features.levels import level_key, texts
 from obligor.metrics.figures import auc
 
 TOO_GOOD = 0.9  # AUC that no single honest column reaches
@@ -44,19 +45,29 @@ _TARGETS = (
     "status",
     "y",
 )
-_BAD = (
-    "bad",
-    "default",
-    "defaulted",
-    "charged off",
-    "chargeoff",
-    "late",
-    "yes",
-    "y",
-    "true",
-    "1",
-    "1.0",
-    "2",
+# Words for a default: all values with one of them are bad, unless they deny it.
+_BAD = re.compile(
+    r"\b(bad|default(ed)?|charged?[ -]?off|written[ -]off|late|delinquent|bankrupt(cy)?"
+    r"|loss|unpaid|not paid|non-?performing|npl|foreclos\w+|repossess\w+|ausgefallen)\b"
+    r"|坏"
+)
+_DENIAL = re.compile(r"\b(no|not|non|never|without)[ -](?!paid|performing)")
+# Answers to whether it defaulted; the first pair that occurs is meant.
+_YES = ("yes", "y", "true", "1")
+# Nobody knows yet how these end.
+_UNDECIDED = (
+    "current",
+    "issued",
+    "in grace period",
+    "open",
+    "active",
+    "pending",
+    "ongoing",
+    "unknown",
+    "undecided",
+    "indeterminate",
+    "n/a",
+    "?",
 )
 _GOOD = re.compile(
     r"(^|_)(good|(re|fully_)?paid|creditworth\w*|creditability|non_?default"
@@ -101,23 +112,27 @@ class Inferred:
         Columns that identify a row.
     date : str, optional
         The column of the application's date.
+    undecided : list
+        Values of the target whose outcome is not known yet.
     leaks : list of str
-        Columns left out because they seem to be known only after the outcome.
+        Columns that seem to be known only after the outcome. They stay features, until
+        a person has looked: the best honest predictor looks like a leak.
     forbidden : list of str
         Columns that must not be features.
-    special : list of float
-        Numbers that are codes.
+    special : dict of str to list of float
+        Numbers that are codes, by column.
     warnings : list of str
         For the person who reads the spec; each is also a comment in its text.
     """
 
     target: str
     bad: list[str | float]
+    undecided: list[str | float] = field(default_factory=list)
     id: list[str] = field(default_factory=list)
     date: str | None = None
     leaks: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)
-    special: list[float] = field(default_factory=list)
+    special: dict[str, list[float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
@@ -132,20 +147,35 @@ class Inferred:
             "[target]",
             f"column = {json.dumps(self.target)}",
             f"bad = {json.dumps(self.bad, ensure_ascii=False)}",
-            "[table]",
         ]
-        for part in ("id", "leaks", "forbidden", "special"):
+        if self.undecided:
+            lines.append(f"undecided = {_toml(self.undecided)}")
+        lines.append("[table]")
+        for part in ("id", "forbidden"):
             values = getattr(self, part)
             if values:
-                lines.append(f"{part} = {json.dumps(values, ensure_ascii=False)}")
+                lines.append(f"{part} = {_toml(values)}")
+        if self.leaks:
+            lines.append(
+                f"# If these are known only afterwards: leaks = {_toml(self.leaks)}"
+            )
         if self.date:
-            lines.append(f"date = {json.dumps(self.date)}")
+            lines.append(f"date = {_toml(self.date)}")
+        for name, codes in self.special.items():
+            lines.append(f"[columns.{_toml(name)}]")
+            lines.append(f"special = {_toml(codes)}")
         return "\n".join(lines) + "\n"
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Leave a column out as a leak, with a warning."""
+    def suspect(self, name: str, reason: str) -> None:
+        """Warn of a column that may be known only after the outcome."""
         self.leaks.append(name)
-        self.warnings.append(f"{reason}: {name} is left out")
+        self.warnings.append(
+            f"{reason}: it stays a feature; if it is, name it in [table] leaks"
+        )
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def infer_spec(
@@ -180,13 +210,22 @@ def infer_spec(
             expected=f"one of {list(frame)[:NAMED]}",
         )
     bad_values = [_number_or_text(bad)] if bad else _bad_values(frame[column])
-    spec = Inferred(column, bad_values)
-    labelled = frame[frame[column].notna()]
+    undecided = _undecided(frame[column], bad_values)
+    spec = Inferred(column, bad_values, undecided)
+    is_undecided = is_among_values(frame[column], undecided)
+    labelled = frame[frame[column].notna() & ~is_undecided]
     label = _label_of(labelled, spec)
-    if not (target and bad):
+    if undecided:
+        n_rows = int(is_undecided.sum())
         spec.warnings.append(
-            f"{column} was taken for the target and {spec.bad} for a default "
-            f"({label.mean():.1%} of the rows): check this"
+            f"{undecided} of {column} is taken as not decided yet: {n_rows:,} rows are "
+            "left out"
+        )
+    if not (target and bad):
+        good_values = _good_values(labelled[column], label)
+        spec.warnings.append(
+            f"{column} was taken for the target, {spec.bad} for a default "
+            f"({label.mean():.1%} of the rows) and {good_values} for none: check this"
         )
     for name in labelled:
         if name != column:
@@ -240,7 +279,7 @@ def _classify(
         kind,
         label,
     ):
-        spec.leave_out(name, reason)
+        spec.suspect(name, reason)
     elif is_unique and kind == "number" and (np.diff(numbers(values)) > 0).all():
         spec.id.append(name)
         spec.warnings.append(f"{name} only numbers the rows: it is left out")
@@ -288,21 +327,19 @@ def _either_way(area: float) -> float:
 
 
 def _find_codes(frame: pd.DataFrame, spec: Inferred) -> None:
-    """Find codes among numbers: values far from all others, in many rows."""
-    used = {spec.target, *spec.id, *spec.leaks, *spec.forbidden, spec.date}
-    columns = [
-        numbers(frame[name])
-        for name in frame
-        if name not in used and kind_of(frame[name]) == "number"
-    ]
-    for code in _CODES:
-        if any(_is_code(column, code) for column in columns):
-            spec.special.append(code)
-    if spec.special:
-        spec.warnings.append(
-            f"{spec.special} look like codes, not numbers: they are taken for special "
-            "values"
-        )
+    """Find codes among the numbers of a column: values far from all others of it."""
+    used = {spec.target, *spec.id, *spec.forbidden, spec.date}
+    for name in map(str, frame):
+        if name in used or kind_of(frame[name]) != "number":
+            continue
+        column = numbers(frame[name])
+        codes = [code for code in _CODES if _is_code(column, code)]
+        if codes:
+            spec.special[name] = codes
+            spec.warnings.append(
+                f"{codes} of {name} look like codes, not numbers: they are taken for "
+                "special values"
+            )
 
 
 def _is_code(column: Floats, code: float) -> bool:
@@ -344,25 +381,57 @@ def _find_target(frame: pd.DataFrame) -> str:
 
 def _bad_values(target: pd.Series) -> list[str | float]:
     filled = target.dropna()
-    if _GOOD.search(str(target.name).lower()) and filled.nunique() == 2:
+    values = [_as_number_or_text(value) for value in pd.unique(filled)]
+    is_named_good = _GOOD.search(str(target.name).lower()) is not None
+    if is_named_good and len(values) == 2:
         return [_as_number_or_text(filled.min())]  # 0 of 1, no of yes, bad of good
-    for value in _bad_candidates(filled):
-        if str(value).strip().lower() in _BAD[:-1]:
-            return [value]
+    bad_words = [value for value in values if _is_bad_word(_word(value))]
+    if 0 < len(bad_words) < len(values):
+        return bad_words
+    # Statlog and SAS write 1 for good and 2 for bad.
+    if {_word(value) for value in values} == {"1", "2"}:
+        return [value for value in values if _word(value) == "2"]
+    for word in _YES:
+        for value in values:
+            if _word(value) == word:
+                return [value]
     rarest = filled.value_counts().index[-1]
     return [_as_number_or_text(rarest)]
 
 
-def _bad_candidates(target: pd.Series) -> Iterator[str | float]:
-    """Values that are words for a default, the plainest word first."""
-    for word in _BAD:
-        for value in target.unique():
-            if str(value).strip().lower() == word:
-                yield _as_number_or_text(value)
+def _is_bad_word(word: str) -> bool:
+    """Return whether a value says that it defaulted.
+
+    Examples
+    --------
+    >>> [_is_bad_word(word) for word in ("late (31-120 days)", "no default", "paid")]
+    [True, False, False]
+    """
+    return bool(_BAD.search(word)) and not _DENIAL.search(word)
 
 
-def _as_number_or_text(value: float | str) -> str | float:
-    return value.strip() if isinstance(value, str) else float(value)
+def _undecided(target: pd.Series, bad: Sequence[str | float]) -> list[str | float]:
+    """Return the values of which nobody knows how they end."""
+    values = [_as_number_or_text(value) for value in pd.unique(target.dropna())]
+    if len(values) < 3:
+        return []
+    return [
+        value for value in values if _word(value) in _UNDECIDED and value not in bad
+    ]
+
+
+def _good_values(target: pd.Series, label: Ints) -> list[str]:
+    return [str(value) for value in pd.unique(target[label == 0])[:NAMED]]
+
+
+def _word(value: str | float) -> str:
+    return level_key(str(value).strip()).lower()
+
+
+def _as_number_or_text(value: object) -> str | float:
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    return value.strip() if isinstance(value, str) else float(str(value))
 
 
 def _number_or_text(text: str) -> str | float:
