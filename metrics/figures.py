@@ -370,12 +370,12 @@ def with_intervals(
     label : ndarray of int, shape (n,)
         1 for a default, else 0.
     resampling : Resampling
-        Bootstrap samples of these rows.
+        Bootstrap samples of these rows; its weights, if it has any, count in the
+        figures too.
     measure : callable
         Maps PDs, labels and weights to figures by name.
     """
-    unit_weight = np.ones(len(label))
-    figures_of_sample = measure(pd_, label, unit_weight)
+    figures_of_sample = measure(pd_, label, resampling.row_weight)
     draws = [measure(pd_, label, weight) for weight in resampling]
     low, high = pd.DataFrame(draws).quantile(INTERVAL).to_dict("records")
     intervals = {}

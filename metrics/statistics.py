@@ -38,7 +38,7 @@ class Interval:
 class Resampling:
     """Bootstrap samples of rows; whole customers are drawn, with all their dates.
 
-    Iterating yields, per sample, how often each row is in it.
+    Iterating yields, per sample, how often each row counts in it.
 
     Attributes
     ----------
@@ -48,6 +48,8 @@ class Resampling:
         Number of samples, 1 or more.
     seed : int
         Seed of the draws: the same customers are drawn on every iteration.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts before anything is drawn; 1 by default.
 
     Examples
     --------
@@ -60,6 +62,14 @@ class Resampling:
     customers: Ints
     rounds: int
     seed: int
+    weight: Floats | None = None
+
+    @property
+    def row_weight(self) -> Floats:
+        """How often each row counts before anything is drawn, shape (n,)."""
+        if self.weight is None:
+            return np.ones(len(self.customers))
+        return self.weight
 
     def __iter__(self) -> Iterator[Floats]:
         rng = np.random.default_rng(self.seed)
@@ -67,7 +77,7 @@ class Resampling:
         for _ in range(self.rounds):
             drawn = rng.integers(0, n_customers, n_customers)
             times_drawn = np.bincount(drawn, minlength=n_customers)
-            yield times_drawn[self.customers].astype(float)
+            yield times_drawn[self.customers] * self.row_weight
 
 
 def log_losses(pd_: Floats, label: Ints) -> Floats:

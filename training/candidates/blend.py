@@ -37,6 +37,7 @@ def fit_blend(
     margins: Mapping[str, Floats],
     label: Ints,
     folds: Folds,
+    weight: Floats | None = None,
 ) -> Blend:
     """Choose the weights of a blend on out-of-fold margins.
 
@@ -48,18 +49,29 @@ def fit_blend(
         1 for a default, else 0.
     folds : list of (ndarray of int, ndarray of int)
         Indices learned from and held back.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
     """
+    row_weight = np.ones(len(label)) if weight is None else weight
     columns = np.column_stack(list(margins.values()))
     out_of_fold = np.empty(len(label))
     for learned, held in folds:
-        fold_fit = _fit_weights(columns[learned], label[learned])
+        fold_fit = _fit_weights(
+            columns[learned],
+            label[learned],
+            row_weight[learned],
+        )
         out_of_fold[held] = columns[held] @ fold_fit[1:] + fold_fit[0]
-    fit = _fit_weights(columns, label)
+    fit = _fit_weights(columns, label, row_weight)
     weights = dict(zip(margins, fit[1:].tolist(), strict=True))
     return Blend(weights, float(fit[0]), out_of_fold)
 
 
-def _fit_weights(columns: Floats, label: Ints) -> Floats:
+def _fit_weights(
+    columns: Floats,
+    label: Ints,
+    row_weight: Floats,
+) -> Floats:
     """Return the intercept and weights of least log loss; no weight is negative.
 
     Weights are pulled towards equal ones: members agree closely, and without the pull
@@ -67,13 +79,14 @@ def _fit_weights(columns: Floats, label: Ints) -> Floats:
     """
     n_members = columns.shape[1]
     equal = np.full(n_members, 1 / n_members)
-    pull = PULL * len(label)
+    pull = PULL * row_weight.sum()
 
     def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
         margin = columns @ parameters[1:] + parameters[0]
-        error = sigmoid(margin) - label
+        error = row_weight * (sigmoid(margin) - label)
         distance = parameters[1:] - equal
-        log_loss = (np.logaddexp(0, margin) - label * margin).sum()
+        losses = np.logaddexp(0, margin) - label * margin
+        log_loss = (row_weight * losses).sum()
         penalty = pull / 2 * (distance**2).sum()
         gradient = np.append(error.sum(), columns.T @ error + pull * distance)
         return float(log_loss + penalty), gradient

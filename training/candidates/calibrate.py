@@ -122,6 +122,7 @@ def choose_calibration(
     margin: Floats,
     label: Ints,
     splits: Sequence[tuple[Ints, Ints]],
+    weight: Floats | None = None,
 ) -> tuple[Calibration, dict[str, float]]:
     """Choose the kind of calibration with the least log loss on held-back rows.
 
@@ -134,6 +135,8 @@ def choose_calibration(
     splits : sequence of (ndarray of int, ndarray of int)
         Indices to fit on and to hold back: the later rows if there are dates
         (`later_split`), else folds.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Returns
     -------
@@ -142,15 +145,29 @@ def choose_calibration(
     """
     has_enough_defaults = label.sum() >= STEPS_FROM
     kinds = KINDS if has_enough_defaults else ("platt", "beta")
+    weights = np.ones(len(label)) if weight is None else weight
     losses = {}
     for kind in kinds:
         held_losses = []
+        held_weights = []
         for fit_rows, held in splits:
-            calibration = fit_calibration(kind, margin[fit_rows], label[fit_rows])
+            calibration = fit_calibration(
+                kind,
+                margin[fit_rows],
+                label[fit_rows],
+                weights[fit_rows],
+            )
             held_losses.append(log_losses(calibration(margin[held]), label[held]))
-        losses[kind] = float(np.concatenate(held_losses).mean())
+            held_weights.append(weights[held])
+        losses[kind] = _mean(held_losses, held_weights)
     best_kind = min(losses, key=losses.__getitem__)
-    return fit_calibration(best_kind, margin, label), losses
+    return fit_calibration(best_kind, margin, label, weights), losses
+
+
+def _mean(losses: Sequence[Floats], weights: Sequence[Floats]) -> float:
+    weight = np.concatenate(weights)
+    total = (np.concatenate(losses) * weight).sum()
+    return float(total / weight.sum())
 
 
 def later_split(times: Ints, label: Ints) -> list[tuple[Ints, Ints]]:

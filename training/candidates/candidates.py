@@ -145,7 +145,7 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     # 1. The members: a scorecard, trees of several kinds, trees on pairs of columns.
     members = _fit_members(rows, rows.with_unobserved(folds), settings)
     # 2. Their blend.
-    blend = fit_blend(members.margins, label, folds)
+    blend = fit_blend(members.margins, label, folds, rows.weight)
     n_columns = len(rows.columns.names) + len(members.pairs)
     blend_text = _blend_text(blend, members.texts, n_columns)
     texts = {**members.texts, BLEND: blend_text}
@@ -153,10 +153,15 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     # 3. Each calibrated, one chosen.
     splits = _calibration_splits(rows, folds)
     by_name = {
-        name: _calibrate(text, margins[name], label, splits)
+        name: _calibrate(text, margins[name], rows, splits)
         for name, text in texts.items()
     }
-    resampling = Resampling(rows.groups, BOOTSTRAP_ROUNDS, settings.seed)
+    resampling = Resampling(
+        rows.groups,
+        BOOTSTRAP_ROUNDS,
+        settings.seed,
+        rows.weight,
+    )
     chosen_name, gain = _choose(by_name, label, resampling)
     return CandidateSet(
         by_name=by_name,
@@ -226,11 +231,16 @@ def _calibration_splits(rows: TrainingRows, folds: Folds) -> Folds:
 def _calibrate(
     text: str,
     margin: Floats,
-    label: Ints,
+    rows: TrainingRows,
     splits: Folds,
 ) -> Candidate:
     """Calibrate on out-of-fold margins, with the kind that loses least held back."""
-    calibration, losses = choose_calibration(margin, label, splits)
+    calibration, losses = choose_calibration(
+        margin,
+        rows.observed_label,
+        splits,
+        rows.weight,
+    )
     return Candidate(text, calibration, margin, losses)
 
 
@@ -252,9 +262,14 @@ def _choose(
         name: log_losses(candidate.calibration(candidate.out_of_fold), label)
         for name, candidate in by_name.items()
     }
-    best = min((SCORECARD, LIGHTGBM), key=lambda name: losses[name].mean())
+    mean_losses = {
+        name: float(np.average(of_rows, weights=resampling.weight))
+        for name, of_rows in losses.items()
+    }
+    best = min((SCORECARD, LIGHTGBM), key=mean_losses.__getitem__)
     gains = losses[best] - losses[BLEND]
     draws = [float((weight * gains).sum() / weight.sum()) for weight in resampling]
     low, high = np.quantile(draws, GAIN_INTERVAL).tolist()
     chosen_name = BLEND if low > 0 else best
-    return chosen_name, (float(gains.mean()), low, high)
+    mean_gain = float(np.average(gains, weights=resampling.weight))
+    return chosen_name, (mean_gain, low, high)

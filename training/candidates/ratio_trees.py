@@ -107,7 +107,13 @@ def _fit_fold(
         _with_free_pairs(parameters, rows, values),
         dataset,
         MOST_TREES,
-        [dataset.create_valid(values[held], rows.label[held])],
+        [
+            dataset.create_valid(
+                values[held],
+                rows.label[held],
+                weight=rows.weights_measured(held),
+            )
+        ],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
     return _FoldFit(booster, values[held])

@@ -37,6 +37,7 @@ def with_rejects(
     refused: Floats,
     method: Method,
     odds: float = 1.0,
+    refused_weight: Floats | None = None,
 ) -> TrainingRows:
     """Return training rows in which refused applicants count.
 
@@ -51,14 +52,23 @@ def with_rejects(
     odds : float
         Odds of a default of a refused applicant over those of an accepted one with
         the same PD, above 0; used by the fuzzy method only.
+    refused_weight : ndarray of float, shape (m,), optional
+        How often each refused applicant counts; 1 by default.
     """
     if method == "augmentation":
-        return _augment(rows, refused)
-    return _add_fuzzy(rows, refused, odds)
+        return _augment(rows, refused, refused_weight)
+    weights = np.ones(len(refused)) if refused_weight is None else refused_weight
+    return _add_fuzzy(rows, refused, odds, weights)
 
 
-def acceptance_weights(rows: TrainingRows, refused: Floats) -> Floats:
+def acceptance_weights(
+    rows: TrainingRows,
+    refused: Floats,
+    refused_weight: Floats | None = None,
+) -> Floats:
     """Return the weight of each accepted applicant: 1 / P(being accepted).
+
+    It is multiplied by the applicant's own weight, if the rows have weights.
 
     Parameters
     ----------
@@ -66,20 +76,43 @@ def acceptance_weights(rows: TrainingRows, refused: Floats) -> Floats:
         Accepted applicants.
     refused : ndarray of float, shape (m, columns)
         Encoded rows of the refused applicants.
+    refused_weight : ndarray of float, shape (m,), optional
+        How often each refused applicant counts; 1 by default.
 
     Returns
     -------
     ndarray of float, shape (n,)
-        At most `MOST_WEIGHT` before they are scaled to a mean of 1.
+        At most `MOST_WEIGHT` before they are scaled to a mean of 1 (with weights, so
+        that their sum stays the same).
     """
     everyone = np.vstack([rows.rows, refused])
     is_refused = np.repeat([0, 1], [len(rows.rows), len(refused)])
     no_directions = (0,) * len(rows.columns.names)
     columns = rows.columns._replace(directions=no_directions)
-    scorecard = fit_scorecard(everyone, is_refused, columns)
+    scorecard = fit_scorecard(
+        everyone,
+        is_refused,
+        columns,
+        _weights_of_everyone(rows, refused, refused_weight),
+    )
     chance_accepted = sigmoid(-scorecard.margin(rows.rows))
-    weight = np.minimum(1 / chance_accepted, MOST_WEIGHT)
-    return weight / float(weight.mean())
+    factor = np.minimum(1 / chance_accepted, MOST_WEIGHT)
+    factor = factor / float(np.average(factor, weights=rows.weight))
+    return factor if rows.weight is None else rows.weight * factor
+
+
+def _weights_of_everyone(
+    rows: TrainingRows,
+    refused: Floats,
+    refused_weight: Floats | None,
+) -> Floats | None:
+    if rows.weight is None and refused_weight is None:
+        return None
+    parts = [
+        np.ones(len(rows.rows)) if rows.weight is None else rows.weight,
+        np.ones(len(refused)) if refused_weight is None else refused_weight,
+    ]
+    return np.concatenate(parts)
 
 
 def effective_rows(weight: Floats) -> float:
@@ -93,8 +126,12 @@ def effective_rows(weight: Floats) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
-def _augment(rows: TrainingRows, refused: Floats) -> TrainingRows:
-    weight = acceptance_weights(rows, refused)
+def _augment(
+    rows: TrainingRows,
+    refused: Floats,
+    refused_weight: Floats | None,
+) -> TrainingRows:
+    weight = acceptance_weights(rows, refused, refused_weight)
     return replace(rows, weigh=lambda learned: weight[learned])
 
 
@@ -102,6 +139,7 @@ def _add_fuzzy(
     rows: TrainingRows,
     refused: Floats,
     odds: float,
+    refused_weight: Floats,
 ) -> TrainingRows:
     """Append each refused applicant twice, once as a default and once as none."""
     n_refused = len(refused)
@@ -110,7 +148,7 @@ def _add_fuzzy(
         rows,
         rows=np.vstack([rows.rows, refused, refused]),
         label=np.append(rows.label, fuzzy_label),
-        weigh=_fuzzy_weights(rows, refused, odds),
+        weigh=_fuzzy_weights(rows, refused, odds, refused_weight),
     )
 
 
@@ -118,6 +156,7 @@ def _fuzzy_weights(
     rows: TrainingRows,
     refused: Floats,
     odds: float,
+    refused_weight: Floats,
 ) -> Callable[[Ints], Floats]:
     """Return a function that weighs rows by their own outcomes only."""
     weights_by_fold = dict[bytes, Floats]()  # every candidate uses the same folds
@@ -130,13 +169,17 @@ def _fuzzy_weights(
         return weights_by_fold[fold_key]
 
     def fit_weights(accepted: Ints) -> Floats:
+        own_weight = rows.weights_measured(accepted)
         scorecard = fit_scorecard(
             rows.rows[accepted],
             rows.label[accepted],
             rows.columns,
+            own_weight,
         )
         refused_pd = sigmoid(scorecard.margin(refused) + np.log(odds))
-        accepted_weight = np.ones(len(accepted))
-        return np.concatenate([accepted_weight, refused_pd, 1 - refused_pd])
+        accepted_weight = np.ones(len(accepted)) if own_weight is None else own_weight
+        as_bad = refused_weight * refused_pd
+        as_good = refused_weight * (1 - refused_pd)
+        return np.concatenate([accepted_weight, as_bad, as_good])
 
     return weigh

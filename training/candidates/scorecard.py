@@ -28,6 +28,7 @@ from obligor.training.candidates.training_rows import Columns
 MOST_BINS = 6
 SMALLEST_BIN = 0.05  # share of the rows
 FEWEST_ROWS_IN_BIN = 20
+MOST_REPEATED = 5_000_000  # rows into which whole weights are written out
 HALF_A_ROW = 0.5  # what a bin without one of the outcomes counts in the IV
 PSEUDO_ROWS = 10.0  # pull a bin's rate towards the base rate: no infinite weight
 RIDGE = 1.0  # on the coefficients; a full weight of evidence has coefficient 1
@@ -372,6 +373,14 @@ def cut_points(
     present = values[is_present]
     if _is_constant(present):
         return np.empty(0)
+    present_label = label[is_present]
+    present_weight = weight[is_present]
+    if _are_repeats(present_weight):
+        # LightGBM places its cuts by rows: a weight of 2 is written out as two rows.
+        repeats = present_weight.astype(np.int64)
+        present = np.repeat(present, repeats)
+        present_label = np.repeat(present_label, repeats)
+        present_weight = np.ones(len(present))
     parameters = {
         "objective": "binary",
         "num_leaves": MOST_BINS,
@@ -387,8 +396,8 @@ def cut_points(
     }
     dataset = lgb.Dataset(
         present[:, None],
-        label[is_present],
-        weight=weight[is_present],
+        present_label,
+        weight=present_weight,
     )
     tree = lgb.train(parameters, dataset, 1)
     thresholds = ""
@@ -397,6 +406,13 @@ def cut_points(
             thresholds = line.removeprefix("threshold=")
             break
     return np.unique(np.array(thresholds.split(), dtype=np.float64))
+
+
+def _are_repeats(weight: Floats) -> bool:
+    """Return whether weights are whole numbers of rows, and not all of them 1."""
+    is_whole = bool((weight == np.rint(weight)).all())
+    is_one = bool((weight == 1).all())
+    return is_whole and not is_one and weight.sum() <= MOST_REPEATED
 
 
 def _is_constant(values: Floats) -> bool:

@@ -56,8 +56,11 @@ class TrainingRows:
     times : ndarray of int, shape (observed rows,), optional
         The day of each row; with it, calibrations are compared on the later rows.
     weigh : callable, optional
-        Maps the indices of the rows learned from to their weights. It is given no
-        other row, so held-back outcomes cannot leak into a weight.
+        Maps the indices of the rows learned from to their weights, those of `weight`
+        included. It is given no other row, so held-back outcomes cannot leak into a
+        weight.
+    weight : ndarray of float, shape (observed rows,), optional
+        How often each row counts, above 0; 1 by default.
     """
 
     rows: Floats
@@ -66,6 +69,7 @@ class TrainingRows:
     columns: Columns
     times: Ints | None = None
     weigh: Callable[[Ints], Floats] | None = None
+    weight: Floats | None = None
 
     @property
     def n_observed(self) -> int:
@@ -94,7 +98,19 @@ class TrainingRows:
 
     def weights_of(self, learned: Ints) -> Floats | None:
         """Return the weight of each row learned from; None if all weigh the same."""
-        return None if self.weigh is None else self.weigh(learned)
+        if self.weigh is not None:
+            return self.weigh(learned)
+        return self.weights_measured(learned)
+
+    def weights_measured(self, held: Ints) -> Floats | None:
+        """Return how often each measured row counts; None if each counts once.
+
+        Parameters
+        ----------
+        held : ndarray of int, shape (k,)
+            Indices of rows whose outcome was observed.
+        """
+        return None if self.weight is None else self.weight[held]
 
 
 def stratified_folds(

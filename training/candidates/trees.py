@@ -97,8 +97,10 @@ def _cross_validate(
         choices: dict[str, object],
     ) -> tuple[lgb.Dataset, lgb.Dataset, dict[str, object]]:
         # LightGBM calls this once per fold, in the order of the folds.
-        fit_indices, _ = next(remaining_folds)
+        fit_indices, held_indices = next(remaining_folds)
         weighted = learned.construct().set_weight(rows.weights_of(fit_indices))
+        if rows.weight is not None:
+            held = held.construct().set_weight(rows.weights_measured(held_indices))
         return weighted, held, choices
 
     results = lgb.cv(

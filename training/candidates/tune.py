@@ -233,7 +233,13 @@ def _held_loss(
         parameters,
         dataset,
         MOST_TREES,
-        [dataset.create_valid(rows.rows[held], rows.label[held])],
+        [
+            dataset.create_valid(
+                rows.rows[held],
+                rows.label[held],
+                weight=rows.weights_measured(held),
+            )
+        ],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
     return float(booster.best_score["valid_0"]["binary_logloss"])
