@@ -12,6 +12,10 @@ A spec says what a table is. Only the target is needed; the rest has defaults::
     id = ["ApplicationNo"]             # never a feature
     date = "applied_on"                # for tests on later applications
     group = "customer_no"              # a split never separates rows of one group
+    weight = "sampling_weight"         # how often each row counts
+    weight_is = "relative"             # or "count": as so many rows
+    test_from = 2024-01-01             # or split = "part", or origins = 4
+    folds = "fold"                     # rows of one value are held back together
     leaks = ["recovered_amount"]       # known only after the outcome: never a feature
     drop = ["remark"]                  # never a feature
     date_format = "%d/%m/%Y"           # if the column of dates does not prove it
@@ -36,9 +40,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.arrays import Bools, Ints
+from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.levels import level_key, synonyms_of, texts
+from obligor.features.row_roles import (
+    Parts,
+    amounts_of,
+    folds_of,
+    has_weight,
+    parts_of,
+    weights_of,
+)
 from obligor.features.table_spec import Spec
 from obligor.reading.dates import parse_days
 
@@ -74,6 +86,14 @@ class Applications:
         The columns of `frame` for refused applicants, whose outcome is unknown.
     refused_dates : array of datetime64, optional
         When they applied.
+    weight, refused_weight : array of float, shape (n,), optional
+        How often each row counts; None if each counts once.
+    parts : array of str, shape (n,), optional
+        What the split column says of each row, one of `PARTS`.
+    folds : array of int, shape (n,), optional
+        Rows with the same number are held back together.
+    amount : array of float, shape (n,), optional
+        The amount that the costs are shares of.
     notes : tuple of str
         What a person must know of the rows.
     """
@@ -86,6 +106,11 @@ class Applications:
     forbidden: pd.DataFrame
     refused: pd.DataFrame
     refused_dates: Dates | None
+    weight: Floats | None = None
+    refused_weight: Floats | None = None
+    parts: Parts | None = None
+    folds: Ints | None = None
+    amount: Floats | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -100,6 +125,10 @@ class Applications:
             groups=self.groups[rows],
             dates=None if self.dates is None else self.dates[rows],
             forbidden=self.forbidden.iloc[rows],
+            weight=_taken(self.weight, rows),
+            parts=None if self.parts is None else self.parts[rows],
+            folds=None if self.folds is None else self.folds[rows],
+            amount=_taken(self.amount, rows),
         )
 
     def refused_before(self, day: float) -> Applications:
@@ -117,7 +146,12 @@ class Applications:
             self,
             refused=self.refused[is_earlier],
             refused_dates=self.refused_dates[is_earlier],
+            refused_weight=_taken(self.refused_weight, np.flatnonzero(is_earlier)),
         )
+
+
+def _taken(values: Floats | None, rows: Ints) -> Floats | None:
+    return None if values is None else values[rows]
 
 
 def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
@@ -138,15 +172,19 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
         If a column is missing, or if all rows of the target are of one kind.
     """
     not_features = _columns_with_a_role(spec)
-    _require_columns(frame, spec, [*not_features, *spec.columns])
+    amount = spec.costs.amount if spec.costs else None
+    named = [*not_features, *spec.columns, *([amount] if amount else [])]
+    _require_columns(frame, spec, named)
     target = spec.target.column
     is_undecided = is_among_values(frame[target], spec.target.undecided)
     has_outcome = frame[target].notna() & ~is_undecided
-    with_outcome = frame[has_outcome].reset_index(drop=True)
+    counts = has_weight(frame, spec)
+    with_outcome = frame[has_outcome & counts].reset_index(drop=True)
     label = is_bad(with_outcome[target], spec.target.bad)
     _require_both_kinds(with_outcome, label, spec)
     features = [str(name) for name in with_outcome if name not in not_features]
-    refused = frame[_is_refused(frame, spec)].reset_index(drop=True)
+    refused = frame[_is_refused(frame, spec) & counts].reset_index(drop=True)
+    weights = weights_of(with_outcome, refused, spec)
     if spec.table.group is None:
         groups = np.arange(len(with_outcome))
     else:
@@ -161,7 +199,16 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
         forbidden=with_outcome[list(spec.table.forbidden)],
         refused=refused[features],
         refused_dates=_dates(refused, spec),
-        notes=_notes(frame[target], is_undecided),
+        weight=weights.decided,
+        refused_weight=weights.refused,
+        parts=parts_of(with_outcome, spec),
+        folds=folds_of(with_outcome, spec),
+        amount=amounts_of(with_outcome, spec),
+        notes=(
+            *_notes(frame[target], is_undecided),
+            *_weightless_rows(has_outcome & ~counts),
+            *weights.notes,
+        ),
     )
 
 
@@ -178,11 +225,26 @@ def _notes(target: pd.Series, is_undecided: Bools) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _weightless_rows(is_weightless: pd.Series) -> tuple[str, ...]:
+    n_weightless = int(is_weightless.sum())
+    if not n_weightless:
+        return ()
+    return (f"{n_weightless:,} rows have a weight of 0 and are left out",)
+
+
 def _columns_with_a_role(spec: Spec) -> list[str]:
     """Return the columns that are never features."""
     roles = spec.table
     decided = spec.rejects.column if spec.rejects else None
-    single = (spec.target.column, roles.date, roles.group, decided)
+    single = (
+        spec.target.column,
+        roles.date,
+        roles.group,
+        roles.weight,
+        roles.split,
+        roles.folds,
+        decided,
+    )
     names = [name for name in single if name is not None]
     return [*names, *roles.id, *roles.forbidden, *roles.leaks, *roles.drop]
 

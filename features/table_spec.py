@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
+import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from obligor.errors import SchemaError
+from obligor.features.settings_file import read_settings
+
+MOST_ORIGINS = 20
 
 
 class _Section(BaseModel):
@@ -21,7 +23,9 @@ class _Section(BaseModel):
 class Target(_Section):
     """The outcome: its column, the values that are a default, and the horizon.
 
-    ``undecided`` are values of which nobody knows yet how they end.
+    ``undecided`` are values of which nobody knows yet how they end. One of
+    ``population_odds`` (goods per bad) and ``population_bad_rate`` states how common
+    defaults are in the population, if the table holds them in other proportions.
     """
 
     column: str
@@ -32,19 +36,91 @@ class Target(_Section):
         ge=1,
         le=3650,
     )
+    population_odds: float | None = Field(None, gt=0)
+    population_bad_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+    )
+
+    @model_validator(mode="after")
+    def _states_one_prior(self) -> Target:
+        """Refuse two statements of how common defaults are."""
+        if self.population_odds is not None and self.population_bad_rate is not None:
+            raise ValueError(
+                "population_odds and population_bad_rate state the same thing: "
+                "keep one of them"
+            )
+        return self
+
+    @property
+    def bad_rate(self) -> float | None:
+        """The share of defaults in the population; None if the table shows it.
+
+        Examples
+        --------
+        >>> Target(column="bad", population_odds=19).bad_rate
+        0.05
+        """
+        if self.population_odds is not None:
+            return 1 / (1 + self.population_odds)
+        return self.population_bad_rate
 
 
 class Roles(_Section):
-    """Columns that are not features, and codes that are not numbers."""
+    """Columns that are not features, and codes that are not numbers.
+
+    ``weight`` is the column of how often each row counts: as so many rows, or, if
+    ``weight_is`` is ``relative``, in proportion, scaled to a mean of 1. One of
+    ``test_from``, ``split`` and ``origins`` says which rows are tested on, and
+    ``folds`` which rows are held back together.
+    """
 
     id: tuple[str, ...] = ()
     date: str | None = None
     group: str | None = None
+    weight: str | None = None
+    weight_is: Literal["count", "relative"] = "count"
+    test_from: datetime.date | None = None
+    split: str | None = None
+    folds: str | None = None
+    origins: int | tuple[datetime.date, ...] | None = None
     leaks: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     date_format: str = ""
     forbidden: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _splits_one_way(self) -> Roles:
+        """Refuse two ways to choose the test rows, and origins that are not valid."""
+        ways = ("test_from", "split", "origins")
+        stated = [name for name in ways if getattr(self, name) is not None]
+        if len(stated) > 1:
+            raise ValueError(
+                f"{' and '.join(stated)} both say which rows are tested on: "
+                "keep one of them"
+            )
+        for name in ("test_from", "origins"):
+            if name in stated and self.date is None:
+                raise ValueError(f"{name} needs the column of dates: state date")
+        if self.weight is None and "weight_is" in self.model_fields_set:
+            raise ValueError("weight_is needs the column of weights: state weight")
+        _require_origins(self.origins)
+        return self
+
+
+def _require_origins(origins: int | tuple[datetime.date, ...] | None) -> None:
+    if isinstance(origins, int):
+        if not 2 <= origins <= MOST_ORIGINS:
+            raise ValueError(f"origins is a number from 2 to {MOST_ORIGINS}, or dates")
+    elif origins is not None:
+        is_rising = list(origins) == sorted(set(origins))
+        if not 2 <= len(origins) <= MOST_ORIGINS or not is_rising:
+            raise ValueError(
+                f"origins are 2 to {MOST_ORIGINS} dates in rising order, or their "
+                "number"
+            )
 
 
 class ColumnSpec(_Section):
@@ -71,6 +147,51 @@ class Rejects(_Section):
     )
 
 
+class Costs(_Section):
+    """What a wrong decision costs, per applicant, in ``unit``.
+
+    Either ``bad_accepted`` and ``good_rejected`` are costs, or ``bad_loss`` is the loss
+    of an accepted bad applicant and ``good_profit`` the profit of an accepted good one.
+    With ``amount``, the column of the amounts, they are shares of it.
+    """
+
+    bad_accepted: float | None = Field(None, ge=0)
+    good_rejected: float | None = Field(None, ge=0)
+    bad_loss: float | None = Field(None, ge=0)
+    good_profit: float | None = Field(None, ge=0)
+    amount: str | None = None
+    unit: str = "units of cost"
+
+    @model_validator(mode="after")
+    def _states_one_pair(self) -> Costs:
+        """Refuse anything but one pair that is not all zero."""
+        as_costs = (self.bad_accepted, self.good_rejected)
+        as_profit = (self.bad_loss, self.good_profit)
+        has_costs = None not in as_costs
+        has_profit = None not in as_profit
+        n_stated = sum(part is not None for part in (*as_costs, *as_profit))
+        if has_costs == has_profit or n_stated > 2:
+            raise ValueError(
+                "state bad_accepted and good_rejected, or bad_loss and good_profit"
+            )
+        if 0 in (self.of_bad, self.of_good):
+            raise ValueError(
+                "a cost of 0 makes one decision right for everybody: state costs "
+                "above 0"
+            )
+        return self
+
+    @property
+    def of_bad(self) -> float:
+        """What an accepted bad applicant costs."""
+        return self.bad_accepted or self.bad_loss or 0.0
+
+    @property
+    def of_good(self) -> float:
+        """What a rejected good applicant costs: the profit that is missed."""
+        return self.good_rejected or self.good_profit or 0.0
+
+
 class Spec(_Section):
     """What a table of applications is; see `features.applications`."""
 
@@ -79,6 +200,7 @@ class Spec(_Section):
     table: Roles = Roles()
     columns: dict[str, ColumnSpec] = {}
     rejects: Rejects | None = None
+    costs: Costs | None = None
 
 
 def read_spec(path: Path) -> Spec:
@@ -89,19 +211,9 @@ def read_spec(path: Path) -> Spec:
     SchemaError
         If it cannot be read; the message names the wrong part and what was expected.
     """
-    try:
-        return Spec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise SchemaError(
-            first["msg"],
-            where=f"{path}: {field}",
-            do="correct it; `obligor spec infer FILE` writes one",
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(
-            f"the spec cannot be read: {error}",
-            where=str(path),
-            expected="a TOML file",
-        ) from None
+    return read_settings(
+        path,
+        Spec,
+        noun="spec",
+        do="correct it; `obligor spec infer FILE` writes one",
+    )

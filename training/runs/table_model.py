@@ -128,6 +128,7 @@ def fit_table(
             refused,
             inference,
             odds_of(data.spec),
+            data.refused_weight,
         )
     candidates = fit_candidates(rows, settings)
     return TableModel(
@@ -146,6 +147,7 @@ def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:
         groups=data.groups,
         columns=Columns(encoding.names, encoding.categorical, encoding.directions),
         times=None if data.dates is None else data.dates.astype(np.int64),
+        weight=data.weight,
     )
 
 

@@ -264,6 +264,7 @@ def _predict_plainly(fitted: TableModel, sides: _Sides) -> Floats:
     learned = lgb.Dataset(
         encoding.rows(sides.fit.frame),
         sides.fit.label,
+        weight=sides.fit.weight,
         categorical_feature=list(encoding.categorical),
         params={"verbose": -1},
     )
@@ -293,7 +294,7 @@ def _finish_model(
         "blend_gain_log_loss": list(candidates.gain),
         "left_out": list(fitted.findings),
         "calibration_losses": dict(candidates.chosen.losses),
-        "figures": figures(test_pd, test.label),
+        "figures": figures(test_pd, test.label, test.weight),
     }
     return replace(
         model,
@@ -306,7 +307,12 @@ def _finish_model(
 def _fit_band(fitted: TableModel, fit: Applications, seed: int) -> Band:
     chosen = fitted.candidates.chosen
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
-    resampling = Resampling(groups, BAND_ROUNDS, seed)
+    resampling = Resampling(
+        groups,
+        BAND_ROUNDS,
+        seed,
+        fit.weight,
+    )
     kind = chosen.calibration.kind
     return fit_band(
         kind,
@@ -347,7 +353,11 @@ def _model_under_test(
         name=fitted.spec.name,
         model=model,
         fit=LabelledRows(
-            model_rows(fitted, fit), fit.label, fit.groups, _months_of(fit)
+            model_rows(fitted, fit),
+            fit.label,
+            fit.groups,
+            _months_of(fit),
+            fit.weight,
         ),
         fit_pd=model.calibration(chosen.out_of_fold),
         test=LabelledRows(
@@ -355,6 +365,7 @@ def _model_under_test(
             test.label,
             pd.factorize(test.groups)[0],
             _months_of(test),
+            test.weight,
         ),
         peers=peers,
         segments=_segments(test),
@@ -433,7 +444,8 @@ def _describe_inference(
             "accepted applicant with the same PD."
         )
     rows = training_rows(fit, fitted.encoding)
-    weight = acceptance_weights(rows, fitted.encoding.rows(fit.refused))
+    refused = fitted.encoding.rows(fit.refused)
+    weight = acceptance_weights(rows, refused, fit.refused_weight)
     return (
         f"{text}. The {len(weight):,} accepted applicants then carry as much "
         f"information as {effective_rows(weight):,.0f} of equal weight."

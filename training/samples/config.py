@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from obligor.errors import SchemaError
+from obligor.features.settings_file import read_settings
 
 
 class Section(BaseModel):
@@ -199,21 +198,9 @@ def read_config(path: Path | None) -> TrainingConfig:
     """
     if path is None:
         return TrainingConfig()
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SchemaError(
-            f"the file cannot be read: {error}",
-            where=str(path),
-            expected="a TOML file",
-        ) from None
-    try:
-        return TrainingConfig.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise SchemaError(
-            first["msg"],
-            where=f"{path}: {field}",
-            do="correct the configuration",
-        ) from None
+    return read_settings(
+        path,
+        TrainingConfig,
+        noun="file",
+        do="correct the configuration",
+    )

@@ -38,12 +38,15 @@ class LabelledRows:
         The customer or applicant of each row.
     periods : ndarray of object, shape (n,)
         The as-of date or the month of each row; "all" if there are no dates.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
     """
 
     rows: Floats
     label: Ints
     groups: Ints
     periods: NDArray[np.object_]
+    weight: Floats | None = None
 
 
 def labelled_rows(sample: Sample) -> LabelledRows:
@@ -107,7 +110,12 @@ class ModelUnderTest:
     @property
     def resampling(self) -> Resampling:
         """Bootstrap samples of the test rows; whole groups are drawn."""
-        return Resampling(self.test.groups, self.rounds, self.seed)
+        return Resampling(
+            self.test.groups,
+            self.rounds,
+            self.seed,
+            self.test.weight,
+        )
 
     @cached_property
     def figures(self) -> dict[str, Interval]:
