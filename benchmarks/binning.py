@@ -40,7 +40,13 @@ TABLES = ("german_credit", "heloc", "uci_credit_card")
 OURS = scorecard.cut_points
 
 
-def theirs(column: Floats, label: Ints, weight: Floats, direction: int) -> Floats:
+def theirs(
+    column: Floats,
+    label: Ints,
+    weight: Floats,
+    direction: int,
+    _: scorecard.Binning = scorecard.USUAL,
+) -> Floats:
     """Cut one column as optbinning does.
 
     The number of bins and their least size are ours; a column with a direction is cut

@@ -251,6 +251,16 @@ class Encoding:
         }
         return tuple(direction_of.get(name, 0) for name in self.names)
 
+    def level_texts(self) -> list[Sequence[str]]:
+        """Return the names of the codes of each encoded column; none for numbers."""
+        level_texts = list[Sequence[str]]()
+        for column in self.columns:
+            level_texts.append(column.levels)
+            if column.special:
+                codes = [f"{code:g}" for code in column.special]
+                level_texts.append(("an ordinary number", *codes))
+        return level_texts
+
     def rows(self, frame: pd.DataFrame) -> Floats:
         """Return the encoded rows of a table, shape (n, names).
 

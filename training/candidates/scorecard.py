@@ -45,6 +45,28 @@ POINT_COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Binning:
+    """How finely columns of numbers are cut.
+
+    Attributes
+    ----------
+    most_bins : int
+        Most bins of a column, 2 or more; missing values have one beside them.
+    smallest_share : float
+        Smallest share of a column's filled rows in a bin, in [0, 0.5].
+    fewest_rows : int
+        Fewest rows in a bin, 1 or more.
+    """
+
+    most_bins: int = MOST_BINS
+    smallest_share: float = SMALLEST_BIN
+    fewest_rows: int = FEWEST_ROWS_IN_BIN
+
+
+USUAL = Binning()
+
+
+@dataclass(frozen=True)
 class Bins:
     """The bins of one column; the last holds what is missing or was never seen.
 
@@ -213,8 +235,8 @@ class Scorecard:
         rows = []
         for bins, coefficient in used:
             points = constant_share + factor * coefficient * bins.woe
-            bin_names = _bin_names(bins, levels[bins.feature])
-            for index, bin_name in enumerate(bin_names):
+            names = bin_names(bins, levels[bins.feature])
+            for index, bin_name in enumerate(names):
                 figures = _bin_figures(bins, index)
                 figures["feature"] = self.names[bins.feature]
                 figures["bin"] = bin_name
@@ -245,7 +267,8 @@ def _bin_figures(bins: Bins, index: int) -> dict[str, object]:
     }
 
 
-def _bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
+def bin_names(bins: Bins, levels: Sequence[str]) -> list[str]:
+    """Return a name of each bin: its range, or the name of its category."""
     if bins.thresholds is None:
         n_codes = len(bins.goods) - 1
         unnamed = [str(code) for code in range(len(levels), n_codes)]
@@ -265,6 +288,7 @@ def fit_scorecard(
     label: Ints,
     columns: Columns,
     weight: Floats | None = None,
+    binning: Binning = USUAL,
 ) -> Scorecard:
     """Fit the bins and the coefficients of a scorecard.
 
@@ -278,6 +302,8 @@ def fit_scorecard(
         Names of the columns, which are categories, and their directions.
     weight : ndarray of float, shape (n,), optional
         Weight of each row; 1 by default.
+    binning : Binning
+        How finely numbers are cut.
 
     Returns
     -------
@@ -295,7 +321,7 @@ def fit_scorecard(
     for index, direction in enumerate(columns.directions):
         is_category = index in columns.categorical
         column = _Column(index, rows[:, index], is_category, direction)
-        fitted_bins.append(_fit_bins(column, label, weights))
+        fitted_bins.append(_fit_bins(column, label, weights, binning))
     # One bin beside the missing values carries no evidence.
     bins = tuple(bins for bins in fitted_bins if len(bins.goods) > 2)
     coefficients, intercept = _fit_coefficients(-_woe(bins, rows), label, weights)
@@ -325,6 +351,7 @@ def _fit_bins(
     column: _Column,
     label: Ints,
     weight: Floats,
+    binning: Binning,
 ) -> Bins:
     values = column.values
     thresholds = None
@@ -332,7 +359,7 @@ def _fit_bins(
         last = int(np.nanmax(values, initial=-1)) + 1
         bin_index = np.where(np.isnan(values), last, values).astype(np.int64)
     else:
-        thresholds = cut_points(values, label, weight, column.direction)
+        thresholds = cut_points(values, label, weight, column.direction, binning)
         last = len(thresholds) + 1
         bin_index = _number_bins(values, thresholds)
     goods = np.bincount(bin_index, weight * (1 - label), minlength=last + 1)
@@ -350,6 +377,7 @@ def cut_points(
     label: Ints,
     weight: Floats,
     direction: int,
+    binning: Binning = USUAL,
 ) -> Floats:
     """Return the thresholds between the bins of a number: the splits of one tree.
 
@@ -363,11 +391,13 @@ def cut_points(
         Weight of each row.
     direction : int
         +1 or -1 if the default rate may only rise or fall from bin to bin, else 0.
+    binning : Binning
+        How finely the column is cut.
 
     Returns
     -------
     ndarray of float
-        Rising; at most `MOST_BINS` - 1 of them, none if the column is constant.
+        Rising; at most `most_bins` - 1 of them, none if the column is constant.
     """
     is_present = ~np.isnan(values)
     present = values[is_present]
@@ -381,13 +411,14 @@ def cut_points(
         present = np.repeat(present, repeats)
         present_label = np.repeat(present_label, repeats)
         present_weight = np.ones(len(present))
+    share_of_rows = int(binning.smallest_share * len(present))
     parameters = {
         "objective": "binary",
-        "num_leaves": MOST_BINS,
+        "num_leaves": binning.most_bins,
         "learning_rate": 1.0,
         "min_gain_to_split": 1.0,
         "verbose": -1,
-        "min_data_in_leaf": max(FEWEST_ROWS_IN_BIN, int(SMALLEST_BIN * len(present))),
+        "min_data_in_leaf": max(binning.fewest_rows, share_of_rows),
         "monotone_constraints": [direction],
         "num_threads": 1,
         "deterministic": True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,13 +62,7 @@ class TableModel:
 
     def points(self) -> pd.DataFrame:
         """Return the printed scorecard, a row per bin; see `Scorecard.points`."""
-        labels = list[Sequence[str]]()
-        for column, _ in self.encoding.parts:
-            labels.append(column.levels)
-            if column.special:
-                codes = [f"{code:g}" for code in column.special]
-                labels.append(("an ordinary number", *codes))
-        return self.candidates.scorecard.points(labels)
+        return self.candidates.scorecard.points(self.encoding.level_texts())
 
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a candidate.

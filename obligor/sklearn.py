@@ -1,0 +1,14 @@
+"""Obligor's models as estimators of scikit-learn.
+
+Examples
+--------
+>>> from obligor.sklearn import PdClassifier
+>>> PdClassifier(candidate="blend").get_params()["candidate"]
+'blend'
+"""
+
+from obligor.training.estimators.pd_classifier import PdClassifier
+from obligor.training.estimators.scorecard_classifier import Scorecard
+from obligor.training.estimators.table_estimator import EXPECTED_FAILED_CHECKS
+
+__all__ = ["EXPECTED_FAILED_CHECKS", "PdClassifier", "Scorecard"]

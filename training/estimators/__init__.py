@@ -1,0 +1,1 @@
+"""The models as estimators of scikit-learn."""
