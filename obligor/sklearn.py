@@ -7,8 +7,10 @@ Examples
 'blend'
 """
 
-from obligor.training.estimators.pd_classifier import PdClassifier
+from obligor.training.estimators.pd_classifier import (
+    EXPECTED_FAILED_CHECKS,
+    PdClassifier,
+)
 from obligor.training.estimators.scorecard_classifier import Scorecard
-from obligor.training.estimators.table_estimator import EXPECTED_FAILED_CHECKS
 
 __all__ = ["EXPECTED_FAILED_CHECKS", "PdClassifier", "Scorecard"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from obligor.arrays import Ints
+from obligor.arrays import Floats, Ints
 from obligor.features.encoding import fit_encoding
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import DAYS_12M, PdModel
@@ -119,7 +119,7 @@ class Scorecard(TableEstimator):
             rows.label,
             rows.columns,
             raw.weight,
-            self._binning(len(rows.label)),
+            self._binning(_n_rows(raw.weight)),
         )
         scale = Scale(*self.scale)
         level_texts = encoding.level_texts()
@@ -180,3 +180,9 @@ class Scorecard(TableEstimator):
         if feature not in names:
             raise ValueError(f"{feature!r} has no bins; expected one of {names}.")
         return table[table["feature"] == feature]
+
+
+def _n_rows(weight: Floats) -> int:
+    """Return how many rows weights stand for: a weight of 2 is two rows."""
+    is_whole = np.array_equal(weight, np.rint(weight))
+    return int(weight.sum()) if is_whole else len(weight)

@@ -31,15 +31,6 @@ from obligor.training.estimators.raw_input import (
 if TYPE_CHECKING:
     import shap
 
-# Checks of scikit-learn's `check_estimator` that these estimators do not pass.
-EXPECTED_FAILED_CHECKS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "Bins, folds and the least rows of a leaf count rows, so that a row of weight "
-        "2 is not the same as two rows: its copies would also be on both sides of a "
-        "fold."
-    ),
-}
-
 
 class TableEstimator(ClassifierMixin, BaseEstimator, ABC):
     """What estimators on a raw table share: one fitted model and its encoding.
