@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.levels import level_key, synonyms_of, texts
+from obligor.features.levels import MISSING, level_key, synonyms_of, texts
 from obligor.features.row_roles import (
     Parts,
     amounts_of,
@@ -51,10 +51,13 @@ from obligor.features.row_roles import (
     parts_of,
     weights_of,
 )
+from obligor.features.settled_spec import settle_spec
 from obligor.features.table_spec import Spec
 from obligor.reading.dates import parse_days
 
 Dates = NDArray[np.datetime64]
+# Cells with more than one value.
+CONTAINERS = (list, dict, set, frozenset, tuple, np.ndarray)
 # Months and years, each as a date of its first day.
 _PARTS_OF_DATES = {
     r"[a-z]{3}[- ]\d{4}": "mixed",
@@ -171,18 +174,21 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     SchemaError
         If a column is missing, or if all rows of the target are of one kind.
     """
+    frame = frame.rename(columns=str)
     not_features = _columns_with_a_role(spec)
     amount = spec.costs.amount if spec.costs else None
     named = [*not_features, *spec.columns, *([amount] if amount else [])]
     _require_columns(frame, spec, named)
+    require_plain_cells(frame, spec.name)
+    features = [str(name) for name in frame if name not in not_features]
+    settled = settle_spec(frame, spec, features)
     target = spec.target.column
     is_undecided = is_among_values(frame[target], spec.target.undecided)
-    has_outcome = frame[target].notna() & ~is_undecided
+    has_outcome = _is_filled(frame[target]) & ~is_undecided
     counts = has_weight(frame, spec)
     with_outcome = frame[has_outcome & counts].reset_index(drop=True)
     label = is_bad(with_outcome[target], spec.target.bad)
     _require_both_kinds(with_outcome, label, spec)
-    features = [str(name) for name in with_outcome if name not in not_features]
     refused = frame[_is_refused(frame, spec) & counts].reset_index(drop=True)
     weights = weights_of(with_outcome, refused, spec)
     if spec.table.group is None:
@@ -191,7 +197,7 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
         codes, _ = pd.factorize(with_outcome[spec.table.group])
         groups = codes.astype(np.int64)
     return Applications(
-        spec=spec,
+        spec=settled.spec,
         frame=with_outcome[features],
         label=label,
         groups=groups,
@@ -208,8 +214,43 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
             *_notes(frame[target], is_undecided),
             *_weightless_rows(has_outcome & ~counts),
             *weights.notes,
+            *settled.notes,
         ),
     )
+
+
+def _is_filled(target: pd.Series) -> Bools:
+    """Return whether each cell of a target says something."""
+    is_filled: Bools = (texts(target) != MISSING).to_numpy(dtype=bool)
+    return is_filled
+
+
+def require_plain_cells(frame: pd.DataFrame, where: str) -> None:
+    """Refuse a table with lists or other containers in its cells.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The whole table.
+    where : str
+        The table, for the message.
+
+    Raises
+    ------
+    SchemaError
+        If a cell holds more than one value.
+    """
+    for name, values in frame.items():
+        if values.dtype.kind != "O" or values.dtype == "str":
+            continue
+        for cell_type in set(map(type, values.tolist())):
+            if issubclass(cell_type, CONTAINERS):
+                raise SchemaError(
+                    f"the column {name!r} holds {cell_type.__name__}s",
+                    where=where,
+                    expected="one value in each cell",
+                    do="write a column for each part, or leave the column out",
+                )
 
 
 def _notes(target: pd.Series, is_undecided: Bools) -> tuple[str, ...]:
@@ -219,13 +260,13 @@ def _notes(target: pd.Series, is_undecided: Bools) -> tuple[str, ...]:
     if n_undecided:
         counts = target[is_undecided].astype(str).value_counts().to_dict()
         notes.append(f"{n_undecided:,} rows are undecided and left out: {counts}")
-    n_empty = int(target.isna().sum())
+    n_empty = int((~_is_filled(target)).sum())
     if n_empty:
         notes.append(f"{n_empty:,} rows have no outcome and are left out")
     return tuple(notes)
 
 
-def _weightless_rows(is_weightless: pd.Series) -> tuple[str, ...]:
+def _weightless_rows(is_weightless: Bools) -> tuple[str, ...]:
     n_weightless = int(is_weightless.sum())
     if not n_weightless:
         return ()
@@ -292,7 +333,7 @@ def _is_refused(frame: pd.DataFrame, spec: Spec) -> Bools:
     if spec.rejects is None:
         return np.zeros(len(frame), dtype=bool)
     is_named = is_bad(frame[spec.rejects.column], spec.rejects.values).astype(bool)
-    has_no_outcome = frame[spec.target.column].isna().to_numpy(dtype=bool)
+    has_no_outcome = ~_is_filled(frame[spec.target.column])
     return is_named & has_no_outcome
 
 
@@ -332,7 +373,7 @@ def is_among_values(column: pd.Series, values: Sequence[str | float]) -> Bools:
     # A column of truth values is asked for 1 and 0 too, and the other way round.
     if not keys & present:
         other_names = synonyms_of(present)
-        keys = {other_names.get(key, key) for key in keys}
+        keys = {other_names.get(key.casefold(), key) for key in keys}
     is_among: Bools = cell_keys.isin(sorted(keys)).to_numpy(dtype=bool)
     return is_among & column.notna().to_numpy(dtype=bool)
 

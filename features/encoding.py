@@ -6,18 +6,29 @@ An encoding is learnt from training rows alone and kept in the bundle.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features.levels import is_number, level_key, synonyms_of, texts
-from obligor.features.table_spec import ColumnSpec, Spec
+from obligor.features.levels import MISSING, level_key, synonyms_of, texts
+from obligor.features.number_reading import (
+    EARLIER,
+    NATIVE,
+    NEARLY_ALL,
+    NumberColumn,
+    NumberReading,
+    ReadingFields,
+    StatedReading,
+    number_column,
+    parse_numbers,
+)
+from obligor.features.table_spec import Spec
 
 # A category has at most so many levels, each with so many rows; others are "another".
 MOST_LEVELS = 60
@@ -25,12 +36,13 @@ FEWEST_ROWS = 10
 SPECIAL = "=special"
 # Values that are read to decide what a column of texts contains.
 MOST_VALUES_READ = 20_000
-# The share of values that decides it.
-_NEARLY_ALL = 0.95
+# So many distinct numbers that are all days are not numbers by chance.
+FEWEST_DAYS = 3
+_COMPACT_DAY = r"(19|20)\d{6}"
+MOST_SHOWN = 60  # characters of a value in a message
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _NUMERIC_DATE = r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}([T ][\d:.+Z-]*)?"
 _DATE = rf"(?i){_NUMERIC_DATE}|(19|20)\d\d-\d\d|(\d{{1,2}}[- ])?{_MONTH}[- ]\d{{2,4}}"
-_NOT_DIGITS = str.maketrans("", "", "%$€,")
 
 Kind = Literal["number", "category"]
 
@@ -94,6 +106,7 @@ class ColumnFields(TypedDict):
     levels: list[str]
     special: list[float]
     direction: int
+    reading: NotRequired[ReadingFields]
 
 
 class EncodingFields(TypedDict):
@@ -123,6 +136,8 @@ class Column:
     direction : int
         +1 if a higher value can only raise the PD, -1 if it can only lower it, 0 for
         neither.
+    reading : NumberReading
+        How texts are read; of a category only the words for a missing value count.
     """
 
     name: str
@@ -130,6 +145,7 @@ class Column:
     levels: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
     direction: int = 0
+    reading: NumberReading = NATIVE
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
@@ -156,11 +172,35 @@ class Column:
             return "another" if isnan(value) else self.levels[int(value)] or "missing"
         return "missing" if isnan(value) else f"{value:g}"
 
+    def require_readable(self, value: object, where: str = "") -> None:
+        """Refuse a value that is not one of this column.
+
+        Parameters
+        ----------
+        value : object
+            Of one row.
+        where : str
+            What stands before the name of the column in the message.
+
+        Raises
+        ------
+        SchemaError
+            If a number was expected.
+        """
+        if self.kind == "category" or self.reading.number(value) is not None:
+            return
+        shown = repr(value)[:MOST_SHOWN]
+        raise SchemaError(
+            f"not a number: {shown}",
+            where=f"{where}{self.name}",
+            expected=self.reading.expected(),
+        )
+
     def encoded(self, values: pd.Series) -> list[Floats]:
         """Return its encoded columns, each of shape (n,)."""
         if self.kind == "category":
-            return [_level_index(values, self.levels)]
-        parsed = numbers(values)
+            return [_level_index(values, self.levels, self.reading.missing)]
+        parsed = parse_numbers(values, self.reading)
         # A code is not on the scale of the numbers, so it becomes a column of its own.
         is_special = np.isin(parsed, self.special)
         ordinary = np.where(is_special, np.nan, parsed)
@@ -178,17 +218,22 @@ class Column:
             "levels": list(self.levels),
             "special": list(self.special),
             "direction": self.direction,
+            "reading": self.reading.fields(),
         }
 
     @classmethod
     def from_fields(cls, fields: ColumnFields) -> Column:
         """Return the column that `fields` describes."""
+        reading = EARLIER
+        if "reading" in fields:
+            reading = NumberReading.from_fields(fields["reading"])
         return cls(
             name=fields["name"],
             kind=fields["kind"],
             levels=tuple(fields["levels"]),
             special=tuple(fields["special"]),
             direction=fields["direction"],
+            reading=reading,
         )
 
 
@@ -295,14 +340,7 @@ class Encoding:
                 expected=f"the {len(names)} columns of the model, null if not known",
             )
         for column in self.columns:
-            value = values[column.name]
-            is_text_number = column.kind == "number" and isinstance(value, str)
-            if is_text_number and not is_number(_without_signs(str(value))):
-                raise SchemaError(
-                    "not a number",
-                    where=f"features.{column.name}",
-                    expected="a number, or null",
-                )
+            column.require_readable(values[column.name], "features.")
         frame = pd.DataFrame({name: [values[name]] for name in names}, dtype=object)
         return self.rows(frame)
 
@@ -346,17 +384,16 @@ def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
     findings = list[str]()
     for name in map(str, frame):
         values = frame[name]
-        column_spec = spec.columns.get(name, ColumnSpec())
-        kind = column_spec.type or kind_of(values)
+        stated = stated_reading(spec, name)
+        kind = spec.column(name).type or kind_of(values, stated)
         if values.nunique(dropna=False) < 2:
             findings.append(f"{name}: only one value, left out")
         elif kind == "number":
-            special = column_spec.special
-            if special is None:
-                special = spec.table.special
-            columns.append(_number_column(name, values, special, column_spec.direction))
+            columns.append(_number_column(values, spec, stated))
         elif kind == "category":
-            columns.append(Column(name, "category", levels=_levels(values)))
+            levels = _levels(values, stated.missing)
+            reading = NumberReading(missing=stated.missing)
+            columns.append(Column(name, "category", levels=levels, reading=reading))
         else:
             findings.append(f"{name}: {kind}, left out")
     if not columns:
@@ -369,24 +406,82 @@ def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
     return Encoding(tuple(columns)), findings
 
 
+def stated_reading(spec: Spec, name: str) -> StatedReading:
+    """Return what a spec states about the texts of a column."""
+    column = spec.column(name)
+    table = spec.table
+    has_own_signs = bool(column.decimal or column.thousands)
+    signs = column if has_own_signs else table
+    return StatedReading(
+        decimal=signs.decimal,
+        thousands=signs.thousands,
+        missing=(*table.missing, *column.missing),
+        special=table.special if column.special is None else column.special,
+        is_number=column.type == "number",
+        has_direction=column.direction != 0,
+    )
+
+
 def _number_column(
-    name: str,
     values: pd.Series,
-    special: Sequence[float],
-    direction: int,
+    spec: Spec,
+    stated: StatedReading,
 ) -> Column:
     """Return a column of numbers with the special codes that occur in it."""
-    codes = set(special) & set(np.unique(numbers(values)).tolist())
+    name = str(values.name)
+    number = require_reading(values, stated)
+    parsed = parse_numbers(values, number.reading)
+    codes = set(stated.special) & set(np.unique(parsed).tolist())
     return Column(
         name,
         "number",
         special=tuple(sorted(codes)),
-        direction=direction,
+        direction=spec.column(name).direction,
+        reading=number.reading,
     )
 
 
-def kind_of(values: pd.Series) -> str:
+def stated_numbers(values: pd.Series, spec: Spec) -> Floats:
+    """Return a named column as numbers by its spec, NaN if it is not one.
+
+    Raises
+    ------
+    SchemaError
+        If it can be read in two ways; the message has the choice.
+    """
+    stated = stated_reading(spec, str(values.name))
+    return parse_numbers(values, require_reading(values, stated).reading)
+
+
+def require_reading(values: pd.Series, stated: StatedReading) -> NumberColumn:
+    """Return how a column of numbers is read.
+
+    Raises
+    ------
+    SchemaError
+        If it can be read in two ways; the message has the choice.
+    """
+    number = number_column(values, replace(stated, is_number=True))
+    if number is None or number.refusal:
+        raise SchemaError(
+            number.refusal if number else "the column holds no numbers",
+            where=str(values.name),
+            expected="one way to read the whole column",
+            do=f"state in [columns.{values.name}] or [table]: "
+            f"{number.choice if number else 'another type'}",
+        )
+    return number
+
+
+def kind_of(values: pd.Series, stated: StatedReading | None = None) -> str:
     """Return what a column contains.
+
+    Parameters
+    ----------
+    values : Series, shape (n,)
+        Cells of any type.
+    stated : StatedReading, optional
+        What the spec says about its texts.
 
     Returns
     -------
@@ -398,73 +493,75 @@ def kind_of(values: pd.Series) -> str:
     >>> kind_of(pd.Series(["13.5%", "7%", None])), kind_of(pd.Series(["a", "b", "a"]))
     ('number', 'category')
     """
-    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
-        return "number"
-    if pd.api.types.is_datetime64_any_dtype(values):
+    if pd.api.types.is_datetime64_any_dtype(values) or _are_compact_days(values):
         return "dates"
-    present = values.dropna().iloc[:MOST_VALUES_READ].astype(str).str.strip()
-    parsed = pd.to_numeric(_plain(present), errors="coerce")
-    if len(present) and parsed.notna().mean() > _NEARLY_ALL:
+    if number_column(values, stated) is not None:
         return "number"
+    present = texts(values.iloc[:MOST_VALUES_READ])
+    present = present[present != MISSING]
     n_distinct = present.nunique()
     # Twelve month ends are dates, though they are few.
-    if len(present) and present.str.fullmatch(_DATE).mean() > _NEARLY_ALL:
+    if len(present) and present.str.fullmatch(_DATE).mean() > NEARLY_ALL:
         return "dates"
     if n_distinct > 100 and n_distinct > 0.5 * len(present):
         return "texts, most of them different"
     return "category"
 
 
-def numbers(values: pd.Series) -> Floats:
-    """Return a column as numbers, NaN if missing.
-
-    Percent signs, currency signs and thousands' commas are dropped.
-    """
-    if not pd.api.types.is_numeric_dtype(values):
-        is_text = values.map(lambda value: isinstance(value, str))
-        values = values.where(~is_text, _plain(values.astype(str)))
-        values = pd.to_numeric(values, errors="coerce")
-    parsed = np.array(
-        values,
-        dtype=np.float64,
-        copy=True,
-    )
-    parsed[~np.isfinite(parsed)] = np.nan
-    return parsed
+def _are_compact_days(values: pd.Series) -> bool:
+    """Return whether a column of numbers is one of days such as 20240331."""
+    cells = pd.Series(texts(values).unique(), dtype="str")
+    cells = cells[cells != MISSING]
+    if len(cells) < FEWEST_DAYS or not cells.str.fullmatch(_COMPACT_DAY).all():
+        return False
+    days = pd.to_datetime(cells, format="%Y%m%d", errors="coerce")
+    return bool(days.notna().all())
 
 
-def _plain(values: pd.Series) -> pd.Series:
-    return values.str.translate(_NOT_DIGITS).str.strip()
-
-
-def _without_signs(text: str) -> str:
-    return text.translate(_NOT_DIGITS).strip()
-
-
-def _levels(values: pd.Series) -> tuple[str, ...]:
+def _levels(values: pd.Series, missing: Sequence[str]) -> tuple[str, ...]:
     """Return the levels with enough rows, sorted; a missing value is one of them."""
     # In a small table the most frequent level is kept, however rare it is.
-    counts = texts(values).value_counts()
+    counts = _level_texts(values, missing).value_counts()
     fewest = min(FEWEST_ROWS, counts.iloc[0])
     return tuple(sorted(counts[counts >= fewest].index[:MOST_LEVELS]))
 
 
-def _level_index(values: pd.Series, levels: Sequence[str]) -> Floats:
+def _level_texts(values: pd.Series, missing: Sequence[str]) -> pd.Series:
+    """Return a column as texts, with further words for a missing value."""
+    level_texts = texts(values)
+    return level_texts.where(~level_texts.isin(missing), MISSING)
+
+
+def _level_index(
+    values: pd.Series,
+    levels: Sequence[str],
+    missing: Sequence[str],
+) -> Floats:
     """Return the index of each value among the levels, NaN if it is another one.
 
     A value is read alike from a file and from JSON: ``1``, ``1.0`` and ``"1"`` are one
-    level, as are ``true`` and ``1`` where there is no other.
+    level, as are ``true``, ``yes`` and ``1`` where there is no other.
+
+    Parameters
+    ----------
+    values : Series, shape (n,)
+        Cells of any type.
+    levels : sequence of str
+        As they were learnt.
+    missing : sequence of str
+        Words for a missing value, besides the usual.
     """
     index_of = {level: index for index, level in enumerate(levels)}
     index_of_key = dict[str, int]()
     for index, level in enumerate(levels):
         index_of_key.setdefault(level_key(level), index)
     synonyms = synonyms_of(index_of_key)
-    level_texts = texts(values)
+    level_texts = _level_texts(values, missing)
     index_by_text = dict[str, float]()
     for text in pd.unique(level_texts):
         key = level_key(text)
-        by_key = index_of_key.get(key, index_of_key.get(synonyms.get(key, key)))
+        synonym = synonyms.get(key.casefold(), key)
+        by_key = index_of_key.get(key, index_of_key.get(synonym))
         # A text that is a level itself is meant, though it equals another in value.
         code = index_of.get(text, by_key)
         index_by_text[text] = np.nan if code is None else float(code)

@@ -9,8 +9,45 @@ from math import isfinite
 import pandas as pd
 
 MISSING = ""
+# What programs write for nothing; R and pandas write NA. One list for every file and
+# every request, so that a cell is missing wherever it is met.
+MISSING_WORDS = frozenset(
+    (
+        "",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "NaT",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    )
+)
 _WHOLE = re.compile(r"[+-]?\d{1,40}(\.0*)?")
 _TRUTHS = ("true", "false")
+# Words for true and words for false that occur together.
+_TRUTH_WORDS = (
+    (("true", "t"), ("false", "f")),
+    (("yes", "y"), ("no", "n")),
+    (("ja", "j"), ("nein", "n")),
+    (("oui", "o"), ("non", "n")),
+    (("sí", "si", "s"), ("no", "n")),
+    (("是",), ("否",)),
+)
+_TRUE_WORDS = frozenset(word for trues, _ in _TRUTH_WORDS for word in trues)
+_FALSE_WORDS = frozenset(word for _, falses in _TRUTH_WORDS for word in falses)
 
 
 def level_key(text: str) -> str:
@@ -29,13 +66,67 @@ def level_key(text: str) -> str:
     return text.lower() if text.lower() in _TRUTHS else text
 
 
-def synonyms_of(keys: Collection[str]) -> Mapping[str, str]:
-    """Return what the keys of truth values and of 0 and 1 stand for among levels."""
-    if "true" in keys or "false" in keys:
-        return {"1": "true", "0": "false"}
-    if "1" in keys or "0" in keys:
-        return {"true": "1", "false": "0"}
-    return {}
+def truth_of(text: str) -> bool | None:
+    """Return what a word for a truth value says, None for another word.
+
+    Examples
+    --------
+    >>> truth_of("Ja"), truth_of("f"), truth_of("0"), truth_of("perhaps")
+    (True, False, False, None)
+    """
+    word = text.strip().casefold()
+    if word in _TRUE_WORDS or word in ("1", "1.0"):
+        return True
+    if word in _FALSE_WORDS or word in ("0", "0.0"):
+        return False
+    return None
+
+
+def are_truths(texts: Collection[str]) -> bool:
+    """Return whether the texts of a column are a word for true and one for false.
+
+    Examples
+    --------
+    >>> are_truths(["Y", "N", ""]), are_truths(["f", "m"]), are_truths(["no"])
+    (True, False, False)
+    """
+    words = {text.strip().casefold() for text in texts if text not in MISSING_WORDS}
+    for trues, falses in _TRUTH_WORDS:
+        has_both = bool(words.intersection(trues)) and bool(words.intersection(falses))
+        if has_both and words <= {*trues, *falses}:
+            return True
+    return False
+
+
+def synonyms_of(texts: Collection[str]) -> Mapping[str, str]:
+    """Return what words for truth values, and 1 and 0, stand for among some texts.
+
+    Parameters
+    ----------
+    texts : collection of str
+        The levels of a column, or their keys.
+
+    Returns
+    -------
+    mapping of str to str
+        The level by each word in small letters; empty if the levels are not truth
+        values, or 1 and 0.
+    """
+    if are_truths(texts):
+        words = (*_TRUE_WORDS, *_FALSE_WORDS, "1", "0")
+    elif "true" in texts or "false" in texts:
+        words = ("1", "0")
+    else:
+        words = _TRUTHS
+    level_by_truth = dict[bool | None, str]()
+    for text in sorted(texts):
+        level_by_truth.setdefault(truth_of(text), text)
+    synonyms = dict[str, str]()
+    for word in words:
+        level = level_by_truth.get(truth_of(word))
+        if level is not None:
+            synonyms[word] = level
+    return synonyms
 
 
 def texts(values: pd.Series) -> pd.Series:
@@ -48,7 +139,8 @@ def texts(values: pd.Series) -> pd.Series:
     if is_float or values.dtype == object:
         values = values.astype(object).map(_without_fraction)
     present = values.astype(object).where(values.notna(), MISSING)
-    return present.astype(str).str.strip()
+    stripped = present.astype(str).str.strip()
+    return stripped.where(~stripped.isin(MISSING_WORDS), MISSING)
 
 
 def _without_fraction(value: object) -> object:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.encoding import numbers
+from obligor.features.encoding import stated_numbers
 from obligor.features.levels import texts
 from obligor.features.table_spec import Spec
 
@@ -68,7 +68,7 @@ def has_weight(frame: pd.DataFrame, spec: Spec) -> Bools:
     """
     if spec.table.weight is None:
         return np.ones(len(frame), dtype=bool)
-    has_any: Bools = numbers(frame[spec.table.weight]) != 0
+    has_any: Bools = stated_numbers(frame[spec.table.weight], spec) != 0
     return has_any
 
 
@@ -100,8 +100,8 @@ def weights_of(
     name = spec.table.weight
     if name is None:
         return Weights(None, None, ())
-    decided_weight = _valid_weights(frame[name], name)
-    refused_weight = _valid_weights(refused[name], name)
+    decided_weight = _valid_weights(frame[name], spec)
+    refused_weight = _valid_weights(refused[name], spec)
     distinct = np.unique(np.append(decided_weight, refused_weight))
     if len(distinct) == 1:
         note = f"every weight in {name} is {distinct[0]:g}: rows count alike"
@@ -119,8 +119,9 @@ def weights_of(
     return Weights(decided_weight, refused_weight, (note,))
 
 
-def _valid_weights(values: pd.Series, name: str) -> Floats:
-    weight = numbers(values)
+def _valid_weights(values: pd.Series, spec: Spec) -> Floats:
+    name = str(values.name)
+    weight = stated_numbers(values, spec)
     _refuse_rows(np.isnan(weight), name, "no weight that is a finite number")
     _refuse_rows(weight < 0, name, "a negative weight")
     return weight
@@ -222,7 +223,7 @@ def amounts_of(frame: pd.DataFrame, spec: Spec) -> Floats | None:
     if spec.costs is None or spec.costs.amount is None:
         return None
     name = spec.costs.amount
-    amount = numbers(frame[name])
+    amount = stated_numbers(frame[name], spec)
     _refuse_rows(np.isnan(amount), name, "no amount that is a finite number")
     _refuse_rows(amount < 0, name, "a negative amount")
     return amount

@@ -10,15 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from obligor.errors import ObligorError, SchemaError
+from obligor.features.applications import require_plain_cells
+from obligor.features.levels import MISSING_WORDS
+from obligor.reading.amounts import is_unsure
 
 SEPARATORS = ",;\t|"
 WORKBOOKS = (".xlsx", ".xlsm", ".xls")
 # Lines that are read to find the header and the separator.
 MOST_PREAMBLE_LINES = 30
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+_WHOLE = r"[+-]?\d+"
+DIGITS_OF_INTEGERS = 18
+DIGITS_OF_FLOATS = 15
 # What the readers of other libraries raise about a damaged file.
 _DAMAGED = (
     OSError,
@@ -81,7 +87,7 @@ def read_table_file(path: Path) -> TableFile:
             expected="a row per applicant below a row of names",
         )
     frame = table.frame.rename(columns=str)
-    _require_plain_cells(frame, path)
+    require_plain_cells(frame, str(path))
     return TableFile(frame, table.notes)
 
 
@@ -108,11 +114,40 @@ def _read_text(path: Path) -> TableFile:
     frame = pd.read_csv(
         path,
         sep=separator,
-        low_memory=False,
+        dtype="str",
+        keep_default_na=False,
+        na_values=sorted(MISSING_WORDS),
         encoding="utf-8-sig",
         skiprows=header_row,
     )
-    return TableFile(frame, _header_notes(header_row))
+    return TableFile(frame.apply(_typed), _header_notes(header_row))
+
+
+def _typed(values: pd.Series) -> pd.Series:
+    """Return a column of texts as numbers or truth values if it can be nothing else.
+
+    A column with a text such as `12.500` stays one of texts, unless another cell shows
+    that dots are decimal signs: see `features.number_reading`.
+    """
+    filled = values.dropna()
+    if filled.empty:
+        return values.astype("float64")
+    if filled.isin(("True", "False", "TRUE", "FALSE", "true", "false")).all():
+        truths = values.str.lower().map({"true": True, "false": False})
+        return truths.astype("bool" if len(filled) == len(values) else "object")
+    if not filled.str.fullmatch(_NUMBER).all():
+        return values
+    if filled.str.fullmatch(_WHOLE).all():
+        is_whole = len(filled) == len(values)
+        most_digits = DIGITS_OF_INTEGERS if is_whole else DIGITS_OF_FLOATS
+        # More digits than the type holds are a code, and stay a text.
+        if filled.str.len().max() > most_digits:
+            return values
+        return values.astype("int64" if is_whole else "float64")
+    decimals = filled[filled.str.contains(".", regex=False)]
+    distinct = pd.unique(decimals)
+    is_proven = not len(distinct) or not all(map(is_unsure, distinct))
+    return values.astype("float64") if is_proven else values
 
 
 def _n_fields(lines: Sequence[str], separator: str) -> int:
@@ -181,17 +216,3 @@ def _require_unique(names: Sequence[str], path: Path) -> None:
             expected="a name of its own for each column",
             do="rename or remove one of them",
         )
-
-
-def _require_plain_cells(frame: pd.DataFrame, path: Path) -> None:
-    for column, values in frame.items():
-        if values.dtype.kind != "O" or values.dtype == "str":
-            continue
-        for cell in values.head(1000).tolist():
-            if isinstance(cell, list | dict | set | tuple | np.ndarray):
-                raise SchemaError(
-                    f"the column {column!r} holds {type(cell).__name__}s",
-                    where=str(path),
-                    expected="one value in each cell",
-                    do="write a column for each part, or leave the column out",
-                )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from obligor.features.settings_file import read_settings
 
 MOST_ORIGINS = 20
+
+Decimal = Literal["", ".", ","]
+Thousands = Literal["", ".", ",", " ", "'"]
 
 
 class _Section(BaseModel):
@@ -68,12 +71,15 @@ class Target(_Section):
 
 
 class Roles(_Section):
-    """Columns that are not features, and codes that are not numbers.
+    """Columns that are not features, codes that are not numbers, and signs of numbers.
 
     ``weight`` is the column of how often each row counts: as so many rows, or, if
     ``weight_is`` is ``relative``, in proportion, scaled to a mean of 1. One of
     ``test_from``, ``split`` and ``origins`` says which rows are tested on, and
     ``folds`` which rows are held back together.
+
+    ``decimal`` and ``thousands`` are the signs in texts of numbers; ``missing`` are
+    words that stand for a missing value.
     """
 
     id: tuple[str, ...] = ()
@@ -90,6 +96,14 @@ class Roles(_Section):
     date_format: str = ""
     forbidden: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
+    decimal: Decimal = ""
+    thousands: Thousands = ""
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        _require_two_signs(self.decimal, self.thousands)
+        return self
 
     @model_validator(mode="after")
     def _splits_one_way(self) -> Roles:
@@ -124,11 +138,32 @@ def _require_origins(origins: int | tuple[datetime.date, ...] | None) -> None:
 
 
 class ColumnSpec(_Section):
-    """What is stated about one column."""
+    """What is stated about one column; see `Roles` for the signs of its numbers."""
 
     type: Literal["number", "category"] | None = None
     direction: Literal[-1, 0, 1] = 0
     special: tuple[float, ...] | None = None
+    decimal: Decimal = ""
+    thousands: Thousands = ""
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        _require_two_signs(self.decimal, self.thousands)
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_order(self) -> Self:
+        if self.type == "category" and self.direction:
+            raise ValueError(
+                "a category has no order, so it cannot have a direction: leave one out"
+            )
+        return self
+
+
+def _require_two_signs(decimal: str, thousands: str) -> None:
+    if decimal and decimal == thousands:
+        raise ValueError("decimal and thousands are the same sign: leave one out")
 
 
 class Rejects(_Section):
@@ -201,6 +236,10 @@ class Spec(_Section):
     columns: dict[str, ColumnSpec] = {}
     rejects: Rejects | None = None
     costs: Costs | None = None
+
+    def column(self, name: str) -> ColumnSpec:
+        """Return what is stated about a column; nothing if it is not named."""
+        return self.columns.get(name, ColumnSpec())
 
 
 def read_spec(path: Path) -> Spec:

@@ -7,7 +7,7 @@ the decimal sign, or another cell of the column leaves no choice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Number
 
@@ -24,8 +24,8 @@ _PLAIN = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?|inf|infinity"
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """One way to read the signs in a column."""
+class AmountSigns:
+    """One way to read the signs in a column: of decimals, and of thousands."""
 
     decimal: str
     thousands: str
@@ -46,8 +46,8 @@ class _Reading:
         return f"{sign}{integer}.{match[2] or '0'}"
 
 
-ENGLISH = _Reading(".", ",")
-CONTINENTAL = _Reading(",", ".")
+ENGLISH = AmountSigns(".", ",")
+CONTINENTAL = AmountSigns(",", ".")
 
 
 def parse_amounts(
@@ -83,7 +83,7 @@ def parse_amounts(
         values.where(~is_number), lambda cell: _amount_text(cell, stated)
     )
     if stated.decimal or stated.thousands:
-        reading = ColumnReading(_converted(texts, _stated_reading(stated)))
+        reading = ColumnReading(_converted(texts, stated_signs(stated)))
     else:
         reading = _proven(texts)
     amounts = pd.to_numeric(values.where(is_number), errors="coerce")
@@ -105,28 +105,67 @@ def _is_number(cell: object) -> bool:
     return isinstance(cell, Number) and not isinstance(cell, bool)
 
 
-def _proven(texts: pd.Series) -> ColumnReading:
-    """Read a column by the cells of it that leave no choice."""
-    distinct = [str(text) for text in pd.unique(texts.dropna())]
-    only_english = _proofs(distinct, ENGLISH, CONTINENTAL)
-    only_continental = _proofs(distinct, CONTINENTAL, ENGLISH)
-    unsure = [text for text in distinct if _is_unsure(text)]
+@dataclass(frozen=True)
+class SignProof:
+    """How the cells of a column show that its amounts are read.
+
+    Attributes
+    ----------
+    signs : AmountSigns, optional
+        None if there are two ways, or none.
+    has_proof : bool
+        Whether a cell leaves no choice; otherwise there is nothing to choose.
+    note : str
+        What was read, and by what cell.
+    refusal, choice : str
+        Why the column cannot be read, and what can be stated.
+    """
+
+    signs: AmountSigns | None
+    has_proof: bool = False
+    note: str = ""
+    refusal: str = ""
+    choice: str = ""
+
+
+def prove_signs(texts: Sequence[str]) -> SignProof:
+    """Return how the distinct texts of a column are read as amounts.
+
+    Examples
+    --------
+    >>> prove_signs(["12,5", "1.234,56"]).note.partition(":")[0]
+    'the decimal sign is read as a comma and the thousands sign as a dot'
+    >>> prove_signs(["12.500"]).refusal
+    "'12.500' can be 12.500 or 12500"
+    """
+    only_english = _proofs(texts, ENGLISH, CONTINENTAL)
+    only_continental = _proofs(texts, CONTINENTAL, ENGLISH)
     if only_english and only_continental:
-        return _contradiction(texts, only_english[0], only_continental[0])
+        return _contradiction(only_english[0], only_continental[0])
     if only_continental:
         note = _note(CONTINENTAL, only_continental[0])
-        return ColumnReading(_converted(texts, CONTINENTAL), note)
+        return SignProof(CONTINENTAL, True, note)
+    unsure = [text for text in texts if is_unsure(text)]
     if unsure and not only_english:
-        return _ambiguity(texts, unsure[0])
+        return _ambiguity(unsure[0])
     has_commas = any("," in text for text in only_english)
     note = _note(ENGLISH, only_english[0]) if unsure or has_commas else ""
-    return ColumnReading(_converted(texts, ENGLISH), note)
+    return SignProof(ENGLISH, bool(only_english), note)
+
+
+def _proven(texts: pd.Series) -> ColumnReading:
+    """Read a column by the cells of it that leave no choice."""
+    proof = prove_signs([str(text) for text in pd.unique(texts.dropna())])
+    if proof.signs is None:
+        nothing = pd.Series(float("nan"), index=texts.index, dtype="float64")
+        return ColumnReading(nothing, refusal=proof.refusal, choice=proof.choice)
+    return ColumnReading(_converted(texts, proof.signs), proof.note)
 
 
 def _proofs(
     texts: Iterable[str],
-    reading: _Reading,
-    other: _Reading,
+    reading: AmountSigns,
+    other: AmountSigns,
 ) -> list[str]:
     """Return the texts with a dot or a comma that one reading takes, the other not."""
     return [
@@ -144,11 +183,18 @@ def _amount_text(cell: object, stated: NumberFormat) -> str | None:
     return None if text in EMPTY_VALUES else text
 
 
-def _stated_reading(stated: NumberFormat) -> _Reading:
+def stated_signs(stated: NumberFormat) -> AmountSigns:
+    """Return the signs of a format; of dot and comma the one it lacks is the other.
+
+    Examples
+    --------
+    >>> stated_signs(NumberFormat(decimal=","))
+    AmountSigns(decimal=',', thousands='.')
+    """
     other = {".": ",", ",": "."}
     decimal = stated.decimal or other.get(stated.thousands, ".")
     thousands = stated.thousands or other.get(decimal, ",")
-    return _Reading(decimal, thousands)
+    return AmountSigns(decimal, thousands)
 
 
 def _sign_and_digits(text: str) -> tuple[str, str]:
@@ -169,12 +215,12 @@ def _sign_and_digits(text: str) -> tuple[str, str]:
     return "-" if is_negative else "", digits
 
 
-def _converted(texts: pd.Series, reading: _Reading) -> pd.Series:
+def _converted(texts: pd.Series, reading: AmountSigns) -> pd.Series:
     numbers = by_distinct_value(texts, lambda text: reading.number(str(text)))
     return pd.to_numeric(numbers, errors="coerce").astype("float64")
 
 
-def _is_unsure(text: str) -> bool:
+def is_unsure(text: str) -> bool:
     """Return whether both readings take a text, for different amounts."""
     english = ENGLISH.number(text)
     continental = CONTINENTAL.number(text)
@@ -183,7 +229,7 @@ def _is_unsure(text: str) -> bool:
     return float(english) != float(continental)
 
 
-def _note(reading: _Reading, proof: str) -> str:
+def _note(reading: AmountSigns, proof: str) -> str:
     signs = {".": "a dot", ",": "a comma"}
     return (
         f"the decimal sign is read as {signs[reading.decimal]} and the thousands "
@@ -194,19 +240,11 @@ def _note(reading: _Reading, proof: str) -> str:
 _CHOICE = 'decimal = "." and thousands = ",", or decimal = "," and thousands = "."'
 
 
-def _nothing(texts: pd.Series) -> pd.Series:
-    return pd.Series(float("nan"), index=texts.index, dtype="float64")
-
-
-def _ambiguity(texts: pd.Series, text: str) -> ColumnReading:
+def _ambiguity(text: str) -> SignProof:
     english = ENGLISH.number(text)
     continental = CONTINENTAL.number(text)
     readings = " or ".join(_short(number) for number in (english, continental))
-    return ColumnReading(
-        _nothing(texts),
-        refusal=f"{text!r} can be {readings}",
-        choice=_CHOICE,
-    )
+    return SignProof(None, refusal=f"{text!r} can be {readings}", choice=_CHOICE)
 
 
 def _short(number: str | None) -> str:
@@ -214,13 +252,6 @@ def _short(number: str | None) -> str:
     return text.removesuffix(".0")
 
 
-def _contradiction(
-    texts: pd.Series,
-    english: str,
-    continental: str,
-) -> ColumnReading:
-    return ColumnReading(
-        _nothing(texts),
-        refusal=f"{english!r} has a decimal dot, {continental!r} a decimal comma",
-        choice=_CHOICE,
-    )
+def _contradiction(english: str, continental: str) -> SignProof:
+    refusal = f"{english!r} has a decimal dot, {continental!r} a decimal comma"
+    return SignProof(None, refusal=refusal, choice=_CHOICE)

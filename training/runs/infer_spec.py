@@ -16,8 +16,9 @@ import pandas as pd
 from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.applications import is_among_values, is_bad
-from obligor.features.encoding import kind_of, numbers
+from obligor.features.encoding import kind_of
 from obligor.features.levels import level_key, texts
+from obligor.features.number_reading import number_column, numbers
 from obligor.metrics.figures import auc
 
 TOO_GOOD = 0.9  # AUC that no single honest column reaches
@@ -121,6 +122,8 @@ class Inferred:
         Columns that must not be features.
     special : dict of str to list of float
         Numbers that are codes, by column.
+    unclear : dict of str to str
+        What can be stated about columns of numbers that can be read in two ways.
     warnings : list of str
         For the person who reads the spec; each is also a comment in its text.
     """
@@ -133,6 +136,7 @@ class Inferred:
     leaks: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)
     special: dict[str, list[float]] = field(default_factory=dict)
+    unclear: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
@@ -141,12 +145,12 @@ class Inferred:
             "# Inferred: check every line. Whatever is not set here has the defaults "
             "of features/table_spec.py."
         ]
-        lines += [f"# warning: {warning}" for warning in self.warnings]
+        lines += [f"# warning: {_in_one_line(text)}" for text in self.warnings]
         lines += [
-            f"name = {json.dumps(name)}",
+            f"name = {_toml(name)}",
             "[target]",
-            f"column = {json.dumps(self.target)}",
-            f"bad = {json.dumps(self.bad, ensure_ascii=False)}",
+            f"column = {_toml(self.target)}",
+            f"bad = {_toml(self.bad)}",
         ]
         if self.undecided:
             lines.append(f"undecided = {_toml(self.undecided)}")
@@ -164,6 +168,8 @@ class Inferred:
         for name, codes in self.special.items():
             lines.append(f"[columns.{_toml(name)}]")
             lines.append(f"special = {_toml(codes)}")
+        for name, choice in self.unclear.items():
+            lines.append(f"# [columns.{_toml(name)}]: state {_in_one_line(choice)}")
         return "\n".join(lines) + "\n"
 
     def suspect(self, name: str, reason: str) -> None:
@@ -172,6 +178,11 @@ class Inferred:
         self.warnings.append(
             f"{reason}: it stays a feature; if it is, name it in [table] leaks"
         )
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text as one line of a comment; TOML refuses control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _toml(value: object) -> str:
@@ -261,6 +272,7 @@ def _classify(
     """Put a column where it belongs, and warn of what is strange about it."""
     lower = name.lower()
     kind = kind_of(values)
+    _warn_of_signs(name, values, kind, spec)
     is_unique = values.nunique() == len(values)
     if is_unique and (_ID.search(lower) or kind.startswith("texts")):
         spec.id.append(name)
@@ -283,6 +295,22 @@ def _classify(
     elif is_unique and kind == "number" and (np.diff(numbers(values)) > 0).all():
         spec.id.append(name)
         spec.warnings.append(f"{name} only numbers the rows: it is left out")
+
+
+def _warn_of_signs(
+    name: str,
+    values: pd.Series,
+    kind: str,
+    spec: Inferred,
+) -> None:
+    """Warn of a column of numbers that can be read in two ways."""
+    number = number_column(values) if kind == "number" else None
+    if number is not None and number.refusal:
+        spec.unclear[name] = number.choice
+        spec.warnings.append(
+            f"{name}: {number.refusal}: training refuses it until [columns.{name}] or "
+            f"[table] states {number.choice}"
+        )
 
 
 def _leak_reason(
