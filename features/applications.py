@@ -99,6 +99,8 @@ class Applications:
         The amount that the costs are shares of.
     notes : tuple of str
         What a person must know of the rows.
+    table : DataFrame
+        Every column of the same rows as it was read, whatever its role.
     """
 
     spec: Spec
@@ -109,6 +111,7 @@ class Applications:
     forbidden: pd.DataFrame
     refused: pd.DataFrame
     refused_dates: Dates | None
+    table: pd.DataFrame
     weight: Floats | None = None
     refused_weight: Floats | None = None
     parts: Parts | None = None
@@ -132,6 +135,7 @@ class Applications:
             parts=None if self.parts is None else self.parts[rows],
             folds=None if self.folds is None else self.folds[rows],
             amount=_taken(self.amount, rows),
+            table=self.table.iloc[rows],
         )
 
     def refused_before(self, day: float) -> Applications:
@@ -216,6 +220,7 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
             *weights.notes,
             *settled.notes,
         ),
+        table=with_outcome,
     )
 
 

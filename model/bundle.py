@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -37,6 +38,8 @@ MODEL_NAME = "obligor-pd"  # of the registered model
 CHAMPION_POINTER = "champion.json"  # names the version that decides
 SHADOW_POINTER = "challenger.json"  # names the version that scores in the shadow
 PROMOTIONS = "promotions.jsonl"  # one promotion a line
+NAMED = "named"  # folder of a store with the pointers of models of another name
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Manifest(TypedDict):
@@ -64,6 +67,40 @@ class Manifest(TypedDict):
     catalogue_sha256: str | None
     horizon_days: int
     about: dict[str, Any]
+
+
+def pointer_folder(store: Path, name: str = MODEL_NAME) -> Path:
+    """Return the folder with the pointers and the promotions of a named model.
+
+    Raises
+    ------
+    ModelError
+        If the text cannot be a model's name, because it is part of a path.
+
+    Examples
+    --------
+    >>> pointer_folder(Path("store"), "cards").as_posix()
+    'store/named/cards'
+    >>> pointer_folder(Path("store")).as_posix()
+    'store'
+    """
+    if name == MODEL_NAME:
+        return store
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name[:80]!r} cannot be the name of a model",
+            where="--name",
+            expected="1 to 64 small letters, digits, - and _, such as `cards`",
+        )
+    return store / NAMED / name
+
+
+def champion_names(store: Path) -> list[str]:
+    """Return the names of the models that have a champion in a store, sorted."""
+    names = [path.parent.name for path in (store / NAMED).glob(f"*/{CHAMPION_POINTER}")]
+    if (store / CHAMPION_POINTER).exists():
+        names.append(MODEL_NAME)
+    return sorted(names)
 
 
 def save_bundle(model: PdModel, folder: Path) -> str:

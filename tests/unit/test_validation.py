@@ -251,7 +251,6 @@ def candidate(trained: Trained, subject: ModelUnderTest) -> PromotionCandidate:
         model=model,
         rows=stored_rows(model, subject.test),
         verdicts=verdicts,
-        champion=None,
     )
 
 

@@ -21,6 +21,7 @@ from obligor.metrics.figures import (
 from obligor.metrics.statistics import Resampling
 from obligor.model.pd_model import PdModel
 from obligor.training.validation.sections import IDS
+from obligor.training.validation.side_by_side import can_be_compared
 from obligor.training.validation.soundness import (
     FAITHFUL,
     additive_error,
@@ -29,6 +30,7 @@ from obligor.training.validation.soundness import (
     monotone_violations,
     riskiest,
 )
+from obligor.training.validation.subject import Rival
 
 ROUNDS = 200
 SEED = 0  # fixed, so that a version always meets the same objections
@@ -49,14 +51,14 @@ class PromotionCandidate:
         Its test rows as they were stored: features, and `BESIDE_FEATURES`.
     verdicts : mapping
         Of its report, by section; empty if there is no report.
-    champion : tuple of (str, PdModel), optional
-        The version in force, and its model.
+    rival : Rival, optional
+        The champion's PDs of the same rows.
     """
 
     model: PdModel
     rows: pd.DataFrame
     verdicts: Mapping[str, object]
-    champion: tuple[str, PdModel] | None
+    rival: Rival | None = None
 
     @property
     def matrix(self) -> Floats:
@@ -169,24 +171,30 @@ def _check_report(candidate: PromotionCandidate) -> Iterator[str]:
 
 
 def _check_champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
-    if candidate.champion is None:
+    rival = candidate.rival
+    if rival is None:
         return
-    version, champion = candidate.champion
-    if champion.features != candidate.model.features:
-        yield (
-            f"the champion (version {version}) has other columns: the two models "
-            "cannot be compared"
-        )
+    if rival.pd is None:
+        yield " ".join(rival.notes)
         return
+    is_unseen = rival.is_unseen
+    label = candidate.label[is_unseen]
+    if not can_be_compared(label):
+        return
+    customers = candidate.rows["customer"].to_numpy()[is_unseen]
+    groups = pd.factorize(customers)[0].astype(np.int64)
     gap = difference(
-        pd_,
-        champion.predict_pd(candidate.matrix),
-        candidate.label,
-        candidate.resampling,
+        pd_[is_unseen],
+        rival.pd[is_unseen],
+        label,
+        Resampling(groups, ROUNDS, SEED),
     )
     if gap["gini"].high < 0:
-        yield f"Gini is below the champion's (version {version}) by {gap['gini']}"
+        yield (
+            f"Gini is below the champion's (version {rival.version}) by {gap['gini']}"
+        )
     if gap["brier"].low > 0:
         yield (
-            f"Brier score is above the champion's (version {version}) by {gap['brier']}"
+            f"Brier score is above the champion's (version {rival.version}) by "
+            f"{gap['brier']}"
         )

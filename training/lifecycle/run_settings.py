@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from obligor.model.bundle import MODEL_NAME
 from obligor.policy.rulebooks.rulebook import RULES
 
 
@@ -27,6 +28,8 @@ class RunSettings:
         `training.validation.report.CARD`; they replace the answers of the run.
     rules : Path
         Folder of dated rulebooks, whose materiality the default is compared with.
+    name : str
+        The model's name in the store. Each name has a champion of its own.
     """
 
     store: Path
@@ -34,3 +37,4 @@ class RunSettings:
     at: datetime
     card: Mapping[str, str] = field(default_factory=dict)
     rules: Path = RULES
+    name: str = MODEL_NAME

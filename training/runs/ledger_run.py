@@ -24,6 +24,7 @@ from obligor.policy.rulebooks.rulebook import in_force, read_rulebooks
 from obligor.training.candidates.fit import Fit, fit_model, fit_plain_lightgbm
 from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.tune import Tuning
+from obligor.training.lifecycle.raw_rows import RawRows
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.samples.config import TrainingConfig
@@ -46,6 +47,7 @@ from obligor.training.validation.subject import (
     ModelUnderTest,
     Section,
     labelled_rows,
+    peers_of,
     stored_rows,
 )
 
@@ -147,15 +149,16 @@ def train(
     )
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
     # The store is opened only now, so that a failed fit does not leave an empty one.
-    registry = Registry(settings.store)
-    champion = registry.peers(fit.model, split.test.features.to_numpy())
+    registry = Registry(settings.store, settings.name)
+    rival = registry.rival(_raw_rows(split.test), fit.model)
     subject = model_under_test(
         ledger,
         fit,
         split,
         config,
-        champion,
+        peers_of(rival),
     )
+    subject = replace(subject, rival=rival)
     peer = _evaluate_peer(subject)
     sections = validate(subject)
     card = card_of(subject, sections)
@@ -189,6 +192,17 @@ def train(
         sections=sections,
         report=report[0],
         materiality=materiality,
+    )
+
+
+def _raw_rows(test: Sample) -> RawRows:
+    """The test rows by the names of their features, for models of other features."""
+    rows = labelled_rows(test)
+    return RawRows(
+        frame=test.features,
+        label=rows.label,
+        groups=rows.groups,
+        periods=rows.periods,
     )
 
 

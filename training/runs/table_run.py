@@ -9,7 +9,6 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from obligor.arrays import Floats
 from obligor.features.applications import Applications
@@ -29,6 +28,7 @@ from obligor.training.candidates.reject_inference import (
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
+from obligor.training.lifecycle.table_rows import digests_of, months_of, raw_rows_of
 from obligor.training.runs.table_model import (
     TableModel,
     fit_table,
@@ -44,7 +44,9 @@ from obligor.training.validation.subject import (
     LabelledRows,
     ModelUnderTest,
     Section,
+    peers_of,
     stored_rows,
+    with_amount,
 )
 
 BASELINE_ROWS = 5000
@@ -162,9 +164,10 @@ def train_table(
         test,
         seed,
     )
-    registry = Registry(settings.store)
-    peers = _peer_pds(fitted, sides, pds)
-    peers |= registry.peers(model, model_rows(fitted, test))
+    registry = Registry(settings.store, settings.name)
+    raw = raw_rows_of(test)
+    rival = with_amount(registry.rival(raw, model), test.amount)
+    peers = _peer_pds(fitted, sides, pds) | peers_of(rival)
     subject = _model_under_test(
         fitted,
         model,
@@ -172,6 +175,7 @@ def train_table(
         peers,
         seed,
     )
+    subject = replace(subject, rival=rival)
     measured = _measure_all(subject, fitted, pds)
     sections = validate(subject)
     if choices.inference:
@@ -195,6 +199,9 @@ def train_table(
     run = TrainingRun(
         model=model,
         test_rows=stored_rows(model, subject.test),
+        raw_rows=raw.frame,
+        identity=raw.identity,
+        learnt_rows=digests_of(fit, fitted.encoding),
         report=report,
         parameters={
             "seed": seed,
@@ -356,7 +363,7 @@ def _model_under_test(
             model_rows(fitted, fit),
             fit.label,
             fit.groups,
-            _months_of(fit),
+            months_of(fit),
             fit.weight,
         ),
         fit_pd=model.calibration(chosen.out_of_fold),
@@ -364,7 +371,7 @@ def _model_under_test(
             model_rows(fitted, test),
             test.label,
             pd.factorize(test.groups)[0],
-            _months_of(test),
+            months_of(test),
             test.weight,
         ),
         peers=peers,
@@ -383,12 +390,6 @@ def _segments(test: Applications) -> pd.DataFrame:
     ]
     segments = test.frame[names[:MOST_SEGMENTS]]
     return segments.astype(str).reset_index(drop=True)
-
-
-def _months_of(data: Applications) -> NDArray[np.object_]:
-    if data.dates is None:
-        return np.full(len(data), "all", dtype=object)
-    return np.asarray(data.dates.astype("datetime64[M]").astype(str), dtype=object)
 
 
 def _measure_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from obligor.training.validation import behaviour, performance
+from obligor.training.validation.side_by_side import beside_champion
 from obligor.training.validation.subject import ModelUnderTest, Section
 
 SECTIONS = (
@@ -25,5 +26,9 @@ IDS = tuple(section.__name__ for section in SECTIONS)
 
 
 def validate(subject: ModelUnderTest) -> list[Section]:
-    """Return every section of the report."""
-    return [section(subject) for section in SECTIONS]
+    """Return every section of the report; the champion's part if there is one."""
+    sections = [section(subject) for section in SECTIONS]
+    if subject.rival is not None:
+        after_benchmark = IDS.index("benchmark") + 1
+        sections.insert(after_benchmark, beside_champion(subject))
+    return sections

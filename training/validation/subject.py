@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Literal
@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from obligor.arrays import Floats, Ints
+from obligor.arrays import Bools, Floats, Ints
 from obligor.metrics.figures import with_intervals
 from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.pd_model import PdModel
@@ -60,6 +60,46 @@ def labelled_rows(sample: Sample) -> LabelledRows:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """The champion of the same population, on the rows that a model is tested on.
+
+    Attributes
+    ----------
+    version : str
+        Its version in the registry.
+    name : str
+        Such as "champion (version 1)".
+    pd : ndarray of float, shape (n,), optional
+        Its PDs over the horizon of the tested model; None if it cannot be compared.
+    is_unseen : ndarray of bool, shape (n,)
+        Whether it has not learnt from each row.
+    notes : tuple of str
+        Sentences on what stands in the way of the comparison.
+    amount : ndarray of float, shape (n,), optional
+        Money that each row stands for.
+    """
+
+    version: str
+    name: str
+    pd: Floats | None
+    is_unseen: Bools
+    notes: tuple[str, ...] = ()
+    amount: Floats | None = None
+
+
+def with_amount(rival: Rival | None, amount: Floats | None) -> Rival | None:
+    """Return the champion with the money that each test row stands for."""
+    return None if rival is None else replace(rival, amount=amount)
+
+
+def peers_of(rival: Rival | None) -> dict[str, Floats]:
+    """Return the champion's PDs by its name, if they are fair on all test rows."""
+    if rival is None or rival.pd is None or not rival.is_unseen.all():
+        return {}
+    return {rival.name: rival.pd}
+
+
+@dataclass(frozen=True)
 class ModelUnderTest:
     """A model with all that its validation looks at.
 
@@ -87,6 +127,8 @@ class ModelUnderTest:
         Bootstrap samples of every interval.
     seed : int
         Of the bootstrap and of all drawings.
+    rival : Rival, optional
+        The champion on the test rows; None if there is none.
     """
 
     name: str
@@ -101,6 +143,7 @@ class ModelUnderTest:
     notes: tuple[str, ...] = ()
     rounds: int = 200
     seed: int = 7
+    rival: Rival | None = None
 
     @cached_property
     def test_pd(self) -> Floats:
