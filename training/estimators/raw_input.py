@@ -229,6 +229,7 @@ def read_training_rows(
         forbidden=pd.DataFrame(index=frame.index),
         refused=frame.iloc[:0],
         refused_dates=None,
+        table=frame,
     )
     return RawRows(
         data=data.take(counted),
