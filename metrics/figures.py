@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
-from obligor.metrics.statistics import Interval, Resampling, weighted_logistic
+from obligor.metrics.statistics import (
+    Interval,
+    Resampling,
+    quantiles,
+    weighted_logistic,
+)
 
 SMOOTHING = 1e-4  # share of an empty bin; the only smoothing constant in the project
 PSI_BINS = 10
@@ -174,7 +179,7 @@ def ece(
     0.062
     """
     weights = _or_ones(weight, len(label))
-    edges = bin_edges(pd_, ECE_BINS)
+    edges = bin_edges(pd_, ECE_BINS, weight=weight)
     bin_index = np.searchsorted(edges, pd_, side="right")
     gap_of_bin = np.bincount(bin_index, weights * (pd_ - label))
     total_gap = np.abs(gap_of_bin).sum()
@@ -186,7 +191,11 @@ def _logit(probability: float) -> float:
 
 
 def bin_edges(
-    values: Floats, n_bins: int = PSI_BINS, *, is_category: bool = False
+    values: Floats,
+    n_bins: int = PSI_BINS,
+    *,
+    is_category: bool = False,
+    weight: Floats | None = None,
 ) -> Floats:
     """Return the edges of bins: a value belongs to the bin of the last edge below it.
 
@@ -203,6 +212,8 @@ def bin_edges(
         The number of equally filled bins.
     is_category : bool
         Whether the values are codes of levels, which have a bin each, however many.
+    weight : ndarray of float, shape (n,), optional
+        How often each value counts; 1 by default.
 
     Returns
     -------
@@ -218,10 +229,10 @@ def bin_edges(
     if is_category or len(distinct) <= MOST_DISTINCT:
         return np.append(distinct, _just_above(distinct[-1:]))
     shares = np.linspace(0, 1, n_bins + 1)
-    quantiles = np.quantile(values, shares)
-    edges, n_repeats = np.unique(quantiles, return_counts=True)
+    ends = quantiles(values, shares, weight)
+    edges, n_repeats = np.unique(ends, return_counts=True)
     heavy_values = edges[n_repeats > 1]
-    inner_edges = np.unique(quantiles[1:-1])
+    inner_edges = np.unique(ends[1:-1])
     parts = [inner_edges, heavy_values, _just_above(heavy_values)]
     return np.unique(np.concatenate(parts))
 
@@ -231,7 +242,14 @@ def _just_above(values: Floats) -> Floats:
     return above
 
 
-def psi(expected: Floats, actual: Floats, *, is_category: bool = False) -> float:
+def psi(
+    expected: Floats,
+    actual: Floats,
+    *,
+    is_category: bool = False,
+    expected_weight: Floats | None = None,
+    actual_weight: Floats | None = None,
+) -> float:
     """Return the population stability index over the bins of `expected`.
 
     It is ``sum((a - e) * ln(a / e))`` over the shares of both samples per bin; NaN is
@@ -246,6 +264,8 @@ def psi(expected: Floats, actual: Floats, *, is_category: bool = False) -> float
         The later sample.
     is_category : bool
         Whether the values are codes of levels.
+    expected_weight, actual_weight : ndarray of float, optional
+        How often each value counts, of the shape of the sample; 1 by default.
 
     Examples
     --------
@@ -259,10 +279,18 @@ def psi(expected: Floats, actual: Floats, *, is_category: bool = False) -> float
     >>> common = np.array([0.0] * 49 + [1.0] * 51)
     >>> round(psi(rare, common), 4)    # .47 ln(.51 / .04) - .47 ln(.49 / .96)
     1.5125
+    >>> weight = np.array([1.0, 3.0])    # shares .25 and .75 again
+    >>> flag = np.array([0.0, 1.0])
+    >>> round(psi(flag, flag, actual_weight=weight), 4)
+    0.2747
     """
-    edges = _present_edges(expected, is_category=is_category)
-    expected_share = _shares(expected, edges)
-    actual_share = _shares(actual, edges)
+    edges = _present_edges(
+        expected,
+        is_category=is_category,
+        weight=expected_weight,
+    )
+    expected_share = _shares(expected, edges, expected_weight)
+    actual_share = _shares(actual, edges, actual_weight)
     log_ratio = np.log(actual_share / expected_share)
     return float(((actual_share - expected_share) * log_ratio).sum())
 
@@ -281,25 +309,50 @@ def psi_bins(expected: Floats, *, is_category: bool = False) -> int:
     return int((_counts(expected, edges) > 0).sum())
 
 
-def _present_edges(values: Floats, *, is_category: bool) -> Floats:
+def _present_edges(
+    values: Floats,
+    *,
+    is_category: bool,
+    weight: Floats | None = None,
+) -> Floats:
     """Return the edges of the bins of the values that are not NaN."""
-    present = values[~np.isnan(values)]
+    is_present = ~np.isnan(values)
+    present = values[is_present]
     if not len(present):
         return np.array([])
-    return bin_edges(present, is_category=is_category)
+    present_weight = None if weight is None else weight[is_present]
+    return bin_edges(
+        present,
+        is_category=is_category,
+        weight=present_weight,
+    )
 
 
-def _shares(values: Floats, edges: Floats) -> Floats:
+def _shares(
+    values: Floats,
+    edges: Floats,
+    weight: Floats | None = None,
+) -> Floats:
     """Return the share of the values in each bin; the last bin holds NaN."""
-    n_values = max(len(values), 1)
-    return np.maximum(_counts(values, edges) / n_values, SMOOTHING)
+    counts = _counts(values, edges, weight)
+    total = max(len(values), 1) if weight is None else counts.sum()
+    return np.maximum(counts / total, SMOOTHING)
 
 
-def _counts(values: Floats, edges: Floats) -> Ints:
+def _counts(
+    values: Floats,
+    edges: Floats,
+    weight: Floats | None = None,
+) -> Floats:
     bin_index = np.searchsorted(edges, values, side="right")
     nan_bin = len(edges) + 1
     with_nan = np.where(np.isnan(values), nan_bin, bin_index)
-    return np.bincount(with_nan, minlength=nan_bin + 1)
+    counts = np.bincount(
+        with_nan,
+        weight,
+        minlength=nan_bin + 1,
+    )
+    return counts.astype(np.float64)
 
 
 def figures(

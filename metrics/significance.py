@@ -1,4 +1,8 @@
-"""Whether a difference is more than chance: AUCs, default rates against PDs, grades."""
+"""Whether a difference is more than chance: AUCs, default rates against PDs, grades.
+
+A row counts in a figure as often as its weight says. Intervals and tests take it as one
+observation, however heavy it is: weights make them no narrower than the rows allow.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from scipy import stats
 
 from obligor.arrays import Floats, Ints
 from obligor.metrics.figures import auc
-from obligor.metrics.statistics import Interval
+from obligor.metrics.statistics import Interval, effective_rows, quantiles
 
 BINS = 10
 Z_95 = 1.96
@@ -46,10 +50,26 @@ class _Placements(NamedTuple):
     of_good: Floats
 
 
+class _Pair(NamedTuple):
+    """What two AUCs differ by among the rows of one outcome.
+
+    Attributes
+    ----------
+    gap : float
+        Mean of the first placements less that of the second.
+    variance : float
+        Of that difference.
+    """
+
+    gap: float
+    variance: float
+
+
 def delong(
     first: Floats,
     second: Floats,
     label: Ints,
+    weight: Floats | None = None,
 ) -> AucTest:
     """Compare the AUCs of two scores on the same rows.
 
@@ -63,6 +83,8 @@ def delong(
         Scores that rise with the risk.
     label : ndarray of int, shape (n,)
         1 for a default, else 0; both must occur.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Examples
     --------
@@ -72,18 +94,22 @@ def delong(
     >>> round(delong(good, poor, label).difference, 3)
     0.556
     """
-    first_placements = _placements(first, label)
-    second_placements = _placements(second, label)
-    of_bad = [first_placements.of_bad, second_placements.of_bad]
-    of_good = [first_placements.of_good, second_placements.of_good]
-    n_bad = len(of_bad[0])
-    n_good = len(of_good[0])
-    covariance = np.cov(of_bad) / n_bad + np.cov(of_good) / n_good
-    variances = covariance[0, 0] + covariance[1, 1]
-    variance = float(variances - 2 * covariance[0, 1])
+    weights = np.ones(len(label)) if weight is None else weight
+    first_placements = _placements(first, label, weights)
+    second_placements = _placements(second, label, weights)
+    of_bad = _pair(
+        first_placements.of_bad,
+        second_placements.of_bad,
+        weights[label == 1],
+    )
+    of_good = _pair(
+        first_placements.of_good,
+        second_placements.of_good,
+        weights[label == 0],
+    )
     # An AUC is the mean of the placements of the defaults.
-    gap = float(of_bad[0].mean() - of_bad[1].mean())
-    error = np.sqrt(max(variance, 0.0))
+    gap = of_bad.gap
+    error = np.sqrt(of_bad.variance + of_good.variance)
     p_value = 1.0
     if error > 0:
         one_sided = float(stats.norm.sf(abs(gap) / error))
@@ -92,20 +118,41 @@ def delong(
     return AucTest(gap, gap - margin, gap + margin, p_value)
 
 
-def _placements(score: Floats, label: Ints) -> _Placements:
-    bad = label == 1
-    good = label == 0
-    ranks = stats.rankdata(score)
-    ranks_among_bad = stats.rankdata(score[bad])
-    ranks_among_good = stats.rankdata(score[good])
-    n_bad = int(bad.sum())
-    n_good = int(good.sum())
-    of_bad = (ranks[bad] - ranks_among_bad) / n_good
-    of_good = 1 - (ranks[good] - ranks_among_good) / n_bad
+def _placements(
+    score: Floats,
+    label: Ints,
+    weight: Floats,
+) -> _Placements:
+    _, score_index = np.unique(score, return_inverse=True)
+    bad = np.bincount(score_index, weight * label)
+    good = np.bincount(score_index, weight * (1 - label))
+    # Rows of the same score count half.
+    bad_below = np.cumsum(bad) - bad / 2
+    good_below = np.cumsum(good) - good / 2
+    of_bad = good_below[score_index[label == 1]] / good.sum()
+    of_good = 1 - bad_below[score_index[label == 0]] / bad.sum()
     return _Placements(of_bad, of_good)
 
 
-def area(score: Floats, label: Ints) -> Interval:
+def _pair(
+    first: Floats,
+    second: Floats,
+    weight: Floats,
+) -> _Pair:
+    """Return the mean difference of placements, and its variance over rows."""
+    share = weight / weight.sum()
+    gap = share @ first - share @ second
+    squared = (share * (first - second - gap)) ** 2
+    n_rows = len(weight)
+    variance = squared.sum() * n_rows / max(n_rows - 1, 1)
+    return _Pair(float(gap), float(variance))
+
+
+def area(
+    score: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> Interval:
     """Return the AUC with DeLong's 95% interval.
 
     The interval is that of its difference from a score that is the same for all rows.
@@ -116,6 +163,8 @@ def area(score: Floats, label: Ints) -> Interval:
         Rises with the risk.
     label : ndarray of int, shape (n,)
         1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Returns
     -------
@@ -130,23 +179,28 @@ def area(score: Floats, label: Ints) -> Interval:
     n_bad = label.sum()
     n_good = len(label) - n_bad
     if min(n_bad, n_good) < 2:
-        return Interval(auc(score, label), 0.0, 1.0)
+        return Interval(auc(score, label, weight), 0.0, 1.0)
     constant_score = np.zeros(len(score))
-    test = delong(score, constant_score, label)
+    test = delong(
+        score,
+        constant_score,
+        label,
+        weight,
+    )
     low = max(test.low + 0.5, 0.0)
     high = min(test.high + 0.5, 1.0)
     return Interval(test.difference + 0.5, low, high)
 
 
-def rate(defaults: int, n: int) -> Interval:
+def rate(defaults: float, n: float) -> Interval:
     """Return a default rate with Jeffreys' 95% interval (Brown, Cai, DasGupta 2001).
 
     Parameters
     ----------
-    defaults : int
+    defaults : float
         From 0 to `n`.
-    n : int
-        Number of rows, 1 or more.
+    n : float
+        Number of rows, 1 or more; the effective number if they have weights.
 
     Examples
     --------
@@ -159,7 +213,11 @@ def rate(defaults: int, n: int) -> Interval:
     return Interval(defaults / n, low, high)
 
 
-def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
+def hosmer_lemeshow(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> tuple[float, float]:
     """Compare defaults with expected defaults in ten equally filled bins.
 
     The test is for rows the model has not seen, so it has as many degrees of freedom
@@ -171,6 +229,9 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
         PDs in (0, 1).
     label : ndarray of int, shape (n,)
         1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default. The variance of a bin is then larger
+        by sum w^2 / sum w (Kish 1965).
 
     Returns
     -------
@@ -184,15 +245,17 @@ def hosmer_lemeshow(pd_: Floats, label: Ints) -> tuple[float, float]:
     >>> hosmer_lemeshow(pd_, label)     # as many defaults as expected
     (0.0, 1.0)
     """
+    weights = np.ones(len(label)) if weight is None else weight
     shares = np.linspace(0, 1, BINS + 1)
-    edges = np.unique(np.quantile(pd_, shares[1:-1]))
+    edges = np.unique(quantiles(pd_, shares[1:-1], weight))
     bin_index = np.searchsorted(edges, pd_, side="left")
-    rows = np.bincount(bin_index)
+    rows = np.bincount(bin_index, weights)
     is_used = rows > 0
     rows = rows[is_used]
-    bads = np.bincount(bin_index, label)[is_used]
-    expected = np.bincount(bin_index, pd_)[is_used]
-    variance = expected * (1 - expected / rows)
+    bads = np.bincount(bin_index, weights * label)[is_used]
+    expected = np.bincount(bin_index, weights * pd_)[is_used]
+    spread = np.bincount(bin_index, weights**2)[is_used] / rows
+    variance = spread * expected * (1 - expected / rows)
     squared_gaps = (bads - expected) ** 2
     statistic = round(float((squared_gaps / variance).sum()), 9)
     p_value = stats.chi2.sf(statistic, len(rows))
@@ -203,6 +266,7 @@ def by_grade(
     grade: Ints,
     pd_: Floats,
     label: Ints,
+    weight: Floats | None = None,
 ) -> pd.DataFrame:
     """Return each grade's mean PD beside its defaults.
 
@@ -214,6 +278,9 @@ def by_grade(
         PDs in (0, 1).
     label : ndarray of int, shape (n,)
         1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default. Shares and rates are weighted; the
+        tests and bounds take the effective number of rows of a grade.
 
     Returns
     -------
@@ -244,9 +311,11 @@ def by_grade(
             "default_rate": rows["label"].mean(),
         }
     )
-    n = table["rows"].to_numpy()
-    d = table["defaults"].to_numpy()
+    n = table["rows"].to_numpy(dtype=np.float64)
+    d = table["defaults"].to_numpy(dtype=np.float64)
     table["p_value"] = stats.binom.sf(d - 1, n, table["mean_pd"])
+    if weight is not None:
+        n, d = _weigh_grades(table, frame.assign(weight=weight))
     table["upper_jeffreys"] = stats.beta.ppf(0.95, d + 0.5, n - d + 0.5)
     n_and_worse = _with_worse_grades(n)
     d_and_worse = _with_worse_grades(d)
@@ -256,7 +325,30 @@ def by_grade(
     return table
 
 
-def _with_worse_grades(counts: Ints) -> Ints:
+def _weigh_grades(table: pd.DataFrame, frame: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Weigh shares, rates and tests; return the effective rows and defaults."""
+    for name in ("pd", "label"):
+        frame[f"weighted_{name}"] = frame["weight"] * frame[name]
+    rows = frame.groupby("grade")
+    total = rows["weight"].sum()
+    table["share"] = total / total.sum()
+    table["mean_pd"] = rows["weighted_pd"].sum() / total
+    table["default_rate"] = rows["weighted_label"].sum() / total
+    sizes = [effective_rows(weight.to_numpy()) for _, weight in rows["weight"]]
+    n = np.array(sizes)
+    d = n * table["default_rate"].to_numpy()
+    # The binomial tail for numbers that are not whole.
+    is_any = d > 0
+    tail = stats.beta.cdf(
+        table["mean_pd"],
+        np.maximum(d, 1e-9),
+        n - d + 1,
+    )
+    table["p_value"] = np.where(is_any, tail, 1.0)
+    return n, d
+
+
+def _with_worse_grades(counts: Floats) -> Floats:
     """Return for each grade the sum over it and all worse grades."""
     worst_first = counts[::-1]
     return worst_first.cumsum()[::-1]

@@ -92,6 +92,93 @@ def log_losses(pd_: Floats, label: Ints) -> Floats:
     return -np.log(probability_of_outcome)
 
 
+def effective_rows(weight: Floats) -> float:
+    """Return the effective sample size: (sum w)^2 / sum w^2 (Kish 1965).
+
+    Examples
+    --------
+    >>> effective_rows(np.array([1.0, 1.0, 2.0]))
+    2.6666666666666665
+    """
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def quantiles(
+    values: Floats,
+    shares: Floats,
+    weight: Floats | None = None,
+) -> Floats:
+    """Return quantiles of weighted values, linear between them.
+
+    Those of whole weights are the quantiles of the values written out as often as
+    their weights say.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+        The values, without NaN.
+    shares : ndarray of float, shape (k,)
+        In [0, 1].
+    weight : ndarray of float, shape (n,), optional
+        How often each value counts, above 0; 1 by default.
+
+    Examples
+    --------
+    >>> half = np.array([0.5])
+    >>> quantiles(np.array([1.0, 2.0]), half, np.array([3.0, 1.0])).tolist()
+    [1.0]
+    >>> np.quantile([1.0, 1.0, 1.0, 2.0], half).tolist()
+    [1.0]
+    """
+    if weight is None:
+        return np.asarray(np.quantile(values, shares), dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    ends = np.cumsum(weight[order])
+    position = shares * max(float(ends[-1]) - 1, 0.0)
+    before = np.floor(position)
+    below = ordered[_row_at(before, ends)]
+    above = ordered[_row_at(before + 1, ends)]
+    share = position - before
+    # As numpy does it, so that both agree to the last bit.
+    from_below = below + (above - below) * share
+    from_above = above - (above - below) * (1 - share)
+    return np.where(share >= 0.5, from_above, from_below)
+
+
+def lower_quantile(
+    values: Floats,
+    share: float,
+    weight: Floats,
+) -> float:
+    """Return the quantile of weighted values that is one of them: the lower one.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+        The values, without NaN.
+    share : float
+        In [0, 1].
+    weight : ndarray of float, shape (n,)
+        How often each value counts, above 0.
+
+    Examples
+    --------
+    >>> lower_quantile(np.array([1.0, 2.0, 3.0]), 0.75, np.ones(3))
+    2.0
+    """
+    order = np.argsort(values, kind="stable")
+    ends = np.cumsum(weight[order])
+    position = np.array([share * max(float(ends[-1]) - 1, 0.0)])
+    return float(values[order][_row_at(np.floor(position), ends)][0])
+
+
+def _row_at(position: Floats, ends: Floats) -> Ints:
+    """Return the row at a position among rows that are written out."""
+    rows = np.searchsorted(ends, position, side="right")
+    return np.minimum(rows, len(ends) - 1).astype(np.int64)
+
+
 def weighted_logistic(
     columns: Floats,
     label: Ints,

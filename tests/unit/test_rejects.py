@@ -16,11 +16,11 @@ from obligor.cli.app import app
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
 from obligor.features.table_spec import Spec
+from obligor.metrics.statistics import effective_rows
 from obligor.training.candidates.fit_settings import LIGHTGBM
 from obligor.training.candidates.reject_inference import (
     MOST_WEIGHT,
     acceptance_weights,
-    effective_rows,
     with_rejects,
 )
 from obligor.training.candidates.training_rows import (

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.figures import figures, psi
+from obligor.metrics.significance import area, by_grade, delong, hosmer_lemeshow
+from obligor.metrics.statistics import Resampling, quantiles
+from obligor.model.calibration import sigmoid
 from obligor.training.candidates.blend import fit_blend
 from obligor.training.candidates.calibrate import choose_calibration, fit_calibration
 from obligor.training.candidates.candidates import fit_candidates
@@ -21,6 +27,7 @@ from obligor.training.candidates.training_rows import (
     stratified_folds,
 )
 from obligor.training.candidates.trees import fit_trees
+from obligor.training.validation.fairness import approvals
 
 N_ROWS = 400
 COLUMNS = Columns(("debt", "region"), (1,), (0, 0))
@@ -196,3 +203,130 @@ def test_refused_applicants_count_beside_weighted_ones(rows: TrainingRows) -> No
     as_bad = fuzzy_weight[N_ROWS : N_ROWS + 50]
     as_good = fuzzy_weight[N_ROWS + 50 :]
     assert as_bad + as_good == pytest.approx(refused_weight)
+
+
+# --- Figures
+
+
+@pytest.fixture(scope="module")
+def pd_(rows: TrainingRows) -> Floats:
+    """Return PDs with ties, as those of a scorecard have."""
+    return np.round(sigmoid(rows.rows[:, 0] - 1), 2).clip(0.01, 0.99)
+
+
+def test_weighted_figures_are_those_of_repeated_rows(
+    rows: TrainingRows, repeats: Ints, pd_: Floats
+) -> None:
+    weighted = figures(pd_, rows.label, rows.weight)
+    repeated = figures(pd_[repeats], rows.label[repeats])
+    for name, value in repeated.items():
+        assert weighted[name] == pytest.approx(value, rel=1e-12), name
+    assert weighted["auc"] != figures(pd_, rows.label)["auc"]
+
+
+def test_weighted_figures_are_those_of_scikit_learn(
+    rows: TrainingRows, pd_: Floats
+) -> None:
+    weighted = figures(pd_, rows.label, rows.weight)
+    label = rows.label
+    area = roc_auc_score(label, pd_, sample_weight=rows.weight)
+    brier = brier_score_loss(label, pd_, sample_weight=rows.weight)
+    loss = log_loss(label, pd_, sample_weight=rows.weight)
+    assert weighted["auc"] == pytest.approx(area, rel=1e-12)
+    assert weighted["brier"] == pytest.approx(brier, rel=1e-12)
+    assert weighted["log_loss"] == pytest.approx(loss, rel=1e-12)
+
+
+def test_the_psi_of_weights_is_that_of_repeated_rows(
+    rows: TrainingRows, repeats: Ints
+) -> None:
+    debt = rows.rows[:, 0]
+    weighted = psi(
+        debt,
+        debt + 0.3,
+        expected_weight=rows.weight,
+        actual_weight=rows.weight,
+    )
+    assert weighted == pytest.approx(psi(debt[repeats], debt[repeats] + 0.3), rel=1e-12)
+    assert psi(debt, debt, actual_weight=rows.weight) > 0
+
+
+def test_quantiles_of_whole_weights_are_those_of_repeated_values(
+    rows: TrainingRows, repeats: Ints
+) -> None:
+    shares = np.linspace(0, 1, 37)
+    debt = rows.rows[:, 0]
+    weighted = quantiles(debt, shares, rows.weight)
+    assert weighted.tolist() == np.quantile(debt[repeats], shares).tolist()
+
+
+def test_a_weighted_auc_counts_repeats_but_its_interval_does_not(
+    rows: TrainingRows, repeats: Ints, pd_: Floats
+) -> None:
+    """Rows written out twice would look like twice as many observations."""
+    weighted = area(pd_, rows.label, rows.weight)
+    repeated = area(pd_[repeats], rows.label[repeats])
+    alone = area(pd_, rows.label)
+    assert weighted.value == pytest.approx(repeated.value, rel=1e-12)
+    assert weighted.high - weighted.low > alone.high - alone.low
+    assert repeated.high - repeated.low < alone.high - alone.low
+
+
+def test_tests_do_not_depend_on_the_unit_of_weights(
+    rows: TrainingRows, pd_: Floats
+) -> None:
+    assert rows.weight is not None
+    label = rows.label
+    other = np.round(sigmoid(rows.rows[:, 1] - 1), 2)
+    for factor in (0.01, 1000.0):
+        scaled = rows.weight * factor
+        assert delong(pd_, other, label, scaled) == pytest.approx(
+            delong(pd_, other, label, rows.weight)
+        )
+        assert hosmer_lemeshow(other, label, scaled) == pytest.approx(
+            hosmer_lemeshow(other, label, rows.weight)
+        )
+
+
+def test_grades_are_weighted(rows: TrainingRows, repeats: Ints, pd_: Floats) -> None:
+    grade = (pd_ * 4).astype(np.int64)
+    weighted = by_grade(grade, pd_, rows.label, rows.weight)
+    repeated = by_grade(grade[repeats], pd_[repeats], rows.label[repeats])
+    for name in ("share", "mean_pd", "default_rate"):
+        assert weighted[name].to_numpy() == pytest.approx(repeated[name].to_numpy())
+    assert weighted["rows"].sum() == N_ROWS
+    ones = by_grade(grade, pd_, rows.label, np.ones(N_ROWS))
+    alone = by_grade(grade, pd_, rows.label)
+    assert ones["p_value"].to_numpy() == pytest.approx(alone["p_value"].to_numpy())
+
+
+def test_bootstrap_samples_keep_the_weights() -> None:
+    weight = np.array([1.0, 5.0, 2.0])
+    resampling = Resampling(
+        np.arange(3),
+        rounds=20,
+        seed=3,
+        weight=weight,
+    )
+    counts = Resampling(np.arange(3), rounds=20, seed=3)
+    for weighted, drawn in zip(resampling, counts, strict=True):
+        assert weighted.tolist() == (drawn * weight).tolist()
+
+
+def test_approvals_are_weighted(rows: TrainingRows, repeats: Ints, pd_: Floats) -> None:
+    groups = pd.Series(np.where(rows.rows[:, 1] > 0, "a", "b"))
+    weighted = approvals(
+        pd_,
+        rows.label,
+        groups,
+        0.7,
+        rows.weight,
+    )
+    repeated = approvals(
+        pd_[repeats],
+        rows.label[repeats],
+        groups.iloc[repeats],
+        0.7,
+    )
+    for name in ("default_rate", "mean_pd", "approved", "approved_good"):
+        assert weighted[name].to_numpy() == pytest.approx(repeated[name].to_numpy())

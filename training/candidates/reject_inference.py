@@ -115,17 +115,6 @@ def _weights_of_everyone(
     return np.concatenate(parts)
 
 
-def effective_rows(weight: Floats) -> float:
-    """Return the effective sample size: (sum w)^2 / sum w^2 (Kish 1965).
-
-    Examples
-    --------
-    >>> effective_rows(np.array([1.0, 1.0, 2.0]))
-    2.6666666666666665
-    """
-    return float(weight.sum() ** 2 / (weight**2).sum())
-
-
 def _augment(
     rows: TrainingRows,
     refused: Floats,

@@ -13,7 +13,7 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.features.applications import Applications
 from obligor.metrics.figures import figures, with_intervals
-from obligor.metrics.statistics import Interval, Resampling
+from obligor.metrics.statistics import Interval, Resampling, effective_rows
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.calibration import SMALLEST_PD, Band
 from obligor.model.pd_model import PdModel
@@ -23,7 +23,6 @@ from obligor.training.candidates.fit_settings import PLAIN, SCORECARD
 from obligor.training.candidates.reject_inference import (
     Method,
     acceptance_weights,
-    effective_rows,
 )
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun

@@ -11,8 +11,9 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Bools, Floats, Ints
+from obligor.arrays import Bools, Floats
 from obligor.metrics.figures import auc
+from obligor.metrics.statistics import effective_rows
 from obligor.training.validation import plots
 from obligor.training.validation.fairness import (
     APPROVED,
@@ -34,7 +35,12 @@ from obligor.training.validation.soundness import (
     partial_dependence,
     riskiest,
 )
-from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
+from obligor.training.validation.subject import (
+    LabelledRows,
+    ModelUnderTest,
+    Section,
+    Verdict,
+)
 
 TOO_GOOD = 0.9  # AUC that no honest column reaches alone
 SHOWN = 15  # rows of a table
@@ -110,7 +116,22 @@ def _describe_rows(subject: ModelUnderTest) -> str:
     return (
         f"{len(fit.label):,} training rows ({fit.label.sum():,} defaults) and "
         f"{len(test.label):,} test rows ({test.label.sum():,} defaults). Duplicates "
-        f"among the training rows: {n_duplicates:,}."
+        f"among the training rows: {n_duplicates:,}.{_describe_weights(subject)}"
+    )
+
+
+def _describe_weights(subject: ModelUnderTest) -> str:
+    """How much the weights leave of the rows, and what ignores them."""
+    fit = subject.fit.weight
+    test = subject.test.weight
+    if fit is None or test is None:
+        return ""
+    return (
+        f" Rows are weighted: the training rows count as {fit.sum():,.6g} and carry as "
+        f"much information as {effective_rows(fit):,.0f} of equal weight, the test "
+        f"rows as {test.sum():,.6g} and {effective_rows(test):,.0f}. Every figure is "
+        "weighted, except shares of missing values, ranges, proxies, partial "
+        "dependence and mean contributions, which count each row once."
     )
 
 
@@ -127,15 +148,17 @@ def _describe_gaps(table: pd.DataFrame) -> str:
 
 def leakage(subject: ModelUnderTest) -> Section:
     """Show whether a column alone, or its gaps, ranks too well to be honest."""
-    label = subject.fit.label
     rows = {}
     for index, name in enumerate(subject.model.features):
         column = subject.fit.rows[:, index]
         below_all = np.nanmin(column, initial=0.0) - 1
         is_missing = np.isnan(column).astype(np.float64)
         rows[name] = {
-            "AUC alone": _auc_either_way(np.nan_to_num(column, nan=below_all), label),
-            "AUC of being missing": _auc_either_way(is_missing, label),
+            "AUC alone": _auc_either_way(
+                np.nan_to_num(column, nan=below_all),
+                subject.fit,
+            ),
+            "AUC of being missing": _auc_either_way(is_missing, subject.fit),
         }
     table = pd.DataFrame(rows).T.sort_values("AUC alone", ascending=False)
     names = [str(name) for name in table.index]
@@ -160,8 +183,8 @@ def leakage(subject: ModelUnderTest) -> Section:
     )
 
 
-def _auc_either_way(column: Floats, label: Ints) -> float:
-    area = auc(column, label)
+def _auc_either_way(column: Floats, rows: LabelledRows) -> float:
+    area = auc(column, rows.label, rows.weight)
     return max(area, 1 - area)
 
 
@@ -205,8 +228,8 @@ def sensitivity(subject: ModelUnderTest) -> Section:
 def overfitting(subject: ModelUnderTest) -> Section:
     """Show whether more rows would help, and how far training rows flatter."""
     curve = _learning_curve(subject)
-    fit_auc = auc(subject.fit_pd, subject.fit.label)
-    test_auc = auc(subject.test_pd, subject.test.label)
+    fit_auc = auc(subject.fit_pd, subject.fit.label, subject.fit.weight)
+    test_auc = auc(subject.test_pd, subject.test.label, subject.test.weight)
     summary = (
         f"The AUC of this model is {fit_auc:.3f} on training rows, each scored by a "
         f"fit that had not seen it, and {test_auc:.3f} on the test rows. The learning "
@@ -240,17 +263,28 @@ def _learning_curve(subject: ModelUnderTest) -> pd.DataFrame:
 def _curve_point(subject: ModelUnderTest, chosen: Bools) -> dict[str, float]:
     rows = subject.fit.rows[chosen]
     label = subject.fit.label[chosen]
+    weight = subject.fit.weight
+    fit_weight = None if weight is None else weight[chosen]
     parameters = {
         **CURVE_PARAMETERS,
         "monotone_constraints": list(directions_of(subject.model)),
     }
-    learned = lgb.Dataset(rows, label, params={"verbose": -1})
+    learned = lgb.Dataset(
+        rows,
+        label,
+        weight=fit_weight,
+        params={"verbose": -1},
+    )
     booster = lgb.train(parameters, learned, CURVE_TREES)
     fit_score = np.asarray(booster.predict(rows))
     test_score = np.asarray(booster.predict(subject.test.rows))
     return {
-        "AUC, training rows": auc(fit_score, label),
-        "AUC, unseen rows": auc(test_score, subject.test.label),
+        "AUC, training rows": auc(fit_score, label, fit_weight),
+        "AUC, unseen rows": auc(
+            test_score,
+            subject.test.label,
+            subject.test.weight,
+        ),
     }
 
 
@@ -323,6 +357,7 @@ def _examine_attribute(subject: ModelUnderTest, name: str, findings: _Fairness) 
             subject.test.label,
             groups,
             approved,
+            subject.test.weight,
         )
         caption = f"{name}, {approved:.0%} of all rows approved"
         findings.tables.append((caption, table))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.metrics.figures import auc
+from obligor.metrics.statistics import lower_quantile
 
 FEWEST = 50  # rows of a group that is shown
 PARTS = 4  # quarters of an attribute that is a number
@@ -44,6 +45,7 @@ def approvals(
     label: Ints,
     groups: pd.Series[str],
     approved: float,
+    weight: Floats | None = None,
 ) -> pd.DataFrame:
     """Return what is approved of each group if the rows with the lowest PDs are.
 
@@ -57,6 +59,8 @@ def approvals(
         From `groups_of`; rows without a group are left out.
     approved : float
         The share of all rows that is approved, in (0, 1).
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Returns
     -------
@@ -77,29 +81,37 @@ def approvals(
     >>> table["approved_good"].tolist()
     [1.0, 1.0]
     """
-    limit = np.quantile(pd_, approved, method="lower")
+    weights = np.ones(len(label)) if weight is None else weight
+    limit = lower_quantile(pd_, approved, weights)
     frame = pd.DataFrame(
         {
             "group": groups.to_numpy(),
             "pd": pd_,
             "label": label,
             "approved": pd_ <= limit,
+            "weight": weights,
         }
     )
     frame = frame.dropna(subset=["group"])
-    by_group = frame.groupby("group")
     table = pd.DataFrame(
         {
-            "rows": by_group.size(),
-            "default_rate": by_group["label"].mean(),
-            "mean_pd": by_group["pd"].mean(),
-            "approved": by_group["approved"].mean(),
+            "rows": frame.groupby("group").size(),
+            "default_rate": _means(frame, "label"),
+            "mean_pd": _means(frame, "pd"),
+            "approved": _means(frame, "approved"),
         }
     )
     table["four_fifths"] = table["approved"] / table["approved"].max()
-    good = frame[frame["label"] == 0].groupby("group")["approved"].mean()
+    good = _means(frame[frame["label"] == 0], "approved")
     table["approved_good"] = good.reindex(table.index)
     return table
+
+
+def _means(frame: pd.DataFrame, column: str) -> pd.Series[float]:
+    """Weighted means of a column by group."""
+    weighted = frame["weight"] * frame[column]
+    totals = weighted.groupby(frame["group"]).sum()
+    return totals / frame.groupby("group")["weight"].sum()
 
 
 def proxies(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Bools, Floats, Ints
+from obligor.arrays import Bools, Ints
 from obligor.metrics.figures import auc, difference, psi, with_intervals
 from obligor.metrics.significance import (
     area,
@@ -20,7 +20,7 @@ from obligor.metrics.significance import (
     hosmer_lemeshow,
     rate,
 )
-from obligor.metrics.statistics import Interval, Resampling
+from obligor.metrics.statistics import Interval, Resampling, effective_rows
 from obligor.training.validation import plots
 from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
 
@@ -71,10 +71,17 @@ def discrimination(subject: ModelUnderTest) -> Section:
         "default rate.",
         tables=(("Unseen rows, 95% intervals over resampled customers", table),),
         pictures=(
-            ("ROC curve", plots.roc(subject.test.label, curves)),
+            (
+                "ROC curve",
+                plots.roc(subject.test.label, curves, subject.test.weight),
+            ),
             (
                 "PDs by outcome",
-                plots.scores(subject.test_pd, subject.test.label),
+                plots.scores(
+                    subject.test_pd,
+                    subject.test.label,
+                    subject.test.weight,
+                ),
             ),
         ),
     )
@@ -92,9 +99,14 @@ def benchmark(subject: ModelUnderTest) -> Section:
             label,
             subject.resampling,
         )
-        test = delong(subject.test_pd, peer_pd, label)
+        test = delong(
+            subject.test_pd,
+            peer_pd,
+            label,
+            subject.test.weight,
+        )
         rows[name] = {
-            "AUC": round(auc(peer_pd, label), 4),
+            "AUC": round(auc(peer_pd, label, subject.test.weight), 4),
             "AUC gain": str(_half(gap["gini"])),
             "DeLong": f"{test.difference:.4f} [{test.low:.4f}, {test.high:.4f}], "
             f"p = {test.p_value:.3g}",
@@ -126,7 +138,11 @@ def calibration(subject: ModelUnderTest) -> Section:
     """Show whether 4% means 4%."""
     figures = subject.figures
     slope = figures["calibration_slope"]
-    statistic, p_value = hosmer_lemeshow(subject.test_pd, subject.test.label)
+    statistic, p_value = hosmer_lemeshow(
+        subject.test_pd,
+        subject.test.label,
+        subject.test.weight,
+    )
     level = figures["mean_pd"].value / max(figures["default_rate"].value, 1e-9)
     values = {
         "slope": str(slope),
@@ -144,7 +160,11 @@ def calibration(subject: ModelUnderTest) -> Section:
     losses = subject.model.about.get("calibration_losses", {})
     if losses:
         summary += f" Log loss on rows it had not seen: {_list_losses(losses)}."
-    reliability = plots.reliability(subject.test_pd, subject.test.label)
+    reliability = plots.reliability(
+        subject.test_pd,
+        subject.test.label,
+        subject.test.weight,
+    )
     return Section(
         id="calibration",
         title="Calibration",
@@ -162,7 +182,12 @@ def _list_losses(losses: Mapping[str, float]) -> str:
 def grades(subject: ModelUnderTest) -> Section:
     """Compare PDs with default rates by grade; show how grades migrate."""
     grade = subject.grades(subject.test_pd)
-    table = by_grade(grade, subject.test_pd, subject.test.label)
+    table = by_grade(
+        grade,
+        subject.test_pd,
+        subject.test.label,
+        subject.test.weight,
+    )
     is_too_low = table["p_value"] < LEVEL / max(len(table), 1)
     too_low = [str(name) for name in table.index[is_too_low]]
     index = concentration(table["share"].to_numpy())
@@ -262,11 +287,25 @@ def _psi_table(subject: ModelUnderTest) -> pd.DataFrame:
     categories = encoding.categorical if encoding else ()
     by_period = {}
     for period, inside in is_inside.items():
-        moved = {"the PD": psi(subject.fit_pd, subject.test_pd[inside])}
+        weight = subject.test.weight
+        inside_weight = None if weight is None else weight[inside]
+        score_psi = psi(
+            subject.fit_pd,
+            subject.test_pd[inside],
+            expected_weight=subject.fit.weight,
+            actual_weight=inside_weight,
+        )
+        moved = {"the PD": score_psi}
         for index, name in enumerate(subject.model.features):
             before = subject.fit.rows[:, index]
             after = subject.test.rows[inside, index]
-            moved[name] = psi(before, after, is_category=index in categories)
+            moved[name] = psi(
+                before,
+                after,
+                is_category=index in categories,
+                expected_weight=subject.fit.weight,
+                actual_weight=inside_weight,
+            )
         by_period[period] = moved
     table = pd.DataFrame(by_period)
     columns = table.iloc[1:].sort_values("all", ascending=False)
@@ -307,24 +346,30 @@ def _segment_rows(subject: ModelUnderTest) -> dict[str, dict[str, object]]:
         for value, row_indices in by_value.indices.items():
             label = subject.test.label[row_indices]
             if len(label) >= FEWEST and 0 < label.sum() < len(label):
-                pd_ = subject.test_pd[row_indices]
-                rows[f"{name} = {value}"] = _segment_row(pd_, label)
+                indices = np.asarray(row_indices, dtype=np.int64)
+                rows[f"{name} = {value}"] = _segment_row(subject, indices)
     return rows
 
 
-def _segment_row(pd_: Floats, label: Ints) -> dict[str, object]:
-    n = len(label)
-    defaults = int(label.sum())
-    expected = float(pd_.sum())
-    _, p_value = hosmer_lemeshow(np.full(n, expected / n), label)
+def _segment_row(subject: ModelUnderTest, row_indices: Ints) -> dict[str, object]:
+    pd_ = subject.test_pd[row_indices]
+    label = subject.test.label[row_indices]
+    weight = subject.test.weight
+    weights = np.ones(len(label)) if weight is None else weight[row_indices]
+    total = weights.sum()
+    mean_pd = float((weights * pd_).sum() / total)
+    default_rate = float((weights * label).sum() / total)
+    n_effective = effective_rows(weights)
+    constant = np.full(len(label), mean_pd)
+    _, p_value = hosmer_lemeshow(constant, label, weights)
     return {
-        "rows": n,
-        "defaults": defaults,
-        "mean PD": expected / n,
-        "default rate": str(rate(defaults, n)),
-        "defaults over expected": round(defaults / expected, 4),
+        "rows": len(label),
+        "defaults": int(label.sum()),
+        "mean PD": mean_pd,
+        "default rate": str(rate(default_rate * n_effective, n_effective)),
+        "defaults over expected": round(default_rate / mean_pd, 4),
         "p-value": round(p_value, 4),
-        "AUC": str(area(pd_, label)),
+        "AUC": str(area(pd_, label, weights)),
     }
 
 
@@ -355,10 +400,17 @@ def vintages(subject: ModelUnderTest) -> Section:
 
 def _vintage_column(subject: ModelUnderTest, is_inside: Bools) -> dict[str, str]:
     n = int(is_inside.sum())
+    weight = subject.test.weight
+    resampling = Resampling(
+        np.arange(n),
+        subject.rounds,
+        subject.seed,
+        None if weight is None else weight[is_inside],
+    )
     figures = with_intervals(
         subject.test_pd[is_inside],
         subject.test.label[is_inside],
-        Resampling(np.arange(n), subject.rounds, subject.seed),
+        resampling,
     )
     column = {"rows": str(n)}
     for name in VINTAGE:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.statistics import quantiles
 from obligor.model.pd_model import PdModel
 
 OURS = "#1d5b8f"
@@ -35,7 +36,11 @@ def _simplify(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
-def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
+def roc(
+    label: Ints,
+    pds: Mapping[str, Floats],
+    weight: Floats | None = None,
+) -> Figure:
     """Draw the ROC curves of several models on the same rows.
 
     Parameters
@@ -44,6 +49,8 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
         1 for a default, else 0.
     pds : mapping of ndarray, shape (n,)
         PDs by the model's name; at most five are drawn.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
 
     Returns
     -------
@@ -51,10 +58,13 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
         The picture.
     """
     figure, axes = axes_of()
+    weights = np.ones(len(label)) if weight is None else weight
     for (name, pd_), colour in zip(pds.items(), COLOURS, strict=False):
-        bad = label[np.argsort(-pd_, kind="stable")]
+        order = np.argsort(-pd_, kind="stable")
+        bad = (weights * label)[order]
+        good = weights[order] - bad
         axes.plot(
-            np.cumsum(1 - bad) / (1 - bad).sum(),
+            np.cumsum(good) / good.sum(),
             np.cumsum(bad) / bad.sum(),
             color=colour,
             label=name,
@@ -74,13 +84,27 @@ def roc(label: Ints, pds: Mapping[str, Floats]) -> Figure:
     return figure
 
 
-def reliability(pd_: Floats, label: Ints) -> Figure:
+def reliability(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> Figure:
     """Draw default rates over mean PDs in ten equally filled bins.
 
-    The intervals are 95% (Clopper and Pearson 1934).
+    The intervals are 95% (Clopper and Pearson 1934), from the effective number of rows
+    of a bin if the rows have weights.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
     """
     figure, axes = axes_of()
-    bins = _reliability_bins(pd_, label)
+    bins = _reliability_bins(pd_, label, weight)
     top = 1.1 * float(max(bins["mean_pd"].max(), bins["high"].max()))
     axes.plot(
         [0, top],
@@ -108,32 +132,56 @@ def reliability(pd_: Floats, label: Ints) -> Figure:
     return figure
 
 
-def _reliability_bins(pd_: Floats, label: Ints) -> pd.DataFrame:
-    edges = np.unique(np.quantile(pd_, np.linspace(0, 1, 11)[1:-1]))
+def _reliability_bins(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None,
+) -> pd.DataFrame:
+    weights = np.ones(len(label)) if weight is None else weight
+    edges = np.unique(quantiles(pd_, np.linspace(0, 1, 11)[1:-1], weight))
     # One bin if all PDs are the same.
     bin_of_row = np.searchsorted(edges, pd_, side="right")
-    by_bin = pd.DataFrame({"pd": pd_, "label": label}).groupby(bin_of_row)
-    n = by_bin.size().to_numpy()
-    bad = by_bin["label"].sum().to_numpy()
+    _, bins = np.unique(bin_of_row, return_inverse=True)
+    total = np.bincount(bins, weights)
+    rate = np.bincount(bins, weights * label) / total
+    # As many rows as the weights leave of them (Kish 1965).
+    n = total**2 / np.bincount(bins, weights**2)
+    bad = rate * n
     low = stats.beta.ppf(0.025, bad, n - bad + 1)
     high = stats.beta.ppf(0.975, bad + 1, n - bad)
     return pd.DataFrame(
         {
-            "mean_pd": by_bin["pd"].mean().to_numpy(),
-            "rate": bad / n,
+            "mean_pd": np.bincount(bins, weights * pd_) / total,
+            "rate": rate,
             "low": np.nan_to_num(low),
             "high": np.nan_to_num(high, nan=1.0),
         }
     )
 
 
-def scores(pd_: Floats, label: Ints) -> Figure:
-    """Draw the distribution of the PDs of defaults and of other rows."""
+def scores(
+    pd_: Floats,
+    label: Ints,
+    weight: Floats | None = None,
+) -> Figure:
+    """Draw the distribution of the PDs of defaults and of other rows.
+
+    Parameters
+    ----------
+    pd_ : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0.
+    weight : ndarray of float, shape (n,), optional
+        How often each row counts; 1 by default.
+    """
     figure, axes = axes_of()
+    weights = np.ones(len(label)) if weight is None else weight
     bins = np.geomspace(max(pd_.min(), 1e-5), pd_.max() * 1.01, 40).tolist()
     for value, name, colour in ((0, "no default", OURS), (1, "default", PEER)):
         axes.hist(
             pd_[label == value],
+            weights=weights[label == value],
             bins=bins,
             density=True,
             alpha=0.55,
