@@ -46,3 +46,21 @@ IDS = sa.Table(
     sa.Column("customer_id", sa.String, primary_key=True),
     sqlite_with_rowid=False,
 )
+
+# Rows that were only added to those of a customer are kept beside them, until the
+# customer's rows are written as a whole (`data.appending`).
+ROW_PARTS = sa.Table(
+    "ledger_row_parts",
+    METADATA,
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("rows", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+# What these rows add to the packed account.
+ADDITIONS = sa.Table(
+    "account_additions",
+    METADATA,
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("addition", sa.LargeBinary, nullable=False),
+)

@@ -15,6 +15,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from obligor.arrays import Ints
+from obligor.data.appending import Appender
 from obligor.data.batch_update import BatchUpdate, Ended, Snapshot
 from obligor.data.bookkeeping import ACCOUNT_TABLES
 from obligor.data.checks import LedgerCheck
@@ -41,8 +42,10 @@ from obligor.data.store import LedgerStore, write_export_day
 from obligor.data.stored_ledger import StoredLedger
 from obligor.data.updating import (
     SAME,
+    TAKEN,
     VERDICTS,
     Tables,
+    has_made_up_ids,
     key_texts,
     merge,
     rows_of,
@@ -205,6 +208,7 @@ class LedgerUpdate:
         self._day = pd.Timestamp(today).as_unit("s")
         self._progress = progress
         self._is_dated = False
+        self._has_own_ids = True
 
     def apply(self, arrival: Arrival) -> UpdateResult:
         """Update the store, one transaction for each batch of customers.
@@ -296,6 +300,7 @@ class LedgerUpdate:
         """Update what is true of the whole ledger; return the rows of customers."""
         ledger = arrival.ledger
         self._is_dated = ledger.exported_on is not None
+        self._has_own_ids = not has_made_up_ids(ledger["payments"])
         state = self._updatable_state(connection, ledger)
         self._merge_shared(connection, ledger, result)
         if any(len(frame) for frame in ledger.tables.values()):
@@ -407,6 +412,10 @@ class LedgerUpdate:
         batch: _Batch,
         result: UpdateResult,
     ) -> None:
+        if batch.snapshot is None and self._has_own_ids:
+            batch = self._appended(connection, batch, result)
+        if batch.customer_ids.empty:
+            return
         update = BatchUpdate(self._rows.read(connection, batch.customer_ids), self._day)
         for table, arrived in batch.tables.items():
             verdicts = update.merge(table, arrived)
@@ -421,6 +430,33 @@ class LedgerUpdate:
             touched = pd.Index(sorted(update.touched))
             self._write(connection, update.frames, touched)
             self._rows.write_ids(connection, update.new_rows)
+
+    def _appended(
+        self,
+        connection: sa.Connection,
+        batch: _Batch,
+        result: UpdateResult,
+    ) -> _Batch:
+        """Add the rows that change no stored one; return the batch without them."""
+        state = self._store.updatable_state(connection)
+        appender = Appender(self._rows, connection, state, self._day)
+        customer_ids = appender.append(batch.tables)
+        if customer_ids.empty:
+            return batch
+        self._write_export_day(connection)
+        result.touched.update(customer_ids)
+        tables = {}
+        positions = {}
+        for table, frame in batch.tables.items():
+            is_added = rows_of(frame, customer_ids)
+            result.verdicts[table][batch.positions[table][is_added]] = TAKEN
+            tables[table] = frame[~is_added]
+            positions[table] = batch.positions[table][~is_added]
+        return _Batch(
+            customer_ids=batch.customer_ids.difference(customer_ids),
+            tables=tables,
+            positions=positions,
+        )
 
     def _write(
         self,

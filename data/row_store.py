@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import orjson
@@ -20,7 +20,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from obligor.data.coverage import Coverage
 from obligor.data.ledger import CONTRACTS, empty_table, sealed_columns
-from obligor.data.ledger_tables import ACCOUNTS, FACTS, IDS, METADATA, RATES, ROWS
+from obligor.data.ledger_tables import (
+    ACCOUNTS,
+    ADDITIONS,
+    FACTS,
+    IDS,
+    METADATA,
+    ROW_PARTS,
+    ROWS,
+)
 from obligor.data.party_store import Seals, has_legal_ids, legal_owners
 from obligor.data.row_packing import OWNER, UNTIL, packed_rows, unpacked_rows
 from obligor.data.updating import first_rows
@@ -116,6 +124,36 @@ class StoredAccount:
 
     customer_id: str
     account: bytes
+
+
+@dataclass(frozen=True)
+class PackedAccount:
+    """A stored account and what was added to it since, both as bytes."""
+
+    account: bytes
+    addition: bytes | None
+
+
+@dataclass(frozen=True)
+class AddedPart:
+    """Rows that were added to those of a customer, and what they add to the account.
+
+    Attributes
+    ----------
+    customer_id : str
+        The customer.
+    number : int
+        How many parts the customer had before.
+    rows : bytes
+        The rows.
+    addition : bytes
+        All that was added to the account by now.
+    """
+
+    customer_id: str
+    number: int
+    rows: bytes
+    addition: bytes
 
 
 class RowStore:
@@ -249,7 +287,9 @@ class RowStore:
         self, connection: sa.Connection, customer_ids: Iterable[str]
     ) -> dict[str, pd.DataFrame]:
         """Return the rows of some customers, by table; nothing for an unknown one."""
-        return unpacked_rows(self._packed(connection, customer_ids))
+        unique_ids = list(dict.fromkeys(customer_ids))
+        whole = self._packed(connection, unique_ids)
+        return unpacked_rows(chain(whole, _parts(connection, unique_ids)))
 
     def read_shared(self, connection: sa.Connection, table: str) -> pd.DataFrame:
         """Return the rows of a table whose rows belong to no customer."""
@@ -341,12 +381,58 @@ class RowStore:
         accounts : iterable of StoredAccount
             Their accounts.
         """
-        for rows in _chunks(self._packed_columns(tables), ROWS_AT_ONCE):
-            _replace(connection, ROWS, rows)
+        self._write_rows(connection, tables)
         for accounts_chunk in _chunks(accounts, ROWS_AT_ONCE):
             _replace(
                 connection, ACCOUNTS, [vars(account) for account in accounts_chunk]
             )
+            customer_ids = [account.customer_id for account in accounts_chunk]
+            for table in (ROW_PARTS, ADDITIONS):
+                is_whole = table.c.customer_id.in_(customer_ids)
+                connection.execute(table.delete().where(is_whole))
+
+    def _write_rows(
+        self, connection: sa.Connection, tables: Mapping[str, pd.DataFrame]
+    ) -> None:
+        for rows in _chunks(self._packed_columns(tables), ROWS_AT_ONCE):
+            _replace(connection, ROWS, rows)
+
+    def packed_accounts(
+        self, connection: sa.Connection, customer_ids: Iterable[str]
+    ) -> dict[str, PackedAccount]:
+        """Return the stored accounts of some customers; nothing for an unknown one."""
+        accounts = dict[str, PackedAccount]()
+        joined = ACCOUNTS.outerjoin(
+            ADDITIONS, ACCOUNTS.c.customer_id == ADDITIONS.c.customer_id
+        )
+        columns = (ACCOUNTS.c.customer_id, ACCOUNTS.c.account, ADDITIONS.c.addition)
+        query = sa.select(*columns).select_from(joined)
+        for chunk in _chunks(customer_ids, IDS_AT_ONCE):
+            of_chunk = query.where(ACCOUNTS.c.customer_id.in_(chunk))
+            for customer_id, account, addition in connection.execute(of_chunk):
+                added = None if addition is None else bytes(addition)
+                accounts[customer_id] = PackedAccount(bytes(account), added)
+        return accounts
+
+    def write_parts(
+        self, connection: sa.Connection, parts: Iterable[AddedPart]
+    ) -> None:
+        """Write rows that were added to those of some customers."""
+        for chunk in _chunks(parts, ROWS_AT_ONCE):
+            rows = [
+                {
+                    "customer_id": part.customer_id,
+                    "number": part.number,
+                    "rows": part.rows,
+                }
+                for part in chunk
+            ]
+            connection.execute(ROW_PARTS.insert(), rows)
+            additions: list[dict[str, object]] = [
+                {"customer_id": part.customer_id, "addition": part.addition}
+                for part in chunk
+            ]
+            _replace(connection, ADDITIONS, additions)
 
     def write_ids(
         self, connection: sa.Connection, tables: Mapping[str, pd.DataFrame]
@@ -371,7 +457,7 @@ class RowStore:
 
     def clear(self, connection: sa.Connection) -> None:
         """Remove everything."""
-        for table in (ACCOUNTS, RATES, ROWS, IDS, FACTS):
+        for table in METADATA.sorted_tables:
             connection.execute(table.delete())
 
     def erase_from_groups(
@@ -419,14 +505,15 @@ class RowStore:
         stand_in : str
             A random id that takes its place.
         """
-        tables = self.read(connection, child_ids)
+        # Only the customers change: what was added to their rows stays beside them.
+        tables = unpacked_rows(self._packed(connection, child_ids))
         customers = tables.get("customers")
         if customers is None or "parent_id" not in customers:
             return
         is_below = customers["parent_id"].isin(list(parent_ids))
         parent_id = customers["parent_id"].mask(is_below, stand_in)
         tables["customers"] = customers.assign(parent_id=parent_id)
-        self.write(connection, tables, ())
+        self._write_rows(connection, tables)
 
     def legal_owners(
         self,
@@ -499,6 +586,20 @@ def id_hash(table: str, value: str) -> int:
     """
     digest = blake2b(f"{table} {value}".encode(), digest_size=_HASH_BYTES)
     return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def _parts(
+    connection: sa.Connection, customer_ids: Iterable[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield customers with the rows that were added to theirs, in their order."""
+    for chunk in _chunks(customer_ids, IDS_AT_ONCE):
+        query = (
+            sa.select(ROW_PARTS.c.customer_id, ROW_PARTS.c.rows)
+            .where(ROW_PARTS.c.customer_id.in_(chunk))
+            .order_by(ROW_PARTS.c.customer_id, ROW_PARTS.c.number)
+        )
+        for customer_id, content in connection.execute(query):
+            yield customer_id, bytes(content)
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from sqlite3 import Connection
+from typing import TypeAlias
 
 import numpy as np
 import orjson
@@ -18,10 +19,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from obligor.data.account import Account, Rates, unpacked
+from obligor.data.addition import unpacked_addition, with_addition
 from obligor.data.bureau import BureauReport
 from obligor.data.coverage import Coverage
 from obligor.data.ledger import Ledger
-from obligor.data.ledger_tables import ACCOUNTS, FACTS, METADATA, RATES
+from obligor.data.ledger_tables import ACCOUNTS, ADDITIONS, FACTS, METADATA, RATES
 from obligor.data.left_out import LeftOut
 from obligor.data.party_store import BUREAU_QUERY, PROFILE_QUERY, PartyStore, Seals
 from obligor.data.profiles import Profile
@@ -33,9 +35,11 @@ from obligor.errors import ObligorError, RecordError, SchemaError, UnknownCustom
 CONNECTIONS = 8
 _EXPORTED_ON = "exported_on"
 _LEFT_OUT = "left_out"
-_ACCOUNT = sa.select(ACCOUNTS.c.account).where(
-    ACCOUNTS.c.customer_id == sa.bindparam("key")
+_ACCOUNTS = sa.select(ACCOUNTS.c.account, ADDITIONS.c.addition).select_from(
+    ACCOUNTS.outerjoin(ADDITIONS, ACCOUNTS.c.customer_id == ADDITIONS.c.customer_id)
 )
+_ACCOUNT = _ACCOUNTS.where(ACCOUNTS.c.customer_id == sa.bindparam("key"))
+_Query: TypeAlias = "sa.Select[tuple[bytes]] | sa.Select[tuple[bytes, bytes]]"
 _RATE = sa.select(RATES.c.rates).where(RATES.c.currency == sa.bindparam("key"))
 _FACT = sa.select(FACTS.c.value).where(FACTS.c.name == sa.bindparam("key"))
 
@@ -64,7 +68,7 @@ class LedgerStore:
         self.parties = PartyStore(self.engine, open_seals)
         self.rows = RowStore(self.engine, lambda: self.parties.seals)
         # Compiled once: compiling a query takes ten times as long as running it.
-        self._sql = {
+        self._sql: dict[_Query, str] = {
             query: str(query.compile(dialect=self.engine.dialect))
             for query in (_ACCOUNT, _RATE, _FACT, BUREAU_QUERY, PROFILE_QUERY)
         }
@@ -170,10 +174,10 @@ class LedgerStore:
         SchemaError
             If no ledger is loaded.
         """
-        packed = self._read(_ACCOUNT, customer_id)
-        if packed is None:
+        row = self._row(_ACCOUNT, customer_id)
+        if row is None:
             raise self.unknown(customer_id)
-        return self._completed(packed, currencies, self.coverage())
+        return self._completed(_account_of(row), currencies, self.coverage())
 
     def accounts(self, customer_ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts of those customers that the ledger has.
@@ -183,20 +187,20 @@ class LedgerStore:
         accounts = {}
         coverage = self.coverage()
         for customer_id in dict.fromkeys(customer_ids):
-            packed = self._read(_ACCOUNT, customer_id)
-            if packed:
-                accounts[customer_id] = self._completed(packed, (), coverage)
+            row = self._row(_ACCOUNT, customer_id)
+            if row:
+                account = _account_of(row)
+                accounts[customer_id] = self._completed(account, (), coverage)
         return accounts
 
     def every(self) -> Iterator[Account]:
         """Yield every account, with the rates of its own currencies."""
         rates: dict[str, Rates] = {}
         coverage = self.coverage()
-        query = sa.select(ACCOUNTS.c.account)
         with self.engine.connect() as connection:
             in_chunks = connection.execution_options(yield_per=1000)
-            for packed in in_chunks.scalars(query):
-                account = _covered(unpacked(packed), coverage)
+            for row in in_chunks.execute(_ACCOUNTS):
+                account = _covered(_account_of(row), coverage)
                 if len(account.currencies) == 1:
                     yield account
                     continue
@@ -314,12 +318,12 @@ class LedgerStore:
 
     def _completed(
         self,
-        packed: bytes,
+        account: Account,
         currencies: Sequence[str],
         coverage: tuple[Coverage, ...],
     ) -> Account:
         """Return an account with its rates, and with what the ledger covers."""
-        return self._with_rates(_covered(unpacked(packed), coverage), currencies)
+        return self._with_rates(_covered(account, coverage), currencies)
 
     def _with_rates(self, account: Account, currencies: Sequence[str]) -> Account:
         foreign = {*account.currencies, *currencies} - {account.currency}
@@ -333,6 +337,11 @@ class LedgerStore:
         return replace(account, rates=rates)
 
     def _read(self, query: sa.Select[tuple[bytes]], key: str) -> bytes | None:
+        """Return the only cell that a query selects; None if it selects no row."""
+        row = self._row(query, key)
+        return bytes(row[0]) if row else None
+
+    def _row(self, query: _Query, key: str) -> Sequence[bytes] | None:
         """Run a query on this thread's cursor, once more if the connection broke."""
         try:
             return self._fetch(query, key)
@@ -341,7 +350,7 @@ class LedgerStore:
             del self._thread.cursor
             return self._fetch(query, key)
 
-    def _fetch(self, query: sa.Select[tuple[bytes]], key: str) -> bytes | None:
+    def _fetch(self, query: _Query, key: str) -> Sequence[bytes] | None:
         # Past SQLAlchemy, whose execution takes six times as long as the query.
         thread = self._thread
         if not hasattr(thread, "cursor"):
@@ -349,8 +358,8 @@ class LedgerStore:
             thread.cursor = thread.connection.connection.cursor()
         parameters = (key,) if self._is_positional else {"key": key}
         thread.cursor.execute(self._sql[query], parameters)
-        row = thread.cursor.fetchone()
-        return bytes(row[0]) if row else None
+        row: Sequence[bytes] | None = thread.cursor.fetchone()
+        return row
 
     def unknown(self, customer_id: str) -> SchemaError | UnknownCustomerError:
         """Return the error to raise about a customer that the ledger does not have."""
@@ -361,6 +370,15 @@ class LedgerStore:
             where="customer_id",
             do="load it or send its ledger",
         )
+
+
+def _account_of(row: Sequence[bytes | None]) -> Account:
+    """Return the account of a row of `_ACCOUNTS`, with what was added to it."""
+    packed, addition = row
+    account = unpacked(bytes(packed or b""))
+    if addition is None:
+        return account
+    return with_addition(account, unpacked_addition(bytes(addition)))
 
 
 def _covered(account: Account, coverage: tuple[Coverage, ...]) -> Account:
