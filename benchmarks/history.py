@@ -77,7 +77,7 @@ def begun(ledger: Ledger, start: date) -> Ledger:
         tables["invoices"]["issued_on"] >= pd.Timestamp(start)
     ]
     invoices = pd.Index(tables["invoices"]["invoice_id"])
-    for name in OF_INVOICE:
+    for name in tables.keys() & set(OF_INVOICE):
         tables[name] = tables[name][is_among(tables[name]["invoice_id"], invoices)]
     return replace(ledger, tables=tables)
 

@@ -195,6 +195,7 @@ def _write_figures(trained: TrainedTable, report: Path) -> None:
     summary = {
         "version": trained.version,
         "chosen": candidates.chosen_name,
+        "because": candidates.choice.because,
         "weights": dict(candidates.weights),
         "rungs": figures_by_candidate,
     }
@@ -204,11 +205,7 @@ def _write_figures(trained: TrainedTable, report: Path) -> None:
 
 def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
     candidates = trained.fitted.candidates
-    gain, low, high = candidates.gain
-    console.print(
-        f"the blend gains {gain:.5f} [{low:.5f}, {high:.5f}] in log loss "
-        "over the best single candidate"
-    )
+    console.print(candidates.choice.because, highlight=False)
     for section in trained.sections:
         if section.verdict in ("look", "bad"):
             console.print(

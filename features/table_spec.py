@@ -14,6 +14,9 @@ MOST_ORIGINS = 20
 
 Decimal = Literal["", ".", ","]
 Thousands = Literal["", ".", ",", " ", "'"]
+# The candidate that is to become the challenger: the blend unless it loses, the best
+# single candidate, or the scorecard.
+Preference = Literal["best", "single", "scorecard"]
 
 
 class _Section(BaseModel):
@@ -228,9 +231,13 @@ class Costs(_Section):
 
 
 class Spec(_Section):
-    """What a table of applications is; see `features.applications`."""
+    """What a table of applications is; see `features.applications`.
+
+    ``prefer`` states which candidate is to become the challenger.
+    """
 
     name: str = "applications"
+    prefer: Preference = "best"
     target: Target
     table: Roles = Roles()
     columns: dict[str, ColumnSpec] = {}

@@ -46,7 +46,7 @@ SPEC = Spec.model_validate(
         "columns": {"income": {"direction": -1}},
     }
 )
-CANDIDATES = (SCORECARD, LIGHTGBM, "extra_trees", "pairs", RATIOS, BLEND)
+CANDIDATES = (SCORECARD, LIGHTGBM, "extra_trees", RATIOS, BLEND)
 FIGURES_SHOWN = {
     "auc",
     "gini",

@@ -98,7 +98,7 @@ def test_finished_search_is_not_continued(study_store: Path) -> None:
     study = load_study(study_store)
     assert len(study.trials) == 4
     assert members[LIGHTGBM]["num_leaves"] == study.best_params["num_leaves"]
-    assert members["pairs"] == MEMBERS["pairs"]
+    assert members["extra_trees"] == MEMBERS["extra_trees"]
 
 
 def test_search_starts_with_the_defaults_and_is_never_worse(study_store: Path) -> None:

@@ -176,7 +176,7 @@ def test_weights_of_one_change_no_bit(rows: TrainingRows) -> None:
     unweighted = fit_candidates(replace(rows, weight=None), settings)
     weighted = fit_candidates(replace(rows, weight=np.ones(N_ROWS)), settings)
     assert weighted.chosen_name == unweighted.chosen_name
-    assert weighted.gain == unweighted.gain
+    assert weighted.choice == unweighted.choice
     for name, candidate in unweighted.by_name.items():
         assert weighted.by_name[name].text == candidate.text
         assert weighted.by_name[name].calibration == candidate.calibration

@@ -19,9 +19,9 @@ from obligor.metrics.statistics import Resampling, log_losses
 from obligor.model.calibration import Calibration
 from obligor.training.candidates.blend import Blend, fit_blend
 from obligor.training.candidates.calibrate import choose_calibration, later_split
+from obligor.training.candidates.choice import Choice, choose_candidate
 from obligor.training.candidates.fit_settings import (
     BLEND,
-    LIGHTGBM,
     RATIOS,
     SCORECARD,
     FitSettings,
@@ -38,7 +38,6 @@ from obligor.training.candidates.training_rows import (
 from obligor.training.candidates.trees import fit_trees
 
 BOOTSTRAP_ROUNDS = 200
-GAIN_INTERVAL = (0.1, 0.9)  # a blend must win in nine of ten bootstrap samples
 
 
 @dataclass(frozen=True)
@@ -71,25 +70,26 @@ class CandidateSet:
     ----------
     by_name : mapping of str to Candidate
         All candidates.
-    chosen_name : str
-        Name of the chosen one.
+    choice : Choice
+        The chosen one, and why.
     scorecard : Scorecard
         The scorecard behind the candidate of that name.
     weights : mapping of str to float
         Weights of the blend's members.
-    gain : tuple of float
-        How much lower the blend's log loss is than that of the best member it is
-        compared with, and the ends of the 80% interval of that gain.
     pairs : tuple of Pair
         The derived columns that `RATIOS` and `BLEND` read behind the others.
     """
 
     by_name: Mapping[str, Candidate]
-    chosen_name: str
+    choice: Choice
     scorecard: Scorecard
     weights: Mapping[str, float]
-    gain: tuple[float, float, float]
     pairs: tuple[Pair, ...]
+
+    @property
+    def chosen_name(self) -> str:
+        """Name of the candidate that is to become the challenger."""
+        return self.choice.name
 
     @property
     def chosen(self) -> Candidate:
@@ -131,7 +131,8 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     Returns
     -------
     CandidateSet
-        The candidates; the blend is chosen only if it wins by more than chance.
+        The candidates; the blend is chosen unless it loses, or a single candidate is
+        preferred.
 
     Raises
     ------
@@ -162,13 +163,16 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
         settings.seed,
         rows.weight,
     )
-    chosen_name, gain = _choose(by_name, label, resampling)
+    losses = {
+        name: log_losses(candidate.calibration(candidate.out_of_fold), label)
+        for name, candidate in by_name.items()
+    }
+    choice = choose_candidate(losses, resampling, settings.prefer)
     return CandidateSet(
         by_name=by_name,
-        chosen_name=chosen_name,
+        choice=choice,
         scorecard=members.scorecard,
         weights=blend.weights,
-        gain=gain,
         pairs=members.pairs,
     )
 
@@ -242,34 +246,3 @@ def _calibrate(
         rows.weight,
     )
     return Candidate(text, calibration, margin, losses)
-
-
-def _choose(
-    by_name: Mapping[str, Candidate],
-    label: Ints,
-    resampling: Resampling,
-) -> tuple[str, tuple[float, float, float]]:
-    """Choose the scorecard or LightGBM, or the blend if its gain is beyond chance.
-
-    Returns
-    -------
-    str
-        Name of the chosen candidate.
-    tuple of float
-        The blend's gain in log loss and the ends of its 80% interval.
-    """
-    losses = {
-        name: log_losses(candidate.calibration(candidate.out_of_fold), label)
-        for name, candidate in by_name.items()
-    }
-    mean_losses = {
-        name: float(np.average(of_rows, weights=resampling.weight))
-        for name, of_rows in losses.items()
-    }
-    best = min((SCORECARD, LIGHTGBM), key=mean_losses.__getitem__)
-    gains = losses[best] - losses[BLEND]
-    draws = [float((weight * gains).sum() / weight.sum()) for weight in resampling]
-    low, high = np.quantile(draws, GAIN_INTERVAL).tolist()
-    chosen_name = BLEND if low > 0 else best
-    mean_gain = float(np.average(gains, weights=resampling.weight))
-    return chosen_name, (mean_gain, low, high)

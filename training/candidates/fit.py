@@ -92,6 +92,7 @@ def fit_model(
         most_trees=config.model.max_trees,
         members=_configured_members(config),
         has_ratios=False,  # most features of the catalogue are ratios already
+        prefer=config.model.prefer,
     )
     if tuning:
         tuned = tune_members(rows, tuning, settings)

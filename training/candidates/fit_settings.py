@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Required, TypedDict
 
+from obligor.features.table_spec import Preference
+
 SCORECARD = "scorecard"
 LIGHTGBM = "lightgbm"
 RATIOS = "ratios"
@@ -33,8 +35,7 @@ class TreeChoices(TypedDict, total=False):
     extra_trees: bool
 
 
-# The members differ in kind, so that their errors differ: small trees, random cuts,
-# pairs of columns.
+# The members differ in kind, so that their errors differ: small trees, random cuts.
 MEMBERS: Mapping[str, TreeChoices] = {
     LIGHTGBM: {
         "learning_rate": 0.03,
@@ -48,12 +49,6 @@ MEMBERS: Mapping[str, TreeChoices] = {
         "feature_fraction_bynode": 0.5,
         "lambda_l2": 10.0,
         "extra_trees": True,
-    },
-    "pairs": {
-        "learning_rate": 0.05,
-        "num_leaves": 3,
-        "feature_fraction": 0.3,
-        "lambda_l2": 5.0,
     },
 }
 
@@ -96,6 +91,8 @@ class FitSettings:
     has_ratios : bool
         Whether to try ratios and differences of two columns; pointless if the columns
         are ratios already.
+    prefer : {"best", "single", "scorecard"}
+        Which candidate is to become the challenger.
     """
 
     seed: int
@@ -105,6 +102,7 @@ class FitSettings:
     most_trees: int = MOST_TREES
     members: Mapping[str, TreeChoices] = field(default_factory=lambda: MEMBERS)
     has_ratios: bool = True
+    prefer: Preference = "best"
 
     def seeds_for(self, n_rows: int) -> range:
         """Return the seeds whose fits of a tree model are averaged.

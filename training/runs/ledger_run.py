@@ -257,9 +257,10 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
         "rows": len(dates),
         "defaults": int(split.train.label.sum()),
         "chosen": candidates.chosen_name,
+        "because": candidates.choice.because,
         "weights": dict(candidates.weights),
         "calibration_losses": dict(candidates.chosen.losses),
-        "blend_gain_log_loss": list(candidates.gain),
+        "blend_gain_log_loss": list(candidates.choice.gain),
         "seed": config.seed,
         "train_gini": figures(fit_pd, split.train.label)["gini"],
     }

@@ -108,7 +108,7 @@ def fit_table(
         If no column is left, if one kind of row is too rare, or if `inference` is
         given and no applicant was refused.
     """
-    settings = FitSettings(seed, threads or cores())
+    settings = FitSettings(seed, threads or cores(), prefer=data.spec.prefer)
     encoding, findings = fit_encoding(data.frame, data.spec)
     rows = training_rows(data, encoding)
     if tuning:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from obligor.features.settings_file import read_settings
+from obligor.features.table_spec import Preference
 
 
 class Section(BaseModel):
@@ -139,6 +140,9 @@ class ModelChoices(Section):
         Upper bound on the number of trees.
     folds : int
         Number of folds, grouped by customer.
+    prefer : {"best", "single", "scorecard"}
+        Which candidate is to become the challenger: the blend unless it loses, the best
+        single candidate, or the scorecard.
     """
 
     learning_rate: float = Field(0.03, gt=0, le=1)
@@ -149,6 +153,7 @@ class ModelChoices(Section):
     l2: float = Field(20.0, ge=0)
     max_trees: int = Field(3000, ge=1, le=5000)
     folds: int = Field(5, ge=2, le=20)
+    prefer: Preference = "best"
 
 
 class BaselineChoices(Section):

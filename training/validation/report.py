@@ -128,7 +128,8 @@ def card_of(subject: ModelUnderTest, sections: Sequence[Section]) -> dict[str, s
         "and whose names are recorded.",
         "outcome": _describe_outcome(model),
         "data": f"{summary['data_quality']} {_describe_dates(model)} {refused}",
-        "method": f"Chosen: {chosen}, among a scorecard, LightGBM and a blend. "
+        "method": f"Chosen: {chosen}, among a scorecard, trees of several kinds and "
+        f"their blend. {model.about.get('because', '')} "
         f"Calibration: {model.calibration.kind}.",
         "assumptions": "Customers default independently given their features. The "
         "future resembles the training rows. The data record when each fact became "
