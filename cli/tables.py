@@ -164,7 +164,7 @@ def train(settings: TableTraining) -> None:
     )
     with error_console.status(f"training on {len(applications):,} applications"):
         trained = train_table(applications, run_settings, choices, fingerprint)
-    for finding in trained.fitted.findings:
+    for finding in (*trained.notes, *trained.fitted.findings):
         error_console.print(escape(finding), highlight=False)
     _print_candidates(trained)
     _write_figures(trained, settings.report)

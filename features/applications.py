@@ -48,6 +48,7 @@ from obligor.features.row_roles import (
     amounts_of,
     folds_of,
     has_weight,
+    is_learned_from,
     parts_of,
     weights_of,
 )
@@ -193,7 +194,8 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     with_outcome = frame[has_outcome & counts].reset_index(drop=True)
     label = is_bad(with_outcome[target], spec.target.bad)
     _require_both_kinds(with_outcome, label, spec)
-    refused = frame[_is_refused(frame, spec) & counts].reset_index(drop=True)
+    may_be_used = counts & is_learned_from(frame, spec)
+    refused = frame[_is_refused(frame, spec) & may_be_used].reset_index(drop=True)
     weights = weights_of(with_outcome, refused, spec)
     if spec.table.group is None:
         groups = np.arange(len(with_outcome))

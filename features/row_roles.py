@@ -141,6 +141,20 @@ def _refuse_rows(is_wrong: Bools, name: str, fault: str) -> None:
     )
 
 
+def is_learned_from(frame: pd.DataFrame, spec: Spec) -> Bools:
+    """Return which refused applicants the split column does not set aside."""
+    name = spec.table.split
+    if name is None:
+        return np.ones(len(frame), dtype=bool)
+    is_learned: Bools = (_part_keys(frame[name]).map(PARTS) == TRAIN).to_numpy()
+    return is_learned
+
+
+def _part_keys(values: pd.Series) -> pd.Series[str]:
+    keys = texts(values).str.lower()
+    return keys.str.replace(r"[^a-z]", "", regex=True)
+
+
 def parts_of(frame: pd.DataFrame, spec: Spec) -> Parts | None:
     """Return which part each row belongs to, None if no column says it.
 
@@ -166,7 +180,7 @@ def parts_of(frame: pd.DataFrame, spec: Spec) -> Parts | None:
     if name is None:
         return None
     cells = texts(frame[name])
-    keys = cells.str.lower().str.replace(r"[^a-z]", "", regex=True)
+    keys = _part_keys(frame[name])
     unknown = cells[~keys.isin(list(PARTS))]
     if len(unknown):
         counts = unknown.value_counts().head(FIRST_ROWS).to_dict()

@@ -28,7 +28,8 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     stratified_folds,
 )
-from obligor.training.runs.table_model import TableModel, fit_table, split
+from obligor.training.runs.table_model import TableModel, fit_table
+from obligor.training.runs.table_split import split_table
 
 SPEC = Spec.model_validate(
     {
@@ -110,7 +111,9 @@ def test_pending_rows_are_not_refused_applicants() -> None:
 def test_applicants_refused_in_the_test_period_are_not_used(
     data: Applications,
 ) -> None:
-    fit, test = split(data, 0)
+    split = split_table(data, 0)
+    fit = split.fit
+    test = split.test
     assert fit.refused_dates is not None
     assert test.dates is not None
     assert fit.refused_dates.max() < test.dates.min()

@@ -33,8 +33,9 @@ from obligor.training.runs.table_evaluation import (
     TableFigures,
     evaluate_table,
 )
-from obligor.training.runs.table_model import TableModel, fit_table, split
+from obligor.training.runs.table_model import TableModel, fit_table
 from obligor.training.runs.table_run import train_table
+from obligor.training.runs.table_split import TableSplit, split_table
 from tests.conftest import NOW, SIGNER, shared
 from tests.unit.test_cli import run
 
@@ -297,7 +298,9 @@ def test_later_rows_are_the_test_rows_if_there_are_dates() -> None:
     frame["who"] = np.arange(400) % 350
     table = SPEC.table.model_copy(update={"date": "on", "group": "who"})
     spec = SPEC.model_copy(update={"table": table})
-    fit, test = split(applications(frame, spec), seed=0)
+    sides = split_table(applications(frame, spec), seed=0)
+    fit = sides.fit
+    test = sides.test
     assert fit.dates is not None
     assert test.dates is not None
     assert fit.dates.max() < test.dates.min()
@@ -317,7 +320,7 @@ def table_store(
     settings = RunSettings(store, store / "report", NOW)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table_run, "fit_table", lambda *_: fitted)
-        patch.setattr(table_run, "split", lambda *_: (data, third))
+        patch.setattr(table_run, "split_table", lambda *_: TableSplit(data, third))
         trained = train_table(data, settings, fingerprint="f" * 64)
     approval = Approval("tests", "first", NOW)
     Registry(store).promote(

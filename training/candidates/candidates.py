@@ -32,8 +32,8 @@ from obligor.training.candidates.scorecard import Scorecard, fit_scorecard
 from obligor.training.candidates.training_rows import (
     Folds,
     TrainingRows,
+    folds_of,
     require_both_outcomes,
-    stratified_folds,
 )
 from obligor.training.candidates.trees import fit_trees
 
@@ -142,7 +142,7 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     label = rows.observed_label
     require_both_outcomes(label)
     n_folds = settings.folds_for(len(rows.label))
-    folds = stratified_folds(label, rows.groups, n_folds, settings.seed)
+    folds = folds_of(rows, n_folds, settings.seed)
     # 1. The members: a scorecard, trees of several kinds, trees on pairs of columns.
     members = _fit_members(rows, rows.with_unobserved(folds), settings)
     # 2. Their blend.

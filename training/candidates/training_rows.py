@@ -61,6 +61,8 @@ class TrainingRows:
         weight.
     weight : ndarray of float, shape (observed rows,), optional
         How often each row counts, above 0; 1 by default.
+    folds : ndarray of int, shape (observed rows,), optional
+        Rows with the same number are held back together; drawn by default.
     """
 
     rows: Floats
@@ -70,6 +72,7 @@ class TrainingRows:
     times: Ints | None = None
     weigh: Callable[[Ints], Floats] | None = None
     weight: Floats | None = None
+    folds: Ints | None = None
 
     @property
     def n_observed(self) -> int:
@@ -111,6 +114,78 @@ class TrainingRows:
             Indices of rows whose outcome was observed.
         """
         return None if self.weight is None else self.weight[held]
+
+
+def folds_of(
+    rows: TrainingRows,
+    n_folds: int,
+    seed: int,
+) -> Folds:
+    """Return the folds that a person stated, or drawn ones.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        The rows, with or without stated folds.
+    n_folds : int
+        Number of folds that are drawn, 2 or more.
+    seed : int
+        Seed of the drawing.
+
+    Raises
+    ------
+    SchemaError
+        If nothing can be learned outside a stated fold.
+    """
+    if rows.folds is None:
+        return stratified_folds(
+            rows.observed_label,
+            rows.groups,
+            n_folds,
+            seed,
+        )
+    folds = stated_folds(rows.folds, rows.groups)
+    for _, held in folds:
+        _require_defaults_outside(rows, held)
+    return folds
+
+
+def stated_folds(fold_of_row: Ints, groups: Ints) -> Folds:
+    """Return the folds that a column states; a group is never on both sides of one.
+
+    Rows of a group that is held back are not learned from, even if they belong to
+    another fold.
+
+    Parameters
+    ----------
+    fold_of_row : ndarray of int, shape (n,)
+        Rows with the same number are held back together.
+    groups : ndarray of int, shape (n,)
+        Rows with the same number belong together.
+
+    Examples
+    --------
+    >>> folds = stated_folds(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2]))
+    >>> [(learned.tolist(), held.tolist()) for learned, held in folds]
+    [([3], [0, 1]), ([0], [2, 3])]
+    """
+    folds = list[tuple[Ints, Ints]]()
+    for number in np.unique(fold_of_row):
+        is_held = fold_of_row == number
+        is_related = np.isin(groups, groups[is_held])
+        folds.append((np.flatnonzero(~is_related), np.flatnonzero(is_held)))
+    return folds
+
+
+def _require_defaults_outside(rows: TrainingRows, held: Ints) -> None:
+    is_related = np.isin(rows.groups, rows.groups[held])
+    if fewer_outcomes(rows.observed_label[~is_related]) < 1:
+        raise SchemaError(
+            f"the rows outside a stated fold of {len(held)} rows have one outcome only",
+            where="folds",
+            expected="defaults and other rows outside each fold",
+            do="state other folds, or leave the column of folds out of the spec",
+        )
 
 
 def stratified_folds(

@@ -28,7 +28,7 @@ from obligor.training.candidates.training_rows import (
     Folds,
     TrainingRows,
     fewer_outcomes,
-    stratified_folds,
+    folds_of,
 )
 from obligor.training.candidates.trees import lightgbm_dataset, lightgbm_parameters
 
@@ -109,9 +109,11 @@ def tune_members(
     study = _open_study(tuning, settings.seed)
     if not study.trials:
         study.enqueue_trial(_default_parameters(rows))
-    folds = forward_folds(rows, tuning.gap_days)
+    folds = list[tuple[Ints, Ints]]()
+    if rows.folds is None:
+        folds = forward_folds(rows, tuning.gap_days)
     if not folds:
-        folds = stratified_folds(rows.label, rows.groups, FOLDS, settings.seed)
+        folds = folds_of(rows, FOLDS, settings.seed)
 
     def objective(trial: optuna.Trial) -> float:
         return _mean_loss(rows, folds, settings, trial)

@@ -1,4 +1,4 @@
-"""Models of a flat table of applications: the split, the fit, the fitted models."""
+"""Models of a flat table of applications: the fit, and the fitted models."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from obligor.arrays import Ints
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications
 from obligor.features.encoding import Encoding, fit_encoding
+from obligor.features.row_roles import FEWEST_FOLDS
 from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
 from obligor.training.candidates.fit_settings import BLEND, RATIOS, FitSettings, cores
 from obligor.training.candidates.reject_inference import Method, with_rejects
-from obligor.training.candidates.training_rows import (
-    Columns,
-    TrainingRows,
-    stratified_folds,
-)
+from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import Tuning, tune_members
-
-TEST_SHARE = 0.2  # the latest fifth of the rows
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,15 @@ def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:
         columns=Columns(encoding.names, encoding.categorical, encoding.directions),
         times=None if data.dates is None else data.dates.astype(np.int64),
         weight=data.weight,
+        folds=_stated_folds(data),
     )
+
+
+def _stated_folds(data: Applications) -> Ints | None:
+    """Return the folds of a column if two of them or more are learned from."""
+    if data.folds is None or len(np.unique(data.folds)) < FEWEST_FOLDS:
+        return None
+    return data.folds
 
 
 def odds_of(spec: Spec) -> float:
@@ -158,40 +162,3 @@ def _require_refused(data: Applications) -> None:
             "column and values",
             do="name them there, or train without --rejects",
         )
-
-
-def split(data: Applications, seed: int) -> tuple[Applications, Applications]:
-    """Return rows to learn from and rows to test on.
-
-    The latest fifth is tested on; without dates, a fifth is drawn. A group whose later
-    rows are tested on is not learned from at all, because its earlier rows would reveal
-    its later ones.
-
-    Parameters
-    ----------
-    data : Applications
-        All rows.
-    seed : int
-        Of the drawing.
-
-    Returns
-    -------
-    tuple of (Applications, Applications)
-        Training rows, then test rows.
-    """
-    if data.dates is None:
-        n_folds = round(1 / TEST_SHARE)
-        fit, test = stratified_folds(
-            data.label,
-            data.groups,
-            n_folds,
-            seed,
-        )[0]
-        return data.take(fit), data.take(test)
-    days = data.dates.astype(np.int64)
-    start = np.quantile(days, 1 - TEST_SHARE)
-    is_later = days >= start
-    is_tested_on = np.isin(data.groups, data.groups[is_later])
-    fit = np.flatnonzero(~is_later & ~is_tested_on)
-    test = np.flatnonzero(is_later)
-    return data.take(fit).refused_before(start), data.take(test)

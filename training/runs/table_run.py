@@ -32,9 +32,9 @@ from obligor.training.runs.table_model import (
     TableModel,
     fit_table,
     odds_of,
-    split,
     training_rows,
 )
+from obligor.training.runs.table_split import TableSplit, split_table
 from obligor.training.validation.reject_effects import ScoredApplicants, reject_effects
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
@@ -93,6 +93,8 @@ class TrainedTable:
         The HTML report.
     rows : int
         How many test rows.
+    notes : tuple of str
+        How the rows were split, and which are not used.
     """
 
     version: str
@@ -101,14 +103,7 @@ class TrainedTable:
     sections: list[Section]
     report: Path
     rows: int
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """Applications to learn from, and later ones to test on."""
-
-    fit: Applications
-    test: Applications
+    notes: tuple[str, ...] = ()
 
 
 def train_table(
@@ -143,8 +138,9 @@ def train_table(
     choices = choices or TableChoices()
     seed = choices.seed
     # 1. Rows to learn from, and later rows to test on.
-    fit, test = split(data, seed)
-    sides = _Sides(fit, test)
+    sides = split_table(data, seed)
+    fit = sides.fit
+    test = sides.test
     # 2. Every candidate, fitted and calibrated on folds of the training rows.
     tuning = _plan_search(data, settings, choices, fingerprint)
     fitted = fit_table(
@@ -218,6 +214,7 @@ def train_table(
         sections=sections,
         report=report[0],
         rows=len(test),
+        notes=sides.notes,
     )
 
 
@@ -254,7 +251,7 @@ def _predict_all(fitted: TableModel, test: Applications) -> dict[str, Floats]:
 
 
 def _peer_pds(
-    fitted: TableModel, sides: _Sides, pds: Mapping[str, Floats]
+    fitted: TableModel, sides: TableSplit, pds: Mapping[str, Floats]
 ) -> dict[str, Floats]:
     """PDs of the scorecard, unless it was chosen, and of plain LightGBM."""
     peers = {}
@@ -264,7 +261,7 @@ def _peer_pds(
     return peers
 
 
-def _predict_plainly(fitted: TableModel, sides: _Sides) -> Floats:
+def _predict_plainly(fitted: TableModel, sides: TableSplit) -> Floats:
     """PDs of LightGBM with its default parameters on the same rows."""
     encoding = fitted.encoding
     learned = lgb.Dataset(
@@ -344,7 +341,7 @@ def _draw_baseline(
 def _model_under_test(
     fitted: TableModel,
     model: PdModel,
-    sides: _Sides,
+    sides: TableSplit,
     peers: Mapping[str, Floats],
     seed: int,
 ) -> ModelUnderTest:
@@ -378,7 +375,7 @@ def _model_under_test(
         segments=_segments(test),
         forbidden=test.forbidden.reset_index(drop=True),
         scale=rulebooks[-1],
-        notes=fitted.findings,
+        notes=(*fit.notes, *sides.notes, *fitted.findings),
         rounds=ROUNDS,
         seed=seed,
     )
@@ -409,7 +406,7 @@ def _examine_rejects(
     subject: ModelUnderTest,
     fitted: TableModel,
     without: TableModel,
-    sides: _Sides,
+    sides: TableSplit,
     inference: Method,
 ) -> Section:
     """What the use of refused applicants in training has changed."""
@@ -422,7 +419,7 @@ def _examine_rejects(
 
 
 def _score_applicants(
-    fitted: TableModel, model: PdModel, sides: _Sides
+    fitted: TableModel, model: PdModel, sides: TableSplit
 ) -> ScoredApplicants:
     encoding = fitted.encoding_of(fitted.candidates.chosen_name)
     return ScoredApplicants(
