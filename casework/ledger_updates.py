@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from hashlib import sha256
 from typing import Annotated, Literal, NotRequired
@@ -231,7 +231,7 @@ class LedgerDesk:
             )
             _require_groups(check)
             checks.append(check)
-            return arrival_of(check, loaded)
+            return replace(arrival_of(check, loaded), has_ids=True)
 
         result = LedgerUpdate(self.ledger, today).apply_at_once(checked)
         return checks[-1], result

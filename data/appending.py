@@ -135,9 +135,14 @@ class Appender:
 
     def _is_stored(self, table: str, frame: pd.DataFrame) -> Bools:
         """Return which rows have an id that may be stored, of anybody, shape (n,)."""
-        ids = frame[INDEXED[table]]
+        ids = frame[INDEXED[table].column]
         pairs = self._rows.owners(self._connection, table, ids)
-        return is_among(ids, pd.Index(pairs["id"].unique()))
+        is_stored = is_among(ids, pd.Index(pairs["id"].unique()))
+        if table == "invoices":
+            # What was booked on a document of this id is the invoice's from now on.
+            pairs = self._rows.owners(self._connection, "documents", ids)
+            is_stored |= is_among(ids, pd.Index(pairs["id"].unique()))
+        return is_stored
 
     def _stored(self, customer_ids: pd.Index, tables: Tables) -> dict[str, _Stored]:
         """Return what is stored of those of some customers whose rows can be added."""

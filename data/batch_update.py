@@ -91,6 +91,8 @@ class BatchUpdate:
         All rows of these customers.
     day : Timestamp
         The day of the update.
+    has_payment_ids : bool
+        Whether the source of the payments has ids.
 
     Attributes
     ----------
@@ -102,16 +104,29 @@ class BatchUpdate:
         What arrived and was neither stored nor the same.
     """
 
-    def __init__(self, stored: Tables, day: pd.Timestamp) -> None:
+    def __init__(
+        self,
+        stored: Tables,
+        day: pd.Timestamp,
+        has_payment_ids: bool = True,
+    ) -> None:
         self.frames = dict(stored)
         self.touched = set[str]()
         self.new_rows: dict[str, pd.DataFrame] = {}
         self._missing: dict[str, pd.Index] = {}
         self._day = day
+        self._has_payment_ids = has_payment_ids
 
     def merge(self, table: str, arrived: pd.DataFrame) -> Ints:
         """Take rows into a table; return what became of each."""
-        update = merge(table, self._frame(table), arrived, self._day)
+        has_ids = table != "payments" or self._has_payment_ids
+        update = merge(
+            table,
+            self._frame(table),
+            arrived,
+            self._day,
+            has_ids,
+        )
         self.frames[table] = update.frame
         self.touched.update(update.touched)
         self.new_rows[table] = arrived[update.verdicts != SAME]

@@ -28,6 +28,7 @@ from obligor.data.ledger import (
 from obligor.data.left_out import LeftOut, left_out_of
 from obligor.data.party_checks import group_findings, with_checked_parties
 from obligor.data.posting import with_documents
+from obligor.data.row_ownership import owners_of_items
 from obligor.data.stored_ledger import StoredLedger
 from obligor.errors import SchemaError
 
@@ -389,7 +390,8 @@ def _unknown_references(
             is_unknown = frame[key].notna() & ~is_among(frame[key], good_ids)
             bad = frame.loc[is_unknown, key]
             if stored is not None and len(bad):
-                bad = bad[~bad.isin(stored.owners(home, bad).index)]
+                has_documents = home == "invoices" and table in OF_DOCUMENT
+                bad = bad[~bad.isin(_stored_ids(stored, home, bad, has_documents))]
             set_aside = set(bad[bad.isin(ledger[home][key])])
             for row, value in bad.items():
                 reason = "was set aside" if value in set_aside else "is unknown"
@@ -401,6 +403,30 @@ def _unknown_references(
                     what=f"{key} {value!r} {reason}",
                     expected=f"an id of the table {home}",
                 )
+
+
+def _stored_ids(
+    stored: StoredLedger,
+    home: str,
+    ids: pd.Series,
+    has_documents: bool,
+) -> pd.Index:
+    """Return those of some ids that the loaded ledger has.
+
+    Parameters
+    ----------
+    stored : StoredLedger
+        The loaded ledger.
+    home : str
+        The table whose ids they are.
+    ids : Series of str
+        The ids.
+    has_documents : bool
+        Whether a document may be named instead of an item.
+    """
+    if has_documents:
+        return owners_of_items(stored.owners, ids).index
+    return stored.owners(home, ids).index
 
 
 def _early_payments(ledger: Ledger) -> Iterator[Finding]:

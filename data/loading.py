@@ -71,11 +71,15 @@ class Arrival:
         Rows that could not be used: ``customer_id``, ``table`` and ``key``.
     snapshot : Snapshot, optional
         Which tables name everything there is, so that what they lack is over.
+    has_ids : bool
+        Whether the ids are certainly the sender's, even if they are like those that we
+        make up for a source without any.
     """
 
     ledger: Ledger
     set_aside: pd.DataFrame
     snapshot: Snapshot | None = None
+    has_ids: bool = False
 
 
 def arrival_of(check: LedgerCheck, stored: StoredLedger | None = None) -> Arrival:
@@ -208,7 +212,7 @@ class LedgerUpdate:
         self._day = pd.Timestamp(today).as_unit("s")
         self._progress = progress
         self._is_dated = False
-        self._has_own_ids = True
+        self._has_payment_ids = True
 
     def apply(self, arrival: Arrival) -> UpdateResult:
         """Update the store, one transaction for each batch of customers.
@@ -300,7 +304,9 @@ class LedgerUpdate:
         """Update what is true of the whole ledger; return the rows of customers."""
         ledger = arrival.ledger
         self._is_dated = ledger.exported_on is not None
-        self._has_own_ids = not has_made_up_ids(ledger["payments"])
+        self._has_payment_ids = arrival.has_ids or not has_made_up_ids(
+            ledger["payments"]
+        )
         state = self._updatable_state(connection, ledger)
         self._merge_shared(connection, ledger, result)
         if any(len(frame) for frame in ledger.tables.values()):
@@ -412,11 +418,12 @@ class LedgerUpdate:
         batch: _Batch,
         result: UpdateResult,
     ) -> None:
-        if batch.snapshot is None and self._has_own_ids:
+        if batch.snapshot is None and self._has_payment_ids:
             batch = self._appended(connection, batch, result)
         if batch.customer_ids.empty:
             return
-        update = BatchUpdate(self._rows.read(connection, batch.customer_ids), self._day)
+        stored = self._rows.read(connection, batch.customer_ids)
+        update = BatchUpdate(stored, self._day, self._has_payment_ids)
         for table, arrived in batch.tables.items():
             verdicts = update.merge(table, arrived)
             result.verdicts[table][batch.positions[table]] = verdicts

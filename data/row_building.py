@@ -90,9 +90,11 @@ def ledger_of_rows(
 
 
 def parts_of(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, pd.DataFrame]]:
-    """Yield the rows in parts in which an invoice belongs to one customer.
+    """Yield the rows in parts in which an id belongs to one customer.
 
-    An invoice that moved has rows of two customers, in one part each.
+    An invoice that moved has rows of two customers, in one part each. Customers who
+    have a document, or an invoice and a document, of one id are apart, too: what is
+    booked on it was given to one of them when it arrived.
 
     Parameters
     ----------
@@ -101,6 +103,10 @@ def parts_of(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, pd.DataFr
     """
     invoices = tables.get("invoices", no_rows("invoices"))
     owners = invoices[["invoice_id", OWNER]].drop_duplicates()
+    if "document_id" in invoices and invoices["document_id"].notna().any():
+        documents = invoices[["document_id", OWNER]].dropna().drop_duplicates()
+        documents = documents.set_axis(["invoice_id", OWNER], axis=1)
+        owners = pd.concat([owners, documents]).drop_duplicates()
     is_shared_id = owners["invoice_id"].duplicated(keep=False)
     sharing = owners.loc[is_shared_id, OWNER].unique().tolist()
     if sharing:

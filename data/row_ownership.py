@@ -74,6 +74,24 @@ def owned_tables(ledger: Ledger, lookup: Lookup = no_lookup) -> dict[str, pd.Dat
     return tables
 
 
+def owners_of_items(lookup: Lookup, ids: pd.Series) -> pd.Series:
+    """Return the customers of what rows refer to, by id; unknown ids are missing.
+
+    Parameters
+    ----------
+    lookup : callable
+        Finds the owners of stored ids.
+    ids : Series of str
+        Ids of invoices, or of documents: an invoice is meant first.
+    """
+    owners = lookup("invoices", ids)
+    others = ids[ids.notna() & ~ids.isin(owners.index)]
+    if others.empty:
+        return owners
+    documents = lookup("documents", others)
+    return owners if documents.empty else pd.concat([owners, documents])
+
+
 class Ownership:
     """Finds the owners of rows, from what it was told of invoices and payments.
 
@@ -132,7 +150,11 @@ class Ownership:
         owners = ids.map(self._owners[home]).astype("str")
         is_unknown = is_needed & owners.isna() & ids.notna()
         if is_unknown.any():
-            stored = self._lookup(home, ids[is_unknown])
+            unknown_ids = ids[is_unknown]
+            if home == "invoices":
+                stored = owners_of_items(self._lookup, unknown_ids)
+            else:
+                stored = self._lookup(home, unknown_ids)
             owners = owners.fillna(ids.map(stored).astype("str"))
         return owners
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 import pandas as pd
@@ -45,8 +45,20 @@ STATE = "state"
 PURPOSE = "rows"
 _HASH_BYTES = 8
 
-# Tables that answer "whose is it", by the column of the id.
-INDEXED = {"invoices": "invoice_id", "payments": "payment_id"}
+
+class Indexed(NamedTuple):
+    """Where the ids are that answer "whose is it"."""
+
+    table: str
+    column: str
+
+
+# A document is named instead of its items, so that its id leads to a customer too.
+INDEXED = {
+    "invoices": Indexed("invoices", "invoice_id"),
+    "payments": Indexed("payments", "payment_id"),
+    "documents": Indexed("invoices", "document_id"),
+}
 
 Item = TypeVar("Item")
 
@@ -213,7 +225,7 @@ class RowStore:
         table : str
             One of `INDEXED`.
         ids : Series of str
-            Ids of invoices or payments.
+            Ids of invoices, payments or documents.
 
         Returns
         -------
@@ -248,7 +260,8 @@ class RowStore:
         table : str
             One of `INDEXED`.
         ids : Series of str
-            Ids of invoices or payments; an unknown one is missing from the result.
+            Ids of invoices, payments or documents; an unknown one is missing from the
+            result.
         """
         pairs = self.owners(connection, table, ids)
         is_shared = pairs["id"].duplicated(keep=False)
@@ -258,9 +271,14 @@ class RowStore:
         # It moved from one customer to another: the rows tell who has it now.
         moved_ids = pairs.loc[is_shared, "id"].unique()
         tables = self.read(connection, pairs.loc[is_shared, OWNER].unique())
-        rows = tables.get(table, pd.DataFrame(columns=[INDEXED[table], OWNER, UNTIL]))
-        rows = rows[rows[UNTIL].isna() & rows[INDEXED[table]].isin(moved_ids)]
-        current = rows.drop_duplicates(INDEXED[table]).set_index(INDEXED[table])[OWNER]
+        home, column = INDEXED[table]
+        rows = tables.get(home, pd.DataFrame()).reindex(columns=[column, OWNER, UNTIL])
+        rows = rows[rows[UNTIL].isna() & rows[column].isin(moved_ids)]
+        rows = rows.drop_duplicates([column, OWNER])
+        if table == "documents":
+            # One of several customers is nobody's, as in a first load.
+            rows = rows[~rows[column].duplicated(keep=False)]
+        current = rows.drop_duplicates(column).set_index(column)[OWNER]
         owners: pd.Series = pd.concat(
             [pairs[~is_shared].set_index("id")[OWNER], current]
         )
@@ -565,12 +583,14 @@ def divided(
 
 
 def ids_of(tables: Mapping[str, pd.DataFrame]) -> set[tuple[int, str]]:
-    """Return the hash and the customer of each invoice and payment of some tables."""
+    """Return the hash and the customer of each id of some tables."""
     pairs = set[tuple[int, str]]()
-    for table, column in INDEXED.items():
-        frame = tables.get(table)
+    for table, (home, column) in INDEXED.items():
+        frame = tables.get(home)
         if frame is not None and column in frame:
             owned = frame[[column, OWNER]].dropna()
+            if table == "documents":
+                owned = owned.drop_duplicates()
             hashes = [id_hash(table, value) for value in owned[column].tolist()]
             pairs.update(zip(hashes, owned[OWNER].tolist(), strict=True))
     return pairs

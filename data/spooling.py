@@ -20,6 +20,7 @@ from obligor.data.row_packing import OWNER, packed_rows, unpacked_rows
 _LENGTH = struct.Struct("<I")
 _CUSTOMER = "#customer"
 _EXCLUDED = "\x00excluded"
+_DOCUMENTS = "documents"
 
 Tables = dict[str, pd.DataFrame]
 
@@ -66,6 +67,11 @@ class Spool:
         elif table == "invoices" and {"invoice_id", OWNER} <= set(frame):
             owners = frame[["invoice_id", OWNER]].dropna()
             self._by_invoice.add("invoices", owners, "invoice_id")
+            if "document_id" in frame:
+                # A document is named instead of its items.
+                documents = frame[["document_id", OWNER]].dropna().drop_duplicates()
+                documents = documents.set_axis(["invoice_id", OWNER], axis=1)
+                self._by_invoice.add(_DOCUMENTS, documents, "invoice_id")
         if OWNER in frame:
             has_customer = frame[OWNER].notna()
             self._by_customer.add(table, frame[has_customer], OWNER)
@@ -84,6 +90,7 @@ class Spool:
         for bucket in range(self.n_buckets):
             tables = self._by_invoice.read(bucket)
             owners = self._owners(tables.pop("invoices", None))
+            owners = _with_documents(owners, tables.pop(_DOCUMENTS, None))
             for table, frame in tables.items():
                 owner = frame["invoice_id"].map(owners).astype("str")
                 is_excluded = owner == _EXCLUDED
@@ -130,6 +137,21 @@ class Spool:
             others = pd.concat(frames)
             own = tables.get(table)
             tables[table] = others if own is None else pd.concat([own, others])
+
+
+def _with_documents(owners: pd.Series, documents: pd.DataFrame | None) -> pd.Series:
+    """Return the owners of invoices and, by their ids, those of documents.
+
+    An invoice is meant rather than a document of the same id; a document of several
+    customers is nobody's.
+    """
+    if documents is None:
+        return owners
+    pairs = documents[["invoice_id", OWNER]].drop_duplicates()
+    pairs = pairs[~pairs["invoice_id"].duplicated(keep=False)]
+    own = pairs.set_index("invoice_id")[OWNER].drop(owners.index, errors="ignore")
+    both: pd.Series = pd.concat([owners, own])
+    return both
 
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class StoredLedger(Protocol):
 
         Parameters
         ----------
-        table : {"customers", "invoices", "payments"}
+        table : {"customers", "invoices", "documents", "payments"}
             What the ids stand for.
         ids : Series of str
             The ids; empty ones are not looked up.

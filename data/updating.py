@@ -86,6 +86,7 @@ def merge(
     stored: pd.DataFrame,
     arrived: pd.DataFrame,
     day: pd.Timestamp,
+    has_ids: bool = True,
 ) -> Merge:
     """Return a table with rows that arrived on a day.
 
@@ -101,6 +102,8 @@ def merge(
         has ``known_on``, as its source states it.
     day : Timestamp
         The day of the update.
+    has_ids : bool
+        Whether the source has ids; if we made them up, equal rows are one.
 
     Returns
     -------
@@ -111,7 +114,10 @@ def merge(
     arrived = arrived.assign(**{STATED_ON: arrived["known_on"]})
     stored = stored.reset_index(drop=True)
     open_rows = _comparable(stored[stored[UNTIL].isna()])
-    pairing = _paired(table, open_rows, arrived)
+    keys = key_columns(table, arrived)
+    if not has_ids:
+        keys = [name for name in keys if name != "payment_id"]
+    pairing = _paired(keys, open_rows, arrived, has_ids)
     replaced = open_rows.index[pairing.replaced]
     arrived = _completed(arrived, open_rows, pairing)
     new_rows = arrived[pairing.verdicts != SAME].assign(known_on=day.as_unit("s"))
@@ -205,21 +211,29 @@ class _Pairing:
 
 
 def _paired(
-    table: str,
+    keys: Sequence[str],
     stored: pd.DataFrame,
     arrived: pd.DataFrame,
+    has_key: bool,
 ) -> _Pairing:
     """Pair rows that arrived with open stored rows.
 
     Equal rows are paired first, so that of two write-offs of one day each finds its
     own. What is left is paired by key: such a row changes the stored one.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The columns by which a row is recognized.
+    stored : DataFrame
+        The open rows.
+    arrived : DataFrame
+        The rows that arrived.
+    has_key : bool
+        Whether a row with an equal key, and other cells, is a change.
     """
     verdicts = np.full(len(arrived), TAKEN)
     nothing = np.empty(0, dtype=np.int64)
-    has_key = not (table == "payments" and has_made_up_ids(arrived))
-    keys = key_columns(table, arrived)
-    if not has_key:
-        keys = [name for name in keys if name != "payment_id"]
     if stored.empty or not keys:
         return _Pairing(verdicts, nothing, nothing, nothing)
     # Few of the stored rows are compared: only those that share a part of the key.
@@ -260,11 +274,13 @@ def _completed(
 def has_made_up_ids(payments: pd.DataFrame) -> bool:
     """Return whether the payments were numbered by us, because their source has no id.
 
-    Such a number is another one in the next file, so it says nothing about a row.
+    Such a number is another one in the next file, so it says nothing about a row. It is
+    the label of the row; a source that has such ids itself begins elsewhere.
     """
     if "payment_id" not in payments or payments.empty:
         return False
-    return bool(payments["payment_id"].str.fullmatch(r"payment-\d+").all())
+    numbers = "payment-" + payments.index.astype("str")
+    return bool((payments["payment_id"].to_numpy() == numbers.to_numpy()).all())
 
 
 def _contents(
@@ -341,7 +357,7 @@ def moved(
     DataFrame
         With a new row for each event that moved, known from the day on.
     """
-    owners = invoices[invoices[UNTIL].isna()].set_index("invoice_id")[OWNER]
+    owners = _owners_of_open(invoices[invoices[UNTIL].isna()])
     owner = events["invoice_id"].map(owners)
     is_open = events[UNTIL].isna()
     follows = is_open & owner.notna() & (owner != events[OWNER])
@@ -350,6 +366,23 @@ def moved(
     followers = events[follows].assign(known_on=day.as_unit("s"))
     followers[OWNER] = owner[follows]
     return joined(closed(events, events.index[follows], day), followers)
+
+
+def _owners_of_open(invoices: pd.DataFrame) -> pd.Series:
+    """Return the customer of each invoice and document, by id.
+
+    An invoice is meant rather than a document of the same id; a document of several
+    customers is nobody's.
+    """
+    owners: pd.Series = invoices.set_index("invoice_id")[OWNER]
+    if "document_id" not in invoices or invoices["document_id"].isna().all():
+        return owners
+    stated = invoices[["document_id", OWNER]].dropna().drop_duplicates()
+    stated = stated[~stated["document_id"].duplicated(keep=False)]
+    documents = stated.set_index("document_id")[OWNER]
+    others = documents.drop(owners.index, errors="ignore")
+    both: pd.Series = pd.concat([owners, others])
+    return both
 
 
 def cleared(marks: pd.DataFrame, arrived: Tables, day: pd.Timestamp) -> Merge:

@@ -18,6 +18,7 @@ import pandas as pd
 from obligor.data.column_reading import is_missing
 from obligor.data.findings import Finding
 from obligor.data.posting import UNDOING_KINDS
+from obligor.data.row_ownership import owners_of_items
 from obligor.data.stored_ledger import StoredLedger
 from obligor.documents.payers import Payers
 from obligor.documents.references import Reference, ReferenceIndex
@@ -388,7 +389,8 @@ def with_stored_invoices(
     Returns
     -------
     DataFrame
-        Of an invoice of the loaded ledger only the id and the customer are known.
+        Of an invoice of the loaded ledger, or of a document with several items, only
+        the id and the customer are known.
     """
     if stored is None:
         return invoices
@@ -396,7 +398,7 @@ def with_stored_invoices(
     for column in ("references", "end_to_end_id", "remittance"):
         for text in entries[column].dropna():
             words.update(word.strip(".-/") for word in _WORD.findall(text))
-    owners = stored.owners("invoices", pd.Series(sorted(words), dtype="str"))
+    owners = owners_of_items(stored.owners, pd.Series(sorted(words), dtype="str"))
     owners = owners[~owners.index.isin(invoices["invoice_id"])]
     rows = pd.DataFrame(
         {

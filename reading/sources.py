@@ -39,6 +39,7 @@ from obligor.data.ledger import (
 )
 from obligor.data.money import minor_digits
 from obligor.data.posting import with_documents
+from obligor.data.row_ownership import owners_of_items
 from obligor.data.stored_ledger import StoredLedger
 from obligor.errors import SchemaError
 from obligor.reading.amounts import parse_amounts
@@ -683,7 +684,8 @@ def strangers(
         owner = frames[table]["invoice_id"].map(owners["customer_id"]).astype("str")
         if stored is not None and owner.isna().any():
             others = frames[table].loc[owner.isna(), "invoice_id"]
-            owner = owner.fillna(others.map(stored.owners("invoices", others)))
+            stored_owners = owners_of_items(stored.owners, others)
+            owner = owner.fillna(others.map(stored_owners))
         is_stranger = owner.notna() & customers.notna() & (owner != customers)
         for row in customers.index[is_stranger]:
             yield Finding(

@@ -299,3 +299,76 @@ def test_rows_without_any_column_of_ours_are_refused(client: TestClient) -> None
     rows = [{}, {"": -4.2e16}, {"\n": None, "metrics": 1.0}]
     response = send(client, "contacts", *rows)
     assert set(statuses(response)) == {"refused"}
+
+
+def part(invoice_id: str, document_id: str, **cells: str) -> dict[str, Any]:
+    """Return an item of a document."""
+    row: dict[str, Any] = {
+        "invoice_id": invoice_id,
+        "document_id": document_id,
+        "customer_id": "ANNA",
+        "issued_on": "2024-10-01",
+        "due_on": "2024-11-01",
+        "amount": 100,
+        "currency": "EUR",
+    }
+    return {**row, **cells}
+
+
+def test_a_stored_document_is_named_instead_of_its_items(
+    client: TestClient, service: Service
+) -> None:
+    parts = send(
+        client,
+        "invoices",
+        part("D1/2", "D1", due_on="2024-12-01"),
+        part("D1/1", "D1"),
+        part("D2/1", "D2"),
+        part("D2/2", "D2", customer_id="BERT"),
+    )
+    assert statuses(parts) == ["taken"] * 4
+    payments = send(
+        client,
+        "payments",
+        {**PAYMENT, "invoice_id": "D1", "amount": 130},
+        {**PAYMENT, "invoice_id": "D2", "payment_id": "P2", "amount": 1},
+        {**PAYMENT, "invoice_id": "D3", "payment_id": "P3", "amount": 1},
+    )
+    # Nobody knows which of two customers paid a document of both.
+    assert statuses(payments) == ["taken", "refused", "refused"]
+    assert [row.get("field") for row in payments.json()["rows"]] == [
+        None,
+        "invoice_id",
+        "invoice_id",
+    ]
+    dispute = {"invoice_id": "D1", "opened_on": "2025-01-01"}
+    assert statuses(send(client, "disputes", dispute)) == ["taken"]
+    promise = {"invoice_id": "D1", "promised_on": "2025-01-01", "amount": 1}
+    promised = send(client, "promises", {**promise, "pay_by": "2025-02-01"})
+    assert statuses(promised) == ["refused"]
+    # The part due first is paid first.
+    balances = open_today(service, "ANNA")
+    assert balances == {"D1/1": 0, "D1/2": 70, "D2/1": 100, "R1": 100}
+    returned = {**PAYMENT, "payment_id": "P4", "invoice_id": "", "reverses": "P1"}
+    response = send(client, "payments", {**returned, "amount": -130})
+    assert statuses(response) == ["taken"]
+    assert open_today(service, "ANNA")["D1/1"] == 100
+
+
+def test_an_invoice_with_the_id_of_a_document_is_meant_first(
+    client: TestClient, service: Service
+) -> None:
+    send(client, "invoices", part("D1/1", "D1"), part("D1/2", "D1"))
+    send(client, "invoices", part("D1", "", amount="50"))
+    send(client, "payments", {**PAYMENT, "invoice_id": "D1", "amount": 20})
+    balances = open_today(service, "ANNA")
+    assert balances == {"D1": 30, "D1/1": 100, "D1/2": 100, "R1": 100}
+
+
+def test_real_ids_like_ours_are_ids(client: TestClient, service: Service) -> None:
+    """The reader of files numbers payments `payment-0` if their source has no ids."""
+    row = {**PAYMENT, "payment_id": "payment-1", "amount": 40}
+    assert statuses(send(client, "payments", row)) == ["taken"]
+    assert statuses(send(client, "payments", row)) == ["same"]
+    assert statuses(send(client, "payments", {**row, "amount": 30})) == ["changed"]
+    assert open_today(service, "ANNA") == {"R1": 70}

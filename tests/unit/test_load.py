@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
+from obligor.data.asof import known_account
+from obligor.data.open_items import open_balances
 from obligor.data.store import LedgerStore
 from obligor.errors import SchemaError
+from obligor.reading import streaming
 from tests.unit.test_cli import run
 
 MAPPING = """
@@ -37,6 +41,7 @@ class Case:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = folder / "store"
+        folder.mkdir(exist_ok=True)
         (folder / "mapping.toml").write_text(MAPPING, encoding="utf-8")
         (folder / "invoices.csv").write_text(INVOICES, encoding="utf-8")
         (folder / "payments.csv").write_text(PAYMENTS, encoding="utf-8")
@@ -142,3 +147,31 @@ def test_the_store_of_an_earlier_version_is_not_updated(case: Case) -> None:
     assert case.ledger().account("ANNA").packed() == before
     assert case.load("--replace").exit_code == 0
     assert case.load().exit_code == 0
+
+
+PARTS = """invoice_id,document_id,customer_id,issued_on,due_on,amount,currency
+R1/1,R1,ANNA,2024-01-10,2024-02-10,60,EUR
+R1/2,R1,ANNA,2024-01-10,2024-03-10,40,EUR
+S1,,BERT,2024-01-15,2024-02-15,70,EUR
+"""
+ONLY_PAYMENTS = MAPPING.replace('[invoices]\nfile = "invoices.csv"\n', "")
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_update_finds_a_stored_document_as_a_first_load_does(
+    is_streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_streamed:
+        monkeypatch.setattr(streaming, "MOST_BYTES_IN_MEMORY", 0)
+    at_once = Case(tmp_path)
+    at_once.load(invoices=PARTS, payments=PAYMENTS + "P2,R1,2024-03-01,25\n")
+    later = Case(tmp_path / "later")
+    later.load(invoices=PARTS, payments=PAYMENTS)
+    (later.folder / "mapping.toml").write_text(ONLY_PAYMENTS, encoding="utf-8")
+    result = later.load(payments=PAYMENTS + "P2,R1,2024-03-01,25\n")
+    assert counts(result, "payments") == ["1", "1", "0", "0"]
+    for case in (at_once, later):
+        account = case.ledger().account("ANNA")
+        known = known_account(account, date.today()).account
+        assert known.invoice_ids == ["R1/1", "R1/2"]
+        assert open_balances(known).tolist() == [0, 3500]
