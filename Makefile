@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS := treeshap serving policy collections record features real history models binning loading
 RELIABILITY := tamper powercut hostile drain bundles kill loading
 
@@ -10,14 +11,15 @@ RELIABILITY := tamper powercut hostile drain bundles kill loading
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
 
-test: lint docs            ## the whole gate
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: env-dev              ## the whole gate
+	$(MAKE) -j 2 --output-sync=target lint docs
+	$(BIN)/python -m pytest $(IN_TWO)
 
 explore: env-dev           ## the property tests on examples that are new each time
-	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 tests/property
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q $(IN_TWO) tests/property
 
 coverage: env-dev          ## branch coverage; the tracer takes 1.8 times as long
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest $(IN_TWO) --cov --cov-report=term
 
 lint: env-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
