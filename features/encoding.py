@@ -98,6 +98,22 @@ def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
     return with_pairs
 
 
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names, each repeated one with a number: a table may have any name."""
+    distinct = list[str]()
+    taken = set(names)
+    for index, name in enumerate(names):
+        number = 2
+        unique = name
+        if name in names[:index]:
+            while unique in taken:
+                unique = f"{name} ({number})"
+                number += 1
+            taken.add(unique)
+        distinct.append(unique)
+    return tuple(distinct)
+
+
 class ColumnFields(TypedDict):
     """A `Column` as JSON."""
 
@@ -271,30 +287,32 @@ class Encoding:
         names = list[str]()
         for column in self.columns:
             names.extend(column.encoded_names)
-        return tuple(names)
+        return _distinct(names)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of the encoded columns; those of pairs come last."""
-        return (*self._base, *(pair.name(self._base) for pair in self.pairs))
+        """The names of the encoded columns, each once; those of pairs come last."""
+        of_pairs = (pair.name(self._base) for pair in self.pairs)
+        return _distinct([*self._base, *of_pairs])
 
     @cached_property
     def categorical(self) -> tuple[int, ...]:
         """The indices of encoded columns whose values are codes."""
-        numeric = {column.name for column in self.columns if column.kind == "number"}
-        return tuple(
-            index for index, name in enumerate(self._base) if name not in numeric
-        )
+        indices = list[int]()
+        for column, part in self.parts:
+            # A number has the index of its special code in a second column.
+            n_numbers = 1 if column.kind == "number" else 0
+            indices.extend(range(part.start + n_numbers, part.stop))
+        return tuple(indices)
 
     @cached_property
     def directions(self) -> tuple[int, ...]:
         """The direction of each encoded column: +1, -1 or 0."""
-        direction_of = {
-            column.name: column.direction
-            for column in self.columns
-            if column.kind == "number"
-        }
-        return tuple(direction_of.get(name, 0) for name in self.names)
+        directions = [0] * len(self.names)
+        for column, part in self.parts:
+            if column.kind == "number":
+                directions[part.start] = column.direction
+        return tuple(directions)
 
     def level_texts(self) -> list[Sequence[str]]:
         """Return the names of the codes of each encoded column; none for numbers."""

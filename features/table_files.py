@@ -1,15 +1,17 @@
-"""Reading a table of applications from a file: text, Parquet or Excel."""
+"""Reading a table of applications: text, Parquet, Excel or JSON lines."""
 
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import warnings
-import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pandas as pd
 
 from obligor.errors import ObligorError, SchemaError
@@ -18,23 +20,22 @@ from obligor.features.levels import MISSING_WORDS
 from obligor.reading.amounts import is_unsure
 
 SEPARATORS = ",;\t|"
+PARQUETS = (".parquet", ".pq")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls")
+JSON_LINES = (".jsonl", ".ndjson")
 # Lines that are read to find the header and the separator.
 MOST_PREAMBLE_LINES = 30
+FIRST_LINES = 50
+# A line is the header if at least this share of the usual fields has a name: the
+# index that pandas writes has none.
+NAMED_SHARE = 2 / 3
+NAMED = 5  # columns or lines in a message
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
 _WHOLE = r"[+-]?\d+"
 DIGITS_OF_INTEGERS = 18
 DIGITS_OF_FLOATS = 15
-# What the readers of other libraries raise about a damaged file.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    ImportError,
-    KeyError,
-    EOFError,
-    csv.Error,
-    zipfile.BadZipFile,
-)
+EXPECTED = "CSV, Parquet, Excel or JSON lines"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 def read_table_file(path: Path) -> TableFile:
-    """Read a table from CSV (comma, semicolon, tab or bar), Parquet or Excel.
+    """Read a table from CSV, Parquet, Excel or JSON lines.
 
-    Lines above the header are skipped; of several sheets the largest is read. Either is
-    a note.
+    The separator of a CSV file is a comma, semicolon, tab or bar. Lines above the
+    header are skipped; of several sheets the largest is read. Either is a note.
 
     Raises
     ------
@@ -74,11 +75,19 @@ def read_table_file(path: Path) -> TableFile:
         table = _read(path)
     except ObligorError:
         raise
-    except _DAMAGED as error:
+    except UnicodeError:
         raise SchemaError(
-            f"the table cannot be read ({error})",
+            "the text is not UTF-8",
             where=str(path),
-            expected="CSV, Parquet or Excel",
+            expected=EXPECTED,
+            do="save it as UTF-8",
+        ) from None
+    # The readers of other libraries raise what they like about a damaged file.
+    except Exception as error:
+        raise SchemaError(
+            f"the table cannot be read ({_reason(error)})",
+            where=str(path),
+            expected=EXPECTED,
         ) from None
     if table.frame.empty:
         raise SchemaError(
@@ -88,39 +97,146 @@ def read_table_file(path: Path) -> TableFile:
         )
     frame = table.frame.rename(columns=str)
     require_plain_cells(frame, str(path))
-    return TableFile(frame, table.notes)
+    return TableFile(frame, (*table.notes, *_unnamed(frame)))
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of another library, or its class."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _unnamed(frame: pd.DataFrame) -> tuple[str, ...]:
+    names = [name for name in frame if str(name).startswith("Unnamed: ")]
+    if not names:
+        return ()
+    return (f"columns without a name are called {names[:NAMED]}",)
 
 
 def _read(path: Path) -> TableFile:
     suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
+    if suffix in PARQUETS:
         frame = pd.read_parquet(path)
         _require_unique([str(name) for name in frame.columns], path)
-        return TableFile(frame)
+        return TableFile(frame.reset_index(drop=True))
     if suffix in WORKBOOKS:
         return _read_workbook(path)
+    if suffix in JSON_LINES:
+        return _read_json_lines(path)
     return _read_text(path)
 
 
+def _read_json_lines(path: Path) -> TableFile:
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = orjson.loads(line)
+        if not isinstance(row, dict):
+            raise SchemaError(
+                f"line {number} is not an object",
+                where=str(path),
+                expected='an object in each line, such as {"income": 1200}',
+            )
+        rows.append(row)
+    return TableFile(pd.DataFrame(rows))
+
+
 def _read_text(path: Path) -> TableFile:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        first_lines = [line for line, _ in zip(stream, range(50), strict=False)]
-    if not first_lines:
-        raise SchemaError("the table has no rows", where=str(path))
-    separator = max(SEPARATORS, key=lambda sign: _n_fields(first_lines, sign))
+    encoding = _encoding(path)
+    with path.open(encoding=encoding, newline="") as stream:
+        first_lines = list(itertools.islice(stream, FIRST_LINES))
+    if not any(line.strip() for line in first_lines):
+        return TableFile(pd.DataFrame())
+    separator = max(SEPARATORS, key=lambda sign: _regularity(first_lines, sign))
     records = list(csv.reader(first_lines, delimiter=separator))
     header_row = _header_row(records)
-    _require_unique([name.strip() for name in records[header_row]], path)
+    names = [name.strip() for name in records[header_row]]
+    _require_unique(names, path)
+    widths = _odd_widths(path, encoding, separator, len(names))
+    widths = {line: widths[line] for line in widths if line > header_row}
+    _require_narrow(widths, len(names), path)
     frame = pd.read_csv(
         path,
         sep=separator,
         dtype="str",
         keep_default_na=False,
         na_values=sorted(MISSING_WORDS),
-        encoding="utf-8-sig",
+        encoding=encoding,
         skiprows=header_row,
+        index_col=False,
+        usecols=range(len(names)),
     )
-    return TableFile(frame.apply(_typed), _header_notes(header_row))
+    notes = (*_header_notes(header_row), *_width_notes(widths, len(names)))
+    return TableFile(frame.apply(_typed), notes)
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as stream:
+        return "utf-16" if stream.read(2) in _UTF_16 else "utf-8-sig"
+
+
+def _regularity(lines: Sequence[str], separator: str) -> tuple[float, int]:
+    """Return the share of lines that a separator parts into equally many fields.
+
+    Decimal commas part lines too, but seldom the header.
+    """
+    widths = [len(record) for record in csv.reader(lines, delimiter=separator)]
+    counts = Counter(width for width in widths if width > 1)
+    if not counts:
+        return 0.0, 0
+    usual, n_lines = counts.most_common(1)[0]
+    return n_lines / len(widths), usual
+
+
+def _odd_widths(
+    path: Path,
+    encoding: str,
+    separator: str,
+    n_names: int,
+) -> dict[int, int]:
+    """Return the number of fields by line, of lines with more or fewer than names.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    encoding, separator : str
+        Of its text.
+    n_names : int
+        Fields of the header.
+    """
+    widths = dict[int, int]()
+    with path.open(encoding=encoding, newline="") as stream:
+        reader = csv.reader(stream, delimiter=separator)
+        for record in reader:
+            # A separator behind the last field is not a field.
+            width = len(record) - (len(record) > n_names and record[-1] == "")
+            if record and width != n_names:
+                widths[reader.line_num] = width
+    return widths
+
+
+def _require_narrow(widths: Mapping[int, int], n_names: int, path: Path) -> None:
+    wide = [line for line, width in widths.items() if width > n_names]
+    if wide:
+        raise SchemaError(
+            f"{len(wide):,} lines have more fields than the header; the first are "
+            f"{wide[:NAMED]}",
+            where=str(path),
+            expected=f"{n_names} fields in each line",
+            do="put texts with a separator in quotation marks",
+        )
+
+
+def _width_notes(widths: Mapping[int, int], n_names: int) -> tuple[str, ...]:
+    short = [line for line, width in widths.items() if width < n_names]
+    if not short:
+        return ()
+    return (
+        f"{len(short):,} lines have fewer than {n_names} fields (the first are "
+        f"{short[:NAMED]}): those that lack are missing values",
+    )
 
 
 def _typed(values: pd.Series) -> pd.Series:
@@ -150,25 +266,15 @@ def _typed(values: pd.Series) -> pd.Series:
     return values.astype("float64") if is_proven else values
 
 
-def _n_fields(lines: Sequence[str], separator: str) -> int:
-    """Return how many fields a separator gives most lines, if more than one."""
-    counts = Counter(line.count(separator) for line in lines if line.strip())
-    counts.pop(0, None)
-    if not counts:
-        return 0
-    n_separators, n_lines = counts.most_common(1)[0]
-    return n_separators * n_lines
-
-
 def _header_row(records: Sequence[Sequence[object]]) -> int:
-    """Return the index of the header: the first row that is as wide as most."""
+    """Return the index of the header: the first row that is nearly as wide as most."""
     widths = [sum(map(_is_filled, record)) for record in records]
     most = Counter(width for width in widths if width).most_common(1)
     if not most:
         return 0
-    usual = most[0][0]
+    fewest = math.ceil(most[0][0] * NAMED_SHARE)
     for index, width in enumerate(widths[:MOST_PREAMBLE_LINES]):
-        if width >= usual:
+        if width >= fewest:
             return index
     return 0
 

@@ -30,13 +30,12 @@ from obligor.training.validation.soundness import (
     monotone_violations,
     riskiest,
 )
-from obligor.training.validation.subject import Rival
+from obligor.training.validation.subject import BESIDE_FEATURES, Rival
 
 ROUNDS = 200
 SEED = 0  # fixed, so that a version always meets the same objections
 EXPLAINED = 2000  # rows whose contributions are added up
 LARGEST_ERROR = 1e-9  # of contributions against the margin, relative
-BESIDE_FEATURES = ("label", "customer", "period", "pd")  # columns of the test rows
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ from obligor.training.lifecycle.raw_rows import (
     save_raw_rows,
 )
 from obligor.training.validation.report import VERDICTS
-from obligor.training.validation.subject import Rival
+from obligor.training.validation.subject import BESIDE_FEATURES, Rival
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -412,7 +412,7 @@ class Registry:
         stored = self.test_rows(version)
         path = self._optional_artifact(version, RAW_ROWS)
         if path is None:
-            frame = stored.drop(columns=list(gates.BESIDE_FEATURES), errors="ignore")
+            frame = stored.drop(columns=list(BESIDE_FEATURES), errors="ignore")
             identity = None
         else:
             frame, identity = load_raw_rows(path)

@@ -213,7 +213,7 @@ def infer_spec(
     SchemaError
         If no column looks like a target, or no row or every row is a default.
     """
-    column = target or _find_target(frame)
+    column = _find_target(frame) if target is None else target
     if column not in frame:
         raise SchemaError(
             f"the table has no column {column!r}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from io import BytesIO
 
 import jinja2
@@ -20,12 +21,15 @@ def render(template: str, **values: object) -> str:
 def embedded(figure: Figure) -> str:
     """Return a picture as a page holds it: PNG in base64."""
     content = BytesIO()
-    figure.savefig(
-        content,
-        format="png",
-        dpi=110,
-        bbox_inches="tight",
-    )
+    with warnings.catch_warnings():
+        # A name may have signs that the font lacks: they are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(
+            content,
+            format="png",
+            dpi=110,
+            bbox_inches="tight",
+        )
     return base64.b64encode(content.getvalue()).decode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ FAINT = "#9aa5b1"
 COLOURS = (OURS, PEER, FAINT, "#3f7d4e", "#7c5295")
 PSI_LEVELS = ((0.1, "stable below"), (0.25, "shifted above"))  # Siddiqi 2006
 MOST_BARS = 15
+LONGEST_NAME = 40  # characters of a name in a picture
 LONGEST_LEVEL = 28  # characters of a level's name in a bar plot
 
 
@@ -196,6 +197,32 @@ def scores(
     return figure
 
 
+def captions(names: Iterable[object], longest: int = LONGEST_NAME) -> list[str]:
+    """Return names as a picture can show them: short, in one line, and none twice.
+
+    Parameters
+    ----------
+    names : iterable of object
+        Of columns or levels; they may contain anything.
+    longest : int
+        Characters that are shown.
+
+    Examples
+    --------
+    >>> captions(["in $", "two\\nlines", "same", "same"])
+    ['in \\\\$', 'two lines', 'same', 'same (2)']
+    """
+    shown = list[str]()
+    for name in names:
+        plain = "".join(sign if sign.isprintable() else " " for sign in str(name))
+        caption = plain if len(plain) <= longest else plain[: longest - 1] + "…"
+        # A pair of dollar signs would be read as a formula.
+        caption = caption.replace("$", "\\$")
+        n_before = sum(other.partition(" (")[0] == caption for other in shown)
+        shown.append(f"{caption} ({n_before + 1})" if n_before else caption)
+    return shown
+
+
 def beeswarm(model: PdModel, rows: Floats) -> Figure:
     """Draw the SHAP contributions of some rows."""
     import matplotlib.pyplot as plt
@@ -207,7 +234,7 @@ def beeswarm(model: PdModel, rows: Floats) -> Figure:
     # sets Agg, and a notebook that was switched to it would show no later picture.
     plt.figure()
     explained = shap.Explanation(
-        contributions, base, rows, feature_names=list(model.features)
+        contributions, base, rows, feature_names=captions(model.features)
     )
     shap.plots.beeswarm(explained, max_display=MOST_BARS, show=False)
     figure = plt.gcf()
@@ -236,7 +263,7 @@ def psi_bars(psi: pd.Series[float], score_psi: float) -> Figure:
     """
     figure, axes = axes_of(6.4, 5.0)
     top = psi.head(MOST_BARS)[::-1]
-    axes.barh([str(name) for name in top.index], top.to_numpy(), color=OURS)
+    axes.barh(captions(top.index), top.to_numpy(), color=OURS)
     for height, (level, name) in enumerate(PSI_LEVELS):
         axes.axvline(
             level,
@@ -261,7 +288,8 @@ def dependence(curves: Mapping[str, pd.Series[float]]) -> Figure:
     """Draw the mean PD along the grid of each of up to six columns."""
     figure = Figure(figsize=(9.6, 5.2))
     grid = np.ravel(figure.subplots(2, 3))
-    for axes, (name, curve) in zip(grid, curves.items(), strict=False):
+    names = captions(curves)
+    for axes, name, curve in zip(grid, names, curves.values(), strict=False):
         _simplify(axes)
         if curve.index.dtype.kind == "f":
             _draw_curve(axes, name, curve)
@@ -285,7 +313,7 @@ def _draw_curve(axes: Axes, name: str, curve: pd.Series[float]) -> None:
 
 
 def _draw_levels(axes: Axes, name: str, curve: pd.Series[float]) -> None:
-    levels = [str(level)[:LONGEST_LEVEL] for level in curve.index]
+    levels = captions(curve.index, LONGEST_LEVEL)
     axes.barh(levels, curve.to_numpy(), color=OURS)
     axes.set_xlabel(f"mean PD (probability) by {name}", fontsize=8)
     axes.tick_params(labelsize=6)

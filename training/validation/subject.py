@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -21,6 +21,7 @@ from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.training.samples.sample import Sample
 
 Verdict = Literal["good", "look", "bad", "none"]
+BESIDE_FEATURES = ("label", "customer", "period", "pd")  # columns of stored test rows
 PEER = "plain LightGBM"  # shown beside our model in every report
 
 
@@ -222,15 +223,34 @@ class Section:
     pictures: tuple[tuple[str, Figure], ...] = field(default=(), repr=False)
 
 
+def stored_names(features: Sequence[str]) -> list[str]:
+    """Return the columns of stored test rows that hold the features of a model.
+
+    A feature that has the name of another stored column is stored under a longer one.
+
+    Examples
+    --------
+    >>> stored_names(["income", "label", "label (feature)"])
+    ['income', 'label (feature) (feature)', 'label (feature)']
+    """
+    names = list[str]()
+    for feature in features:
+        name = feature
+        while name in BESIDE_FEATURES or (name != feature and name in features):
+            name += " (feature)"
+        names.append(name)
+    return names
+
+
 def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
     """Return the test rows as the registry stores them, with the PDs to reproduce.
 
     Returns
     -------
     DataFrame
-        The model's columns, ``label, customer, period`` and ``pd``.
+        The model's columns by `stored_names`, ``label, customer, period`` and ``pd``.
     """
-    features = pd.DataFrame(test.rows, columns=list(model.features))
+    features = pd.DataFrame(test.rows, columns=stored_names(model.features))
     return features.assign(
         label=test.label,
         customer=test.groups,
