@@ -201,7 +201,7 @@ def _load_first(
     from obligor.data.loading import arrival_of
     from obligor.reading.streaming import is_large
 
-    if is_large(options.mapping):
+    if is_large(options.mapping, context.environment):
         return _load_in_parts(context, options, store)
     result = context.checked_ledger(options.mapping)
     ledger = result.require()
@@ -230,7 +230,12 @@ def _load_in_parts(
     with spool_folder(folder) as spool, _progress_bar("loading") as advance:
         stream = LedgerStream(
             options.mapping,
-            StreamOptions(context.today(), context.stated_zone(), advance),
+            StreamOptions(
+                today=context.today(),
+                zone=context.stated_zone(),
+                progress=advance,
+                environment=context.environment,
+            ),
             spool / "rows",
         )
         if is_first:
@@ -280,7 +285,8 @@ def _update(
     from obligor.data.loading import LedgerUpdate, arrival_of
     from obligor.reading.streaming import is_large
 
-    if is_large(options.mapping) and not options.snapshot:
+    is_in_parts = is_large(options.mapping, context.environment)
+    if is_in_parts and not options.snapshot:
         return _load_in_parts(context, options, store)
     today = context.today()
     with store.engine.connect() as connection:

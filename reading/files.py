@@ -131,12 +131,19 @@ def read_source(
 
 def is_streamable(spec: SourceSpec) -> bool:
     """Return whether the rows of a source can be read a part at a time."""
+    if spec.url:
+        return True
     suffixes = {Path(name).suffix.lower() for name in spec.files}
     is_text = suffixes.isdisjoint(WORKBOOKS) and not spec.format
     return bool(spec.files) and is_text and not spec.skip_footer
 
 
-def read_parts(spec: SourceSpec, table: str, folder: Path) -> Iterator[RawTable]:
+def read_parts(
+    spec: SourceSpec,
+    table: str,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> Iterator[RawTable]:
     """Read a source that `is_streamable`, a part at a time.
 
     Parameters
@@ -147,24 +154,37 @@ def read_parts(spec: SourceSpec, table: str, folder: Path) -> Iterator[RawTable]
         Our table, for messages.
     folder : Path
         Where relative paths start.
+    environment : mapping of str to str
+        The values for ``${NAME}`` in a URL.
 
     Yields
     ------
     RawTable
-        Rows of one file, numbered from 0 in each file.
+        Rows of one file, numbered from 0 in each file, or of a query.
 
     Raises
     ------
     InputError
         If a source cannot be read; SchemaError if its layout is not that of a table.
     """
+    if spec.url:
+        yield from _guarded_parts(table, "", _sql_parts(spec, environment))
+        return
     for path in paths_of(spec, folder):
         parts = _FileReader(spec, table, path).parts()
-        while True:
-            part = _guarded_part(table, path.name, parts)
-            if part is None:
-                break
-            yield part
+        yield from _guarded_parts(table, path.name, parts)
+
+
+def _guarded_parts(
+    table: str,
+    name: str,
+    parts: Iterator[RawTable],
+) -> Iterator[RawTable]:
+    while True:
+        part = _guarded_part(table, name, parts)
+        if part is None:
+            break
+        yield part
 
 
 def _guarded_part(table: str, name: str, parts: Iterator[RawTable]) -> RawTable | None:
@@ -207,6 +227,54 @@ def _guarded(table: str, name: str, read: Callable[[], RawTable]) -> RawTable:
 
 
 def _read_sql(spec: SourceSpec, environment: Mapping[str, str]) -> RawTable:
+    with _engine_of(spec, environment).connect() as connection:
+        frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec.query), connection)
+    return _without_lines(frame)
+
+
+def _sql_parts(spec: SourceSpec, environment: Mapping[str, str]) -> Iterator[RawTable]:
+    """Yield the rows of a query a part at a time, from a cursor of the server's."""
+    n_rows = 0
+    with _engine_of(spec, environment).connect() as connection:
+        streaming = connection.execution_options(stream_results=True)
+        query = sqlalchemy.text(spec.query)
+        for frame in pd.read_sql(query, streaming, chunksize=ROWS_AT_ONCE):
+            part = _without_lines(frame)
+            yield _numbered_from(part, n_rows)
+            n_rows += len(part.frame)
+
+
+def row_count(spec: SourceSpec, environment: Mapping[str, str]) -> int:
+    """Return how many rows a query gives; 0 if the database cannot count them.
+
+    Parameters
+    ----------
+    spec : SourceSpec
+        A source with a URL.
+    environment : mapping of str to str
+        The values for ``${NAME}`` in the URL.
+    """
+    query = spec.query.strip().rstrip(";")
+    counting = sqlalchemy.text(f"SELECT count(*) FROM ({query}\n) AS counted")
+    try:
+        with _engine_of(spec, environment).connect() as connection:
+            return int(connection.execute(counting).scalar_one())
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError):
+        # It is read as a whole then, which gives the error its words.
+        return 0
+
+
+def _numbered_from(part: RawTable, first: int) -> RawTable:
+    """Return a part whose rows are numbered from a number on."""
+    index = part.frame.index + first
+    return replace(
+        part,
+        frame=part.frame.set_axis(index),
+        lines=part.lines.set_axis(index),
+    )
+
+
+def _engine_of(spec: SourceSpec, environment: Mapping[str, str]) -> sqlalchemy.Engine:
     try:
         url = Template(spec.url).substitute(environment)
     except KeyError as error:
@@ -215,9 +283,7 @@ def _read_sql(spec: SourceSpec, environment: Mapping[str, str]) -> RawTable:
             where="url",
             do="set it, or correct the url",
         ) from None
-    with sqlalchemy.create_engine(url).connect() as connection:
-        frame: pd.DataFrame = pd.read_sql(sqlalchemy.text(spec.query), connection)
-    return _without_lines(frame)
+    return sqlalchemy.create_engine(url)
 
 
 def _without_lines(frame: pd.DataFrame, label: str = "") -> RawTable:
@@ -284,13 +350,8 @@ class _FileReader:
             batches = parquet.ParquetFile(file).iter_batches(ROWS_AT_ONCE)
             for batch in batches:
                 part = _without_lines(batch.to_pandas(), self.path.name)
-                index = part.frame.index + n_rows
-                n_rows += len(index)
-                yield replace(
-                    part,
-                    frame=part.frame.set_axis(index),
-                    lines=part.lines.set_axis(index),
-                )
+                yield _numbered_from(part, n_rows)
+                n_rows += len(part.frame)
 
     def _text_parts(self, stream: TextIO) -> Iterator[RawTable]:
         records = _records(stream, self.spec)

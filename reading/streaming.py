@@ -23,7 +23,13 @@ from obligor.data.row_packing import PLACE_COLUMNS
 from obligor.data.spooling import Spool
 from obligor.data.stored_ledger import StoredLedger
 from obligor.errors import SchemaError
-from obligor.reading.files import is_streamable, paths_of, read_parts
+from obligor.reading.files import (
+    RawTable,
+    is_streamable,
+    paths_of,
+    read_parts,
+    row_count,
+)
 from obligor.reading.mapping import LedgerMapping, TableMapping, read_mapping
 from obligor.reading.sources import (
     SourceReader,
@@ -34,6 +40,8 @@ from obligor.reading.sources import (
 # Of sources; a ledger in memory takes ten times as much.
 MOST_BYTES_IN_MEMORY = 150_000_000
 BYTES_OF_BUCKET = 12_000_000
+# About what a row of a query takes in a text file.
+BYTES_OF_SQL_ROW = 80
 FEWEST = 3
 MOST_BUCKETS = 250
 # Each is kept until its bucket is checked.
@@ -43,24 +51,36 @@ MOST_FINDINGS = 200_000
 Progress = Callable[[int, int], None]
 
 
-def is_large(mapping: Path) -> bool:
-    """Return whether a ledger is read in parts, because of the size of its files."""
+def is_large(mapping: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether a ledger is read in parts, because of the size of its sources.
+
+    Parameters
+    ----------
+    mapping : Path
+        The TOML file of the mapping.
+    environment : mapping of str to str
+        The values for ``${NAME}`` in a URL.
+    """
     content = read_mapping(mapping)
     mappings = [each for own in content.tables.values() for each in own]
     if not all(is_streamable(each.source) for each in mappings):
         return False
-    return _n_bytes(content) > MOST_BYTES_IN_MEMORY
+    return _n_bytes(content, environment) > MOST_BYTES_IN_MEMORY
 
 
-def _n_bytes(content: LedgerMapping) -> int:
-    sizes = [
-        path.stat().st_size
-        for mappings in content.tables.values()
-        for mapping in mappings
-        for path in paths_of(mapping.source, content.folder)
-        if path.exists()
-    ]
-    return sum(sizes)
+def _n_bytes(content: LedgerMapping, environment: Mapping[str, str]) -> int:
+    """Return the bytes of all sources; of a query, about as many as in a file."""
+    n_bytes = 0
+    for mappings in content.tables.values():
+        for mapping in mappings:
+            if mapping.source.url:
+                n_rows = row_count(mapping.source, environment)
+                n_bytes += n_rows * BYTES_OF_SQL_ROW
+                continue
+            for path in paths_of(mapping.source, content.folder):
+                if path.exists():
+                    n_bytes += path.stat().st_size
+    return n_bytes
 
 
 @dataclass(frozen=True)
@@ -75,11 +95,14 @@ class StreamOptions:
         The time zone in which a time stamp with an offset becomes a day.
     progress : callable
         Called now and then.
+    environment : mapping of str to str
+        The values for ``${NAME}`` in a URL.
     """
 
     today: date
     zone: tzinfo | None = None
     progress: Progress = lambda n_done, n_all: None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,7 +137,8 @@ class LedgerStream:
     ) -> None:
         self.content = read_mapping(mapping)
         self._options = options
-        n_buckets = _n_bytes(self.content) // BYTES_OF_BUCKET
+        self._n_bytes = _n_bytes(self.content, options.environment)
+        n_buckets = self._n_bytes // BYTES_OF_BUCKET
         self._spool = Spool(folder, min(max(n_buckets, FEWEST), MOST_BUCKETS))
         self._facts = _Facts()
         self._shared: dict[str, pd.DataFrame] = {}
@@ -156,7 +180,7 @@ class LedgerStream:
         SchemaError
             If a source cannot be read, or parts of one column differ in their format.
         """
-        n_all = 2 * _n_bytes(self.content)
+        n_all = 2 * self._n_bytes
         n_done = 0
         for table, mappings in self.content.tables.items():
             n_rows = 0
@@ -183,7 +207,7 @@ class LedgerStream:
         paths = paths_of(mapping.source, self.content.folder)
         sizes = {path.name: path.stat().st_size for path in paths}
         bytes_a_row = 0.0
-        for raw in read_parts(mapping.source, table, self.content.folder):
+        for raw in self._parts(table, mapping):
             if raw.label not in labels:
                 labels.append(raw.label)
                 sample = raw.frame.head(200).fillna("").astype("str")
@@ -205,8 +229,16 @@ class LedgerStream:
             frame["#line"] = raw.lines.reindex(frame.index).astype("float64")
             frame["#file"] = float(labels.index(raw.label))
             self._add(table, frame)
-            n_bytes = min(int(bytes_a_row * len(raw.frame)), sizes[raw.label])
-            yield len(raw.frame), n_bytes
+            n_bytes = int(bytes_a_row * len(raw.frame))
+            yield len(raw.frame), min(n_bytes, sizes.get(raw.label, n_bytes))
+
+    def _parts(self, table: str, mapping: TableMapping) -> Iterator[RawTable]:
+        return read_parts(
+            mapping.source,
+            table,
+            self.content.folder,
+            self._options.environment,
+        )
 
     def _add(self, table: str, frame: pd.DataFrame) -> None:
         if not is_shared(table):
@@ -269,7 +301,7 @@ class LedgerStream:
             Of a ledger with all rows of some customers. Whether too much was set aside
             is decided for all of them together: see `require`.
         """
-        n_all = 2 * _n_bytes(self.content)
+        n_all = 2 * self._n_bytes
         for number, tables in enumerate(self._spool.buckets(), start=1):
             yield self._checked(tables, stored)
             share = number / self._spool.n_buckets

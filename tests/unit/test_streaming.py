@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +13,9 @@ import pytest
 
 from obligor.data.store import LedgerStore
 from obligor.data.synthetic import simulate_ledger, write_ledger
-from obligor.errors import SchemaError
+from obligor.errors import InputError, SchemaError
 from obligor.reading import files, streaming
+from obligor.reading.mapping import read_mapping
 from tests.unit.test_cli import run
 
 CUSTOMERS = 60
@@ -125,4 +129,45 @@ def test_parts_that_are_read_differently_are_refused(
     )
     payments.drop(columns="known_on").to_csv(source / "payments.csv", index=False)
     with pytest.raises(SchemaError, match=r"\[payments\] paid_on"):
+        load(mapping, tmp_path / "store")
+
+
+def test_queries_are_read_in_parts(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (source / "mapping.toml").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "erp.db")) as database:
+        for path in source.glob("*.csv"):
+            pd.read_csv(path, dtype="str").to_sql(path.stem, database, index=False)
+            old = f'file = "{path.name}"'
+            assert old in text
+            query = f'url = "${{ERP}}"\nquery = "SELECT * FROM {path.stem};"'
+            text = text.replace(old, query)
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("ERP", f"sqlite:///{tmp_path}/erp.db")
+    # As large as 2,000 rows and more, of which each counts as 80 bytes.
+    monkeypatch.setattr(streaming, "MOST_BYTES_IN_MEMORY", 160_000)
+    n_parts = len(list(read_parts_of(mapping, tmp_path)))
+    assert n_parts > 1
+    in_parts = load(mapping, tmp_path / "parts")
+    assert "left out of payments: 1 of " in in_parts
+    load(source / "mapping.toml", tmp_path / "files")
+    assert images(tmp_path / "parts") == images(tmp_path / "files")
+    assert "0 customers changed" in load(mapping, tmp_path / "parts")
+
+
+def read_parts_of(mapping: Path, folder: Path) -> Iterator[files.RawTable]:
+    """Read the payments of a mapping in parts."""
+    (payments,) = read_mapping(mapping).tables["payments"]
+    environment = {"ERP": f"sqlite:///{folder}/erp.db"}
+    assert streaming.is_large(mapping, environment)
+    return files.read_parts(payments.source, "payments", folder, environment)
+
+
+def test_a_query_that_cannot_be_counted_is_named(tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    source = 'url = "sqlite://"\nquery = "SELECT nothing FROM nowhere"'
+    mapping.write_text(f'currency = "EUR"\n[invoices]\n{source}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"\[invoices\]: the source cannot be read"):
         load(mapping, tmp_path / "store")
