@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.levels import MISSING, level_key, synonyms_of, texts
+from obligor.features.population import Population, population_notes, population_of
 from obligor.features.row_roles import (
     Parts,
     amounts_of,
@@ -98,6 +99,8 @@ class Applications:
         Rows with the same number are held back together.
     amount : array of float, shape (n,), optional
         The amount that the costs are shares of.
+    population : Population, optional
+        How common defaults are, if the table holds them in other proportions.
     notes : tuple of str
         What a person must know of the rows.
     table : DataFrame
@@ -118,10 +121,22 @@ class Applications:
     parts: Parts | None = None
     folds: Ints | None = None
     amount: Floats | None = None
+    population: Population | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def measured_weight(self) -> Floats | None:
+        """How often each row counts in a figure; None if each counts once.
+
+        It is the row's weight, times how often the population holds such an outcome.
+        """
+        if self.population is None:
+            return self.weight
+        in_population = self.population.weights(self.label)
+        return in_population if self.weight is None else self.weight * in_population
 
     def take(self, rows: Ints) -> Applications:
         """Return some of the rows, by index; all refused applicants stay."""
@@ -197,16 +212,12 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     may_be_used = counts & is_learned_from(frame, spec)
     refused = frame[_is_refused(frame, spec) & may_be_used].reset_index(drop=True)
     weights = weights_of(with_outcome, refused, spec)
-    if spec.table.group is None:
-        groups = np.arange(len(with_outcome))
-    else:
-        codes, _ = pd.factorize(with_outcome[spec.table.group])
-        groups = codes.astype(np.int64)
+    population = population_of(label, weights.decided, spec)
     return Applications(
         spec=settled.spec,
         frame=with_outcome[features],
         label=label,
-        groups=groups,
+        groups=_groups(with_outcome, spec),
         dates=_dates(with_outcome, spec),
         forbidden=with_outcome[list(spec.table.forbidden)],
         refused=refused[features],
@@ -216,14 +227,25 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
         parts=parts_of(with_outcome, spec),
         folds=folds_of(with_outcome, spec),
         amount=amounts_of(with_outcome, spec),
+        population=population,
         notes=(
             *_notes(frame[target], is_undecided),
             *_weightless_rows(has_outcome & ~counts),
             *weights.notes,
+            *population_notes(population),
             *settled.notes,
         ),
         table=with_outcome,
     )
+
+
+def _groups(frame: pd.DataFrame, spec: Spec) -> Ints:
+    """Return the group of each row; a row that names none is a group of its own."""
+    if spec.table.group is None:
+        return np.arange(len(frame))
+    codes, groups = pd.factorize(frame[spec.table.group])
+    alone = len(groups) + np.arange(len(frame))
+    return np.where(codes < 0, alone, codes).astype(np.int64)
 
 
 def _is_filled(target: pd.Series) -> Bools:

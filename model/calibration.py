@@ -79,6 +79,26 @@ class Calibration:
         above_smallest = np.maximum(pd_, SMALLEST_PD)
         return np.minimum(above_smallest, 1 - SMALLEST_PD)
 
+    def moved(self, shift: float) -> Calibration:
+        """Return the map that gives PDs with other log-odds: theirs plus a shift.
+
+        Examples
+        --------
+        >>> even = Calibration("platt", (1.0, 0.0)).moved(-2.944439)
+        >>> even(np.array([0.0])).round(6).tolist()
+        [0.05]
+        >>> steps = Calibration("isotonic", (-1.0, 1.0, 0.5, 0.9)).moved(-2.944439)
+        >>> steps(np.array([-1.0])).round(6).tolist()
+        [0.05]
+        """
+        if self.kind == "identity":
+            return Calibration("platt", (1.0, shift))
+        if self.kind in ("platt", "beta"):
+            *slopes, intercept = self.parameters
+            return Calibration(self.kind, (*slopes, intercept + shift))
+        knots, heights = np.split(np.asarray(self.parameters), 2)
+        return Calibration(self.kind, (*knots.tolist(), *_moved(heights, shift)))
+
     def _map(self, margin: Floats) -> Floats:
         if self.kind == "identity":
             return sigmoid(margin)
@@ -103,6 +123,14 @@ class Calibration:
     def from_dict(cls, fields: CalibrationFields) -> Calibration:
         """Return the calibration that `as_dict` wrote."""
         return cls(fields["kind"], tuple(fields["parameters"]))
+
+
+def _moved(pds: Floats, shift: float) -> tuple[float, ...]:
+    """Return PDs with a shift added to their log-odds."""
+    inside = np.clip(pds, SMALLEST_PD, 1 - SMALLEST_PD)
+    log_odds = np.log(inside / (1 - inside))
+    moved_pds: list[float] = sigmoid(log_odds + shift).tolist()
+    return tuple(moved_pds)
 
 
 @dataclass(frozen=True)
@@ -145,6 +173,14 @@ class Band:
         low = np.interp(margin, self.knots, self.low)
         high = np.interp(margin, self.knots, self.high)
         return np.minimum(low, pd_), np.maximum(high, pd_)
+
+    def moved(self, shift: float) -> Band:
+        """Return the band of PDs with a shift added to their log-odds."""
+        return Band(
+            self.knots,
+            _moved(np.asarray(self.low), shift),
+            _moved(np.asarray(self.high), shift),
+        )
 
     def as_dict(self) -> BandFields:
         """Return plain values for JSON."""

@@ -145,3 +145,10 @@ def test_two_population_rates_are_refused(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SchemaError, match="keep one of them"):
         read_spec(path)
+
+
+def test_rows_without_a_customer_belong_to_nobody_else() -> None:
+    frame = FRAME.assign(who=["a", None, None, "a"])
+    groups = described(frame, group="who").groups
+    assert groups[0] == groups[3]
+    assert len(set(groups.tolist())) == 3

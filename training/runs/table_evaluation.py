@@ -16,7 +16,7 @@ from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications
 from obligor.metrics.figures import figures
 from obligor.training.candidates.fit_settings import cores
-from obligor.training.candidates.training_rows import stratified_folds
+from obligor.training.candidates.training_rows import stated_folds, stratified_folds
 from obligor.training.runs.table_model import fit_table
 
 FIGURES = (
@@ -88,9 +88,10 @@ def evaluate_table(
     data : Applications
         All rows.
     folds : int
-        Of each repeat, at least 2.
+        Of each repeat, at least 2; unless the spec names a column of folds.
     repeats : int
-        With other folds each; figures are means over the repeats.
+        With other folds each; figures are means over the repeats. Stated folds are
+        evaluated once.
     seed : int
         Of the first repeat; the next ones count up from it.
     progress : callable
@@ -104,6 +105,7 @@ def evaluate_table(
     """
     started = time.perf_counter()
     plan = _plan_folds(data, folds, repeats, seed)
+    n_repeats = plan[-1].repeat + 1
     results = _run_folds(data, plan, seed, progress)
     models = {}
     for name in results[0].pds:
@@ -116,9 +118,9 @@ def evaluate_table(
     return {
         "name": data.spec.name,
         "rows": len(data),
-        "default_rate": float(data.label.mean()),
-        "folds": folds,
-        "repeats": repeats,
+        "default_rate": float(np.average(data.label, weights=data.measured_weight)),
+        "folds": len(plan) // n_repeats,
+        "repeats": n_repeats,
         "seed": seed,
         "models": models,
         "promoted": models[PROMOTED],
@@ -133,7 +135,11 @@ def _plan_folds(
     repeats: int,
     seed: int,
 ) -> list[_Fold]:
-    plan = []
+    plan = list[_Fold]()
+    if data.folds is not None:
+        for fit, held in stated_folds(data.folds, data.groups):
+            plan.append(_Fold(0, fit, held))
+        return plan
     for repeat in range(repeats):
         for fit, held in stratified_folds(
             data.label, data.groups, folds, seed + repeat
@@ -181,7 +187,8 @@ def _mean_figures(
     out_of_fold = np.empty((n_repeats, len(data)))
     for fold, result in zip(plan, results, strict=True):
         out_of_fold[fold.repeat, fold.held] = result.pds[name]
-    of_each = [figures(pd_, data.label) for pd_ in out_of_fold]
+    weight = data.measured_weight
+    of_each = [figures(pd_, data.label, weight) for pd_ in out_of_fold]
     return {
         figure: float(np.mean([measured[figure] for measured in of_each]))
         for figure in FIGURES

@@ -11,6 +11,7 @@ from obligor.arrays import Ints
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications
 from obligor.features.encoding import Encoding, fit_encoding
+from obligor.features.population import Population
 from obligor.features.row_roles import FEWEST_FOLDS
 from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
@@ -35,12 +36,15 @@ class TableModel:
         What the table's columns are.
     findings : tuple of str
         Columns that were left out, and why.
+    population : Population, optional
+        To which the PDs are moved.
     """
 
     encoding: Encoding
     candidates: CandidateSet
     spec: Spec
     findings: tuple[str, ...]
+    population: Population | None = None
 
     def model(self, name: str | None = None) -> PdModel:
         """Return a candidate as a model; the chosen one by default."""
@@ -58,7 +62,11 @@ class TableModel:
 
     def points(self) -> pd.DataFrame:
         """Return the printed scorecard, a row per bin; see `Scorecard.points`."""
-        return self.candidates.scorecard.points(self.encoding.level_texts())
+        scorecard = self.candidates.scorecard
+        if self.population is not None:
+            intercept = scorecard.intercept + self.population.shift
+            scorecard = replace(scorecard, intercept=intercept)
+        return scorecard.points(self.encoding.level_texts())
 
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a candidate.
@@ -119,13 +127,27 @@ def fit_table(
             odds_of(data.spec),
             data.refused_weight,
         )
-    candidates = fit_candidates(rows, settings)
+    candidates = _in_population(fit_candidates(rows, settings), data.population)
     return TableModel(
         encoding,
         candidates,
         data.spec,
         tuple(findings),
+        data.population,
     )
+
+
+def _in_population(
+    candidates: CandidateSet, population: Population | None
+) -> CandidateSet:
+    """Return the candidates with PDs at the odds of the population."""
+    if population is None:
+        return candidates
+    moved = {}
+    for name, candidate in candidates.by_name.items():
+        calibration = candidate.calibration.moved(population.shift)
+        moved[name] = replace(candidate, calibration=calibration)
+    return replace(candidates, by_name=moved)
 
 
 def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:

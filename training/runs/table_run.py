@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Floats
+from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications
 from obligor.metrics.figures import figures, with_intervals
 from obligor.metrics.statistics import Interval, Resampling, effective_rows
@@ -274,7 +274,9 @@ def _predict_plainly(fitted: TableModel, sides: TableSplit) -> Floats:
     booster = lgb.train(PLAIN, learned)
     score = booster.predict(encoding.rows(sides.test.frame))
     pd_ = np.asarray(score, dtype=np.float64)
-    return np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
+    pd_ = np.clip(pd_, SMALLEST_PD, 1 - SMALLEST_PD)
+    population = sides.fit.population
+    return pd_ if population is None else population.moved(pd_)
 
 
 def _finish_model(
@@ -298,7 +300,8 @@ def _finish_model(
         "blend_gain_log_loss": list(candidates.choice.gain),
         "left_out": list(fitted.findings),
         "calibration_losses": dict(candidates.chosen.losses),
-        "figures": figures(test_pd, test.label, test.weight),
+        "figures": figures(test_pd, test.label, test.measured_weight),
+        **_describe_population(fit),
     }
     return replace(
         model,
@@ -317,13 +320,29 @@ def _fit_band(fitted: TableModel, fit: Applications, seed: int) -> Band:
         seed,
         fit.weight,
     )
-    kind = chosen.calibration.kind
-    return fit_band(
-        kind,
+    band = fit_band(
+        chosen.calibration.kind,
         chosen.out_of_fold,
         fit.label,
         resampling,
     )
+    if fit.population is None:
+        return band
+    return band.moved(fit.population.shift)
+
+
+def _describe_population(fit: Applications) -> dict[str, object]:
+    """How the PDs were moved to the population, as the bundle keeps it."""
+    population = fit.population
+    if population is None:
+        return {}
+    return {
+        "population": {
+            "bad_rate": population.bad_rate,
+            "sample_bad_rate": population.sample_bad_rate,
+            "log_odds_shift": population.shift,
+        }
+    }
 
 
 def _draw_baseline(
@@ -332,10 +351,22 @@ def _draw_baseline(
     fit: Applications,
     seed: int,
 ) -> Baseline:
-    drawn = np.random.default_rng(seed).permutation(len(fit))[:BASELINE_ROWS]
-    frame = fit.frame.iloc[np.sort(drawn)]
+    frame = fit.frame.iloc[np.sort(_drawn_rows(fit, seed))]
     rows = fitted.encoding_of(fitted.candidates.chosen_name).rows(frame)
     return choose_baseline(rows, model.explain, None)
+
+
+def _drawn_rows(fit: Applications, seed: int) -> Ints:
+    """Rows that stand for the population; a heavy row may be drawn repeatedly."""
+    draw = np.random.default_rng(seed)
+    weight = fit.measured_weight
+    if weight is None:
+        return draw.permutation(len(fit))[:BASELINE_ROWS]
+    return draw.choice(
+        len(fit),
+        BASELINE_ROWS,
+        p=weight / weight.sum(),
+    )
 
 
 def _model_under_test(
@@ -361,7 +392,7 @@ def _model_under_test(
             fit.label,
             fit.groups,
             months_of(fit),
-            fit.weight,
+            fit.measured_weight,
         ),
         fit_pd=model.calibration(chosen.out_of_fold),
         test=LabelledRows(
@@ -369,7 +400,7 @@ def _model_under_test(
             test.label,
             pd.factorize(test.groups)[0],
             months_of(test),
-            test.weight,
+            test.measured_weight,
         ),
         peers=peers,
         segments=_segments(test),

@@ -104,10 +104,12 @@ def reject_effects(
 
 def _figures(applicants: ScoredApplicants, subject: ModelUnderTest) -> dict[str, str]:
     label = subject.test.label
+    weight = subject.test.weight
     pd_ = applicants.test_pd
+    brier = np.average((pd_ - label) ** 2, weights=weight)
     return {
-        "AUC": f"{auc(pd_, label):.4f}",
-        "Brier score": f"{((pd_ - label) ** 2).mean():.5f}",
-        "mean PD of the test rows": f"{pd_.mean():.4f}",
+        "AUC": f"{auc(pd_, label, weight):.4f}",
+        "Brier score": f"{brier:.5f}",
+        "mean PD of the test rows": f"{np.average(pd_, weights=weight):.4f}",
         "mean PD of the refused": f"{applicants.refused_pd.mean():.4f}",
     }
