@@ -22,6 +22,7 @@ from obligor.cli import (
     ledger,
     mapping,
     models,
+    monitoring,
     policy,
     portfolio,
     tables,
@@ -101,8 +102,10 @@ app.command()(training.train)
 app.command()(training.evaluate)
 app.command()(models.promote)
 app.command()(models.recalibrate)
-app.command()(models.monitor)
+app.command()(monitoring.monitor)
 app.command()(models.shadow)
+app.command()(models.compare)
+app.command()(models.models)
 app.command()(serve)
 app.command()(decide.decide)
 app.command()(demo.demo)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from obligor.serving.assembly import Service
     from obligor.serving.settings import Settings
     from obligor.signing import Signer
+    from obligor.training.lifecycle.registry import Registry
 
 console = Console()
 error_console = Console(stderr=True)
@@ -73,7 +74,16 @@ ReportFolder = Annotated[
 ]
 ModelVersion = Annotated[
     str,
-    typer.Argument(help="Version in the registry, or `latest`"),
+    typer.Argument(
+        help="Version in the registry, or `latest`, `champion`, `challenger`"
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        help="Name of the model, default obligor-pd; each name has its own champion",
+    ),
 ]
 AsOf = Annotated[
     str | None,
@@ -268,12 +278,24 @@ class Context:
             lambda: CustomerSeals(self.record(store).database),
         )
 
-    def champions(self, store: Path) -> ChampionLoader:
-        """Return the loader of a store's champion model."""
+    def champions(self, store: Path, name: str | None = None) -> ChampionLoader:
+        """Return the loader of a store's champion model, or of that of another name."""
         from obligor.decisions.champion import ChampionLoader
+        from obligor.model.bundle import MODEL_NAME
 
         settings = self.settings(store)
-        return ChampionLoader(settings.store, settings.trusted)
+        return ChampionLoader(
+            settings.store,
+            settings.trusted,
+            name=name or MODEL_NAME,
+        )
+
+    def registry(self, store: Path, name: str | None = None) -> Registry:
+        """Open the registry of a store for models of one name."""
+        from obligor.model.bundle import MODEL_NAME
+        from obligor.training.lifecycle.registry import Registry
+
+        return Registry(store, name or MODEL_NAME)
 
     def service(self, store: Path) -> Service:
         """Put the service together, as one of its processes does."""

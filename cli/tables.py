@@ -19,6 +19,7 @@ from obligor.cli.arguments import command_context, console, error_console, with_
 
 if TYPE_CHECKING:
     from obligor.features.applications import Applications
+    from obligor.model.pd_model import PdModel
     from obligor.training.runs.table_run import TrainedTable
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
@@ -97,6 +98,38 @@ def read_table(table: Path, spec: Path | None) -> Applications:
     return data
 
 
+def read_table_again(
+    table: Path,
+    spec: Path | None,
+    model: PdModel,
+) -> Applications:
+    """Read a table under the spec of a registered model, or under another one.
+
+    Parameters
+    ----------
+    table : Path
+        The file.
+    spec : Path, optional
+        Replaces the spec that the model was trained under.
+    model : PdModel
+        A model of a table.
+    """
+    from obligor.features.table_files import read_table_file
+    from obligor.features.table_spec import read_spec
+    from obligor.training.lifecycle.table_rows import read_again, spec_of
+
+    own_spec = spec_of(model)
+    if spec is None and own_spec is None:
+        return read_table(table, None)
+    table_file = read_table_file(table)
+    _print_warnings(table_file.notes)
+    chosen = own_spec if spec is None else read_spec(spec)
+    assert chosen is not None
+    data = read_again(table_file.frame, chosen)
+    _print_warnings(data.notes)
+    return data
+
+
 def _print_warnings(warnings: Iterable[str]) -> None:
     for warning in warnings:
         error_console.print(
@@ -125,6 +158,8 @@ class TableTraining:
         Trials of a parameter search.
     rejects : str
         How refused applicants are used.
+    name : str
+        Name of the model in the store.
     """
 
     table: Path
@@ -135,6 +170,7 @@ class TableTraining:
     card: dict[str, str]
     trials: int
     rejects: Rejects
+    name: str
 
 
 def train(settings: TableTraining) -> None:
@@ -156,6 +192,7 @@ def train(settings: TableTraining) -> None:
         report=settings.report,
         at=command_context().now(),
         card=settings.card,
+        name=settings.name,
     )
     choices = TableChoices(
         seed=settings.seed,

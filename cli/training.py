@@ -15,6 +15,7 @@ from obligor.cli import tables
 from obligor.cli.arguments import (
     AsJson,
     ConfigFile,
+    ModelName,
     OptionalMapping,
     ReportFolder,
     Rules,
@@ -27,6 +28,7 @@ from obligor.cli.arguments import (
     required_mapping,
     with_options,
 )
+from obligor.cli.models import chosen_version, print_frame, print_notes
 from obligor.policy.rulebooks.rulebook import RULES
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class TrainOptions:
         ),
     ] = "none"
     rules: Rules = RULES
+    name: ModelName = None
 
 
 @with_options(TrainOptions)
@@ -86,6 +89,7 @@ def run_training(options: TrainOptions) -> None:
 
 
 def _train_on_table(options: TrainOptions, table: Path) -> None:
+    from obligor.model.bundle import MODEL_NAME
     from obligor.training.validation.report import read_card
 
     tables.train(
@@ -98,11 +102,13 @@ def _train_on_table(options: TrainOptions, table: Path) -> None:
             card=read_card(options.card),
             trials=options.tune,
             rejects=options.rejects,
+            name=options.name or MODEL_NAME,
         )
     )
 
 
 def _train_on_ledger(options: TrainOptions) -> None:
+    from obligor.model.bundle import MODEL_NAME
     from obligor.training.lifecycle.run_settings import RunSettings
     from obligor.training.runs.ledger_run import train as train_on_ledger
     from obligor.training.samples.config import read_config
@@ -116,6 +122,7 @@ def _train_on_ledger(options: TrainOptions) -> None:
         at=context.now(),
         card=read_card(options.card),
         rules=options.rules,
+        name=options.name or MODEL_NAME,
     )
     trained = train_on_ledger(
         ledger,
@@ -157,6 +164,7 @@ class EvaluateOptions:
     config: ConfigFile = None
     store: Store = Path("store")
     rules: Rules = RULES
+    name: ModelName = None
     as_json: AsJson = False
 
 
@@ -168,11 +176,19 @@ def evaluate(options: EvaluateOptions) -> None:
 
     Example: `obligor evaluate ledger/mapping.toml --version 1 --json`
 
+    With a table and a version, that version scores the table and nothing is trained;
+    rows that it has learnt from are left out and counted.
+
     Example: `obligor evaluate --table applications.csv --spec spec.toml
     --folds 5 --repeats 1 --seed 0 --json`
+
+    Example: `obligor evaluate --table later.csv --version champion --name cards`
     """
     if options.table is None:
         _evaluate_on_ledger(options)
+        return
+    if options.version is not None:
+        _back_test(options, options.table, options.version)
         return
     tables.evaluate(
         tables.TableEvaluation(
@@ -186,8 +202,35 @@ def evaluate(options: EvaluateOptions) -> None:
     )
 
 
+def _back_test(
+    options: EvaluateOptions,
+    table: Path,
+    chosen: str,
+) -> None:
+    from obligor.training.lifecycle.backtest import back_test
+
+    registry = command_context().registry(options.store, options.name)
+    version = chosen_version(registry, chosen)
+    known = registry.known_model(version)
+    data = tables.read_table_again(table, options.spec, known.model)
+    result = back_test(known, data, options.seed)
+    if options.as_json:
+        print(json.dumps({"name": registry.name, **result.as_dict()}))
+        return
+    print_notes(result.notes)
+    shown = Table(
+        "figure",
+        f"version {version}",
+        title=f"{result.rows:,} rows it has not learnt from, 95% intervals",
+    )
+    for name, interval in result.figures.items():
+        shown.add_row(name, str(interval))
+    console.print(shown)
+    if len(result.months):
+        print_frame(result.months.reset_index(), "by month of the application")
+
+
 def _evaluate_on_ledger(options: EvaluateOptions) -> None:
-    from obligor.training.lifecycle.registry import Registry
     from obligor.training.runs.ledger_run import evaluate_model
     from obligor.training.samples.config import read_config
     from obligor.training.samples.materiality import with_materiality
@@ -200,9 +243,9 @@ def _evaluate_on_ledger(options: EvaluateOptions) -> None:
         ledger.observed_until,
         options.rules,
     )
-    registry = Registry(options.store)
+    registry = command_context().registry(options.store, options.name)
     split = build_sample(ledger, config, progress_bar("features by as-of date"))
-    version = options.version or registry.latest()
+    version = chosen_version(registry, options.version or "latest")
     ours, peer = evaluate_model(registry.model(version), split, config)
     n_rows = len(split.test.rows)
     if not options.as_json:

@@ -23,7 +23,6 @@ from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow
 from obligor.decisions.json_values import Money, money, one_of, value_or_none
 from obligor.decisions.reasons import Reason, principal_reasons
-from obligor.model.bundle import MODEL_NAME
 from obligor.policy.credit.limits import Limit
 from obligor.policy.credit.position import Position
 from obligor.policy.credit.pricing import PriceFloor, discount_per_year
@@ -255,7 +254,7 @@ def explanation(champion: Champion, scored: ScoredRow) -> Explanation:
 def model_answer(champion: Champion) -> ModelAnswer:
     """Return which model scored."""
     return {
-        "name": MODEL_NAME,
+        "name": champion.name,
         "version": champion.version,
         "sha256": champion.sha256,
         "horizon_days": champion.model.horizon_days,

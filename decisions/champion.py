@@ -19,7 +19,9 @@ from obligor.decisions.trial import try_bundle
 from obligor.errors import ModelError
 from obligor.model.bundle import (
     CHAMPION_POINTER,
+    MODEL_NAME,
     load_bundle,
+    pointer_folder,
     require_signature,
     verify_bundle,
 )
@@ -32,11 +34,12 @@ log = logging.getLogger("obligor")
 
 @dataclass(frozen=True)
 class Champion:
-    """A model that serves, with its version and the hash of its bundle."""
+    """A model that serves, with its version, the hash of its bundle, and its name."""
 
     model: PdModel
     version: str
     sha256: str
+    name: str = MODEL_NAME
 
     @cached_property
     def calibration(self) -> CalibrationFields:
@@ -69,6 +72,8 @@ class ChampionLoader:
         read; by default the store's own.
     pointer : str, optional
         The file that names the model: the champion's, or the challenger's.
+    name : str, optional
+        The model's name; each name has pointers of its own.
     """
 
     def __init__(
@@ -76,12 +81,15 @@ class ChampionLoader:
         store: Path,
         trusted: Sequence[Path] | None = None,
         pointer: str = CHAMPION_POINTER,
+        name: str = MODEL_NAME,
     ) -> None:
         self.store = store
         self.trusted = [store / RELEASE_PUBLIC] if trusted is None else trusted
         # A text: `os.stat` of a Path takes ten times as long.
-        self._pointer = str(store / pointer)
-        self._role = Path(pointer).stem
+        self._pointer = str(pointer_folder(store, name) / pointer)
+        self.name = name
+        role = Path(pointer).stem
+        self._role = role if name == MODEL_NAME else f"{role} of {name}"
         self._champion: Champion | None = None
         self._lock = threading.Lock()
         self._tried_ns = -1  # the pointer's time of change when it was last tried
@@ -166,7 +174,12 @@ class ChampionLoader:
             return champion
         if named not in self._earlier:
             model = load_bundle(self._verified(sha256), sha256)
-            self._earlier[named] = Champion(model, version, sha256)
+            self._earlier[named] = Champion(
+                model,
+                version,
+                sha256,
+                self.name,
+            )
         return self._earlier[named]
 
     def settle(self) -> None:
@@ -212,7 +225,12 @@ class ChampionLoader:
         model = load_bundle(folder, sha256)
         # The first row fills the model's tables, before any request waits for it.
         model.explain(np.full((1, len(model.features)), np.nan))
-        return Champion(model, version, sha256)
+        return Champion(
+            model,
+            version,
+            sha256,
+            self.name,
+        )
 
     def _named(self) -> _Named:
         path = Path(self._pointer)

@@ -30,7 +30,7 @@ from obligor.training.validation.soundness import (
     monotone_violations,
     riskiest,
 )
-from obligor.training.validation.subject import BESIDE_FEATURES, Rival
+from obligor.training.validation.subject import Rival, feature_matrix
 
 ROUNDS = 200
 SEED = 0  # fixed, so that a version always meets the same objections
@@ -47,7 +47,7 @@ class PromotionCandidate:
     model : PdModel
         The model of the version.
     rows : DataFrame
-        Its test rows as they were stored: features, and `BESIDE_FEATURES`.
+        Its test rows as they were stored: features, and what is beside them.
     verdicts : mapping
         Of its report, by section; empty if there is no report.
     rival : Rival, optional
@@ -62,8 +62,7 @@ class PromotionCandidate:
     @property
     def matrix(self) -> Floats:
         """The test rows as the model takes them, shape (n, columns)."""
-        features = self.rows.drop(columns=list(BESIDE_FEATURES), errors="ignore")
-        return features.to_numpy(dtype=np.float64)
+        return feature_matrix(self.rows)
 
     @property
     def label(self) -> Ints:

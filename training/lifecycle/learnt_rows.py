@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.arrays import Bools
+from obligor.arrays import Bools, Ints
 from obligor.features.encoding import Encoding
 
 Digests = NDArray[np.uint64]
@@ -43,6 +43,16 @@ class RowDigests:
 
     def __len__(self) -> int:
         return len(self.content)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether equal values mean the same applicant: hardly any rows are alike."""
+        return len(np.unique(self.content)) >= TELLING * len(self.content)
+
+    def take(self, rows: Ints) -> RowDigests:
+        """Return the digests of some rows, by index."""
+        identity = None if self.identity is None else self.identity[rows]
+        return RowDigests(self.content[rows], identity)
 
     def joined(self, other: RowDigests) -> RowDigests:
         """Return the digests of both tables; identities only if both have them."""
@@ -115,9 +125,7 @@ def learnt(past: RowDigests, rows: RowDigests) -> Bools:
     [True, False]
     """
     is_learnt: Bools = np.isin(rows.content, past.content)
-    n_different = len(np.unique(past.content))
-    is_telling = n_different >= TELLING * len(past.content)
-    if is_telling or past.identity is None or rows.identity is None:
+    if past.is_telling or past.identity is None or rows.identity is None:
         return is_learnt
     return is_learnt & np.isin(rows.identity, past.identity)
 

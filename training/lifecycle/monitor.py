@@ -6,17 +6,18 @@ there are more decisions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from obligor.arrays import Ints
+from obligor.arrays import Floats, Ints
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.metrics.figures import PSI_BINS, auc, difference, psi, psi_bins
@@ -85,6 +86,12 @@ class Monitoring:
     challenger : mapping of str
         How the challenger's PDs compare on matured decisions that both models
         scored; empty if these are too few.
+    unit : str
+        What was read: decisions, rows of a table, or recorded scores.
+    figures : mapping of str
+        Figures of the rows whose outcome is known, by name.
+    notes : tuple of str
+        Sentences on what is left out or missing.
     """
 
     decisions: int
@@ -92,6 +99,29 @@ class Monitoring:
     backtest: pd.DataFrame
     alerts: tuple[Alert, ...]
     challenger: Mapping[str, str]
+    unit: str = "decisions"
+    figures: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def with_note(self, note: str) -> Monitoring:
+        """Return the same with one more sentence."""
+        return replace(self, notes=(*self.notes, note))
+
+    def as_dict(self) -> dict[str, object]:
+        """Return everything as JSON values."""
+        drift = self.drift.replace([np.inf, -np.inf], np.nan).astype(object)
+        drift = drift.where(drift.notna(), None)
+        months = self.backtest.rename_axis("month").reset_index()
+        return {
+            "unit": self.unit,
+            "count": self.decisions,
+            "alerts": [vars(alert) for alert in self.alerts],
+            "drift": drift.rename_axis("column").reset_index().to_dict("records"),
+            "months": months.to_dict("records") if len(self.backtest) else [],
+            "figures": dict(self.figures),
+            "challenger": dict(self.challenger),
+            "notes": list(self.notes),
+        }
 
 
 def monitor(
@@ -141,7 +171,7 @@ def monitor(
         decisions=len(decisions),
         drift=moved,
         backtest=months,
-        alerts=(*_alerts_of_drift(moved), *_alerts_of_level(months)),
+        alerts=(*alerts_of_drift(moved), *alerts_of_level(months)),
         challenger=compared(mature, shadow or {}),
     )
 
@@ -162,18 +192,54 @@ def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         Columns ``psi, noise, beyond``; the PD first, then the features, those that
         moved most first.
     """
-    columns = {"the PD": ("pd", "pd_12m")}
+    names = {"the PD": ("pd", "pd_12m")}
     for name in decisions:
         if name in reference and name not in NOT_FEATURES:
-            columns[str(name)] = (str(name), str(name))
-    psi_by_name = dict[str, float]()
-    noise_by_name = dict[str, float]()
-    for title, (old, new) in columns.items():
+            names[str(name)] = (str(name), str(name))
+    columns = []
+    for title, (old, new) in names.items():
         before = reference[old].to_numpy(float)
         now = decisions[new].to_numpy(float)
-        psi_by_name[title] = psi(before, now)
-        n_bins = psi_bins(before)
-        noise_by_name[title] = _noise(len(decisions), len(reference), n_bins)
+        columns.append(ComparedColumn(title, before, now))
+    return moved_columns(columns)
+
+
+class ComparedColumn(NamedTuple):
+    """A column on two samples.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    then : ndarray of float, shape (n,)
+        The earlier sample.
+    now : ndarray of float, shape (m,)
+        The later sample.
+    is_category : bool
+        Whether its values are codes of levels.
+    """
+
+    name: str
+    then: Floats
+    now: Floats
+    is_category: bool = False
+
+
+def moved_columns(columns: Sequence[ComparedColumn]) -> pd.DataFrame:
+    """Return the PSI of each column beside what chance would give; see `drift`.
+
+    The first column stays first; the others follow, those that moved most first.
+    """
+    psi_by_name = dict[str, float]()
+    noise_by_name = dict[str, float]()
+    for column in columns:
+        psi_by_name[column.name] = psi(
+            column.then,
+            column.now,
+            is_category=column.is_category,
+        )
+        n_bins = psi_bins(column.then, is_category=column.is_category)
+        noise_by_name[column.name] = _noise(len(column.now), len(column.then), n_bins)
     table = pd.DataFrame({"psi": pd.Series(psi_by_name, dtype=float)})
     table["noise"] = pd.Series(noise_by_name, dtype=float)
     table["beyond"] = (table["psi"] - table["noise"]).clip(lower=0)
@@ -188,7 +254,8 @@ def _noise(n: int, m: int, n_bins: int) -> float:
     return float(stats.chi2.ppf(CHANCE, freedom) * (1 / n + 1 / m))
 
 
-def _alerts_of_drift(moved: pd.DataFrame) -> list[Alert]:
+def alerts_of_drift(moved: pd.DataFrame) -> list[Alert]:
+    """Return an alert for each column that has moved far beyond chance."""
     alerts = []
     for name, row in moved.iterrows():
         if row["beyond"] > SHIFTED:
@@ -264,7 +331,18 @@ def backtest(mature: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFram
     [2.0, 1.0, 2.0, 0.0, 2.0]
     """
     pd_ = 1 - (1 - mature["pd_12m"]) ** (definition.horizon_days / 365)
-    by_month = mature.assign(pd=pd_).groupby("month")
+    return with_binomial_range(mature.assign(pd=pd_))
+
+
+def with_binomial_range(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return expected and observed defaults by month, with what chance allows.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``month``, ``pd`` over the horizon of the outcomes, and ``label``.
+    """
+    by_month = rows.groupby("month")
     months = pd.DataFrame(
         {
             "decisions": by_month.size(),
@@ -278,7 +356,7 @@ def backtest(mature: pd.DataFrame, definition: DefaultDefinition) -> pd.DataFram
     return months
 
 
-def _alerts_of_level(months: pd.DataFrame) -> list[Alert]:
+def alerts_of_level(months: pd.DataFrame) -> list[Alert]:
     """Far more defaults than expected in all: a size that matters, beyond chance."""
     n = int(months["decisions"].sum()) if len(months) else 0
     if n < FEWEST:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
+from obligor.errors import SchemaError
 from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.learnt_rows import (
     Digests,
@@ -54,14 +55,14 @@ class RawRows:
     periods: NDArray[np.object_]
     identity: Digests | None = None
 
-    def take(self, is_inside: Bools) -> RawRows:
-        """Return some of the rows."""
+    def take(self, rows: Ints) -> RawRows:
+        """Return some of the rows, by index."""
         return RawRows(
-            frame=self.frame[is_inside].reset_index(drop=True),
-            label=self.label[is_inside],
-            groups=self.groups[is_inside],
-            periods=self.periods[is_inside],
-            identity=None if self.identity is None else self.identity[is_inside],
+            frame=self.frame.iloc[rows].reset_index(drop=True),
+            label=self.label[rows],
+            groups=self.groups[rows],
+            periods=self.periods[rows],
+            identity=None if self.identity is None else self.identity[rows],
         )
 
 
@@ -132,6 +133,23 @@ def columns_of(model: PdModel) -> tuple[str, ...]:
 def missing_columns(model: PdModel, frame: pd.DataFrame) -> list[str]:
     """Return the columns that a model reads and the rows do not have."""
     return [name for name in columns_of(model) if name not in frame]
+
+
+def require_columns(known: KnownModel, frame: pd.DataFrame) -> None:
+    """Refuse rows that lack a column which a model reads.
+
+    Raises
+    ------
+    SchemaError
+        It names the first missing columns.
+    """
+    absent = missing_columns(known.model, frame)
+    if absent:
+        raise SchemaError(
+            f"{len(absent)} columns of the {known.name} are missing: {absent[:NAMED]}",
+            where="table",
+            expected=f"the {len(columns_of(known.model))} columns that it reads",
+        )
 
 
 def model_matrix(model: PdModel, frame: pd.DataFrame) -> Floats:
@@ -248,7 +266,7 @@ def rival_of(known: KnownModel, raw: RawRows, days: int) -> Rival:
     absent = missing_columns(model, raw.frame)
     if len(absent) == len(columns_of(model)):
         reason = (
-            f"the {known.name} has other columns: the test rows have none of those "
+            f"the {known.name} has other columns: the rows have none of those "
             "that it reads, so it is the model of another population; train this one "
             "under a name of its own (--name)"
         )
@@ -266,7 +284,7 @@ def rival_of(known: KnownModel, raw: RawRows, days: int) -> Rival:
     n_learnt = int(is_learnt.sum())
     if n_learnt:
         notes.append(
-            f"{n_learnt:,} of {len(is_learnt):,} test rows are left out, because "
+            f"{n_learnt:,} of {len(is_learnt):,} rows are left out, because "
             f"the {known.name} has learnt from them."
         )
     if model.horizon_days != days:

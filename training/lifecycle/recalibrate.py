@@ -6,7 +6,7 @@ The trees stay as they are; the recalibrated model is a version of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,17 @@ from obligor.training.candidates.calibrate import (
 )
 from obligor.training.candidates.fit_settings import FOLDS
 from obligor.training.candidates.training_rows import fewer_outcomes, stratified_folds
+from obligor.training.lifecycle.learnt_rows import RowDigests, content_digests
+from obligor.training.lifecycle.raw_rows import (
+    KnownModel,
+    RawRows,
+    last_day_learnt,
+    model_matrix,
+    require_columns,
+)
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
+from obligor.training.lifecycle.table_rows import months_of, new_rows, raw_rows_of
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Progress, Sample, build_sample, gap_days
 from obligor.training.validation.report import card_of, write_report
@@ -43,6 +52,25 @@ from obligor.training.validation.subject import (
 FEWEST = 20  # defaults to calibrate on, and as many to test on
 ROUNDS = 100
 EARLIER = 2 / 3  # share of the days to calibrate on; the later ones test
+
+
+@dataclass(frozen=True)
+class NewRows(LabelledRows):
+    """Rows of a table that a model has not learnt from.
+
+    Attributes
+    ----------
+    raw : RawRows, optional
+        The same rows before any encoding.
+    days : ndarray of int, shape (n,), optional
+        Days from 1970-01-01 to each application; None if the table has no dates.
+    notes : tuple of str
+        Which rows are left out, and why.
+    """
+
+    raw: RawRows | None = None
+    days: Ints | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,10 +129,14 @@ def recalibrate(
     SchemaError
         If either side has too few defaults.
     """
-    registry = Registry(settings.store)
+    registry = Registry(settings.store, settings.name)
     old = registry.model(version)
     # 1. Earlier rows to calibrate on, later rows to test on.
-    fit, test = _split(rows, seed)
+    sides = _split(rows, seed)
+    fit = _take(rows, sides.fit)
+    test = _take(rows, sides.test)
+    _require_defaults(fit, "calibrate on")
+    _require_defaults(test, "test on")
     # 2. The kind with the least loss on rows it has not seen, fitted on all the
     # earlier ones.
     model = _calibrate(old, fit, seed, version)
@@ -125,9 +157,13 @@ def recalibrate(
     )
     sections = validate(subject)
     card = {**card_of(subject, sections), **settings.card}
+    raw = _kept_rows(rows, sides, model)
     run = TrainingRun(
         model=model,
         test_rows=stored_rows(model, test),
+        raw_rows=None if raw is None else raw.test.frame,
+        identity=None if raw is None else raw.test.identity,
+        learnt_rows=_all_learnt(registry.learnt_rows(version), raw),
         report=write_report(
             settings.report,
             subject,
@@ -158,15 +194,29 @@ def _calibrate(
 ) -> PdModel:
     margin = old.margin(fit.rows)
     splits = _calibration_splits(fit, seed)
-    calibration, losses = choose_calibration(margin, fit.label, splits)
+    calibration, losses = choose_calibration(
+        margin,
+        fit.label,
+        splits,
+        fit.weight,
+    )
     groups = pd.factorize(fit.groups)[0].astype(np.int64)
-    resampling = Resampling(groups, ROUNDS, seed)
+    resampling = Resampling(
+        groups,
+        ROUNDS,
+        seed,
+        fit.weight,
+    )
     about = {
         **old.about,
         "recalibrated_from": version,
         "calibration_losses": losses,
         "calibrated_on": len(fit.label),
     }
+    days = _days_of(fit)
+    if days is not None:
+        last_day = np.datetime64(int(days.max()), "D")
+        about["calibrated_until"] = str(last_day)
     return replace(
         old,
         calibration=calibration,
@@ -233,7 +283,13 @@ def rows_of_ledger(
         If the ledger has no such dates.
     """
     split = build_sample(ledger, config, progress)
-    last_learnt = date.fromisoformat(model.about["trained_on"][1])
+    last_learnt = last_day_learnt(model)
+    if last_learnt is None:
+        raise SchemaError(
+            "the model does not say on which dates it was trained",
+            where="ledger",
+            expected="a model that was trained on a ledger",
+        )
     first_day = last_learnt + timedelta(days=gap_days(config))
     rows = pd.concat([split.train.rows, split.test.rows])
     later = Sample(rows[rows["as_of"] >= first_day])
@@ -247,53 +303,96 @@ def rows_of_ledger(
     return labelled_rows(later)
 
 
-def rows_of_table(data: Applications, model: PdModel) -> LabelledRows:
-    """Return a table's rows as the model takes them.
+def rows_of_table(data: Applications, known: KnownModel) -> NewRows:
+    """Return the rows of a table that a model has not learnt from, as it takes them.
+
+    Parameters
+    ----------
+    data : Applications
+        A table with outcomes.
+    known : KnownModel
+        A model of a table, with the digests of the rows that it has learnt from.
 
     Raises
     ------
     SchemaError
-        If the model is not the model of a table.
+        If the model is not the model of a table, if the table lacks one of its
+        columns, or if it has learnt from every row.
     """
-    if model.encoding is None:
-        raise SchemaError(
-            "the model scores customers of a ledger, not applications",
-            where="--table",
-            expected="a mapping file",
-        )
-    if data.dates is None:
-        periods = np.full(len(data), "all", dtype=object)
-    else:
-        periods = data.dates.astype(str).astype(object)
-    return LabelledRows(
-        model.encoding.rows(data.frame),
-        data.label,
-        data.groups,
-        periods,
+    fresh = new_rows(known, data)
+    raw = raw_rows_of(fresh.data)
+    require_columns(known, raw.frame)
+    dates = fresh.data.dates
+    return NewRows(
+        rows=model_matrix(known.model, raw.frame),
+        label=raw.label,
+        groups=raw.groups,
+        periods=months_of(fresh.data),
+        weight=fresh.data.weight,
+        raw=raw,
+        days=None if dates is None else dates.astype(np.int64),
+        notes=fresh.notes,
     )
 
 
-def _split(rows: LabelledRows, seed: int) -> tuple[LabelledRows, LabelledRows]:
+@dataclass(frozen=True)
+class _Sides:
+    """Indices of the rows to calibrate on, and of those to test on."""
+
+    fit: Ints
+    test: Ints
+
+
+def _split(rows: LabelledRows, seed: int) -> _Sides:
     """Earlier and later rows; without dates a fold of three is tested on."""
     days = _days_of(rows)
     if days is not None and len(np.unique(days)) > 1:
         all_days = np.unique(days)
         first_later_day = all_days[int(len(all_days) * EARLIER)]
         is_later = days >= first_later_day
-        fit_rows = np.flatnonzero(~is_later)
-        test_rows = np.flatnonzero(is_later)
-    else:
-        fit_rows, test_rows = stratified_folds(
-            rows.label,
-            rows.groups,
-            3,
-            seed,
-        )[0]
-    fit = _take(rows, fit_rows)
-    test = _take(rows, test_rows)
-    _require_defaults(fit, "calibrate on")
-    _require_defaults(test, "test on")
-    return fit, test
+        return _Sides(np.flatnonzero(~is_later), np.flatnonzero(is_later))
+    fit_rows, test_rows = stratified_folds(
+        rows.label,
+        rows.groups,
+        3,
+        seed,
+    )[0]
+    return _Sides(fit_rows, test_rows)
+
+
+@dataclass(frozen=True)
+class _KeptRows:
+    """What the registry keeps of a table: raw test rows, digests of the others."""
+
+    test: RawRows
+    fit: RowDigests
+
+
+def _kept_rows(
+    rows: LabelledRows,
+    sides: _Sides,
+    model: PdModel,
+) -> _KeptRows | None:
+    if not isinstance(rows, NewRows) or rows.raw is None or model.encoding is None:
+        return None
+    content = content_digests(rows.raw.frame, model.encoding)
+    return _KeptRows(
+        rows.raw.take(sides.test),
+        RowDigests(content, rows.raw.identity).take(sides.fit),
+    )
+
+
+def _all_learnt(
+    before: RowDigests | None,
+    kept: _KeptRows | None,
+) -> RowDigests | None:
+    """What the old version has learnt from, and what the calibration was fitted on.
+
+    None if the old version does not say: then nobody knows of the new one either.
+    """
+    if before is None or kept is None:
+        return before
+    return before.joined(kept.fit)
 
 
 def _require_defaults(rows: LabelledRows, purpose: str) -> None:
@@ -308,16 +407,21 @@ def _require_defaults(rows: LabelledRows, purpose: str) -> None:
 
 
 def _take(rows: LabelledRows, row_indices: Ints) -> LabelledRows:
-    return LabelledRows(
-        rows.rows[row_indices],
-        rows.label[row_indices],
-        pd.factorize(rows.groups[row_indices])[0],
-        rows.periods[row_indices],
+    days = _days_of(rows)
+    return NewRows(
+        rows=rows.rows[row_indices],
+        label=rows.label[row_indices],
+        groups=pd.factorize(rows.groups[row_indices])[0],
+        periods=rows.periods[row_indices],
+        weight=None if rows.weight is None else rows.weight[row_indices],
+        days=None if days is None else days[row_indices],
     )
 
 
 def _days_of(rows: LabelledRows) -> Ints | None:
     """The day of each row as a whole number, None if a period is not a day."""
+    if isinstance(rows, NewRows) and rows.days is not None:
+        return rows.days
     days = pd.to_datetime(pd.Series(rows.periods), errors="coerce")
     if days.isna().any():
         return None

@@ -390,7 +390,7 @@ class Registry:
         """Return a version with the digests of the rows that it has learnt from."""
         return KnownModel(
             version=version,
-            name=f"other model (version {version})",
+            name=f"model of version {version}",
             model=self.model(version),
             learnt_rows=self.learnt_rows(version),
         )

@@ -2,20 +2,167 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from obligor.features.applications import Applications
+from obligor.errors import SchemaError
+from obligor.features.applications import Applications, applications
 from obligor.features.encoding import Encoding
 from obligor.features.levels import texts
+from obligor.features.table_spec import Spec
+from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.learnt_rows import (
     Digests,
     RowDigests,
     content_digests,
     identity_digests,
 )
-from obligor.training.lifecycle.raw_rows import RawRows
+from obligor.training.lifecycle.raw_rows import KnownModel, RawRows, has_learnt
+
+LISTED_ROLES = ("id", "leaks", "drop", "forbidden")
+SINGLE_ROLES = ("date", "group", "weight")
+# What only training asks a table for: which rows are tested on, and how often.
+SPLIT_ROLES = ("split", "folds", "test_from", "origins")
+
+
+@dataclass(frozen=True)
+class NewApplications:
+    """Rows of a table that a model has not learnt from.
+
+    Attributes
+    ----------
+    data : Applications
+        The rows.
+    learnt : int
+        How many rows are left out, because the model has learnt from them.
+    notes : tuple of str
+        Sentences for the person who reads the figures.
+    """
+
+    data: Applications
+    learnt: int
+    notes: tuple[str, ...]
+
+
+def spec_of(model: PdModel) -> Spec | None:
+    """Return the spec that a table's model was trained under; None if unknown."""
+    fields = model.about.get("spec")
+    return None if fields is None else Spec.model_validate(fields)
+
+
+def read_again(frame: pd.DataFrame, spec: Spec) -> Applications:
+    """Return another table under the spec of a registered model.
+
+    What only training needs may be absent: identifiers, leaks, columns of the split.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The whole table.
+    spec : Spec
+        What the columns of the model's own table are.
+
+    Raises
+    ------
+    SchemaError
+        If the target is missing, or all rows are of one kind.
+    """
+    return applications(frame, narrowed(spec, [str(name) for name in frame]))
+
+
+def narrowed(spec: Spec, present: list[str]) -> Spec:
+    """Return a spec that names only columns which are present, apart from the target.
+
+    Parameters
+    ----------
+    spec : Spec
+        What the columns of another table are.
+    present : list of str
+        The columns of this table.
+
+    Examples
+    --------
+    >>> spec = Spec.model_validate(
+    ...     {"target": {"column": "bad"}, "table": {"id": ["no"], "split": "part"}}
+    ... )
+    >>> narrowed(spec, ["income", "bad"]).table.id
+    ()
+    """
+    fields = spec.model_dump(mode="json")
+    roles = fields["table"]
+    for name in LISTED_ROLES:
+        roles[name] = [column for column in roles[name] if column in present]
+    for name in (*SINGLE_ROLES, *SPLIT_ROLES):
+        if name in SPLIT_ROLES or roles[name] not in present:
+            roles[name] = None
+    if roles["weight"] is None:
+        del roles["weight_is"]
+    columns = fields["columns"]
+    fields["columns"] = {name: columns[name] for name in columns if name in present}
+    if spec.rejects is not None and spec.rejects.column not in present:
+        fields["rejects"] = None
+    costs = fields.get("costs")
+    if costs and costs["amount"] not in present:
+        costs["amount"] = None
+    return Spec.model_validate(fields)
+
+
+def new_rows(known: KnownModel, data: Applications) -> NewApplications:
+    """Return the rows of a table that a model has not learnt from.
+
+    Parameters
+    ----------
+    known : KnownModel
+        A model of a table, with the digests of the rows that it has learnt from.
+    data : Applications
+        All rows of a table.
+
+    Raises
+    ------
+    SchemaError
+        If the model is one of a ledger, or has learnt from every row.
+    """
+    if known.model.encoding is None:
+        raise SchemaError(
+            "the model scores customers of a ledger, not applications",
+            where="--table",
+            expected="a mapping file",
+        )
+    is_learnt, note = has_learnt(known, raw_rows_of(data))
+    notes = [note] if note else []
+    n_learnt = int(is_learnt.sum())
+    if n_learnt == len(data):
+        raise SchemaError(
+            f"the {known.name} has learnt from all {n_learnt:,} rows",
+            where=data.spec.name,
+            expected="rows that it has not learnt from",
+            do="use later applications",
+        )
+    if n_learnt:
+        notes.append(
+            f"{n_learnt:,} of {len(data):,} rows are left out, because the "
+            f"{known.name} has learnt from them."
+        )
+        notes += _if_alike(known)
+    return NewApplications(
+        data=data.take(np.flatnonzero(~is_learnt)),
+        learnt=n_learnt,
+        notes=tuple(notes),
+    )
+
+
+def _if_alike(known: KnownModel) -> list[str]:
+    """A warning if equal values need not mean the same applicant."""
+    past = known.learnt_rows
+    if past is None or past.is_telling or past.identity is not None:
+        return []
+    return [
+        "Many applicants have the same values, so some of these rows may be new: an "
+        "identifier in [table] id tells them apart."
+    ]
 
 
 def raw_rows_of(data: Applications) -> RawRows:

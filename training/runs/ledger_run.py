@@ -195,6 +195,12 @@ def train(
     )
 
 
+def raw_rows_of_ledger(ledger: Ledger, config: TrainingConfig) -> RawRows:
+    """Return the rows of all as-of dates of a ledger, for models of any features."""
+    split = build_sample(ledger, config)
+    return _raw_rows(Sample(pd.concat([split.train.rows, split.test.rows])))
+
+
 def _raw_rows(test: Sample) -> RawRows:
     """The test rows by the names of their features, for models of other features."""
     rows = labelled_rows(test)

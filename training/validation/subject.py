@@ -257,3 +257,9 @@ def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
         period=[str(period) for period in test.periods],
         pd=model.predict_pd(test.rows),
     )
+
+
+def feature_matrix(stored: pd.DataFrame) -> Floats:
+    """Return stored test rows as their model takes them, shape (n, columns)."""
+    features = stored.drop(columns=list(BESIDE_FEATURES), errors="ignore")
+    return features.to_numpy(dtype=np.float64)
