@@ -40,6 +40,8 @@ COMMANDS = (
     "monitor",
     "lgd",
     "shadow",
+    "compare",
+    "models",
 )
 KEYS = ("create", "revoke", "list")
 AUDIT = (

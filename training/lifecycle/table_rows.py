@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,15 @@ class NewApplications:
 def spec_of(model: PdModel) -> Spec | None:
     """Return the spec that a table's model was trained under; None if unknown."""
     fields = model.about.get("spec")
-    return None if fields is None else Spec.model_validate(fields)
+    return None if fields is None else _validated(fields)
+
+
+def _validated(fields: Mapping[str, dict[str, object]]) -> Spec:
+    """Return the spec of its JSON, in which every default is written out."""
+    roles = dict(fields.get("table", {}))
+    if roles.get("weight") is None:
+        roles.pop("weight_is", None)
+    return Spec.model_validate({**fields, "table": roles})
 
 
 def read_again(frame: pd.DataFrame, spec: Spec) -> Applications:
@@ -98,8 +107,6 @@ def narrowed(spec: Spec, present: list[str]) -> Spec:
     for name in (*SINGLE_ROLES, *SPLIT_ROLES):
         if name in SPLIT_ROLES or roles[name] not in present:
             roles[name] = None
-    if roles["weight"] is None:
-        del roles["weight_is"]
     columns = fields["columns"]
     fields["columns"] = {name: columns[name] for name in columns if name in present}
     if spec.rejects is not None and spec.rejects.column not in present:
@@ -107,7 +114,7 @@ def narrowed(spec: Spec, present: list[str]) -> Spec:
     costs = fields.get("costs")
     if costs and costs["amount"] not in present:
         costs["amount"] = None
-    return Spec.model_validate(fields)
+    return _validated(fields)
 
 
 def new_rows(known: KnownModel, data: Applications) -> NewApplications:
