@@ -56,8 +56,16 @@ def swapped(rule: ApprovalRule) -> tuple[SwapSet, SwapSet]:
 
 
 def listed(swap: SwapSet) -> list[SwapRow]:
-    names = SwapRow._fields
-    return [SwapRow(*(group[name] for name in names)) for group in swap.groups]  # type: ignore[literal-required]
+    return [
+        SwapRow(
+            group["group"],
+            group["rows"],
+            group["defaults"],
+            group["amount"] or 0,
+            group["amount_in_default"] or 0,
+        )
+        for group in swap.groups
+    ]
 
 
 def test_both_approve_equally_many() -> None:
