@@ -80,7 +80,7 @@ def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuesti
 def score_rows(model: PdModel, rows: Floats) -> list[ScoredRow]:
     """Return the scores of rows of features, shape (n, features), by one prediction."""
     contributions, margins = model.explain(rows)
-    pd_12m, pd_3m, pd_6m, (low, high) = model.pds(margins)
+    pd_12m, pd_3m, pd_6m, (low, high) = model.pds(margins, rows)
     intervals = zip(low.tolist(), high.tolist(), strict=True)
     columns = [
         column.tolist()

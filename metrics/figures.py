@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.draws import drawn_aucs, drawn_means
 from obligor.metrics.statistics import (
     Interval,
     Resampling,
@@ -462,28 +463,18 @@ def difference(
         ``gini`` and ``brier``.
     """
 
-    def measure(
-        pd_: Floats,
-        label: Ints,
-        weight: Floats,
-    ) -> dict[str, float]:
-        first_figures = _gini_and_brier(pd_, label, weight)
-        second_figures = _gini_and_brier(second, label, weight)
-        differences = {}
-        for name, value in first_figures.items():
-            differences[name] = value - second_figures[name]
-        return differences
-
-    return with_intervals(first, label, resampling, measure)
-
-
-def _gini_and_brier(
-    pd_: Floats,
-    label: Ints,
-    weight: Floats,
-) -> dict[str, float]:
-    area = auc(pd_, label, weight)
+    first_areas = drawn_aucs(first, label, resampling)
+    second_areas = drawn_aucs(second, label, resampling)
+    squared_error_gap = (first - label) ** 2 - (second - label) ** 2
+    weight = resampling.row_weight
+    auc_gap = auc(first, label, weight) - auc(second, label, weight)
+    brier_gap = float((weight * squared_error_gap).sum() / weight.sum())
     return {
-        "gini": 2 * area - 1,
-        "brier": _brier(pd_, label, weight),
+        "gini": _interval(2 * auc_gap, 2 * (first_areas - second_areas)),
+        "brier": _interval(brier_gap, drawn_means(squared_error_gap, resampling)),
     }
+
+
+def _interval(value: float, draws: Floats) -> Interval:
+    low, high = np.nanquantile(draws, INTERVAL).tolist()
+    return Interval(value, low, high)

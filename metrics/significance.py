@@ -43,6 +43,28 @@ class AucTest(NamedTuple):
     p_value: float
 
 
+class PairedRows(NamedTuple):
+    """Two PDs of the same rows, and the customers that the rows belong to.
+
+    Attributes
+    ----------
+    first, second : ndarray of float, shape (n,)
+        PDs in (0, 1).
+    label : ndarray of int, shape (n,)
+        1 for a default, else 0; both must occur.
+    groups : ndarray of int, shape (n,)
+        The customer of each row.
+    weight : ndarray of float, shape (n,)
+        How often each row counts.
+    """
+
+    first: Floats
+    second: Floats
+    label: Ints
+    groups: Ints
+    weight: Floats
+
+
 class _Placements(NamedTuple):
     """Per default, the share of others below it; per other, of defaults above it."""
 
@@ -148,6 +170,78 @@ def _pair(
     return _Pair(float(gap), float(variance))
 
 
+def paired_difference(rows: PairedRows) -> dict[str, Interval]:
+    """Return the first PD's Gini and Brier score less the second's, without any draw.
+
+    The intervals are those that a bootstrap over customers approaches with many draws:
+    a figure's variance is the sum over customers of the squared sums of what their
+    rows add to it (the infinitesimal jackknife; for an AUC: Obuchowski 1997). They
+    have no seed, so a decision based on them cannot change from run to run.
+
+    Parameters
+    ----------
+    rows : PairedRows
+        Both PDs with labels, customers and weights.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``gini`` and ``brier``.
+
+    Examples
+    --------
+    >>> label = np.array([0, 0, 0, 1, 1, 1])
+    >>> good = np.array([0.1, 0.2, 0.4, 0.3, 0.5, 0.6])
+    >>> poor = np.array([0.1, 0.5, 0.6, 0.2, 0.3, 0.4])
+    >>> rows = PairedRows(good, poor, label, np.arange(6), np.ones(6))
+    >>> print(paired_difference(rows)["gini"])    # (8 - 3) / 9 of the pairs, doubled
+    1.1111 [0.0092, 2.2130]
+    """
+    gini = {}
+    for name, pd_ in (("first", rows.first), ("second", rows.second)):
+        gini[name] = _auc_with_influence(pd_, rows.label, rows.weight)
+    auc_gap = gini["first"].value - gini["second"].value
+    auc_influence = gini["first"].influence - gini["second"].influence
+    share = rows.weight / rows.weight.sum()
+    squared_error_gap = (rows.first - rows.label) ** 2 - (rows.second - rows.label) ** 2
+    brier_gap = float((share * squared_error_gap).sum())
+    brier_influence = share * (squared_error_gap - brier_gap)
+    return {
+        "gini": _clustered_interval(2 * auc_gap, 2 * auc_influence, rows.groups),
+        "brier": _clustered_interval(brier_gap, brier_influence, rows.groups),
+    }
+
+
+class _Influence(NamedTuple):
+    """A figure, and how much each row adds to its error."""
+
+    value: float
+    influence: Floats
+
+
+def _auc_with_influence(score: Floats, label: Ints, weight: Floats) -> _Influence:
+    _, index = np.unique(score, return_inverse=True)
+    bad = weight * label
+    good = weight - bad
+    bad_at = np.bincount(index, bad)
+    good_at = np.bincount(index, good)
+    good_below = (np.cumsum(good_at) - good_at / 2) / good.sum()
+    bad_above = 1 - (np.cumsum(bad_at) - bad_at / 2) / bad.sum()
+    value = float((bad_at * good_below).sum() / bad.sum())
+    of_bad = bad / bad.sum() * (good_below[index] - value)
+    of_good = good / good.sum() * (bad_above[index] - value)
+    return _Influence(value, of_bad + of_good)
+
+
+def _clustered_interval(value: float, influence: Floats, groups: Ints) -> Interval:
+    _, group_index = np.unique(groups, return_inverse=True)
+    of_group = np.bincount(group_index, influence)
+    n_groups = len(of_group)
+    variance = (of_group**2).sum() * n_groups / max(n_groups - 1, 1)
+    margin = Z_95 * float(np.sqrt(variance))
+    return Interval(value, value - margin, value + margin)
+
+
 def area(
     score: Floats,
     label: Ints,
@@ -246,9 +340,7 @@ def hosmer_lemeshow(
     (0.0, 1.0)
     """
     weights = np.ones(len(label)) if weight is None else weight
-    shares = np.linspace(0, 1, BINS + 1)
-    edges = np.unique(quantiles(pd_, shares[1:-1], weight))
-    bin_index = np.searchsorted(edges, pd_, side="left")
+    bin_index = _risk_bins(pd_, weight)
     rows = np.bincount(bin_index, weights)
     is_used = rows > 0
     rows = rows[is_used]
@@ -260,6 +352,23 @@ def hosmer_lemeshow(
     statistic = round(float((squared_gaps / variance).sum()), 9)
     p_value = stats.chi2.sf(statistic, len(rows))
     return statistic, float(p_value)
+
+
+def _risk_bins(pd_: Floats, weight: Floats | None) -> Ints:
+    shares = np.linspace(0, 1, BINS + 1)
+    edges = np.unique(quantiles(pd_, shares[1:-1], weight))
+    return np.searchsorted(edges, pd_, side="left")
+
+
+def risk_bins(pd_: Floats, weight: Floats | None = None) -> int:
+    """Return the number of bins of a Hosmer-Lemeshow test, its degrees of freedom.
+
+    Examples
+    --------
+    >>> risk_bins(np.linspace(0.01, 0.5, 100)), risk_bins(np.full(100, 0.1))
+    (10, 1)
+    """
+    return len(np.unique(_risk_bins(pd_, weight)))
 
 
 def by_grade(

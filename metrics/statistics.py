@@ -72,12 +72,31 @@ class Resampling:
         return self.weight
 
     def __iter__(self) -> Iterator[Floats]:
+        for drawn in self.blocks(1):
+            yield drawn[0][self.customers] * self.row_weight
+
+    def blocks(self, size: int) -> Iterator[Floats]:
+        """Yield the same samples in blocks: how often each customer is drawn.
+
+        Parameters
+        ----------
+        size : int
+            Samples of a block, 1 or more.
+
+        Yields
+        ------
+        ndarray of float, shape (samples, customers)
+            At most `size` samples.
+        """
         rng = np.random.default_rng(self.seed)
         n_customers = int(self.customers.max()) + 1
-        for _ in range(self.rounds):
-            drawn = rng.integers(0, n_customers, n_customers)
-            times_drawn = np.bincount(drawn, minlength=n_customers)
-            yield times_drawn[self.customers] * self.row_weight
+        for first in range(0, self.rounds, size):
+            n_samples = min(size, self.rounds - first)
+            block = np.empty((n_samples, n_customers))
+            for times_drawn in block:
+                drawn = rng.integers(0, n_customers, n_customers)
+                times_drawn[:] = np.bincount(drawn, minlength=n_customers)
+            yield block
 
 
 def log_losses(pd_: Floats, label: Ints) -> Floats:

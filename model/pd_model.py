@@ -133,7 +133,12 @@ class PdModel:
         """Return the PD over 12 months at each margin, shape (n,)."""
         return self._to_12m(self.calibration(margin))
 
-    def pd_within(self, margin: Floats, days: int) -> Floats:
+    def pd_within(
+        self,
+        margin: Floats,
+        days: int,
+        rows: Floats | None = None,
+    ) -> Floats:
         """Return the PD within some days; at the horizon it is the calibrated PD.
 
         Parameters
@@ -142,32 +147,52 @@ class PdModel:
             Log-odds before calibration.
         days : int
             Days from the as-of date, 0 or more; the PD rises with them.
+        rows : ndarray of float, shape (n, features), optional
+            The rows that have the margins; without them the PD cannot follow the
+            state of each customer, such as the days it is past due.
         """
-        return self._within(self.calibration(margin), margin, days)
+        pd_ = self.calibration(margin)
+        return self._within(pd_, margin, days, self._state_of(rows))
 
     def interval_12m(self, margin: Floats) -> tuple[Floats, Floats]:
         """Return the ends of the 95% interval of the PD over 12 months; see `Band`."""
         return self._interval_12m(self.calibration(margin), margin)
 
-    def pds(self, margin: Floats) -> HorizonPds:
-        """Return the PDs within 12, 3 and 6 months from a single calibration."""
+    def pds(self, margin: Floats, rows: Floats | None = None) -> HorizonPds:
+        """Return the PDs within 12, 3 and 6 months from a single calibration.
+
+        Parameters
+        ----------
+        margin : ndarray of float, shape (n,)
+            Log-odds before calibration.
+        rows : ndarray of float, shape (n, features), optional
+            The rows that have the margins; see `pd_within`.
+        """
         pd_ = self.calibration(margin)
+        state = self._state_of(rows)
         return HorizonPds(
             pd_12m=self._to_12m(pd_),
-            pd_3m=self._within(pd_, margin, DAYS_3M),
-            pd_6m=self._within(pd_, margin, DAYS_6M),
+            pd_3m=self._within(pd_, margin, DAYS_3M, state),
+            pd_6m=self._within(pd_, margin, DAYS_6M, state),
             interval_12m=self._interval_12m(pd_, margin),
         )
+
+    def _state_of(self, rows: Floats | None) -> Floats | None:
+        """Return the values of the feature that the term structure reads."""
+        if rows is None or self.term is None or self.term.state is None:
+            return None
+        return rows[:, self.features.index(self.term.state.feature)]
 
     def _within(
         self,
         pd_: Floats,
         margin: Floats,
         days: int,
+        state: Floats | None,
     ) -> Floats:
         if self.term is None:
             return _compound(pd_, days / self.horizon_days)
-        return _compound(pd_, self.term.share(margin, days))
+        return _compound(pd_, self.term.share(margin, days, state))
 
     def _interval_12m(self, pd_: Floats, margin: Floats) -> tuple[Floats, Floats]:
         if self.band is None:

@@ -117,9 +117,12 @@ class FixedModel:
         return contributions, margins
 
     def pds(
-        self, margins: Floats
+        self, margins: Floats, rows: Floats | None = None
     ) -> tuple[Floats, Floats, Floats, tuple[Floats, Floats]]:
-        """Return the PD over 12, 3 and 6 months, and the interval of the first."""
+        """Return the PD over 12, 3 and 6 months, and the interval of the first.
+
+        The rows are not looked at: the PD of a customer is fixed.
+        """
         # Rounded, so that 0.02 comes back as 0.02.
         pd_12m = np.round(1 / (1 + np.exp(-margins)), 12)
         return pd_12m, pd_12m / 4, pd_12m / 2, (pd_12m, pd_12m)

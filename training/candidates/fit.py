@@ -15,6 +15,7 @@ from obligor.features import catalogue
 from obligor.metrics.statistics import Resampling
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
+from obligor.model.term_structure import STATE
 from obligor.training.candidates.calibrate import fit_band
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
 from obligor.training.candidates.fit_settings import (
@@ -146,7 +147,12 @@ def finish_candidate(
         horizon_days=horizon_days,
         about={},
         band=fit_band(candidate.calibration.kind, margin, train.label, resampling),
-        term=fit_term_structure(margin, train.days_to_default, horizon_days),
+        term=fit_term_structure(
+            margin,
+            train.days_to_default,
+            horizon_days,
+            train.features[STATE].to_numpy(),
+        ),
     )
 
 

@@ -408,6 +408,7 @@ def _require_defaults(rows: LabelledRows, purpose: str) -> None:
 
 def _take(rows: LabelledRows, row_indices: Ints) -> LabelledRows:
     days = _days_of(rows)
+    to_default = rows.days_to_default
     return NewRows(
         rows=rows.rows[row_indices],
         label=rows.label[row_indices],
@@ -415,6 +416,7 @@ def _take(rows: LabelledRows, row_indices: Ints) -> LabelledRows:
         periods=rows.periods[row_indices],
         weight=None if rows.weight is None else rows.weight[row_indices],
         days=None if days is None else days[row_indices],
+        days_to_default=None if to_default is None else to_default[row_indices],
     )
 
 

@@ -173,7 +173,7 @@ def build_sample(
     outcomes = known_outcomes(ledger, ledger.observed_until)
     events = default_events(outcomes, config.default)
     dates = as_of_dates(ledger, config)
-    rows = [_rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
+    rows = [rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
     sample = Sample(pd.concat(rows))
     train, test = split_dates(dates, config)
     split = Split(sample.on(train), sample.on(test))
@@ -187,13 +187,30 @@ def build_sample(
     return split
 
 
-def _rows_on(
+def rows_on(
     ledger: Ledger,
     events: pd.DataFrame,
     as_of: date,
     config: TrainingConfig,
 ) -> pd.DataFrame:
-    """Return the features and labels of the customers that are decided about."""
+    """Return the features and labels of the customers that are decided about.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A checked ledger.
+    events : DataFrame
+        From `default_events`, as known on the day whose knowledge counts.
+    as_of : date
+        The date of the rows.
+    config : TrainingConfig
+        The definition of default, and which customers are decided about.
+
+    Returns
+    -------
+    DataFrame
+        As in `Sample.rows`.
+    """
     known = known_on(ledger, as_of)
     features = build_features(known)
     has_open_item = features["open_count"] > 0

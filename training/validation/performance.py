@@ -19,15 +19,23 @@ from obligor.metrics.significance import (
     delong,
     hosmer_lemeshow,
     rate,
+    risk_bins,
 )
+from obligor.metrics.slope import SlopeTest
 from obligor.metrics.statistics import Interval, Resampling, effective_rows
 from obligor.training.validation import plots
-from obligor.training.validation.subject import ModelUnderTest, Section, Verdict
+from obligor.training.validation.subject import (
+    SLOPE_CONFIDENCE,
+    ModelUnderTest,
+    Section,
+    Verdict,
+)
 
 STABLE = 0.1  # PSI below which a population is stable (Siddiqi 2006)
 SHIFTED = 0.25  # PSI above which it has shifted
 FEWEST = 100  # rows of a segment, or customers of a migration table
 SHOWN = 15  # rows of a table
+FEWEST_BINS = 3  # of a Hosmer-Lemeshow test
 LEVEL = 0.05  # of the binomial test by grade, over the number of grades
 CONCENTRATED = 0.5  # Herfindahl index of the grades above which a person should look
 TOO_LOW = 1.5  # defaults over expected above which a segment's PDs are too low
@@ -137,26 +145,23 @@ def benchmark(subject: ModelUnderTest) -> Section:
 def calibration(subject: ModelUnderTest) -> Section:
     """Show whether 4% means 4%."""
     figures = subject.figures
-    slope = figures["calibration_slope"]
-    statistic, p_value = hosmer_lemeshow(
-        subject.test_pd,
-        subject.test.label,
-        subject.test.weight,
-    )
-    level = figures["mean_pd"].value / max(figures["default_rate"].value, 1e-9)
+    slope = subject.slope
     values = {
-        "slope": str(slope),
+        "slope, bootstrap": str(figures["calibration_slope"]),
+        "slope, profile likelihood": _describe_slope(slope),
         "intercept": str(figures["calibration_intercept"]),
         "ECE": str(figures["ece"]),
-        "Hosmer-Lemeshow": f"{statistic:.1f}, p = {p_value:.3g}",
-        "mean PD over default rate": f"{level:.2f}",
+        "Hosmer-Lemeshow": _hosmer_lemeshow(subject),
+        "mean PD over default rate": _level(figures),
     }
-    includes_one = slope.low <= 1 <= slope.high
+    includes_one = slope is not None and slope.includes_one
     includes = "includes" if includes_one else "does not include"
     summary = (
-        f"The 95% interval of the calibration slope {includes} 1. The chosen "
-        f"calibration is {subject.model.calibration.kind}."
+        f"The {SLOPE_CONFIDENCE:.0%} interval of the calibration slope {includes} 1. "
     )
+    if slope is None:
+        summary = "The slope cannot be estimated: all rows have the same outcome. "
+    summary += f"The chosen calibration is {subject.model.calibration.kind}."
     losses = subject.model.about.get("calibration_losses", {})
     if losses:
         summary += f" Log loss on rows it had not seen: {_list_losses(losses)}."
@@ -173,6 +178,29 @@ def calibration(subject: ModelUnderTest) -> Section:
         tables=(("Calibration", pd.DataFrame({"value": values})),),
         pictures=(("Reliability", reliability),),
     )
+
+
+def _describe_slope(slope: SlopeTest | None) -> str:
+    return "all rows have the same outcome" if slope is None else str(slope)
+
+
+def _level(figures: Mapping[str, Interval]) -> str:
+    default_rate = figures["default_rate"].value
+    if not default_rate:
+        return "no default"
+    return f"{figures['mean_pd'].value / default_rate:.2f}"
+
+
+def _hosmer_lemeshow(subject: ModelUnderTest) -> str:
+    freedom = risk_bins(subject.test_pd, subject.test.weight)
+    if freedom < FEWEST_BINS:
+        return f"not tested: the PDs form only {freedom} bins, {FEWEST_BINS} are needed"
+    statistic, p_value = hosmer_lemeshow(
+        subject.test_pd,
+        subject.test.label,
+        subject.test.weight,
+    )
+    return f"{statistic:.1f} on {freedom} degrees of freedom, p = {p_value:.3g}"
 
 
 def _list_losses(losses: Mapping[str, float]) -> str:
@@ -209,7 +237,7 @@ def grades(subject: ModelUnderTest) -> Section:
     migration = _migration(subject, grade)
     if migration is not None:
         caption = (
-            "From the first to the last test period, share of each grade's customers"
+            "From the first to the last test month, share of each grade's customers"
         )
         tables.append((caption, migration))
     return Section(
@@ -222,14 +250,14 @@ def grades(subject: ModelUnderTest) -> Section:
 
 
 def _migration(subject: ModelUnderTest, grade: Ints) -> pd.DataFrame | None:
-    """Shares of each grade's customers by their grade in the last period.
+    """Shares of each grade's customers by their grade in the last month.
 
-    None if too few customers are in both the first and the last period.
+    None if too few customers are in both the first and the last month.
     """
-    if not subject.periods:
+    if not subject.vintages:
         return None
-    first = _grade_by_customer(subject, grade, subject.periods[0])
-    last = _grade_by_customer(subject, grade, subject.periods[-1])
+    first = _grade_by_customer(subject, grade, subject.vintages[0])
+    last = _grade_by_customer(subject, grade, subject.vintages[-1])
     customers = sorted(first.keys() & last.keys())
     if len(customers) < FEWEST:
         return None
@@ -241,9 +269,10 @@ def _migration(subject: ModelUnderTest, grade: Ints) -> pd.DataFrame | None:
 
 
 def _grade_by_customer(
-    subject: ModelUnderTest, grade: Ints, period: object
+    subject: ModelUnderTest, grade: Ints, month: str
 ) -> dict[int, int]:
-    is_inside = subject.test.periods == period
+    """Return the grade of each customer on its last date in a month."""
+    is_inside = subject.months == month
     customers = subject.test.groups[is_inside].tolist()
     return dict(zip(customers, grade[is_inside].tolist(), strict=True))
 
@@ -278,15 +307,15 @@ def stability(subject: ModelUnderTest) -> Section:
 
 
 def _psi_table(subject: ModelUnderTest) -> pd.DataFrame:
-    """PSI of the PD, then of each column; over all test rows and by period."""
+    """PSI of the PD, then of each column; over all test rows and by month."""
     everywhere: Bools = np.ones(len(subject.test_pd), dtype=bool)
     is_inside = {"all": everywhere}
-    for period in subject.periods:
-        is_inside[str(period)] = subject.test.periods == period
+    for month in subject.vintages:
+        is_inside[month] = subject.months == month
     encoding = subject.model.encoding
     categories = encoding.categorical if encoding else ()
-    by_period = {}
-    for period, inside in is_inside.items():
+    by_month = {}
+    for month, inside in is_inside.items():
         weight = subject.test.weight
         inside_weight = None if weight is None else weight[inside]
         score_psi = psi(
@@ -306,8 +335,8 @@ def _psi_table(subject: ModelUnderTest) -> pd.DataFrame:
                 expected_weight=subject.fit.weight,
                 actual_weight=inside_weight,
             )
-        by_period[period] = moved
-    table = pd.DataFrame(by_period)
+        by_month[month] = moved
+    table = pd.DataFrame(by_month)
     columns = table.iloc[1:].sort_values("all", ascending=False)
     return pd.concat([table.iloc[:1], columns])
 
@@ -374,26 +403,26 @@ def _segment_row(subject: ModelUnderTest, row_indices: Ints) -> dict[str, object
 
 
 def vintages(subject: ModelUnderTest) -> Section:
-    """Show the figures of each period on its own."""
+    """Show the figures of each month on its own."""
     columns = {}
-    for period in subject.periods:
-        is_inside = subject.test.periods == period
+    for month in subject.vintages:
+        is_inside = subject.months == month
         label = subject.test.label[is_inside]
         if 0 < label.sum() < len(label):
-            columns[str(period)] = _vintage_column(subject, is_inside)
+            columns[month] = _vintage_column(subject, is_inside)
     if len(columns) < 2:
         return Section(
             id="vintages",
             title="By vintage",
             verdict="none",
-            summary="The rows have no dates, or only one period has both outcomes, so "
+            summary="The rows have no dates, or only one month has both outcomes, so "
             "vintages cannot be compared.",
         )
     return Section(
         id="vintages",
         title="By vintage",
         verdict="good",
-        summary=f"{len(columns)} periods have both outcomes.",
+        summary=f"{len(columns)} months have both outcomes.",
         tables=(("By vintage", pd.DataFrame(columns)),),
     )
 
@@ -401,8 +430,9 @@ def vintages(subject: ModelUnderTest) -> Section:
 def _vintage_column(subject: ModelUnderTest, is_inside: Bools) -> dict[str, str]:
     n = int(is_inside.sum())
     weight = subject.test.weight
+    groups = pd.factorize(subject.test.groups[is_inside])[0].astype(np.int64)
     resampling = Resampling(
-        np.arange(n),
+        groups,
         subject.rounds,
         subject.seed,
         None if weight is None else weight[is_inside],

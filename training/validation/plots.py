@@ -335,3 +335,57 @@ def learning_curve(curve: pd.DataFrame) -> Figure:
     axes.set_title("Learning curve")
     axes.legend(frameon=False)
     return figure
+
+
+def horizons(checks: pd.DataFrame) -> Figure:
+    """Draw mean PDs beside default rates by days past due, a panel for each horizon.
+
+    Parameters
+    ----------
+    checks : DataFrame
+        ``days, bucket, mean_pd, rate, low, high``; the last three are the default rate
+        with the ends of its interval.
+
+    Returns
+    -------
+    Figure
+        The picture.
+    """
+    panels = list(checks.groupby("days"))
+    figure = Figure(figsize=(3.6 * len(panels) + 1, 4.6))
+    grid = np.ravel(figure.subplots(1, len(panels)))
+    for axes, (days, panel) in zip(grid, panels, strict=True):
+        _simplify(axes)
+        _draw_horizon(axes, panel)
+        axes.set_title(f"within {days} days", fontsize=9)
+        axes.set_xlabel("days past due on the as-of date", fontsize=8)
+    grid[0].set_ylabel("PD and default rate (probability)")
+    grid[0].legend(frameon=False, fontsize=8)
+    figure.suptitle("PD by horizon on unseen rows")
+    figure.tight_layout()
+    return figure
+
+
+def _draw_horizon(axes: Axes, panel: pd.DataFrame) -> None:
+    x = np.arange(len(panel))
+    below = panel["rate"] - panel["low"]
+    above = panel["high"] - panel["rate"]
+    axes.errorbar(
+        x - 0.1,
+        panel["rate"],
+        yerr=np.vstack([below, above]),
+        fmt="s",
+        color=PEER,
+        capsize=3,
+        label="default rate, 95%",
+    )
+    axes.plot(
+        x + 0.1,
+        panel["mean_pd"],
+        "o",
+        color=OURS,
+        label="mean PD",
+    )
+    names = [str(name).removesuffix(" days past due") for name in panel["bucket"]]
+    axes.set_xticks(x, names, rotation=45, fontsize=7)
+    axes.set_ylim(bottom=0)

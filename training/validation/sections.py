@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from obligor.training.validation import behaviour, performance
+from obligor.training.validation import behaviour, horizons, performance
 from obligor.training.validation.side_by_side import beside_champion
 from obligor.training.validation.subject import ModelUnderTest, Section
 
@@ -12,6 +12,7 @@ SECTIONS = (
     performance.discrimination,
     performance.benchmark,
     performance.calibration,
+    horizons.horizons,
     performance.grades,
     performance.stability,
     performance.segments,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -15,13 +16,20 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.metrics.figures import with_intervals
+from obligor.metrics.slope import SlopeTest, slope_test
 from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import Rulebook
 from obligor.training.samples.sample import Sample
 
 Verdict = Literal["good", "look", "bad", "none"]
-BESIDE_FEATURES = ("label", "customer", "period", "pd")  # columns of stored test rows
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+DAYS_TO_DEFAULT = "days_to_default"  # a column of the stored test rows
+# Of the interval of a slope that decides whether a model may be promoted. At 95% a
+# right model would be refused once in twenty times.
+SLOPE_CONFIDENCE = 0.99
+# Columns of the stored test rows beside the features.
+BESIDE_FEATURES = ("label", "customer", "period", "pd", DAYS_TO_DEFAULT)
 PEER = "plain LightGBM"  # shown beside our model in every report
 
 
@@ -41,6 +49,9 @@ class LabelledRows:
         The as-of date or the month of each row; "all" if there are no dates.
     weight : ndarray of float, shape (n,), optional
         How often each row counts; 1 by default.
+    days_to_default : ndarray of float, shape (n,), optional
+        Days from the as-of date to the first default within the horizon, NaN if there
+        is none; not known of a table.
     """
 
     rows: Floats
@@ -48,6 +59,7 @@ class LabelledRows:
     groups: Ints
     periods: NDArray[np.object_]
     weight: Floats | None = None
+    days_to_default: Floats | None = None
 
 
 def labelled_rows(sample: Sample) -> LabelledRows:
@@ -57,7 +69,20 @@ def labelled_rows(sample: Sample) -> LabelledRows:
         sample.label,
         sample.customers,
         sample.rows["as_of"].to_numpy(),
+        days_to_default=sample.days_to_default,
     )
+
+
+def month_of(period: object) -> str:
+    """Return the month of a period that is a day; other periods are their own names.
+
+    Examples
+    --------
+    >>> month_of("2024-06-30"), month_of("2024-06"), month_of("all")
+    ('2024-06', '2024-06', 'all')
+    """
+    text = str(period)
+    return text[:7] if DAY.match(text) else text
 
 
 @dataclass(frozen=True)
@@ -167,10 +192,27 @@ class ModelUnderTest:
         return with_intervals(self.test_pd, self.test.label, self.resampling)
 
     @cached_property
-    def periods(self) -> list[object]:
-        """Periods of the test rows in their order; empty if there is only one."""
-        periods = sorted(set(self.test.periods.tolist()), key=str)
-        return periods if len(periods) > 1 else []
+    def slope(self) -> SlopeTest | None:
+        """The calibration slope with its `SLOPE_CONFIDENCE` interval."""
+        return slope_test(
+            self.test_pd,
+            self.test.label,
+            self.test.groups,
+            self.test.weight,
+            SLOPE_CONFIDENCE,
+        )
+
+    @cached_property
+    def months(self) -> NDArray[np.object_]:
+        """The month of each test row, shape (n,); see `month_of`."""
+        months = [month_of(period) for period in self.test.periods.tolist()]
+        return np.array(months, dtype=object)
+
+    @cached_property
+    def vintages(self) -> list[str]:
+        """Months of the test rows in their order; empty if there is only one."""
+        months = sorted(set(self.months.tolist()))
+        return months if len(months) > 1 else []
 
     def grades(self, pd_: Floats) -> Ints:
         """Return the grade of each PD; PDs of another horizon are taken to 12 months.
@@ -248,15 +290,19 @@ def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The model's columns by `stored_names`, ``label, customer, period`` and ``pd``.
+        The model's columns by `stored_names`, ``label, customer, period`` and ``pd``;
+        `DAYS_TO_DEFAULT` if it is known.
     """
     features = pd.DataFrame(test.rows, columns=stored_names(model.features))
-    return features.assign(
+    rows = features.assign(
         label=test.label,
         customer=test.groups,
         period=[str(period) for period in test.periods],
         pd=model.predict_pd(test.rows),
     )
+    if test.days_to_default is not None:
+        rows[DAYS_TO_DEFAULT] = test.days_to_default
+    return rows
 
 
 def feature_matrix(stored: pd.DataFrame) -> Floats:
