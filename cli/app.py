@@ -21,6 +21,7 @@ from obligor.cli import (
     keys,
     ledger,
     mapping,
+    mlflow_ui,
     models,
     monitoring,
     policy,
@@ -106,6 +107,7 @@ app.command()(monitoring.monitor)
 app.command()(models.shadow)
 app.command()(models.compare)
 app.command()(models.models)
+app.command()(mlflow_ui.mlflow)
 app.command()(serve)
 app.command()(decide.decide)
 app.command()(demo.demo)

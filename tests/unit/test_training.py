@@ -179,7 +179,7 @@ def test_stability_covers_the_test_dates(
 
 @pytest.fixture
 def run(trained: Trained, store: Path) -> Run:
-    client = Registry(store).client
+    client = Registry(store).runs.client
     version = client.get_model_version("obligor-pd", trained.version)
     return client.get_run(str(version.run_id))
 
@@ -196,7 +196,7 @@ def test_run_has_figures_with_intervals(run: Run) -> None:
 
 
 def test_run_has_the_report(run: Run, store: Path) -> None:
-    artifacts = Registry(store).client.list_artifacts(run.info.run_id, "report")
+    artifacts = Registry(store).runs.client.list_artifacts(run.info.run_id, "report")
     paths = {artifact.path for artifact in artifacts}
     assert "report/model_report.html" in paths
     assert "report/roc_curve.png" in paths

@@ -1,6 +1,6 @@
-"""Training runs and model versions in MLflow, and the one bundle that serves.
+"""Training runs and model versions, and the one bundle that serves.
 
-This is the only module that imports mlflow.
+How they are stored is `training.lifecycle.mlflow_store`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import Metric, Param
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from obligor.errors import ModelError
 from obligor.model.bundle import (
@@ -34,6 +29,7 @@ from obligor.model.bundle import (
     pointer_folder,
     save_bundle,
 )
+from obligor.model.mlflow_loader import RawScorer
 from obligor.model.pd_model import PdModel
 from obligor.signing import Signer
 from obligor.training.lifecycle import gates
@@ -43,6 +39,12 @@ from obligor.training.lifecycle.learnt_rows import (
     load_digests,
     save_digests,
 )
+from obligor.training.lifecycle.mlflow_store import (
+    BUNDLE,
+    MlflowStore,
+    RunContent,
+    StoredVersion,
+)
 from obligor.training.lifecycle.raw_rows import (
     KnownModel,
     RawRows,
@@ -50,6 +52,7 @@ from obligor.training.lifecycle.raw_rows import (
     rival_of,
     save_raw_rows,
 )
+from obligor.training.lifecycle.run_facts import NO_FACTS, RunFacts
 from obligor.training.validation.report import VERDICTS
 from obligor.training.validation.subject import BESIDE_FEATURES, Rival
 
@@ -58,6 +61,7 @@ CHALLENGER = "challenger"
 TEST_ROWS = "test_rows.parquet"
 RAW_ROWS = "raw_test_rows.json.gz"
 LEARNT_ROWS = "learnt_rows.parquet"
+EXAMPLE_ROWS = 3
 FIGURES_SHOWN = {"gini": 4, "brier": 5, "brier_constant": 5}  # name to decimals
 
 
@@ -80,6 +84,8 @@ class TrainingRun:
         Figures on the test rows, by name; finite.
     fingerprints : mapping of str
         SHA-256 of the data and of the code, by name.
+    facts : RunFacts
+        What tells the run from others: data, kind, candidates.
     raw_rows : DataFrame, optional
         The same rows of a table before any encoding, so that models of other columns
         and kinds can be compared on them.
@@ -95,6 +101,7 @@ class TrainingRun:
     parameters: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    facts: RunFacts = NO_FACTS
     raw_rows: pd.DataFrame | None = None
     identity: Digests | None = None
     learnt_rows: RowDigests | None = None
@@ -169,17 +176,7 @@ class Registry:
         self.name = name
         self.folder = pointer_folder(self.store, name)
         self.store.mkdir(parents=True, exist_ok=True)
-        self.client = mlflow.MlflowClient(f"sqlite:///{self.store}/mlflow.db")
-        self.experiment_id = self._open_experiment()
-
-    def _open_experiment(self) -> str:
-        experiment = self.client.get_experiment_by_name(self.name)
-        if experiment:
-            return str(experiment.experiment_id)
-        artifacts = (self.store / "artifacts").as_uri()
-        return str(
-            self.client.create_experiment(self.name, artifact_location=artifacts)
-        )
+        self.runs = MlflowStore(self.store, name)
 
     def log_run(self, run: TrainingRun, at: datetime) -> str:
         """Store a run with all that belongs to it; register it as the challenger.
@@ -196,59 +193,21 @@ class Registry:
         str
             The version in the registry.
         """
-        run_id = self._create_run(run, int(at.timestamp() * 1000))
         with TemporaryDirectory() as folder:
-            sha256 = save_bundle(run.model, Path(folder) / "bundle")
+            sha256 = save_bundle(run.model, Path(folder) / BUNDLE)
             _save_rows(run, Path(folder))
-            self.client.log_artifacts(run_id, folder)
-        for path in run.report:
-            self.client.log_artifact(run_id, str(path), "report")
-        self.client.set_terminated(run_id)
-        version = self._register(run_id, sha256)
-        self.client.set_registered_model_alias(self.name, CHALLENGER, version)
+            run_id = self.runs.log(_content(run, Path(folder)), at)
+        version = self.runs.register(run_id, {"sha256": sha256})
+        self.runs.set_alias(CHALLENGER, version)
         return version
-
-    def _create_run(self, run: TrainingRun, at_ms: int) -> str:
-        created = self.client.create_run(self.experiment_id, start_time=at_ms)
-        run_id = str(created.info.run_id)
-        metrics = [
-            Metric(
-                name,
-                value,
-                at_ms,
-                0,
-            )
-            for name, value in run.metrics.items()
-        ]
-        parameters = {**run.parameters, **run.fingerprints}
-        self.client.log_batch(
-            run_id,
-            metrics=metrics,
-            params=[Param(name, str(value)) for name, value in parameters.items()],
-        )
-        return run_id
-
-    def _register(self, run_id: str, sha256: str) -> str:
-        with suppress(MlflowException):  # an earlier run has created it
-            self.client.create_registered_model(self.name)
-        version = self.client.create_model_version(
-            self.name,
-            self.client.get_run(run_id).info.artifact_uri + "/bundle",
-            run_id=run_id,
-            tags={"sha256": sha256},
-        )
-        return str(version.version)
 
     def versions(self) -> list[dict[str, str]]:
         """Return every version with its aliases and main figures, newest first."""
-        versions = self.client.search_model_versions(f"name='{self.name}'")
-        rows = [self._row_of(version) for version in versions]
-        return sorted(rows, key=lambda row: -int(row["version"]))
+        return [self._row_of(version) for version in self.runs.versions()]
 
-    def _row_of(self, version: ModelVersion) -> dict[str, str]:
-        metrics = self.client.get_run(str(version.run_id)).data.metrics
-        aliases = self.client.get_model_version(self.name, version.version).aliases
-        row = {"version": str(version.version), "aliases": ", ".join(aliases)}
+    def _row_of(self, version: StoredVersion) -> dict[str, str]:
+        metrics = self.runs.metrics(version.run_id)
+        row = {"version": version.version, "aliases": ", ".join(version.aliases)}
         for name, decimals in FIGURES_SHOWN.items():
             row[name] = f"{metrics.get(name, nan):.{decimals}f}"
         row["promoted_by"] = version.tags.get("promoted_by", "")
@@ -256,8 +215,9 @@ class Registry:
 
     def model(self, version: str) -> PdModel:
         """Load a version's bundle; its hash is checked first."""
-        entry = self._version(version)
-        return load_bundle(self._artifact(entry, "bundle"), entry.tags["sha256"])
+        entry = self.runs.version(version)
+        bundle = self.runs.artifact(entry.run_id, BUNDLE)
+        return load_bundle(bundle, entry.tags["sha256"])
 
     def promote(
         self,
@@ -294,13 +254,13 @@ class Registry:
             If the version does not exist; if it fails a gate and `force` is not
             given; if it is forced without a second person.
         """
-        entry = self._version(version)
+        entry = self.runs.version(version)
         objections = tuple(self.objections(version))
         if objections:
             _require_force(version, objections, force)
             _require_two_persons(version, approval.by, second)
         promotion = Promotion(
-            version=str(entry.version),
+            version=entry.version,
             sha256=entry.tags["sha256"],
             by=approval.by,
             because=approval.because,
@@ -318,23 +278,21 @@ class Registry:
 
     def _move_champion(self, promotion: Promotion) -> None:
         """Move the alias; a champion is not its own challenger."""
-        self.client.set_registered_model_alias(self.name, CHAMPION, promotion.version)
+        self.runs.set_alias(CHAMPION, promotion.version)
         if self.challenger() == promotion.version:
-            self.client.delete_registered_model_alias(self.name, CHALLENGER)
+            self.runs.delete_alias(CHALLENGER)
         pointer = self.folder / SHADOW_POINTER
         if pointer.exists():
             in_shadow = json.loads(pointer.read_text(encoding="utf-8"))
             if in_shadow["sha256"] == promotion.sha256:
                 pointer.unlink()
 
-    def _record(self, promotion: Promotion, entry: ModelVersion) -> None:
-        for name in ("by", "because", "at", "forced", "second"):
-            self.client.set_model_version_tag(
-                self.name,
-                entry.version,
-                f"promoted_{name}",
-                str(getattr(promotion, name)),
-            )
+    def _record(self, promotion: Promotion, entry: StoredVersion) -> None:
+        tags = {
+            f"promoted_{name}": str(getattr(promotion, name))
+            for name in ("by", "because", "at", "forced", "second")
+        }
+        self.runs.tag(entry.version, tags)
 
     def objections(self, version: str) -> list[str]:
         """Return each reason against a promotion, with its figures.
@@ -356,11 +314,11 @@ class Registry:
         return gates.objections(candidate)
 
     def _verdicts(self, version: str) -> Mapping[str, object]:
-        entry = self._version(version)
+        entry = self.runs.version(version)
         try:
-            path = self._artifact(entry, f"report/{VERDICTS}")
+            path = self.runs.artifact(entry.run_id, f"report/{VERDICTS}")
             verdicts: Mapping[str, object] = json.loads(path.read_text("utf-8"))
-        except (MlflowException, OSError):
+        except (ModelError, OSError):
             return {}
         return verdicts
 
@@ -427,30 +385,23 @@ class Registry:
         )
 
     def _optional_artifact(self, version: str, name: str) -> Path | None:
-        entry = self._version(version)
-        stored = self.client.list_artifacts(str(entry.run_id))
-        if name not in [artifact.path for artifact in stored]:
+        run_id = self.runs.version(version).run_id
+        if not self.runs.has_artifact(run_id, name):
             return None
-        return self._artifact(entry, name)
+        return self.runs.artifact(run_id, name)
 
     def test_rows(self, version: str) -> pd.DataFrame:
         """Return the rows that a version was tested on, as they were stored."""
-        return pd.read_parquet(self._artifact(self._version(version), TEST_ROWS))
+        run_id = self.runs.version(version).run_id
+        return pd.read_parquet(self.runs.artifact(run_id, TEST_ROWS))
 
     def champion(self) -> str | None:
         """Return the champion's version, or None if there is no champion yet."""
-        return self._aliased(CHAMPION)
+        return self.runs.aliased(CHAMPION)
 
     def challenger(self) -> str | None:
         """Return the challenger's version, or None if there is no challenger."""
-        return self._aliased(CHALLENGER)
-
-    def _aliased(self, alias: str) -> str | None:
-        try:
-            version = self.client.get_model_version_by_alias(self.name, alias)
-        except MlflowException:
-            return None
-        return str(version.version)
+        return self.runs.aliased(CHALLENGER)
 
     def latest(self) -> str:
         """Return the newest version.
@@ -468,20 +419,6 @@ class Registry:
                 do="run `obligor train` first",
             )
         return versions[0]["version"]
-
-    def _version(self, version: str) -> ModelVersion:
-        try:
-            return self.client.get_model_version(self.name, version)
-        except MlflowException:
-            names = [row["version"] for row in self.versions()]
-            raise ModelError(
-                f"version {version} does not exist",
-                where=self.name,
-                expected=f"one of {names}",
-            ) from None
-
-    def _artifact(self, version: ModelVersion, name: str) -> Path:
-        return Path(self.client.download_artifacts(str(version.run_id), name))
 
     def shadow(self, version: str, approval: Approval, signer: Signer) -> Promotion:
         """Let a version score live decisions in the shadow.
@@ -508,15 +445,15 @@ class Registry:
         ModelError
             If the version does not exist, or is the champion itself.
         """
-        entry = self._version(version)
-        if self.champion() == str(entry.version):
+        entry = self.runs.version(version)
+        if self.champion() == entry.version:
             raise ModelError(
                 f"version {version} is the champion",
                 where=self.name,
                 expected="another version to score beside it",
             )
         promotion = Promotion(
-            version=str(entry.version),
+            version=entry.version,
             sha256=entry.tags["sha256"],
             by=approval.by,
             because=approval.because,
@@ -525,7 +462,7 @@ class Registry:
             objections=(),
         )
         self._export(promotion, signer, SHADOW_POINTER)
-        self.client.set_registered_model_alias(self.name, CHALLENGER, promotion.version)
+        self.runs.set_alias(CHALLENGER, promotion.version)
         return promotion
 
     def _export(self, promotion: Promotion, signer: Signer, name: str) -> None:
@@ -544,6 +481,26 @@ class Registry:
         os.replace(pointer, self.folder / name)
 
 
+def _content(run: TrainingRun, folder: Path) -> RunContent:
+    """Return a run as it is stored, its bundle and its rows in a folder."""
+    columns = RawScorer(run.model).columns
+    frame = run.raw_rows
+    if frame is None and run.model.encoding is None:
+        frame = run.test_rows
+    example = None
+    if frame is not None and set(columns) <= set(frame):
+        example = frame[list(columns)].head(EXAMPLE_ROWS)
+    return RunContent(
+        facts=run.facts,
+        parameters={**run.parameters, **run.fingerprints},
+        metrics=run.metrics,
+        folder=folder,
+        report=run.report,
+        columns=columns,
+        example=example,
+    )
+
+
 def _save_rows(run: TrainingRun, folder: Path) -> None:
     """Write the test rows, encoded and raw, and the digests of the learnt ones."""
     run.test_rows.to_parquet(folder / TEST_ROWS)
@@ -555,8 +512,7 @@ def _save_rows(run: TrainingRun, folder: Path) -> None:
 
 def names_in(store: Path) -> list[str]:
     """Return the names of all models that a store has versions of, sorted."""
-    registry = Registry(store)
-    return sorted(model.name for model in registry.client.search_registered_models())
+    return Registry(store).runs.model_names()
 
 
 def _require_force(version: str, objections: Sequence[str], force: bool) -> None:

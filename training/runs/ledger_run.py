@@ -27,6 +27,8 @@ from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.raw_rows import RawRows
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
+from obligor.training.runs.ledger_facts import ledger_facts
+from obligor.training.runs.run_metrics import with_ends
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.materiality import (
     comparison,
@@ -181,6 +183,7 @@ def train(
             "data_sha256": data_fingerprint(ledger),
             "code_sha256": code_fingerprint(),
         },
+        facts=ledger_facts(fit, split, subject, config),
     )
     version = registry.log_run(run, settings.at)
     return Trained(
@@ -430,10 +433,17 @@ def evaluate_model(
 
 
 def _list_parameters(config: TrainingConfig, fit: Fit) -> dict[str, object]:
+    columns = fit.model.features
     return {
         **_flatten(config.model_dump()),
         "chosen": fit.candidates.chosen_name,
         "calibration": fit.model.calibration.kind,
+        "target": f"default within {config.default.horizon_days} days",
+        "horizon_days": config.default.horizon_days,
+        "split": f"the last {config.sample.test_dates} as-of dates, after a gap of "
+        f"{gap_days(config)} days",
+        "n_columns": len(columns),
+        "columns": ", ".join(columns),
     }
 
 
@@ -451,14 +461,7 @@ def _flatten(nested: Mapping[str, object], prefix: str = "") -> dict[str, object
 def _list_metrics(
     ours: Mapping[str, Interval], peer: Mapping[str, Interval]
 ) -> dict[str, float]:
-    metrics = dict[str, float]()
-    for name, interval in ours.items():
-        metrics[name] = interval.value
-        metrics[f"{name}_low"] = interval.low
-        metrics[f"{name}_high"] = interval.high
-    for name, interval in peer.items():
-        metrics[f"plain_{name}"] = interval.value
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+    return with_ends(ours) | with_ends(peer, "plain_")
 
 
 def data_fingerprint(ledger: Ledger) -> str:

@@ -28,6 +28,8 @@ from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.lifecycle.table_rows import digests_of, months_of, raw_rows_of
+from obligor.training.runs.run_metrics import with_ends
+from obligor.training.runs.table_facts import table_facts, table_parameters
 from obligor.training.runs.table_model import (
     TableModel,
     fit_table,
@@ -199,13 +201,12 @@ def train_table(
         learnt_rows=digests_of(fit, fitted.encoding),
         report=report,
         parameters={
-            "seed": seed,
-            "spec": data.spec.name,
-            "chosen": fitted.candidates.chosen_name,
+            **table_parameters(fitted, seed),
             "rejects": choices.inference or "left out",
         },
         metrics=_list_metrics(measured, fitted.candidates.chosen_name),
         fingerprints={"data_sha256": fingerprint},
+        facts=table_facts(fitted, fit, test, measured, fingerprint),
     )
     return TrainedTable(
         version=registry.log_run(run, settings.at),
@@ -487,8 +488,5 @@ def _list_metrics(
     """Figures of each candidate under its name, and the chosen one's without."""
     metrics = dict[str, float]()
     for name, intervals in measured.items():
-        for figure, interval in intervals.items():
-            metrics[f"{name}_{figure}"] = interval.value
-    for figure, interval in measured[chosen].items():
-        metrics[figure] = interval.value
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+        metrics |= with_ends(intervals, f"{name}_")
+    return metrics | with_ends(measured[chosen])
