@@ -1,4 +1,4 @@
-"""What MLflow calls to load a model of ours: a bundle read as data, never unpickled.
+"""What MLflow calls to load a model of ours: a bundle, which is read as data.
 
 It is named in the file ``MLmodel`` beside the bundle, and imports nothing of mlflow.
 """

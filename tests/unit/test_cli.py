@@ -42,6 +42,7 @@ COMMANDS = (
     "shadow",
     "compare",
     "models",
+    "mlflow",
 )
 KEYS = ("create", "revoke", "list")
 AUDIT = (

@@ -17,6 +17,8 @@ from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 import pandas as pd
@@ -291,20 +293,24 @@ class MlflowStore:
         ModelError
             If it does not exist.
         """
-        try:
-            return Path(self.client.download_artifacts(run_id, name))
-        except (MlflowException, OSError):
+        path = self._artifacts_of(run_id) / name
+        if not path.exists():
             raise ModelError(
                 f"the file {name} of run {run_id} is missing",
                 where=str(self.store),
                 expected=f"the folder {ARTIFACTS} beside {DATABASE}",
                 do="copy it back, or train again",
-            ) from None
+            )
+        return path
 
     def has_artifact(self, run_id: str, name: str) -> bool:
-        """Return whether a run has an artifact of that name at its top."""
-        stored = self.client.list_artifacts(run_id)
-        return name in [artifact.path for artifact in stored]
+        """Return whether a run has an artifact of that name."""
+        return (self._artifacts_of(run_id) / name).exists()
+
+    def _artifacts_of(self, run_id: str) -> Path:
+        # Read where they are: MLflow would copy them to a temporary folder.
+        address = urlsplit(self.client.get_run(run_id).info.artifact_uri)
+        return Path(url2pathname(address.path))
 
     def model_names(self) -> list[str]:
         """Return the names of all models of the store, sorted."""

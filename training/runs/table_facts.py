@@ -14,7 +14,8 @@ from obligor.training.lifecycle.run_facts import (
     logged_data,
 )
 from obligor.training.runs.run_metrics import with_ends
-from obligor.training.runs.table_model import TEST_SHARE, TableModel
+from obligor.training.runs.table_model import TableModel
+from obligor.training.runs.table_split import TEST_SHARE
 
 Measured = Mapping[str, Mapping[str, Interval]]
 
