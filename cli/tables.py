@@ -64,7 +64,13 @@ def infer(options: InferOptions) -> None:
     from obligor.training.runs.infer_spec import infer_spec
 
     table_file = read_table_file(options.file)
-    inferred = infer_spec(table_file.frame, options.target, options.bad)
+    today = command_context().now().date()
+    inferred = infer_spec(
+        table_file.frame,
+        options.target,
+        options.bad,
+        today,
+    )
     _print_warnings([*table_file.notes, *inferred.warnings])
     text = inferred.text(options.file.stem)
     if options.path is None:
@@ -81,21 +87,22 @@ def read_table(table: Path, spec: Path | None) -> Applications:
     """Read a table under its spec, or under an inferred one, with its warnings."""
     from obligor.features.applications import applications
     from obligor.features.table_files import read_table_file
+    from obligor.features.table_findings import table_findings
     from obligor.features.table_spec import Spec, read_spec
     from obligor.training.runs.infer_spec import infer_spec
 
     table_file = read_table_file(table)
     _print_warnings(table_file.notes)
+    today = command_context().now().date()
     if spec is not None:
         data = applications(table_file.frame, read_spec(spec))
-    else:
-        inferred = infer_spec(table_file.frame)
-        _print_warnings(inferred.warnings)
-        text = inferred.text(table.stem)
-        fields = tomllib.loads(text)
-        data = applications(table_file.frame, Spec.model_validate(fields))
-    _print_warnings(data.notes)
-    return data
+        _print_warnings(data.notes)
+        _print_warnings(finding.sentence() for finding in table_findings(data, today))
+        return data
+    inferred = infer_spec(table_file.frame, today=today)
+    _print_warnings(inferred.warnings)
+    fields = tomllib.loads(inferred.text(table.stem))
+    return applications(table_file.frame, Spec.model_validate(fields))
 
 
 def read_table_again(

@@ -198,8 +198,8 @@ def applications(frame: pd.DataFrame, spec: Spec) -> Applications:
     not_features = _columns_with_a_role(spec)
     amount = spec.costs.amount if spec.costs else None
     named = [*not_features, *spec.columns, *([amount] if amount else [])]
+    require_table(frame, spec.name)
     _require_columns(frame, spec, named)
-    require_plain_cells(frame, spec.name)
     features = [str(name) for name in frame if name not in not_features]
     settled = settle_spec(frame, spec, features)
     target = spec.target.column
@@ -254,8 +254,8 @@ def _is_filled(target: pd.Series) -> Bools:
     return is_filled
 
 
-def require_plain_cells(frame: pd.DataFrame, where: str) -> None:
-    """Refuse a table with lists or other containers in its cells.
+def require_table(frame: pd.DataFrame, where: str) -> None:
+    """Refuse a table with a name more than once, or with containers in its cells.
 
     Parameters
     ----------
@@ -267,8 +267,16 @@ def require_plain_cells(frame: pd.DataFrame, where: str) -> None:
     Raises
     ------
     SchemaError
-        If a cell holds more than one value.
+        If a name occurs twice, or a cell holds more than one value.
     """
+    repeated = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if repeated:
+        raise SchemaError(
+            f"the columns {repeated[:5]} occur more than once",
+            where=where,
+            expected="a name of its own for each column",
+            do="rename or remove one of them",
+        )
     for name, values in frame.items():
         if values.dtype.kind != "O" or values.dtype == "str":
             continue
@@ -324,13 +332,6 @@ def _require_columns(
     spec: Spec,
     names: Sequence[str],
 ) -> None:
-    repeated = sorted(set(frame.columns[frame.columns.duplicated()]))
-    if repeated:
-        raise SchemaError(
-            f"the columns {repeated[:5]} occur more than once",
-            where=spec.name,
-            expected="a name for each column",
-        )
     missing = [name for name in names if name not in frame]
     if missing:
         raise SchemaError(

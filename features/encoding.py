@@ -409,7 +409,7 @@ def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:
         elif kind == "number":
             columns.append(_number_column(values, spec, stated))
         elif kind == "category":
-            levels = _levels(values, stated.missing)
+            levels = levels_of(values, stated.missing)
             reading = NumberReading(missing=stated.missing)
             columns.append(Column(name, "category", levels=levels, reading=reading))
         else:
@@ -536,7 +536,7 @@ def _are_compact_days(values: pd.Series) -> bool:
     return bool(days.notna().all())
 
 
-def _levels(values: pd.Series, missing: Sequence[str]) -> tuple[str, ...]:
+def levels_of(values: pd.Series, missing: Sequence[str]) -> tuple[str, ...]:
     """Return the levels with enough rows, sorted; a missing value is one of them."""
     # In a small table the most frequent level is kept, however rare it is.
     counts = _level_texts(values, missing).value_counts()

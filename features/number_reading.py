@@ -288,7 +288,7 @@ def _cells(values: pd.Series, missing: Collection[str]) -> _Cells:
         digits_of[text], unit = without_unit(text)
         units.add(unit)
         n_filled += count
-        n_numbers += count * _is_number_like(text)
+        n_numbers += count * is_number_like(text)
     return _Cells(
         texts=tuple(digits_of),
         digits=tuple(digits_of.values()),
@@ -297,7 +297,8 @@ def _cells(values: pd.Series, missing: Collection[str]) -> _Cells:
     )
 
 
-def _is_number_like(text: str) -> bool:
+def is_number_like(text: str) -> bool:
+    """Return whether a text can be read as a number in some way."""
     digits, _ = without_unit(text)
     return any(signs.number(digits) is not None for signs in (ENGLISH, CONTINENTAL))
 
@@ -314,7 +315,7 @@ def _text_column(cells: _Cells, stated: StatedReading) -> NumberColumn:
     signs = _signs_of(stated)
     note = ""
     if signs is None:
-        proof = prove_signs([text for text in cells.digits if _is_number_like(text)])
+        proof = prove_signs([text for text in cells.digits if is_number_like(text)])
         if proof.signs is None:
             return NumberColumn(
                 NumberReading(),
@@ -330,7 +331,7 @@ def _text_column(cells: _Cells, stated: StatedReading) -> NumberColumn:
         missing=stated.missing,
     )
     unreadable = sorted(text for text in cells.texts if reading.number(text) is None)
-    contradicting = [text for text in unreadable if _is_number_like(text)]
+    contradicting = [text for text in unreadable if is_number_like(text)]
     if contradicting:
         return NumberColumn(
             NumberReading(),

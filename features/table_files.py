@@ -15,7 +15,7 @@ import orjson
 import pandas as pd
 
 from obligor.errors import ObligorError, SchemaError
-from obligor.features.applications import require_plain_cells
+from obligor.features.applications import require_table
 from obligor.features.levels import MISSING_WORDS
 from obligor.reading.amounts import is_unsure
 
@@ -96,7 +96,7 @@ def read_table_file(path: Path) -> TableFile:
             expected="a row per applicant below a row of names",
         )
     frame = table.frame.rename(columns=str)
-    require_plain_cells(frame, str(path))
+    require_table(frame, str(path))
     return TableFile(frame, (*table.notes, *_unnamed(frame)))
 
 

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.applications import is_among_values, is_bad
+from obligor.features.applications import (
+    applications,
+    is_among_values,
+    is_bad,
+    require_table,
+)
 from obligor.features.encoding import kind_of
 from obligor.features.levels import level_key, texts
 from obligor.features.number_reading import number_column, numbers
+from obligor.features.table_findings import table_findings
+from obligor.features.table_spec import Spec
 from obligor.metrics.figures import auc
 
 TOO_GOOD = 0.9  # AUC that no single honest column reaches
@@ -190,7 +199,10 @@ def _toml(value: object) -> str:
 
 
 def infer_spec(
-    frame: pd.DataFrame, target: str | None = None, bad: str | None = None
+    frame: pd.DataFrame,
+    target: str | None = None,
+    bad: str | None = None,
+    today: date | None = None,
 ) -> Inferred:
     """Return a first spec of a table.
 
@@ -202,6 +214,8 @@ def infer_spec(
         The column that says what happened, if it is known.
     bad : str, optional
         Its value that is a default, if it is known.
+    today : date, optional
+        Later dates of applications are in the future.
 
     Returns
     -------
@@ -213,6 +227,8 @@ def infer_spec(
     SchemaError
         If no column looks like a target, or no row or every row is a default.
     """
+    frame = frame.rename(columns=str)
+    require_table(frame, "table")
     column = _find_target(frame) if target is None else target
     if column not in frame:
         raise SchemaError(
@@ -247,7 +263,7 @@ def infer_spec(
                 spec,
             )
     _find_codes(labelled, spec)
-    _warn_of_duplicates(labelled, spec)
+    _warn_of_findings(frame, spec, today)
     return spec
 
 
@@ -276,6 +292,10 @@ def _classify(
     is_unique = values.nunique() == len(values)
     if is_unique and (_ID.search(lower) or kind.startswith("texts")):
         spec.id.append(name)
+        spec.warnings.append(
+            f"{name} has another value in each of {len(values):,} rows: it is taken "
+            "for an identifier and left out"
+        )
     elif kind == "dates":
         if spec.date is None and _DATE.search(lower) and values.notna().all():
             spec.date = name
@@ -380,13 +400,24 @@ def _is_code(column: Floats, code: float) -> bool:
     return bool(ordinary.max() * FAR_ABOVE < code)
 
 
-def _warn_of_duplicates(frame: pd.DataFrame, spec: Inferred) -> None:
-    n_duplicates = int(frame.drop(columns=spec.id).duplicated().sum())
-    if n_duplicates:
-        spec.warnings.append(
-            f"{n_duplicates:,} rows are duplicates of others: name a [table] group, or "
-            "the same row is on both sides of a fold"
-        )
+def _warn_of_findings(
+    frame: pd.DataFrame,
+    inferred: Inferred,
+    today: date | None,
+) -> None:
+    """Warn of what is strange about the columns, and of what training refuses."""
+    fields = tomllib.loads(inferred.text("table"))
+    # Columns that can be read in two ways are warned of already.
+    readable = frame.drop(columns=list(inferred.unclear))
+    try:
+        data = applications(readable, Spec.model_validate(fields))
+    except SchemaError as error:
+        inferred.warnings.append(f"training refuses the table as it is: {error}")
+        return
+    inferred.warnings.extend(data.notes)
+    inferred.warnings.extend(
+        finding.sentence() for finding in table_findings(data, today)
+    )
 
 
 def _find_target(frame: pd.DataFrame) -> str:
@@ -457,9 +488,9 @@ def _word(value: str | float) -> str:
 
 
 def _as_number_or_text(value: object) -> str | float:
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    return value.strip() if isinstance(value, str) else float(str(value))
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return float(value)
+    return str(value).strip()
 
 
 def _number_or_text(text: str) -> str | float:

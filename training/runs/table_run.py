@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
@@ -12,6 +13,7 @@ import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications
+from obligor.features.table_findings import table_findings, table_of
 from obligor.metrics.figures import figures, with_intervals
 from obligor.metrics.statistics import Interval, Resampling, effective_rows
 from obligor.model.baseline import Baseline, choose_baseline
@@ -174,7 +176,7 @@ def train_table(
     )
     subject = replace(subject, rival=rival)
     measured = _measure_all(subject, fitted, pds)
-    sections = validate(subject)
+    sections = [*validate(subject), _describe_table(data, settings.at.date())]
     if choices.inference:
         without = fit_table(fit, seed, None, tuning)
         effects = _examine_rejects(
@@ -216,6 +218,22 @@ def train_table(
         report=report[0],
         rows=len(test),
         notes=sides.notes,
+    )
+
+
+def _describe_table(data: Applications, today: date) -> Section:
+    """What is strange about the columns and rows of the whole table."""
+    findings = table_findings(data, today)
+    n_findings = len(findings)
+    noun = "finding" if n_findings == 1 else "findings"
+    summary = f"{len(data):,} rows with an outcome, {n_findings} {noun}."
+    summary += "".join(f" {note}." for note in data.notes)
+    return Section(
+        id="table_findings",
+        title="The table",
+        verdict="look" if findings else "good",
+        summary=summary,
+        tables=(("What is strange", table_of(findings)),) if findings else (),
     )
 
 
