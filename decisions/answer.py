@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired
 
 import orjson
 from pydantic import BaseModel, Field
@@ -67,12 +67,20 @@ class LadderAnswer(TypedDict):
     since: date | None
 
 
-class ScoreAnswer(PdAnswer):
-    """A PD with its explanation: no decision, nothing recorded."""
+class ScoreBody(PdAnswer):
+    """A PD with its explanation: no decision."""
 
     reasons: list[Reason]
     explanation: Explanation
     model: ModelAnswer
+
+
+class ScoreAnswer(ScoreBody):
+    """A PD with its explanation: no decision; with an entry id if it is recorded."""
+
+    entry_id: NotRequired[str]
+    customer_id: NotRequired[str]
+    recorded_at: NotRequired[datetime]
 
 
 class DecidedTerms(TypedDict):
@@ -220,7 +228,7 @@ def entry_with(
     )
 
 
-def score_answer(champion: Champion, scored: ScoredRow) -> ScoreAnswer:
+def score_answer(champion: Champion, scored: ScoredRow) -> ScoreBody:
     """Return the answer to ready-made features."""
     baseline = champion.model.reference
     encoding = champion.model.encoding

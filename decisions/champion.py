@@ -126,6 +126,10 @@ class ChampionLoader:
             )
         return self._champion
 
+    def has_pointer(self) -> bool:
+        """Return whether a model is named at all."""
+        return os.path.exists(self._pointer)
+
     def since(self) -> datetime:
         """Return when a person last changed the pointer."""
         pointer = json.loads(Path(self._pointer).read_text(encoding="utf-8"))

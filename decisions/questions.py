@@ -492,3 +492,16 @@ class ScoreRequest(Body):
     features: Annotated[
         dict[str, bool | WholeNumber | Figure | Text | None], Field(max_length=1000)
     ]
+    model: OptionalId = Field(
+        None,
+        description="The name of the model; by default the one without a name",
+    )
+    record: bool = Field(
+        False,
+        description="Record the score like a decision: encrypted, provable, replayable",
+    )
+    customer_id: OptionalId = Field(
+        None,
+        description="Whom a recorded score is about; erasing the customer erases it",
+    )
+    is_natural_person: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import orjson
@@ -15,12 +15,15 @@ from obligor.decisions.facts import known_of
 from obligor.decisions.orders import checked_entry
 from obligor.decisions.questions import DecisionRequest, OrderRequest
 from obligor.decisions.rulebooks import Rulebooks
+from obligor.decisions.scores import SCORE, score_again
 from obligor.decisions.scoring import with_counterfactuals
 from obligor.decisions.spine import decide_with
 from obligor.errors import ErasedError, ObligorError, SchemaError
 from obligor.record.entry import Entry, OpenedEntry
 from obligor.record.reader import RecordReader
 from obligor.record.verify import Finding
+
+COMPUTED = ("decision", "order", SCORE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Replayer:
     rulebooks: Rulebooks
 
     def computed(self, entry_id: str) -> OpenedEntry:
-        """Return the entry of a decision or an order check.
+        """Return the entry of a decision, an order check or a score.
 
         Raises
         ------
@@ -67,11 +70,11 @@ class Replayer:
             If the entry was not computed: what a person did cannot be replayed.
         """
         entry = self.reader.entry(entry_id)
-        if entry.kind not in ("decision", "order"):
+        if entry.kind not in COMPUTED:
             raise SchemaError(
                 f"a {entry.kind} is not computed",
                 where="decision_id",
-                expected="a decision or order check",
+                expected="a decision, an order check or a score",
             )
         return entry
 
@@ -93,7 +96,7 @@ class Replayer:
     def replay_all(
         self, progress: Callable[[int], None] = lambda count: None
     ) -> Iterator[Replay | Finding]:
-        """Replay every decision and order check.
+        """Replay every decision, order check and score.
 
         Parameters
         ----------
@@ -105,7 +108,7 @@ class Replayer:
         Replay or Finding
             A finding for each entry that cannot be replayed, or that is erased.
         """
-        entry_ids = self.reader.ids_of_kinds(("decision", "order"))
+        entry_ids = self.reader.ids_of_kinds(COMPUTED)
         for count, entry_id in enumerate(entry_ids, start=1):
             try:
                 yield self.replay(entry_id)
@@ -119,11 +122,14 @@ class Replayer:
         answer = orjson.loads(entry.body)
         model = answer["model"]
         champion = self.champions.of(model["sha256"], model["version"])
+        recorded_at = datetime.fromisoformat(answer["recorded_at"])
+        stamp = Stamp(entry.entry_id, recorded_at)
+        if entry.kind == SCORE:
+            named = replace(champion, name=model["name"])
+            return score_again(entry.request, named, stamp)
         rulebook = self.rulebooks.by_hash(answer["policy"]["sha256"])
         inputs = self.reader.inputs_of(entry.entry_id)
         as_of = date.fromisoformat(answer["as_of"])
-        recorded_at = datetime.fromisoformat(answer["recorded_at"])
-        stamp = Stamp(entry.entry_id, recorded_at)
         if entry.kind == "decision":
             question = DecisionRequest.model_validate_json(entry.request)
             known_question = known_of(question, as_of, inputs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from obligor.arrays import Floats
 from obligor.data.asof import KnownAccount
-from obligor.decisions.answer import ScoreAnswer, score_answer
+from obligor.decisions.answer import ScoreBody, score_answer
 from obligor.decisions.batch import Batch, Failed, for_each, not_failed
 from obligor.decisions.champion import Champion
 from obligor.decisions.counterfactuals import (
@@ -123,7 +123,7 @@ def counterfactuals_for(
     return counterfactuals(refused, score)
 
 
-def score_features(request: ScoreRequest, champion: Champion) -> ScoreAnswer:
+def score_features(request: ScoreRequest, champion: Champion) -> ScoreBody:
     """Return the PD of ready-made features with its explanation; nothing is recorded.
 
     Raises
@@ -131,13 +131,25 @@ def score_features(request: ScoreRequest, champion: Champion) -> ScoreAnswer:
     SchemaError
         If a feature is missing, unknown or not a number.
     """
-    encoding = champion.model.encoding
-    if encoding:
-        row = encoding.row(request.features)[0]
-    else:
-        row = _catalogue_row(request.features)
+    row = feature_row(request.features, champion.model)
     (scored_row,) = score_rows(champion.model, row[np.newaxis])
     return score_answer(champion, scored_row)
+
+
+def feature_row(
+    features: Mapping[str, bool | float | str | None], model: PdModel
+) -> Floats:
+    """Return ready-made features as a model takes them, shape (columns,).
+
+    Raises
+    ------
+    SchemaError
+        If a feature is missing, unknown or not a number.
+    """
+    if model.encoding:
+        row: Floats = model.encoding.row(features)[0]
+        return row
+    return _catalogue_row(features)
 
 
 def _catalogue_row(values: Mapping[str, bool | float | str | None]) -> Floats:

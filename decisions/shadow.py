@@ -35,7 +35,9 @@ class _Progress(NamedTuple):
     seq: int
 
 
-class _ShadowScore(TypedDict):
+class ShadowScore(TypedDict):
+    """A challenger's PD of one entry."""
+
     entry_id: str
     model_sha256: str
     scored_at: datetime
@@ -66,6 +68,8 @@ class Shadow:
         self._now = now
         self._progress = _Progress("", 0)
 
+    kind = "decision"
+
     def step(self) -> int:
         """Score some decisions that the challenger has not scored yet.
 
@@ -74,12 +78,11 @@ class Shadow:
         int
             How many; 0 without a challenger.
         """
-        try:
-            challenger = self._challengers.for_customers()
-        except ModelError:
+        challenger = self._challenger()
+        if challenger is None:
             return 0
         with self._progress_kept_on_error():
-            scores = list[_ShadowScore]()
+            scores = list[ShadowScore]()
             for entry_id in self._unscored(challenger):
                 score = self._score(entry_id, challenger)
                 if score is not None:
@@ -88,7 +91,20 @@ class Shadow:
                 self._save(scores)
         return len(scores)
 
-    def _save(self, scores: list[_ShadowScore]) -> None:
+    def _challenger(self) -> Champion | None:
+        # A pointer that was withdrawn leaves the loaded model behind.
+        if not self._challengers.has_pointer():
+            return None
+        try:
+            return self._challengers.for_customers()
+        except ModelError:
+            return None
+
+    def _is_of_population(self) -> sa.ColumnElement[bool]:
+        """Which entries of the kind the challenger may score: all of them."""
+        return sa.true()
+
+    def _save(self, scores: list[ShadowScore]) -> None:
         is_sqlite = self._record.database.is_sqlite
         insert = (sqlite if is_sqlite else postgresql).insert(SHADOW_SCORES)
         with self._record.database.writing() as connection:
@@ -121,7 +137,8 @@ class Shadow:
         query = (
             sa.select(ENTRIES.c.entry_id, ENTRIES.c.seq)
             .where(
-                ENTRIES.c.kind == "decision",
+                ENTRIES.c.kind == self.kind,
+                self._is_of_population(),
                 ENTRIES.c.recorded_at >= self._challengers.since(),
                 ENTRIES.c.seq > seq - LATE,
                 ~is_scored,
@@ -135,7 +152,7 @@ class Shadow:
         self._progress = _Progress(challenger.sha256, last_seq)
         return [str(row.entry_id) for row in rows]
 
-    def _score(self, entry_id: str, challenger: Champion) -> _ShadowScore | None:
+    def _score(self, entry_id: str, challenger: Champion) -> ShadowScore | None:
         """Score one decision; None if its customer was erased."""
         try:
             answer = orjson.loads(self._record.reader.entry(entry_id).body)

@@ -234,9 +234,12 @@ class Spec(_Section):
     """What a table of applications is; see `features.applications`.
 
     ``prefer`` states which candidate is to become the challenger.
+
+    With ``record`` the service records every score of the model.
     """
 
     name: str = "applications"
+    record: bool = False
     prefer: Preference = "best"
     target: Target
     table: Roles = Roles()

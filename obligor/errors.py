@@ -67,6 +67,10 @@ class UnknownDecisionError(InputError):
     """The record has no decision, case or contact with this id (HTTP 404)."""
 
 
+class UnknownModelError(InputError):
+    """The store has no champion of this name (HTTP 404)."""
+
+
 class ErasedError(InputError):
     """The entry existed, but its customer's data was erased or expired (HTTP 410)."""
 

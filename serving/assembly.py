@@ -25,11 +25,14 @@ from obligor.data.store import LedgerStore
 from obligor.data.time_zone import day_at
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.evidence import EvidenceCollector
+from obligor.decisions.named_models import NamedModels
 from obligor.decisions.orders import OrderChecker
 from obligor.decisions.recorded import AnswerRecord
 from obligor.decisions.reevaluate import reevaluate
 from obligor.decisions.replay import Replayer
 from obligor.decisions.rulebooks import Rulebooks
+from obligor.decisions.score_shadow import Shadows
+from obligor.decisions.scores import Scorer
 from obligor.decisions.shadow import Shadow
 from obligor.decisions.spine import Decider
 from obligor.model.bundle import SHADOW_POINTER
@@ -120,6 +123,16 @@ class Service:
     def orders(self) -> OrderChecker:
         """Checks orders."""
         return OrderChecker(self.decider, self.answers)
+
+    @cached_property
+    def models(self) -> NamedModels:
+        """The models of the store by name."""
+        return NamedModels(self.champions)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores ready-made features."""
+        return Scorer(self.models, self.answers, self.decider.stamp)
 
     @cached_property
     def replayer(self) -> Replayer:
@@ -258,16 +271,24 @@ def _open_rulebooks(settings: Settings) -> Rulebooks:
     return rulebooks
 
 
-def build_shadow(service: Service, settings: Settings) -> Shadow:
-    """Put together what scores recorded decisions with the challenger."""
-    return Shadow(
+def build_shadow(service: Service, settings: Settings) -> Shadows:
+    """Put together what scores recorded decisions and scores with challengers."""
+    decisions = Shadow(
         service.record,
         ChampionLoader(settings.store, settings.trusted, SHADOW_POINTER),
         service.now,
     )
+    return Shadows(
+        decisions,
+        service.record,
+        service.models,
+        service.now,
+    )
 
 
-def housekeeping_tasks(service: Service, gate: Gate, shadow: Shadow) -> list[Task]:
+def housekeeping_tasks(
+    service: Service, gate: Gate, shadow: Shadow | Shadows
+) -> list[Task]:
     """Return the tasks of the housekeeper, in order; they run behind the answers.
 
     Parameters
@@ -276,7 +297,7 @@ def housekeeping_tasks(service: Service, gate: Gate, shadow: Shadow) -> list[Tas
         Its record takes the denied calls; its checkpointer signs.
     gate : Gate
         Its quotas and denied calls are saved.
-    shadow : Shadow
+    shadow : Shadow or Shadows
         Scores recorded decisions with the challenger.
 
     Returns
@@ -340,7 +361,7 @@ def build_webhooks(
     )
 
 
-def try_shadow(shadow: Shadow) -> None:
+def try_shadow(shadow: Shadow | Shadows) -> None:
     """Score with the challenger; whatever is wrong with it, checkpoints must go on."""
     try:
         shadow.step()

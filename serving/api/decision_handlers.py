@@ -18,13 +18,18 @@ from obligor.decisions.in_force import in_force_answer
 from obligor.decisions.notice import notice
 from obligor.decisions.questions import DecisionRequest, OrderRequest, ScoreRequest
 from obligor.decisions.recorded import RecordedAnswer
-from obligor.decisions.scoring import score_features
+from obligor.decisions.scores import one_name
 from obligor.portfolio.what_if import SimulationRequest, what_if_answer
 from obligor.serving.api.batching import DecisionBatcher
 from obligor.serving.api.callers import own_entry_id, requested_by_key, service_of
 from obligor.serving.api.parsing import idempotency_key, parsed_body, parsed_query
 from obligor.serving.api.problems import Problem, problem_of
-from obligor.serving.api.queries import BatchRequest, InForceQuery, NoticeQuery
+from obligor.serving.api.queries import (
+    BatchRequest,
+    InForceQuery,
+    NoticeQuery,
+    ScoreQuery,
+)
 from obligor.serving.api.responses import json_response, json_text, recorded_response
 from obligor.serving.api.threads import in_thread
 
@@ -113,10 +118,22 @@ def _batch_item(answer: RecordedAnswer | Failed) -> str:
 
 
 async def post_score(request: Request) -> Response:
-    """Score ready-made features; nothing is recorded."""
+    """Score ready-made features; recorded if the request or the spec says so."""
+    query = parsed_query(request, ScoreQuery)
     body = await parsed_body(request, ScoreRequest)
-    champion = service_of(request).champions.current()
-    return json_response(score_features(body, champion))
+    name = one_name(query.model, body.model)
+    question = body.model_copy(update={"model": name})
+    scorer = service_of(request).scorer
+    if not scorer.is_recorded(question):
+        return json_response(scorer.score(question))
+    answer = await in_thread(
+        request,
+        scorer.score_recorded,
+        question,
+        idempotency_key(request),
+        requested_by_key(request),
+    )
+    return recorded_response(answer)
 
 
 async def post_order(request: Request) -> Response:

@@ -36,6 +36,7 @@ from obligor.serving.api.queries import (
     ErasureRequest,
     InForceQuery,
     NoticeQuery,
+    ScoreQuery,
 )
 
 JsonObject = dict[str, Any]
@@ -120,8 +121,10 @@ OPERATIONS = (
         path="/scores",
         name="score",
         body=ScoreRequest,
+        query=ScoreQuery,
         answer=ScoreAnswer,
-        errors=_BODY_ERRORS,
+        has_key=True,
+        errors=("404", "409", *_BODY_ERRORS),
     ),
     Operation(
         method="get",

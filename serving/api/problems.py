@@ -29,6 +29,7 @@ from obligor.errors import (
     RecordError,
     UnknownCustomerError,
     UnknownDecisionError,
+    UnknownModelError,
 )
 
 log = logging.getLogger("obligor")
@@ -39,6 +40,7 @@ _TITLES = {413: "Content Too Large"}
 _STATUSES: tuple[tuple[type[ObligorError], int], ...] = (
     (UnknownCustomerError, 404),
     (UnknownDecisionError, 404),
+    (UnknownModelError, 404),
     (ErasedError, 410),
     (ConflictError, 409),
     (AccessError, 401),

@@ -33,6 +33,19 @@ class InForceQuery(Body):
     ]
 
 
+class ScoreQuery(Body):
+    """The model that scores."""
+
+    model: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="Its name; by default the champion without a name of its own",
+        ),
+    ] = None
+
+
 class CustomerQuery(Body):
     """The day that a question about a customer refers to."""
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from obligor.data.time_zone import day_at
 from obligor.decisions.as_of import last_posting
+from obligor.decisions.replay import COMPUTED
 from obligor.errors import ObligorError
 from obligor.policy.collecting.late_interest import outdated_rates
 from obligor.record.merkle_log import Tree
@@ -311,7 +312,7 @@ def _names(deployment: Deployment) -> Iterator[Check]:
 
 
 def _replay(deployment: Deployment) -> Iterator[Check]:
-    entry_ids = deployment.service.record.reader.ids_of_kinds(("decision", "order"))
+    entry_ids = deployment.service.record.reader.ids_of_kinds(COMPUTED)
     for entry_id in entry_ids[-1:]:
         result = deployment.service.replayer.replay(entry_id)
         if result.is_equal:
