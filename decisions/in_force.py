@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from obligor.decisions.json_values import one_of
 from obligor.errors import AsOfError, RecordError
-from obligor.model.bundle import PROMOTIONS
+from obligor.model.bundle import NAMED, PROMOTIONS
 from obligor.policy.rulebooks.rulebook import (
     RELEASE,
     folders,
@@ -52,7 +52,7 @@ class InForceAnswer(TypedDict):
 
 
 def timeline_of(store: Path, rules: Path) -> list[InForce]:
-    """Return every promotion and release, by time.
+    """Return every promotion and release, by time; a named model has its name.
 
     Raises
     ------
@@ -61,7 +61,10 @@ def timeline_of(store: Path, rules: Path) -> list[InForce]:
     PolicyError
         If a released rulebook was changed.
     """
-    return sorted([*_models(store / PROMOTIONS), *_rulebooks(rules)])
+    events = [*_models(store / PROMOTIONS, "model"), *_rulebooks(rules)]
+    for path in (store / NAMED).glob(f"*/{PROMOTIONS}"):
+        events += _models(path, f"model {path.parent.name}")
+    return sorted(events)
 
 
 def in_force_at(events: Sequence[InForce], at: datetime) -> dict[str, InForce]:
@@ -135,7 +138,7 @@ def _entry(event: InForce | None) -> InForceEntry | None:
     }
 
 
-def _models(path: Path) -> list[InForce]:
+def _models(path: Path, what: str) -> list[InForce]:
     if not path.exists():
         return []
     events = list[InForce]()
@@ -145,7 +148,7 @@ def _models(path: Path) -> list[InForce]:
             promotion = json.loads(line)
             event = InForce(
                 since=datetime.fromisoformat(promotion["at"]),
-                what="model",
+                what=what,
                 version=promotion["version"],
                 sha256=promotion["sha256"],
                 by=promotion["by"],

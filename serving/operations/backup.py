@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from obligor.data.store import LedgerStore
 from obligor.errors import RecordError
-from obligor.model.bundle import CHAMPION_POINTER, PROMOTIONS
+from obligor.model.bundle import CHAMPION_POINTER, NAMED, PROMOTIONS
 from obligor.record.database import DatabaseRow, RecordDatabase
 from obligor.record.merkle_log import Tree
 from obligor.record.record import Record
@@ -51,7 +51,7 @@ TABLES = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, ENTRIES, NODES, *_WEBHOOKS)
 _REPLACED = (SECRETS, API_KEYS, API_USAGE, CUSTOMERS, *_WEBHOOKS)
 _NUMBERED = (ENTRIES, WEBHOOK_OUTBOX)
 STORE_FILES = (CHAMPION_POINTER, PROMOTIONS)
-STORE_FOLDERS = ("models", "rulebooks")
+STORE_FOLDERS = ("models", "rulebooks", NAMED)
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
 from obligor.data.store import LedgerStore
 from obligor.decisions.champion import ChampionLoader
+from obligor.decisions.in_force import timeline_of
 from obligor.decisions.score_shadow import Shadows
 from obligor.decisions.scores import scored_rows
 from obligor.decisions.shadow import Shadow, shadow_scores
-from obligor.errors import ErasedError
+from obligor.errors import ErasedError, SchemaError
 from obligor.model.bundle import SHADOW_POINTER
+from obligor.policy.rulebooks.rulebook import RULES
 from obligor.record.retention import erase
-from obligor.serving.assembly import Service
+from obligor.serving.assembly import Service, assemble_service
+from obligor.serving.settings import Settings
 from obligor.training.lifecycle.registry import Approval, Registry
+from obligor.training.lifecycle.table_monitor import (
+    monitor_table,
+    outcomes_of,
+    with_recorded,
+)
 from tests.conftest import NOW, SIGNER, client_of, service_on
+from tests.fakes import Ids
 from tests.small_models import SPEC, force, loans, model_on, register, table_of
+from tests.unit.test_cli import run
 
 LOANS = loans(300)
 FEATURES = {"income": 3000.0, "debt": 900, "town": "south"}
@@ -231,3 +243,58 @@ def test_a_damaged_challenger_fails_no_answer(store: Path, tmp_path: Path) -> No
         answer = client.post("/scores?model=cards", json={"features": fewer})
     assert answer.status_code == 200
     assert shadows_of(service).step() == 0
+
+
+# --- Outcomes of recorded scores
+
+
+def test_recorded_scores_meet_the_outcomes_of_their_applicants(
+    client: TestClient, scoring: Service, store: Path
+) -> None:
+    """40 scores, 30 of whose applicants have an outcome in a later table."""
+    later = loans(40, seed=5)
+    for loan in later.to_dict("records"):
+        features = {name: loan[name] for name in FEATURES}
+        score(client, "cards", features=features, customer_id=loan["loan_no"])
+    shadows_of(scoring).step()
+    registry = Registry(store, "cards")
+    known = registry.known_model("1")
+    scores = pd.DataFrame(scored_rows(scoring.record.reader, registry.sha256("1")))
+    table = later.head(30)
+    watched = monitor_table(known, registry.test_rows("1"), table)
+    monitoring = with_recorded(
+        watched,
+        scores,
+        outcomes_of(known, table),
+        shadow_scores(scoring.record, registry.sha256("2")),
+    )
+    assert "40 scores of this version are recorded; 30 of them have" in " ".join(
+        monitoring.notes
+    )
+    counted = monitoring.challenger["matured decisions scored by both"]
+    assert counted == f"30 ({int(table['bad'].sum())} defaults)"
+
+
+def test_recorded_scores_are_watched_on_the_command_line(
+    store: Path, tmp_path: Path
+) -> None:
+    """Without a table, the recorded scores are the rows."""
+    copy = Path(shutil.copytree(store, tmp_path / "copy"))
+    words = ("monitor", "--name", "cards", "--version", "1", "--store", copy)
+    with pytest.raises(SchemaError, match="no score is recorded"):
+        run(*words, "--out", tmp_path / "page.html")
+    service = assemble_service(
+        Settings.of({"OBLIGOR_STORE": str(copy)}),
+        now=lambda: NOW,
+        new_id=Ids(),
+        random=os.urandom,
+    )
+    with client_of(service) as client:
+        score(client, "cards")
+    answer = json.loads(run(*words, "--out", tmp_path / "page.html", "--json").stdout)
+    assert (answer["unit"], answer["count"]) == ("recorded scores", 1)
+
+
+def test_the_timeline_names_the_model(store: Path) -> None:
+    changes = {change.what for change in timeline_of(store, RULES)}
+    assert {"model cards", "model loans"} <= changes

@@ -213,6 +213,10 @@ class Registry:
         row["promoted_by"] = version.tags.get("promoted_by", "")
         return row
 
+    def sha256(self, version: str) -> str:
+        """Return the hash of a version's bundle."""
+        return self.runs.version(version).tags["sha256"]
+
     def model(self, version: str) -> PdModel:
         """Load a version's bundle; its hash is checked first."""
         entry = self.runs.version(version)

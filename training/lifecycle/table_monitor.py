@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications
+from obligor.features.levels import texts
 from obligor.metrics.significance import area
 from obligor.training.lifecycle.backtest import BackTest, back_test
 from obligor.training.lifecycle.monitor import (
@@ -18,6 +20,7 @@ from obligor.training.lifecycle.monitor import (
     Monitoring,
     alerts_of_drift,
     alerts_of_level,
+    compared,
     moved_columns,
     with_binomial_range,
 )
@@ -82,6 +85,12 @@ def monitor_table(
             "the model scores customers of a ledger, not applications",
             where="--table",
             expected="a mapping file",
+        )
+    if frame.empty:
+        raise SchemaError(
+            "there are no rows to look at",
+            where=known.name,
+            expected="--table FILE, or recorded scores",
         )
     absent = missing_columns(model, frame)
     if len(absent) == len(model.encoding.columns):
@@ -197,6 +206,56 @@ def outcomes_of(known: KnownModel, frame: pd.DataFrame) -> Outcomes:
         )
     data = read_again(frame, spec)
     return Outcomes(data, back_test(known, data))
+
+
+def with_recorded(
+    watched: Monitoring,
+    scores: pd.DataFrame,
+    outcomes: Outcomes,
+    shadow: Mapping[str, float],
+) -> Monitoring:
+    """Add how recorded scores compare with what happened to their applicants.
+
+    Parameters
+    ----------
+    watched : Monitoring
+        From `monitor_table`, on the table with the outcomes.
+    scores : DataFrame
+        Recorded scores: ``entry_id, customer_id, pd_12m``.
+    outcomes : Outcomes
+        The table; its first identifier is the ``customer_id`` of a score.
+    shadow : mapping of float
+        The challenger's PDs over 12 months, by ``entry_id``.
+
+    Returns
+    -------
+    Monitoring
+        With the challenger beside the champion, and how many scores have an outcome.
+    """
+    if scores.empty:
+        return watched.with_note("No score of this version is recorded.")
+    data = outcomes.data
+    identifiers = data.spec.table.id
+    if not identifiers:
+        return watched.with_note(
+            f"{len(scores):,} scores are recorded, but the spec has no [table] id, so "
+            "they cannot be joined with outcomes."
+        )
+    applicants = texts(data.table[identifiers[0]]).tolist()
+    label = dict(zip(applicants, data.label.tolist(), strict=True))
+    mature = scores[scores["customer_id"].isin(list(label))]
+    mature = mature.drop_duplicates("customer_id", keep="last")
+    mature = mature.rename(columns={"entry_id": "decision_id"})
+    mature = mature.assign(label=mature["customer_id"].map(label).astype(np.int64))
+    note = (
+        f"{len(scores):,} scores of this version are recorded; {len(mature):,} of them "
+        f"have an outcome in the table (by {identifiers[0]})."
+    )
+    return replace(
+        watched,
+        challenger=compared(mature, shadow),
+        notes=(*watched.notes, note),
+    )
 
 
 def _by_month(outcomes: Outcomes) -> pd.DataFrame:
