@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 
@@ -97,7 +99,33 @@ AsJson = Annotated[
     typer.Option("--json", help="Print one JSON object"),
 ]
 
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", help="Show no bar and no line for each step"),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", help="Fit everything anew, also what an interrupted run has fitted"
+    ),
+]
+
 Options = TypeVar("Options")
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print one JSON document; a figure that cannot be computed is null."""
+    print(json.dumps(_finite(document), allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
 
 
 def with_options(
@@ -379,7 +407,7 @@ def progress_bar(description: str) -> Callable[[Iterable[date]], Iterator[date]]
         bar = track(
             list(days),
             description=description,
-            console=console,
+            console=error_console,
             transient=True,
         )
         return iter(bar)

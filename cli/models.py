@@ -233,7 +233,7 @@ def _compared_rows(
     amount_column = options.amount
     if options.table is not None:
         data = read_table_again(options.table, options.spec, ours.model)
-        rows = ComparedRows(raw_rows_of(data), data.amount, data.weight)
+        rows = ComparedRows(raw_rows_of(data), data.amount, data.measured_weight)
     elif options.mapping is not None:
         ledger, config = _ledger_and_config(options)
         rows = ComparedRows(raw_rows_of_ledger(ledger, config))

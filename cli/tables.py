@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
-from obligor.cli.arguments import command_context, console, error_console, with_options
+from obligor.cli.arguments import (
+    AsJson,
+    command_context,
+    console,
+    error_console,
+    print_json,
+    with_options,
+)
+from obligor.cli.watching import watched, watching
 
 if TYPE_CHECKING:
     from obligor.features.applications import Applications
     from obligor.model.pd_model import PdModel
     from obligor.training.runs.table_run import TrainedTable
+    from obligor.training.validation.subject import Section
+    from obligor.training.validation.windows import Window
 
 app = typer.Typer(no_args_is_help=True, help="Describe a table of applications.")
 Rejects = Literal["none", "augmentation", "fuzzy"]
@@ -49,6 +58,7 @@ class InferOptions:
         Path | None,
         typer.Option("--out", help="File for the spec; default the screen"),
     ] = None
+    as_json: AsJson = False
 
 
 @app.command()
@@ -73,8 +83,12 @@ def infer(options: InferOptions) -> None:
     )
     _print_warnings([*table_file.notes, *inferred.warnings])
     text = inferred.text(options.file.stem)
-    if options.path is None:
+    if options.as_json:
+        warnings = [*table_file.notes, *inferred.warnings]
+        print_json({"spec": tomllib.loads(text), "warnings": warnings})
+    elif options.path is None:
         typer.echo(text, nl=False)
+    if options.path is None:
         return
     options.path.write_text(text, encoding="utf-8")
     error_console.print(
@@ -167,6 +181,12 @@ class TableTraining:
         How refused applicants are used.
     name : str
         Name of the model in the store.
+    is_fresh : bool
+        Fit everything anew, also what an interrupted run has fitted.
+    is_quiet : bool
+        Show no bar.
+    as_json : bool
+        Print one JSON object.
     """
 
     table: Path
@@ -178,13 +198,13 @@ class TableTraining:
     trials: int
     rejects: Rejects
     name: str
+    is_fresh: bool = False
+    is_quiet: bool = False
+    as_json: bool = False
 
 
 def train(settings: TableTraining) -> None:
     """Train all candidates, print their figures on later rows, register the chosen."""
-    from obligor.training.lifecycle.run_settings import RunSettings
-    from obligor.training.runs.table_run import TableChoices, train_table
-
     applications = read_table(settings.table, settings.spec)
     n_refused = len(applications.refused)
     if n_refused and settings.rejects == "none":
@@ -193,26 +213,92 @@ def train(settings: TableTraining) -> None:
             "--rejects fuzzy or --rejects augmentation includes them",
             highlight=False,
         )
+    trained = _watch_training(applications, settings)
+    for finding in (*trained.notes, *trained.fitted.findings):
+        error_console.print(escape(finding), highlight=False)
+    _write_figures(trained, settings.report)
+    if settings.as_json:
+        print_json(_as_document(trained, settings, applications))
+        return
+    _print_candidates(trained)
+    if trained.windows:
+        _print_windows(trained)
+    _print_outcome(trained, settings)
+
+
+def _watch_training(data: Applications, settings: TableTraining) -> TrainedTable:
+    from obligor.training.lifecycle.run_settings import RunSettings
+    from obligor.training.runs.table_run import TableChoices, train_table
+
     fingerprint = hashlib.sha256(settings.table.read_bytes()).hexdigest()
-    run_settings = RunSettings(
-        store=settings.store,
-        report=settings.report,
-        at=command_context().now(),
-        card=settings.card,
-        name=settings.name,
-    )
     choices = TableChoices(
         seed=settings.seed,
         trials=settings.trials,
         inference=None if settings.rejects == "none" else settings.rejects,
     )
-    with error_console.status(f"training on {len(applications):,} applications"):
-        trained = train_table(applications, run_settings, choices, fingerprint)
-    for finding in (*trained.notes, *trained.fitted.findings):
-        error_console.print(escape(finding), highlight=False)
-    _print_candidates(trained)
-    _write_figures(trained, settings.report)
-    _print_outcome(trained, settings)
+    with watching(settings.is_quiet) as watch:
+        run_settings = RunSettings(
+            store=settings.store,
+            report=settings.report,
+            at=command_context().now(),
+            card=settings.card,
+            name=settings.name,
+            is_fresh=settings.is_fresh,
+            watch=watch,
+        )
+        return train_table(data, run_settings, choices, fingerprint)
+
+
+def _as_document(
+    trained: TrainedTable,
+    settings: TableTraining,
+    data: Applications,
+) -> dict[str, object]:
+    candidates = trained.fitted.candidates
+    return {
+        "version": trained.version,
+        "name": settings.name,
+        "chosen": candidates.chosen_name,
+        "because": candidates.choice.because,
+        "weights": dict(candidates.weights),
+        "rows": trained.rows,
+        "figures": _figures_by_candidate(trained),
+        "origins": [_window_document(window) for window in trained.windows],
+        "sections": verdicts(trained.sections),
+        "notes": [*data.notes, *trained.notes, *trained.fitted.findings],
+        "report": str(trained.report),
+        "store": str(settings.store),
+    }
+
+
+def _window_document(window: Window) -> dict[str, object]:
+    return {
+        "from": window.name,
+        "rows_learned_from": window.learned,
+        "rows": window.measured,
+        "figures": {name: vars(figure) for name, figure in window.figures.items()},
+    }
+
+
+def verdicts(sections: Iterable[Section]) -> dict[str, object]:
+    """Return the verdict of each section of a report, for JSON."""
+    return {
+        section.id: {"verdict": section.verdict, "summary": section.summary}
+        for section in sections
+    }
+
+
+def _print_windows(trained: TrainedTable) -> None:
+    table = Table(
+        "origin",
+        "rows",
+        *WITH_INTERVALS,
+        title="each origin fitted on all earlier rows, 95% intervals",
+    )
+    for window in trained.windows:
+        figures = [str(window.figures[figure]) for figure in WITH_INTERVALS]
+        table.add_row(window.name, f"{window.measured:,}", *figures)
+    console.print(table)
 
 
 def _print_candidates(trained: TrainedTable) -> None:
@@ -231,20 +317,24 @@ def _print_candidates(trained: TrainedTable) -> None:
 def _write_figures(trained: TrainedTable, report: Path) -> None:
     candidates = trained.fitted.candidates
     trained.fitted.points().to_csv(report / "scorecard.csv", index=False)
-    figures_by_candidate = {}
-    for name, figures in trained.figures.items():
-        figures_by_candidate[name] = {
-            figure: vars(interval) for figure, interval in figures.items()
-        }
     summary = {
         "version": trained.version,
         "chosen": candidates.chosen_name,
         "because": candidates.choice.because,
         "weights": dict(candidates.weights),
-        "rungs": figures_by_candidate,
+        "rungs": _figures_by_candidate(trained),
     }
     text = json.dumps(summary, indent=1)
     (report / "figures.json").write_text(text, encoding="utf-8")
+
+
+def _figures_by_candidate(trained: TrainedTable) -> dict[str, object]:
+    by_candidate = dict[str, object]()
+    for name, figures in trained.figures.items():
+        by_candidate[name] = {
+            figure: vars(interval) for figure, interval in figures.items()
+        }
+    return by_candidate
 
 
 def _print_outcome(trained: TrainedTable, settings: TableTraining) -> None:
@@ -283,6 +373,8 @@ class TableEvaluation:
         Number of folds, and how often the table is split.
     seed : int
         Seed of folds and fits.
+    is_quiet : bool
+        Show no bar.
     as_json : bool
         Print one JSON object.
     """
@@ -292,6 +384,7 @@ class TableEvaluation:
     folds: int
     repeats: int
     seed: int
+    is_quiet: bool
     as_json: bool
 
 
@@ -299,18 +392,21 @@ def evaluate(settings: TableEvaluation) -> None:
     """Print the out-of-fold figures of every candidate and of the chosen one."""
     from obligor.training.runs.table_evaluation import evaluate_table
 
-    def progress(folds: Iterable[Item], n_folds: int) -> Iterable[Item]:
-        return track(folds, "folds", n_folds, console=error_console, transient=True)
+    data = read_table(settings.table, settings.spec)
+    with watching(settings.is_quiet) as watch:
 
-    evaluation = evaluate_table(
-        read_table(settings.table, settings.spec),
-        settings.folds,
-        settings.repeats,
-        settings.seed,
-        progress,
-    )
+        def progress(folds: Iterable[Item], n_folds: int) -> Iterable[Item]:
+            return watched("folds", watch, n_folds)(folds)
+
+        evaluation = evaluate_table(
+            data,
+            settings.folds,
+            settings.repeats,
+            settings.seed,
+            progress,
+        )
     if settings.as_json:
-        print(json.dumps(evaluation))
+        print_json(evaluation)
         return
     table = Table(
         "model",

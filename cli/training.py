@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from obligor.cli import tables
 from obligor.cli.arguments import (
     AsJson,
     ConfigFile,
+    Fresh,
     ModelName,
     OptionalMapping,
+    Quiet,
     ReportFolder,
     Rules,
     SpecFile,
@@ -24,15 +25,21 @@ from obligor.cli.arguments import (
     TableFile,
     command_context,
     console,
-    progress_bar,
+    error_console,
+    print_json,
     required_mapping,
     with_options,
 )
 from obligor.cli.models import chosen_version, print_frame, print_notes
+from obligor.cli.watching import watched, watching
 from obligor.policy.rulebooks.rulebook import RULES
 
 if TYPE_CHECKING:
     from obligor.metrics.statistics import Interval
+    from obligor.training.runs.ledger_run import Trained
+
+FEATURES = "features by as-of date"
+INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ends
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,14 @@ class TrainOptions:
     ] = "none"
     rules: Rules = RULES
     name: ModelName = None
+    fresh: Fresh = False
+    quiet: Quiet = False
+    as_json: AsJson = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether to show no bar."""
+        return self.quiet or self.as_json
 
 
 @with_options(TrainOptions)
@@ -76,8 +91,18 @@ def train(options: TrainOptions) -> None:
     --config data/samples/receivables_us_2019_config.toml`
 
     Example: `obligor train --table applications.csv --spec spec.toml`
+
+    A run that was stopped (Ctrl-C, or killed) continues if the same command is given
+    again: what was fitted is kept in the store until the run is registered.
     """
-    run_training(options)
+    try:
+        run_training(options)
+    except KeyboardInterrupt:
+        error_console.print(
+            "interrupted; the same command continues where it stopped",
+            highlight=False,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def run_training(options: TrainOptions) -> None:
@@ -103,6 +128,9 @@ def _train_on_table(options: TrainOptions, table: Path) -> None:
             trials=options.tune,
             rejects=options.rejects,
             name=options.name or MODEL_NAME,
+            is_fresh=options.fresh,
+            is_quiet=options.is_quiet,
+            as_json=options.as_json,
         )
     )
 
@@ -116,21 +144,27 @@ def _train_on_ledger(options: TrainOptions) -> None:
 
     context = command_context()
     ledger = context.ledger_with_outcomes(required_mapping(options.mapping))
-    settings = RunSettings(
-        store=options.store,
-        report=options.report,
-        at=context.now(),
-        card=read_card(options.card),
-        rules=options.rules,
-        name=options.name or MODEL_NAME,
-    )
-    trained = train_on_ledger(
-        ledger,
-        read_config(options.config),
-        settings,
-        progress=progress_bar("features by as-of date"),
-        trials=options.tune,
-    )
+    with watching(options.is_quiet) as watch:
+        settings = RunSettings(
+            store=options.store,
+            report=options.report,
+            at=context.now(),
+            card=read_card(options.card),
+            rules=options.rules,
+            name=options.name or MODEL_NAME,
+            is_fresh=options.fresh,
+            watch=watch,
+        )
+        trained = train_on_ledger(
+            ledger,
+            read_config(options.config),
+            settings,
+            progress=watched(FEATURES, watch),
+            trials=options.tune,
+        )
+    if options.as_json:
+        _print_ledger_json(trained)
+        return
     print_figures(trained.figures, trained.peer, len(trained.split.test.rows))
     console.print(trained.materiality, markup=False)
     console.print(
@@ -138,6 +172,24 @@ def _train_on_ledger(options: TrainOptions) -> None:
     )
     console.print(
         f'next: obligor promote {trained.version} --by "YOUR NAME" --because "WHY"'
+    )
+
+
+def _print_ledger_json(trained: Trained) -> None:
+    figures = {name: vars(interval) for name, interval in trained.figures.items()}
+    peer = {name: vars(interval) for name, interval in trained.peer.items()}
+    print_json(
+        {
+            "version": trained.version,
+            "chosen": trained.fit.candidates.chosen_name,
+            "rows": len(trained.split.test.rows),
+            "rows_learned_from": len(trained.split.train.rows),
+            "figures": figures,
+            "plain_lightgbm": peer,
+            "sections": tables.verdicts(trained.sections),
+            "materiality": trained.materiality,
+            "report": str(trained.report),
+        }
     )
 
 
@@ -165,6 +217,7 @@ class EvaluateOptions:
     store: Store = Path("store")
     rules: Rules = RULES
     name: ModelName = None
+    quiet: Quiet = False
     as_json: AsJson = False
 
 
@@ -197,6 +250,7 @@ def evaluate(options: EvaluateOptions) -> None:
             folds=options.folds,
             repeats=options.repeats,
             seed=options.seed,
+            is_quiet=options.quiet or options.as_json,
             as_json=options.as_json,
         )
     )
@@ -215,7 +269,7 @@ def _back_test(
     data = tables.read_table_again(table, options.spec, known.model)
     result = back_test(known, data, options.seed)
     if options.as_json:
-        print(json.dumps({"name": registry.name, **result.as_dict()}))
+        print_json({"name": registry.name, **result.as_dict()})
         return
     print_notes(result.notes)
     shown = Table(
@@ -244,7 +298,8 @@ def _evaluate_on_ledger(options: EvaluateOptions) -> None:
         options.rules,
     )
     registry = command_context().registry(options.store, options.name)
-    split = build_sample(ledger, config, progress_bar("features by as-of date"))
+    with watching(options.quiet or options.as_json) as watch:
+        split = build_sample(ledger, config, watched(FEATURES, watch))
     version = chosen_version(registry, options.version or "latest")
     ours, peer = evaluate_model(registry.model(version), split, config)
     n_rows = len(split.test.rows)
@@ -252,7 +307,7 @@ def _evaluate_on_ledger(options: EvaluateOptions) -> None:
         print_figures(ours, peer, n_rows)
         return
     figures = {name: vars(interval) for name, interval in ours.items()}
-    print(json.dumps({"version": version, "rows": n_rows, "figures": figures}))
+    print_json({"version": version, "rows": n_rows, "figures": figures})
 
 
 def print_figures(

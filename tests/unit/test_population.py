@@ -15,7 +15,7 @@ from obligor.metrics.figures import auc, figures
 from obligor.model.calibration import KINDS, Band
 from obligor.training.candidates.calibrate import fit_calibration
 from obligor.training.candidates.fit_settings import SCORECARD
-from obligor.training.runs.table_model import TableModel, fit_table
+from obligor.training.runs.table_model import FitOptions, TableModel, fit_table
 
 BAD_RATE = 0.05
 N_ROWS = 300
@@ -36,7 +36,7 @@ def data() -> Applications:
 
 @pytest.fixture(scope="module")
 def fitted(data: Applications) -> TableModel:
-    return fit_table(data, seed=0, threads=1)
+    return fit_table(data, seed=0, options=FitOptions(threads=1))
 
 
 def test_pds_are_those_of_the_population(

@@ -28,7 +28,7 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     stratified_folds,
 )
-from obligor.training.runs.table_model import TableModel, fit_table
+from obligor.training.runs.table_model import FitOptions, TableModel, fit_table
 from obligor.training.runs.table_split import split_table
 
 SPEC = Spec.model_validate(
@@ -213,7 +213,7 @@ def accepted_only(data: Applications) -> Applications:
 
 @pytest.fixture(scope="module")
 def fitted(data: Applications) -> TableModel:
-    return fit_table(data, seed=0, threads=1)
+    return fit_table(data, seed=0, options=FitOptions(threads=1))
 
 
 def mean_pd_of_refused(model: TableModel, data: Applications) -> float:
@@ -225,13 +225,15 @@ def test_refused_applicants_are_not_used_by_default(
     fitted: TableModel,
     accepted_only: Applications,
 ) -> None:
-    without = fit_table(accepted_only, seed=0, threads=1)
+    without = fit_table(accepted_only, seed=0, options=FitOptions(threads=1))
     assert fitted.model().text == without.model().text
 
 
 def test_inference_needs_refused_applicants(accepted_only: Applications) -> None:
     with pytest.raises(SchemaError, match="no row is an applicant who was refused"):
-        fit_table(accepted_only, seed=0, threads=1, inference="fuzzy")
+        fit_table(
+            accepted_only, seed=0, options=FitOptions(threads=1, inference="fuzzy")
+        )
 
 
 def test_fuzzy_inference_with_higher_odds_raises_their_pd(
@@ -241,7 +243,9 @@ def test_fuzzy_inference_with_higher_odds_raises_their_pd(
     assert SPEC.rejects is not None
     rejects = SPEC.rejects.model_copy(update={"odds": 3.0})
     with_odds = replace(data, spec=SPEC.model_copy(update={"rejects": rejects}))
-    fuzzy = fit_table(with_odds, seed=0, threads=1, inference="fuzzy")
+    fuzzy = fit_table(
+        with_odds, seed=0, options=FitOptions(threads=1, inference="fuzzy")
+    )
     before = mean_pd_of_refused(fitted, data)
     assert mean_pd_of_refused(fuzzy, data) > before + 0.02
     assert len(fuzzy.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)
@@ -252,7 +256,9 @@ def test_augmentation_changes_the_model_a_little(
     data: Applications,
     fitted: TableModel,
 ) -> None:
-    augmented = fit_table(data, seed=0, threads=1, inference="augmentation")
+    augmented = fit_table(
+        data, seed=0, options=FitOptions(threads=1, inference="augmentation")
+    )
     before = mean_pd_of_refused(fitted, data)
     assert abs(mean_pd_of_refused(augmented, data) - before) < 0.2
     assert len(augmented.candidates.by_name[LIGHTGBM].out_of_fold) == len(data)

@@ -33,7 +33,7 @@ from obligor.training.runs.table_evaluation import (
     TableFigures,
     evaluate_table,
 )
-from obligor.training.runs.table_model import TableModel, fit_table
+from obligor.training.runs.table_model import FitOptions, TableModel, fit_table
 from obligor.training.runs.table_run import train_table
 from obligor.training.runs.table_split import TableSplit, split_table
 from tests.conftest import NOW, SIGNER, shared
@@ -100,7 +100,7 @@ def data() -> Applications:
 
 @pytest.fixture(scope="module")
 def fitted(data: Applications) -> TableModel:
-    return fit_table(data, seed=0, threads=1)
+    return fit_table(data, seed=0, options=FitOptions(threads=1))
 
 
 def rows_for(fitted: TableModel, name: str, frame: pd.DataFrame) -> Floats:
@@ -223,7 +223,7 @@ def test_a_column_with_a_direction_is_in_no_pair(fitted: TableModel) -> None:
 def test_the_bundle_is_the_same_on_one_thread_and_two(
     data: Applications, fitted: TableModel, tmp_path: Path
 ) -> None:
-    on_two_threads = fit_table(data, seed=0, threads=2)
+    on_two_threads = fit_table(data, seed=0, options=FitOptions(threads=2))
     first = save_bundle(fitted.model(BLEND), tmp_path / "one")
     second = save_bundle(on_two_threads.model(BLEND), tmp_path / "two")
     assert first == second
@@ -245,7 +245,7 @@ def test_too_few_of_one_kind_is_an_error() -> None:
     frame["bad"] = 0
     frame.loc[:12, "bad"] = 1
     with pytest.raises(SchemaError, match=r"occurs in only 1\d rows"):
-        fit_table(applications(frame, SPEC), seed=0, threads=1)
+        fit_table(applications(frame, SPEC), seed=0, options=FitOptions(threads=1))
 
 
 def test_information_value_by_hand() -> None:
@@ -457,6 +457,8 @@ def test_a_table_is_trained_on_the_command_line(
     assert "blend" in trained.stdout
     assert "version 1" in trained.stdout
     assert "31 refused applicants are left out" in trained.output
+    assert "done: lightgbm" in trained.stderr
+    assert not (tmp_path / "store" / "unfinished").exists()
     scorecard = (tmp_path / "report" / "scorecard.csv").read_text()
     assert scorecard.startswith("feature,bin,rows,default_rate,woe,iv,shrunk_iv,points")
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())

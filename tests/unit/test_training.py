@@ -20,13 +20,12 @@ from obligor.model.calibration import Calibration
 from obligor.training.candidates.calibrate import fit_calibration
 from obligor.training.candidates.fit import fit_model
 from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
-from obligor.training.runs.ledger_run import (
+from obligor.training.runs.fingerprints import (
     SOURCES,
-    Trained,
     code_fingerprint,
     data_fingerprint,
-    evaluate_model,
 )
+from obligor.training.runs.ledger_run import Trained, evaluate_model
 from obligor.training.samples.config import TrainingConfig, read_config
 from obligor.training.samples.sample import Sample, build_sample
 from obligor.training.validation.report import CARD

@@ -28,7 +28,7 @@ from obligor.training.candidates.tune import (
     tune_members,
 )
 from obligor.training.runs.ledger_run import Trained
-from obligor.training.runs.table_model import fit_table
+from obligor.training.runs.table_model import FitOptions, fit_table
 
 GENERATOR = np.random.default_rng(8)
 VALUES = GENERATOR.normal(size=(500, 4))
@@ -93,6 +93,23 @@ def test_search_is_resumed_up_to_its_trials(study_store: Path) -> None:
     assert len(load_study(study_store).trials) == 4
 
 
+def test_a_resumed_search_tries_what_an_unbroken_one_does(
+    study_store: Path, tmp_path: Path
+) -> None:
+    tune_members(ROWS, Tuning(4, tmp_path, "study"), SETTINGS)
+    unbroken = [trial.params for trial in load_study(tmp_path).trials]
+    assert [trial.params for trial in load_study(study_store).trials] == unbroken
+
+
+def test_a_search_that_was_killed_still_tries_the_defaults(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / STUDIES}"
+    study = optuna.create_study(study_name="study", storage=storage)
+    study.ask()  # a trial that never ends
+    tune_members(ROWS, Tuning(1, tmp_path, "study"), SETTINGS)
+    last = load_study(tmp_path).trials[-1]
+    assert last.params["num_leaves"] == MEMBERS[LIGHTGBM]["num_leaves"]
+
+
 def test_finished_search_is_not_continued(study_store: Path) -> None:
     members = tune_members(ROWS, Tuning(4, study_store, "study"), SETTINGS)
     study = load_study(study_store)
@@ -129,7 +146,7 @@ def test_tuned_bundle_does_not_depend_on_the_threads(
     for threads in (1, 2):
         folder = tmp_path / str(threads)
         tuning = Tuning(3, folder, "study")
-        fitted = fit_table(data, 1, threads, tuning)
+        fitted = fit_table(data, 1, FitOptions(threads=threads, tuning=tuning))
         assert fitted.candidates.weights[LIGHTGBM] > 0
         hashes.add(save_bundle(fitted.model(BLEND), folder / "bundle"))
     assert len(hashes) == 1

@@ -182,7 +182,8 @@ def _fit_members(
     folds: Folds,
     settings: FitSettings,
 ) -> _Members:
-    scorecard, scorecard_margin = _fit_scorecard(rows, folds)
+    with settings.watch.step(SCORECARD):
+        scorecard, scorecard_margin = _fit_scorecard(rows, folds)
     texts = {SCORECARD: scorecard.text()}
     margins = {SCORECARD: scorecard_margin}
     for name, choices in settings.members.items():

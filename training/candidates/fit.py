@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -26,9 +26,11 @@ from obligor.training.candidates.fit_settings import (
     TreeChoices,
     cores,
 )
+from obligor.training.candidates.kept_fits import KeptFits
 from obligor.training.candidates.term_structure import fit_term_structure
 from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import Tuning, tune_members
+from obligor.training.candidates.watch import SEARCH, Watch, cost_of
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.sample import Sample
 
@@ -57,10 +59,29 @@ class Fit:
         return self.candidates.chosen.out_of_fold
 
 
+@dataclass(frozen=True)
+class FitSteps:
+    """What surrounds a fit: a search, what is kept of it, and who watches.
+
+    Attributes
+    ----------
+    tuning : Tuning, optional
+        A search for LightGBM's parameters, in place of those in the configuration.
+    kept : KeptFits
+        Where fits are kept in case the run is stopped; nowhere by default.
+    watch : Watch
+        Is told of each step.
+    """
+
+    tuning: Tuning | None = None
+    kept: KeptFits = field(default_factory=KeptFits)
+    watch: Watch = field(default_factory=Watch)
+
+
 def fit_model(
     train: Sample,
     config: TrainingConfig,
-    tuning: Tuning | None = None,
+    steps: FitSteps | None = None,
 ) -> Fit:
     """Fit the candidates on folds grouped by customer and finish the chosen one.
 
@@ -70,8 +91,8 @@ def fit_model(
         Training rows; no test row may be among them.
     config : TrainingConfig
         Parameters and the seed.
-    tuning : Tuning, optional
-        A search for LightGBM's parameters, in place of those in the configuration.
+    steps : FitSteps, optional
+        A search for parameters, and what is kept in case the run is stopped.
 
     Returns
     -------
@@ -84,6 +105,7 @@ def fit_model(
     SchemaError
         If there are too few customers with, or without, a default.
     """
+    steps = steps or FitSteps()
     _require_customers_of_both_kinds(train)
     rows = training_rows(train)
     settings = FitSettings(
@@ -93,10 +115,15 @@ def fit_model(
         most_trees=config.model.max_trees,
         members=_configured_members(config),
         has_ratios=False,  # most features of the catalogue are ratios already
+        kept=steps.kept,
+        watch=steps.watch,
         prefer=config.model.prefer,
     )
-    if tuning:
-        tuned = tune_members(rows, tuning, settings)
+    steps.watch.expect(settings.cost() + cost_of("validation"))
+    if steps.tuning:
+        steps.watch.expect(cost_of(SEARCH))
+        with steps.watch.step(SEARCH):
+            tuned = tune_members(rows, steps.tuning, settings)
         settings = replace(settings, members=tuned)
     candidates = fit_candidates(rows, settings)
     model = finish_candidate(candidates, candidates.chosen_name, train, config)

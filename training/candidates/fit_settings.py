@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Required, TypedDict
 
 from obligor.features.table_spec import Preference
+from obligor.training.candidates.kept_fits import KeptFits
+from obligor.training.candidates.watch import Watch, cost_of
 
 SCORECARD = "scorecard"
 LIGHTGBM = "lightgbm"
@@ -93,6 +95,10 @@ class FitSettings:
         are ratios already.
     prefer : {"best", "single", "scorecard"}
         Which candidate is to become the challenger.
+    kept : KeptFits
+        Where fits are kept in case the run is stopped; nowhere by default.
+    watch : Watch
+        Is told of each step; nobody watches by default.
     """
 
     seed: int
@@ -103,6 +109,38 @@ class FitSettings:
     members: Mapping[str, TreeChoices] = field(default_factory=lambda: MEMBERS)
     has_ratios: bool = True
     prefer: Preference = "best"
+    kept: KeptFits = field(default_factory=KeptFits)
+    watch: Watch = field(default_factory=Watch)
+
+    def described(self, parameters: Mapping[str, object]) -> dict[str, object]:
+        """Return what a fit depends on beside its rows, as JSON takes it.
+
+        Parameters
+        ----------
+        parameters : mapping of str to object
+            LightGBM's parameters; the number of threads changes no result.
+        """
+        that_matter = {**parameters, "num_threads": 0}
+        return {
+            "parameters": that_matter,
+            "seed": self.seed,
+            "bags": self.bags,
+            "most_trees": self.most_trees,
+        }
+
+    def cost(self) -> float:
+        """Return how long the steps of a fit take, in the unit of `watch.COSTS`."""
+        names = [SCORECARD, *self.members]
+        if self.has_ratios:
+            names.append(RATIOS)
+        return sum(cost_of(name) for name in names)
+
+    def name_of(self, choices: TreeChoices) -> str:
+        """Return the name of a kind of trees, for whoever watches."""
+        for name, of_member in self.members.items():
+            if of_member is choices:
+                return name
+        return "trees"
 
     def seeds_for(self, n_rows: int) -> range:
         """Return the seeds whose fits of a tree model are averaged.

@@ -16,13 +16,18 @@ from obligor.training.candidates.fit_settings import (
     MEMBERS,
     MOST_TREES,
     PATIENCE,
+    RATIOS,
     FitSettings,
 )
+from obligor.training.candidates.kept_fits import KeptFit
 from obligor.training.candidates.training_rows import Folds, TrainingRows
 from obligor.training.candidates.trees import (
+    FittedTrees,
     fit_bagged_trees,
     lightgbm_dataset,
     lightgbm_parameters,
+    packed,
+    unpacked,
 )
 
 MOST_PAIRS = 40
@@ -71,6 +76,39 @@ def fit_ratio_trees(
     """
     parameters = lightgbm_parameters(rows, MEMBERS[LIGHTGBM], settings.threads)
     parameters["seed"] = settings.seed
+    with settings.watch.step(RATIOS):
+        return _keep_ratio_trees(rows, folds, parameters, settings)
+
+
+def _keep_ratio_trees(
+    rows: TrainingRows,
+    folds: Folds,
+    parameters: Mapping[str, object],
+    settings: FitSettings,
+) -> RatioTrees:
+    if settings.kept.folder is None:
+        return _fit_ratio_trees(rows, folds, parameters, settings)
+    choices = {"ratios": True, **settings.described(parameters)}
+    key = settings.kept.fit_key(rows, folds, choices)
+
+    def fit_and_pack() -> KeptFit:
+        fitted = _fit_ratio_trees(rows, folds, parameters, settings)
+        trees = FittedTrees(fitted.text, fitted.out_of_fold)
+        columns: list[list[str | int]] = [list(pair) for pair in fitted.pairs]
+        return {"trees": {RATIOS: packed(trees)}, "columns": columns}
+
+    kept = settings.kept.get(key, fit_and_pack)
+    trees = unpacked(kept["trees"][RATIOS])
+    pairs = tuple(Pair._make(column) for column in kept["columns"])
+    return RatioTrees(pairs, trees.text, trees.out_of_fold)
+
+
+def _fit_ratio_trees(
+    rows: TrainingRows,
+    folds: Folds,
+    parameters: Mapping[str, object],
+    settings: FitSettings,
+) -> RatioTrees:
     fits = [_fit_fold(rows, learned, held, parameters) for learned, held in folds]
     best_numbers = [fit.booster.best_iteration for fit in fits]
     n_trees = max(int(np.median(best_numbers)), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import lightgbm as lgb
@@ -14,6 +14,12 @@ from obligor.training.candidates.fit_settings import (
     PATIENCE,
     FitSettings,
     TreeChoices,
+)
+from obligor.training.candidates.kept_fits import (
+    KeptFit,
+    KeptTrees,
+    kept_margins,
+    read_margins,
 )
 from obligor.training.candidates.lightgbm_text import blend_texts
 from obligor.training.candidates.training_rows import Folds, TrainingRows
@@ -59,6 +65,68 @@ def fit_trees(
         The fit on all rows, and the out-of-fold margins at the same number of trees.
     """
     parameters = lightgbm_parameters(rows, choices, settings.threads)
+
+    def fit() -> FittedTrees:
+        return _fit_trees(rows, folds, parameters, settings)
+
+    with settings.watch.step(settings.name_of(choices)):
+        return keep_trees(
+            rows,
+            folds,
+            parameters,
+            settings,
+            fit,
+        )
+
+
+def keep_trees(
+    rows: TrainingRows,
+    folds: Folds,
+    parameters: Mapping[str, object],
+    settings: FitSettings,
+    fit: Callable[[], FittedTrees],
+) -> FittedTrees:
+    """Return trees that an interrupted run has fitted; fit and keep them otherwise.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        What is learned from.
+    folds : list of (ndarray of int, ndarray of int)
+        Indices learned from and held back.
+    parameters : mapping of str to object
+        LightGBM's parameters.
+    settings : FitSettings
+        Says where fits are kept.
+    fit : callable
+        Fits the trees.
+    """
+    if settings.kept.folder is None:
+        return fit()
+    key = settings.kept.fit_key(rows, folds, settings.described(parameters))
+
+    def fit_and_pack() -> KeptFit:
+        return {"trees": {"": packed(fit())}, "columns": []}
+
+    return unpacked(settings.kept.get(key, fit_and_pack)["trees"][""])
+
+
+def packed(trees: FittedTrees) -> KeptTrees:
+    """Return fitted trees as they are kept."""
+    return {"text": trees.text, "out_of_fold": kept_margins(trees.out_of_fold)}
+
+
+def unpacked(kept: KeptTrees) -> FittedTrees:
+    """Return the trees that `packed` wrote."""
+    return FittedTrees(kept["text"], read_margins(kept["out_of_fold"]))
+
+
+def _fit_trees(
+    rows: TrainingRows,
+    folds: Folds,
+    parameters: Mapping[str, object],
+    settings: FitSettings,
+) -> FittedTrees:
     dataset = lightgbm_dataset(rows, rows.all_indices)
     boosters, n_trees = _cross_validate(rows, dataset, folds, parameters, settings)
     out_of_fold = np.empty(rows.n_observed)

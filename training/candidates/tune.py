@@ -107,8 +107,6 @@ def tune_members(
             expected="at least 1",
         )
     study = _open_study(tuning, settings.seed)
-    if not study.trials:
-        study.enqueue_trial(_default_parameters(rows))
     folds = list[tuple[Ints, Ints]]()
     if rows.folds is None:
         folds = forward_folds(rows, tuning.gap_days)
@@ -118,13 +116,37 @@ def tune_members(
     def objective(trial: optuna.Trial) -> float:
         return _mean_loss(rows, folds, settings, trial)
 
-    finished = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(objective, n_trials=max(tuning.trials - finished, 0))
+    for n_finished in range(_count_finished(study), tuning.trials):
+        if not n_finished and not _is_first_waiting(study):
+            study.enqueue_trial(_default_parameters(rows))
+        # A search that was stopped goes on as if it had not been: each trial has a
+        # seed of its own, whatever ran before it in this process.
+        study.sampler = _sampler(settings.seed + n_finished)
+        study.optimize(objective, n_trials=1)
     best = {
         "learning_rate": MEMBERS[LIGHTGBM]["learning_rate"],
         **study.best_params,
     }
     return {**MEMBERS, LIGHTGBM: cast(TreeChoices, best)}
+
+
+def _count_finished(study: optuna.Study) -> int:
+    """Return how many trials are done; one that was killed is not."""
+    return sum(trial.state.is_finished() for trial in study.trials)
+
+
+def _is_first_waiting(study: optuna.Study) -> bool:
+    """Return whether a run that was killed has put the defaults in the queue."""
+    import optuna
+
+    waiting = optuna.trial.TrialState.WAITING
+    return any(trial.state == waiting for trial in study.trials)
+
+
+def _sampler(seed: int) -> optuna.samplers.TPESampler:
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed)
 
 
 def _open_study(tuning: Tuning, seed: int) -> optuna.Study:
@@ -136,7 +158,7 @@ def _open_study(tuning: Tuning, seed: int) -> optuna.Study:
         study_name=tuning.name,
         storage=f"sqlite:///{tuning.store.resolve() / STUDIES}",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=_sampler(seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
     )
 

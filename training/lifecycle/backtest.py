@@ -101,7 +101,7 @@ def back_test(known: KnownModel, data: Applications, seed: int = 0) -> BackTest:
             raw.groups,
             ROUNDS,
             seed,
-            fresh.data.weight,
+            fresh.data.measured_weight,
         )
         figures = with_intervals(pd_, raw.label, resampling)
     else:

@@ -29,6 +29,7 @@ from obligor.training.validation.soundness import (
 )
 from obligor.training.validation.subject import (
     DAYS_TO_DEFAULT,
+    ROW_WEIGHT,
     SLOPE_CONFIDENCE,
     Rival,
     feature_matrix,
@@ -73,6 +74,13 @@ class PromotionCandidate:
         return self.rows["label"].to_numpy()
 
     @property
+    def weight(self) -> Floats:
+        """How often each row counts, shape (n,)."""
+        if ROW_WEIGHT not in self.rows:
+            return np.ones(len(self.rows))
+        return self.rows[ROW_WEIGHT].to_numpy(dtype=np.float64)
+
+    @property
     def customers(self) -> Ints:
         """The customer or applicant of each row, shape (n,)."""
         return self.rows["customer"].to_numpy()
@@ -95,7 +103,7 @@ def objections(candidate: PromotionCandidate) -> list[str]:
 
 
 def _check_figures(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]:
-    own = figures(pd_, candidate.label)
+    own = figures(pd_, candidate.label, candidate.weight)
     brier = own["brier"]
     constant = own["brier_constant"]
     if brier >= constant:
@@ -111,6 +119,7 @@ def _check_calibration(candidate: PromotionCandidate, pd_: Floats) -> Iterator[s
         pd_,
         candidate.label,
         candidate.customers,
+        candidate.weight,
         confidence=SLOPE_CONFIDENCE,
     )
     if slope is None:
@@ -204,7 +213,7 @@ def _check_champion(candidate: PromotionCandidate, pd_: Floats) -> Iterator[str]
         second=rival.pd[rival.is_unseen],
         label=label,
         groups=candidate.customers[rival.is_unseen],
-        weight=np.ones(len(label)),
+        weight=candidate.weight[rival.is_unseen],
     )
     gap = paired_difference(rows)
     if gap["gini"].high < 0:

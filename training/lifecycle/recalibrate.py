@@ -328,7 +328,7 @@ def rows_of_table(data: Applications, known: KnownModel) -> NewRows:
         label=raw.label,
         groups=raw.groups,
         periods=months_of(fresh.data),
-        weight=fresh.data.weight,
+        weight=fresh.data.measured_weight,
         raw=raw,
         days=None if dates is None else dates.astype(np.int64),
         notes=fresh.notes,

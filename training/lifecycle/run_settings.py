@@ -9,6 +9,7 @@ from pathlib import Path
 
 from obligor.model.bundle import MODEL_NAME
 from obligor.policy.rulebooks.rulebook import RULES
+from obligor.training.candidates.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class RunSettings:
         `training.validation.report.CARD`; they replace the answers of the run.
     rules : Path
         Folder of dated rulebooks, whose materiality the default is compared with.
+    is_fresh : bool
+        Whether to fit everything anew, also what an interrupted run has fitted.
+    watch : Watch
+        Is told of each step; nobody watches by default.
     name : str
         The model's name in the store. Each name has a champion of its own.
     """
@@ -38,3 +43,5 @@ class RunSettings:
     card: Mapping[str, str] = field(default_factory=dict)
     rules: Path = RULES
     name: str = MODEL_NAME
+    is_fresh: bool = False
+    watch: Watch = field(default_factory=Watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
 from obligor.features.encoding import Encoding
 from obligor.features.levels import texts
+from obligor.features.population import Population
 from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.learnt_rows import (
@@ -117,6 +118,18 @@ def narrowed(spec: Spec, present: list[str]) -> Spec:
     return _validated(fields)
 
 
+def _sampled_alike(known: KnownModel, data: Applications) -> Applications:
+    """Return rows that count as their kind did in the table that was learned from.
+
+    Rates of the new table itself would hide that its defaults are more or fewer.
+    """
+    stored = known.model.about.get("population")
+    if stored is None or data.population is None:
+        return data
+    population = Population(stored["bad_rate"], stored["sample_bad_rate"])
+    return replace(data, population=population)
+
+
 def new_rows(known: KnownModel, data: Applications) -> NewApplications:
     """Return the rows of a table that a model has not learnt from.
 
@@ -155,7 +168,7 @@ def new_rows(known: KnownModel, data: Applications) -> NewApplications:
         )
         notes += _if_alike(known)
     return NewApplications(
-        data=data.take(np.flatnonzero(~is_learnt)),
+        data=_sampled_alike(known, data.take(np.flatnonzero(~is_learnt))),
         learnt=n_learnt,
         notes=tuple(notes),
     )

@@ -21,12 +21,23 @@ from obligor.model.pd_model import PdModel
 from obligor.policy.credit.decide import decide
 from obligor.policy.credit.facts import Facts
 from obligor.policy.rulebooks.rulebook import in_force, read_rulebooks
-from obligor.training.candidates.fit import Fit, fit_model, fit_plain_lightgbm
+from obligor.training.candidates.fit import (
+    Fit,
+    FitSteps,
+    fit_model,
+    fit_plain_lightgbm,
+)
 from obligor.training.candidates.fit_settings import SCORECARD
+from obligor.training.candidates.kept_fits import KeptFits
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.raw_rows import RawRows
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
+from obligor.training.runs.fingerprints import (
+    code_fingerprint,
+    data_fingerprint,
+    unfinished_folder,
+)
 from obligor.training.runs.ledger_facts import ledger_facts
 from obligor.training.runs.run_metrics import with_ends
 from obligor.training.samples.config import TrainingConfig
@@ -53,10 +64,6 @@ from obligor.training.validation.subject import (
     stored_rows,
 )
 
-PACKAGE = Path(__file__).parent.parent.parent
-# Every source that makes a model.
-SOURCES = ("data", "features", "policy", "model", "metrics", "training")
-SOURCE_SUFFIXES = (".py", ".yaml")  # code and rules
 CUSTOMER_SEGMENTS = ("sector", "country")
 FEATURE_SEGMENTS = {
     "sales of a year": "invoiced_amount_365d",
@@ -137,17 +144,24 @@ def train(
     # 3-5. As-of grid; per date known_on, then features and labels; split out of time
     # with a gap.
     split = build_sample(ledger, config, progress)
-    # 6-7. Fit and calibrate on folds grouped by customer, never on a test row.
-    fit = _fit(
-        ledger,
-        config,
-        split,
-        _plan_search(
+    # 6-7. Fit and calibrate on folds grouped by customer, never on a test row. What an
+    # interrupted run has fitted is kept.
+    kept = _kept_fits(ledger, config, settings, trials)
+    steps = FitSteps(
+        tuning=_plan_search(
             ledger,
             config,
             settings,
             trials,
         ),
+        kept=kept,
+        watch=settings.watch,
+    )
+    fit = _fit(
+        ledger,
+        config,
+        split,
+        steps,
     )
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
     # The store is opened only now, so that a failed fit does not leave an empty one.
@@ -162,7 +176,8 @@ def train(
     )
     subject = replace(subject, rival=rival)
     peer = _evaluate_peer(subject)
-    sections = validate(subject)
+    with settings.watch.step("validation"):
+        sections = validate(subject)
     card = card_of(subject, sections)
     card["outcome"] += f" {materiality}"
     card |= settings.card
@@ -186,6 +201,7 @@ def train(
         facts=ledger_facts(fit, split, subject, config),
     )
     version = registry.log_run(run, settings.at)
+    kept.clear()
     return Trained(
         version=version,
         fit=fit,
@@ -215,6 +231,18 @@ def _raw_rows(test: Sample) -> RawRows:
     )
 
 
+def _kept_fits(
+    ledger: Ledger,
+    config: TrainingConfig,
+    settings: RunSettings,
+    trials: int,
+) -> KeptFits:
+    content = f"{data_fingerprint(ledger)} {config.model_dump_json()} {trials}"
+    folder = unfinished_folder(settings.store, content)
+    kept = KeptFits(folder, code_fingerprint())
+    return kept.started(settings.is_fresh, settings.watch)
+
+
 def _plan_search(
     ledger: Ledger,
     config: TrainingConfig,
@@ -239,10 +267,10 @@ def _fit(
     ledger: Ledger,
     config: TrainingConfig,
     split: Split,
-    tuning: Tuning | None,
+    steps: FitSteps,
 ) -> Fit:
     """The fitted model, with the facts kept beside it and its baseline."""
-    fit = fit_model(split.train, config, tuning)
+    fit = fit_model(split.train, config, steps)
     model = replace(
         fit.model,
         about=_describe(split, fit, config),
@@ -462,32 +490,3 @@ def _list_metrics(
     ours: Mapping[str, Interval], peer: Mapping[str, Interval]
 ) -> dict[str, float]:
     return with_ends(ours) | with_ends(peer, "plain_")
-
-
-def data_fingerprint(ledger: Ledger) -> str:
-    """Return the SHA-256 over every cell of every table."""
-    digest = hashlib.sha256(ledger.currency.encode())
-    for table in sorted(ledger.tables):
-        frame = ledger[table].sort_index(axis=1)
-        cells = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-        digest.update(table.encode() + cells.tobytes())
-    return digest.hexdigest()
-
-
-def code_fingerprint(package: Path = PACKAGE) -> str:
-    """Return the SHA-256 over every source that makes a model.
-
-    Rules count too: the baseline is chosen among the customers they approve.
-
-    Parameters
-    ----------
-    package : Path
-        Folder of the rooms; the sources of `SOURCES` count, in sub-folders too.
-    """
-    digest = hashlib.sha256()
-    for room in SOURCES:
-        for path in sorted((package / room).rglob("*")):
-            if path.suffix in SOURCE_SUFFIXES:
-                name = path.relative_to(package).as_posix()
-                digest.update(name.encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -17,7 +17,7 @@ from obligor.features.applications import Applications
 from obligor.metrics.figures import figures
 from obligor.training.candidates.fit_settings import cores
 from obligor.training.candidates.training_rows import stated_folds, stratified_folds
-from obligor.training.runs.table_model import fit_table
+from obligor.training.runs.table_model import FitOptions, fit_table
 
 FIGURES = (
     "auc",
@@ -166,7 +166,7 @@ def _run_folds(
 
 def _run_fold(job: tuple[Applications, Applications, int]) -> FoldResult:
     fit, held, seed = job
-    fitted = fit_table(fit, seed, threads=1)
+    fitted = fit_table(fit, seed, FitOptions(threads=1))
     pds = {}
     for name in fitted.candidates.by_name:
         rows = fitted.encoding_of(name).rows(held.frame)

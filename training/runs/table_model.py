@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,11 @@ from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
 from obligor.training.candidates.fit_settings import BLEND, RATIOS, FitSettings, cores
+from obligor.training.candidates.kept_fits import KeptFits
 from obligor.training.candidates.reject_inference import Method, with_rejects
 from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import Tuning, tune_members
+from obligor.training.candidates.watch import SEARCH, Watch, cost_of
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,36 @@ class TableModel:
         return self.encoding
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """How candidates are fitted, beside the seed.
+
+    Attributes
+    ----------
+    threads : int, optional
+        For LightGBM; all processors by default. The model does not depend on it.
+    tuning : Tuning, optional
+        A search for LightGBM's parameters.
+    inference : {"augmentation", "fuzzy"}, optional
+        How refused applicants are used; see `training.candidates.reject_inference`.
+        By default they are not.
+    kept : KeptFits
+        Where fits are kept in case the run is stopped; nowhere by default.
+    watch : Watch
+        Is told of each step.
+    """
+
+    threads: int | None = None
+    tuning: Tuning | None = None
+    inference: Method | None = None
+    kept: KeptFits = field(default_factory=KeptFits)
+    watch: Watch = field(default_factory=Watch)
+
+
 def fit_table(
     data: Applications,
     seed: int,
-    threads: int | None = None,
-    tuning: Tuning | None = None,
-    inference: Method | None = None,
+    options: FitOptions | None = None,
 ) -> TableModel:
     """Learn the encoding and fit every candidate on all rows.
 
@@ -93,13 +119,8 @@ def fit_table(
         The rows to learn from.
     seed : int
         Of the folds and of LightGBM.
-    threads : int, optional
-        For LightGBM; all processors by default. The model does not depend on it.
-    tuning : Tuning, optional
-        A search for LightGBM's parameters.
-    inference : {"augmentation", "fuzzy"}, optional
-        How refused applicants are used; see `training.candidates.reject_inference`.
-        By default they are not.
+    options : FitOptions, optional
+        Threads, search, refused applicants, and who watches.
 
     Returns
     -------
@@ -109,14 +130,27 @@ def fit_table(
     Raises
     ------
     SchemaError
-        If no column is left, if one kind of row is too rare, or if `inference` is
-        given and no applicant was refused.
+        If no column is left, if one kind of row is too rare, or if refused applicants
+        are to be used and there are none.
     """
-    settings = FitSettings(seed, threads or cores(), prefer=data.spec.prefer)
+    options = options or FitOptions()
+    tuning = options.tuning
+    inference = options.inference
+    settings = FitSettings(
+        seed,
+        options.threads or cores(),
+        prefer=data.spec.prefer,
+        kept=options.kept,
+        watch=options.watch,
+    )
+    options.watch.expect(settings.cost())
     encoding, findings = fit_encoding(data.frame, data.spec)
     rows = training_rows(data, encoding)
     if tuning:
-        settings = replace(settings, members=tune_members(rows, tuning, settings))
+        options.watch.expect(cost_of(SEARCH))
+        with options.watch.step(SEARCH):
+            tuned = tune_members(rows, tuning, settings)
+        settings = replace(settings, members=tuned)
     if inference:
         _require_refused(data)
         refused = encoding.rows(data.refused)

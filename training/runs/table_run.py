@@ -15,31 +15,35 @@ from obligor.arrays import Floats, Ints
 from obligor.features.applications import Applications
 from obligor.features.table_findings import table_findings, table_of
 from obligor.metrics.figures import figures, with_intervals
-from obligor.metrics.statistics import Interval, Resampling, effective_rows
+from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.baseline import Baseline, choose_baseline
 from obligor.model.calibration import SMALLEST_PD, Band
 from obligor.model.pd_model import PdModel
 from obligor.policy.rulebooks.rulebook import read_rulebooks
 from obligor.training.candidates.calibrate import fit_band
 from obligor.training.candidates.fit_settings import PLAIN, SCORECARD
+from obligor.training.candidates.kept_fits import KeptFits
 from obligor.training.candidates.reject_inference import (
     Method,
-    acceptance_weights,
 )
 from obligor.training.candidates.tune import Tuning
+from obligor.training.candidates.watch import cost_of
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.lifecycle.table_rows import digests_of, months_of, raw_rows_of
+from obligor.training.runs.fingerprints import code_fingerprint, unfinished_folder
 from obligor.training.runs.run_metrics import with_ends
 from obligor.training.runs.table_facts import table_facts, table_parameters
 from obligor.training.runs.table_model import (
+    FitOptions,
     TableModel,
     fit_table,
-    odds_of,
-    training_rows,
 )
-from obligor.training.runs.table_split import TableSplit, split_table
-from obligor.training.validation.reject_effects import ScoredApplicants, reject_effects
+from obligor.training.runs.table_sections import further_sections
+from obligor.training.runs.table_split import (
+    TableSplit,
+    split_table,
+)
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
 from obligor.training.validation.subject import (
@@ -50,6 +54,9 @@ from obligor.training.validation.subject import (
     peers_of,
     stored_rows,
     with_amount,
+)
+from obligor.training.validation.windows import (
+    Window,
 )
 
 BASELINE_ROWS = 5000
@@ -99,6 +106,8 @@ class TrainedTable:
         How many test rows.
     notes : tuple of str
         How the rows were split, and which are not used.
+    windows : tuple of Window
+        Figures after each of several origins.
     """
 
     version: str
@@ -108,6 +117,7 @@ class TrainedTable:
     report: Path
     rows: int
     notes: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
 
 
 def train_table(
@@ -144,28 +154,22 @@ def train_table(
     # 1. Rows to learn from, and later rows to test on.
     sides = split_table(data, seed)
     fit = sides.fit
-    test = sides.test
-    # 2. Every candidate, fitted and calibrated on folds of the training rows.
-    tuning = _plan_search(data, settings, choices, fingerprint)
-    fitted = fit_table(
-        fit,
-        seed,
-        None,
-        tuning,
-        choices.inference,
-    )
+    # 2. Every candidate, fitted and calibrated on folds of the training rows. What an
+    # interrupted run has fitted is kept.
+    options = _fit_options(data, settings, choices, fingerprint)
+    fitted = fit_table(fit, seed, options)
     # 3. Every candidate on the test rows; the chosen one validated beside the others.
-    pds = _predict_all(fitted, test)
+    pds = _predict_all(fitted, sides.test)
     model = _finish_model(
         fitted,
         fit,
         pds[fitted.candidates.chosen_name],
-        test,
+        sides.test,
         seed,
     )
     registry = Registry(settings.store, settings.name)
-    raw = raw_rows_of(test)
-    rival = with_amount(registry.rival(raw, model), test.amount)
+    raw = raw_rows_of(sides.test)
+    rival = with_amount(registry.rival(raw, model), sides.test.amount)
     peers = _peer_pds(fitted, sides, pds) | peers_of(rival)
     subject = _model_under_test(
         fitted,
@@ -176,17 +180,16 @@ def train_table(
     )
     subject = replace(subject, rival=rival)
     measured = _measure_all(subject, fitted, pds)
-    sections = [*validate(subject), _describe_table(data, settings.at.date())]
-    if choices.inference:
-        without = fit_table(fit, seed, None, tuning)
-        effects = _examine_rejects(
-            subject,
-            fitted,
-            without,
-            sides,
-            choices.inference,
-        )
-        sections.append(effects)
+    with settings.watch.step("validation"):
+        sections = [*validate(subject), _describe_table(data, settings.at.date())]
+    further = further_sections(
+        data,
+        sides,
+        fitted,
+        subject,
+        options,
+    )
+    sections += further.sections
     card = {**card_of(subject, sections), **settings.card}
     report = write_report(
         settings.report,
@@ -208,16 +211,40 @@ def train_table(
         },
         metrics=_list_metrics(measured, fitted.candidates.chosen_name),
         fingerprints={"data_sha256": fingerprint},
-        facts=table_facts(fitted, fit, test, measured, fingerprint),
+        facts=table_facts(fitted, fit, sides.test, measured, fingerprint),
     )
+    version = registry.log_run(run, settings.at)
+    options.kept.clear()
     return TrainedTable(
-        version=registry.log_run(run, settings.at),
+        version=version,
         fitted=fitted,
         figures=measured,
         sections=sections,
         report=report[0],
-        rows=len(test),
+        rows=len(sides.test),
         notes=sides.notes,
+        windows=further.windows,
+    )
+
+
+def _fit_options(
+    data: Applications,
+    settings: RunSettings,
+    choices: TableChoices,
+    fingerprint: str,
+) -> FitOptions:
+    spec = data.spec.model_dump_json()
+    content = f"{fingerprint} {spec} {choices} {settings.name}"
+    kept = KeptFits(
+        unfinished_folder(settings.store, content),
+        code_fingerprint(),
+    )
+    settings.watch.expect(cost_of("validation"))
+    return FitOptions(
+        tuning=_plan_search(data, settings, choices, fingerprint),
+        inference=choices.inference,
+        kept=kept.started(settings.is_fresh, settings.watch),
+        watch=settings.watch,
     )
 
 
@@ -450,54 +477,6 @@ def _measure_all(
         else:
             measured[name] = with_intervals(pd_, subject.test.label, subject.resampling)
     return measured
-
-
-def _examine_rejects(
-    subject: ModelUnderTest,
-    fitted: TableModel,
-    without: TableModel,
-    sides: TableSplit,
-    inference: Method,
-) -> Section:
-    """What the use of refused applicants in training has changed."""
-    return reject_effects(
-        subject,
-        _score_applicants(fitted, subject.model, sides),
-        _score_applicants(without, without.model(), sides),
-        _describe_inference(fitted, sides.fit, inference),
-    )
-
-
-def _score_applicants(
-    fitted: TableModel, model: PdModel, sides: TableSplit
-) -> ScoredApplicants:
-    encoding = fitted.encoding_of(fitted.candidates.chosen_name)
-    return ScoredApplicants(
-        model,
-        encoding.rows(sides.test.frame),
-        encoding.rows(sides.fit.refused),
-    )
-
-
-def _describe_inference(
-    fitted: TableModel, fit: Applications, inference: Method
-) -> str:
-    text = (
-        f"{len(fit.refused):,} refused applicants are used in training "
-        f"(method: {inference})"
-    )
-    if inference == "fuzzy":
-        return (
-            f"{text}, each with {odds_of(fit.spec):g} times the odds of default of an "
-            "accepted applicant with the same PD."
-        )
-    rows = training_rows(fit, fitted.encoding)
-    refused = fitted.encoding.rows(fit.refused)
-    weight = acceptance_weights(rows, refused, fit.refused_weight)
-    return (
-        f"{text}. The {len(weight):,} accepted applicants then carry as much "
-        f"information as {effective_rows(weight):,.0f} of equal weight."
-    )
 
 
 def _list_metrics(

@@ -29,7 +29,8 @@ DAYS_TO_DEFAULT = "days_to_default"  # a column of the stored test rows
 # right model would be refused once in twenty times.
 SLOPE_CONFIDENCE = 0.99
 # Columns of the stored test rows beside the features.
-BESIDE_FEATURES = ("label", "customer", "period", "pd", DAYS_TO_DEFAULT)
+ROW_WEIGHT = "row weight"  # another; old stores have a feature named weight
+BESIDE_FEATURES = ("label", "customer", "period", "pd", DAYS_TO_DEFAULT, ROW_WEIGHT)
 PEER = "plain LightGBM"  # shown beside our model in every report
 
 
@@ -291,7 +292,7 @@ def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
     -------
     DataFrame
         The model's columns by `stored_names`, ``label, customer, period`` and ``pd``;
-        `DAYS_TO_DEFAULT` if it is known.
+        `DAYS_TO_DEFAULT` if it is known, `ROW_WEIGHT` if rows do not count alike.
     """
     features = pd.DataFrame(test.rows, columns=stored_names(model.features))
     rows = features.assign(
@@ -302,6 +303,8 @@ def stored_rows(model: PdModel, test: LabelledRows) -> pd.DataFrame:
     )
     if test.days_to_default is not None:
         rows[DAYS_TO_DEFAULT] = test.days_to_default
+    if test.weight is not None:
+        rows[ROW_WEIGHT] = test.weight
     return rows
 
 
