@@ -26,6 +26,7 @@ from obligor.cli import (
     monitoring,
     policy,
     portfolio,
+    register,
     tables,
     training,
     webhooks,
@@ -107,6 +108,7 @@ app.command()(monitoring.monitor)
 app.command()(models.shadow)
 app.command()(models.compare)
 app.command()(models.models)
+app.command()(register.register)
 app.command()(mlflow_ui.mlflow)
 app.command()(serve)
 app.command()(decide.decide)

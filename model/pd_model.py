@@ -12,6 +12,7 @@ from obligor.arrays import Floats
 from obligor.features.encoding import Encoding
 from obligor.model.baseline import Baseline
 from obligor.model.calibration import Band, Calibration
+from obligor.model.linear import LinearModel, is_linear
 from obligor.model.term_structure import TermStructure
 from obligor.model.treeshap.explainer import TreeShap
 
@@ -44,7 +45,8 @@ class PdModel:
     Attributes
     ----------
     text : str
-        LightGBM's model text; gives the margin (log-odds before calibration).
+        LightGBM's model text, or that of a `LinearModel`; gives the margin (log-odds
+        before calibration).
     calibration : Calibration
         From margin to PD over `horizon_days`.
     features : tuple of str
@@ -80,7 +82,7 @@ class PdModel:
         return self.baseline or Baseline.of_shap(len(self.features))
 
     @cached_property
-    def explainer(self) -> TreeShap:
+    def explainer(self) -> TreeShap | LinearModel:
         """The engine that computes margins and contributions.
 
         Raises
@@ -88,6 +90,8 @@ class PdModel:
         ModelError
             If the model has several outputs, or linear models in its leaves.
         """
+        if is_linear(self.text):
+            return LinearModel.of_text(self.text)
         return TreeShap(self.text)
 
     @property

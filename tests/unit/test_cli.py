@@ -42,6 +42,7 @@ COMMANDS = (
     "shadow",
     "compare",
     "models",
+    "register",
     "mlflow",
 )
 KEYS = ("create", "revoke", "list")

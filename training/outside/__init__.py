@@ -1,0 +1,1 @@
+"""Models that were made elsewhere: read as data, validated, registered like ours."""
