@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import orjson
 
-from obligor.arrays import Ints
+from obligor.arrays import Bools, Ints
 from obligor.data.account import (
     Account,
     Events,
@@ -121,7 +122,7 @@ def with_addition(account: Account, addition: Addition) -> Account:
     Parameters
     ----------
     account : Account
-        As it was packed. It has no money without an item.
+        As it was packed.
     addition : Addition
         Its items are not in the account; its events are of items of either.
     """
@@ -133,8 +134,9 @@ def with_addition(account: Account, addition: Addition) -> Account:
     rank[order] = np.arange(len(order))
     items = _all_items(account, addition, order, rank)
     events = _all_events(account, addition, rank, invoice_ids)
-    has_versions = np.zeros(len(ids), dtype=bool)
-    is_rough = rough_items(items, events, has_versions)
+    is_rough = rough_items(items, events, _has_versions(invoice_ids))
+    money = account.money
+    document = np.where(money.document < 0, -1, rank[money.document])
     learnt_on = [
         account.last_learnt() if account.learnt_until is None else account.learnt_until,
         *addition.items.known_on.tolist(),
@@ -147,9 +149,19 @@ def with_addition(account: Account, addition: Addition) -> Account:
         invoice_ids=invoice_ids,
         items=items,
         events=events,
+        money=money._replace(document=document),
         learnt_until=max(learnt_on),
         is_plain=not is_rough.any() and len(account.money.day) == 0,
     )
+
+
+def _has_versions(invoice_ids: Sequence[str]) -> Bools:
+    """Return which ids are there more than once; they are sorted, shape (n,)."""
+    is_like_next = [earlier == later for earlier, later in pairwise(invoice_ids)]
+    has_versions = np.zeros(len(invoice_ids), dtype=bool)
+    has_versions[:-1] |= np.array(is_like_next, dtype=bool)
+    has_versions[1:] |= np.array(is_like_next, dtype=bool)
+    return has_versions
 
 
 def _all_items(
@@ -178,7 +190,10 @@ def _all_events(
     """Return the events of an account and of an addition to it, in their order."""
     if not addition.paid_ids:
         return account.events._replace(item=rank[account.events.item])
-    item_of = {invoice_id: item for item, invoice_id in enumerate(invoice_ids)}
+    # Of several versions the first.
+    item_of: dict[str, int] = {}
+    for item, invoice_id in enumerate(invoice_ids):
+        item_of.setdefault(invoice_id, item)
     paid = np.array([item_of[invoice_id] for invoice_id in addition.paid_ids])
     stored = account.events._replace(item=rank[account.events.item])
     added = addition.events._replace(item=paid)

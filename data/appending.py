@@ -56,11 +56,15 @@ class _Stored:
     addition : Addition or None
         What was added to the account before.
     currency_of : dict of str to int
-        The number of the currency of each item, by its id.
+        The number of the currency of each item that a payment may be added to, by id.
+    booked_on : frozenset of tuple of str and int
+        The items and days on which nothing may be added: among bookings of one item
+        and day, the order would depend on what the others are.
     """
 
     addition: Addition | None
     currency_of: dict[str, int]
+    booked_on: frozenset[tuple[str, int]]
 
 
 class Appender:
@@ -149,6 +153,9 @@ class Appender:
         n_arrived = pd.concat(
             [tables[table][OWNER] for table in APPENDABLE if table in tables]
         ).value_counts()
+        with_invoices = set[str]()
+        if "invoices" in tables:
+            with_invoices.update(tables["invoices"][OWNER])
         stored = dict[str, _Stored]()
         packed = self._rows.packed_accounts(self._connection, customer_ids.tolist())
         for customer_id, own in packed.items():
@@ -156,10 +163,29 @@ class Appender:
             addition = unpacked_addition(own.addition) if own.addition else None
             n_added = int(n_arrived[customer_id])
             n_added += addition.n_rows if addition else 0
-            if _is_addable(account) and n_added <= MOST_ADDED_ROWS:
-                currency_of = _currencies_of_items(account, addition)
-                stored[customer_id] = _Stored(addition, currency_of)
+            is_addable = self._is_addable(account, customer_id in with_invoices)
+            if is_addable and n_added <= MOST_ADDED_ROWS:
+                stored[customer_id] = _Stored(
+                    addition=addition,
+                    currency_of=_currencies_of_items(account, addition),
+                    booked_on=_booked_on(account),
+                )
         return stored
+
+    def _is_addable(self, account: Account, has_invoices: bool) -> bool:
+        """Return whether new rows change nothing that an account has by now."""
+        if account.accounting != ACCOUNTING or account.set_aside:
+            return False
+        if account.is_plain:
+            return True
+        today = day_number(self._day.date())
+        for table in (account.events, account.money):
+            # What undoes something looks at everything that is known by then.
+            if ((table.value < 0) & (table.known_on >= today)).any():
+                return False
+        # Money without a currency may take that of the items.
+        is_settled = len(account.money.day) == 0 or len(self._state.currencies) == 1
+        return is_settled or not has_invoices
 
     def _numbered(
         self, tables: Tables, stored: Mapping[str, _Stored]
@@ -180,15 +206,17 @@ class Appender:
         ):
             stored[customer_id].currency_of[invoice_id] = currency
         payments = own["payments"]
-        owner_and_item = zip(
+        numbers = list[int]()
+        for customer_id, invoice_id, day in zip(
             payments[OWNER].tolist(),
             payments["invoice_id"].tolist(),
+            days(payments["paid_on"]).tolist(),
             strict=True,
-        )
-        numbers = [
-            stored[customer_id].currency_of.get(invoice_id, -1)
-            for customer_id, invoice_id in owner_and_item
-        ]
+        ):
+            own_stored = stored[customer_id]
+            is_booked = (invoice_id, day) in own_stored.booked_on
+            number = own_stored.currency_of.get(invoice_id, -1)
+            numbers.append(-1 if is_booked else number)
         currency = np.array(numbers, dtype=np.int64)
         stated = codes.get_indexer(pd.Index(payments["currency"]))
         differs = payments["currency"].notna().to_numpy() & (stated != currency)
@@ -252,23 +280,47 @@ def _is_simple(table: str, frame: pd.DataFrame) -> Bools:
     return is_simple.to_numpy(dtype=bool)
 
 
-def _is_addable(account: Account) -> bool:
-    """Return whether rows that are added change nothing else of an account."""
-    return (
-        account.accounting == ACCOUNTING
-        and account.is_plain is True
-        and account.set_aside == 0
-    )
-
-
 def _currencies_of_items(account: Account, addition: Addition | None) -> dict[str, int]:
-    """Return the number of the currency of each item, by its id."""
+    """Return the number of the currency of each item, by its id.
+
+    Items are left out whose versions differ in it, or of which none is true any more.
+    """
     numbers = account.items.currency.tolist()
     currency_of = dict(zip(account.invoice_ids, numbers, strict=True))
+    if not account.is_plain:
+        is_open = set[str]()
+        differs = set[str]()
+        for invoice_id, number, until in zip(
+            account.invoice_ids,
+            numbers,
+            account.items.until.tolist(),
+            strict=True,
+        ):
+            if until == OPEN_END:
+                is_open.add(invoice_id)
+            if currency_of[invoice_id] != number:
+                differs.add(invoice_id)
+        for invoice_id in {*currency_of} - (is_open - differs):
+            del currency_of[invoice_id]
     if addition is not None:
         added = addition.items.currency.tolist()
         currency_of.update(zip(addition.invoice_ids, added, strict=True))
     return currency_of
+
+
+def _booked_on(account: Account) -> frozenset[tuple[str, int]]:
+    """Return the items and days with a payment that may not be one as it was sent.
+
+    In a plain account all of them are, in the order in which they came.
+    """
+    if account.is_plain:
+        return frozenset()
+    events = account.events
+    is_payment = events.order == _PAYMENT_ORDER
+    item_numbers = events.item[is_payment].tolist()
+    invoice_ids = [account.invoice_ids[item] for item in item_numbers]
+    booked_days = events.day[is_payment].tolist()
+    return frozenset(zip(invoice_ids, booked_days, strict=True))
 
 
 def _of_customers(tables: Tables, customer_ids: pd.Index) -> dict[str, pd.DataFrame]:
