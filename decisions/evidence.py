@@ -23,6 +23,7 @@ from obligor.decisions.notice import notice
 from obligor.decisions.pages import render
 from obligor.decisions.replay import Replayer
 from obligor.decisions.rulebooks import Rulebooks
+from obligor.decisions.scores import SCORE
 from obligor.errors import RecordError
 from obligor.model.bundle import FILES, MANIFEST, SIGNATURE
 from obligor.record.checkpointer import Checkpointer
@@ -98,7 +99,7 @@ class EvidenceCollector:
     rulebooks: Rulebooks
 
     def collect(self, entry_id: str) -> bytes:
-        """Return the evidence about a decision or an order check as a zip.
+        """Return the evidence about a decision, order check or score as a zip.
 
         Raises
         ------
@@ -114,7 +115,6 @@ class EvidenceCollector:
         files = {
             "README.txt": _READ_ME.format(id=entry_id).encode(),
             "decision.json": entry.body.encode(),
-            "decision.html": page(answer).encode(),
             "request.json": entry.request.encode(),
             "replay.json": _json(asdict(replay) | {"is_equal": replay.is_equal}),
             "proof.json": _json(proof),
@@ -126,8 +126,10 @@ class EvidenceCollector:
             text = notice(entry, "en", "reasons", as_html=False)
             files["notice.txt"] = text.encode()
         files |= _model_files(self.models / answer["model"]["sha256"])
-        rules = self.rulebooks.rulebook_folder(answer["policy"]["sha256"])
-        files |= _rule_files(rules)
+        if entry.kind != SCORE:  # no rules have a part in a score
+            files["decision.html"] = page(answer).encode()
+            rules = self.rulebooks.rulebook_folder(answer["policy"]["sha256"])
+            files |= _rule_files(rules)
         files |= self._manifest(files)
         return _zipped(files, datetime.fromisoformat(answer["recorded_at"]))
 

@@ -3,6 +3,7 @@
 A spec says what a table is. Only the target is needed; the rest has defaults::
 
     name = "heloc"
+    record = true                      # the service records every score of the model
     [target]
     column = "RiskPerformance"
     bad = ["Bad"]                      # the values that are a default

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -148,6 +150,24 @@ def test_a_recorded_score_is_encrypted(
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("record.db*"))
     assert b"A-77777" not in stored
     assert b'"income"' not in stored
+
+
+def test_a_bundle_of_evidence_proves_a_score(
+    client: TestClient, scoring: Service
+) -> None:
+    entry_id = score(client, record=True).json()["entry_id"]
+    scoring.checkpointer.step()
+    content = scoring.evidence.collect(entry_id)
+    names = set(zipfile.ZipFile(io.BytesIO(content)).namelist())
+    assert {"decision.json", "proof.json", "model/model.txt"} <= names
+    assert "decision.html" not in names
+
+
+def test_a_score_has_no_notice(client: TestClient) -> None:
+    entry_id = score(client, record=True).json()["entry_id"]
+    response = client.get(f"/decisions/{entry_id}/notice")
+    assert response.status_code == 422
+    assert "a score has no notice" in response.json()["detail"]
 
 
 def test_an_idempotency_key_gives_the_recorded_score(client: TestClient) -> None:

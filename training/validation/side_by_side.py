@@ -102,6 +102,10 @@ class SwapSet:
     def table(self) -> pd.DataFrame:
         """Return the groups as a table; amounts only if there are any."""
         table = pd.DataFrame(self.groups).set_index("group")
+        rates = table["default_rate"].tolist()
+        table["default_rate"] = [
+            "-" if pd.isna(share) else f"{share:.2%}" for share in rates
+        ]
         return table.dropna(axis="columns", how="all")
 
 
