@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, NotRequired, TypedDict
 import numpy as np
 import pandas as pd
 
-from obligor.arrays import Floats
+from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
 from obligor.features.levels import MISSING, level_key, synonyms_of, texts
 from obligor.features.number_reading import (
@@ -34,6 +34,7 @@ from obligor.features.table_spec import Spec
 MOST_LEVELS = 60
 FEWEST_ROWS = 10
 SPECIAL = "=special"
+EVIDENCE = "=evidence"
 # Values that are read to decide what a column of texts contains.
 MOST_VALUES_READ = 20_000
 # So many distinct numbers that are all days are not numbers by chance.
@@ -66,9 +67,61 @@ class Pair(NamedTuple):
         """Return the name of the column, from the names of the encoded ones."""
         return f"{names[self.first]} {self.sign} {names[self.second]}"
 
+    def values(self, rows: Floats) -> Floats:
+        """Return the column, shape (n,), from encoded rows."""
+        first = rows[:, self.first]
+        second = rows[:, self.second]
+        return first - second if self.sign == "-" else _ratio(first, second)
 
-def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
-    """Return encoded rows, followed by the columns of pairs.
+
+class Triple(NamedTuple):
+    """A column computed from three encoded ones: a sum or difference over a third.
+
+    Attributes
+    ----------
+    sign : {"-", "+"}
+        What is done to the first two, such as (assets - debts) / sales.
+    first, second, third : int
+        Indices of the encoded columns.
+    """
+
+    sign: Literal["-", "+"]
+    first: int
+    second: int
+    third: int
+
+    def name(self, names: Sequence[str]) -> str:
+        """Return the name of the column, from the names of the encoded ones."""
+        above = f"{names[self.first]} {self.sign} {names[self.second]}"
+        return f"({above}) / {names[self.third]}"
+
+    def values(self, rows: Floats) -> Floats:
+        """Return the column, shape (n,), from encoded rows."""
+        first = rows[:, self.first]
+        second = rows[:, self.second]
+        above = first - second if self.sign == "-" else first + second
+        return _ratio(above, rows[:, self.third])
+
+
+Derived = Pair | Triple
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Return a ratio; one over 0 is missing."""
+    missing = np.full(len(above), np.nan)
+    # A value over one close to 0 may be too large for a number: it becomes infinite.
+    with np.errstate(over="ignore"):
+        ratio: Floats = np.divide(
+            above,
+            below,
+            out=missing,
+            where=below != 0,
+        )
+    return ratio
+
+
+def derived(rows: Floats, pairs: Sequence[Derived]) -> Floats:
+    """Return encoded rows, followed by the columns of pairs and triples.
 
     A ratio over 0 is missing.
 
@@ -77,24 +130,14 @@ def derived(rows: Floats, pairs: Sequence[Pair]) -> Floats:
     >>> rows = np.array([[6.0, 3.0], [1.0, 0.0]])
     >>> derived(rows, [Pair("/", 0, 1), Pair("-", 0, 1)]).tolist()
     [[6.0, 3.0, 2.0, 3.0], [1.0, 0.0, nan, 1.0]]
+    >>> derived(np.array([[9.0, 3.0, 2.0]]), [Triple("-", 0, 1, 2)]).tolist()
+    [[9.0, 3.0, 2.0, 3.0]]
     """
     n_columns = rows.shape[1]
     with_pairs = np.empty((len(rows), n_columns + len(pairs)))
     with_pairs[:, :n_columns] = rows
     for column, pair in enumerate(pairs, start=n_columns):
-        first = rows[:, pair.first]
-        second = rows[:, pair.second]
-        if pair.sign == "-":
-            with_pairs[:, column] = first - second
-        else:
-            missing = np.full(len(rows), np.nan)
-            ratio = np.divide(
-                first,
-                second,
-                out=missing,
-                where=second != 0,
-            )
-            with_pairs[:, column] = ratio
+        with_pairs[:, column] = pair.values(rows)
     return with_pairs
 
 
@@ -123,13 +166,14 @@ class ColumnFields(TypedDict):
     special: list[float]
     direction: int
     reading: NotRequired[ReadingFields]
+    evidence: NotRequired[dict[str, float]]
 
 
 class EncodingFields(TypedDict):
     """An `Encoding` as JSON, in a bundle's ``encoding.json``."""
 
     columns: list[ColumnFields]
-    pairs: list[tuple[Literal["/", "-"], int, int]]
+    pairs: list[Derived]
 
 
 @dataclass(frozen=True)
@@ -154,6 +198,9 @@ class Column:
         neither.
     reading : NumberReading
         How texts are read; of a category only the words for a missing value count.
+    evidence : tuple of (str, float)
+        Of a category with many levels: each level and the evidence of its defaults,
+        which becomes a second column. It is 0 for a level that was never seen.
     """
 
     name: str
@@ -162,12 +209,15 @@ class Column:
     special: tuple[float, ...] = ()
     direction: int = 0
     reading: NumberReading = NATIVE
+    evidence: tuple[tuple[str, float], ...] = ()
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """The names of its encoded columns."""
         if self.special:
             return self.name, self.name + SPECIAL
+        if self.evidence:
+            return self.name, self.name + EVIDENCE
         return (self.name,)
 
     def value_text(self, encoded: Sequence[float]) -> str:
@@ -181,7 +231,7 @@ class Column:
         'a'
         """
         value = encoded[0]
-        code = encoded[1] if len(encoded) > 1 else 0.0
+        code = encoded[1] if self.special else 0.0
         if code > 0:
             return f"{self.special[int(code) - 1]:g}"
         if self.kind == "category":
@@ -215,7 +265,10 @@ class Column:
     def encoded(self, values: pd.Series) -> list[Floats]:
         """Return its encoded columns, each of shape (n,)."""
         if self.kind == "category":
-            return [_level_index(values, self.levels, self.reading.missing)]
+            level_index = _level_index(values, self.levels, self.reading.missing)
+            if not self.evidence:
+                return [level_index]
+            return [level_index, self._evidence_of(values)]
         parsed = parse_numbers(values, self.reading)
         # A code is not on the scale of the numbers, so it becomes a column of its own.
         is_special = np.isin(parsed, self.special)
@@ -226,9 +279,24 @@ class Column:
         index = np.searchsorted(self.special, codes) + 1.0
         return [ordinary, np.where(is_special, index, 0.0)]
 
+    def level_texts(self, values: pd.Series) -> pd.Series:
+        """Return the level of each value as a text; empty if it is missing."""
+        return _level_texts(values, self.reading.missing)
+
+    def evidence_codes(self, values: pd.Series) -> Ints:
+        """Return the index of each value among the levels of `evidence`, else -1."""
+        levels = [level for level, _ in self.evidence]
+        index = _level_index(values, levels, self.reading.missing)
+        return np.where(np.isnan(index), -1, index).astype(np.int64)
+
+    def _evidence_of(self, values: pd.Series) -> Floats:
+        by_code = np.array([*(value for _, value in self.evidence), 0.0])
+        of_values: Floats = by_code[self.evidence_codes(values)]
+        return of_values
+
     def fields(self) -> ColumnFields:
         """Return its values for JSON."""
-        return {
+        fields: ColumnFields = {
             "name": self.name,
             "kind": self.kind,
             "levels": list(self.levels),
@@ -236,6 +304,9 @@ class Column:
             "direction": self.direction,
             "reading": self.reading.fields(),
         }
+        if self.evidence:
+            fields["evidence"] = dict(self.evidence)
+        return fields
 
     @classmethod
     def from_fields(cls, fields: ColumnFields) -> Column:
@@ -250,6 +321,7 @@ class Column:
             special=tuple(fields["special"]),
             direction=fields["direction"],
             reading=reading,
+            evidence=tuple(fields.get("evidence", {}).items()),
         )
 
 
@@ -261,12 +333,12 @@ class Encoding:
     ----------
     columns : tuple of Column
         The columns of the table that are used.
-    pairs : tuple of Pair
-        Columns that are computed from two encoded ones.
+    pairs : tuple of Pair or Triple
+        Columns that are computed from two or three encoded ones.
     """
 
     columns: tuple[Column, ...]
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[Derived, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[tuple[Column, slice], ...]:
@@ -301,8 +373,10 @@ class Encoding:
         indices = list[int]()
         for column, part in self.parts:
             # A number has the index of its special code in a second column.
-            n_numbers = 1 if column.kind == "number" else 0
-            indices.extend(range(part.start + n_numbers, part.stop))
+            if column.kind == "category":
+                indices.append(part.start)
+            else:
+                indices.extend(range(part.start + 1, part.stop))
         return tuple(indices)
 
     @cached_property
@@ -366,14 +440,20 @@ class Encoding:
         """Return its values for JSON."""
         return {
             "columns": [column.fields() for column in self.columns],
-            "pairs": [(pair.sign, pair.first, pair.second) for pair in self.pairs],
+            "pairs": list(self.pairs),
         }
 
     @classmethod
     def from_dict(cls, fields: EncodingFields) -> Encoding:
         """Return the encoding that `as_dict` described."""
         columns = [Column.from_fields(column) for column in fields["columns"]]
-        return cls(tuple(columns), tuple(Pair(*pair) for pair in fields["pairs"]))
+        return cls(tuple(columns), tuple(map(_derived_from, fields["pairs"])))
+
+
+def _derived_from(fields: Sequence[str | int]) -> Derived:
+    """Return the pair or the triple that JSON describes by its fields."""
+    kind = Pair if len(fields) == len(Pair._fields) else Triple
+    return kind._make(fields)
 
 
 def fit_encoding(frame: pd.DataFrame, spec: Spec) -> tuple[Encoding, list[str]]:

@@ -12,7 +12,9 @@ from obligor.arrays import Floats, Ints
 from obligor.model.calibration import sigmoid
 from obligor.training.candidates.training_rows import Folds
 
-PULL = 0.001  # per row; how strongly the weights are pulled towards equal ones
+# How strongly the weights are pulled towards equal ones. On 1,000 rows 100 gained .0016
+# AUC over 1 (four seeds); on 10,000 and more it changed nothing.
+PULL = 100.0
 
 
 class Blend(NamedTuple):
@@ -79,7 +81,6 @@ def _fit_weights(
     """
     n_members = columns.shape[1]
     equal = np.full(n_members, 1 / n_members)
-    pull = PULL * row_weight.sum()
 
     def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
         margin = columns @ parameters[1:] + parameters[0]
@@ -87,8 +88,8 @@ def _fit_weights(
         distance = parameters[1:] - equal
         losses = np.logaddexp(0, margin) - label * margin
         log_loss = (row_weight * losses).sum()
-        penalty = pull / 2 * (distance**2).sum()
-        gradient = np.append(error.sum(), columns.T @ error + pull * distance)
+        penalty = PULL / 2 * (distance**2).sum()
+        gradient = np.append(error.sum(), columns.T @ error + PULL * distance)
         return float(log_loss + penalty), gradient
 
     bounds: Sequence[tuple[float | None, None]] = [

@@ -14,30 +14,46 @@ from typing import NamedTuple
 import numpy as np
 
 from obligor.arrays import Floats, Ints
-from obligor.features.encoding import Pair
+from obligor.features.encoding import Derived
 from obligor.metrics.statistics import Resampling, log_losses
 from obligor.model.calibration import Calibration
+from obligor.model.treeshap.explainer import explaining_ns
 from obligor.training.candidates.blend import Blend, fit_blend
 from obligor.training.candidates.calibrate import choose_calibration, later_split
 from obligor.training.candidates.choice import Choice, choose_candidate
+from obligor.training.candidates.derived_trees import fit_derived_trees
 from obligor.training.candidates.fit_settings import (
     BLEND,
-    RATIOS,
+    DEEP_MEMBERS,
     SCORECARD,
     FitSettings,
 )
-from obligor.training.candidates.lightgbm_text import blend_texts
-from obligor.training.candidates.ratio_trees import fit_ratio_trees
+from obligor.training.candidates.fold_members import (
+    FoldMembers,
+    first_fold_losses,
+    fit_fold_members,
+)
+from obligor.training.candidates.level_evidence import fit_evidence
+from obligor.training.candidates.lightgbm_text import (
+    blend_texts,
+    count_leaves,
+    tree_blocks,
+)
 from obligor.training.candidates.scorecard import Scorecard, fit_scorecard
 from obligor.training.candidates.training_rows import (
     Folds,
     TrainingRows,
+    fewer_outcomes,
     folds_of,
     require_both_outcomes,
 )
 from obligor.training.candidates.trees import fit_trees
 
 BOOTSTRAP_ROUNDS = 200
+# One row is to be explained within 0.3 ms. A blend of few leaves always is; the time of
+# another is estimated from its trees, and was up to 1.35 times the estimate.
+MOST_EXPLAINING_NS = 220_000.0
+FEW_LEAVES = 20_000
 
 
 @dataclass(frozen=True)
@@ -75,16 +91,23 @@ class CandidateSet:
     scorecard : Scorecard
         The scorecard behind the candidate of that name.
     weights : mapping of str to float
-        Weights of the blend's members.
-    pairs : tuple of Pair
-        The derived columns that `RATIOS` and `BLEND` read behind the others.
+        Weights of the blend's members. A candidate without one was left out, so that
+        a row is explained in time.
+    derived : tuple of Pair or Triple
+        The columns computed from others that some candidates read behind the rest.
+    derived_names : frozenset of str
+        Names of these candidates.
+    evidence : tuple of ndarray of float
+        Per category with many levels the evidence of each level.
     """
 
     by_name: Mapping[str, Candidate]
     choice: Choice
     scorecard: Scorecard
     weights: Mapping[str, float]
-    pairs: tuple[Pair, ...]
+    derived: tuple[Derived, ...] = ()
+    derived_names: frozenset[str] = frozenset()
+    evidence: tuple[Floats, ...] = ()
 
     @property
     def chosen_name(self) -> str:
@@ -108,14 +131,17 @@ class _Members(NamedTuple):
         Out-of-fold margins of each.
     scorecard : Scorecard
         The one behind the member of that name.
-    pairs : tuple of Pair
-        The derived columns that `RATIOS` reads.
+    derived : tuple of Pair or Triple
+        The columns computed from others.
+    derived_names : frozenset of str
+        The members that read them.
     """
 
     texts: dict[str, str]
     margins: dict[str, Floats]
     scorecard: Scorecard
-    pairs: tuple[Pair, ...]
+    derived: tuple[Derived, ...]
+    derived_names: frozenset[str]
 
 
 def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
@@ -143,12 +169,10 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
     require_both_outcomes(label)
     n_folds = settings.folds_for(len(rows.label))
     folds = folds_of(rows, n_folds, settings.seed)
-    # 1. The members: a scorecard, trees of several kinds, trees on pairs of columns.
+    # 1. The members: a scorecard, trees of several kinds, trees on derived columns.
     members = _fit_members(rows, rows.with_unobserved(folds), settings)
     # 2. Their blend.
-    blend = fit_blend(members.margins, label, folds, rows.weight)
-    n_columns = len(rows.columns.names) + len(members.pairs)
-    blend_text = _blend_text(blend, members.texts, n_columns)
+    blend, blend_text = _blend(rows, members, folds)
     texts = {**members.texts, BLEND: blend_text}
     margins = {**members.margins, BLEND: blend.out_of_fold}
     # 3. Each calibrated, one chosen.
@@ -173,7 +197,11 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
         choice=choice,
         scorecard=members.scorecard,
         weights=blend.weights,
-        pairs=members.pairs,
+        derived=members.derived,
+        derived_names=members.derived_names | {BLEND},
+        evidence=tuple(
+            fit_evidence(rows, levels, rows.all_indices) for levels in rows.levels
+        ),
     )
 
 
@@ -186,17 +214,61 @@ def _fit_members(
         scorecard, scorecard_margin = _fit_scorecard(rows, folds)
     texts = {SCORECARD: scorecard.text()}
     margins = {SCORECARD: scorecard_margin}
-    for name, choices in settings.members.items():
-        trees = fit_trees(rows, folds, choices, settings)
-        texts[name] = trees.text
-        margins[name] = trees.out_of_fold
-    pairs: tuple[Pair, ...] = ()
+    trees = {
+        name: fit_trees(rows, folds, choices, settings)
+        for name, choices in settings.members.items()
+    }
+    # What follows is given up after the first fold if it falls behind there.
+    shallow = [scorecard_margin, *(fitted.out_of_fold for fitted in trees.values())]
+    best_loss = min(first_fold_losses(shallow, rows, folds))
+    n_rarer = fewer_outcomes(rows.label)
+    if settings.has_deep and settings.has_much_to_learn(len(rows.label), n_rarer):
+        deep = FoldMembers(DEEP_MEMBERS, lambda _: rows.rows)
+        trees |= fit_fold_members(rows, folds, deep, settings, best_loss)
+    columns: tuple[Derived, ...] = ()
+    derived_names = frozenset[str]()
     if settings.has_ratios:
-        ratios = fit_ratio_trees(rows, folds, settings)
-        texts[RATIOS] = ratios.text
-        margins[RATIOS] = ratios.out_of_fold
-        pairs = ratios.pairs
-    return _Members(texts, margins, scorecard, pairs)
+        on_derived = fit_derived_trees(rows, folds, settings, best_loss)
+        trees |= on_derived.members
+        columns = on_derived.columns
+        derived_names = frozenset(on_derived.members)
+    for name, fitted in trees.items():
+        texts[name] = fitted.text
+        margins[name] = fitted.out_of_fold
+    return _Members(texts, margins, scorecard, columns, derived_names)
+
+
+def _blend(
+    rows: TrainingRows,
+    members: _Members,
+    folds: Folds,
+) -> tuple[Blend, str]:
+    """Blend the members, without the costliest for their weights if all take too long.
+
+    A member that is left out has no weight.
+    """
+    n_columns = len(rows.columns.names) + len(members.derived)
+    margins = dict(members.margins)
+    n_leaves = {name: _count_leaves(text) for name, text in members.texts.items()}
+    while True:
+        blend = fit_blend(margins, rows.observed_label, folds, rows.weight)
+        text = _blend_text(blend, members.texts, n_columns)
+        if len(margins) == 1 or _is_quick(text):
+            return blend, text
+        weight_of_leaf = {
+            name: weight / n_leaves[name] for name, weight in blend.weights.items()
+        }
+        del margins[min(weight_of_leaf, key=weight_of_leaf.__getitem__)]
+
+
+def _is_quick(text: str) -> bool:
+    if _count_leaves(text) <= FEW_LEAVES:
+        return True
+    return explaining_ns(text) <= MOST_EXPLAINING_NS
+
+
+def _count_leaves(text: str) -> int:
+    return sum(map(count_leaves, tree_blocks(text)))
 
 
 def _fit_scorecard(rows: TrainingRows, folds: Folds) -> tuple[Scorecard, Floats]:

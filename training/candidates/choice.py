@@ -67,12 +67,12 @@ def choose_candidate(
     elif prefer == "single":
         name = best_single
         because = "the spec or the configuration prefers a single candidate"
-    elif gain[0] < 0:
+    elif gain[2] < 0:
         name = best_single
-        because = "the blend loses out of fold"
+        because = "the blend loses in nine of ten resamples"
     else:
         name = BLEND
-        because = "the blend does not lose out of fold"
+        because = "the blend does not lose in nine of ten resamples"
     return Choice(name, f"The challenger is {name}: {because}. {compared}", gain)
 
 

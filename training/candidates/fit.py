@@ -114,6 +114,7 @@ def fit_model(
         n_folds=config.model.folds,
         most_trees=config.model.max_trees,
         members=_configured_members(config),
+        has_deep=False,  # on the simulator they ranked no better out of time
         has_ratios=False,  # most features of the catalogue are ratios already
         kept=steps.kept,
         watch=steps.watch,

@@ -14,6 +14,8 @@ from obligor.training.candidates.watch import Watch, cost_of
 SCORECARD = "scorecard"
 LIGHTGBM = "lightgbm"
 RATIOS = "ratios"
+DEEP = "deep"
+DEEP_EXTRA_TREES = "deep_extra_trees"
 BLEND = "blend"
 
 FOLDS = 5
@@ -22,6 +24,9 @@ MANY_ROWS = 50_000  # from here on fewer folds suffice, and larger steps
 FEW_ROWS = 10_000  # up to here the mean of three fits is worth its time
 MOST_TREES = 3000
 PATIENCE = 60  # trees without a gain before early stopping
+# From so many rows, and defaults or others, on deep trees and ratios of three pay.
+MUCH_DATA = 3000
+MANY_OUTCOMES = 150
 
 
 class TreeChoices(TypedDict, total=False):
@@ -52,6 +57,34 @@ MEMBERS: Mapping[str, TreeChoices] = {
         "lambda_l2": 10.0,
         "extra_trees": True,
     },
+}
+
+# Deep trees find interactions of many columns, if the data have much to give. 63 and
+# 127 leaves gained nothing over 31 on five tables, or 127 over 63 with random cuts; a
+# tree of more than 64 is not explained by tables.
+DEEP_MEMBERS: Mapping[str, TreeChoices] = {
+    DEEP: {
+        "learning_rate": 0.05,
+        "num_leaves": 31,
+        "feature_fraction": 0.5,
+        "lambda_l2": 20.0,
+        "min_data_in_leaf": 30,
+    },
+    DEEP_EXTRA_TREES: {
+        "learning_rate": 0.05,
+        "num_leaves": 63,
+        "feature_fraction_bynode": 0.5,
+        "lambda_l2": 10.0,
+        "min_data_in_leaf": 20,
+        "extra_trees": True,
+    },
+}
+# On columns computed from others; those but the first only if the data have much to
+# give.
+DERIVED_MEMBERS: Mapping[str, TreeChoices] = {
+    RATIOS: MEMBERS[LIGHTGBM],
+    "ratios_extra_trees": MEMBERS["extra_trees"],
+    "ratios_deep": DEEP_MEMBERS[DEEP_EXTRA_TREES],
 }
 
 # LightGBM with its default parameters: the peer that every report shows beside ours.
@@ -90,9 +123,11 @@ class FitSettings:
         Upper bound on the number of trees that early stopping chooses.
     members : mapping of str to TreeChoices
         The tree models to fit beside the scorecard, by name.
+    has_deep : bool
+        Whether to try deep trees if the data have much to give.
     has_ratios : bool
-        Whether to try ratios and differences of two columns; pointless if the columns
-        are ratios already.
+        Whether to try columns computed from others; pointless if the columns are ratios
+        already.
     prefer : {"best", "single", "scorecard"}
         Which candidate is to become the challenger.
     kept : KeptFits
@@ -107,6 +142,7 @@ class FitSettings:
     n_folds: int | None = None
     most_trees: int = MOST_TREES
     members: Mapping[str, TreeChoices] = field(default_factory=lambda: MEMBERS)
+    has_deep: bool = True
     has_ratios: bool = True
     prefer: Preference = "best"
     kept: KeptFits = field(default_factory=KeptFits)
@@ -160,6 +196,18 @@ class FitSettings:
         else:
             bags = 1
         return range(self.seed, self.seed + bags)
+
+    def has_much_to_learn(self, n_rows: int, n_rarer: int) -> bool:
+        """Return whether deep trees and ratios of three columns may pay.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows to learn from.
+        n_rarer : int
+            Defaults among them, or others if those are fewer.
+        """
+        return n_rows >= MUCH_DATA and n_rarer >= MANY_OUTCOMES
 
     def folds_for(self, n_rows: int) -> int:
         """Return the number of folds."""

@@ -56,6 +56,18 @@ def tree_blocks(text: str) -> Iterator[str]:
         yield lines.strip("\n")
 
 
+def count_leaves(tree: str) -> int:
+    """Return the number of leaves of a tree.
+
+    Examples
+    --------
+    >>> count_leaves(constant_tree(0.5))
+    1
+    """
+    first_line, _, _ = tree.partition("\n")
+    return int(first_line.removeprefix("num_leaves="))
+
+
 def model_text(trees: Sequence[str], n_columns: int) -> str:
     """Return the model that adds up some trees.
 

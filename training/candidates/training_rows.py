@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.encoding import Pair
 
 Folds = list[tuple[Ints, Ints]]  # row indices: learned from, held back
 
@@ -34,6 +33,25 @@ class Columns(NamedTuple):
     names: tuple[str, ...]
     categorical: tuple[int, ...]
     directions: tuple[int, ...]
+
+
+class Levels(NamedTuple):
+    """The level of each row in a category with many levels.
+
+    Attributes
+    ----------
+    column : int
+        Index of the encoded column that is to hold the evidence of the level. The one
+        before it holds the index of the level, if it is among the most frequent ones.
+    codes : ndarray of int, shape (n,)
+        The level of each row; -1 for a level that was never seen.
+    n_levels : int
+        Number of levels.
+    """
+
+    column: int
+    codes: Ints
+    n_levels: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +81,8 @@ class TrainingRows:
         How often each row counts, above 0; 1 by default.
     folds : ndarray of int, shape (observed rows,), optional
         Rows with the same number are held back together; drawn by default.
+    levels : tuple of Levels
+        Of each category with many levels; the columns of evidence are 0 in `rows`.
     """
 
     rows: Floats
@@ -73,6 +93,7 @@ class TrainingRows:
     weigh: Callable[[Ints], Floats] | None = None
     weight: Floats | None = None
     folds: Ints | None = None
+    levels: tuple[Levels, ...] = ()
 
     @property
     def n_observed(self) -> int:
@@ -88,11 +109,6 @@ class TrainingRows:
     def all_indices(self) -> Ints:
         """Indices of every row, refused applicants included."""
         return np.arange(len(self.label))
-
-    def names_with(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
-        """Return the column names, followed by those of derived pairs."""
-        names = self.columns.names
-        return (*names, *(pair.name(names) for pair in pairs))
 
     def with_unobserved(self, folds: Folds) -> Folds:
         """Return the folds with every refused applicant added to the learning side."""

@@ -16,8 +16,13 @@ from obligor.features.row_roles import FEWEST_FOLDS
 from obligor.features.table_spec import Spec
 from obligor.model.pd_model import PdModel
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
-from obligor.training.candidates.fit_settings import BLEND, RATIOS, FitSettings, cores
+from obligor.training.candidates.fit_settings import FitSettings, cores
 from obligor.training.candidates.kept_fits import KeptFits
+from obligor.training.candidates.level_evidence import (
+    levels_of,
+    with_evidence,
+    with_evidence_columns,
+)
 from obligor.training.candidates.reject_inference import Method, with_rejects
 from obligor.training.candidates.training_rows import Columns, TrainingRows
 from obligor.training.candidates.tune import Tuning, tune_members
@@ -73,10 +78,10 @@ class TableModel:
     def encoding_of(self, name: str) -> Encoding:
         """Return how rows become numbers for a candidate.
 
-        The ratios and the blend read pairs of columns too.
+        The blend and some of its members read columns computed from others too.
         """
-        if name in (RATIOS, BLEND):
-            return replace(self.encoding, pairs=self.candidates.pairs)
+        if name in self.candidates.derived_names:
+            return replace(self.encoding, pairs=self.candidates.derived)
         return self.encoding
 
 
@@ -145,6 +150,7 @@ def fit_table(
     )
     options.watch.expect(settings.cost())
     encoding, findings = fit_encoding(data.frame, data.spec)
+    encoding = with_evidence_columns(encoding, data.frame)
     rows = training_rows(data, encoding)
     if tuning:
         options.watch.expect(cost_of(SEARCH))
@@ -161,9 +167,10 @@ def fit_table(
             odds_of(data.spec),
             data.refused_weight,
         )
+        rows = _with_levels_of_refused(rows, data, encoding)
     candidates = _in_population(fit_candidates(rows, settings), data.population)
     return TableModel(
-        encoding,
+        with_evidence(encoding, candidates.evidence),
         candidates,
         data.spec,
         tuple(findings),
@@ -194,6 +201,7 @@ def training_rows(data: Applications, encoding: Encoding) -> TrainingRows:
         times=None if data.dates is None else data.dates.astype(np.int64),
         weight=data.weight,
         folds=_stated_folds(data),
+        levels=levels_of(encoding, data.frame),
     )
 
 
@@ -202,6 +210,15 @@ def _stated_folds(data: Applications) -> Ints | None:
     if data.folds is None or len(np.unique(data.folds)) < FEWEST_FOLDS:
         return None
     return data.folds
+
+
+def _with_levels_of_refused(
+    rows: TrainingRows, data: Applications, encoding: Encoding
+) -> TrainingRows:
+    """Return the rows with the levels of the refused applicants added to them."""
+    n_copies = (len(rows.label) - rows.n_observed) // len(data.refused)
+    frames = [data.frame, *[data.refused] * n_copies]
+    return replace(rows, levels=levels_of(encoding, pd.concat(frames)))
 
 
 def odds_of(spec: Spec) -> float:
