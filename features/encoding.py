@@ -447,10 +447,10 @@ class Encoding:
     def from_dict(cls, fields: EncodingFields) -> Encoding:
         """Return the encoding that `as_dict` described."""
         columns = [Column.from_fields(column) for column in fields["columns"]]
-        return cls(tuple(columns), tuple(map(_derived_from, fields["pairs"])))
+        return cls(tuple(columns), tuple(map(derived_from, fields["pairs"])))
 
 
-def _derived_from(fields: Sequence[str | int]) -> Derived:
+def derived_from(fields: Sequence[str | int]) -> Derived:
     """Return the pair or the triple that JSON describes by its fields."""
     kind = Pair if len(fields) == len(Pair._fields) else Triple
     return kind._make(fields)

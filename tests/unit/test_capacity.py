@@ -31,7 +31,12 @@ from obligor.training.candidates.level_evidence import (
     with_evidence_columns,
 )
 from obligor.training.candidates.training_rows import TrainingRows, stratified_folds
-from obligor.training.runs.table_model import TableModel, fit_table, training_rows
+from obligor.training.runs.table_model import (
+    FitOptions,
+    TableModel,
+    fit_table,
+    training_rows,
+)
 
 N_ROWS = 600
 N_DEALERS = 40
@@ -73,7 +78,7 @@ def rows(data: Applications, encoding: Encoding) -> TrainingRows:
 
 @pytest.fixture(scope="module")
 def fitted(data: Applications) -> TableModel:
-    return fit_table(data, seed=0, threads=1)
+    return fit_table(data, seed=0, options=FitOptions(threads=1))
 
 
 # --- ratios of three columns

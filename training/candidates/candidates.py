@@ -25,13 +25,17 @@ from obligor.training.candidates.derived_trees import fit_derived_trees
 from obligor.training.candidates.fit_settings import (
     BLEND,
     DEEP_MEMBERS,
+    DEEP_TREES,
+    RATIOS,
     SCORECARD,
     FitSettings,
 )
 from obligor.training.candidates.fold_members import (
+    FoldFits,
     FoldMembers,
     first_fold_losses,
     fit_fold_members,
+    keep_fold_fits,
 )
 from obligor.training.candidates.level_evidence import fit_evidence
 from obligor.training.candidates.lightgbm_text import (
@@ -47,7 +51,7 @@ from obligor.training.candidates.training_rows import (
     folds_of,
     require_both_outcomes,
 )
-from obligor.training.candidates.trees import fit_trees
+from obligor.training.candidates.trees import FittedTrees, fit_trees
 
 BOOTSTRAP_ROUNDS = 200
 # One row is to be explained within 0.3 ms. A blend of few leaves always is; the time of
@@ -221,21 +225,37 @@ def _fit_members(
     # What follows is given up after the first fold if it falls behind there.
     shallow = [scorecard_margin, *(fitted.out_of_fold for fitted in trees.values())]
     best_loss = min(first_fold_losses(shallow, rows, folds))
-    n_rarer = fewer_outcomes(rows.label)
-    if settings.has_deep and settings.has_much_to_learn(len(rows.label), n_rarer):
-        deep = FoldMembers(DEEP_MEMBERS, lambda _: rows.rows)
-        trees |= fit_fold_members(rows, folds, deep, settings, best_loss)
-    columns: tuple[Derived, ...] = ()
-    derived_names = frozenset[str]()
+    if settings.has_deep:
+        with settings.watch.step(DEEP_TREES):
+            trees |= _fit_deep_trees(rows, folds, settings, best_loss)
+    on_derived = FoldFits({})
     if settings.has_ratios:
-        on_derived = fit_derived_trees(rows, folds, settings, best_loss)
-        trees |= on_derived.members
-        columns = on_derived.columns
-        derived_names = frozenset(on_derived.members)
+        with settings.watch.step(RATIOS):
+            on_derived = fit_derived_trees(rows, folds, settings, best_loss)
+    trees |= on_derived.members
     for name, fitted in trees.items():
         texts[name] = fitted.text
         margins[name] = fitted.out_of_fold
-    return _Members(texts, margins, scorecard, columns, derived_names)
+    derived_names = frozenset(on_derived.members)
+    return _Members(texts, margins, scorecard, on_derived.columns, derived_names)
+
+
+def _fit_deep_trees(
+    rows: TrainingRows,
+    folds: Folds,
+    settings: FitSettings,
+    best_loss: float,
+) -> dict[str, FittedTrees]:
+    """Fit deep trees if the data have much to give; those that keep up are returned."""
+    if not settings.has_much_to_learn(len(rows.label), fewer_outcomes(rows.label)):
+        return {}
+    members = FoldMembers(DEEP_MEMBERS, lambda _: rows.rows)
+
+    def fit() -> FoldFits:
+        return FoldFits(fit_fold_members(rows, folds, members, settings, best_loss))
+
+    described = {"deep": DEEP_MEMBERS, "best_loss": best_loss}
+    return keep_fold_fits(rows, folds, described, settings, fit).members
 
 
 def _blend(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, permutations
-from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -23,14 +22,19 @@ from obligor.training.candidates.fit_settings import (
     RATIOS,
     FitSettings,
 )
-from obligor.training.candidates.fold_members import FoldMembers, fit_fold_members
+from obligor.training.candidates.fold_members import (
+    FoldFits,
+    FoldMembers,
+    fit_fold_members,
+    keep_fold_fits,
+)
 from obligor.training.candidates.level_evidence import rows_with_evidence
 from obligor.training.candidates.training_rows import (
     Folds,
     TrainingRows,
     fewer_outcomes,
 )
-from obligor.training.candidates.trees import FittedTrees, lightgbm_parameters
+from obligor.training.candidates.trees import lightgbm_parameters
 
 MOST_SELECTED = 40  # pairs, and as many triples
 MOST_PAIRED_COLUMNS = 30  # they make 1,305 pairs to screen
@@ -39,27 +43,12 @@ MOST_SCREENED_ROWS = 15_000
 SCREENING_TREES = 150
 
 
-class DerivedTrees(NamedTuple):
-    """Trees on columns and on those computed from them.
-
-    Attributes
-    ----------
-    columns : tuple of Pair or Triple
-        The derived columns, in the order in which they follow the others.
-    members : dict of str to FittedTrees
-        The fitted members by name.
-    """
-
-    columns: tuple[Derived, ...]
-    members: dict[str, FittedTrees]
-
-
 def fit_derived_trees(
     rows: TrainingRows,
     folds: Folds,
     settings: FitSettings,
     best_loss: float,
-) -> DerivedTrees:
+) -> FoldFits:
     """Fit trees with derived columns; every fold selects its own on its own rows.
 
     Parameters
@@ -75,11 +64,11 @@ def fit_derived_trees(
 
     Returns
     -------
-    DerivedTrees
+    FoldFits
         Without members if no column can be derived.
     """
     if len(_free_columns(rows)) < 2 and not rows.levels:
-        return DerivedTrees((), {})
+        return FoldFits({})
     choices = dict(DERIVED_MEMBERS)
     has_much = settings.has_much_to_learn(len(rows.label), fewer_outcomes(rows.label))
     if not has_much and not rows.levels:
@@ -95,9 +84,13 @@ def fit_derived_trees(
         selected[learned.tobytes()] = columns
         return derived(values, columns)
 
-    members = FoldMembers(choices, values_of, RATIOS)
-    fitted = fit_fold_members(rows, folds, members, settings, best_loss)
-    return DerivedTrees(selected[rows.all_indices.tobytes()], fitted)
+    def fit() -> FoldFits:
+        members = FoldMembers(choices, values_of, RATIOS)
+        fitted = fit_fold_members(rows, folds, members, settings, best_loss)
+        return FoldFits(fitted, selected[rows.all_indices.tobytes()])
+
+    described = {"derived": choices, "has_much": has_much, "best_loss": best_loss}
+    return keep_fold_fits(rows, folds, described, settings, fit)
 
 
 def _free_columns(rows: TrainingRows) -> list[int]:

@@ -14,6 +14,7 @@ from obligor.training.candidates.watch import Watch, cost_of
 SCORECARD = "scorecard"
 LIGHTGBM = "lightgbm"
 RATIOS = "ratios"
+DEEP_TREES = "deep trees"  # the step in which both kinds are fitted
 DEEP = "deep"
 DEEP_EXTRA_TREES = "deep_extra_trees"
 BLEND = "blend"
@@ -167,6 +168,8 @@ class FitSettings:
     def cost(self) -> float:
         """Return how long the steps of a fit take, in the unit of `watch.COSTS`."""
         names = [SCORECARD, *self.members]
+        if self.has_deep:
+            names.append(DEEP_TREES)
         if self.has_ratios:
             names.append(RATIOS)
         return sum(cost_of(name) for name in names)

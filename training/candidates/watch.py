@@ -51,7 +51,6 @@ COSTS = {
     "scorecard": 2.0,
     "lightgbm": 6.0,
     "extra_trees": 5.0,
-    "pairs": 3.0,
     "deep trees": 12.0,
     "ratios": 12.0,
     "blend and calibrations": 2.0,
