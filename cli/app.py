@@ -27,6 +27,7 @@ from obligor.cli import (
     policy,
     portfolio,
     register,
+    scoring,
     tables,
     training,
     webhooks,
@@ -109,6 +110,7 @@ app.command()(models.shadow)
 app.command()(models.compare)
 app.command()(models.models)
 app.command()(register.register)
+app.command()(scoring.score)
 app.command()(mlflow_ui.mlflow)
 app.command()(serve)
 app.command()(decide.decide)

@@ -81,7 +81,7 @@ def infer(options: InferOptions) -> None:
         options.bad,
         today,
     )
-    _print_warnings([*table_file.notes, *inferred.warnings])
+    print_warnings([*table_file.notes, *inferred.warnings])
     text = inferred.text(options.file.stem)
     if options.as_json:
         warnings = [*table_file.notes, *inferred.warnings]
@@ -106,15 +106,15 @@ def read_table(table: Path, spec: Path | None) -> Applications:
     from obligor.training.runs.infer_spec import infer_spec
 
     table_file = read_table_file(table)
-    _print_warnings(table_file.notes)
+    print_warnings(table_file.notes)
     today = command_context().now().date()
     if spec is not None:
         data = applications(table_file.frame, read_spec(spec))
-        _print_warnings(data.notes)
-        _print_warnings(finding.sentence() for finding in table_findings(data, today))
+        print_warnings(data.notes)
+        print_warnings(finding.sentence() for finding in table_findings(data, today))
         return data
     inferred = infer_spec(table_file.frame, today=today)
-    _print_warnings(inferred.warnings)
+    print_warnings(inferred.warnings)
     fields = tomllib.loads(inferred.text(table.stem))
     return applications(table_file.frame, Spec.model_validate(fields))
 
@@ -143,15 +143,16 @@ def read_table_again(
     if spec is None and own_spec is None:
         return read_table(table, None)
     table_file = read_table_file(table)
-    _print_warnings(table_file.notes)
+    print_warnings(table_file.notes)
     chosen = own_spec if spec is None else read_spec(spec)
     assert chosen is not None
     data = read_again(table_file.frame, chosen)
-    _print_warnings(data.notes)
+    print_warnings(data.notes)
     return data
 
 
-def _print_warnings(warnings: Iterable[str]) -> None:
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print each warning on a line of the error stream."""
     for warning in warnings:
         error_console.print(
             f"[yellow]warning[/yellow] {escape(warning)}",

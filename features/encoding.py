@@ -25,8 +25,10 @@ from obligor.features.number_reading import (
     NumberReading,
     ReadingFields,
     StatedReading,
+    is_number_like,
     number_column,
     parse_numbers,
+    unreadable_cells,
 )
 from obligor.features.table_spec import Spec
 
@@ -262,6 +264,44 @@ class Column:
             expected=self.reading.expected(),
         )
 
+    def require_numbers(self, values: pd.Series) -> None:
+        """Refuse a column with a cell that is not a number, counted from row 1.
+
+        Raises
+        ------
+        SchemaError
+            With the number of such cells and the first of them.
+        """
+        reading = self.reading_of(values)
+        unreadable = unreadable_cells(values, reading)
+        if not unreadable:
+            return
+        first = unreadable[0]
+        shown = repr(values.iloc[first])[:MOST_SHOWN]
+        raise SchemaError(
+            f"{len(unreadable):,} cells are not numbers; the first is {shown}",
+            where=f"row {first + 1}, column {self.name}",
+            expected=reading.expected(),
+        )
+
+    def reading_of(self, values: pd.Series) -> NumberReading:
+        """Return how a whole column is read: as the model's, or by what it proves.
+
+        Another file may have other signs than the one that the model was trained on.
+
+        Raises
+        ------
+        SchemaError
+            If the column does not have the model's signs and proves no others.
+        """
+        unreadable = unreadable_cells(values, self.reading)
+        cells = [str(values.iloc[position]) for position in unreadable]
+        if not any(map(is_number_like, cells)):
+            return self.reading
+        stated = StatedReading(missing=self.reading.missing, is_number=True)
+        number = require_reading(values.rename(self.name), stated)
+        return replace(number.reading, is_truth=self.reading.is_truth)
+
     def encoded(self, values: pd.Series) -> list[Floats]:
         """Return its encoded columns, each of shape (n,)."""
         if self.kind == "category":
@@ -269,7 +309,7 @@ class Column:
             if not self.evidence:
                 return [level_index]
             return [level_index, self._evidence_of(values)]
-        parsed = parse_numbers(values, self.reading)
+        parsed = parse_numbers(values, self.reading_of(values))
         # A code is not on the scale of the numbers, so it becomes a column of its own.
         is_special = np.isin(parsed, self.special)
         ordinary = np.where(is_special, np.nan, parsed)
@@ -408,6 +448,28 @@ class Encoding:
             encoded.extend(column.encoded(frame[column.name]))
         base = np.column_stack(encoded) if encoded else np.empty((len(frame), 0))
         return derived(base, self.pairs)
+
+    def checked_rows(self, frame: pd.DataFrame) -> Floats:
+        """Return the encoded rows of a table that is scored, shape (n, names).
+
+        Raises
+        ------
+        SchemaError
+            If a column is missing, or a cell is not a number where one is expected;
+            the message has the row and the column.
+        """
+        missing = [column.name for column in self.columns if column.name not in frame]
+        if missing:
+            raise SchemaError(
+                f"the columns {missing[:5]} are missing",
+                where="table",
+                expected=f"the {len(self.columns)} columns of the model, empty cells "
+                "if values are not known",
+            )
+        for column in self.columns:
+            if column.kind == "number":
+                column.require_numbers(frame[column.name])
+        return self.rows(frame)
 
     def row(self, values: Mapping[str, object]) -> Floats:
         """Return one encoded row, shape (1, names).

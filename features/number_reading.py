@@ -411,4 +411,4 @@ def unreadable_cells(values: pd.Series, reading: NumberReading) -> Sequence[int]
     if pd.api.types.is_numeric_dtype(values):
         return []
     is_unreadable = by_distinct_value(values, lambda cell: reading.number(cell) is None)
-    return [int(index) for index in np.flatnonzero(is_unreadable.eq(True))]
+    return [int(position) for position in np.flatnonzero(is_unreadable.eq(True))]

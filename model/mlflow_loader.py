@@ -92,7 +92,7 @@ class RawScorer:
 
     def _rows(self, frame: pd.DataFrame) -> Floats:
         if self.model.encoding is not None:
-            return self.model.encoding.rows(frame)
+            return self.model.encoding.checked_rows(frame)
         try:
             features = frame[list(self.columns)].astype(np.float64)
         except (TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from obligor.decisions.questions import ScoreRequest
+from obligor.errors import SchemaError
 from obligor.features.encoding import Encoding, fit_encoding
 from obligor.features.table_spec import Spec
 
@@ -116,3 +117,28 @@ def test_a_level_is_one_value_however_it_is_written(
         assert np.isnan(code)
     else:
         assert code == expected
+
+
+@pytest.mark.parametrize(
+    ("learnt", "file", "expected"),
+    [
+        ([1.5, 2.5], ["1,5", "2.000,5"], [1.5, 2000.5]),
+        ([1.5, 2.5], ["1.5", "1,234.5"], [1.5, 1234.5]),
+        (["1,5", "2,5"], ["1.5", "2.25"], [1.5, 2.25]),
+        (["1,5", "2,5"], ["1.500", "?"], [1500.0, np.nan]),
+    ],
+)
+def test_another_file_is_read_by_what_it_proves(
+    learnt: list[object], file: list[object], expected: list[float]
+) -> None:
+    spec = Spec.model_validate({"target": {"column": "y"}})
+    encoding, _ = fit_encoding(pd.DataFrame({"x": learnt * 10}), spec)
+    rows = encoding.rows(pd.DataFrame({"x": file}))
+    np.testing.assert_array_equal(rows[:, 0], expected)
+
+
+def test_another_file_that_proves_nothing_is_refused() -> None:
+    spec = Spec.model_validate({"target": {"column": "y"}})
+    encoding, _ = fit_encoding(pd.DataFrame({"x": [1, 2] * 10}), spec)
+    with pytest.raises(SchemaError, match=r"'1,234' can be 1234 or 1\.234"):
+        encoding.rows(pd.DataFrame({"x": ["1,234", "2,345"]}))

@@ -43,6 +43,7 @@ COMMANDS = (
     "compare",
     "models",
     "register",
+    "score",
     "mlflow",
 )
 KEYS = ("create", "revoke", "list")

@@ -422,6 +422,65 @@ def test_a_model_with_other_columns_is_not_compared_with_the_champion(
     assert any("has other columns" in objection for objection in objections)
 
 
+@pytest.fixture(scope="module")
+def scored_files(
+    tmp_path_factory: pytest.TempPathFactory, data: Applications
+) -> dict[str, Path]:
+    """The same twenty rows in each kind of file."""
+    folder = tmp_path_factory.mktemp("scored")
+    frame = data.frame.head(20).assign(remark="seen")
+    files = {kind: folder / f"made.{kind}" for kind in ("csv", "parquet", "jsonl")}
+    frame.to_csv(files["csv"], index=False)
+    frame.to_parquet(files["parquet"])
+    rows = [json.dumps(row) for row in frame.to_dict("records")]
+    files["jsonl"].write_text("\n".join(rows))
+    return files
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_a_file_is_scored_as_its_rows_are(
+    scoring: TestClient,
+    data: Applications,
+    table_store: Path,
+    scored_files: dict[str, Path],
+    kind: str,
+) -> None:
+    ran = run("score", scored_files[kind], "--store", table_store, "--json")
+    answer = json.loads(ran.stdout)
+    assert answer["unused"] == ["remark"]
+    assert "1 columns are not read by the model: 'remark'" in ran.output
+    for row_index in range(3):
+        body = {"features": payload(data, row_index)}
+        served = scoring.post("/scores", json=body).json()
+        assert answer["scores"][row_index]["row"] == row_index + 1
+        for name in ("pd_12m", "pd_6m", "pd_3m"):
+            assert answer["scores"][row_index][name] == served[name]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("income", r"row 3, column income: 2 cells are not numbers; the first is 'x'"),
+        (None, r"the columns \['income'\] are missing"),
+    ],
+)
+def test_a_file_that_does_not_fit_the_model_is_refused(
+    data: Applications,
+    table_store: Path,
+    tmp_path: Path,
+    column: str | None,
+    message: str,
+) -> None:
+    frame = data.frame.head(9).astype({"income": object})
+    if column is None:
+        frame = frame.drop(columns="income")
+    else:
+        frame.loc[[2, 5], column] = "x"
+    frame.to_csv(tmp_path / "made.csv", index=False)
+    with pytest.raises(SchemaError, match=message):
+        run("score", tmp_path / "made.csv", "--store", table_store)
+
+
 # --- the command line
 
 
