@@ -54,6 +54,16 @@ class NamedModels:
             )
         return self._loader(name).current()
 
+    def is_ready(self) -> bool:
+        """Return whether any model can score."""
+        for name in self.names():
+            try:
+                self.champion(name)
+            except ModelError:
+                continue
+            return True
+        return False
+
     def challenger(self, name: str) -> Champion | None:
         """Return the model that scores in the shadow of a name, None without one."""
         loader = self.challengers(name)

@@ -17,6 +17,7 @@ from obligor.data.time_zone import day_at
 from obligor.decisions.as_of import last_posting
 from obligor.decisions.replay import COMPUTED
 from obligor.errors import ObligorError
+from obligor.model.bundle import MODEL_NAME
 from obligor.policy.collecting.late_interest import outdated_rates
 from obligor.record.merkle_log import Tree
 from obligor.record.receipts import PUBLIC, CheckpointFolder
@@ -231,12 +232,16 @@ def _check_folder(folder: Path, store: Path) -> Iterator[Check]:
 
 
 def _champion(deployment: Deployment) -> Iterator[Check]:
-    champion = deployment.service.champions.current()
-    yield Check(
-        "champion",
-        "good",
-        f"version {champion.version}, signed, {champion.sha256[:12]}",
-    )
+    models = deployment.service.models
+    names = models.names() or [MODEL_NAME]
+    for name in names:
+        champion = models.champion(name)
+        title = "champion" if name == MODEL_NAME else f"champion of {name}"
+        yield Check(
+            title,
+            "good",
+            f"version {champion.version}, signed, {champion.sha256[:12]}",
+        )
 
 
 def _rulebooks(deployment: Deployment) -> Iterator[Check]:

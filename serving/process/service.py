@@ -104,7 +104,8 @@ class ServingProcess:
         try:
             self._service.champions.current()
         except ModelError:
-            return False
+            # A store may have nothing but models with names of their own.
+            return self._service.models.is_ready()
         return True
 
     def outbox_status(self) -> OutboxStatus | None:

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from obligor.data.store import LedgerStore
 from obligor.decisions.champion import ChampionLoader
 from obligor.decisions.in_force import timeline_of
+from obligor.decisions.named_models import NamedModels
 from obligor.decisions.score_shadow import Shadows
 from obligor.decisions.scores import scored_rows
 from obligor.decisions.shadow import Shadow, shadow_scores
@@ -117,6 +118,11 @@ def test_two_names_are_refused(client: TestClient) -> None:
 
 def test_a_name_is_never_a_path(client: TestClient) -> None:
     assert score(client, "..%2F..").status_code == 404
+
+
+def test_a_store_of_named_models_only_is_ready(scoring: Service) -> None:
+    assert scoring.models.is_ready()
+    assert not NamedModels(ChampionLoader(Path("nowhere"))).is_ready()
 
 
 # --- In the record

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
+from obligor.features.encoding import Column
 from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.learnt_rows import (
     Digests,
@@ -29,6 +30,7 @@ from obligor.training.lifecycle.learnt_rows import (
 from obligor.training.validation.subject import Rival
 
 NAMED = 5  # columns named in a note
+UNSEEN = "\x00a level that the model had not seen"
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,40 @@ def load_raw_rows(path: Path) -> tuple[pd.DataFrame, Digests | None]:
     )
 
 
+def decoded_rows(model: PdModel, rows: Floats) -> pd.DataFrame:
+    """Return the raw values that encoded rows stand for.
+
+    They serve versions that were stored without their raw rows. A level that the model
+    had not seen comes back as one that no model has seen.
+
+    Parameters
+    ----------
+    model : PdModel
+        A model of a table, or of a ledger, whose features are its raw values.
+    rows : ndarray of float, shape (n, columns)
+        Rows as the model takes them.
+    """
+    if model.encoding is None:
+        return pd.DataFrame(rows, columns=list(model.features))
+    columns = {}
+    for column, where in model.encoding.parts[: len(model.encoding.columns)]:
+        columns[column.name] = _decoded(column, rows[:, where])
+    return pd.DataFrame(columns)
+
+
+def _decoded(column: Column, encoded: Floats) -> pd.Series:
+    first = encoded[:, 0]
+    if column.kind == "category":
+        levels = [*column.levels, UNSEEN]
+        codes = np.where(np.isnan(first), len(column.levels), first).astype(np.int64)
+        return pd.Series([levels[code] for code in codes.tolist()], dtype=object)
+    if encoded.shape[1] == 1:
+        return pd.Series(first)
+    code_of_row = encoded[:, 1].astype(np.int64)
+    values = np.array([np.nan, *column.special])[code_of_row]
+    return pd.Series(np.where(code_of_row > 0, values, first))
+
+
 def columns_of(model: PdModel) -> tuple[str, ...]:
     """Return the raw columns that a model reads."""
     if model.encoding is None:
@@ -207,9 +243,9 @@ def has_learnt(known: KnownModel, raw: RawRows) -> tuple[Bools, str]:
         return _is_before(raw, last_day_learnt(model)), ""
     if known.learnt_rows is None:
         note = (
-            f"The {known.name} was stored before the digests of learnt rows were "
-            "kept, so "
-            "rows that it has learnt from cannot be recognized."
+            f"The {known.name} keeps no digests of the rows that it has learnt from "
+            "(it was stored by an earlier release, or made elsewhere), so they cannot "
+            "be recognized and left out."
         )
         return nowhere, note
     absent = missing_columns(model, raw.frame)

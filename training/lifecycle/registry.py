@@ -48,13 +48,14 @@ from obligor.training.lifecycle.mlflow_store import (
 from obligor.training.lifecycle.raw_rows import (
     KnownModel,
     RawRows,
+    decoded_rows,
     load_raw_rows,
     rival_of,
     save_raw_rows,
 )
 from obligor.training.lifecycle.run_facts import NO_FACTS, RunFacts
 from obligor.training.validation.report import VERDICTS
-from obligor.training.validation.subject import BESIDE_FEATURES, Rival
+from obligor.training.validation.subject import Rival, feature_matrix
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -368,13 +369,13 @@ class Registry:
     def raw_rows(self, version: str) -> RawRows:
         """Return the test rows of a version before any encoding.
 
-        Of a version that was stored without them, the encoded columns are returned: a
-        model that reads the same columns as numbers can still be compared.
+        Those of a version that was stored without them are what its encoded rows stand
+        for.
         """
         stored = self.test_rows(version)
         path = self._optional_artifact(version, RAW_ROWS)
         if path is None:
-            frame = stored.drop(columns=list(BESIDE_FEATURES), errors="ignore")
+            frame = decoded_rows(self.model(version), feature_matrix(stored))
             identity = None
         else:
             frame, identity = load_raw_rows(path)
