@@ -41,7 +41,7 @@ from obligor.policy.rulebooks.rulebook import INTEREST_TABLES, Rulebook
 
 # Contacts longer ago fix nothing any more.
 REMEMBERED = timedelta(days=120)
-_DPD_DAYS = NAMES.index("dpd_days")
+_OVERDUE_AMOUNT = NAMES.index("overdue_amount")
 
 
 class ScoredCustomers(NamedTuple):
@@ -94,7 +94,7 @@ def overdue_debts(
         In the order of the customers.
     """
     debts = list[Debt]()
-    for index in np.flatnonzero(customers.rows[:, _DPD_DAYS] > 0).tolist():
+    for index in np.flatnonzero(customers.rows[:, _OVERDUE_AMOUNT] > 0).tolist():
         known_account = customers.accounts[index]
         customer_id = known_account.account.customer_id
         scored = _ScoredCustomer(

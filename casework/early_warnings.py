@@ -222,6 +222,7 @@ def _snapshot(entry: OpenedEntry) -> Snapshot:
         credit_file=credit_file_of(entry.request) or NOTHING_ON_FILE,
         owed=_exact(position.get("owed")),
         material_dpd_days=_exact(position.get("material_dpd_days")),
+        dpd_days=_exact(position.get("dpd_days")),
     )
 
 

@@ -146,9 +146,10 @@ class WorklistPlanner:
         AsOfError
             If no invoice was known on that day.
         """
-        accounts, rows = active_on(self.ledger.every(), as_of)
-        pds = self.champions.for_customers().model.predict_pd_12m(rows)
+        model = self.champions.for_customers().model
         reports = self.ledger.parties.every_report()
+        accounts, rows = active_on(self.ledger.every(), as_of, model, reports)
+        pds = model.predict_pd_12m(model.own_columns(rows))
         bureau = bureau_summaries(reports, self.ledger.account, as_of)
         rulebook = self.rulebooks.in_force(as_of)
         debts = overdue_debts(

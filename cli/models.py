@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from obligor.data.ledger import Ledger
+    from obligor.model.pd_model import PdModel
     from obligor.training.lifecycle.compare import ComparedRows, Comparison
     from obligor.training.lifecycle.raw_rows import KnownModel
     from obligor.training.lifecycle.registry import Registry
@@ -212,7 +213,7 @@ def compare(options: CompareOptions) -> None:
     comparison = compare_models(
         ours,
         other,
-        _compared_rows(options, registry, ours),
+        _compared_rows(options, registry, ours, other),
         ApprovalRule(options.approve, options.cut_off),
     )
     if options.as_json:
@@ -225,6 +226,7 @@ def _compared_rows(
     options: CompareOptions,
     registry: Registry,
     ours: KnownModel,
+    other: KnownModel,
 ) -> ComparedRows:
     from obligor.training.lifecycle.compare import ComparedRows
     from obligor.training.lifecycle.table_rows import raw_rows_of
@@ -235,8 +237,9 @@ def _compared_rows(
         data = read_table_again(options.table, options.spec, ours.model)
         rows = ComparedRows(raw_rows_of(data), data.amount, data.measured_weight)
     elif options.mapping is not None:
-        ledger, config = _ledger_and_config(options)
-        rows = ComparedRows(raw_rows_of_ledger(ledger, config))
+        ledger, config = _ledger_and_config(options, ours.model)
+        models = (ours.model, other.model)
+        rows = ComparedRows(raw_rows_of_ledger(ledger, config, models))
     else:
         rows = ComparedRows(registry.raw_rows(ours.version))
     if amount_column is None:
@@ -369,7 +372,7 @@ def _later_rows(
         data = read_table_again(options.table, options.spec, known.model)
         rows = rows_of_table(data, known)
         return rows, rows.notes
-    ledger, config = _ledger_and_config(options)
+    ledger, config = _ledger_and_config(options, known.model)
     later = rows_of_ledger(
         ledger,
         config,
@@ -381,15 +384,16 @@ def _later_rows(
 
 def _ledger_and_config(
     options: RecalibrateOptions | CompareOptions,
+    model: PdModel,
 ) -> tuple[Ledger, TrainingConfig]:
-    """Read a ledger with outcomes, and the training choices with its materiality."""
-    from obligor.training.samples.config import read_config
+    """Read a ledger with outcomes, and the choices with the default of a model."""
+    from obligor.training.samples.config import read_config, with_stored_default
     from obligor.training.samples.materiality import with_materiality
 
     mapping = required_mapping(options.mapping)
     ledger = command_context().ledger_with_outcomes(mapping)
     config = with_materiality(
-        read_config(options.config),
+        with_stored_default(read_config(options.config), model.about.get("default")),
         ledger.observed_until,
         options.rules,
     )

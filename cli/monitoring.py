@@ -155,15 +155,16 @@ def _watch_decisions(options: MonitorOptions, mapping: Path) -> tuple[Monitoring
 
     from obligor.decisions.recorded import decided_rows
     from obligor.training.lifecycle.monitor import monitor as watch_champion
-    from obligor.training.samples.config import read_config
+    from obligor.training.samples.config import read_config, with_stored_default
     from obligor.training.samples.materiality import with_materiality
 
     context = command_context()
     champion = context.champions(options.store, options.name).for_customers()
     record = context.record(options.store)
     ledger = context.ledger_with_outcomes(mapping)
+    stored = champion.model.about.get("default")
     config = with_materiality(
-        read_config(options.config),
+        with_stored_default(read_config(options.config), stored),
         ledger.observed_until,
         options.rules,
     )

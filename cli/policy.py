@@ -303,6 +303,7 @@ def simulate(options: SimulateOptions) -> None:
     Example: `obligor policy simulate ledger/mapping.toml --from 2000-01-01
     --to 2026-01-01 --as-of 2024-12-31`
     """
+    from obligor.data.bureau import reports_of
     from obligor.portfolio.snapshot import (
         active_on,
         ledger_accounts,
@@ -319,7 +320,8 @@ def simulate(options: SimulateOptions) -> None:
     accounts = ledger_accounts(ledger)
     model = context.champions(options.store).current().model
     bureau = ledger_summaries(ledger, as_of)
-    portfolio = portfolio_of(*active_on(accounts, as_of), model, bureau)
+    customers = active_on(accounts, as_of, model, reports_of(ledger))
+    portfolio = portfolio_of(*customers, model, bureau)
     outcome = what_if(portfolio, old, new, options.customer)
     if options.as_json:
         typer.echo(json.dumps(outcome, default=str))

@@ -73,6 +73,7 @@ def review(options: ReviewOptions) -> None:
 
 
 def _reviewed(options: ReviewOptions) -> Review:
+    from obligor.data.bureau import reports_of
     from obligor.portfolio.month import month_ends, month_of
     from obligor.portfolio.review import review as review_portfolio
     from obligor.portfolio.snapshot import days_with_invoices, ledger_accounts
@@ -85,7 +86,10 @@ def _reviewed(options: ReviewOptions) -> Review:
     rulebooks, _ = read_rulebooks(options.rules)
     days = days_with_invoices(accounts, month_ends(as_of, options.months))
     watched_days = days if options.as_json else progress_bar("months")(days)
-    months = [month_of(accounts, day, model, rulebooks) for day in watched_days]
+    reports = reports_of(ledger)
+    months = [
+        month_of(accounts, day, model, rulebooks, reports) for day in watched_days
+    ]
     rulebook = in_force(rulebooks, as_of)
     return review_portfolio(accounts, months, rulebook, options.sector)
 

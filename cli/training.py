@@ -286,22 +286,23 @@ def _back_test(
 
 def _evaluate_on_ledger(options: EvaluateOptions) -> None:
     from obligor.training.runs.ledger_run import evaluate_model
-    from obligor.training.samples.config import read_config
+    from obligor.training.samples.config import read_config, with_stored_default
     from obligor.training.samples.materiality import with_materiality
     from obligor.training.samples.sample import build_sample
 
     mapping = required_mapping(options.mapping)
     ledger = command_context().ledger_with_outcomes(mapping)
+    registry = command_context().registry(options.store, options.name)
+    version = chosen_version(registry, options.version or "latest")
+    model = registry.model(version)
     config = with_materiality(
-        read_config(options.config),
+        with_stored_default(read_config(options.config), model.about.get("default")),
         ledger.observed_until,
         options.rules,
     )
-    registry = command_context().registry(options.store, options.name)
     with watching(options.quiet or options.as_json) as watch:
-        split = build_sample(ledger, config, watched(FEATURES, watch))
-    version = chosen_version(registry, options.version or "latest")
-    ours, peer = evaluate_model(registry.model(version), split, config)
+        split = build_sample(ledger, config, watched(FEATURES, watch), model)
+    ours, peer = evaluate_model(model, split, config)
     n_rows = len(split.test.rows)
     if not options.as_json:
         print_figures(ours, peer, n_rows)

@@ -160,6 +160,30 @@ class Money(NamedTuple):
     document: Ints
 
 
+class Returned(NamedTuple):
+    """The payments that came back: what they undo is among events and money.
+
+    Attributes
+    ----------
+    day : array of int
+        The day on which a payment came back.
+    number : array of int
+        The payment; rows of one number are parts of one payment.
+    known_on, until : array of int
+        As in `Events`.
+    """
+
+    day: Ints
+    number: Ints
+    known_on: Ints
+    until: Ints
+
+
+def none_returned() -> Returned:
+    """Return a table of returned payments without rows."""
+    return Returned(*[np.empty(0, dtype=np.int64) for _ in Returned._fields])
+
+
 def no_money() -> Money:
     """Return a table of money without rows."""
     return Money(*[np.empty(0, dtype=np.int64) for _ in Money._fields])
@@ -224,6 +248,7 @@ Table = TypeVar(
     Events,
     Money,
     Limits,
+    Returned,
     Statements,
     Rates,
 )
@@ -322,6 +347,8 @@ class Account:
         How far the loaded ledger reaches; not packed.
     has_unmatched : bool
         Behind the gate: whether a row that undoes something found nothing to undo.
+    returned : Returned
+        The payments that came back.
     """
 
     customer_id: str
@@ -346,6 +373,7 @@ class Account:
     has_unmatched: bool = False
     earlier: tuple[EarlierMaster, ...] = ()
     coverage: Sequence[Coverage] = ()
+    returned: Returned = field(default_factory=none_returned)
 
     @property
     def is_incomplete(self) -> bool:
@@ -405,6 +433,8 @@ class Account:
             texts["has_unmatched"] = self.has_unmatched
             if self.earlier:
                 texts["earlier"] = [tuple(row) for row in self.earlier]
+            if len(self.returned.day):
+                texts["returned"] = [column.tolist() for column in self.returned]
         parts = [np.array(row_counts, dtype=np.int64).tobytes()]
         parts.extend(packed_columns(table) for table in tables)
         parts.append(orjson.dumps(texts))
@@ -489,7 +519,15 @@ def unpacked(packed: bytes) -> Account:
         is_plain=texts["is_plain"],
         has_unmatched=texts["has_unmatched"],
         earlier=tuple(EarlierMaster(*row) for row in texts.get("earlier", ())),
+        returned=_unpacked_returned(texts.get("returned")),
     )
+
+
+def _unpacked_returned(columns: Sequence[Sequence[int]] | None) -> Returned:
+    """Return the payments that came back; most accounts have none."""
+    if columns is None:
+        return none_returned()
+    return Returned(*[np.array(column, dtype=np.int64) for column in columns])
 
 
 def _first_account(packed: bytes, row_counts: Sequence[int]) -> Account:

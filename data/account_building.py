@@ -24,6 +24,7 @@ from obligor.data.account import (
     Money,
     Rates,
     Registration,
+    Returned,
     Statements,
     currencies_in_use,
     select,
@@ -117,6 +118,7 @@ def posted_accounts(posting: PostedLedger, whole: LedgerFrame) -> Iterator[Accou
             unapplied_policy=ledger.unapplied_policy,
             set_aside=ledger.set_aside.get(customer_id, 0),
             is_plain=own.is_plain,
+            returned=own.returned,
         )
 
 
@@ -130,6 +132,7 @@ class _CustomerColumns:
     limits: Limits
     statements: Statements
     money: Money
+    returned: Returned
     is_plain: bool
 
 
@@ -147,12 +150,14 @@ class _LedgerColumns:
     limits: Limits
     statements: Statements
     money: Money
+    returned: Returned
     n_rough_before: list[int]
     item_starts: list[int]
     event_starts: list[int]
     limit_starts: list[int]
     statement_starts: list[int]
     money_starts: list[int]
+    returned_starts: list[int]
 
     @classmethod
     def of(
@@ -175,6 +180,9 @@ class _LedgerColumns:
             ledger["financials"], customer_ids, ["period_end", "known_on"]
         )
         money = _by_customer(posting.money, customer_ids, ["day", "kind", "known_on"])
+        returned = _by_customer(
+            posting.returned, customer_ids, ["day", "payment_id", "known_on"]
+        )
         is_rough = rough_items(items, events, invoice_ids.duplicated(keep=False))
         customers = np.arange(len(customer_ids) + 1)
         item_starts = np.searchsorted(invoices["customer"], customers)
@@ -186,6 +194,7 @@ class _LedgerColumns:
             limits=_limits(limits, currencies),
             statements=_statements(statements),
             money=_money(money, currencies, units, _money_documents(money, invoices)),
+            returned=_returned(returned),
             n_rough_before=np.concatenate([[0], is_rough.cumsum()]).tolist(),
             item_starts=item_starts.tolist(),
             event_starts=np.searchsorted(events.item, item_starts).tolist(),
@@ -194,6 +203,7 @@ class _LedgerColumns:
                 statements["customer"], customers
             ).tolist(),
             money_starts=np.searchsorted(money["customer"], customers).tolist(),
+            returned_starts=np.searchsorted(returned["customer"], customers).tolist(),
         )
 
     def of_customer(self, index: int) -> _CustomerColumns:
@@ -215,6 +225,7 @@ class _LedgerColumns:
             money=money._replace(
                 document=money.document - has_document * item_rows.start
             ),
+            returned=select(self.returned, _span(self.returned_starts, index)),
             is_plain=n_rough == 0 and money_rows.start == money_rows.stop,
         )
 
@@ -310,6 +321,20 @@ def _money(
         known_on=days(money["known_on"]),
         until=_ends(money, "until"),
         document=documents,
+    )
+
+
+def _returned(rows: pd.DataFrame) -> Returned:
+    """Return the payments that came back, numbered for each customer by itself."""
+    number = np.zeros(len(rows), dtype=np.int64)
+    if len(rows):
+        ids = rows.groupby("customer")["payment_id"]
+        number = ids.transform(lambda own: pd.factorize(own)[0]).to_numpy(np.int64)
+    return Returned(
+        day=days(rows["day"]),
+        number=number,
+        known_on=days(rows["known_on"]),
+        until=_ends(rows, "until"),
     )
 
 

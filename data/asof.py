@@ -27,6 +27,7 @@ from obligor.data.account import (
     Items,
     Money,
     Registration,
+    Returned,
     Table,
     currencies_in_use,
     select,
@@ -34,7 +35,7 @@ from obligor.data.account import (
 from obligor.data.coverage import observed_on
 from obligor.data.days import OPEN_END, day_number, day_of
 from obligor.data.ledger import OF_INVOICE, Ledger, is_among, referable_ids
-from obligor.data.posting import empty_money
+from obligor.data.posting import empty_money, none_returned
 from obligor.data.settled_ledger import settled_ledger
 from obligor.data.settling import rough_items, settled
 from obligor.errors import AsOfError
@@ -58,11 +59,15 @@ class KnownLedger:
     money : DataFrame
         The money of customers without an item: ``customer_id, day, kind, amount,
         currency, known_on``.
+    returned : DataFrame
+        The payments that came back: ``customer_id, day, payment_id``, a row for each
+        part of one.
     """
 
     ledger: Ledger
     as_of: date
     money: pd.DataFrame = field(default_factory=empty_money)
+    returned: pd.DataFrame = field(default_factory=none_returned)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             tables[name] = _with_known_invoice(tables[name], invoice_ids)
     exported_on = ledger.exported_on and min(ledger.exported_on, as_of)
     known = settled_ledger(replace(ledger, tables=tables, exported_on=exported_on))
-    return KnownLedger(known.ledger, as_of, known.money)
+    return KnownLedger(known.ledger, as_of, known.money, known.returned)
 
 
 def _known_rows(rows: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
@@ -170,6 +175,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         statements=_known(account.statements, day),
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
         money=_known_money(account.money, day),
+        returned=_known_returned(account.returned, day),
     )
     gated = _without_later_currencies(gated)
     return KnownAccount(gated if is_plain else _settled_if_rough(gated), as_of)
@@ -313,6 +319,21 @@ def _known_money(money: Money, day: int) -> Money:
         return money
     is_known = (money.known_on <= day) & (day < money.until)
     return _as_if_for_ever(select(money, is_known))
+
+
+def _known_returned(returned: Returned, day: int) -> Returned:
+    """Return the payments that had come back by a day, a row for each payment."""
+    if not len(returned.day):
+        return returned
+    is_known = (returned.known_on <= day) & (day < returned.until)
+    parts = select(returned, is_known)
+    _, first_parts = np.unique(parts.number, return_index=True)
+    payments = select(parts, np.sort(first_parts))
+    n_payments = len(payments.day)
+    return payments._replace(
+        number=np.arange(n_payments),
+        until=np.full(n_payments, OPEN_END),
+    )
 
 
 class Dated(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -94,6 +94,8 @@ class BureauFacts:
     ----------
     score : float
         The lowest of their scores, each as a share of its scale; NaN without any.
+    score_mean : float
+        The mean of these scores; NaN without any.
     is_insolvent : bool
         Whether a source's last word is that the customer is insolvent.
     recommended_limits : tuple of RecommendedLimit
@@ -103,6 +105,7 @@ class BureauFacts:
     """
 
     score: float
+    score_mean: float
     is_insolvent: bool
     recommended_limits: tuple[RecommendedLimit, ...]
     last_days: dict[str, date]
@@ -154,10 +157,16 @@ def bureau_facts(reports: Sequence[BureauReport]) -> BureauFacts:
             )
     return BureauFacts(
         score=min(score.values(), default=math.nan),
+        score_mean=_mean(score.values()),
         is_insolvent=any(insolvent.values()),
         recommended_limits=tuple(limits.values()),
         last_days=dict(sorted(last_days.items())),
     )
+
+
+def _mean(scores: Collection[float]) -> float:
+    """Return the mean of scores, NaN without any; their order has no effect."""
+    return math.fsum(scores) / len(scores) if scores else math.nan
 
 
 def score_share(score: float | None, scale: str) -> float | None:

@@ -35,6 +35,7 @@ MONEY_COLUMNS = (
     "until",
     "document_id",
 )
+RETURNED_COLUMNS = ("customer_id", "day", "payment_id", "known_on", "until")
 # Parts of an amount are rounded; a minor unit has at most three digits.
 _SHARE_DIGITS = 6
 _DAY_COLUMNS = ("day", "ends_on", "known_on", "until")
@@ -56,10 +57,13 @@ class PostedLedger:
         amount undoes.
     money : DataFrame
         Columns `MONEY_COLUMNS`: money without an item, and what takes from it.
+    returned : DataFrame
+        Columns `RETURNED_COLUMNS`: the payments that came back, a row for each part.
     """
 
     ledger: Ledger
     money: pd.DataFrame
+    returned: pd.DataFrame
 
 
 def posted(ledger: Ledger) -> PostedLedger:
@@ -77,13 +81,14 @@ def posted(ledger: Ledger) -> PostedLedger:
         on or before the day of the payment.
     """
     if not _needs_posting(ledger):
-        return PostedLedger(ledger, empty_money())
+        return PostedLedger(ledger, empty_money(), none_returned())
     invoices = ledger["invoices"]
     is_item = invoices["amount"] > 0
     items = invoices[is_item].set_index("invoice_id")
     memos = invoices[invoices["amount"] < 0].set_index("invoice_id")
     referable = with_documents(invoices)
     payments = _bookings_of_payments(ledger["payments"], referable)
+    returned = _returned(ledger["payments"], payments, referable)
     bookings = _joined(
         [
             payments,
@@ -104,7 +109,7 @@ def posted(ledger: Ledger) -> PostedLedger:
     tables["payments"] = _payments(bookings[has_item])
     tables.pop("allocations", None)
     money = _money(bookings[~has_item], items, ledger.currency)
-    return PostedLedger(replace(ledger, tables=tables), money)
+    return PostedLedger(replace(ledger, tables=tables), money, returned)
 
 
 def _tables_of_items(ledger: Ledger, items: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -148,6 +153,43 @@ def empty_money() -> pd.DataFrame:
     dtypes = {**dict.fromkeys(MONEY_COLUMNS, "str"), "amount": "float64", **days}
     columns = {name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()}
     return pd.DataFrame(columns)
+
+
+def none_returned() -> pd.DataFrame:
+    """Return a table of returned payments without rows."""
+    dtypes = {name: "str" for name in RETURNED_COLUMNS}
+    dtypes |= dict.fromkeys(("day", "known_on", "until"), DAY_DTYPE)
+    columns = {name: pd.Series(dtype=dtypes[name]) for name in RETURNED_COLUMNS}
+    return pd.DataFrame(columns)
+
+
+def _returned(
+    payments: pd.DataFrame,
+    bookings: pd.DataFrame,
+    invoices: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the payments that came back, with the customer of each.
+
+    A refund is no such payment: the house paid it out.
+
+    Parameters
+    ----------
+    payments : DataFrame
+        As the ledger has them.
+    bookings : DataFrame
+        What they do, row by row.
+    invoices : DataFrame
+        What payments may refer to.
+    """
+    is_below_zero = (payments["kind"] == "payment") & (payments["amount"] < 0)
+    is_returned = is_below_zero | (payments["kind"] == "returned")
+    if not is_returned.any():
+        return none_returned()
+    rows = bookings[is_returned]
+    rows = rows.assign(customer_id=_owners(rows, invoices))
+    invoice_known_on = _of_ids(_first_known(invoices), rows["invoice_id"])
+    known_on = pd.concat([rows["known_on"], invoice_known_on], axis=1).max(axis=1)
+    return rows.assign(known_on=known_on)[list(RETURNED_COLUMNS)]
 
 
 def _needs_posting(ledger: Ledger) -> bool:

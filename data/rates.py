@@ -13,6 +13,7 @@ from obligor.data.asof import KnownAccount, KnownLedger
 from obligor.data.days import day_number, day_of
 from obligor.data.ledger import no_rate, reporting_rates
 from obligor.data.money import minor_digits
+from obligor.data.settling import unapplied
 
 _NO_RATES = Rates(
     day=np.empty(0),
@@ -71,6 +72,35 @@ def closing_rates(known_account: KnownAccount) -> Floats:
         rate = rates_on(account, name, today).item()
         rates[account.items.currency == code] = rate / _minor_units(name)
     return rates
+
+
+def unapplied_minor_units(known_account: KnownAccount) -> float:
+    """Return the customer's money without an item, at the last rates known.
+
+    It is in whole minor units of the reporting currency, rounded for each currency.
+
+    Raises
+    ------
+    SchemaError
+        If a currency of the money has no rate on or before the as-of date.
+    """
+    account = known_account.account
+    if not len(account.money.value):
+        return 0.0
+    day = np.array([day_number(known_account.as_of)])
+    reporting_units = 10 ** minor_digits(account.currency)
+    total = 0.0
+    for currency, amount in zip(
+        account.currencies,
+        unapplied(account).tolist(),
+        strict=True,
+    ):
+        # A currency without money may have no rate either.
+        if amount:
+            rate = float(rates_on(account, currency, day)[0])
+            major_units = amount / 10 ** minor_digits(currency)
+            total += float(np.rint(major_units * rate * reporting_units))
+    return total
 
 
 def closing_rates_of(known_ledger: KnownLedger, currency: pd.Series[str]) -> Floats:

@@ -50,7 +50,7 @@ def settled_ledger(ledger: Ledger) -> PostedLedger:
     if not len(rough_ids):
         return posting
     rough, plain = _divided(posting.ledger, rough_ids)
-    rough_posting = PostedLedger(rough, posting.money)
+    rough_posting = PostedLedger(rough, posting.money, posting.returned)
     whole = frame_of(rough_posting, ledger.observed_until)
     accounts = [settled(account) for account in posted_accounts(rough_posting, whole)]
     rows = _standing_rows(accounts, rough)
@@ -60,7 +60,11 @@ def settled_ledger(ledger: Ledger) -> PostedLedger:
             tables[table] = _joined(plain[table], frame)
     for table in ("cancellations", "extensions"):
         tables.pop(table, None)
-    return PostedLedger(replace(ledger, tables=tables), _money_left(accounts))
+    return PostedLedger(
+        replace(ledger, tables=tables),
+        _money_left(accounts),
+        posting.returned,
+    )
 
 
 def _rough_customers(posting: PostedLedger) -> pd.Index:

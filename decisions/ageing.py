@@ -12,8 +12,7 @@ from obligor.data.asof import KnownAccount
 from obligor.data.days import day_number
 from obligor.data.money import minor_digits
 from obligor.data.open_items import open_balances
-from obligor.data.rates import closing_rates, rates_on
-from obligor.data.settling import unapplied
+from obligor.data.rates import closing_rates, unapplied_minor_units
 from obligor.policy.credit.ageing import Ageing, OverdueItem
 
 
@@ -58,28 +57,8 @@ def aged_amounts(known_account: KnownAccount) -> AgedAmounts:
         open_amount=float(open_amounts.sum()),
         days_late=days_late[overdue_rows],
         overdue=open_amounts[overdue_rows],
-        unapplied=_unapplied(known_account, minor_units),
+        unapplied=unapplied_minor_units(known_account),
     )
-
-
-def _unapplied(known_account: KnownAccount, minor_units: int) -> float:
-    """The customer's money without an item, at the last rates known."""
-    account = known_account.account
-    if not len(account.money.value):
-        return 0.0
-    day = np.array([day_number(known_account.as_of)])
-    total = 0.0
-    for currency, amount in zip(
-        account.currencies,
-        unapplied(account).tolist(),
-        strict=True,
-    ):
-        # A currency without money may have no rate either.
-        if amount:
-            rate = float(rates_on(account, currency, day)[0])
-            major_units = amount / 10 ** minor_digits(currency)
-            total += float(np.rint(major_units * rate * minor_units))
-    return total
 
 
 def ageing_of(known_account: KnownAccount) -> Ageing:

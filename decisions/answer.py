@@ -41,7 +41,12 @@ from obligor.decisions.champion import Champion
 from obligor.decisions.counterfactuals import Counterfactual, OfferedQuestion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow, inputs_of
 from obligor.decisions.json_values import Money, money
-from obligor.decisions.reasons import Reason, column_reasons, principal_reasons
+from obligor.decisions.reasons import (
+    ExplainedRow,
+    Reason,
+    column_reasons,
+    principal_reasons,
+)
 from obligor.policy.collecting.priority import CollectionPriority
 from obligor.policy.credit.decide import Decision
 from obligor.record.entry import Entry
@@ -237,7 +242,8 @@ def score_answer(champion: Champion, scored: ScoredRow) -> ScoreBody:
     if encoding:
         reasons = column_reasons(values, contributions, baseline, encoding)
     else:
-        reasons = principal_reasons((), values, contributions, baseline)
+        row = ExplainedRow(champion.model.features, values, contributions)
+        reasons = principal_reasons((), row, baseline)
     return {
         **pd_answer(scored),
         "reasons": reasons,

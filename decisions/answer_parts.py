@@ -22,7 +22,7 @@ from obligor.data.money import round_money
 from obligor.decisions.champion import Champion
 from obligor.decisions.facts import DecidedQuestion, ScoredRow
 from obligor.decisions.json_values import Money, money, one_of, value_or_none
-from obligor.decisions.reasons import Reason, principal_reasons
+from obligor.decisions.reasons import ExplainedRow, Reason, principal_reasons
 from obligor.policy.credit.limits import Limit
 from obligor.policy.credit.position import Position
 from obligor.policy.credit.pricing import PriceFloor, discount_per_year
@@ -283,8 +283,11 @@ def reasons_of(decided: DecidedQuestion, champion: Champion) -> list[Reason]:
     """
     reasons = principal_reasons(
         decided.decision.reasons,
-        decided.scored.values,
-        decided.scored.contributions,
+        ExplainedRow(
+            champion.model.features,
+            decided.scored.values,
+            decided.scored.contributions,
+        ),
         champion.model.reference,
         decided.known_question.currency,
     )

@@ -20,14 +20,14 @@ from obligor.data.open_items import has_open_dispute, open_items
 from obligor.decisions.acts import with_disputes_settled, with_payments
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Question
-from obligor.decisions.facts import DecidedQuestion, promises_of
+from obligor.decisions.facts import DecidedQuestion, KnownQuestion, promises_of
 from obligor.decisions.json_values import Money, money, value_or_none
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
 from obligor.policy.credit.decide import Decision, decide
 from obligor.policy.credit.facts import Facts
 
-# Returns features, shape (accounts, features), and PD over 12 months of some accounts.
-ScoreAccounts = Callable[[Sequence[KnownAccount]], tuple[Floats, Floats]]
+# Returns features, shape (questions, features), and PD over 12 months of questions.
+ScoreQuestions = Callable[[Sequence[KnownQuestion]], tuple[Floats, Floats]]
 MAX_OFFERED = 3
 MAX_STEPS = 6  # numbers of items that are tried first
 MAX_BETWEEN = 20  # numbers that are tried between two of these
@@ -107,7 +107,7 @@ class _Texts(NamedTuple):
 
 
 def counterfactuals(
-    refused: Sequence[DecidedQuestion], score: ScoreAccounts
+    refused: Sequence[DecidedQuestion], score: ScoreQuestions
 ) -> list[list[Counterfactual]]:
     """Return up to three smallest acts for each question that lead to an approval.
 
@@ -116,7 +116,7 @@ def counterfactuals(
     refused : sequence of DecidedQuestion
         Declined and referred questions.
     score : callable
-        Scores accounts with the model that decided.
+        Scores questions with the model that decided.
 
     Returns
     -------
@@ -239,12 +239,16 @@ def _numbers_between(n_passed: int, n_items: int) -> range:
 
 
 def _approvals(
-    acts: Sequence[_Act], refused: Sequence[DecidedQuestion], score: ScoreAccounts
+    acts: Sequence[_Act], refused: Sequence[DecidedQuestion], score: ScoreQuestions
 ) -> list[_Approval]:
     """Score and decide each act; return those that lead to an approval."""
     if not acts:
         return []
-    rows, pds = score([act.account for act in acts])
+    questions = []
+    for act in acts:
+        known_question = refused[act.question_index].known_question
+        questions.append(replace(known_question, account=act.account))
+    rows, pds = score(questions)
     approvals = list[_Approval]()
     for act, row, pd_12m in zip(acts, rows, pds.tolist(), strict=True):
         question = refused[act.question_index]

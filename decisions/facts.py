@@ -102,7 +102,7 @@ class QuestionFeatures:
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """Features, PD and exact contributions of a row, in catalogue order.
+    """Features, PD and exact contributions of a row, in the order of the model.
 
     Attributes
     ----------
@@ -152,7 +152,8 @@ class ScoredQuestion:
         return Facts(
             pd_12m=self.scored.pd_12m,
             currency=account.currency,
-            features=dict(zip(NAMES, self.scored.values, strict=True)),
+            # An earlier edition of the catalogue has the first names of a later one.
+            features=dict(zip(NAMES, self.scored.values, strict=False)),
             as_of=self.known_question.account.as_of,
             request=request,
             credit_file=self.known_question.credit_file(),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter, sub
-from typing import Annotated, NamedTuple, NotRequired
+from typing import Annotated, NamedTuple, NotRequired, TypeAlias
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from obligor.decisions.json_values import value_or_none
-from obligor.features.catalogue import CATALOGUE
+from obligor.features.catalogue import EDITIONS, Edition, edition_of
 from obligor.features.encoding import Column, Encoding
 from obligor.model.baseline import Baseline
 from obligor.policy.rulebooks.decision_table import Evaluation
@@ -61,30 +61,47 @@ class Reason(TypedDict):
     ]
 
 
+class ExplainedRow(NamedTuple):
+    """A scored row, in the order of the model's features.
+
+    Attributes
+    ----------
+    features : tuple of str
+        The names of the features: those of an edition of the catalogue.
+    values, contributions : sequence of float
+        Value and SHAP contribution (log-odds) of each feature.
+    """
+
+    features: tuple[str, ...]
+    values: Sequence[float]
+    contributions: Sequence[float]
+
+
 class _Comparison(NamedTuple):
     """A row against the baseline.
 
     `push` is how far each feature's contribution exceeds its mean over the baseline.
     """
 
+    edition: Edition
     values: Sequence[float]
     push: Sequence[float]
     typical: Sequence[float]
     currency: str
 
 
-def _families() -> dict[str, tuple[int, ...]]:
+def _families_of(edition: Edition) -> dict[str, tuple[int, ...]]:
     """Return the places of each family's features, in catalogue order."""
     families = dict[str, tuple[int, ...]]()
-    for index, feature in enumerate(CATALOGUE):
+    for index, feature in enumerate(edition.features):
         families[feature.family] = (*families.get(feature.family, ()), index)
     return families
 
 
-_FAMILIES = _families()
+Picker: TypeAlias = Callable[[list[float]], Sequence[float]]
 
 
-def _picker(indices: tuple[int, ...]) -> Callable[[list[float]], Sequence[float]]:
+def _picker(indices: tuple[int, ...]) -> Picker:
     """Return what picks a family's values as a sequence, even of one feature."""
     if len(indices) > 1:
         return itemgetter(*indices)
@@ -92,13 +109,18 @@ def _picker(indices: tuple[int, ...]) -> Callable[[list[float]], Sequence[float]
     return itemgetter(part)
 
 
-_PICKERS = {family: _picker(indices) for family, indices in _FAMILIES.items()}
+def _pickers_of(edition: Edition) -> dict[str, Picker]:
+    families = _families_of(edition)
+    return {family: _picker(indices) for family, indices in families.items()}
+
+
+_FAMILIES = {number: _families_of(edition) for number, edition in EDITIONS.items()}
+_PICKERS = {number: _pickers_of(edition) for number, edition in EDITIONS.items()}
 
 
 def principal_reasons(
     rules: Sequence[Evaluation],
-    values: Sequence[float],
-    contributions: Sequence[float],
+    row: ExplainedRow,
     baseline: Baseline,
     currency: str = "",
 ) -> list[Reason]:
@@ -108,8 +130,8 @@ def principal_reasons(
     ----------
     rules : sequence of Evaluation
         The rules that kept the decision from being an approval, the deciding one first.
-    values, contributions : sequence of float
-        Value and SHAP contribution (log-odds) of each feature, in catalogue order.
+    row : ExplainedRow
+        The scored customer.
     baseline : Baseline
         The population that the customer is compared with.
     currency : str, optional
@@ -129,14 +151,15 @@ def principal_reasons(
     the PD or that the model does not use (their push is 0).
     """
     reasons = [_rule_reason(rule) for rule in rules[:MAX_REASONS]]
-    push = list(map(sub, contributions, baseline.contributions))
+    edition = edition_of(row.features)
+    push = list(map(sub, row.contributions, baseline.contributions))
     raising = list[tuple[float, str]]()
-    for family, pick in _PICKERS.items():
+    for family, pick in _PICKERS[edition.number].items():
         total = sum(pick(push))
         if total > 0:
             raising.append((total, family))
     least = SMALLEST_SHARE * sum(total for total, _ in raising)
-    comparison = _Comparison(values, push, baseline.values, currency)
+    comparison = _Comparison(edition, row.values, push, baseline.values, currency)
     # Sorting is stable: families of equal push stay in the order of the catalogue.
     raising.sort(key=lambda pair: -pair[0])
     for total, family in raising[: MAX_REASONS - len(reasons)]:
@@ -206,11 +229,12 @@ def _column_reason(
 
 
 def _family_reason(family: str, total: float, comparison: _Comparison) -> Reason:
-    indices = _FAMILIES[family]
+    features = comparison.edition.features
+    indices = _FAMILIES[comparison.edition.number][family]
     push = comparison.push
     currency = comparison.currency
     strongest = max(indices, key=push.__getitem__)
-    feature = CATALOGUE[strongest]
+    feature = features[strongest]
     value = comparison.values[strongest]
     is_money = feature.unit == "money"
     return {
@@ -218,7 +242,7 @@ def _family_reason(family: str, total: float, comparison: _Comparison) -> Reason
         "text": feature.reason(value, "en", currency),
         "text_zh": feature.reason(value, "zh", currency),
         "family": family,
-        "features": [CATALOGUE[index].name for index in indices if push[index] > 0],
+        "features": [features[index].name for index in indices if push[index] > 0],
         "feature": feature.name,
         "value": value_or_none(value),
         "baseline": value_or_none(comparison.typical[strongest]),

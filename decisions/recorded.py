@@ -125,11 +125,13 @@ class AnswerRecord:
         return RecordedAnswer(entry.body, receipt)
 
 
-def features_of(answer: Mapping[str, Mapping[str, float | None]]) -> list[float]:
+def features_of(
+    answer: Mapping[str, Mapping[str, float | None]],
+) -> dict[str, float]:
     """Return the features of a recorded answer in catalogue order; null becomes NaN."""
     features = answer["features"]
-    values = [features.get(name) for name in NAMES]
-    return [nan if value is None else value for value in values]
+    values = {name: features[name] for name in NAMES if name in features}
+    return {name: nan if value is None else value for name, value in values.items()}
 
 
 def decided_rows(
@@ -162,5 +164,5 @@ def decided_rows(
                 "customer_id": answer["customer_id"],
                 "as_of": date.fromisoformat(answer["as_of"]),
                 "pd_12m": answer["pd_12m"],
-                **dict(zip(NAMES, features_of(answer), strict=True)),
+                **features_of(answer),
             }

@@ -8,7 +8,6 @@ from datetime import date
 import numpy as np
 
 from obligor.arrays import Floats
-from obligor.data.asof import KnownAccount
 from obligor.decisions.answer import ScoreBody, score_answer
 from obligor.decisions.batch import Batch, Failed, for_each, not_failed
 from obligor.decisions.champion import Champion
@@ -31,13 +30,20 @@ from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
 
 
-def features(batch: Batch[KnownQuestion]) -> Batch[QuestionFeatures]:
-    """Return the features of each question, by one kernel pass per as-of date."""
+def features(
+    batch: Batch[KnownQuestion],
+    model: PdModel,
+) -> Batch[QuestionFeatures]:
+    """Return the features of each question, by one kernel pass per as-of date.
+
+    They are those of the catalogue; days past due are of what is material to the model.
+    """
     by_day = dict[date, list[KnownQuestion]]()
     for known_question in not_failed(batch):
         by_day.setdefault(known_question.account.as_of, []).append(known_question)
     rows_by_day = {
-        as_of: iter(_features_on_day(questions)) for as_of, questions in by_day.items()
+        as_of: iter(_features_on_day(questions, model))
+        for as_of, questions in by_day.items()
     }
     return [
         item if isinstance(item, Failed) else next(rows_by_day[item.account.as_of])
@@ -45,25 +51,34 @@ def features(batch: Batch[KnownQuestion]) -> Batch[QuestionFeatures]:
     ]
 
 
-def _features_on_day(questions: Sequence[KnownQuestion]) -> Batch[QuestionFeatures]:
+def _features_on_day(
+    questions: Sequence[KnownQuestion],
+    model: PdModel,
+) -> Batch[QuestionFeatures]:
     """Return the features of questions about one day."""
     try:
         rows = account_features(
-            [known_question.account for known_question in questions]
+            [known_question.account for known_question in questions],
+            model.material,
+            [known_question.reports for known_question in questions],
         )
     except ObligorError:
         # An account lacks a rate: it fails alone, not with all others of the day.
-        return for_each(questions, _features_alone)
+        return for_each(questions, lambda alone: features_alone(alone, model))
     return [
         QuestionFeatures(known_question, row)
         for known_question, row in zip(questions, rows, strict=True)
     ]
 
 
-def _features_alone(known_question: KnownQuestion) -> QuestionFeatures:
-    return QuestionFeatures(
-        known_question, account_features([known_question.account])[0]
+def features_alone(known_question: KnownQuestion, model: PdModel) -> QuestionFeatures:
+    """Return the features of one question."""
+    rows = account_features(
+        [known_question.account],
+        model.material,
+        [known_question.reports],
     )
+    return QuestionFeatures(known_question, rows[0])
 
 
 def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuestion]:
@@ -71,14 +86,14 @@ def scored(batch: Batch[QuestionFeatures], model: PdModel) -> Batch[ScoredQuesti
     rows = [item.values for item in not_failed(batch)]
     if not rows:
         return [item for item in batch if isinstance(item, Failed)]
-    scores = iter(score_rows(model, np.array(rows)))
+    scores = iter(score_rows(model, model.own_columns(np.array(rows))))
     return for_each(
         batch, lambda item: ScoredQuestion(item.known_question, next(scores))
     )
 
 
 def score_rows(model: PdModel, rows: Floats) -> list[ScoredRow]:
-    """Return the scores of rows of features, shape (n, features), by one prediction."""
+    """Return the scores of rows of a model's features, by one prediction."""
     contributions, margins = model.explain(rows)
     pd_12m, pd_3m, pd_6m, (low, high) = model.pds(margins, rows)
     intervals = zip(low.tolist(), high.tolist(), strict=True)
@@ -112,13 +127,17 @@ def counterfactuals_for(
 ) -> list[list[Counterfactual]]:
     """Return the acts that would lead to an approval, for questions that got none."""
 
-    def score(accounts: Sequence[KnownAccount]) -> tuple[Floats, Floats]:
-        rows = np.empty((len(accounts), len(NAMES)))
-        days = np.array([account.as_of for account in accounts])
+    def score(questions: Sequence[KnownQuestion]) -> tuple[Floats, Floats]:
+        rows = np.empty((len(questions), len(NAMES)))
+        days = np.array([question.account.as_of for question in questions])
         for as_of in set(days.tolist()):
             on_day = np.flatnonzero(days == as_of).tolist()
-            rows[on_day] = account_features([accounts[index] for index in on_day])
-        return rows, model.predict_pd_12m(rows)
+            rows[on_day] = account_features(
+                [questions[index].account for index in on_day],
+                model.material,
+                [questions[index].reports for index in on_day],
+            )
+        return rows, model.predict_pd_12m(model.own_columns(rows))
 
     return counterfactuals(refused, score)
 
@@ -149,24 +168,27 @@ def feature_row(
     if model.encoding:
         row: Floats = model.encoding.row(features)[0]
         return row
-    return _catalogue_row(features)
+    return _catalogue_row(features, model.features)
 
 
-def _catalogue_row(values: Mapping[str, bool | float | str | None]) -> Floats:
-    """Return ready-made features as a row in catalogue order; null becomes NaN."""
-    missing = sorted(set(NAMES) - values.keys())[:5]
-    unknown = sorted(values.keys() - set(NAMES))[:5]
+def _catalogue_row(
+    values: Mapping[str, bool | float | str | None],
+    names: Sequence[str],
+) -> Floats:
+    """Return ready-made features as a row in the model's order; null becomes NaN."""
+    missing = sorted(set(names) - values.keys())[:5]
+    unknown = sorted(values.keys() - set(names))[:5]
     if missing or unknown:
         raise SchemaError(
             f"missing: {missing}; not in the catalogue: {unknown}",
             where="features",
-            expected=f"the {len(NAMES)} names of the catalogue, null if not known",
+            expected=f"the {len(names)} names of the catalogue, null if not known",
         )
-    for name in NAMES:
+    for name in names:
         if isinstance(values[name], bool | str):
             raise SchemaError(
                 "the value is not a number",
                 where=f"features.{name}",
                 expected="a number, or null",
             )
-    return np.array([values[name] for name in NAMES], dtype=np.float64)
+    return np.array([values[name] for name in names], dtype=np.float64)

@@ -6,10 +6,10 @@ Its scores are kept in a table of their own and are never shown in an answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -17,9 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import TypedDict
 
+from obligor.arrays import Floats
 from obligor.decisions.champion import Champion, ChampionLoader
+from obligor.decisions.facts import known_of
+from obligor.decisions.questions import DecisionRequest
 from obligor.decisions.recorded import features_of
+from obligor.decisions.scoring import features_alone
 from obligor.errors import ErasedError, ModelError
+from obligor.features.catalogue import EDITIONS
+from obligor.record.entry import OpenedEntry
 from obligor.record.record import Record
 from obligor.record.tables import ENTRIES, SHADOW_SCORES
 
@@ -155,16 +161,39 @@ class Shadow:
     def _score(self, entry_id: str, challenger: Champion) -> ShadowScore | None:
         """Score one decision; None if its customer was erased."""
         try:
-            answer = orjson.loads(self._record.reader.entry(entry_id).body)
+            entry = self._record.reader.entry(entry_id)
         except ErasedError:
             return None
-        row = np.array([features_of(answer)])
+        answer = orjson.loads(entry.body)
+        row = self._row(entry, answer, challenger)
         return {
             "entry_id": entry_id,
             "model_sha256": challenger.sha256,
             "scored_at": self._now(),
             "pd_12m": float(challenger.model.predict_pd_12m(row)[0]),
         }
+
+    def _row(
+        self,
+        entry: OpenedEntry,
+        answer: Mapping[str, Any],
+        challenger: Champion,
+    ) -> Floats:
+        """Return the challenger's features of a recorded decision, one row.
+
+        Of the first edition of the catalogue they are those that were recorded; later
+        ones depend on the model, and are computed from what was known then.
+        """
+        model = challenger.model
+        recorded = features_of(answer)
+        first = EDITIONS[1].names
+        if model.features == first and tuple(recorded) == first:
+            return np.array([list(recorded.values())])
+        question = DecisionRequest.model_validate_json(entry.request)
+        as_of = date.fromisoformat(answer["as_of"])
+        inputs = self._record.reader.inputs_of(entry.entry_id)
+        alone = features_alone(known_of(question, as_of, inputs), model)
+        return model.own_columns(alone.values[np.newaxis])
 
 
 def shadow_scores(record: Record, model_sha256: str) -> dict[str, float]:

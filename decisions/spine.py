@@ -109,7 +109,7 @@ class Decider:
         # 2. What was known of the customer on the as-of date.
         known_batch = known(questions, self.ledger, self.today())
         # 3. Features, by one pass of the kernel per day.
-        with_features = features(known_batch)
+        with_features = features(known_batch, champion.model)
         # 4. PD and exact contributions, by one prediction.
         scored_batch = scored(with_features, champion.model)
         # 5. Rating, hard stops, terms, limit, price, authority.
@@ -143,7 +143,7 @@ class Decider:
         """
         champion = self.champions.for_customers()
         customer = known_customer(question, self.ledger, self.today(), None, currencies)
-        scored_batch = scored(features([customer]), champion.model)
+        scored_batch = scored(features([customer], champion.model), champion.model)
         return or_raise(decided(scored_batch, self.rulebooks)[0])
 
     def today(self) -> date:
@@ -330,7 +330,8 @@ def decide_with(
     ObligorError
         If the question cannot be decided.
     """
-    return _decided(or_raise(scored(features([known_question]), model)[0]), rulebook)
+    with_features = features([known_question], model)
+    return _decided(or_raise(scored(with_features, model)[0]), rulebook)
 
 
 def answered(

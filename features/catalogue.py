@@ -2,6 +2,7 @@
 
 `CATALOGUE` is the order of every feature vector in the project; `features.kernel`
 computes it. Names, definitions, units and directions are part of every bundle's hash.
+An edition never changes: a model trained on an earlier one is served as it was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from math import inf, isnan
 from typing import NamedTuple
 
+from obligor.errors import ModelError
 from obligor.features.kernel import WINDOWS
 
 # Why a feature has no value on a date, in English and in Chinese.
@@ -27,6 +29,7 @@ UNKNOWN = {
         "No financial statement with this figure is known",
         "没有含该项目的已知财务报表",
     ),
+    "no_score": ("No bureau score is known", "没有已知的征信评分"),
 }
 
 
@@ -89,7 +92,7 @@ class Feature:
         Examples
         --------
         >>> by_name("dpd_days").reason(41.0)
-        'The oldest open item is 41 days past due'
+        'A material amount has been past due for 41 days'
         >>> by_name("share_late_30d").reason(float("nan"))
         'No payment came in the last 30 days'
         >>> by_name("overdue_amount").reason(1250.0, currency="EUR")
@@ -579,8 +582,151 @@ _ON_THE_DATE = (
     ),
 )
 
-CATALOGUE: tuple[Feature, ...] = (*_WINDOWED, *_ON_THE_DATE)
-NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
+# What came with the second edition.
+_SINCE_THE_SECOND = (
+    Feature(
+        name="unapplied_amount",
+        definition="Money of the customer that belongs to no item",
+        unit="money",
+        low=0,
+        high=inf,
+        direction=0,
+        family="unapplied",
+        reason_en="{value} of the customer's money belongs to no item",
+        reason_zh="客户有 {value} 款项未核销",
+    ),
+    Feature(
+        name="returned_payments_90d",
+        definition="Payments that came back in (as_of-90, as_of]",
+        unit="count",
+        low=0,
+        high=inf,
+        direction=1,
+        family="returns",
+        reason_en="{value} payments came back in the last 90 days",
+        reason_zh="最近 90 天内 {value} 笔付款被退回",
+        window=90,
+    ),
+    Feature(
+        name="returned_payment_share_365d",
+        definition=(
+            "Payments that came back over these and the payments that stand,"
+            " both in (as_of-365, as_of]"
+        ),
+        unit="share",
+        low=0,
+        high=1,
+        direction=1,
+        family="returns",
+        reason_en="{value} of the payments of a year came back",
+        reason_zh="一年内 {value} 的付款被退回",
+        unknown="no_payment",
+    ),
+    Feature(
+        name="bureau_score",
+        definition=(
+            "Lowest of the last scores of the sources,"
+            " each as a share of its scale from worst to best"
+        ),
+        unit="share",
+        low=0,
+        high=1,
+        direction=-1,
+        family="bureaus",
+        reason_en="The lowest bureau score is at {value} of its scale",
+        reason_zh="最低征信评分位于其区间的 {value}",
+        unknown="no_score",
+    ),
+    Feature(
+        name="bureau_score_mean",
+        definition=(
+            "Mean of the last scores of the sources,"
+            " each as a share of its scale from worst to best"
+        ),
+        unit="share",
+        low=0,
+        high=1,
+        direction=-1,
+        family="bureaus",
+        reason_en="The bureau scores are at {value} of their scales on average",
+        reason_zh="征信评分平均位于其区间的 {value}",
+        unknown="no_score",
+    ),
+)
+# The second edition counts the days of a material amount, as the rules do.
+_MATERIAL_DPD_DAYS = Feature(
+    name="dpd_days",
+    definition=(
+        "Days for which a material amount has been past due: the longest time for"
+        " which what is past due so long or longer, less the unapplied money, exceeds"
+        " both the amount and the share of what is owed that the model was trained with"
+    ),
+    unit="days",
+    low=0,
+    high=inf,
+    direction=1,
+    family="overdue",
+    reason_en="A material amount has been past due for {value}",
+    reason_zh="达到重要性标准的金额已逾期 {value}",
+)
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The features of a model, in their order.
+
+    Attributes
+    ----------
+    number : int
+        1 for the first.
+    features : tuple of Feature
+        A later edition has those of the earlier one first, some with another meaning.
+    """
+
+    number: int
+    features: tuple[Feature, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return tuple([feature.name for feature in self.features])
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what the features mean.
+
+        A bundle has the fingerprint of its edition, and is refused if no edition has
+        it. Reason texts are not part of it, so better wording does not invalidate a
+        model.
+
+        Examples
+        --------
+        >>> len(EDITIONS[1].fingerprint())
+        64
+        """
+        meanings = [
+            [feature.name, feature.definition, feature.unit, feature.direction]
+            for feature in self.features
+        ]
+        text = json.dumps(meanings, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _second_edition() -> Edition:
+    renewed = []
+    for feature in (*_WINDOWED, *_ON_THE_DATE):
+        is_renewed = feature.name == _MATERIAL_DPD_DAYS.name
+        renewed.append(_MATERIAL_DPD_DAYS if is_renewed else feature)
+    return Edition(2, (*renewed, *_SINCE_THE_SECOND))
+
+
+EDITIONS: dict[int, Edition] = {
+    1: Edition(1, (*_WINDOWED, *_ON_THE_DATE)),
+    2: _second_edition(),
+}
+# What models are trained on if their configuration does not name an edition.
+CURRENT: Edition = EDITIONS[2]
+CATALOGUE: tuple[Feature, ...] = CURRENT.features
+NAMES: tuple[str, ...] = CURRENT.names
 # What a customer can change today, by paying open items or settling disputes.
 CHANGEABLE: tuple[str, ...] = (
     "open_amount",
@@ -598,28 +744,28 @@ CHANGEABLE: tuple[str, ...] = (
     "open_to_sales_90d",
 )
 _BY_NAME = {feature.name: feature for feature in CATALOGUE}
+_BY_NAMES = {edition.names: edition for edition in EDITIONS.values()}
 
 
 def by_name(name: str) -> Feature:
-    """Return the entry of a feature."""
+    """Return the entry of a feature in the current edition."""
     return _BY_NAME[name]
 
 
-def fingerprint() -> str:
-    """Return the SHA-256 of what the features mean.
+def edition_of(names: tuple[str, ...]) -> Edition:
+    """Return the edition that has these features.
 
-    A bundle has the fingerprint it was trained with, and is refused if the features
-    mean something else now. Reason texts are not part of it, so better wording does not
-    invalidate a model.
-
-    Examples
-    --------
-    >>> len(fingerprint())
-    64
+    Raises
+    ------
+    ModelError
+        If no edition has them in this order.
     """
-    meanings = [
-        [feature.name, feature.definition, feature.unit, feature.direction]
-        for feature in CATALOGUE
-    ]
-    text = json.dumps(meanings, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    edition = _BY_NAMES.get(names)
+    if edition is None:
+        raise ModelError(
+            f"the {len(names)} features are those of no edition of the catalogue",
+            where="features",
+            expected=f"the features of one of the editions {list(EDITIONS)}",
+            do="train again with this version",
+        )
+    return edition

@@ -43,7 +43,9 @@ OWN: tuple[str, ...] = (
     "oldest_open_days_late",
     "open_items_late",
 )
-NAMES: tuple[str, ...] = (*OWN, *catalogue.NAMES)
+# Those of the first edition: a forecast counts every item, however small.
+OF_CUSTOMER: catalogue.Edition = catalogue.EDITIONS[1]
+NAMES: tuple[str, ...] = (*OWN, *OF_CUSTOMER.names)
 
 
 def open_invoices(known: KnownLedger, customers: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +85,7 @@ def open_invoices(known: KnownLedger, customers: pd.DataFrame) -> pd.DataFrame:
     rows["oldest_open_days_late"] = days_late.groupby(customer).transform("max")
     n_late = (days_late > 0).groupby(customer).transform("sum")
     rows["open_items_late"] = n_late.astype(float)
-    rows = rows.join(customers[list(catalogue.NAMES)], on="customer_id")
+    rows = rows.join(customers[list(OF_CUSTOMER.names)], on="customer_id")
     return rows[["customer_id", "due_on", "balance", *NAMES]]
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from math import nan
 from typing import NamedTuple
 
+from numpy import rint
+
 from obligor.arrays import Floats, Ints
 from obligor.data.account import (
     CREDIT_NOTE,
@@ -55,12 +57,21 @@ AGE_1_30 = 77
 AGE_31_60 = 78
 AGE_61_90 = 79
 AGE_OVER_90 = 80
+# In minor units of the reporting currency, so that sums are exact.
+OPEN_MINOR = 81
+# How many items are past due: so many columns of the late items are in use.
+N_LATE = 82
 # Days of the first and last event; NaN until there is one.
-FIRST_ISSUED = 81
-LAST_ISSUED = 82
-LAST_PAID = 83
+FIRST_ISSUED = 83
+LAST_ISSUED = 84
+LAST_PAID = 85
 # The size of the scratch space.
-WORK = 84
+WORK = 86
+# Rows of the scratch space of late items.
+DAYS_LATE = 0
+AMOUNT_LATE = 1
+# A product of a share may lie a little above or below the exact amount.
+_ABOVE = 1 + 1e-12
 
 
 class ItemColumns(NamedTuple):
@@ -101,6 +112,13 @@ class Standing(NamedTuple):
         Of the last statement.
     accounting : array of float
         The version by which the customer's amounts are counted.
+    unapplied : array of float
+        Money of the customer that belongs to no item, in minor units of the reporting
+        currency.
+    returned_90d, returned_365d : array of float
+        Number of payments that came back in the last days.
+    bureau_score, bureau_score_mean : array of float
+        The lowest and the mean last score of the sources, as a share of its scale.
     """
 
     registered: Floats
@@ -109,14 +127,55 @@ class Standing(NamedTuple):
     current_ratio: Floats
     net_margin: Floats
     accounting: Floats
+    unapplied: Floats
+    returned_90d: Floats
+    returned_365d: Floats
+    bureau_score: Floats
+    bureau_score_mean: Floats
+
+
+class MaterialAmount(NamedTuple):
+    """From what amount on a debt is material; it must exceed amount and share.
+
+    Attributes
+    ----------
+    amount : float
+        In the reporting currency.
+    share : float
+        Of what is owed, 0 to 1.
+    """
+
+    amount: float
+    share: float
+
+
+class Threshold(NamedTuple):
+    """From what amount on a debt is material; it must exceed amount and share.
+
+    Attributes
+    ----------
+    amount : float
+        Minor units of the reporting currency; below 0 if the age of the oldest item is
+        asked for, however small it is.
+    share : float
+        Of what is owed, 0 to 1.
+    minor_units : float
+        Of one major unit of the reporting currency.
+    """
+
+    amount: float
+    share: float
+    minor_units: float
 
 
 def all_customers(
     as_of: int,
+    threshold: Threshold,
     standing: Standing,
     items: ItemColumns,
     events: EventColumns,
     first_items: Ints,
+    late: Floats,
     work: Floats,
     out: Floats,
 ) -> None:
@@ -128,6 +187,8 @@ def all_customers(
     ----------
     as_of : int
         The day at whose end items and events are known.
+    threshold : Threshold
+        What is material.
     standing : Standing
         One value per customer.
     items : ItemColumns
@@ -136,6 +197,8 @@ def all_customers(
         Their events.
     first_items : array of int, one longer than the customers
         The items of customer n are ``first_items[n] .. first_items[n + 1] - 1``.
+    late : array of float, shape (2, most items of a customer)
+        Scratch space for days late and amounts, overwritten.
     work : array of float, length WORK
         Scratch space, overwritten.
     out : array of float, shape (customers, features)
@@ -152,6 +215,8 @@ def all_customers(
                 items,
                 events,
                 item,
+                threshold.minor_units,
+                late,
                 work,
             )
             if has_promises:
@@ -170,6 +235,14 @@ def all_customers(
             as_of,
             customer,
             standing,
+            work,
+            features,
+        )
+        _put_second(
+            customer,
+            threshold,
+            standing,
+            late,
             work,
             features,
         )
@@ -232,6 +305,8 @@ def _add_events(
     items: ItemColumns,
     events: EventColumns,
     item: int,
+    minor_units: float,
+    late: Floats,
     work: Floats,
 ) -> bool:
     """Follow what happened to one item; return whether a promise was among it."""
@@ -280,6 +355,8 @@ def _add_events(
             balance * closing_rate,
             min(disputed, balance) * closing_rate,
             as_of - due,
+            minor_units,
+            late,
             work,
         )
     return has_promises
@@ -327,15 +404,23 @@ def _add_balance(
     balance: float,
     disputed: float,
     dpd_days: int,
+    minor_units: float,
+    late: Floats,
     work: Floats,
 ) -> None:
     """Add what is still open of one item to the sums, by its days past due."""
+    in_minor_units = rint(balance * minor_units)
     work[OPEN] += balance
+    work[OPEN_MINOR] += in_minor_units
     work[OPEN_COUNT] += 1.0
     work[LARGEST] = max(work[LARGEST], balance)
     work[DISPUTED] += disputed
     if dpd_days <= 0:
         return
+    n_late = int(work[N_LATE])
+    late[DAYS_LATE, n_late] = dpd_days
+    late[AMOUNT_LATE, n_late] = in_minor_units
+    work[N_LATE] += 1.0
     work[OVERDUE] += balance
     work[DAYS_OVERDUE] += balance * dpd_days
     work[DPD] = max(work[DPD], dpd_days)
@@ -422,3 +507,52 @@ def _put_habits(
     out[51] = standing.equity_ratio[customer]
     out[52] = standing.current_ratio[customer]
     out[53] = standing.net_margin[customer]
+
+
+def _put_second(
+    customer: int,
+    threshold: Threshold,
+    standing: Standing,
+    late: Floats,
+    work: Floats,
+    out: Floats,
+) -> None:
+    """Fill features 54 to 58, and the days past due of a material amount."""
+    year = 3  # the window of 365 days
+    unapplied = standing.unapplied[customer]
+    returned = standing.returned_365d[customer]
+    if threshold.amount >= 0 and work[DPD] > 0:
+        out[32] = _material_days(threshold, unapplied, late, work)  # dpd_days
+    out[54] = unapplied / threshold.minor_units
+    out[55] = standing.returned_90d[customer]
+    out[56] = _ratio(returned, returned + work[PAYMENTS + year])
+    out[57] = standing.bureau_score[customer]
+    out[58] = standing.bureau_score_mean[customer]
+
+
+def _material_days(
+    threshold: Threshold,
+    unapplied: float,
+    late: Floats,
+    work: Floats,
+) -> float:
+    """Return the most days for which all that is so long past due is material.
+
+    The fewer the days, the larger the amount: the days are found by halving.
+    """
+    owed = max(work[OPEN_MINOR] - unapplied, 0.0)
+    least = max(threshold.amount, threshold.share * owed) * _ABOVE + unapplied
+    n_late = int(work[N_LATE])
+    lowest = 0
+    highest = int(work[DPD])
+    while lowest < highest:
+        days = (lowest + highest + 1) // 2
+        amount = 0.0
+        for index in range(n_late):
+            if late[DAYS_LATE, index] >= days:
+                amount += late[AMOUNT_LATE, index]
+        if amount > least:
+            lowest = days
+        else:
+            highest = days - 1
+    return float(lowest)

@@ -23,9 +23,14 @@ from obligor.arrays import Bools, Floats, Ints
 from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
-from obligor.features import catalogue
 from obligor.features.build import build_features
-from obligor.features.invoices import NAMES, OWN, items_of, open_invoices
+from obligor.features.invoices import (
+    NAMES,
+    OF_CUSTOMER,
+    OWN,
+    items_of,
+    open_invoices,
+)
 from obligor.model.calibration import SMALLEST_PD, sigmoid
 from obligor.training.candidates.fit_settings import FOLDS, MEMBERS, FitSettings
 from obligor.training.candidates.training_rows import (
@@ -541,7 +546,7 @@ def fit_late_payment(
     codes, _ = pd.factorize(whole.rows["customer_id"])
     groups = codes.astype(np.int64)
     own_directions = [0] * len(OWN)
-    directions = [feature.direction for feature in catalogue.CATALOGUE]
+    directions = [feature.direction for feature in OF_CUSTOMER.features]
     columns = Columns(NAMES, (), (*own_directions, *directions))
     rows = TrainingRows(
         whole.features,

@@ -113,7 +113,7 @@ def save_bundle(model: PdModel, folder: Path) -> str:
         "format": 1,
         "files": {name: _sha256(text.encode()) for name, text in contents.items()},
         "features": list(model.features),
-        "catalogue_sha256": None if model.encoding else catalogue.fingerprint(),
+        "catalogue_sha256": None if model.encoding else _edition_of(model),
         "horizon_days": model.horizon_days,
         "about": model.about,
     }
@@ -132,8 +132,13 @@ def _contents(model: PdModel) -> dict[str, str]:
     if model.encoding:
         contents[ENCODING] = _json(model.encoding.as_dict())
     else:
-        contents[CATALOGUE] = _json(_catalogue_entries())
+        edition = catalogue.edition_of(model.features)
+        contents[CATALOGUE] = _json(_catalogue_entries(edition))
     return contents
+
+
+def _edition_of(model: PdModel) -> str:
+    return catalogue.edition_of(model.features).fingerprint()
 
 
 def _calibration_fields(model: PdModel) -> dict[str, object]:
@@ -145,9 +150,9 @@ def _calibration_fields(model: PdModel) -> dict[str, object]:
     return fields
 
 
-def _catalogue_entries() -> list[dict[str, object]]:
+def _catalogue_entries(edition: catalogue.Edition) -> list[dict[str, object]]:
     entries = []
-    for feature in catalogue.CATALOGUE:
+    for feature in edition.features:
         bounds = {"low": str(feature.low), "high": str(feature.high)}
         entries.append(feature.__dict__ | bounds)
     return entries
@@ -172,13 +177,8 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
     """
     manifest, contents = verify_bundle(folder, sha256)
     is_of_table = ENCODING in contents
-    if not is_of_table and manifest["catalogue_sha256"] != catalogue.fingerprint():
-        raise ModelError(
-            "the features of the bundle mean something else in this version",
-            where=str(folder),
-            expected="the catalogue the model was trained with",
-            do="train again with this version",
-        )
+    if not is_of_table:
+        _require_edition(manifest, folder)
     parsed = {
         name: json.loads(content) for name, content in contents.items() if name != MODEL
     }
@@ -193,6 +193,21 @@ def load_bundle(folder: Path, sha256: str) -> PdModel:
         encoding=_optional(Encoding.from_dict, parsed.get(ENCODING)),
         band=_optional(Band.from_dict, calibration.get("band")),
         term=_optional(TermStructure.from_dict, calibration.get("term")),
+    )
+
+
+def _require_edition(manifest: Manifest, folder: Path) -> None:
+    """Refuse a bundle whose features mean something else than in every edition."""
+    names = tuple(manifest["features"])
+    for edition in catalogue.EDITIONS.values():
+        is_equal = manifest["catalogue_sha256"] == edition.fingerprint()
+        if is_equal and names == edition.names:
+            return
+    raise ModelError(
+        "the features of the bundle mean something else in this version",
+        where=str(folder),
+        expected="an edition of the catalogue that this version has",
+        do="train again with this version",
     )
 
 

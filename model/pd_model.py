@@ -10,6 +10,7 @@ import numpy as np
 
 from obligor.arrays import Floats
 from obligor.features.encoding import Encoding
+from obligor.features.kernel import MaterialAmount
 from obligor.model.baseline import Baseline
 from obligor.model.calibration import Band, Calibration
 from obligor.model.linear import LinearModel, is_linear
@@ -80,6 +81,30 @@ class PdModel:
     def reference(self) -> Baseline:
         """The baseline that reasons are given against."""
         return self.baseline or Baseline.of_shap(len(self.features))
+
+    @cached_property
+    def material(self) -> MaterialAmount | None:
+        """From what amount on ``dpd_days`` counts a debt; None in the first edition."""
+        stated = self.about.get("material")
+        return None if stated is None else MaterialAmount(**stated)
+
+    def own_columns(self, rows: Floats) -> Floats:
+        """Return the model's columns of rows of every feature of the catalogue.
+
+        Parameters
+        ----------
+        rows : ndarray of float, shape (n, features of the current edition)
+            What `features.build` returns for the model's `material`.
+
+        Returns
+        -------
+        ndarray of float, shape (n, features of the model)
+            An earlier edition has the first columns of a later one.
+        """
+        n_features = len(self.features)
+        if rows.shape[1] == n_features:
+            return rows
+        return np.ascontiguousarray(rows[:, :n_features])
 
     @cached_property
     def explainer(self) -> TreeShap | LinearModel:

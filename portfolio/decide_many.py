@@ -187,7 +187,7 @@ def _position(portfolio: Portfolio, materiality: Materiality | None) -> _Positio
     overdue_cents = np.round(overdue * cents)
     used_cents = np.round(np.maximum(open_amount - unapplied, 0) * cents)
     standing: dict[str, Floats | Bools] = {
-        "dpd_days": features["dpd_days"],
+        "dpd_days": _oldest_dpd_days(portfolio),
         "open_amount": _if_known(features["open_amount"], open_amount),
         "overdue_amount": _if_known(features["overdue_amount"], overdue_cents / cents),
         "unapplied_amount": unapplied,
@@ -241,7 +241,7 @@ def _material(
 ) -> dict[str, Floats]:
     """Days past due and write-offs as far as they are material."""
     features = portfolio.features
-    dpd_days = features["dpd_days"]
+    dpd_days = _oldest_dpd_days(portfolio)
     written_off = features["written_off_amount_365d"]
     if materiality is None:
         return {
@@ -321,6 +321,20 @@ def _material_days(ageing: PortfolioAgeing, thresholds: _Whole) -> Floats:
     days = np.zeros(n_customers)
     days[rows] = ageing.days_late[items[first]]
     return days
+
+
+def _oldest_dpd_days(portfolio: Portfolio) -> Floats:
+    """The age of the oldest item: a model may count from a material amount on."""
+    ageing = portfolio.ageing
+    dpd_days = portfolio.features["dpd_days"]
+    if ageing is None:
+        return dpd_days
+    starts = ageing.first_items[:-1]
+    has_overdue = starts < ageing.first_items[1:]
+    oldest = np.zeros(len(portfolio))
+    # The items of a customer come with the oldest first.
+    oldest[has_overdue] = ageing.days_late[starts[has_overdue]]
+    return _if_known(dpd_days, oldest)
 
 
 def _if_known(feature: Floats, amount: Floats) -> Floats:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pandas as pd
 from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
 from obligor.data.asof import KnownAccount
+from obligor.data.bureau import BureauReport
 from obligor.data.days import day_number
 from obligor.data.money import minor_digits
 from obligor.data.open_items import open_balances
@@ -68,6 +70,7 @@ def month_of(
     as_of: date,
     model: PdModel,
     rulebooks: Sequence[Rulebook],
+    reports: Mapping[str, Sequence[BureauReport]] = MappingProxyType({}),
 ) -> Month:
     """Return the portfolio as it was known on a day, under the rules of that day.
 
@@ -81,6 +84,8 @@ def month_of(
         The model that scores the customers.
     rulebooks : sequence of Rulebook
         The released rulebooks; the one in force on the day decides.
+    reports : mapping of str to sequence of BureauReport
+        By customer, what bureaus say, the future included: features of the model.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def month_of(
     AsOfError
         If no invoice or no rulebook was known by then.
     """
-    customers = active_on(accounts, as_of)
+    customers = active_on(accounts, as_of, model, reports)
     portfolio = portfolio_of(customers.accounts, customers.rows, model)
     decisions = decide_many(portfolio, in_force(rulebooks, as_of))
     is_in_default = decisions.material_dpd_days > DEFAULT_DPD_DAYS

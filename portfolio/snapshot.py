@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
 from obligor.data.account_building import accounts_of, rates_of
-from obligor.data.asof import KnownAccount, known_account
-from obligor.data.bureau import reports_of
+from obligor.data.asof import KnownAccount, known_account, known_rows
+from obligor.data.bureau import BureauReport, reports_of
 from obligor.data.days import day_number
 from obligor.data.ledger import Ledger
 from obligor.decisions.ageing import AgedAmounts, aged_amounts, exact_ageing
@@ -167,8 +167,30 @@ class ActiveCustomers(NamedTuple):
     rows: Floats
 
 
-def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
+def active_on(
+    accounts: Iterable[Account],
+    as_of: date,
+    model: PdModel | None = None,
+    reports: Mapping[str, Sequence[BureauReport]] = MappingProxyType({}),
+) -> ActiveCustomers:
     """Return the accounts with an invoice known on a day, and their features.
+
+    Parameters
+    ----------
+    accounts : iterable of Account
+        Every account of the ledger, the future included.
+    as_of : date
+        The day.
+    model : PdModel, optional
+        Says what is material for ``dpd_days``; without it the age of the oldest item
+        counts.
+    reports : mapping of str to sequence of BureauReport
+        By customer, what bureaus say, the future included.
+
+    Returns
+    -------
+    ActiveCustomers
+        The features are those of the current edition of the catalogue.
 
     Raises
     ------
@@ -186,7 +208,13 @@ def active_on(accounts: Iterable[Account], as_of: date) -> ActiveCustomers:
         raise AsOfError(
             f"no invoice was known on {as_of}", where="as_of", do="ask for a later day"
         )
-    return ActiveCustomers(known_accounts, account_features(known_accounts))
+    own_reports = [
+        known_rows(reports.get(known.account.customer_id, ()), as_of)
+        for known in known_accounts
+    ]
+    material = model.material if model else None
+    rows = account_features(known_accounts, material, own_reports)
+    return ActiveCustomers(known_accounts, rows)
 
 
 def days_with_invoices(accounts: Iterable[Account], days: Sequence[date]) -> list[date]:
@@ -254,7 +282,7 @@ def portfolio_of(
         customer_ids=[account.customer_id for account in accounts],
         currency=accounts[0].currency,
         as_of=customers[0].as_of,
-        pd_12m=model.predict_pd_12m(rows),
+        pd_12m=model.predict_pd_12m(model.own_columns(rows)),
         features=dict(zip(NAMES, by_feature, strict=True)),
         equity=statements[:, 0],
         turnover=statements[:, 1],

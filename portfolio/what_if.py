@@ -147,9 +147,10 @@ def what_if_answer(
             where="ledger store",
             do="run `obligor policy simulate`",
         )
-    customers = active_on(ledger.every(), as_of)
     model = champions.for_customers().model
-    bureau = bureau_summaries(ledger.parties.every_report(), ledger.account, as_of)
+    reports = ledger.parties.every_report()
+    customers = active_on(ledger.every(), as_of, model, reports)
+    bureau = bureau_summaries(reports, ledger.account, as_of)
     portfolio = portfolio_of(customers.accounts, customers.rows, model, bureau)
     changes = what_if(portfolio, old, new, request.customer_id)
     return {

@@ -87,6 +87,7 @@ class FixedModel:
     horizon_days = 365
     base = 0.0
     encoding = None
+    material = None
     calibration = Calibration("identity")
     reference = Baseline("everyone", 1, (0.0,) * len(NAMES), (0.0,) * len(NAMES))
 
@@ -102,6 +103,10 @@ class FixedModel:
             customer_id = known_account.account.customer_id
             row = account_features([known_account])[0]
             self._pd_of_row[row.tobytes()] = (pds or {})[customer_id]
+
+    def own_columns(self, rows: Floats) -> Floats:
+        """Return the rows: the model has every feature of the catalogue."""
+        return rows
 
     def predict_pd_12m(self, rows: Floats) -> Floats:
         """Return the PD of each row."""

@@ -50,6 +50,11 @@ class Ageing:
         """The net position: what is open less the unapplied money, never below 0."""
         return max(self.open_amount - self.unapplied, _ZERO)
 
+    @property
+    def oldest_dpd_days(self) -> int:
+        """Days past due of the oldest item, however small; 0 if none is past due."""
+        return self.overdue_items[0].days_late if self.overdue_items else 0
+
     def overdue_beyond(self, days: int) -> Decimal:
         """Return what is more than so many days past due, less the unapplied money.
 

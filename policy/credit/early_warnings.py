@@ -46,6 +46,9 @@ class Snapshot:
     material_dpd_days : Decimal, optional
         Days for which a material amount had been past due; None if the decision does
         not show it.
+    dpd_days : Decimal, optional
+        Days past due of the oldest item; None if the decision does not show it beside
+        the features, of which it is one then.
     """
 
     as_of: date
@@ -59,6 +62,13 @@ class Snapshot:
     credit_file: CreditFile
     owed: Decimal | None = None
     material_dpd_days: Decimal | None = None
+    dpd_days: Decimal | None = None
+
+    def oldest_dpd_days(self) -> Decimal | None:
+        """Return the days past due of the oldest item, however small."""
+        if self.dpd_days is not None:
+            return self.dpd_days
+        return _exact(self.features["dpd_days"])
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,8 @@ def _state(now: Snapshot) -> dict[str, Value]:
 def _changes(now: Snapshot, before: Snapshot) -> dict[str, Value]:
     """The inputs of the table that compare two decisions."""
     dpd_change = _difference(
-        _exact(now.features["dpd_days"]),
-        _exact(before.features["dpd_days"]),
+        now.oldest_dpd_days(),
+        before.oldest_dpd_days(),
     )
     material_dpd_change = _difference(now.material_dpd_days, before.material_dpd_days)
     if material_dpd_change is None:

@@ -153,7 +153,7 @@ def position_of(
     """
     open_amount = _money(features["open_amount"], currency)
     overdue_amount = _money(features["overdue_amount"], currency)
-    dpd_days = decimal_of(features["dpd_days"])
+    dpd_days = _oldest_dpd_days(features["dpd_days"], ageing)
     written_off = decimal_of(features["written_off_amount_365d"])
     unapplied = ageing.unapplied if ageing else _ZERO
     position = Position(
@@ -175,6 +175,14 @@ def position_of(
     if materiality is None:
         return position
     return _by_materiality(position, ageing or _lump(position), materiality)
+
+
+def _oldest_dpd_days(feature: float, ageing: Ageing | None) -> Decimal | None:
+    """The age of the oldest item: a model may count from a material amount on."""
+    if ageing is None or isnan(feature):
+        return decimal_of(feature)
+    # As a feature is written: a recorded 41.0 must not become 41.
+    return decimal_of(float(ageing.oldest_dpd_days))
 
 
 def _less(amount: Decimal | None, unapplied: Decimal) -> Decimal | None:

@@ -16,21 +16,50 @@ import pytest
 
 from obligor.data.asof import known_on
 from obligor.data.ledger import CONTRACTS, DAY_DTYPE, Ledger
+from obligor.data.posting import empty_money
 from obligor.data.synthetic import Simulation
 from obligor.features.build import build_features
 from obligor.features.catalogue import NAMES
+from obligor.features.kernel import MaterialAmount
 
 HERE = Path(__file__).parent
+EVERY_ITEM = MaterialAmount(amount=-1.0, share=0.0)
+MATERIAL = MaterialAmount(amount=1500.0, share=0.05)
 
 
-def oracle(ledger: Ledger, as_of: date) -> pd.DataFrame:
-    """Return the features of every customer, computed by DuckDB."""
+def oracle(
+    ledger: Ledger,
+    as_of: date,
+    material: MaterialAmount = EVERY_ITEM,
+    money: pd.DataFrame | None = None,
+    told: Ledger | None = None,
+) -> pd.DataFrame:
+    """Return the features of every customer, computed by DuckDB.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A ledger of which each row stands as it is.
+    as_of : date
+        The day.
+    material : MaterialAmount, optional
+        What is material; without it the age of the oldest item counts.
+    money : DataFrame, optional
+        Money without an item.
+    told : Ledger, optional
+        The ledger with the payments that came back as they were told.
+    """
     connection = duckdb.connect()
     for table in CONTRACTS:
         load_table(connection, table, ledger[table])
+    told = told or ledger
+    load_table(connection, "told_payments", _whole(told["payments"]))
+    load_table(connection, "told_invoices", told["invoices"])
+    load_table(connection, "money", empty_money() if money is None else money)
     parameters = {"as_of": as_of, "reporting": ledger.currency}
     windows = run_query(connection, "windows.sql", parameters)
-    standing = run_query(connection, "standing.sql", parameters)
+    amounts = {"units": 100.0, **material._asdict()}
+    standing = run_query(connection, "standing.sql", parameters | amounts)
     wide = windows.pivot(
         index="customer_id",
         columns="n",
@@ -41,6 +70,12 @@ def oracle(ledger: Ledger, as_of: date) -> pd.DataFrame:
     wide["sales_trend"] = wide["invoiced_amount_90d"] * 365 / (year * 90)
     features = wide.join(standing.set_index("customer_id"))
     return features[list(NAMES)].astype(float)
+
+
+def _whole(payments: pd.DataFrame) -> pd.DataFrame:
+    """Payments with the columns that a source may leave out."""
+    missing = {"customer_id"} - set(payments.columns)
+    return payments.assign(**dict.fromkeys(missing, ""))
 
 
 def load_table(
@@ -82,9 +117,39 @@ def require_equal(features: pd.DataFrame, from_sql: pd.DataFrame) -> None:
 def test_every_feature_equals_its_sql_definition(
     simulation: Simulation, as_of: date
 ) -> None:
-    features = build_features(known_on(simulation.ledger, as_of))
-    from_sql = oracle(simulation.ledger, as_of).reindex(features.index)
+    ledger = with_reports(simulation.ledger)
+    known = known_on(ledger, as_of)
+    features = build_features(known, MATERIAL)
+    from_sql = oracle(ledger, as_of, MATERIAL).reindex(features.index)
     require_equal(features, from_sql)
+    oldest = build_features(known)["dpd_days"]
+    assert (features["dpd_days"] <= oldest).all()
+    if as_of.year > 2022:
+        assert (features["dpd_days"] < oldest).sum() > 5
+        assert features["dpd_days"].nunique() > 10
+
+
+def with_reports(ledger: Ledger) -> Ledger:
+    """Return a ledger with reports of two bureaus, on scales of their own."""
+    rng = np.random.default_rng(8)
+    n = 600
+    as_of = pd.Timestamp("2021-10-01") + pd.to_timedelta(
+        rng.integers(0, 1200, n), unit="D"
+    )
+    is_first = rng.random(n) < 0.5
+    score = np.where(is_first, rng.integers(0, 101, n), rng.integers(100, 601, n))
+    reports = pd.DataFrame(
+        {
+            "source": np.where(is_first, "Agency", "Bureau"),
+            "as_of": as_of.astype(DAY_DTYPE),
+            "known_on": (as_of + pd.Timedelta(days=3)).astype(DAY_DTYPE),
+            "customer_id": rng.choice(ledger["customers"]["customer_id"], n),
+            "score": np.where(rng.random(n) < 0.1, np.nan, score),
+            "scale": np.where(is_first, "0-100", "600-100"),
+        }
+    )
+    reports = reports.drop_duplicates(["source", "as_of", "customer_id"])
+    return replace(ledger, tables={**ledger.tables, "bureau": reports})
 
 
 def test_invoices_billed_after_their_due_date_have_the_same_definitions(
@@ -157,9 +222,12 @@ def test_what_is_undone_has_the_same_definitions_behind_the_gate(
     ledger = undone(simulation.ledger, np.random.default_rng(4))
     known = known_on(ledger, as_of)
     assert len(known.money) > 10
-    features = build_features(known)
-    from_sql = oracle(known.ledger, as_of).reindex(features.index)
-    require_equal(features, from_sql)
+    features = build_features(known, MATERIAL)
+    from_sql = oracle(known.ledger, as_of, MATERIAL, known.money, told=ledger)
+    require_equal(features, from_sql.reindex(features.index))
+    assert (features["unapplied_amount"] > 0).sum() > 5
+    assert features["returned_payments_90d"].nunique() > 2
+    assert features["returned_payment_share_365d"].between(0.01, 0.99).sum() > 50
     before = build_features(known_on(simulation.ledger, as_of))
     assert (features["open_amount"] > before["open_amount"]).sum() > 50
     assert (features["open_amount"] < before["open_amount"]).sum() > 10
@@ -209,6 +277,7 @@ def undone(ledger: Ledger, rng: np.random.Generator) -> Ledger:
 
 def test_every_feature_takes_many_values(simulation: Simulation) -> None:
     """An oracle that compares constants would prove nothing."""
-    features = build_features(known_on(simulation.ledger, date(2024, 12, 31)))
+    ledger = undone(with_reports(simulation.ledger), np.random.default_rng(4))
+    features = build_features(known_on(ledger, date(2024, 12, 31)), MATERIAL)
     n_values = features.nunique()
     assert (n_values > 3).all(), n_values.sort_values().head()

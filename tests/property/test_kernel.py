@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,17 @@ from hypothesis import strategies as st
 
 from obligor.data.account import Account, unpacked
 from obligor.data.account_building import accounts_of, rates_of
-from obligor.data.asof import known_account, known_on
+from obligor.data.asof import KnownAccount, known_account, known_on
 from obligor.data.days import day_number, day_of
 from obligor.data.ledger import DAY_DTYPE, Ledger
 from obligor.data.open_items import settled_promises
 from obligor.data.synthetic import Simulation
+from obligor.decisions.ageing import ageing_of
 from obligor.features import build, kernel
 from obligor.features.build import account_features, build_features
 from obligor.features.catalogue import CATALOGUE, NAMES
+from obligor.features.kernel import MaterialAmount
+from obligor.policy.rulebooks.rulebook import Materiality
 from tests import ascii
 
 AS_OF = date(2024, 6, 30)
@@ -36,6 +40,10 @@ CURRENCIES = st.sampled_from(["EUR", "USD", "JPY"])
 SLOW = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+# Between the amounts of these ledgers, so that some debts are material and some not.
+MATERIAL = MaterialAmount(amount=1500.0, share=0.25)
+DPD_DAYS = NAMES.index("dpd_days")
 
 Row = dict[str, object]
 
@@ -244,25 +252,35 @@ def test_an_account_gives_the_features_of_its_ledger(ledger: Ledger) -> None:
 def test_an_account_that_undoes_gives_the_features_of_its_ledger(
     ledger: Ledger,
 ) -> None:
-    features = build_features(known_on(ledger, AS_OF))
+    features = build_features(known_on(ledger, AS_OF), MATERIAL)
     for customer_id, stored in stored_accounts(ledger).items():
         expected = features.loc[[customer_id]].to_numpy()
         gated = known_account(stored, AS_OF)
-        np.testing.assert_array_equal(account_features([gated]), expected)
+        np.testing.assert_array_equal(account_features([gated], MATERIAL), expected)
+        assert expected[0, DPD_DAYS] == days_by_the_rules(gated)
         n_broken = expected[0, NAMES.index("broken_promises_365d")]
         if n_broken:
             outcomes = settled_promises(gated)
             assert any(not is_kept for _, is_kept in outcomes)
 
 
+def days_by_the_rules(gated: KnownAccount) -> int:
+    """Return the days for which a material amount is past due, as the rules count."""
+    ageing = ageing_of(gated)
+    amount = Decimal(str(MATERIAL.amount))
+    return ageing.material_dpd_days(Materiality(amount, Decimal(str(MATERIAL.share))))
+
+
 @SLOW
 @given(ledgers().filter(has_items))
 def test_accounts_give_the_same_features_alone_and_together(ledger: Ledger) -> None:
-    features = build_features(known_on(ledger, AS_OF))
+    features = build_features(known_on(ledger, AS_OF), MATERIAL)
     accounts = stored_accounts(ledger)
     gated = [known_account(account, AS_OF) for account in accounts.values()]
     expected = features.loc[list(accounts)].to_numpy()
-    np.testing.assert_array_equal(account_features(gated), expected)
+    np.testing.assert_array_equal(account_features(gated, MATERIAL), expected)
+    for known, row in zip(gated, expected, strict=True):
+        assert row[DPD_DAYS] == days_by_the_rules(known)
 
 
 def test_accounts_give_the_features_of_a_realistic_ledger(
@@ -280,6 +298,11 @@ def test_accounts_give_the_features_of_a_realistic_ledger(
     np.testing.assert_array_equal(account_features(gated), expected)
     with interpreted_kernel():
         np.testing.assert_array_equal(account_features(gated[:20]), expected[:20])
+    material = account_features(gated, MATERIAL)
+    assert (material[:, DPD_DAYS] < expected[:, DPD_DAYS]).any()
+    with interpreted_kernel():
+        interpreted = account_features(gated[:20], MATERIAL)
+    np.testing.assert_array_equal(interpreted, material[:20])
 
 
 def test_the_gates_short_way_hides_the_same(simulation: Simulation) -> None:

@@ -34,7 +34,7 @@ from obligor.decisions.ageing import ageing_of
 from obligor.decisions.batch import Failed, Question, not_failed
 from obligor.decisions.facts import promises_of
 from obligor.decisions.questions import CreditRequest, DecisionRequest
-from obligor.decisions.reasons import principal_reasons
+from obligor.decisions.reasons import ExplainedRow, principal_reasons
 from obligor.decisions.recorded import RecordedAnswer
 from obligor.features.build import account_features
 from obligor.features.catalogue import CATALOGUE, CHANGEABLE, NAMES
@@ -331,9 +331,10 @@ def test_without_contributions_above_the_baseline_there_are_no_reasons() -> None
     values = [1.0] * len(NAMES)
     contributions = [0.5] * len(NAMES)
     baseline = Baseline("x", 1, tuple(values), tuple(contributions))
-    assert principal_reasons((), values, contributions, baseline) == []
+    row = ExplainedRow(NAMES, values, contributions)
+    assert principal_reasons((), row, baseline) == []
     contributions[NAMES.index("dpd_days")] = 0.75
-    (reason,) = principal_reasons((), values, contributions, baseline)
+    (reason,) = principal_reasons((), row, baseline)
     assert reason["feature"] == "dpd_days"
     assert reason["contribution"] == 0.25
     assert reason["unit"] == "days"

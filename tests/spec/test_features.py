@@ -8,13 +8,17 @@ ANNA has these invoices and payments. A dash is a feature without a value.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
-from obligor.data.asof import known_account, known_on
+from obligor.data.account_building import accounts_of, rates_of
+from obligor.data.asof import known_account, known_on, known_rows
+from obligor.data.bureau import reports_of
 from obligor.features.build import account_features, build_features
 from obligor.features.catalogue import NAMES
+from obligor.features.kernel import MaterialAmount
 from tests import ascii
 from tests.ascii import spec
 
@@ -33,13 +37,23 @@ PAYMENTS = """
 """
 
 
-def features(as_of: date, customer: str = "ANNA", **tables: str) -> dict[str, float]:
+def features(
+    as_of: date,
+    customer: str = "ANNA",
+    material: MaterialAmount | None = None,
+    unapplied: str = "oldest_first",
+    **tables: str,
+) -> dict[str, float]:
     """Return a customer's features, from the ledger and from its account alike."""
-    whole = ascii.ledger(**tables)
-    frame = build_features(known_on(whole, as_of))
+    whole = replace(ascii.ledger(**tables), unapplied_policy=unapplied)
+    frame = build_features(known_on(whole, as_of), material)
     row = frame.loc[customer].to_numpy()
-    account = known_account(ascii.account(whole, customer), as_of)
-    np.testing.assert_array_equal(account_features([account])[0], row)
+    accounts = {account.customer_id: account for account in accounts_of(whole)}
+    stored = replace(accounts[customer], rates=rates_of(whole))
+    account = known_account(stored, as_of)
+    reports = known_rows(reports_of(whole).get(customer, ()), as_of)
+    own_row = account_features([account], material, [reports])[0]
+    np.testing.assert_array_equal(own_row, row)
     return dict(zip(NAMES, row.tolist(), strict=True))
 
 
@@ -97,6 +111,130 @@ def test_an_item_is_past_due_from_the_day_after_its_due_date() -> None:
 
     spec(answer, expected)
     spec(answer, expected_90_days_later)
+
+
+def test_days_past_due_are_those_of_a_material_amount() -> None:
+    """A model has the amount and the share that its default was defined with.
+
+    What is past due so long or longer must exceed both together. Without them, as in
+    the first edition of the catalogue, the oldest item counts, however small it is.
+    Here 5.00 of A1 are open since January, 60.00 of A2 since April, and 300.00 of A3.
+    """
+    payments = """
+        invoice_id | paid_on    | amount
+        A1         | 2024-01-31 | 995.00
+        A2         | 2024-03-25 | 440.00
+    """
+    expected = """
+        as_of      | amount | share | dpd_days
+        2024-05-31 |  -     | -     | 121
+        2024-05-31 |   0    | 0     | 121
+        2024-05-31 |   4.99 | 0     | 121
+        2024-05-31 |   5    | 0     |  61
+        2024-05-31 |  64.99 | 0     |  61
+        2024-05-31 |  65    | 0     |   0
+        2024-06-30 | 100    | 0.01  |  30
+        2024-06-30 |   4    | 0.01  | 151
+        2024-06-30 |   4    | 0.02  |  91
+    """
+
+    def answer(
+        as_of: date,
+        amount: float | None,
+        share: float | None,
+    ) -> dict[str, float]:
+        material = None
+        if amount is not None and share is not None:
+            material = MaterialAmount(amount, share)
+        return features(as_of, material=material, invoices=INVOICES, payments=payments)
+
+    spec(answer, expected)
+
+
+def test_money_of_no_item_is_a_feature_and_counts_against_the_oldest_items() -> None:
+    """If it stays as it was allocated, 300.00 of ANNA's belong to no item.
+
+    They cover all that is past due by June 1, though A3 itself is open.
+    """
+    payments = """
+        payment_id | invoice_id | customer_id | paid_on    | amount
+        P1         | A1         | -           | 2024-01-31 | 1000.00
+        P2         | A2         | -           | 2024-03-25 |  500.00
+        P3         | -          | ANNA        | 2024-05-20 |  300.00
+    """
+    expected = """
+        unapplied    | as_of      | unapplied_amount | open_amount | dpd_days
+        as_allocated | 2024-05-19 |   0              | 300         | 0
+        as_allocated | 2024-06-01 | 300              | 300         | 0
+        oldest_first | 2024-06-01 |   0              |   0         | 0
+    """
+
+    def answer(unapplied: str, as_of: date) -> dict[str, float]:
+        return features(
+            as_of,
+            material=MaterialAmount(0.0, 0.0),
+            unapplied=unapplied,
+            invoices=INVOICES,
+            payments=payments,
+        )
+
+    spec(answer, expected)
+
+
+def test_payments_that_came_back_are_counted_from_the_day_they_did() -> None:
+    """Returned payments count once, also if they were of several invoices.
+
+    P2 paid A2 and A3 and came back for both in June. P4 is a refund, which the house
+    paid out: it is no returned payment. The share is of all payments of a year: what
+    came back over these and what stands.
+    """
+    payments = """
+        payment_id | invoice_id | paid_on    | amount  | kind     | known_on
+        P1         | A1         | 2024-01-31 | 1000.00 | payment  | 2024-01-31
+        P2         | A2         | 2024-05-25 |  500.00 | payment  | 2024-05-25
+        P2         | A3         | 2024-05-25 |  300.00 | payment  | 2024-05-25
+        P3         | A2         | 2024-06-03 |  500.00 | returned | 2024-06-05
+        P3         | A3         | 2024-06-03 |  300.00 | returned | 2024-06-05
+        P4         | A1         | 2024-06-10 |   10.00 | refund   | 2024-06-10
+    """
+    expected = """
+        as_of      | returned_payments_90d | returned_payment_share_365d
+        2024-06-04 | 0                     | 0
+        2024-06-05 | 1                     | 1/2
+        2024-08-31 | 1                     | 1/2
+        2024-09-01 | 0                     | 1/2
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, payments=payments)
+
+    spec(answer, expected)
+
+
+def test_bureau_scores_are_shares_of_their_scales() -> None:
+    """Each source has its last score; the features are the lowest and their mean.
+
+    AGENCY scores from 0 to 100, BUREAU from 600 (worst) to 100.
+    """
+    bureau = """
+        customer_id | source | as_of      | known_on   | score | scale
+        ANNA        | AGENCY | 2024-02-01 | 2024-02-05 |  90   | 0-100
+        ANNA        | AGENCY | 2024-05-01 | 2024-05-05 |  40   | 0-100
+        ANNA        | BUREAU | 2024-03-01 | 2024-03-01 | 200   | 600-100
+    """
+    expected = """
+        as_of      | bureau_score | bureau_score_mean
+        2024-02-04 | -            | -
+        2024-02-05 | 0.9          | 0.9
+        2024-03-01 | 0.8          | 0.85
+        2024-05-04 | 0.8          | 0.85
+        2024-05-05 | 0.4          | 0.6
+    """
+
+    def answer(as_of: date) -> dict[str, float]:
+        return features(as_of, invoices=INVOICES, bureau=bureau)
+
+    spec(answer, expected)
 
 
 def test_a_payment_booked_later_is_missing_until_then() -> None:

@@ -17,6 +17,7 @@ from obligor.arrays import Floats, Ints
 from obligor.data.asof import known_on
 from obligor.data.synthetic import Simulation
 from obligor.errors import ModelError
+from obligor.features import catalogue
 from obligor.features.build import build_features
 from obligor.features.catalogue import CATALOGUE
 from obligor.model.bundle import load_bundle, save_bundle
@@ -204,6 +205,6 @@ def test_bundle_of_another_catalogue_is_refused(
     bundle: Bundle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("obligor.features.catalogue.fingerprint", lambda: "0" * 64)
+    monkeypatch.setattr(catalogue.Edition, "fingerprint", lambda edition: "0" * 64)
     with pytest.raises(ModelError, match="features of the bundle mean something else"):
         bundle.load()

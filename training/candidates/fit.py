@@ -11,7 +11,7 @@ import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features import catalogue
+from obligor.features.catalogue import EDITIONS, edition_of
 from obligor.metrics.statistics import Resampling
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
@@ -171,7 +171,7 @@ def finish_candidate(
     return PdModel(
         text=candidate.text,
         calibration=candidate.calibration,
-        features=catalogue.NAMES,
+        features=EDITIONS[config.catalogue].names,
         horizon_days=horizon_days,
         about={},
         band=fit_band(candidate.calibration.kind, margin, train.label, resampling),
@@ -186,13 +186,15 @@ def finish_candidate(
 
 def training_rows(sample: Sample) -> TrainingRows:
     """Return a sample as training rows with the catalogue's columns and directions."""
-    directions = tuple(feature.direction for feature in catalogue.CATALOGUE)
+    names = tuple(sample.features.columns)
+    edition = edition_of(names)
+    directions = tuple(feature.direction for feature in edition.features)
     as_of = pd.to_datetime(sample.rows["as_of"]).to_numpy()
     return TrainingRows(
         rows=sample.features.to_numpy(),
         label=sample.label,
         groups=sample.customers,
-        columns=Columns(catalogue.NAMES, (), directions),
+        columns=Columns(names, (), directions),
         times=as_of.astype("datetime64[D]").astype(np.int64),
     )
 
@@ -218,7 +220,7 @@ def fit_plain_lightgbm(train: Sample) -> PdModel:
     return PdModel(
         text=booster.model_to_string(),
         calibration=Calibration("identity"),
-        features=catalogue.NAMES,
+        features=tuple(train.features.columns),
         horizon_days=0,
         about={},
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.errors import SchemaError
+from obligor.features.catalogue import EDITIONS, NAMES
 from obligor.features.encoding import Column
 from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.learnt_rows import (
@@ -31,6 +32,9 @@ from obligor.training.validation.subject import Rival
 
 NAMED = 5  # columns named in a note
 UNSEEN = "\x00a level that the model had not seen"
+# Of rows of a ledger with the second edition of features: what the first edition calls
+# ``dpd_days``.
+OLDEST_DPD_DAYS = "oldest_dpd_days"
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,17 @@ def columns_of(model: PdModel) -> tuple[str, ...]:
 
 def missing_columns(model: PdModel, frame: pd.DataFrame) -> list[str]:
     """Return the columns that a model reads and the rows do not have."""
-    return [name for name in columns_of(model) if name not in frame]
+    own = _frame_of_edition(model, frame)
+    return [name for name in columns_of(model) if name not in own]
+
+
+def _frame_of_edition(model: PdModel, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a ledger in which ``dpd_days`` is what the model takes it for."""
+    is_of_first = model.encoding is None and model.features == EDITIONS[1].names
+    if not is_of_first or not set(NAMES) <= set(frame):
+        return frame
+    others = frame.drop(columns="dpd_days")
+    return others.rename(columns={OLDEST_DPD_DAYS: "dpd_days"})
 
 
 def require_columns(known: KnownModel, frame: pd.DataFrame) -> None:
@@ -190,6 +204,7 @@ def require_columns(known: KnownModel, frame: pd.DataFrame) -> None:
 
 def model_matrix(model: PdModel, frame: pd.DataFrame) -> Floats:
     """Return raw rows as a model takes them; a column they lack is missing."""
+    frame = _frame_of_edition(model, frame)
     absent = missing_columns(model, frame)
     complete = frame.reindex(columns=[*frame.columns, *absent])
     if model.encoding is not None:

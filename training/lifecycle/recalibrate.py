@@ -282,7 +282,7 @@ def rows_of_ledger(
     SchemaError
         If the ledger has no such dates.
     """
-    split = build_sample(ledger, config, progress)
+    split = build_sample(ledger, config, progress, model)
     last_learnt = last_day_learnt(model)
     if last_learnt is None:
         raise SchemaError(

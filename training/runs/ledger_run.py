@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +13,6 @@ import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.data.ledger import Ledger
-from obligor.features.catalogue import NAMES
 from obligor.metrics.figures import figures, with_intervals
 from obligor.metrics.statistics import Interval, Resampling
 from obligor.model.baseline import Baseline, choose_baseline
@@ -30,7 +29,7 @@ from obligor.training.candidates.fit import (
 from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.kept_fits import KeptFits
 from obligor.training.candidates.tune import Tuning
-from obligor.training.lifecycle.raw_rows import RawRows
+from obligor.training.lifecycle.raw_rows import OLDEST_DPD_DAYS, RawRows
 from obligor.training.lifecycle.registry import Registry, TrainingRun
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs.fingerprints import (
@@ -43,6 +42,7 @@ from obligor.training.runs.run_metrics import with_ends
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.materiality import (
     comparison,
+    material_of,
     rulebook_on,
     with_materiality,
 )
@@ -166,7 +166,7 @@ def train(
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
     # The store is opened only now, so that a failed fit does not leave an empty one.
     registry = Registry(settings.store, settings.name)
-    rival = registry.rival(_raw_rows(split.test), fit.model)
+    rival = registry.rival(_rival_rows(ledger, config, split, registry), fit.model)
     subject = model_under_test(
         ledger,
         fit,
@@ -214,10 +214,51 @@ def train(
     )
 
 
-def raw_rows_of_ledger(ledger: Ledger, config: TrainingConfig) -> RawRows:
-    """Return the rows of all as-of dates of a ledger, for models of any features."""
-    split = build_sample(ledger, config)
-    return _raw_rows(Sample(pd.concat([split.train.rows, split.test.rows])))
+def raw_rows_of_ledger(
+    ledger: Ledger,
+    config: TrainingConfig,
+    models: Sequence[PdModel],
+) -> RawRows:
+    """Return the rows of all as-of dates of a ledger, for models of any features.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        A checked ledger.
+    config : TrainingConfig
+        The definition of default, the grid of dates, the gap.
+    models : sequence of PdModel
+        The models that are to score the rows, of any edition of the catalogue; what is
+        material is so to the first of the latest edition.
+    """
+    latest = max(models, key=lambda model: len(model.features))
+    raw = _raw_rows(_every_row(build_sample(ledger, config, model=latest)))
+    for model in models:
+        if len(model.features) < len(latest.features):
+            ages = _every_row(build_sample(ledger, config, model=model))
+            days = {OLDEST_DPD_DAYS: ages.rows["dpd_days"].to_numpy()}
+            raw = replace(raw, frame=raw.frame.assign(**days))
+    return raw
+
+
+def _every_row(split: Split) -> Sample:
+    return Sample(pd.concat([split.train.rows, split.test.rows]))
+
+
+def _rival_rows(
+    ledger: Ledger,
+    config: TrainingConfig,
+    split: Split,
+    registry: Registry,
+) -> RawRows:
+    """The test rows with the features of the champion, if it counts other days."""
+    champion = registry.champion()
+    if champion is None:
+        return _raw_rows(split.test)
+    model = registry.model(champion)
+    if model.encoding is not None or model.material == material_of(config):
+        return _raw_rows(split.test)
+    return _raw_rows(build_sample(ledger, config, model=model).test)
 
 
 def _raw_rows(test: Sample) -> RawRows:
@@ -288,7 +329,11 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
     dates = split.train.rows["as_of"]
     candidates = fit.candidates
     fit_pd = fit.model.calibration(fit.out_of_fold_margin)
+    material = material_of(config)
+    # Bundles of the first edition keep the form, and so the hash, they had.
+    stated = {} if material is None else {"material": material._asdict()}
     return {
+        **stated,
         "default": config.default.recorded(),
         "trained_on": [dates.min().isoformat(), dates.max().isoformat()],
         "rows": len(dates),
@@ -344,7 +389,7 @@ def baseline_of(
         dates,
         strict=True,
     ):
-        features = dict(zip(NAMES, row, strict=True))
+        features = dict(zip(model.features, row, strict=True))
         facts = Facts(pd_12m, currency, features, as_of)
         decision = decide(facts, in_force(rulebooks, as_of))
         is_approved.append(decision.outcome == "approve")

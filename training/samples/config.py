@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,10 @@ class Section(BaseModel):
     """A section of the configuration: immutable; unknown names are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# What a configuration states about materiality.
+_OF_MATERIALITY = {"counts", "materiality", "materiality_share"}
 
 
 class DefaultDefinition(Section):
@@ -32,9 +37,12 @@ class DefaultDefinition(Section):
         written off; of a customer, the amount that what is past due must exceed.
     materiality_share : float
         Of a customer, the share of what is owed that it must exceed too.
-    materiality_from : {"config", "rulebook"}
+    materiality_from : {"config", "rulebook"}, optional
         ``rulebook`` takes amount and share from the rulebook in force on the last day
-        of the ledger, and counts customers, as its rules do.
+        of the ledger, and counts customers, as its rules do. By default it is
+        ``config`` if anything about it is stated there (`counts`, `materiality`,
+        `materiality_share`, or `anchor` = "due"), or if the rulebook states no
+        materiality; else ``rulebook``.
     horizon_days : int
         Length of the performance window (as_of, as_of + horizon].
     anchor : {"default", "due"}
@@ -49,7 +57,7 @@ class DefaultDefinition(Section):
     counts: Literal["item", "customer"] = "item"
     materiality: float = Field(100.0, ge=0)
     materiality_share: float = Field(0.0, ge=0, le=1)
-    materiality_from: Literal["config", "rulebook"] = "config"
+    materiality_from: Literal["config", "rulebook"] | None = None
     horizon_days: int = Field(365, ge=30, le=1825)
     anchor: Literal["default", "due"] = "default"
     cure_days: int = Field(365, ge=0)
@@ -69,13 +77,20 @@ class DefaultDefinition(Section):
                 "materiality_share is a share of what a customer owes; "
                 "it needs counts = 'customer'"
             )
-        stated = self.model_fields_set & {"counts", "materiality", "materiality_share"}
+        stated = self.model_fields_set & _OF_MATERIALITY
         if is_rulebook and stated:
             raise ValueError(
                 f"materiality_from = 'rulebook' beside {', '.join(sorted(stated))}: "
                 "the rulebook states it"
             )
         return self
+
+    @property
+    def is_of_rulebook(self) -> bool:
+        """Whether the rulebook is to say what is material, if it can."""
+        if self.materiality_from is not None:
+            return self.materiality_from == "rulebook"
+        return self.anchor == "default" and not self.model_fields_set & _OF_MATERIALITY
 
     def recorded(self) -> dict[str, object]:
         """Return what a bundle keeps of it."""
@@ -181,16 +196,46 @@ class TrainingConfig(Section):
         Makes the run repeatable.
     bootstrap_rounds : int
         Bootstrap samples behind each interval.
+    catalogue : {1, 2}
+        The edition of the feature catalogue. The first takes the age of the oldest item
+        for ``dpd_days``, however small it is; the second what is material to the
+        default, and has what came back, unapplied money and bureau scores besides.
     default, sample, model, baseline
         Sections.
     """
 
     seed: int = 7
+    catalogue: Literal[1, 2] = 2
     bootstrap_rounds: int = Field(300, ge=20)
     default: DefaultDefinition = DefaultDefinition()
     sample: SampleChoices = SampleChoices()
     model: ModelChoices = ModelChoices()
     baseline: BaselineChoices = BaselineChoices()
+
+
+def with_stored_default(
+    config: TrainingConfig,
+    stored: Mapping[str, object] | None,
+) -> TrainingConfig:
+    """Return a configuration with the default that a model was trained on.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        What was read for this command; a default that it states stays.
+    stored : mapping, optional
+        The definition in the model's bundle (`DefaultDefinition.recorded`).
+
+    Examples
+    --------
+    >>> stored = {"dpd_days": 90, "materiality": 100.0, "horizon_days": 180}
+    >>> with_stored_default(TrainingConfig(), stored).default.horizon_days
+    180
+    """
+    if stored is None or "default" in config.model_fields_set:
+        return config
+    definition = DefaultDefinition.model_validate(stored)
+    return config.model_copy(update={"default": definition})
 
 
 def read_config(path: Path | None) -> TrainingConfig:

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from obligor.errors import SchemaError
+from obligor.features.kernel import MaterialAmount
 from obligor.policy.rulebooks.rulebook import (
     RULES,
     Rulebook,
@@ -20,13 +21,13 @@ def with_materiality(
     on: date,
     rules: Path = RULES,
 ) -> TrainingConfig:
-    """Return the configuration with the rulebook's materiality, if it asks for it.
+    """Return the configuration with the rulebook's materiality, unless it has its own.
 
     Parameters
     ----------
     config : TrainingConfig
-        If its `default.materiality_from` is ``rulebook``, amount and share are taken
-        from there, and customers are counted.
+        If its default is to be that of the rulebook, amount and share are taken from
+        there, and customers are counted.
     on : date
         The day whose rulebook is taken: the last one of the ledger.
     rules : Path
@@ -40,12 +41,15 @@ def with_materiality(
     Raises
     ------
     SchemaError
-        If the rulebook in force on the day states no materiality.
+        If the configuration asks for the rulebook's materiality, and the rulebook in
+        force on the day states none.
     """
-    if config.default.materiality_from == "config":
+    if not config.default.is_of_rulebook:
         return config
     rulebook = rulebook_on(on, rules)
     materiality = rulebook.materiality
+    if materiality is None and config.default.materiality_from is None:
+        return config
     if materiality is None:
         raise SchemaError(
             f"the rulebook of {rulebook.version} states no materiality",
@@ -62,6 +66,20 @@ def with_materiality(
         }
     )
     return config.model_copy(update={"default": definition})
+
+
+def material_of(config: TrainingConfig) -> MaterialAmount | None:
+    """Return what is material to the default, as the features count it too.
+
+    Returns None for the first edition of the catalogue, which counts every amount.
+    """
+    if config.catalogue == 1:
+        return None
+    definition = config.default
+    return MaterialAmount(
+        amount=definition.materiality,
+        share=definition.materiality_share,
+    )
 
 
 def rulebook_on(day: date, rules: Path = RULES) -> Rulebook:
@@ -97,8 +115,8 @@ def comparison(definition: DefaultDefinition, rulebook: Rulebook) -> str:
     return (
         f"The materiality is not that of {rules}: the default counts "
         f"{_counted(definition)}; the rules count more than {amount:g} and "
-        f"{share:.2%} of what a customer owes. To train on the same one, set "
-        'materiality_from = "rulebook" under [default].'
+        f"{share:.2%} of what a customer owes. To train on the same one, leave counts, "
+        "materiality and materiality_share out of [default]."
     )
 
 

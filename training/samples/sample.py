@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -14,12 +15,16 @@ from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
+from obligor.features.catalogue import EDITIONS
+from obligor.features.kernel import MaterialAmount
+from obligor.model.pd_model import PdModel
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.labels import (
     customers_in_default,
     days_to_default,
     default_events,
 )
+from obligor.training.samples.materiality import material_of
 from obligor.training.samples.outcomes import known_outcomes
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
@@ -150,6 +155,7 @@ def build_sample(
     ledger: Ledger,
     config: TrainingConfig,
     progress: Progress = iter,
+    model: PdModel | None = None,
 ) -> Split:
     """Build features and labels on every as-of date and split them out of time.
 
@@ -161,6 +167,14 @@ def build_sample(
         The definition of default, the grid of dates, the gap.
     progress : callable
         Wraps the dates, so that a person can watch them pass.
+    model : PdModel, optional
+        A model that is to be looked at: the features are its own. Without it they are
+        those of the configuration.
+
+    Returns
+    -------
+    Split
+        Training and test rows.
 
     Raises
     ------
@@ -173,7 +187,8 @@ def build_sample(
     outcomes = known_outcomes(ledger, ledger.observed_until)
     events = default_events(outcomes, config.default)
     dates = as_of_dates(ledger, config)
-    rows = [rows_on(ledger, events, as_of, config) for as_of in progress(dates)]
+    takes = features_taken(config, model)
+    rows = [rows_on(ledger, events, as_of, config, takes) for as_of in progress(dates)]
     sample = Sample(pd.concat(rows))
     train, test = split_dates(dates, config)
     split = Split(sample.on(train), sample.on(test))
@@ -187,11 +202,26 @@ def build_sample(
     return split
 
 
+class FeaturesTaken(NamedTuple):
+    """The features that a model takes, and what is material to them."""
+
+    names: tuple[str, ...]
+    material: MaterialAmount | None
+
+
+def features_taken(config: TrainingConfig, model: PdModel | None) -> FeaturesTaken:
+    """Return what a model takes, or what one of a configuration will take."""
+    if model is not None:
+        return FeaturesTaken(model.features, model.material)
+    return FeaturesTaken(EDITIONS[config.catalogue].names, material_of(config))
+
+
 def rows_on(
     ledger: Ledger,
     events: pd.DataFrame,
     as_of: date,
     config: TrainingConfig,
+    takes: FeaturesTaken,
 ) -> pd.DataFrame:
     """Return the features and labels of the customers that are decided about.
 
@@ -205,6 +235,8 @@ def rows_on(
         The date of the rows.
     config : TrainingConfig
         The definition of default, and which customers are decided about.
+    takes : FeaturesTaken
+        Which features, and what is material to them.
 
     Returns
     -------
@@ -212,7 +244,7 @@ def rows_on(
         As in `Sample.rows`.
     """
     known = known_on(ledger, as_of)
-    features = build_features(known)
+    features = build_features(known, takes.material)[list(takes.names)]
     has_open_item = features["open_count"] > 0
     idle_days = features["days_since_last_invoice"]
     is_recent = idle_days <= config.sample.max_idle_days
