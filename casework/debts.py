@@ -252,12 +252,17 @@ def _followed(
     contacts: Sequence[RecordedContact],
     working_days: WorkingDays,
 ) -> list[_FollowedPromise]:
-    """Return the promises of contacts, in their order; what is paid counts once."""
+    """Return the promises of contacts that stand, in order; what is paid counts once.
+
+    A promise that a later one replaced is neither running nor broken.
+    """
     account = known_account.account
     scale = 10 ** minor_digits(account.currency)
     rows = list[_Row]()
+    is_first = account.accounting == FIRST_ACCOUNTING
+    replaced = set[int]() if is_first else _replaced(contacts, working_days)
     for index, contact in enumerate(contacts):
-        if contact.promise is not None:
+        if contact.promise is not None and index not in replaced:
             amount = min(int(contact.promise.amount * scale), MOST_MINOR_UNITS)
             made_on = day_number(contact.contacted_on)
             pay_by = day_number(working_days.payable_on(contact.promise.pay_by))
@@ -274,8 +279,7 @@ def _followed(
         value=numbers[:, 2],
         end=numbers[:, 3],
     )
-    counts_once = account.accounting > FIRST_ACCOUNTING
-    state = progress(columns, 0, len(rows), counts_once)
+    state = progress(columns, 0, len(rows), counts_once=not is_first)
     followed = {}
     for row, missing, kept_on in zip(
         rows,
@@ -290,6 +294,27 @@ def _followed(
                 is_kept=kept_on < OPEN_END,
             )
     return [followed[index] for index in sorted(followed)]
+
+
+def _replaced(
+    contacts: Sequence[RecordedContact],
+    working_days: WorkingDays,
+) -> set[int]:
+    """Return the contacts whose promise a later one replaced.
+
+    A promise made in a contact is about all that is owed. While it runs, a promise of
+    a later day is made in its place; one of the same day is an instalment beside it.
+    """
+    replaced = set[int]()
+    for index, contact in enumerate(contacts):
+        if contact.promise is None:
+            continue
+        pay_by = working_days.payable_on(contact.promise.pay_by)
+        for later in contacts[index + 1 :]:
+            is_later = contact.contacted_on < later.contacted_on <= pay_by
+            if later.promise is not None and is_later:
+                replaced.add(index)
+    return replaced
 
 
 def _payments(account: Account, scale: int) -> list[_Row]:

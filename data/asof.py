@@ -109,8 +109,12 @@ def known_on(ledger: Ledger, as_of: date) -> KnownLedger:
             tables[name] = tables[name].assign(**{column: masked})
     invoice_ids = referable_ids(tables["invoices"])
     for name in OF_INVOICE:
-        if name in tables:
-            tables[name] = _with_known_invoice(tables[name], invoice_ids)
+        if name not in tables:
+            continue
+        rows = _with_known_invoice(tables[name], invoice_ids)
+        if name == "payments":
+            rows = _without_hidden_receipts(rows, tables[name])
+        tables[name] = rows
     exported_on = ledger.exported_on and min(ledger.exported_on, as_of)
     known = settled_ledger(replace(ledger, tables=tables, exported_on=exported_on))
     return KnownLedger(known.ledger, as_of, known.money, known.returned)
@@ -132,6 +136,28 @@ def _with_known_invoice(rows: pd.DataFrame, invoice_ids: pd.Index) -> pd.DataFra
     is_known = has_invoice | rows["invoice_id"].isna().to_numpy()
     # Without a copy, if all of them are.
     return rows if is_known.all() else rows[is_known]
+
+
+def _without_hidden_receipts(
+    payments: pd.DataFrame,
+    every_payment: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return payments without those that undo one whose invoice is not known yet.
+
+    Parameters
+    ----------
+    payments : DataFrame
+        Those with a known invoice, or without any.
+    every_payment : DataFrame
+        The payments known on the day, whatever their invoice.
+    """
+    if "reverses" not in payments or len(payments) == len(every_payment):
+        return payments
+    hidden = every_payment.loc[~every_payment.index.isin(payments.index), "payment_id"]
+    hidden_ids = pd.Index(hidden).difference(pd.Index(payments["payment_id"]))
+    is_hidden = payments["invoice_id"].isna().to_numpy()
+    is_hidden &= is_among(payments["reverses"], hidden_ids)
+    return payments[~is_hidden]
 
 
 def known_account(account: Account, as_of: date) -> KnownAccount:

@@ -31,6 +31,7 @@ def bookkeeping_findings(
     """
     yield from _inverted_signs(ledger)
     yield from _memos(ledger)
+    yield from _strange_allocations(ledger, stored)
     if "payments" not in ledger.tables:
         if stored is not None:
             return
@@ -42,6 +43,7 @@ def bookkeeping_findings(
         )
         return
     yield from _repeated_payments(ledger)
+    yield from _payments_in_item_currency(ledger)
     payment_ids = _payment_ids(ledger, stored)
     yield from _homeless_payments(ledger, payment_ids)
     yield from _undoing_payments(ledger, payment_ids)
@@ -188,6 +190,27 @@ def _money_without_currency(ledger: Ledger, is_money: pd.Series) -> Iterator[Fin
         yield _note("payments", "currency", what)
 
 
+def _payments_in_item_currency(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a note if payments of foreign items do not state their currency."""
+    payments = ledger["payments"].reindex(columns=["invoice_id", "currency"])
+    invoices = ledger["invoices"]
+    if not {"invoice_id", "currency"} <= set(invoices):
+        return
+    firsts = invoices.dropna(subset="invoice_id").drop_duplicates("invoice_id")
+    item_currency = firsts.set_index("invoice_id")["currency"]
+    currency = payments["invoice_id"].map(item_currency)
+    is_taken = payments["currency"].isna() & currency.notna()
+    is_foreign = is_taken & (currency != ledger.currency)
+    if is_foreign.any():
+        codes = ", ".join(sorted(set(currency[is_foreign].astype("str"))))
+        noun = "payment states" if is_foreign.sum() == 1 else "payments state"
+        what = (
+            f"{is_foreign.sum():,} {noun} no currency; the amount is taken in that of "
+            f"the invoice ({codes}), not in {ledger.currency}"
+        )
+        yield _note("payments", "currency", what)
+
+
 def _undoing_payments(ledger: Ledger, payment_ids: pd.Index) -> Iterator[Finding]:
     columns = ["payment_id", "amount", "kind", "reverses"]
     payments = ledger["payments"].reindex(columns=columns)
@@ -231,6 +254,52 @@ def _strange_receipts(ledger: Ledger) -> Iterator[Finding]:
             ),
             expected="the payment_id of what the row undoes",
         )
+
+
+def _strange_allocations(
+    ledger: Ledger,
+    stored: StoredLedger | None,
+) -> Iterator[Finding]:
+    """Yield a finding on each allocation of one customer's money to another's item."""
+    allocations = ledger["allocations"]
+    if not {"invoice_id", "payment_id"} <= set(allocations) or allocations.empty:
+        return
+    receipt_owner, item_owner = _owners_of_allocations(allocations, ledger, stored)
+    is_strange = receipt_owner.notna() & item_owner.notna()
+    is_strange &= receipt_owner != item_owner
+    for row in allocations.index[is_strange]:
+        yield _quarantine(
+            "allocations",
+            "payment_id",
+            row,
+            f"{allocations['payment_id'][row]!r} is a payment of customer "
+            f"{receipt_owner[row]}, {allocations['invoice_id'][row]!r} an invoice of "
+            f"customer {item_owner[row]}",
+            "a payment and an invoice of one customer; book what one pays for another "
+            "as a payment of that invoice",
+        )
+
+
+def _owners_of_allocations(
+    allocations: pd.DataFrame,
+    ledger: Ledger,
+    stored: StoredLedger | None,
+) -> tuple[pd.Series, pd.Series]:
+    """Return the customer of the payment and of the invoice of each allocation."""
+    owners = owners_of(ledger)
+    columns = []
+    for key, home, own in (
+        ("payment_id", "payments", owners.payments),
+        ("invoice_id", "invoices", owners.invoices),
+    ):
+        ids = allocations[key]
+        owner = ids.map(own).astype("object")
+        if stored is not None:
+            stored_owners = stored.owners(home, ids[owner.isna()])
+            owner = owner.fillna(ids.map(stored_owners).astype("object"))
+        # A credit memo is allocated as a payment is.
+        columns.append(owner.fillna(ids.map(owners.invoices).astype("object")))
+    return columns[0], columns[1]
 
 
 def _bad_cancellations(ledger: Ledger) -> Iterator[Finding]:
@@ -278,6 +347,9 @@ def rows_set_aside(
         lost = rows[is_lost]
         for customer in owners.of_rows(lost).dropna():
             counts[str(customer)] = counts.get(str(customer), 0) + 1
+        if table == "allocations":
+            for customer in owners.of_strange_receipts(lost):
+                counts[customer] = counts.get(customer, 0) + 1
     return counts
 
 
@@ -306,6 +378,15 @@ class Owners:
         ):
             customer = customer.fillna(keys[key].map(owners))
         return customer
+
+    def of_strange_receipts(self, allocations: pd.DataFrame) -> list[str]:
+        """Return the customers whose money allocations give to items of others."""
+        columns = ["invoice_id", "payment_id"]
+        keys = allocations.reindex(columns=columns)
+        of_item = keys["invoice_id"].map(self.invoices)
+        of_receipt = keys["payment_id"].map(self.payments)
+        is_strange = of_item.notna() & of_receipt.notna() & (of_item != of_receipt)
+        return of_receipt[is_strange].astype("str").tolist()
 
 
 def owners_of(ledger: Ledger) -> Owners:

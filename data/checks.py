@@ -384,14 +384,16 @@ def _unknown_references(
             if table == home or key not in frame:
                 continue
             good_ids = own_ids
+            named = home
             if home == "invoices" and table in OF_DOCUMENT:
+                named = "documents"
                 ids = with_documents(good["invoices"])["invoice_id"]
                 good_ids = pd.Index(ids.unique())
             is_unknown = frame[key].notna() & ~is_among(frame[key], good_ids)
             bad = frame.loc[is_unknown, key]
-            if stored is not None and len(bad):
-                has_documents = home == "invoices" and table in OF_DOCUMENT
-                bad = bad[~bad.isin(_stored_ids(stored, home, bad, has_documents))]
+            bad = _not_stored(bad, named, stored)
+            if table == "allocations":
+                bad = _without_memos(bad, good, stored)
             set_aside = set(bad[bad.isin(ledger[home][key])])
             for row, value in bad.items():
                 reason = "was set aside" if value in set_aside else "is unknown"
@@ -405,28 +407,37 @@ def _unknown_references(
                 )
 
 
-def _stored_ids(
-    stored: StoredLedger,
-    home: str,
+def _not_stored(
     ids: pd.Series,
-    has_documents: bool,
-) -> pd.Index:
-    """Return those of some ids that the loaded ledger has.
+    home: str,
+    stored: StoredLedger | None,
+) -> pd.Series:
+    """Return the ids that the loaded ledger does not have.
 
     Parameters
     ----------
-    stored : StoredLedger
-        The loaded ledger.
-    home : str
-        The table whose ids they are.
     ids : Series of str
         The ids.
-    has_documents : bool
-        Whether a document may be named instead of an item.
+    home : {"customers", "invoices", "payments", "documents"}
+        What they stand for; a document or an item of the ledger if it is ``documents``.
+    stored : StoredLedger, optional
+        The loaded ledger.
     """
-    if has_documents:
-        return owners_of_items(stored.owners, ids).index
-    return stored.owners(home, ids).index
+    if stored is None or ids.empty:
+        return ids
+    if home == "documents":
+        return ids[~ids.isin(owners_of_items(stored.owners, ids).index)]
+    return ids[~ids.isin(stored.owners(home, ids).index)]
+
+
+def _without_memos(
+    ids: pd.Series,
+    good: Ledger,
+    stored: StoredLedger | None,
+) -> pd.Series:
+    """Return ids without those of invoices: a memo is allocated as a payment is."""
+    others = ids[~ids.isin(good["invoices"]["invoice_id"])]
+    return _not_stored(others, "invoices", stored)
 
 
 def _early_payments(ledger: Ledger) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from obligor.data.bookkeeping import owners_of
+from obligor.data.bookkeeping import Owners, owners_of
 from obligor.data.ledger import OF_INVOICE, Ledger
 
 # Events that settle an invoice.
@@ -147,13 +147,19 @@ def left_out_of(
                 n_all_rows=len(every_row),
                 amount=_share(amounts, is_left_out),
                 open_amount=_share(balances, is_left_out),
-                customers=tuple(
-                    sorted(set(owners.of_rows(rows).dropna().astype("str")))
-                ),
+                customers=_customers(owners, table, rows),
                 n_unreadable=_n_unreadable(rows),
             )
         )
     return losses
+
+
+def _customers(owners: Owners, table: str, rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the customers of rows; an allocation may be of two."""
+    customers = set(owners.of_rows(rows).dropna().astype("str"))
+    if table == "allocations":
+        customers.update(owners.of_strange_receipts(rows))
+    return tuple(sorted(customers))
 
 
 def _share(amounts: pd.Series, is_left_out: np.ndarray) -> Share:

@@ -89,11 +89,13 @@ def posted(ledger: Ledger) -> PostedLedger:
     referable = with_documents(invoices)
     payments = _bookings_of_payments(ledger["payments"], referable)
     returned = _returned(ledger["payments"], payments, referable)
+    memo_bookings = _bookings_of_memos(memos)
+    receipts = _joined([payments, memo_bookings.assign(payment_id=memos.index)])
     bookings = _joined(
         [
             payments,
-            *_bookings_of_allocations(ledger["allocations"], payments, referable),
-            _bookings_of_memos(memos),
+            *_bookings_of_allocations(ledger["allocations"], receipts, referable),
+            memo_bookings,
             _bookings_of_memo_write_offs(ledger, memos),
         ]
     )
@@ -427,13 +429,23 @@ def _parts(booked: Mapping[str, float], amount: float) -> list[tuple[str, float]
 
 def _bookings_of_allocations(
     allocations: pd.DataFrame,
-    payments: pd.DataFrame,
+    money: pd.DataFrame,
     invoices: pd.DataFrame,
 ) -> list[pd.DataFrame]:
-    """Return what allocations put on items, and what they take from the customer."""
+    """Return what allocations put on items, and what they take from the customer.
+
+    Parameters
+    ----------
+    allocations : DataFrame
+        As the ledger has them.
+    money : DataFrame
+        What payments and credit memos do: both can be allocated, by their ids.
+    invoices : DataFrame
+        What allocations may refer to.
+    """
     if allocations.empty:
         return []
-    receipts = payments.drop_duplicates("payment_id").set_index("payment_id")
+    receipts = money.drop_duplicates("payment_id").set_index("payment_id")
     # An item that changed its customer leaves the receipt behind.
     is_own = _are_of_one_customer(allocations, receipts, _first_of(invoices))
     allocations = _with_columns(allocations[is_own])
@@ -486,8 +498,11 @@ def _are_of_one_customer(
 
 
 def _bookings_of_memos(memos: pd.DataFrame) -> pd.DataFrame:
-    """Return credit memos without an item as credit notes of the customer."""
-    memos = _with_columns(memos)
+    """Return credit memos as credit notes of the customer.
+
+    A memo that names a document, or an invoice as one, is for its items first.
+    """
+    memos = _with_columns(memos, ("document_id",))
     return pd.DataFrame(
         {
             "customer_id": memos["customer_id"],
@@ -497,6 +512,7 @@ def _bookings_of_memos(memos: pd.DataFrame) -> pd.DataFrame:
             "currency": memos["currency"],
             "known_on": memos["known_on"],
             "until": memos["until"],
+            "document_id": memos["document_id"],
         },
         columns=_BOOKING_COLUMNS,
     ).reset_index(drop=True)
@@ -647,7 +663,9 @@ def _with_items(bookings: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
     return bookings.assign(
         known_on=known_on,
         **{_RATES_KNOWN_ON: rates_known_on},
-        document_id=_of_ids(document, bookings["invoice_id"]),
+        document_id=_of_ids(document, bookings["invoice_id"]).fillna(
+            bookings["document_id"]
+        ),
     )
 
 

@@ -223,6 +223,10 @@ class TableMapping:
         the day is the written one.
     is_negated : bool
         Whether the source writes its amounts with the other sign.
+    currency : str
+        The currency of invoices of a source without a column of it.
+    written_on : date, optional
+        The day of the export, or today: what is in the source had been issued by then.
     """
 
     table: str
@@ -236,6 +240,8 @@ class TableMapping:
     sign_by: SignColumn | None = None
     zone: tzinfo | None = None
     is_negated: bool = False
+    currency: str = ""
+    written_on: date | None = None
 
     def rule(self, column: str) -> ColumnRule:
         """Return what fills a column."""

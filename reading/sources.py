@@ -154,7 +154,15 @@ def read_ledger(
     tables = {}
     for table, mappings in content.tables.items():
         reader = _TableReader(table, content.folder, environment or {})
-        in_zone = [replace(table_mapping, zone=zone) for table_mapping in mappings]
+        in_zone = [
+            replace(
+                table_mapping,
+                zone=zone,
+                currency=content.currency,
+                written_on=content.exported_on or today,
+            )
+            for table_mapping in mappings
+        ]
         tables[table] = reader.read(in_zone)
     frames = {table: parts.frame for table, parts in tables.items()}
     findings = [finding for parts in tables.values() for finding in parts.findings]
@@ -360,6 +368,9 @@ class SourceReader:
             frame[column] = self._parsed(column, frame[column], raw)
         if self.mapping.table == "invoices":
             self._fill_issue(frame)
+            self._fill_currency(frame)
+        elif self.mapping.table == "disputes":
+            self._fill_resolution(frame)
         _fill_known_on(self.mapping.table, frame)
         return frame, self.findings
 
@@ -367,11 +378,33 @@ class SourceReader:
         """Take the due day of a list that does not say when items were issued."""
         if "issued_on" not in frame and "due_on" in frame:
             frame["issued_on"] = frame["due_on"]
-            self._report("note", "issued_on", "it is not stated; due_on is taken")
+            what = "it is not stated; due_on is taken"
+            written_on = self.mapping.written_on
+            if written_on is not None:
+                # An item that is due later had been issued when the list was written.
+                last_day = pd.Timestamp(written_on)
+                is_later = frame["due_on"] > last_day
+                frame["issued_on"] = frame["due_on"].mask(is_later, last_day)
+                what += f", or {written_on} if that is earlier"
+            self._report("note", "issued_on", what)
         if {"issued_on", "due_on", "amount"} <= set(frame):
             # A credit memo is not due: programs leave the cell empty.
             is_memo = frame["due_on"].isna() & (frame["amount"] < 0)
             frame["due_on"] = frame["due_on"].where(~is_memo, frame["issued_on"])
+
+    def _fill_currency(self, frame: pd.DataFrame) -> None:
+        """Take the reporting currency for a list without a column of currencies."""
+        currency = self.mapping.currency
+        if currency and "currency" not in frame:
+            frame["currency"] = pd.Series(currency, frame.index, dtype="str")
+            self._report("note", "currency", f"it is not stated; {currency} is taken")
+
+    def _fill_resolution(self, frame: pd.DataFrame) -> None:
+        """Take the disputes of a list without days of resolution as open."""
+        if "resolved_on" not in frame:
+            frame["resolved_on"] = pd.Series(pd.NaT, frame.index, dtype=DAY_DTYPE)
+            what = "it is not stated; every dispute is taken as open"
+            self._report("note", "resolved_on", what)
 
     def _report_repeated_names(self, raws: Sequence[RawTable]) -> None:
         """Refuse a name that is read and that a header has more than once."""

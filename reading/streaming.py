@@ -185,7 +185,12 @@ class LedgerStream:
         for table, mappings in self.content.tables.items():
             n_rows = 0
             for mapping in mappings:
-                zoned = replace(mapping, zone=self._options.zone)
+                zoned = replace(
+                    mapping,
+                    zone=self._options.zone,
+                    currency=self.content.currency,
+                    written_on=self.content.exported_on or self._options.today,
+                )
                 for n_read, n_bytes in self._spool_source(table, zoned, n_rows):
                     n_rows += n_read
                     n_done += n_bytes

@@ -269,7 +269,12 @@ class Desk:
                     amount,
                 )
             elif not self.names_of(row) & cancelled:
-                credit = Line(CREDIT_NOTE, day(row, "issued_on"), -amount)
+                credit = Line(
+                    CREDIT_NOTE,
+                    day(row, "issued_on"),
+                    -amount,
+                    document=text(row, "document_id"),
+                )
                 books.add_money(currency, credit)
 
     def due_on(self, invoice: Row) -> date:

@@ -209,6 +209,34 @@ def test_another_materiality_is_named_beside_that_of_the_rules() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("stated", "counts"),
+    [
+        ({}, "customer"),
+        ({"dpd_days": 30, "horizon_days": 180}, "customer"),
+        ({"materiality_from": "config"}, "item"),
+        ({"materiality": 250.0}, "item"),
+        ({"counts": "item"}, "item"),
+        ({"anchor": "due"}, "item"),
+        (DefaultDefinition().recorded(), "item"),
+        (DefaultDefinition().model_dump(), "item"),
+    ],
+)
+def test_the_default_is_that_of_the_rules_unless_one_is_stated(
+    stated: dict[str, object],
+    counts: str,
+) -> None:
+    """A configuration that was stored states its own, and means what it meant."""
+    config = TrainingConfig.model_validate({"default": stated})
+    definition = with_materiality(config, date(2024, 12, 31)).default
+    assert definition.counts == counts
+    if counts == "customer":
+        assert (definition.materiality, definition.materiality_share) == (100.0, 0.01)
+    # The first rulebook states no materiality.
+    early = with_materiality(config, date(2020, 1, 1)).default
+    assert early.counts == "item"
+
+
 def test_a_rulebook_without_a_materiality_cannot_give_one() -> None:
     with pytest.raises(SchemaError, match="2000-01-01 states no materiality"):
         with_materiality(FROM_RULEBOOK, date(2020, 1, 1))

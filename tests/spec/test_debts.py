@@ -262,6 +262,44 @@ def test_money_counts_once_for_the_promises_made_in_contacts() -> None:
     spec(answer, expected)
 
 
+def test_a_later_promise_replaces_the_one_that_still_runs() -> None:
+    """A promise in a contact is about all that is owed, so it is not added to another.
+
+    1,000.00 are overdue. What was promised on 23 June is agreed anew on 27 June: the
+    first promise is then neither waited for nor broken. One that had run out before is
+    broken, and what was paid before the new promise is not paid for it.
+    """
+    expected = """
+        first_by   | second_by  | paid_on    | promised_of_debt | broken_on
+        2025-06-30 | 2025-07-10 | -          |              300 | -
+        2025-07-04 | 2025-07-10 | -          |              300 | -
+        2025-06-27 | 2025-07-10 | -          |              300 | -
+        2025-06-26 | 2025-07-10 | -          |              300 | 2025-06-27
+        2025-06-26 | 2025-07-10 | 2025-06-25 |              300 | -
+        2025-07-04 | 2025-07-10 | 2025-06-25 |              300 | -
+        2025-07-04 | 2025-07-10 | 2025-06-28 |              100 | -
+        2025-07-04 | 2025-06-29 | -          |                0 | 2025-06-30
+    """
+
+    def answer(
+        first_by: date,
+        second_by: date,
+        paid_on: date | None,
+    ) -> dict[str, object]:
+        payments = "invoice_id | paid_on | amount"
+        if paid_on:
+            payments += f"\nA2 | {paid_on} | 200"
+        contacts = f"""
+            contacted_on | promised | pay_by      | next_contact_on
+            2025-06-23   | 200      | {first_by}  | -
+            2025-06-27   | 300      | {second_by} | -
+        """
+        (debt,) = debts(contacts, payments=payments)
+        return {"promised_of_debt": debt.promised, "broken_on": debt.last_broken_on}
+
+    spec(answer, expected)
+
+
 def test_insurance_counts_until_it_expires() -> None:
     """A debt is insured if the credit file holds an insurance that has not expired."""
     expected = """

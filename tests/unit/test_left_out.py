@@ -74,6 +74,46 @@ def test_of_equal_invoices_the_first_is_used() -> None:
     assert "payments" not in result.quarantined
 
 
+def test_an_allocation_to_an_item_of_another_customer_is_left_out_of_both() -> None:
+    """The money stays with whom it came from; neither ledger is complete."""
+    receipt = "R1 | - | PAYER | 2024-11-30 | 100"
+    tables = ledger(
+        invoices="\n".join(
+            [
+                HEADER,
+                *GOOD_INVOICES,
+                "L1 | LATE | 2024-10-05 | 2024-11-05 | 100 | EUR",
+                "P1 | PAYER | 2024-10-05 | 2024-11-05 | 4000 | EUR",
+            ]
+        ),
+        payments="\n".join(
+            [
+                "payment_id | invoice_id | customer_id | paid_on | amount",
+                receipt,
+                "R2 | - | PAYER | 2024-11-30 | 4000",
+            ]
+        ),
+        allocations="\n".join(
+            [
+                "payment_id | invoice_id | allocated_on | amount",
+                "R1 | L1 | 2024-12-01 | 100",
+                "R2 | P1 | 2024-12-01 | 4000",
+            ]
+        ),
+    )
+    result = check_ledger(tables, today=TODAY)
+    (finding,) = [one for one in result.findings if one.level == "quarantine"]
+    assert str(finding) == (
+        "quarantine: [allocations] row 0 payment_id: 'R1' is a payment of customer "
+        "PAYER, 'L1' an invoice of customer LATE; expected a payment and an invoice of "
+        "one customer; book what one pays for another as a payment of that invoice"
+    )
+    (loss,) = result.left_out
+    assert loss.customers == ("LATE", "PAYER")
+    assert loss.amount.part == 100
+    assert result.ledger.set_aside == {"LATE": 1, "PAYER": 1}
+
+
 def test_an_error_names_a_table_in_brackets_on_the_console(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -62,7 +62,7 @@ def with_materiality(
             "counts": "customer",
             "materiality": float(materiality.amount),
             "materiality_share": float(materiality.share),
-            "materiality_from": "config",
+            "materiality_from": None,
         }
     )
     return config.model_copy(update={"default": definition})
@@ -115,8 +115,8 @@ def comparison(definition: DefaultDefinition, rulebook: Rulebook) -> str:
     return (
         f"The materiality is not that of {rules}: the default counts "
         f"{_counted(definition)}; the rules count more than {amount:g} and "
-        f"{share:.2%} of what a customer owes. To train on the same one, leave counts, "
-        "materiality and materiality_share out of [default]."
+        f"{share:.2%} of what a customer owes. To train on the same one, set "
+        'materiality_from = "rulebook" under [default].'
     )
 
 
