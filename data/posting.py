@@ -89,13 +89,13 @@ def posted(ledger: Ledger) -> PostedLedger:
     referable = with_documents(invoices)
     payments = _bookings_of_payments(ledger["payments"], referable)
     returned = _returned(ledger["payments"], payments, referable)
-    memo_bookings = _bookings_of_memos(memos)
-    receipts = _joined([payments, memo_bookings.assign(payment_id=memos.index)])
+    credit = _bookings_of_memos(memos)
+    receipts = [payments, credit.assign(payment_id=memos.index)]
     bookings = _joined(
         [
             payments,
             *_bookings_of_allocations(ledger["allocations"], receipts, referable),
-            memo_bookings,
+            credit,
             _bookings_of_memo_write_offs(ledger, memos),
         ]
     )
@@ -106,9 +106,12 @@ def posted(ledger: Ledger) -> PostedLedger:
     bookings = in_item_currency(bookings, item_currency, ledger)
     bookings = _with_places(bookings, invoices)
     has_item = bookings["has_item"].to_numpy(dtype=bool)
-    tables = {**ledger.tables, **_tables_of_items(ledger, items)}
-    tables["invoices"] = invoices[is_item]
-    tables["payments"] = _payments(bookings[has_item])
+    tables = {
+        **ledger.tables,
+        **_tables_of_items(ledger, items),
+        "invoices": invoices[is_item],
+        "payments": _payments(bookings[has_item]),
+    }
     tables.pop("allocations", None)
     money = _money(bookings[~has_item], items, ledger.currency)
     return PostedLedger(replace(ledger, tables=tables), money, returned)
@@ -429,7 +432,7 @@ def _parts(booked: Mapping[str, float], amount: float) -> list[tuple[str, float]
 
 def _bookings_of_allocations(
     allocations: pd.DataFrame,
-    money: pd.DataFrame,
+    money: Sequence[pd.DataFrame],
     invoices: pd.DataFrame,
 ) -> list[pd.DataFrame]:
     """Return what allocations put on items, and what they take from the customer.
@@ -438,14 +441,14 @@ def _bookings_of_allocations(
     ----------
     allocations : DataFrame
         As the ledger has them.
-    money : DataFrame
-        What payments and credit memos do: both can be allocated, by their ids.
+    money : sequence of DataFrame
+        What payments and what credit memos do: both can be allocated, by their ids.
     invoices : DataFrame
         What allocations may refer to.
     """
     if allocations.empty:
         return []
-    receipts = money.drop_duplicates("payment_id").set_index("payment_id")
+    receipts = _joined(money).drop_duplicates("payment_id").set_index("payment_id")
     # An item that changed its customer leaves the receipt behind.
     is_own = _are_of_one_customer(allocations, receipts, _first_of(invoices))
     allocations = _with_columns(allocations[is_own])
