@@ -148,12 +148,13 @@ class WorklistPlanner:
         """
         model = self.champions.for_customers().model
         reports = self.ledger.parties.every_report()
-        accounts, rows = active_on(self.ledger.every(), as_of, model, reports)
+        customers = active_on(self.ledger.every(), as_of, model, reports)
+        rows = customers.rows
         pds = model.predict_pd_12m(model.own_columns(rows))
         bureau = bureau_summaries(reports, self.ledger.account, as_of)
         rulebook = self.rulebooks.in_force(as_of)
         debts = overdue_debts(
-            ScoredCustomers(accounts, rows, pds, bureau),
+            ScoredCustomers(customers.accounts, rows, pds, bureau),
             self.contacts.credit_files(as_of),
             self.contacts.by_customer(as_of - REMEMBERED, as_of),
             rulebook,

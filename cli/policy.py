@@ -304,7 +304,9 @@ def simulate(options: SimulateOptions) -> None:
     --to 2026-01-01 --as-of 2024-12-31`
     """
     from obligor.data.bureau import reports_of
+    from obligor.data.groups import tree_on
     from obligor.portfolio.snapshot import (
+        StoredGroups,
         active_on,
         ledger_accounts,
         ledger_summaries,
@@ -321,7 +323,14 @@ def simulate(options: SimulateOptions) -> None:
     model = context.champions(options.store).current().model
     bureau = ledger_summaries(ledger, as_of)
     customers = active_on(accounts, as_of, model, reports_of(ledger))
-    portfolio = portfolio_of(*customers, model, bureau)
+    groups = StoredGroups(tree_on(ledger, as_of), customers.group_limits)
+    portfolio = portfolio_of(
+        customers.accounts,
+        customers.rows,
+        model,
+        bureau,
+        groups,
+    )
     outcome = what_if(portfolio, old, new, options.customer)
     if options.as_json:
         typer.echo(json.dumps(outcome, default=str))

@@ -74,7 +74,8 @@ def review(options: ReviewOptions) -> None:
 
 def _reviewed(options: ReviewOptions) -> Review:
     from obligor.data.bureau import reports_of
-    from obligor.portfolio.month import month_ends, month_of
+    from obligor.data.groups import links_of
+    from obligor.portfolio.month import KnownParties, month_ends, month_of
     from obligor.portfolio.review import review as review_portfolio
     from obligor.portfolio.snapshot import days_with_invoices, ledger_accounts
 
@@ -86,9 +87,9 @@ def _reviewed(options: ReviewOptions) -> Review:
     rulebooks, _ = read_rulebooks(options.rules)
     days = days_with_invoices(accounts, month_ends(as_of, options.months))
     watched_days = days if options.as_json else progress_bar("months")(days)
-    reports = reports_of(ledger)
+    parties = KnownParties(reports_of(ledger), links_of(ledger))
     months = [
-        month_of(accounts, day, model, rulebooks, reports) for day in watched_days
+        month_of(accounts, day, model, rulebooks, parties) for day in watched_days
     ]
     rulebook = in_force(rulebooks, as_of)
     return review_portfolio(accounts, months, rulebook, options.sector)

@@ -202,6 +202,8 @@ class EarlierMaster(NamedTuple):
         As in `Account`.
     set_aside : int
         As in `Account`.
+    group_limit : float, optional
+        As in `Account`.
     """
 
     until: int
@@ -210,6 +212,7 @@ class EarlierMaster(NamedTuple):
     sector: str
     country: str
     set_aside: int
+    group_limit: float | None = None
 
 
 class Limits(NamedTuple):
@@ -349,6 +352,8 @@ class Account:
         Behind the gate: whether a row that undoes something found nothing to undo.
     returned : Returned
         The payments that came back.
+    group_limit : float, optional
+        What the customer and all below it may owe together, in the reporting currency.
     """
 
     customer_id: str
@@ -374,6 +379,7 @@ class Account:
     earlier: tuple[EarlierMaster, ...] = ()
     coverage: Sequence[Coverage] = ()
     returned: Returned = field(default_factory=none_returned)
+    group_limit: float | None = None
 
     @property
     def is_incomplete(self) -> bool:
@@ -435,6 +441,8 @@ class Account:
                 texts["earlier"] = [tuple(row) for row in self.earlier]
             if len(self.returned.day):
                 texts["returned"] = [column.tolist() for column in self.returned]
+            if self.group_limit is not None:
+                texts["group_limit"] = self.group_limit
         parts = [np.array(row_counts, dtype=np.int64).tobytes()]
         parts.extend(packed_columns(table) for table in tables)
         parts.append(orjson.dumps(texts))
@@ -520,6 +528,7 @@ def unpacked(packed: bytes) -> Account:
         has_unmatched=texts["has_unmatched"],
         earlier=tuple(EarlierMaster(*row) for row in texts.get("earlier", ())),
         returned=_unpacked_returned(texts.get("returned")),
+        group_limit=texts.get("group_limit"),
     )
 
 

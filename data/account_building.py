@@ -98,6 +98,7 @@ def posted_accounts(posting: PostedLedger, whole: LedgerFrame) -> Iterator[Accou
     )
     sectors = _texts(customers, "sector")
     countries = _texts(customers, "country")
+    group_limits = _group_limits(customers)
     for index, customer_id in enumerate(customers["customer_id"].tolist()):
         own = columns.of_customer(index)
         n_currencies = currencies_in_use(own.items, own.limits, own.money)
@@ -119,6 +120,7 @@ def posted_accounts(posting: PostedLedger, whole: LedgerFrame) -> Iterator[Accou
             set_aside=ledger.set_aside.get(customer_id, 0),
             is_plain=own.is_plain,
             returned=own.returned,
+            group_limit=group_limits[index],
         )
 
 
@@ -295,7 +297,8 @@ def _document_keys(invoices: pd.DataFrame) -> pd.MultiIndex:
 
 def _money_documents(money: pd.DataFrame, invoices: pd.DataFrame) -> Ints:
     """Return the number of the document that money is for, -1 if there is none."""
-    if money["document_id"].isna().all():
+    # Credit memos may be all there is of a document.
+    if money["document_id"].isna().all() or invoices.empty:
         return np.full(len(money), -1)
     documents = _document_keys(invoices)
     is_first = ~documents.duplicated()
@@ -351,6 +354,14 @@ def _texts(customers: pd.DataFrame, name: str) -> list[str]:
     if name not in customers:
         return [""] * len(customers)
     return customers[name].astype("object").fillna("").tolist()
+
+
+def _group_limits(customers: pd.DataFrame) -> list[float | None]:
+    """Return the limit of each customer's group, None if none is stated."""
+    if "group_limit" not in customers:
+        return [None] * len(customers)
+    limits = customers["group_limit"].tolist()
+    return [None if np.isnan(limit) else float(limit) for limit in limits]
 
 
 def rates_of(ledger: Ledger) -> dict[str, Rates]:

@@ -155,9 +155,8 @@ def _without_hidden_receipts(
         return payments
     hidden = every_payment.loc[~every_payment.index.isin(payments.index), "payment_id"]
     hidden_ids = pd.Index(hidden).difference(pd.Index(payments["payment_id"]))
-    is_hidden = payments["invoice_id"].isna().to_numpy()
-    is_hidden &= is_among(payments["reverses"], hidden_ids)
-    return payments[~is_hidden]
+    undoes_hidden = is_among(payments["reverses"], hidden_ids)
+    return payments[~(undoes_hidden & payments["invoice_id"].isna().to_numpy())]
 
 
 def known_account(account: Account, as_of: date) -> KnownAccount:
@@ -225,6 +224,18 @@ def _begins_later(account: Account, day: int) -> bool:
     return int(first_days.min()) < day_number(updates[0].known_on)
 
 
+def master_on(account: Account, as_of: date) -> Account:
+    """Return an account with what was true of its customer on a day, and its rows.
+
+    The limit of a group is known from the day the customer is.
+    """
+    day = day_number(as_of)
+    account = _with_master_of(account, as_of, day)
+    if (account.registered.known_on <= day).any():
+        return account
+    return replace(account, group_limit=None)
+
+
 def _with_master_of(account: Account, as_of: date, day: int) -> Account:
     """Return an account with what was true of its customer on a day."""
     if account.coverage:
@@ -245,6 +256,7 @@ def _with_master_of(account: Account, as_of: date, day: int) -> Account:
                 sector=master.sector,
                 country=master.country,
                 set_aside=master.set_aside,
+                group_limit=master.group_limit,
                 earlier=(),
             )
     return replace(account, earlier=())

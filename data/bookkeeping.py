@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
+from obligor.arrays import Bools
 from obligor.data.findings import Finding
 from obligor.data.ledger import OF_INVOICE, Ledger
 from obligor.data.posting import UNDOING_KINDS
@@ -13,6 +15,8 @@ from obligor.data.stored_ledger import StoredLedger
 
 # If more than half of so many rows are below 0, the source writes its signs otherwise.
 FEWEST_ROWS_TO_JUDGE_SIGNS = 10
+# How far a converted amount may be from the invoice at a rate of the table.
+_ROUNDING = 0.0005
 # Rows of these tables change what a customer owes, or how it is told.
 ACCOUNT_TABLES = ("invoices", *OF_INVOICE)
 
@@ -43,7 +47,7 @@ def bookkeeping_findings(
         )
         return
     yield from _repeated_payments(ledger)
-    yield from _payments_in_item_currency(ledger)
+    yield from _converted_payments(ledger)
     payment_ids = _payment_ids(ledger, stored)
     yield from _homeless_payments(ledger, payment_ids)
     yield from _undoing_payments(ledger, payment_ids)
@@ -190,25 +194,55 @@ def _money_without_currency(ledger: Ledger, is_money: pd.Series) -> Iterator[Fin
         yield _note("payments", "currency", what)
 
 
-def _payments_in_item_currency(ledger: Ledger) -> Iterator[Finding]:
-    """Yield a note if payments of foreign items do not state their currency."""
-    payments = ledger["payments"].reindex(columns=["invoice_id", "currency"])
+def _converted_payments(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a note on payments that look converted, and do not state their currency.
+
+    Each is the only one of its invoice, and as much as the invoice is worth in the
+    reporting currency.
+    """
+    payments = ledger["payments"].reindex(columns=["invoice_id", "amount", "currency"])
     invoices = ledger["invoices"]
-    if not {"invoice_id", "currency"} <= set(invoices):
+    rates = ledger["fx_rates"]
+    has_columns = {"invoice_id", "amount", "currency"} <= set(invoices)
+    if not has_columns or not {"currency", "rate"} <= set(rates):
         return
     firsts = invoices.dropna(subset="invoice_id").drop_duplicates("invoice_id")
-    item_currency = firsts.set_index("invoice_id")["currency"]
-    currency = payments["invoice_id"].map(item_currency)
-    is_taken = payments["currency"].isna() & currency.notna()
-    is_foreign = is_taken & (currency != ledger.currency)
-    if is_foreign.any():
-        codes = ", ".join(sorted(set(currency[is_foreign].astype("str"))))
-        noun = "payment states" if is_foreign.sum() == 1 else "payments state"
-        what = (
-            f"{is_foreign.sum():,} {noun} no currency; the amount is taken in that of "
-            f"the invoice ({codes}), not in {ledger.currency}"
-        )
-        yield _note("payments", "currency", what)
+    items = firsts.set_index("invoice_id")
+    item_amount = payments["invoice_id"].map(items["amount"])
+    item_currency = payments["invoice_id"].map(items["currency"])
+    is_meant = payments["currency"].isna() & item_currency.notna()
+    is_meant &= ~payments["invoice_id"].duplicated(keep=False)
+    is_meant &= (item_currency != ledger.currency) & (item_amount > 0)
+    for currency in item_currency[is_meant].unique():
+        own = is_meant & (item_currency == currency)
+        own_rates = rates.loc[rates["currency"] == currency, "rate"]
+        paid_share = payments["amount"][own] / item_amount[own]
+        for row in paid_share.index[_are_rates(paid_share, own_rates)]:
+            yield Finding(
+                level="note",
+                table="payments",
+                column="currency",
+                row=int(row),
+                what=(
+                    "the payment states no currency: it is taken in that of its "
+                    f"invoice, {currency}, and is what the invoice is worth in "
+                    f"{ledger.currency}"
+                ),
+                expected="a column of currencies, if payments have others",
+            )
+
+
+def _are_rates(shares: pd.Series, rates: pd.Series) -> Bools:
+    """Return which paid shares of invoices are rates of their currency, but not 1."""
+    ordered = np.sort(rates.dropna().to_numpy(dtype=np.float64))
+    values = shares.to_numpy(dtype=np.float64)
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    above = np.searchsorted(ordered, values).clip(max=len(ordered) - 1)
+    nearest = np.stack([ordered[above], ordered[(above - 1).clip(min=0)]])
+    is_rate: Bools = (np.abs(nearest - values) <= values * _ROUNDING).any(axis=0)
+    is_rate &= values != 1
+    return is_rate
 
 
 def _undoing_payments(ledger: Ledger, payment_ids: pd.Index) -> Iterator[Finding]:

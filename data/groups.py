@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from obligor.data.asof import known_rows
 from obligor.data.identifiers import compact_id
 from obligor.data.ledger import Ledger
 
@@ -106,6 +107,11 @@ class GroupTree:
                     members.add(child)
                     frontier.append(child)
         return sorted(members)
+
+
+def tree_on(ledger: Ledger, as_of: date) -> GroupTree:
+    """Return the groups of the customers of a ledger as they were known on a day."""
+    return GroupTree.of(known_rows(links_of(ledger), as_of))
 
 
 def links_of(ledger: Ledger) -> list[GroupLink]:

@@ -116,6 +116,14 @@ CONTRACTS: dict[str, pa.DataFrameSchema] = {
             "owner": _sealed_text(),
             # The company above it: a customer, or any other id.
             "parent_id": _text(is_optional=True),
+            # What the customer and all below it may owe together, in the reporting
+            # currency.
+            "group_limit": pa.Column(
+                float,
+                [pa.Check(_is_finite, error="a finite number"), _NOT_NEGATIVE_AMOUNT],
+                nullable=True,
+                required=False,
+            ),
             "known_on": _known_on("registered_on"),
         }
     ),

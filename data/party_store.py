@@ -403,6 +403,17 @@ class PartyStore:
                 frontier = [link.child_id for link in new]
         return GroupTree.of(links.values())
 
+    def tree_on(self, as_of: date) -> GroupTree:
+        """Return the groups of all customers as they were known on a day."""
+        day = day_number(as_of)
+        query = sa.select(LINKS.c.child_id, LINKS.c.parent_id).where(
+            LINKS.c.known_on <= day,
+            LINKS.c.until > day,
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return GroupTree({str(child_id): str(parent) for child_id, parent in rows})
+
     def children_of(self, connection: sa.Connection, customer_id: str) -> list[str]:
         """Return who belonged to a customer directly, on any day."""
         query = sa.select(LINKS.c.child_id).where(LINKS.c.parent_id == customer_id)

@@ -16,6 +16,7 @@ from obligor.data.account_building import (
     currencies_of,
     rates_of,
 )
+from obligor.data.column_reading import is_missing
 from obligor.data.coverage import Coverage
 from obligor.data.days import day_number
 from obligor.data.ledger import CONTRACTS, DAY_DTYPE, Ledger, empty_table
@@ -174,7 +175,13 @@ def _master_until(
         sector=str(row.get("sector", "")),
         country=str(row.get("country", "")),
         set_aside=int(is_set_aside.sum()),
+        group_limit=_number_or_none(row.get("group_limit")),
     )
+
+
+def _number_or_none(value: object) -> float | None:
+    """Return a cell as a number, None if it is empty or the table lacks its column."""
+    return None if value is None or is_missing(value) else float(str(value))
 
 
 def _of_contract(table: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import orjson
@@ -72,11 +74,8 @@ class KnownQuestion:
     def credit_file(self) -> CreditFile:
         """Return what is on file, with what the others of the groups owe."""
         body = self.request.file
-        if body is None:
-            return NOTHING_ON_FILE
-        return with_exposures(
-            body.credit_file(), self.request.customer_id, self.exposures
-        )
+        credit_file = NOTHING_ON_FILE if body is None else body.credit_file()
+        return with_exposures(credit_file, self.request.customer_id, self.exposures)
 
     def order(self, body: OrderBody) -> Order:
         """Return an order in the reporting currency."""
@@ -205,8 +204,7 @@ def inputs_of(known_question: KnownQuestion) -> bytes:
         contents["bureau"] = [list(report) for report in known_question.reports]
     if known_question.exposures:
         contents["groups"] = [
-            [exposure.name, str(exposure.amount), *exposure[2:]]
-            for exposure in known_question.exposures
+            _recorded_exposure(exposure) for exposure in known_question.exposures
         ]
     head = orjson.dumps(contents)
     return len(head).to_bytes(4, "big") + head + account.packed()
@@ -243,13 +241,25 @@ def known_of(request: DecisionRequest, as_of: date, inputs: bytes) -> KnownQuest
         source=head["source"],
         observed_until=date.fromisoformat(until) if until else None,
         reports=tuple([report_of(report) for report in head.get("bureau", ())]),
-        exposures=tuple(
-            [
-                GroupExposure(name, Decimal(amount), *counts)
-                for name, amount, *counts in head.get("groups", ())
-            ]
-        ),
+        exposures=tuple([_exposure_of(values) for values in head.get("groups", ())]),
     )
+
+
+def _recorded_exposure(exposure: GroupExposure) -> list[object]:
+    """Return an exposure as JSON; the limit is left out if it is on file, as before."""
+    values = [exposure.name, str(exposure.amount), *exposure[2:-1]]
+    if exposure.limit is not None:
+        values.append(str(exposure.limit))
+    return values
+
+
+def _exposure_of(values: Sequence[Any]) -> GroupExposure:
+    """Return the exposure that `_recorded_exposure` wrote."""
+    name, amount, *counts = values
+    exposure = GroupExposure(name, Decimal(amount), *counts)
+    if exposure.limit is None:
+        return exposure
+    return exposure._replace(limit=Decimal(exposure.limit))
 
 
 def promises_of(known_account: KnownAccount) -> tuple[Promise, ...]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from typing import NamedTuple
 
-from obligor.data.asof import known_account
+from obligor.data.account import Account
+from obligor.data.asof import known_account, master_on
 from obligor.data.groups import GroupTree
 from obligor.data.store import LedgerStore
 from obligor.decisions.ageing import ageing_of
 from obligor.decisions.questions import DecisionRequest, GroupBody
 from obligor.errors import AsOfError, SchemaError
 from obligor.policy.credit.credit_file import CreditFile
+from obligor.policy.credit.groups import Group
 
 _ZERO = Decimal(0)
 
@@ -38,6 +41,8 @@ class GroupExposure(NamedTuple):
     is_own : bool
         Whether the ledger says that the customer belongs to this group of several, as
         the file does not.
+    limit : Decimal, optional
+        The limit of the group, if the ledger states it; else it is on file.
     """
 
     name: str
@@ -46,6 +51,7 @@ class GroupExposure(NamedTuple):
     not_in_ledger: int
     incomplete: int = 0
     is_own: bool = False
+    limit: Decimal | None = None
 
 
 def group_exposures(
@@ -53,12 +59,13 @@ def group_exposures(
     ledger: LedgerStore,
     as_of: date,
 ) -> tuple[GroupExposure, ...]:
-    """Return what the other members of the groups on file owe, as known on a day.
+    """Return what the other members of the customer's groups owe, as known on a day.
 
     Parameters
     ----------
     request : DecisionRequest
-        The question; without groups on file nothing is read.
+        The question. Groups on file count; without any, those of the ledger that have
+        a limit there.
     ledger : LedgerStore
         The loaded ledger.
     as_of : date
@@ -67,8 +74,8 @@ def group_exposures(
     Returns
     -------
     tuple of GroupExposure
-        One for each group with other members in the ledger, in the order of the file.
-        Of the other groups what is stated counts.
+        One for each group with other members in the ledger, in the order of the file,
+        or from the lowest up. Of the other groups on file what is stated counts.
 
     Raises
     ------
@@ -77,7 +84,9 @@ def group_exposures(
     """
     groups = request.file.groups if request.file else []
     if not groups:
-        return ()
+        if request.ledger is not None:
+            return ()
+        return tuple(_stored_groups(request.customer_id, ledger, as_of))
     # A ledger that was sent with the request has one customer.
     if request.ledger is not None:
         for group in groups:
@@ -90,6 +99,64 @@ def group_exposures(
     )
     exposures = [_added_up(group, members, ledger, as_of) for group in groups]
     return tuple([exposure for exposure in exposures if exposure is not None])
+
+
+def _stored_groups(
+    customer_id: str,
+    ledger: LedgerStore,
+    as_of: date,
+) -> Iterator[GroupExposure]:
+    """Yield the groups of a customer that have a limit in the ledger, upwards."""
+    tree = ledger.parties.tree_around(customer_id, as_of)
+    if not tree.parents:
+        return
+    heads = ledger.accounts(tree.line_of(customer_id))
+    for node in tree.line_of(customer_id):
+        head = heads.get(node)
+        limit = None if head is None else group_limit_on(head, as_of)
+        others = {*tree.members_of(node)} - {customer_id}
+        if limit is None or not others:
+            continue
+        debt = _debt_of(ledger.accounts(sorted(others)), as_of)
+        yield GroupExposure(
+            name=node,
+            amount=debt.amount,
+            in_ledger=debt.n_members,
+            not_in_ledger=0,
+            incomplete=debt.n_incomplete,
+            limit=limit,
+        )
+
+
+def group_limit_on(head: Account, as_of: date) -> Decimal | None:
+    """Return the limit of the group that a customer heads, as known on a day."""
+    if head.group_limit is None and not head.earlier:
+        return None
+    limit = master_on(head, as_of).group_limit
+    return None if limit is None else Decimal(str(limit))
+
+
+class _Debt(NamedTuple):
+    """What some customers owe together."""
+
+    amount: Decimal
+    n_members: int
+    n_incomplete: int
+
+
+def _debt_of(accounts: Mapping[str, Account], as_of: date) -> _Debt:
+    """Return what customers owe on a day, at the rates of the day."""
+    total = _ZERO
+    n_incomplete = 0
+    for account in accounts.values():
+        try:
+            member = known_account(account, as_of)
+        except AsOfError:
+            # The ledger of this member begins later.
+            continue
+        total += ageing_of(member).owed
+        n_incomplete += member.account.is_incomplete
+    return _Debt(total, len(accounts), n_incomplete)
 
 
 @dataclass(frozen=True)
@@ -164,22 +231,13 @@ def _added_up(
     if not accounts and linked is None:
         _require_stated(group)
         return None
-    total = _ZERO
-    n_incomplete = 0
-    for account in accounts.values():
-        try:
-            member = known_account(account, as_of)
-        except AsOfError:
-            # The ledger of this member begins later.
-            continue
-        total += ageing_of(member).owed
-        n_incomplete += member.account.is_incomplete
+    debt = _debt_of(accounts, as_of)
     return GroupExposure(
         name=group.name,
-        amount=max(total, group.exposure_of_others or _ZERO),
-        in_ledger=len(accounts),
+        amount=max(debt.amount, group.exposure_of_others or _ZERO),
+        in_ledger=debt.n_members,
         not_in_ledger=len(named - accounts.keys()),
-        incomplete=n_incomplete,
+        incomplete=debt.n_incomplete,
         is_own=group.name == members.own_group(),
     )
 
@@ -202,6 +260,8 @@ def with_exposures(
     """
     if not exposures:
         return credit_file
+    if exposures[0].limit is not None:
+        return replace(credit_file, groups=stored_tree(customer_id, exposures))
     by_name = {exposure.name: exposure for exposure in exposures}
     groups = []
     for group in credit_file.groups:
@@ -217,3 +277,31 @@ def with_exposures(
         )
         groups.append(completed)
     return replace(credit_file, groups=tuple(groups))
+
+
+def stored_tree(
+    customer_id: str,
+    exposures: Sequence[GroupExposure],
+) -> tuple[Group, ...]:
+    """Return the groups of a customer, by the limits that the ledger states.
+
+    Parameters
+    ----------
+    customer_id : str
+        The customer, who belongs to the lowest of them.
+    exposures : sequence of GroupExposure
+        From the lowest group up, each with its limit.
+    """
+    groups = list[Group]()
+    parents = [exposure.name for exposure in exposures[1:]]
+    for exposure, parent in zip_longest(exposures, parents):
+        groups.append(
+            Group(
+                name=exposure.name,
+                limit=exposure.limit or _ZERO,
+                exposure_of_others=exposure.amount,
+                parent=parent,
+                members=() if groups else (customer_id,),
+            )
+        )
+    return tuple(groups)

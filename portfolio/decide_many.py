@@ -2,7 +2,8 @@
 
 The answers are those of `obligor.policy.credit.decide` (tested customer by customer).
 Amounts are floats here, so a limit may differ in its last cent. Credit files and
-requests belong to single decisions and do not count.
+requests belong to single decisions and do not count; groups whose limit is in the
+ledger do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from obligor.arrays import Bools, Floats, Ints
 from obligor.data.money import minor_digits
+from obligor.policy.credit.groups import group_cap
 from obligor.policy.credit.position import SHORTEST_YEAR
 from obligor.policy.credit.promise_ladder import ladder_position
 from obligor.policy.economics import PD_FLOOR
@@ -433,6 +435,7 @@ def _limit(
         *_grade_caps(customers, rating),
         # A bureau that recommends nothing sets no cap.
         np.nan_to_num(recommended_limit, nan=np.inf),
+        _group_rooms(customers.portfolio),
     ]
     features = customers.portfolio.features
     step_up = customers.rows(
@@ -445,6 +448,15 @@ def _limit(
     whole_cents = np.floor(smallest * share * cents + 1e-6)
     limit: Floats = whole_cents / cents
     return limit
+
+
+def _group_rooms(portfolio: Portfolio) -> Floats:
+    """What is left of the limits of a customer's groups; no cap without a limit."""
+    rooms = np.full(len(portfolio), np.inf)
+    for row, line in portfolio.group_lines.items():
+        _, room = group_cap(line)
+        rooms[row] = max(float(room), 0.0)
+    return rooms
 
 
 def _need(position: _Position, terms: _Terms) -> Floats:

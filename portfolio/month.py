@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.data.account import Account
-from obligor.data.asof import KnownAccount
+from obligor.data.asof import KnownAccount, known_rows
 from obligor.data.bureau import BureauReport
 from obligor.data.days import day_number
+from obligor.data.groups import GroupLink, GroupTree
 from obligor.data.money import minor_digits
 from obligor.data.open_items import open_balances
 from obligor.data.rates import closing_rates
@@ -24,9 +26,29 @@ from obligor.policy.collecting.priority import DEFAULT_DPD_DAYS
 from obligor.policy.rulebooks.rulebook import Rulebook, in_force
 from obligor.portfolio.decide_many import decide_many
 from obligor.portfolio.item_columns import Columns, stacked
-from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
+from obligor.portfolio.snapshot import (
+    Portfolio,
+    StoredGroups,
+    active_on,
+    portfolio_of,
+)
 
 IN_DEFAULT = "default"
+
+
+class KnownParties(NamedTuple):
+    """What is known of customers besides their accounts, the future included.
+
+    Attributes
+    ----------
+    reports : mapping of str to sequence of BureauReport
+        By customer, what bureaus say: features of the model.
+    links : sequence of GroupLink
+        Who belongs to whom.
+    """
+
+    reports: Mapping[str, Sequence[BureauReport]] = MappingProxyType({})
+    links: Sequence[GroupLink] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +92,7 @@ def month_of(
     as_of: date,
     model: PdModel,
     rulebooks: Sequence[Rulebook],
-    reports: Mapping[str, Sequence[BureauReport]] = MappingProxyType({}),
+    parties: KnownParties | None = None,
 ) -> Month:
     """Return the portfolio as it was known on a day, under the rules of that day.
 
@@ -84,8 +106,8 @@ def month_of(
         The model that scores the customers.
     rulebooks : sequence of Rulebook
         The released rulebooks; the one in force on the day decides.
-    reports : mapping of str to sequence of BureauReport
-        By customer, what bureaus say, the future included: features of the model.
+    parties : KnownParties, optional
+        What bureaus say of the customers, and who belongs to whom.
 
     Returns
     -------
@@ -97,8 +119,16 @@ def month_of(
     AsOfError
         If no invoice or no rulebook was known by then.
     """
-    customers = active_on(accounts, as_of, model, reports)
-    portfolio = portfolio_of(customers.accounts, customers.rows, model)
+    parties = parties or KnownParties()
+    customers = active_on(accounts, as_of, model, parties.reports)
+    tree = GroupTree.of(known_rows(parties.links, as_of))
+    groups = StoredGroups(tree, customers.group_limits)
+    portfolio = portfolio_of(
+        customers.accounts,
+        customers.rows,
+        model,
+        group_limits=groups,
+    )
     decisions = decide_many(portfolio, in_force(rulebooks, as_of))
     is_in_default = decisions.material_dpd_days > DEFAULT_DPD_DAYS
     # Default is a state of its own, whatever the grade of the model.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -17,15 +18,24 @@ from obligor.data.account_building import accounts_of, rates_of
 from obligor.data.asof import KnownAccount, known_account, known_rows
 from obligor.data.bureau import BureauReport, reports_of
 from obligor.data.days import day_number
+from obligor.data.groups import GroupTree
 from obligor.data.ledger import Ledger
+from obligor.data.money import minor_digits
 from obligor.decisions.ageing import AgedAmounts, aged_amounts, exact_ageing
 from obligor.decisions.bureau_reports import bureau_summaries
 from obligor.decisions.facts import promises_of
+from obligor.decisions.group_exposure import (
+    GroupExposure,
+    group_limit_on,
+    stored_tree,
+)
 from obligor.errors import AsOfError
 from obligor.features.build import account_features
 from obligor.features.catalogue import NAMES
 from obligor.model.pd_model import PdModel
+from obligor.policy.credit.credit_file import NOTHING_ON_FILE, CreditFile
 from obligor.policy.credit.facts import Facts
+from obligor.policy.credit.groups import Group
 from obligor.policy.credit.position import NO_REPORT, BureauSummary
 from obligor.policy.credit.promise_ladder import Promise
 
@@ -106,6 +116,8 @@ class Portfolio:
         The rows of customers whose ledger may lack a part of what they owe.
     bureau : mapping of int to BureauSummary
         By row, what bureaus say of the customers they know.
+    group_lines : mapping of int to tuple of Group
+        By row, the groups with a limit that a customer belongs to.
     """
 
     customer_ids: Sequence[str]
@@ -120,6 +132,7 @@ class Portfolio:
     ageing: PortfolioAgeing | None = None
     incomplete_rows: frozenset[int] = frozenset()
     bureau: Mapping[int, BureauSummary] = field(default_factory=dict)
+    group_lines: Mapping[int, tuple[Group, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of customers."""
@@ -135,11 +148,15 @@ class Portfolio:
             ageing = exact_ageing(self.ageing.of(row), self.currency)
         report = self.bureau.get(row, NO_REPORT)
         score = float("nan") if report.score is None else float(report.score)
+        credit_file = NOTHING_ON_FILE
+        if row in self.group_lines:
+            credit_file = CreditFile(groups=self.group_lines[row])
         return Facts(
             pd_12m=float(self.pd_12m[row]),
             currency=self.currency,
             features=features,
             as_of=self.as_of,
+            credit_file=credit_file,
             equity=float(self.equity[row]),
             turnover=float(self.turnover[row]),
             promises=self.promises.get(row, ()),
@@ -152,6 +169,55 @@ class Portfolio:
         )
 
 
+@dataclass(frozen=True)
+class StoredGroups:
+    """Who belongs to whom, and what groups may owe.
+
+    Attributes
+    ----------
+    tree : GroupTree
+        The links of all groups, as known on a day.
+    limits : mapping of str to Decimal
+        By the customer who heads each group, in the reporting currency.
+    """
+
+    tree: GroupTree
+    limits: Mapping[str, Decimal]
+
+    def lines(self, owed: Mapping[str, Decimal]) -> dict[str, tuple[Group, ...]]:
+        """Return the groups of each member, with what the others owe.
+
+        Parameters
+        ----------
+        owed : mapping of str to Decimal
+            What each customer owes.
+
+        Returns
+        -------
+        dict of str to tuple of Group
+            By customer, as `decisions.group_exposure.stored_tree` has them.
+        """
+        exposures = dict[str, list[GroupExposure]]()
+        # The lowest groups first: a line goes upwards.
+        depth = {head: len(self.tree.line_of(head)) for head in self.limits}
+        for head in sorted(self.limits, key=lambda head: -depth[head]):
+            members = self.tree.members_of(head)
+            if members == [head]:
+                continue
+            own = [member for member in members if member in owed]
+            total = sum([owed[member] for member in own], Decimal(0))
+            for member in own:
+                exposure = GroupExposure(
+                    name=head,
+                    amount=total - owed[member],
+                    in_ledger=len(members) - 1,
+                    not_in_ledger=0,
+                    limit=self.limits[head],
+                )
+                exposures.setdefault(member, []).append(exposure)
+        return {member: stored_tree(member, line) for member, line in exposures.items()}
+
+
 class ActiveCustomers(NamedTuple):
     """The customers with an invoice known on a day.
 
@@ -161,10 +227,13 @@ class ActiveCustomers(NamedTuple):
         Their accounts as known on that day.
     rows : Floats
         Their features, shape (n, features), in the order of the catalogue.
+    group_limits : mapping of str to Decimal
+        The limits of groups by the customer who heads each, with or without invoices.
     """
 
     accounts: list[KnownAccount]
     rows: Floats
+    group_limits: Mapping[str, Decimal] = MappingProxyType({})
 
 
 def active_on(
@@ -197,13 +266,16 @@ def active_on(
     AsOfError
         If there is none.
     """
-    # A customer without an invoice has nothing to score or to collect.
     day = day_number(as_of)
-    known_accounts = [
-        known_account(account, as_of)
-        for account in accounts
-        if (account.items.known_on <= day).any()
-    ]
+    known_accounts = []
+    group_limits = dict[str, Decimal]()
+    for account in accounts:
+        limit = group_limit_on(account, as_of)
+        if limit is not None:
+            group_limits[account.customer_id] = limit
+        # A customer without an invoice has nothing to score or to collect.
+        if (account.items.known_on <= day).any():
+            known_accounts.append(known_account(account, as_of))
     if not known_accounts:
         raise AsOfError(
             f"no invoice was known on {as_of}", where="as_of", do="ask for a later day"
@@ -214,7 +286,7 @@ def active_on(
     ]
     material = model.material if model else None
     rows = account_features(known_accounts, material, own_reports)
-    return ActiveCustomers(known_accounts, rows)
+    return ActiveCustomers(known_accounts, rows, group_limits)
 
 
 def days_with_invoices(accounts: Iterable[Account], days: Sequence[date]) -> list[date]:
@@ -238,6 +310,7 @@ def portfolio_of(
     rows: Floats,
     model: PdModel,
     bureau: Mapping[str, BureauSummary] = MappingProxyType({}),
+    group_limits: StoredGroups | None = None,
 ) -> Portfolio:
     """Return the portfolio of some customers, scored by a model.
 
@@ -251,6 +324,8 @@ def portfolio_of(
         The model that scores them.
     bureau : mapping of str to BureauSummary
         By customer, what bureaus say of those they report on.
+    group_limits : StoredGroups, optional
+        Who belongs to whom, and the limits of groups.
 
     Returns
     -------
@@ -278,8 +353,13 @@ def portfolio_of(
             if account.customer_id in bureau:
                 reported[row] = bureau[account.customer_id]
     ageing = joined_ageing([aged_amounts(customer) for customer in customers])
+    customer_ids = [account.customer_id for account in accounts]
+    lines = {}
+    if group_limits is not None:
+        owed = owed_amounts(ageing, accounts[0].currency)
+        lines = group_limits.lines(dict(zip(customer_ids, owed, strict=True)))
     return Portfolio(
-        customer_ids=[account.customer_id for account in accounts],
+        customer_ids=customer_ids,
         currency=accounts[0].currency,
         as_of=customers[0].as_of,
         pd_12m=model.predict_pd_12m(model.own_columns(rows)),
@@ -293,7 +373,19 @@ def portfolio_of(
             [row for row, account in enumerate(accounts) if account.is_incomplete]
         ),
         bureau=reported,
+        group_lines={
+            row: lines[customer_id]
+            for row, customer_id in enumerate(customer_ids)
+            if customer_id in lines
+        },
     )
+
+
+def owed_amounts(ageing: PortfolioAgeing, currency: str) -> list[Decimal]:
+    """Return the net position of each customer, in the reporting currency."""
+    digits = minor_digits(currency)
+    minor_units = np.maximum(ageing.open_amount - ageing.unapplied, 0.0)
+    return [Decimal(int(amount)).scaleb(-digits) for amount in minor_units.tolist()]
 
 
 def ledger_accounts(ledger: Ledger) -> Iterator[Account]:

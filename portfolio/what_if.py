@@ -19,7 +19,12 @@ from obligor.errors import SchemaError, UnknownCustomerError
 from obligor.policy.rulebooks.rulebook import Rulebook, folders, read_rulebook
 from obligor.portfolio.comparison import Mover, compare_customer, movers, summary
 from obligor.portfolio.decide_many import decide_many
-from obligor.portfolio.snapshot import Portfolio, active_on, portfolio_of
+from obligor.portfolio.snapshot import (
+    Portfolio,
+    StoredGroups,
+    active_on,
+    portfolio_of,
+)
 
 MOST_SIMULATED = 50_000  # customers in one request; the command takes any number
 
@@ -151,7 +156,14 @@ def what_if_answer(
     reports = ledger.parties.every_report()
     customers = active_on(ledger.every(), as_of, model, reports)
     bureau = bureau_summaries(reports, ledger.account, as_of)
-    portfolio = portfolio_of(customers.accounts, customers.rows, model, bureau)
+    groups = StoredGroups(ledger.parties.tree_on(as_of), customers.group_limits)
+    portfolio = portfolio_of(
+        customers.accounts,
+        customers.rows,
+        model,
+        bureau,
+        groups,
+    )
     changes = what_if(portfolio, old, new, request.customer_id)
     return {
         "from": request.from_,

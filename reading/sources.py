@@ -366,13 +366,19 @@ class SourceReader:
             self.documents = raw
         for column in map(str, frame.columns):
             frame[column] = self._parsed(column, frame[column], raw)
-        if self.mapping.table == "invoices":
-            self._fill_issue(frame)
-            self._fill_currency(frame)
-        elif self.mapping.table == "disputes":
-            self._fill_resolution(frame)
+        self._fill(frame)
         _fill_known_on(self.mapping.table, frame)
         return frame, self.findings
+
+    def _fill(self, frame: pd.DataFrame) -> None:
+        """Fill the columns that a list may leave out, and say with what."""
+        if self.mapping.table == "invoices":
+            # A list of balances may be in the reporting currency without a word.
+            if "issued_on" not in frame:
+                self._fill_currency(frame)
+            self._fill_issue(frame)
+        elif self.mapping.table == "disputes":
+            self._fill_resolution(frame)
 
     def _fill_issue(self, frame: pd.DataFrame) -> None:
         """Take the due day of a list that does not say when items were issued."""
@@ -393,7 +399,7 @@ class SourceReader:
             frame["due_on"] = frame["due_on"].where(~is_memo, frame["issued_on"])
 
     def _fill_currency(self, frame: pd.DataFrame) -> None:
-        """Take the reporting currency for a list without a column of currencies."""
+        """Take the reporting currency for a list of open balances that states none."""
         currency = self.mapping.currency
         if currency and "currency" not in frame:
             frame["currency"] = pd.Series(currency, frame.index, dtype="str")

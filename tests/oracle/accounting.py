@@ -430,6 +430,13 @@ class Desk:
                 return day(row, "paid_on")
         return None
 
+    def day_of_memo(self, invoice_id: str) -> date | None:
+        """Return the day of a credit memo of the customer, None if there is none."""
+        for row in self.invoices():
+            if text(row, "invoice_id") == invoice_id and money(row) < 0:
+                return day(row, "issued_on")
+        return None
+
     def known_of_payment(self, payment_id: str) -> date | None:
         """Return the day on which a payment became known, None if there is none."""
         for row in self.rows("payments"):
@@ -460,17 +467,21 @@ class Desk:
         currency = currencies[invoice_id]
         receipt_id = text(row, "payment_id")
         received_on = self.day_of_payment(receipt_id)
+        kind = PAYMENT
+        if received_on is None:
+            received_on = self.day_of_memo(receipt_id)
+            kind = CREDIT_NOTE
         if received_on is None:
             return
         part = Line(
-            PAYMENT,
+            kind,
             received_on,
             money(row),
             receipt_id,
             document=self.document(invoice_id),
         )
         out = Line(
-            PAYMENT,
+            kind,
             day(row, "allocated_on"),
             -money(row),
             "",

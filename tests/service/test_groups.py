@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from obligor.data.store import LedgerStore
+from obligor.policy.credit.decide import decide
+from obligor.portfolio.decide_many import decide_many
+from obligor.portfolio.snapshot import StoredGroups, active_on, portfolio_of
 from obligor.serving.assembly import Service
 from tests.ascii import ledger
 from tests.conftest import client_of, service_on
@@ -180,3 +184,83 @@ def test_a_decision_replays_after_the_group_has_paid(
     for entry_id in (decision["decision_id"], check["decision_id"]):
         replay = client.post(f"/decisions/{entry_id}/replay").json()
         assert replay["is_equal"]
+
+
+# The ledger states what the holding and all below it may owe, and what EAST may.
+WITH_LIMITS = """
+    customer_id | registered_on | parent_id | group_limit
+    SUBA        | 2020-01-01    | EAST      | -
+    EAST        | 2020-01-01    | HOLD      | 30000.00
+    SUBB        | 2020-01-01    | HOLD      | -
+    SUBC        | 2020-01-01    | HOLD      | -
+    HOLD        | 2020-01-01    | -         | 100000.00
+    KEEP        | 2020-01-01    | NOBODY    | -
+"""
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Service:
+    store = LedgerStore(f"sqlite:///{tmp_path}/limited.db")
+    store.write(ledger(invoices=INVOICES, customers=WITH_LIMITS))
+    return service_on(store, FixedChampion(FixedModel()), tmp_path)
+
+
+def test_a_group_that_the_ledger_limits_needs_no_credit_file(limited: Service) -> None:
+    """Every question about a member adds up what the others owe, and replays."""
+    client = client_of(limited)
+    expected = {
+        "SUBA": {"EAST": ("0.00", "30000.00"), "HOLD": ("80000.00", "20000.00")},
+        "SUBB": {"HOLD": ("80000.00", "20000.00")},
+        "HOLD": {"HOLD": ("120000.00", "-20000.00")},
+        "KEEP": {},
+    }
+    questions = [
+        {"customer_id": customer_id, "as_of": "2024-12-31"} for customer_id in expected
+    ]
+    batch = client.post("/decisions/batch", json={"decisions": questions}).json()
+    for question, item in zip(questions, batch["decisions"], strict=True):
+        groups = item["decision"]["ledger"].get("groups", [])
+        rooms = {
+            group["name"]: (
+                group["exposure_of_others"]["amount"],
+                group["room"]["amount"],
+            )
+            for group in groups
+        }
+        assert rooms == expected[question["customer_id"]]
+    answer = client.post("/decisions", json=questions[0]).json()
+    assert answer["limit"]["caps"]["group HOLD"] == "20000.00"
+    replay = client.post(f"/decisions/{answer['decision_id']}/replay").json()
+    assert replay["is_equal"], replay
+
+
+def test_groups_on_file_count_in_place_of_those_of_the_ledger(limited: Service) -> None:
+    answer = ask(client_of(limited), NAMED).json()
+    (exposure,) = answer["ledger"]["groups"]
+    assert (exposure["name"], exposure["room"]["amount"]) == ("Holding", "20000.00")
+
+
+def test_the_night_counts_the_groups_of_the_ledger(limited: Service) -> None:
+    """As a decision does, customer by customer."""
+    day = date(2024, 12, 31)
+    customers = active_on(limited.ledger.every(), day)
+    groups = StoredGroups(limited.ledger.parties.tree_on(day), customers.group_limits)
+    model = FixedModel()
+    portfolio = portfolio_of(
+        customers.accounts,
+        customers.rows,
+        model,
+        group_limits=groups,
+    )
+    rulebook = limited.rulebooks.in_force(day)
+    limits = decide_many(portfolio, rulebook).limit
+    client = client_of(limited)
+    for row, customer_id in enumerate(portfolio.customer_ids):
+        decision = decide(portfolio.facts(row), rulebook)
+        question = {"customer_id": customer_id, "as_of": str(day)}
+        answer = client.post("/decisions", json=question).json()
+        caps = {name: str(cap) for name, cap in decision.limit.caps.items()}
+        assert caps == answer["limit"]["caps"]
+        assert abs(float(decision.limit.amount) - limits[row]) < 0.011
+    is_limited = [row in portfolio.group_lines for row in range(len(portfolio))]
+    assert sum(is_limited) == 3

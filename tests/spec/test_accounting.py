@@ -504,6 +504,64 @@ def test_a_negative_invoice_is_a_credit_of_the_customer() -> None:
     require(expected, invoices=invoices)
 
 
+def test_a_credit_memo_pays_the_document_that_it_names() -> None:
+    """It may name an invoice or a document; what is left pays the oldest item.
+
+    Without a name it would pay A1, which is due first.
+    """
+    invoices = """
+        invoice_id | document_id | customer_id | issued_on  | due_on     |  amount
+        A1         | -           | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
+        A2         | -           | ANNA        | 2024-03-01 | 2024-03-31 |  500.00
+        CM1        | A2          | ANNA        | 2024-04-01 | 2024-04-01 | -300.00
+        CM2        | A2          | ANNA        | 2024-05-01 | 2024-05-01 | -300.00
+    """
+    expected = """
+        as_of      | A1   | A2  | unapplied
+        2024-03-31 | 1000 | 500 | 0
+        2024-04-01 | 1000 | 200 | 0
+        2024-05-01 |  900 |   0 | 0
+    """
+    require(expected, invoices=invoices)
+
+
+def test_a_credit_memo_can_be_allocated_as_a_payment_is() -> None:
+    """An allocation names the memo in place of a payment."""
+    invoices = """
+        invoice_id | customer_id | issued_on  | due_on     |  amount
+        A1         | ANNA        | 2024-01-01 | 2024-01-31 | 1000.00
+        A2         | ANNA        | 2024-03-01 | 2024-03-31 |  500.00
+        CM1        | ANNA        | 2024-04-01 | 2024-04-01 | -300.00
+    """
+    allocations = """
+        payment_id | invoice_id | allocated_on | amount
+        CM1        | A2         | 2024-04-10   | 200.00
+    """
+    expected = """
+        as_of      | A1   | A2  | unapplied
+        2024-04-01 | 1000 | 500 | 300
+        2024-04-10 | 1000 | 300 | 100
+    """
+    require(expected, "as_allocated", invoices=invoices, allocations=allocations)
+
+
+def test_a_return_is_known_with_the_invoice_of_what_came_back() -> None:
+    """P1 was booked, and came back, before its invoice A2 was entered."""
+    payments = """
+        payment_id | invoice_id | customer_id | paid_on    |  amount | reverses
+        P1         | A2         | -           | 2024-02-05 |  500.00 | -
+        P2         | -          | ANNA        | 2024-02-12 | -500.00 | P1
+        P3         | -          | ANNA        | 2024-02-14 |  200.00 | -
+    """
+    expected = """
+        as_of      | A1   | A2  | unapplied | is_unmatched
+        2024-02-13 | 1000 | -   | 0         | no
+        2024-02-14 |  800 | -   | 0         | no
+        2024-03-01 |  800 | 500 | 0         | no
+    """
+    require(expected, payments=payments)
+
+
 def test_a_credit_memo_that_is_paid_out_is_used_up() -> None:
     """The refund is booked on the memo, with either sign."""
     invoices = """
