@@ -106,11 +106,14 @@ class FirstLoad:
 
 
 def _naming_parents(customers: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of customers that say who belongs to whom."""
+    """Return the customers who name a parent or have an LEI, by which others do.
+
+    The others would be kept until the end for nothing.
+    """
     columns = [OWNER, "parent_id", "lei", "known_on"]
     named = customers.reindex(columns=columns)
     named[["parent_id", "lei"]] = named[["parent_id", "lei"]].astype("str")
-    return named
+    return named[named[["parent_id", "lei"]].notna().any(axis=1)]
 
 
 class _SortedIds:

@@ -17,6 +17,7 @@ import orjson
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from obligor.data.coverage import Coverage
 from obligor.data.ledger import CONTRACTS, empty_table, sealed_columns
@@ -32,13 +33,14 @@ from obligor.data.ledger_tables import (
 from obligor.data.party_store import Seals, has_legal_ids, legal_owners
 from obligor.data.row_packing import OWNER, UNTIL, packed_rows, unpacked_rows
 from obligor.data.updating import first_rows
+from obligor.errors import RecordError
 
 # The customer of rows that belong to none, such as rates.
 SHARED_OWNER = ""
 # Below the 32,766 variables that SQLite allows in one statement.
 IDS_AT_ONCE = 10_000
 ROWS_AT_ONCE = 2_000
-_WAIT_MS = 60_000
+WAIT_MS = 60_000
 _LOCK = 0x0B11605
 STATE = "state"
 # What rows are sealed for.
@@ -185,16 +187,30 @@ class RowStore:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Give a connection with one transaction; one process writes at a time."""
-        with self.engine.connect() as connection:
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {_WAIT_MS}")
-                # Reading first and locking then would fail if another one has written.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            yield connection
-            connection.commit()
+        """Give a connection with one transaction; one process writes at a time.
+
+        Raises
+        ------
+        RecordError
+            If another process writes for a minute, or the database cannot write.
+        """
+        try:
+            with self.engine.connect() as connection:
+                self._lock(connection)
+                yield connection
+                connection.commit()
+        except OperationalError as error:
+            raise _cannot_write(error) from None
+
+    def _lock(self, connection: sa.Connection) -> None:
+        if self.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {WAIT_MS}")
+            # Reading first and locking then would fail if another one has written.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_MS}")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
 
     def state(self, connection: sa.Connection) -> LedgerState | None:
         """Return the state; None if nothing is loaded, or by an earlier version."""
@@ -558,6 +574,19 @@ class RowStore:
         if not has_legal_ids(connection):
             return []
         return legal_owners(connection, self._open_seals(), kind, ids)
+
+
+def _cannot_write(error: OperationalError) -> RecordError:
+    """Return the error of a database that does not write."""
+    reason = type(error.orig).__name__
+    what = f"the ledger store cannot be written ({reason})"
+    if "locked" in str(error.orig) or reason == "LockNotAvailable":
+        what = "the ledger is being loaded by another process"
+    return RecordError(
+        what,
+        where="ledger store",
+        do="try again: what is stored by now stays, and is not stored twice",
+    )
 
 
 def divided(

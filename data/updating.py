@@ -388,12 +388,14 @@ def _owners_of_open(invoices: pd.DataFrame) -> pd.Series:
 def cleared(marks: pd.DataFrame, arrived: Tables, day: pd.Timestamp) -> Merge:
     """Return the rows that were set aside, without those that arrived in order.
 
+    One of which another row of the same key is set aside now is not in order.
+
     Parameters
     ----------
     marks : DataFrame
         Stored rows of the table `SET_ASIDE`.
     arrived : mapping of str to DataFrame
-        The good rows.
+        The good rows, and those that are set aside now.
     day : Timestamp
         The day on which they arrived.
     """
@@ -402,6 +404,10 @@ def cleared(marks: pd.DataFrame, arrived: Tables, day: pd.Timestamp) -> Merge:
         is_of_table = (marks["table"] == table) & marks[UNTIL].isna()
         if table != SET_ASIDE and is_of_table.any():
             is_in_order |= is_of_table & marks["key"].isin(key_texts(table, frame))
+    if SET_ASIDE in arrived:
+        keys = [OWNER, "table", "key"]
+        again = pd.MultiIndex.from_frame(arrived[SET_ASIDE][keys])
+        is_in_order &= ~pd.MultiIndex.from_frame(marks[keys]).isin(again)
     rows = marks.index[is_in_order]
     return Merge(
         frame=closed(marks, rows, day),

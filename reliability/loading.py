@@ -3,9 +3,10 @@
     python reliability/loading.py --json
 
 A store is loaded, and updated 20 times. Each update is killed at a random moment and
-then run again until it ends. Beside it, a store takes the same updates in peace. In the
-end both must hold the same accounts, as they are known on each day, byte for byte:
-"lost" is an account that lacks something, "doubled" one that has something more.
+then run again until it ends. Every second update only adds rows, which are written
+beside the others. Next to it, a store takes the same updates in peace. In the end both
+must hold the same accounts, as they are known on each day, byte for byte: "lost" is an
+account that lacks something, "doubled" one that has something more.
 """
 
 from __future__ import annotations
@@ -62,7 +63,20 @@ def finish(mapping: Path, store: Path) -> float:
 
 
 def update_of(simulation: Simulation, number: int) -> Simulation:
-    """Return rows of which a third is new, a third changed, and a third the same."""
+    """Return an update: an even one with rows that are new, changed and the same.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        What is loaded.
+    number : int
+        Of the update; an odd one has new rows only.
+
+    Returns
+    -------
+    Simulation
+        With the rows of the update only.
+    """
     random = Random(number)
     ledger = simulation.ledger
     invoices = ledger["invoices"].sample(frac=0.2, random_state=number)
@@ -81,6 +95,9 @@ def update_of(simulation: Simulation, number: int) -> Simulation:
     )
     same = ledger["payments"].sample(frac=0.2, random_state=number)
     tables = {"invoices": changed, "payments": pd.concat([payments, same])}
+    if number % 2:
+        new = invoices.assign(invoice_id=f"U{number}-" + invoices["invoice_id"])
+        tables = {"invoices": new, "payments": payments}
     return replace(simulation, ledger=replace(ledger, tables=tables))
 
 
@@ -100,10 +117,25 @@ def known_image(account: Account, day: date) -> bytes:
         return b""
 
 
-def run(folder: Path, n_kills: int) -> list[dict[str, object]]:
-    """Update and kill; return the bars."""
+def run(folder: Path, n_kills: int, n_customers: int) -> list[dict[str, object]]:
+    """Update and kill.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder.
+    n_kills : int
+        How many updates are killed.
+    n_customers : int
+        Of the ledger.
+
+    Returns
+    -------
+    list of dict
+        The bars.
+    """
     random = Random(0)
-    simulation = simulate_ledger(CUSTOMERS, MONTHS, seed=4)
+    simulation = simulate_ledger(n_customers, MONTHS, seed=4)
     write_ledger(simulation, folder / "first")
     killed = folder / "killed"
     calm = folder / "calm"
@@ -142,9 +174,11 @@ def main() -> None:
     """Kill, then compare the store with one that was left in peace."""
     parser: argparse.ArgumentParser = argument_parser(__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--customers", type=int, default=CUSTOMERS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="loading") as name:
-        report(run(Path(name), options.kills), options.json)
+        bars = run(Path(name), options.kills, options.customers)
+        report(bars, options.json)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from obligor.data import row_store
 from obligor.data.asof import known_account
 from obligor.data.ledger import CONTRACTS
+from obligor.data.ledger_tables import ACCOUNTS, ADDITIONS, IDS, ROW_PARTS, ROWS
 from obligor.data.open_items import open_balances
 from obligor.data.store import LedgerStore
 from obligor.serving.access.gate import Gate
@@ -372,3 +375,52 @@ def test_real_ids_like_ours_are_ids(client: TestClient, service: Service) -> Non
     assert statuses(send(client, "payments", row)) == ["same"]
     assert statuses(send(client, "payments", {**row, "amount": 30})) == ["changed"]
     assert open_today(service, "ANNA") == {"R1": 70}
+
+
+def test_of_rows_with_one_key_the_first_is_taken(
+    client: TestClient, service: Service
+) -> None:
+    row = {**PAYMENT, "amount": 40}
+    # A receipt may pay several items, but each of them once.
+    other_item = {**row, "invoice_id": "S1"}
+    response = send(client, "payments", row, row, {**row, "amount": 41}, other_item)
+    assert statuses(response) == ["taken", "refused", "refused", "taken"]
+    assert response.json()["rows"][1]["field"] == "payment_id"
+    assert open_today(service, "ANNA") == {"R1": 60}
+    assert open_today(service, "BERT") == {"S1": 30}
+    # The one that differs may be right: nobody knows until it is sent alone.
+    assert service.ledger.account("ANNA").is_incomplete
+    assert statuses(send(client, "payments", {**row, "amount": 41})) == ["changed"]
+    assert not service.ledger.account("ANNA").is_incomplete
+
+
+def test_nothing_that_was_added_outlives_its_customer(
+    client: TestClient, service: Service
+) -> None:
+    added = {**PAYMENT, "payment_id": "SECRET-7", "amount": 40}
+    assert statuses(send(client, "payments", added)) == ["taken"]
+    with service.ledger.engine.connect() as connection:
+        assert connection.scalar(sa.select(ROW_PARTS.c.customer_id)) == "ANNA"
+    assert service.ledger.erase("ANNA", "somebody") > 0
+    with service.ledger.engine.connect() as connection:
+        for table in (ROW_PARTS, ADDITIONS, ROWS, ACCOUNTS, IDS):
+            is_own = table.c.customer_id == "ANNA"
+            assert (
+                connection.scalar(sa.select(table.c.customer_id).where(is_own)) is None
+            )
+    invoice = part("R9", "")
+    answers = send(client, "invoices", invoice).json()["rows"]
+    assert [row["field"] for row in answers] == ["customer_id"]
+    assert statuses(send(client, "payments", added)) == ["refused"]
+
+
+def test_rows_wait_for_a_load_and_say_so_if_it_takes_too_long(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_store, "WAIT_MS", 50)
+    with service.ledger.rows.writing():
+        busy = send(client, "payments", {**PAYMENT, "amount": 1}, key="k")
+    assert busy.status_code == 503, busy.text
+    assert "the ledger is being loaded" in busy.json()["detail"]
+    again = send(client, "payments", {**PAYMENT, "amount": 1}, key="k")
+    assert statuses(again) == ["taken"]
