@@ -265,6 +265,16 @@ def test_equal_values_of_another_applicant_are_not_learnt_from() -> None:
     assert learnt(past, new).tolist() == [True, False]
 
 
+def test_numbers_that_start_again_are_another_applicants() -> None:
+    """A file numbers its rows from 0, as the learnt one did; values differ by row."""
+    values = np.arange(100, dtype=np.uint64) % 7
+    numbers = np.arange(100, dtype=np.uint64)
+    past = RowDigests(values, numbers)
+    new = RowDigests((values + np.uint64(1)) % np.uint64(7), numbers)
+    assert not learnt(past, new).any()
+    assert learnt(past, past).all()
+
+
 def test_recalibration_on_the_learnt_table_is_refused(registry: Registry) -> None:
     data = table_of(TRAINING).take(np.arange(450))
     with pytest.raises(SchemaError, match="has learnt from all 450 rows"):
@@ -290,7 +300,7 @@ def test_a_recalibrated_version_has_learnt_from_its_calibration_too(
     # The first two thirds of the days were calibrated on.
     assert (len(rows.label), len(after.label)) == (400, 134)
     vintages = json.loads((tmp_path / "report" / "validation.json").read_text())
-    assert "5 periods" in vintages["vintages"]["summary"]
+    assert "5 months" in vintages["vintages"]["summary"]
 
 
 def test_a_version_without_digests_says_so(registry: Registry) -> None:

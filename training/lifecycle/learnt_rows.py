@@ -23,6 +23,7 @@ Digests = NDArray[np.uint64]
 DIGEST_BYTES = 8
 # From this share of different rows on, equal values mean the same applicant.
 TELLING = 0.95
+MIXING = np.uint64(0x9E3779B97F4A7C15)  # odd: 2**64 over the golden ratio (Knuth)
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def learnt(past: RowDigests, rows: RowDigests) -> Bools:
     """Return whether a model has learnt from each row, shape (n,).
 
     A row was learnt from if its content was. If many of the learnt rows are alike,
-    equal content alone proves nothing: then the identity must have been learnt too, if
-    both tables have one.
+    equal content alone proves nothing: then it must have been learnt together with the
+    identity, if both tables have one.
 
     Parameters
     ----------
@@ -127,7 +128,15 @@ def learnt(past: RowDigests, rows: RowDigests) -> Bools:
     is_learnt: Bools = np.isin(rows.content, past.content)
     if past.is_telling or past.identity is None or rows.identity is None:
         return is_learnt
-    return is_learnt & np.isin(rows.identity, past.identity)
+    return np.isin(
+        _paired(rows.content, rows.identity),
+        _paired(past.content, past.identity),
+    )
+
+
+def _paired(content: Digests, identity: Digests) -> Digests:
+    """One digest of both, modulo 2**64."""
+    return content * MIXING + identity
 
 
 def save_digests(digests: RowDigests, path: Path) -> None:
