@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isnan
+from math import isinf, isnan, nan
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 
 from obligor.arrays import Floats, Ints
 from obligor.errors import SchemaError
-from obligor.features.levels import MISSING, level_key, synonyms_of, texts
+from obligor.features.levels import MISSING, LevelLookup, cell_text, texts
 from obligor.features.number_reading import (
     EARLIER,
     NATIVE,
@@ -319,6 +319,27 @@ class Column:
         index = np.searchsorted(self.special, codes) + 1.0
         return [ordinary, np.where(is_special, index, 0.0)]
 
+    def encoded_value(self, value: object) -> list[float]:
+        """Return one readable value as `encoded` returns a column of them."""
+        if self.kind == "category":
+            text = cell_text(value)
+            text = MISSING if text in self.reading.missing else text
+            if self.evidence:
+                cell = pd.Series([text], dtype="object")
+                return [float(part[0]) for part in self.encoded(cell)]
+            return [self._lookup.index(text)]
+        parsed = self.reading.number(value)
+        number = nan if parsed is None or isinf(parsed) else parsed
+        if not self.special:
+            return [number]
+        if number in self.special:
+            return [nan, self.special.index(number) + 1.0]
+        return [number, 0.0]
+
+    @cached_property
+    def _lookup(self) -> LevelLookup:
+        return LevelLookup(self.levels)
+
     def level_texts(self, values: pd.Series) -> pd.Series:
         """Return the level of each value as a text; empty if it is missing."""
         return _level_texts(values, self.reading.missing)
@@ -493,10 +514,12 @@ class Encoding:
                 where="features",
                 expected=f"the {len(names)} columns of the model, null if not known",
             )
+        encoded = list[float]()
         for column in self.columns:
-            column.require_readable(values[column.name], "features.")
-        frame = pd.DataFrame({name: [values[name]] for name in names}, dtype=object)
-        return self.rows(frame)
+            value = values[column.name]
+            column.require_readable(value, "features.")
+            encoded.extend(column.encoded_value(value))
+        return derived(np.array([encoded]), self.pairs)
 
     def as_dict(self) -> EncodingFields:
         """Return its values for JSON."""
@@ -711,18 +734,7 @@ def _level_index(
     missing : sequence of str
         Words for a missing value, besides the usual.
     """
-    index_of = {level: index for index, level in enumerate(levels)}
-    index_of_key = dict[str, int]()
-    for index, level in enumerate(levels):
-        index_of_key.setdefault(level_key(level), index)
-    synonyms = synonyms_of(index_of_key)
+    lookup = LevelLookup(levels)
     level_texts = _level_texts(values, missing)
-    index_by_text = dict[str, float]()
-    for text in pd.unique(level_texts):
-        key = level_key(text)
-        synonym = synonyms.get(key.casefold(), key)
-        by_key = index_of_key.get(key, index_of_key.get(synonym))
-        # A text that is a level itself is meant, though it equals another in value.
-        code = index_of.get(text, by_key)
-        index_by_text[text] = np.nan if code is None else float(code)
+    index_by_text = {text: lookup.index(text) for text in pd.unique(level_texts)}
     return np.array([index_by_text[text] for text in level_texts], dtype=np.float64)

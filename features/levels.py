@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 
 import pandas as pd
+
+from obligor.data.column_reading import is_missing
 
 MISSING = ""
 # What programs write for nothing; R and pandas write NA. One list for every file and
@@ -141,6 +143,51 @@ def texts(values: pd.Series) -> pd.Series:
     present = values.astype(object).where(values.notna(), MISSING)
     stripped = present.astype(str).str.strip()
     return stripped.where(~stripped.isin(MISSING_WORDS), MISSING)
+
+
+def cell_text(cell: object) -> str:
+    """Return one cell as `texts` returns a column of them.
+
+    Examples
+    --------
+    >>> cell_text(2.0), cell_text(" a "), cell_text(None), cell_text(True)
+    ('2', 'a', '', 'True')
+    """
+    if is_missing(cell):
+        return MISSING
+    text = str(_without_fraction(cell)).strip()
+    return MISSING if text in MISSING_WORDS else text
+
+
+class LevelLookup:
+    """Finds the level that a text stands for.
+
+    ``1``, ``1.0`` and ``"1"`` are one level, as are ``true``, ``yes`` and ``1`` where
+    there is no other.
+
+    Parameters
+    ----------
+    levels : sequence of str
+        As they were learnt.
+    """
+
+    def __init__(self, levels: Sequence[str]) -> None:
+        self._index_of = {level: index for index, level in enumerate(levels)}
+        self._index_of_key = dict[str, int]()
+        for index, level in enumerate(levels):
+            self._index_of_key.setdefault(level_key(level), index)
+        self._synonyms = synonyms_of(self._index_of_key)
+
+    def index(self, text: str) -> float:
+        """Return the index of the level of a text, NaN if it is another one."""
+        # A text that is a level itself is meant, though it equals another in value.
+        index = self._index_of.get(text)
+        if index is None:
+            key = level_key(text)
+            synonym = self._synonyms.get(key.casefold(), key)
+            by_synonym = self._index_of_key.get(synonym)
+            index = self._index_of_key.get(key, by_synonym)
+        return float("nan") if index is None else float(index)
 
 
 def _without_fraction(value: object) -> object:
