@@ -30,7 +30,10 @@ import numpy as np
 import shap
 
 from benchmarks.bars import bar, report
+from benchmarks.made_tables import many_levels
 from obligor.model.treeshap.explainer import TreeShap
+from obligor.training.candidates.fit_settings import BLEND
+from obligor.training.runs.table_model import FitOptions, fit_table
 
 MODELS = ((150, 15), (400, 31))
 ROOT = Path(__file__).parents[1]
@@ -153,8 +156,32 @@ def start(text: str) -> tuple[float, float, float]:
         )
 
 
+def blend_bars() -> list[dict[str, Any]]:
+    """Explain single rows by the blend of a table with many levels."""
+    data = many_levels()
+    table = fit_table(data, seed=0, options=FitOptions(threads=1))
+    rows = table.encoding_of(BLEND).rows(data.frame)
+    ours = TreeShap(table.candidates.by_name[BLEND].text)
+    singles = [rows[n : n + 1].copy() for n in range(1000)]
+    for row in singles[:50]:
+        ours.explain(row)
+    times = [seconds(partial(ours.explain, row), 1) for row in singles]
+    milliseconds = 1e3 * statistics.median(times)
+    megabytes = ours.table_bytes / 1e6
+    weights = table.candidates.weights
+    left_out = sorted(set(table.candidates.by_name) - set(weights) - {BLEND})
+    print(
+        f"blend of {len(weights)} members: {ours.plan.ints.nbytes / 1e6:.1f} MB of "
+        f"plan, {megabytes:.1f} MB of tables; left out of it: {left_out or 'none'}"
+    )
+    return [
+        bar("blend, one row, ms", milliseconds, 0.3, milliseconds <= 0.3),
+        bar("blend, table MB", megabytes, 64, megabytes <= 64),
+    ]
+
+
 def main() -> None:
-    """Compare on both models, then the start of a process."""
+    """Compare on both models, then the start of a process, then a blend."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     options, bars = parser.parse_args(), list[dict[str, Any]]()
@@ -206,6 +233,7 @@ def main() -> None:
                 ours.table_bytes <= 64e6,
             )
         )
+    bars += blend_bars()
     report(bars, options.json)
 
 

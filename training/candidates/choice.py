@@ -12,7 +12,10 @@ from obligor.features.table_spec import Preference
 from obligor.metrics.statistics import Resampling
 from obligor.training.candidates.fit_settings import BLEND, SCORECARD
 
-GAIN_INTERVAL = (0.1, 0.9)  # the 80% interval of the blend's gain
+# The 95% interval of the blend's gain. It is compared with the best of several single
+# candidates, which is lucky to be the best: on 1,000 rows the blend fell below an 80%
+# interval in three folds of five, and was the better one on the rows held back.
+GAIN_INTERVAL = (0.025, 0.975)
 
 
 class Choice(NamedTuple):
@@ -26,7 +29,7 @@ class Choice(NamedTuple):
         A sentence for the report.
     gain : tuple of float
         How much lower the blend's log loss is than that of the best single candidate,
-        and the ends of the 80% interval of that gain.
+        and the ends of the 95% interval of that gain.
     """
 
     name: str
@@ -58,8 +61,8 @@ def choose_candidate(
     best_single = min(singles, key=mean_losses.__getitem__)
     gain = _gain(losses[best_single] - losses[BLEND], resampling)
     compared = (
-        f"The blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss out "
-        f"of fold over {best_single}, the best single candidate."
+        f"The blend gains {gain[0]:.5f} [{gain[1]:.5f}, {gain[2]:.5f}] in log loss "
+        f"out of fold (95%) over {best_single}, the best single candidate."
     )
     if prefer == "scorecard":
         name = SCORECARD
@@ -69,15 +72,15 @@ def choose_candidate(
         because = "the spec or the configuration prefers a single candidate"
     elif gain[2] < 0:
         name = best_single
-        because = "the blend loses in nine of ten resamples"
+        because = "the blend loses by more than chance"
     else:
         name = BLEND
-        because = "the blend does not lose in nine of ten resamples"
+        because = "the blend does not lose by more than chance"
     return Choice(name, f"The challenger is {name}: {because}. {compared}", gain)
 
 
 def _gain(gains: Floats, resampling: Resampling) -> tuple[float, float, float]:
-    """Return the mean gain and the ends of its 80% interval."""
+    """Return the mean gain and the ends of its 95% interval."""
     draws = [float((weight * gains).sum() / weight.sum()) for weight in resampling]
     low, high = np.quantile(draws, GAIN_INTERVAL).tolist()
     return float(np.average(gains, weights=resampling.weight)), low, high
