@@ -18,7 +18,7 @@ from obligor.errors import ModelError, SchemaError
 from obligor.model.bundle import load_bundle
 from obligor.model.calibration import Calibration
 from obligor.training.candidates.calibrate import fit_calibration
-from obligor.training.candidates.fit import fit_model
+from obligor.training.candidates.fit import fit_model, training_rows
 from obligor.training.lifecycle.registry import Approval, Registry, TrainingRun
 from obligor.training.runs.fingerprints import (
     SOURCES,
@@ -29,6 +29,7 @@ from obligor.training.runs.ledger_run import Trained, evaluate_model
 from obligor.training.samples.config import TrainingConfig, read_config
 from obligor.training.samples.sample import Sample, build_sample
 from obligor.training.validation.report import CARD
+from obligor.training.validation.subject import labelled_rows
 from tests.conftest import NOW, SIGNER
 
 APPROVAL = Approval(by="a", because="b", at=NOW)
@@ -342,6 +343,17 @@ def test_configuration_without_a_file_is_the_default() -> None:
 
 
 # --- Fingerprints
+
+
+def test_customers_may_count_alike_on_however_many_dates(trained: Trained) -> None:
+    by_customer = replace(trained.split.train, weigh="customers")
+    weight = training_rows(by_customer).weight
+    assert weight is not None
+    totals = np.bincount(by_customer.customers, weight)
+    assert totals == pytest.approx(totals[0])
+    assert weight.mean() == pytest.approx(1)
+    assert labelled_rows(by_customer).weight is not None
+    assert training_rows(trained.split.train).weight is None
 
 
 def test_data_fingerprint_sees_one_cell(simulation: Simulation) -> None:

@@ -167,7 +167,12 @@ def finish_candidate(
     candidate = candidates.by_name[name]
     margin = candidate.out_of_fold
     horizon_days = config.default.horizon_days
-    resampling = Resampling(train.customers, BAND_ROUNDS, config.seed)
+    resampling = Resampling(
+        train.customers,
+        BAND_ROUNDS,
+        config.seed,
+        train.weight,
+    )
     return PdModel(
         text=candidate.text,
         calibration=candidate.calibration,
@@ -196,6 +201,7 @@ def training_rows(sample: Sample) -> TrainingRows:
         groups=sample.customers,
         columns=Columns(names, (), directions),
         times=as_of.astype("datetime64[D]").astype(np.int64),
+        weight=sample.weight,
     )
 
 
@@ -215,7 +221,7 @@ def _configured_members(config: TrainingConfig) -> Mapping[str, TreeChoices]:
 
 def fit_plain_lightgbm(train: Sample) -> PdModel:
     """Fit LightGBM with default parameters: the peer every report shows beside ours."""
-    dataset = lgb.Dataset(train.features, train.label)
+    dataset = lgb.Dataset(train.features, train.label, weight=train.weight)
     booster = lgb.train(PLAIN, dataset)
     return PdModel(
         text=booster.model_to_string(),

@@ -344,7 +344,7 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
         "calibration_losses": dict(candidates.chosen.losses),
         "blend_gain_log_loss": list(candidates.choice.gain),
         "seed": config.seed,
-        "train_gini": figures(fit_pd, split.train.label)["gini"],
+        "train_gini": figures(fit_pd, split.train.label, split.train.weight)["gini"],
     }
 
 
@@ -493,7 +493,12 @@ def evaluate_model(
     """
     test = split.test
     rows = test.features.to_numpy()
-    resampling = Resampling(test.customers, config.bootstrap_rounds, config.seed)
+    resampling = Resampling(
+        test.customers,
+        config.bootstrap_rounds,
+        config.seed,
+        test.weight,
+    )
     intervals = []
     for candidate in (model, fit_plain_lightgbm(split.train)):
         measured = with_intervals(

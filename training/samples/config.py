@@ -126,6 +126,9 @@ class SampleChoices(Section):
         Leave out customers already in default on the date: no decision is due on them.
     gap_days : int, optional
         Days between the last training and the first test date; the horizon if absent.
+    weigh : {"rows", "customers"}
+        Whether each row counts alike, or each customer, on however many dates it is in
+        the sample. Days to default within the horizon are not weighted.
     """
 
     grid: Literal["month", "week"] = "month"
@@ -134,6 +137,7 @@ class SampleChoices(Section):
     max_idle_days: int = Field(365, ge=1)
     exclude_in_default: bool = True
     gap_days: int | None = Field(None, ge=0)
+    weigh: Literal["rows", "customers"] = "rows"
 
 
 class ModelChoices(Section):

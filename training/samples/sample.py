@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from obligor.arrays import Floats, Ints
@@ -41,9 +42,29 @@ class Sample:
     rows : DataFrame
         Index ``customer_id``; columns ``as_of``, ``label``, ``days_to_default`` and the
         features.
+    weigh : {"rows", "customers"}
+        Whether each row counts alike, or each customer.
     """
 
     rows: pd.DataFrame
+    weigh: Literal["rows", "customers"] = "rows"
+
+    @property
+    def weight(self) -> Floats | None:
+        """How often each row counts, with a mean of 1; None if all count alike.
+
+        Examples
+        --------
+        >>> rows = pd.DataFrame(index=["A", "A", "A", "B"])
+        >>> Sample(rows, "customers").weight.round(3).tolist()
+        [0.667, 0.667, 0.667, 2.0]
+        """
+        if self.weigh == "rows":
+            return None
+        numbers = self.customers
+        n_dates = np.bincount(numbers)
+        n_customers = len(n_dates)
+        return len(numbers) / (n_customers * n_dates[numbers])
 
     @property
     def features(self) -> pd.DataFrame:
@@ -68,7 +89,7 @@ class Sample:
 
     def on(self, dates: Iterable[date]) -> Sample:
         """Return the rows of some as-of dates."""
-        return Sample(self.rows[self.rows["as_of"].isin(list(dates))])
+        return replace(self, rows=self.rows[self.rows["as_of"].isin(list(dates))])
 
 
 @dataclass(frozen=True)
@@ -189,7 +210,7 @@ def build_sample(
     dates = as_of_dates(ledger, config)
     takes = features_taken(config, model)
     rows = [rows_on(ledger, events, as_of, config, takes) for as_of in progress(dates)]
-    sample = Sample(pd.concat(rows))
+    sample = Sample(pd.concat(rows), config.sample.weigh)
     train, test = split_dates(dates, config)
     split = Split(sample.on(train), sample.on(test))
     if len(set(split.test.label)) < 2:

@@ -70,6 +70,7 @@ def labelled_rows(sample: Sample) -> LabelledRows:
         sample.label,
         sample.customers,
         sample.rows["as_of"].to_numpy(),
+        weight=sample.weight,
         days_to_default=sample.days_to_default,
     )
 
