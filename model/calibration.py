@@ -174,6 +174,36 @@ class Band:
         high = np.interp(margin, self.knots, self.high)
         return np.minimum(low, pd_), np.maximum(high, pd_)
 
+    def widened(self, calibration: Calibration, margin: float) -> Band:
+        """Return a band that is also unsure of the level.
+
+        Its distances from the PD, in log-odds, and that of the level are added as
+        those of independent errors are.
+
+        Parameters
+        ----------
+        calibration : Calibration
+            The map that the band belongs to.
+        margin : float
+            Half the width of the level's 95% interval, in log-odds.
+
+        Examples
+        --------
+        >>> band = Band((0.0,), (0.5,), (0.5,))    # it knew the PD exactly
+        >>> wide = band.widened(Calibration("identity"), 1.0)
+        >>> round(wide.low[0], 4), round(wide.high[0], 4)
+        (0.2689, 0.7311)
+        """
+        middle = calibration(np.asarray(self.knots))
+        log_odds = np.log(middle / (1 - middle))
+        low = np.clip(self.low, SMALLEST_PD, 1 - SMALLEST_PD)
+        high = np.clip(self.high, SMALLEST_PD, 1 - SMALLEST_PD)
+        below = np.maximum(log_odds - np.log(low / (1 - low)), 0)
+        above = np.maximum(np.log(high / (1 - high)) - log_odds, 0)
+        wide_low: list[float] = sigmoid(log_odds - np.hypot(below, margin)).tolist()
+        wide_high: list[float] = sigmoid(log_odds + np.hypot(above, margin)).tolist()
+        return Band(self.knots, tuple(wide_low), tuple(wide_high))
+
     def moved(self, shift: float) -> Band:
         """Return the band of PDs with a shift added to their log-odds."""
         return Band(

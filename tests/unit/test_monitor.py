@@ -20,6 +20,7 @@ from obligor.errors import SchemaError
 from obligor.features.build import build_features
 from obligor.serving.assembly import Service
 from obligor.training.lifecycle.monitor import (
+    LEVEL_SINCE,
     Monitoring,
     backtest,
     compared,
@@ -30,6 +31,7 @@ from obligor.training.lifecycle.monitor import (
 )
 from obligor.training.runs.ledger_run import Trained
 from obligor.training.samples.config import DefaultDefinition
+from obligor.training.validation.subject import labelled_rows, stored_rows
 
 DRAW = np.random.default_rng(2)
 DEFINITION = DefaultDefinition()
@@ -107,6 +109,52 @@ def test_far_too_low_pds_raise_an_alert_with_their_size(
 ) -> None:
     values = {alert.figure: alert.value for alert in with_low_pds.alerts}
     assert values["defaults over expected"] > 2
+
+
+def reference_with_days(trained: Trained) -> pd.DataFrame:
+    return stored_rows(trained.fit.model, labelled_rows(trained.split.test))
+
+
+@pytest.fixture(scope="module")
+def partly_watched(trained: Trained, simulation: Simulation) -> pd.DataFrame:
+    """What the champion would have decided half a year before the end."""
+    as_of = simulation.ledger.observed_until - timedelta(days=182)
+    features = build_features(known_on(simulation.ledger, as_of))
+    pd_12m = trained.fit.model.predict_pd_12m(features.to_numpy())
+    return features.assign(as_of=as_of, pd_12m=pd_12m).reset_index()
+
+
+@pytest.mark.parametrize(("divisor", "is_low"), [(6, True), (1 / 6, False)])
+def test_a_level_that_moves_raises_an_alert_before_the_horizon_has_passed(
+    divisor: float,
+    is_low: bool,
+    partly_watched: pd.DataFrame,
+    trained: Trained,
+    simulation: Simulation,
+) -> None:
+    wrong = np.clip(partly_watched["pd_12m"] / divisor, 1e-4, 0.9)
+    monitoring = monitor(
+        partly_watched.assign(pd_12m=wrong),
+        reference_with_days(trained),
+        simulation.ledger,
+        DEFINITION,
+    )
+    assert monitoring.backtest.empty
+    values = {alert.figure: alert.value for alert in monitoring.alerts}
+    assert values[LEVEL_SINCE] > 1.25 if is_low else values[LEVEL_SINCE] < 0.8
+    assert "defaults so far" in monitoring.figures[LEVEL_SINCE]
+
+
+def test_a_level_that_cannot_be_followed_is_said(
+    partly_watched: pd.DataFrame, trained: Trained, simulation: Simulation
+) -> None:
+    reference = reference_with_days(trained)
+    earlier = reference.drop(columns="days_to_default")
+    notes = monitor(partly_watched, earlier, simulation.ledger, DEFINITION).notes
+    assert any("do not say when defaults come" in note for note in notes)
+    few = partly_watched.head(20)
+    notes = monitor(few, reference, simulation.ledger, DEFINITION).notes
+    assert any("The level cannot be followed yet" in note for note in notes)
 
 
 def test_the_page_shows_each_alert_and_needs_no_network(

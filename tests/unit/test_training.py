@@ -25,7 +25,7 @@ from obligor.training.runs.fingerprints import (
     code_fingerprint,
     data_fingerprint,
 )
-from obligor.training.runs.ledger_run import Trained, evaluate_model
+from obligor.training.runs.ledger_run import Trained, evaluate_model, leveled
 from obligor.training.samples.config import TrainingConfig, read_config
 from obligor.training.samples.sample import Sample, build_sample
 from obligor.training.validation.report import CARD
@@ -46,10 +46,15 @@ def test_model_is_better_than_no_model(trained: Trained) -> None:
 def test_same_data_and_seed_give_the_same_model(
     trained: Trained,
     quick: TrainingConfig,
+    simulation: Simulation,
 ) -> None:
     second_fit = fit_model(trained.split.train, quick)
     assert second_fit.model.text == trained.fit.model.text
-    assert second_fit.model.calibration == trained.fit.model.calibration
+    first = trained.fit.candidates.chosen
+    assert second_fit.model.calibration == first.calibration
+    second = leveled(second_fit, simulation.ledger, quick, trained.split)
+    assert second.model.calibration == trained.fit.model.calibration
+    assert second.model.calibration != first.calibration
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def report_page(trained: Trained) -> str:
 
 
 def test_report_loads_nothing(report_page: str) -> None:
-    assert report_page.count("data:image/png;base64,") == 7
+    assert report_page.count("data:image/png;base64,") == 9
     assert "http://" not in report_page
     assert "https://" not in report_page
 

@@ -162,8 +162,8 @@ class MlflowStore:
             self._log_figures(run_id, content.parameters, content.metrics, at)
             self._log_data(run_id, content.facts.datasets)
             self._log_artifacts(run_id, content)
-            for candidate in content.facts.candidates:
-                self._log_candidate(run_id, candidate, at)
+            for nested in (*content.facts.candidates, *content.facts.steps):
+                self._log_nested(run_id, nested, at)
         except BaseException:
             self.client.set_terminated(run_id, "FAILED")
             raise
@@ -205,20 +205,20 @@ class MlflowStore:
             _save_mlflow_model(content, model_folder, run_id)
             self.client.log_artifacts(run_id, str(model_folder), MODEL)
 
-    def _log_candidate(
+    def _log_nested(
         self,
         parent_id: str,
-        candidate: CandidateFacts,
+        facts: CandidateFacts,
         at: datetime,
     ) -> None:
         nested = self.client.create_run(
             self.experiment_id,
             start_time=_milliseconds(at),
             tags={PARENT_RUN: parent_id},
-            run_name=candidate.name,
+            run_name=facts.name,
         )
         run_id = str(nested.info.run_id)
-        self._log_figures(run_id, candidate.parameters, candidate.metrics, at)
+        self._log_figures(run_id, facts.parameters, facts.metrics, at)
         self.client.set_terminated(run_id)
 
     def register(self, run_id: str, tags: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from obligor.data.ledger import Ledger
 from obligor.errors import SchemaError
 from obligor.metrics.figures import PSI_BINS, auc, difference, psi, psi_bins
 from obligor.metrics.statistics import Resampling
+from obligor.training.lifecycle.level_watch import LevelSince, level_since
 from obligor.training.samples.config import DefaultDefinition
 from obligor.training.samples.labels import days_to_default, default_events
 from obligor.training.samples.outcomes import known_outcomes
@@ -31,6 +32,7 @@ from obligor.training.validation.plots import OURS, PEER, axes_of
 SHIFTED = 0.25  # PSI beyond chance that raises an alert (Siddiqi 2006: has shifted)
 LEVEL = 1.25  # defaults over expected defaults that raise an alert
 SIGNIFICANT = 0.01  # and the p-value below which that is more than chance
+LEVEL_SINCE = "odds of a default over those of the PD, horizons passed in part"
 FEWEST = 30  # matured decisions that figures are given for
 FEWEST_PER_BIN = 20  # with fewer, bins of the PSI are empty by chance
 CHANCE = 0.999  # share of samples without drift whose PSI is below `noise`
@@ -50,7 +52,7 @@ class Alert:
     value : float
         What it is.
     limit : float
-        The most it may be.
+        The most it may be, or the least if it is below 1.
 
     Examples
     --------
@@ -167,13 +169,22 @@ def monitor(
     moved = drift(decisions, reference)
     mature = matured(decisions, ledger, definition)
     months = backtest(mature, definition)
-    return Monitoring(
+    level = level_since(decisions, reference, ledger, definition)
+    monitoring = Monitoring(
         decisions=len(decisions),
         drift=moved,
         backtest=months,
-        alerts=(*alerts_of_drift(moved), *alerts_of_level(months)),
+        alerts=(
+            *alerts_of_drift(moved),
+            *alerts_of_level(months),
+            *alerts_of_moved_level(level),
+        ),
         challenger=compared(mature, shadow or {}),
     )
+    if isinstance(level, str):
+        return monitoring.with_note(level)
+    figures = {**monitoring.figures, LEVEL_SINCE: str(level)}
+    return replace(monitoring, figures=figures)
 
 
 def drift(decisions: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -367,6 +378,17 @@ def alerts_of_level(months: pd.DataFrame) -> list[Alert]:
     ratio = observed / max(expected, 1e-9)
     if ratio > LEVEL and p_value < SIGNIFICANT:
         return [Alert("defaults over expected", ratio, LEVEL)]
+    return []
+
+
+def alerts_of_moved_level(level: LevelSince | str) -> list[Alert]:
+    """Return an alert if the odds have moved by a size that matters, beyond chance."""
+    if isinstance(level, str):
+        return []
+    if level.factor > LEVEL and level.low > 1:
+        return [Alert(LEVEL_SINCE, level.factor, LEVEL)]
+    if level.factor < 1 / LEVEL and level.high < 1:
+        return [Alert(LEVEL_SINCE, level.factor, 1 / LEVEL)]
     return []
 
 

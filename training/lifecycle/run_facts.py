@@ -50,12 +50,12 @@ class LoggedData:
 
 @dataclass(frozen=True)
 class CandidateFacts:
-    """One candidate of a run; it becomes a nested run.
+    """One candidate or one step of a run; it becomes a nested run.
 
     Attributes
     ----------
     name : str
-        Of the candidate.
+        Of the candidate or the step.
     parameters : mapping
         Such as its kind of calibration and its weight in the blend.
     metrics : mapping of float
@@ -83,6 +83,8 @@ class RunFacts:
         The rows that were used.
     candidates : tuple of CandidateFacts
         What was tried.
+    steps : tuple of CandidateFacts
+        What was done after the choice, such as the level.
     texts : mapping of str
         Small files to keep beside the model, by name: the spec, the scorecard.
     tags : mapping of str
@@ -94,6 +96,7 @@ class RunFacts:
     chosen: str = ""
     datasets: tuple[LoggedData, ...] = ()
     candidates: tuple[CandidateFacts, ...] = ()
+    steps: tuple[CandidateFacts, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 from math import isfinite
 
 from obligor.metrics.figures import figures
+from obligor.model.pd_model import PdModel
 from obligor.training.candidates.fit import Fit
+from obligor.training.candidates.level import LevelFields
 from obligor.training.lifecycle.run_facts import (
     CandidateFacts,
     RunFacts,
@@ -52,6 +54,7 @@ def ledger_facts(
             logged_data(LEDGER, "test", test.features, test.label),
         ),
         candidates=tuple(_candidate(fit, name, subject) for name in candidates.by_name),
+        steps=_level_step(fit.model),
         texts={
             "config.json": config.model_dump_json(indent=1),
             "scorecard.csv": candidates.scorecard.points(no_levels).to_csv(index=False),
@@ -87,3 +90,25 @@ def _candidate(fit: Fit, name: str, subject: ModelUnderTest) -> CandidateFacts:
         },
         metrics,
     )
+
+
+def _level_step(model: PdModel) -> tuple[CandidateFacts, ...]:
+    """Return the level step of a run; none if no later date was watched."""
+    level: LevelFields | None = model.about.get("level")
+    if level is None:
+        return ()
+    cohorts = level["cohorts"]
+    parameters = {
+        "as_of": level["as_of"],
+        "dates": ", ".join(cohort["date"] for cohort in cohorts),
+    }
+    metrics = {
+        "level_shift": level["shift"],
+        "level_low": level["low"],
+        "level_high": level["high"],
+        "level_by_data_alone": level["by_data_alone"],
+        "level_prior": level["prior"],
+        "level_defaults": float(sum(cohort["defaults"] for cohort in cohorts)),
+        "level_expected": float(sum(cohort["expected"] for cohort in cohorts)),
+    }
+    return (CandidateFacts("level", parameters, metrics),)

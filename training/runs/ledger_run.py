@@ -28,6 +28,7 @@ from obligor.training.candidates.fit import (
 )
 from obligor.training.candidates.fit_settings import SCORECARD
 from obligor.training.candidates.kept_fits import KeptFits
+from obligor.training.candidates.level import at_level, fit_level
 from obligor.training.candidates.tune import Tuning
 from obligor.training.lifecycle.raw_rows import OLDEST_DPD_DAYS, RawRows
 from obligor.training.lifecycle.registry import Registry, TrainingRun
@@ -53,6 +54,7 @@ from obligor.training.samples.sample import (
     build_sample,
     gap_days,
 )
+from obligor.training.samples.watched import watch
 from obligor.training.validation.report import card_of, write_report
 from obligor.training.validation.sections import validate
 from obligor.training.validation.subject import (
@@ -163,6 +165,8 @@ def train(
         split,
         steps,
     )
+    # 7b. Move the level to what the first test date knows of later dates.
+    fit = leveled(fit, ledger, config, split)
     # 8. Evaluate on the test rows beside plain LightGBM and the champion; validate.
     # The store is opened only now, so that a failed fit does not leave an empty one.
     registry = Registry(settings.store, settings.name)
@@ -282,6 +286,38 @@ def _kept_fits(
     folder = unfinished_folder(settings.store, content)
     kept = KeptFits(folder, code_fingerprint())
     return kept.started(settings.is_fresh, settings.watch)
+
+
+def leveled(
+    fit: Fit,
+    ledger: Ledger,
+    config: TrainingConfig,
+    split: Split,
+) -> Fit:
+    """Return a fit whose level is that of the latest dates, as far as they are known.
+
+    Parameters
+    ----------
+    fit : Fit
+        Fitted and calibrated on the training rows.
+    ledger : Ledger
+        What it learned after the first test date is not used.
+    config : TrainingConfig
+        The definition of default and the grid of dates.
+    split : Split
+        Training and test rows.
+
+    Returns
+    -------
+    Fit
+        The same fit if no later date was watched for long enough.
+    """
+    watched = watch(ledger, config, split)
+    if watched is None:
+        return fit
+    history_pd = fit.model.calibration(fit.out_of_fold_margin)
+    level = fit_level(fit.model, watched, history_pd)
+    return replace(fit, model=at_level(fit.model, level))
 
 
 def _plan_search(

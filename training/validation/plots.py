@@ -389,3 +389,39 @@ def _draw_horizon(axes: Axes, panel: pd.DataFrame) -> None:
     names = [str(name).removesuffix(" days past due") for name in panel["bucket"]]
     axes.set_xticks(x, names, rotation=45, fontsize=7)
     axes.set_ylim(bottom=0)
+
+
+def level(cohorts: pd.DataFrame) -> Figure:
+    """Draw defaults seen so far beside those expected, by as-of date.
+
+    Parameters
+    ----------
+    cohorts : DataFrame
+        Index as-of date; ``defaults, expected, expected_after, days``.
+
+    Returns
+    -------
+    Figure
+        The picture.
+    """
+    figure, axes = axes_of(7.2, 4.0)
+    x = np.arange(len(cohorts))
+    for column, offset, colour, name in (
+        ("expected", -0.25, FAINT, "expected before the level was moved"),
+        ("expected_after", 0.0, OURS, "expected after"),
+        ("defaults", 0.25, PEER, "seen so far"),
+    ):
+        axes.bar(
+            x + offset,
+            cohorts[column],
+            width=0.25,
+            color=colour,
+            label=name,
+        )
+    names = [f"{day}\n{days} days" for day, days in cohorts["days"].items()]
+    axes.set_xticks(x, names, fontsize=8)
+    axes.set_xlabel("as-of date, and the days it was watched")
+    axes.set_ylabel("defaults (count)")
+    axes.set_title("Dates after the training rows, as far as they are known")
+    axes.legend(frameon=False)
+    return figure

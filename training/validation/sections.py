@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from obligor.training.validation import behaviour, horizons, performance
+from obligor.training.validation import behaviour, horizons, level, performance
 from obligor.training.validation.side_by_side import beside_champion
 from obligor.training.validation.subject import ModelUnderTest, Section
 
@@ -13,6 +13,7 @@ SECTIONS = (
     performance.benchmark,
     performance.calibration,
     horizons.horizons,
+    level.level,
     performance.grades,
     performance.stability,
     performance.segments,

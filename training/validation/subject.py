@@ -206,8 +206,14 @@ class ModelUnderTest:
 
     @cached_property
     def months(self) -> NDArray[np.object_]:
-        """The month of each test row, shape (n,); see `month_of`."""
-        months = [month_of(period) for period in self.test.periods.tolist()]
+        """The month of each test row, shape (n,); see `month_of`.
+
+        If no month has two as-of dates, the months are called by these dates.
+        """
+        periods = [str(period) for period in self.test.periods.tolist()]
+        months = [month_of(period) for period in periods]
+        if len(set(months)) == len(set(periods)):
+            months = periods
         return np.array(months, dtype=object)
 
     @cached_property
