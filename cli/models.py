@@ -45,6 +45,25 @@ if TYPE_CHECKING:
     from obligor.training.validation.subject import LabelledRows
 
 
+Approve = Annotated[
+    float,
+    typer.Option(min=0.01, max=0.99, help="Share that both versions approve"),
+]
+CutOff = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Highest PD that both versions approve; default the one at which the "
+        "other version approves that share",
+    ),
+]
+AmountColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the money that each row stands for"),
+]
+
+
 @dataclass(frozen=True)
 class PromoteOptions:
     """The options of `obligor promote`."""
@@ -60,6 +79,9 @@ class PromoteOptions:
         str | None,
         typer.Option(help="Second person, required with --force"),
     ] = None
+    approve: Approve = 0.8
+    cut_off: CutOff = None
+    amount: AmountColumn = None
     store: Store = Path("store")
     name: ModelName = None
     as_json: AsJson = False
@@ -87,7 +109,7 @@ def run_promotion(options: PromoteOptions) -> None:
     context = command_context()
     registry = context.registry(options.store, options.name)
     version = chosen_version(registry, options.version)
-    comparison = _beside_champion(registry, version)
+    comparison = _beside_champion(registry, version, options)
     if comparison is not None and not options.as_json:
         print_comparison(comparison)
     promotion = registry.promote(
@@ -116,16 +138,25 @@ def run_promotion(options: PromoteOptions) -> None:
     console.print(line)
 
 
-def _beside_champion(registry: Registry, version: str) -> Comparison | None:
+def _beside_champion(
+    registry: Registry,
+    version: str,
+    options: PromoteOptions,
+) -> Comparison | None:
     from obligor.training.lifecycle.compare import ComparedRows, compare
+    from obligor.training.validation.side_by_side import ApprovalRule
 
     champion = registry.champion()
     if champion is None or champion == version:
         return None
+    rows = ComparedRows(registry.raw_rows(version))
+    if options.amount is not None:
+        rows = rows.with_amount(options.amount)
     return compare(
         registry.known_model(version),
         registry.known_model(champion),
-        ComparedRows(registry.raw_rows(version)),
+        rows,
+        ApprovalRule(options.approve, options.cut_off),
     )
 
 
@@ -168,23 +199,9 @@ class CompareOptions:
     table: TableFile = None
     spec: SpecFile = None
     config: ConfigFile = None
-    approve: Annotated[
-        float,
-        typer.Option(min=0.01, max=0.99, help="Share that both approve"),
-    ] = 0.8
-    cut_off: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Highest PD that both approve; default the one at which the other "
-            "version approves that share",
-        ),
-    ] = None
-    amount: Annotated[
-        str | None,
-        typer.Option(help="Column of the money that each row stands for"),
-    ] = None
+    approve: Approve = 0.8
+    cut_off: CutOff = None
+    amount: AmountColumn = None
     store: Store = Path("store")
     name: ModelName = None
     rules: Rules = RULES
@@ -232,7 +249,6 @@ def _compared_rows(
     from obligor.training.lifecycle.table_rows import raw_rows_of
     from obligor.training.runs.ledger_run import raw_rows_of_ledger
 
-    amount_column = options.amount
     if options.table is not None:
         data = read_table_again(options.table, options.spec, ours.model)
         rows = ComparedRows(raw_rows_of(data), data.amount, data.measured_weight)
@@ -242,9 +258,9 @@ def _compared_rows(
         rows = ComparedRows(raw_rows_of_ledger(ledger, config, models))
     else:
         rows = ComparedRows(registry.raw_rows(ours.version))
-    if amount_column is None:
+    if options.amount is None:
         return rows
-    return rows.with_amount(amount_column)
+    return rows.with_amount(options.amount)
 
 
 @dataclass(frozen=True)

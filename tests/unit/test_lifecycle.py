@@ -344,6 +344,23 @@ def test_compare_on_the_command_line(registry: Registry, tmp_path: Path) -> None
     assert total == pytest.approx(LATER["debt"].sum())
 
 
+def test_promote_shows_the_version_beside_the_champion(store: Path) -> None:
+    """Promoted on the command line, with another cut-off than the default."""
+    shown = Registry(store, "shown")
+    data = table_of(loans(600, seed=7))
+    fit = data.take(np.arange(300))
+    test = data.take(np.arange(300, 600))
+    force(shown, register(shown, model_on(fit, ("income",)), fit, test))
+    register(shown, model_on(fit), fit, test)
+    words = ["promote", "latest", "--name", "shown", "--by", "one", "--because", "x"]
+    words += ["--force", "--second", "two", "--cut-off", "0.25", "--json"]
+    answer = json.loads(run(*words, "--store", store).stdout)
+    assert (answer["name"], answer["version"]) == ("shown", "2")
+    beside = answer["beside_champion"]
+    assert (beside["version"], beside["other"], beside["rows"]) == ("2", "1", 300)
+    assert "PD of at most 0.2500" in beside["swap_sets"][1]["rule"]
+
+
 def test_models_are_listed_on_the_command_line(registry: Registry) -> None:
     answer = json.loads(run("models", "--store", registry.store, "--json").stdout)
     assert {"1", "2"} <= {row["version"] for row in answer["obligor-pd"]}
