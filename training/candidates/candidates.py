@@ -249,12 +249,13 @@ def _fit_deep_trees(
     """Fit deep trees if the data have much to give; those that keep up are returned."""
     if not settings.has_much_to_learn(len(rows.label), fewer_outcomes(rows.label)):
         return {}
-    members = FoldMembers(DEEP_MEMBERS, lambda _: rows.rows)
+    choices = settings.affordable(DEEP_MEMBERS, len(rows.label))
+    members = FoldMembers(choices, lambda _: rows.rows)
 
     def fit() -> FoldFits:
         return FoldFits(fit_fold_members(rows, folds, members, settings, best_loss))
 
-    described = {"deep": DEEP_MEMBERS, "best_loss": best_loss}
+    described = {"deep": choices, "best_loss": best_loss}
     return keep_fold_fits(rows, folds, described, settings, fit).members
 
 

@@ -69,7 +69,7 @@ def fit_derived_trees(
     """
     if len(_free_columns(rows)) < 2 and not rows.levels:
         return FoldFits({})
-    choices = dict(DERIVED_MEMBERS)
+    choices = settings.affordable(DERIVED_MEMBERS, len(rows.label))
     has_much = settings.has_much_to_learn(len(rows.label), fewer_outcomes(rows.label))
     if not has_much and not rows.levels:
         choices = {RATIOS: choices[RATIOS]}

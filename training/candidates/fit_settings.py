@@ -15,6 +15,7 @@ SCORECARD = "scorecard"
 LIGHTGBM = "lightgbm"
 RATIOS = "ratios"
 DEEP_TREES = "deep trees"  # the step in which both kinds are fitted
+RATIOS_EXTRA_TREES = "ratios_extra_trees"
 DEEP = "deep"
 DEEP_EXTRA_TREES = "deep_extra_trees"
 BLEND = "blend"
@@ -84,9 +85,11 @@ DEEP_MEMBERS: Mapping[str, TreeChoices] = {
 # give.
 DERIVED_MEMBERS: Mapping[str, TreeChoices] = {
     RATIOS: MEMBERS[LIGHTGBM],
-    "ratios_extra_trees": MEMBERS["extra_trees"],
+    RATIOS_EXTRA_TREES: MEMBERS["extra_trees"],
     "ratios_deep": DEEP_MEMBERS[DEEP_EXTRA_TREES],
 }
+# On many rows these would take a third of the time, and others are close to them.
+NOT_ON_MANY_ROWS = (DEEP_EXTRA_TREES, RATIOS_EXTRA_TREES)
 
 # LightGBM with its default parameters: the peer that every report shows beside ours.
 PLAIN: Mapping[str, object] = {
@@ -211,6 +214,30 @@ class FitSettings:
             Defaults among them, or others if those are fewer.
         """
         return n_rows >= MUCH_DATA and n_rarer >= MANY_OUTCOMES
+
+    def affordable(
+        self, members: Mapping[str, TreeChoices], n_rows: int
+    ) -> dict[str, TreeChoices]:
+        """Return the members that are fitted on so many rows.
+
+        Parameters
+        ----------
+        members : mapping of str to TreeChoices
+            Deep trees, or those on derived columns.
+        n_rows : int
+            Rows to learn from.
+
+        Examples
+        --------
+        >>> settings = FitSettings(seed=7, threads=1)
+        >>> list(settings.affordable(DEEP_MEMBERS, 60_000))
+        ['deep']
+        """
+        return {
+            name: choices
+            for name, choices in members.items()
+            if n_rows < MANY_ROWS or name not in NOT_ON_MANY_ROWS
+        }
 
     def folds_for(self, n_rows: int) -> int:
         """Return the number of folds."""
