@@ -6,7 +6,7 @@ IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS := treeshap serving served policy collections record features real history models binning loading
 RELIABILITY := tamper powercut hostile drain bundles kill loading
 
-.PHONY: demo test explore coverage lint docs notebooks bench reliability lock env env-dev clean
+.PHONY: demo test explore coverage lint docs notebooks run-notebooks bench reliability lock env env-dev clean
 
 demo: env                  ## the main job, end to end, in demo/
 	$(BIN)/obligor demo
@@ -27,7 +27,10 @@ lint: env-dev
 docs: env-dev              ## the documentation, in docs/_build/html
 	$(BIN)/sphinx-build -q -W -j 2 -b html docs docs/_build/html
 
-notebooks: env-dev         ## run the notebooks and store their outputs
+notebooks: env-dev         ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+run-notebooks: env-dev     ## run the notebooks and store their outputs
 	$(BIN)/python docs/_ext/run_notebooks.py notebooks/*.ipynb
 
 bench: env-dev             ## every benchmark, with its bars

@@ -144,6 +144,15 @@ class ChampionLoader:
             If there is none, or it scores tables of applications.
         """
         champion = self.current()
+        own = champion.model.about.get("own_features")
+        if own:
+            raise ModelError(
+                "the champion reads features of a file (SHA-256 "
+                f"{own['sha256'][:12]}...), which is code and is not run here",
+                where="registry",
+                do="POST /v1/scores with all features by name, or promote a model of "
+                "the catalogue's features",
+            )
         if champion.model.encoding:
             raise ModelError(
                 "the champion scores applications, not customers of a ledger",

@@ -30,6 +30,7 @@ from obligor.forecasts.time_to_pay import (
     weekly_dates,
     without_cancelled,
 )
+from obligor.metrics.picture import Picture
 from obligor.training.candidates.fit_settings import cores
 from obligor.training.validation.plots import OURS, PEER
 
@@ -298,7 +299,7 @@ def forecast(
 
 def cash_plot(cash: Cash, currency: str) -> Figure:
     """Draw expected cash by week with its 90% interval, and the cash received."""
-    figure = Figure(figsize=(7.2, 4.2))
+    figure = Picture(figsize=(7.2, 4.2))
     axes = figure.subplots()
     weeks = cash.weeks.index.to_numpy()
     low, high = cash.interval()

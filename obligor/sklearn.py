@@ -7,10 +7,10 @@ Examples
 'blend'
 """
 
-from obligor.training.estimators.pd_classifier import (
+from obligor.estimators.pd_classifier import (
     EXPECTED_FAILED_CHECKS,
     PdClassifier,
 )
-from obligor.training.estimators.scorecard_classifier import Scorecard
+from obligor.estimators.scorecard_classifier import Scorecard
 
 __all__ = ["EXPECTED_FAILED_CHECKS", "PdClassifier", "Scorecard"]

@@ -34,6 +34,7 @@ ROOMS = (
     "model",
     "metrics",
     "training",
+    "estimators",
     "forecasts",
     "decisions",
     "portfolio",

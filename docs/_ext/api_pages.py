@@ -15,6 +15,7 @@ ROOMS = (
     "model",
     "metrics",
     "training",
+    "estimators",
     "forecasts",
     "record",
     "decisions",

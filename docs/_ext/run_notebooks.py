@@ -1,7 +1,7 @@
 """Run notebooks and store their outputs, which the documentation shows.
 
-Usage: ``python docs/_ext/run_notebooks.py notebooks/*.ipynb`` (`make notebooks`). The
-gate runs them too, by nbmake; it does not compare outputs, because they hold times.
+Usage: ``python docs/_ext/run_notebooks.py notebooks/*.ipynb``, or `make run-notebooks`.
+The gate runs them too, by nbmake; it does not compare outputs, because they hold times.
 """
 
 from __future__ import annotations

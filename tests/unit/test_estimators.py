@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import obligor
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.sklearn import EXPECTED_FAILED_CHECKS, PdClassifier, Scorecard
-from obligor.training.estimators.binning_table import COLUMNS, TOTALS
+from obligor.estimators.binning_table import COLUMNS, TOTALS
 
 QUICK = {"candidate": "lightgbm", "max_trees": 4, "n_folds": 2}
 
@@ -198,6 +198,8 @@ def test_pictures_name_their_axes(card: Scorecard) -> None:
         for axes in figure.axes:
             assert axes.get_ylabel()
         assert figure.axes[0].get_xlabel() == "bin of town"
+        # Jupyter shows it, also before pyplot has drawn anything.
+        assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="has no bins"):
         card.plot("shoe size")
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features.catalogue import EDITIONS, edition_of
+from obligor.features.catalogue import Feature, edition_of
+from obligor.features.encoding import Column, Encoding
 from obligor.metrics.statistics import Resampling
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
@@ -176,9 +177,10 @@ def finish_candidate(
     return PdModel(
         text=candidate.text,
         calibration=candidate.calibration,
-        features=EDITIONS[config.catalogue].names,
+        features=tuple(train.features.columns),
         horizon_days=horizon_days,
         about={},
+        encoding=_encoding_of(train),
         band=fit_band(candidate.calibration.kind, margin, train.label, resampling),
         term=fit_term_structure(
             margin,
@@ -192,8 +194,7 @@ def finish_candidate(
 def training_rows(sample: Sample) -> TrainingRows:
     """Return a sample as training rows with the catalogue's columns and directions."""
     names = tuple(sample.features.columns)
-    edition = edition_of(names)
-    directions = tuple(feature.direction for feature in edition.features)
+    directions = tuple(feature.direction for feature in _entries_of(sample))
     as_of = pd.to_datetime(sample.rows["as_of"]).to_numpy()
     return TrainingRows(
         rows=sample.features.to_numpy(),
@@ -202,6 +203,31 @@ def training_rows(sample: Sample) -> TrainingRows:
         columns=Columns(names, (), directions),
         times=as_of.astype("datetime64[D]").astype(np.int64),
         weight=sample.weight,
+    )
+
+
+def _entries_of(sample: Sample) -> tuple[Feature, ...]:
+    """Return the entry of each column of a sample."""
+    names = tuple(sample.features.columns)
+    if sample.own is None:
+        return edition_of(names).features
+    n_own = len(sample.own.entries)
+    return (*edition_of(names[:-n_own]).features, *sample.own.entries)
+
+
+def _encoding_of(sample: Sample) -> Encoding | None:
+    """Return the columns as a table's, if the catalogue does not have all of them.
+
+    A bundle with features of one's own then holds all that is needed to score values
+    by name; nothing in it is code.
+    """
+    if sample.own is None:
+        return None
+    return Encoding(
+        tuple(
+            Column(entry.name, "number", direction=entry.direction)
+            for entry in _entries_of(sample)
+        )
     )
 
 

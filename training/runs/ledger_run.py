@@ -201,6 +201,7 @@ def train(
         fingerprints={
             "data_sha256": data_fingerprint(ledger),
             "code_sha256": code_fingerprint(),
+            **_own_fingerprint(split),
         },
         facts=ledger_facts(fit, split, subject, config),
     )
@@ -216,6 +217,17 @@ def train(
         report=report[0],
         materiality=materiality,
     )
+
+
+def _own_code(config: TrainingConfig) -> str:
+    """The hash of the file of features: another content is another run."""
+    file = config.features.file
+    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _own_fingerprint(split: Split) -> dict[str, str]:
+    own = split.train.own
+    return {} if own is None else {"own_features_sha256": own.sha256}
 
 
 def raw_rows_of_ledger(
@@ -282,7 +294,8 @@ def _kept_fits(
     settings: RunSettings,
     trials: int,
 ) -> KeptFits:
-    content = f"{data_fingerprint(ledger)} {config.model_dump_json()} {trials}"
+    choices = f"{config.model_dump_json()} {_own_code(config)}"
+    content = f"{data_fingerprint(ledger)} {choices} {trials}"
     folder = unfinished_folder(settings.store, content)
     kept = KeptFits(folder, code_fingerprint())
     return kept.started(settings.is_fresh, settings.watch)
@@ -330,7 +343,7 @@ def _plan_search(
         return None
     # The study is named after what its rows and folds are made of.
     choices = config.model_dump_json(include={"seed", "default", "sample"})
-    content = data_fingerprint(ledger) + choices
+    content = data_fingerprint(ledger) + choices + _own_code(config)
     study = hashlib.sha256(content.encode()).hexdigest()[:16]
     return Tuning(
         trials,
@@ -381,7 +394,16 @@ def _describe(split: Split, fit: Fit, config: TrainingConfig) -> dict[str, objec
         "blend_gain_log_loss": list(candidates.choice.gain),
         "seed": config.seed,
         "train_gini": figures(fit_pd, split.train.label, split.train.weight)["gini"],
+        **_describe_own(split),
     }
+
+
+def _describe_own(split: Split) -> dict[str, object]:
+    """The features of one's own as data, and the hash of the file with their code."""
+    own = split.train.own
+    if own is None:
+        return {}
+    return {"own_features": {"sha256": own.sha256, "entries": own.fields()}}
 
 
 def baseline_of(
@@ -425,6 +447,7 @@ def baseline_of(
         dates,
         strict=True,
     ):
+        # Features of one's own, behind those of the catalogue, are in no rule.
         features = dict(zip(model.features, row, strict=True))
         facts = Facts(pd_12m, currency, features, as_of)
         decision = decide(facts, in_force(rulebooks, as_of))

@@ -191,6 +191,19 @@ class BaselineChoices(Section):
     rows: int = Field(5000, ge=100)
 
 
+class FeatureChoices(Section):
+    """Features beside the catalogue's.
+
+    Attributes
+    ----------
+    file : Path, optional
+        Python file of features of one's own (`features.own`), beside the configuration.
+        It is run in training.
+    """
+
+    file: Path | None = None
+
+
 class TrainingConfig(Section):
     """All choices of one run.
 
@@ -204,7 +217,7 @@ class TrainingConfig(Section):
         The edition of the feature catalogue. The first takes the age of the oldest item
         for ``dpd_days``, however small it is; the second what is material to the
         default, and has what came back, unapplied money and bureau scores besides.
-    default, sample, model, baseline
+    default, sample, model, baseline, features
         Sections.
     """
 
@@ -215,6 +228,7 @@ class TrainingConfig(Section):
     sample: SampleChoices = SampleChoices()
     model: ModelChoices = ModelChoices()
     baseline: BaselineChoices = BaselineChoices()
+    features: FeatureChoices = FeatureChoices()
 
 
 def with_stored_default(
@@ -252,9 +266,14 @@ def read_config(path: Path | None) -> TrainingConfig:
     """
     if path is None:
         return TrainingConfig()
-    return read_settings(
+    config = read_settings(
         path,
         TrainingConfig,
         noun="file",
         do="correct the configuration",
     )
+    if config.features.file is None:
+        return config
+    # The file of features is named as it lies beside the configuration.
+    file = path.parent / config.features.file
+    return config.model_copy(update={"features": FeatureChoices(file=file)})

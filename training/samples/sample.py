@@ -16,8 +16,9 @@ from obligor.data.asof import known_on
 from obligor.data.ledger import Ledger
 from obligor.errors import AsOfError, SchemaError
 from obligor.features.build import build_features
-from obligor.features.catalogue import EDITIONS
+from obligor.features.catalogue import EDITIONS, NAMES
 from obligor.features.kernel import MaterialAmount
+from obligor.features.own import OwnFeatures, read_own_features
 from obligor.model.pd_model import PdModel
 from obligor.training.samples.config import TrainingConfig
 from obligor.training.samples.labels import (
@@ -27,6 +28,7 @@ from obligor.training.samples.labels import (
 )
 from obligor.training.samples.materiality import material_of
 from obligor.training.samples.outcomes import known_outcomes
+from obligor.training.samples.own_columns import with_own_columns
 
 Progress = Callable[[Iterable[date]], Iterable[date]]
 
@@ -44,10 +46,13 @@ class Sample:
         features.
     weigh : {"rows", "customers"}
         Whether each row counts alike, or each customer.
+    own : OwnFeatures, optional
+        Features of one's own, whose columns stand behind the catalogue's.
     """
 
     rows: pd.DataFrame
     weigh: Literal["rows", "customers"] = "rows"
+    own: OwnFeatures | None = None
 
     @property
     def weight(self) -> Floats | None:
@@ -210,7 +215,8 @@ def build_sample(
     dates = as_of_dates(ledger, config)
     takes = features_taken(config, model)
     rows = [rows_on(ledger, events, as_of, config, takes) for as_of in progress(dates)]
-    sample = Sample(pd.concat(rows), config.sample.weigh)
+    every_row = Sample(pd.concat(rows), config.sample.weigh)
+    sample = _with_own(every_row, ledger, config)
     train, test = split_dates(dates, config)
     split = Split(sample.on(train), sample.on(test))
     if len(set(split.test.label)) < 2:
@@ -233,8 +239,23 @@ class FeaturesTaken(NamedTuple):
 def features_taken(config: TrainingConfig, model: PdModel | None) -> FeaturesTaken:
     """Return what a model takes, or what one of a configuration will take."""
     if model is not None:
-        return FeaturesTaken(model.features, model.material)
+        # Features of one's own stand behind them, computed by the configured file.
+        names = [name for name in model.features if name in NAMES]
+        return FeaturesTaken(tuple(names), model.material)
     return FeaturesTaken(EDITIONS[config.catalogue].names, material_of(config))
+
+
+def _with_own(
+    sample: Sample,
+    ledger: Ledger,
+    config: TrainingConfig,
+) -> Sample:
+    """Return a sample with the configured features of one's own, if there are any."""
+    if config.features.file is None:
+        return sample
+    own = read_own_features(config.features.file)
+    rows = with_own_columns(own, ledger, sample.rows)
+    return replace(sample, rows=rows, own=own)
 
 
 def rows_on(

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from obligor.arrays import Floats, Ints
+from obligor.metrics.picture import Picture
 from obligor.metrics.statistics import quantiles
 from obligor.model.pd_model import PdModel
 
@@ -26,7 +27,7 @@ LONGEST_LEVEL = 28  # characters of a level's name in a bar plot
 
 def axes_of(width: float = 6.4, height: float = 4.4) -> tuple[Figure, Axes]:
     """Return a figure with one plain pair of axes; width and height in inches."""
-    figure = Figure(figsize=(width, height))
+    figure = Picture(figsize=(width, height))
     axes = figure.subplots()
     _simplify(axes)
     return figure, axes
@@ -286,7 +287,7 @@ def psi_bars(psi: pd.Series[float], score_psi: float) -> Figure:
 
 def dependence(curves: Mapping[str, pd.Series[float]]) -> Figure:
     """Draw the mean PD along the grid of each of up to six columns."""
-    figure = Figure(figsize=(9.6, 5.2))
+    figure = Picture(figsize=(9.6, 5.2))
     grid = np.ravel(figure.subplots(2, 3))
     names = captions(curves)
     for axes, name, curve in zip(grid, names, curves.values(), strict=False):
@@ -352,7 +353,7 @@ def horizons(checks: pd.DataFrame) -> Figure:
         The picture.
     """
     panels = list(checks.groupby("days"))
-    figure = Figure(figsize=(3.6 * len(panels) + 1, 4.6))
+    figure = Picture(figsize=(3.6 * len(panels) + 1, 4.6))
     grid = np.ravel(figure.subplots(1, len(panels)))
     for axes, (days, panel) in zip(grid, panels, strict=True):
         _simplify(axes)

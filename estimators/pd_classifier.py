@@ -27,8 +27,8 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     fewer_outcomes,
 )
-from obligor.training.estimators.raw_input import ColumnChoices, RawRows
-from obligor.training.estimators.table_estimator import TableEstimator
+from obligor.estimators.raw_input import ColumnChoices, RawRows
+from obligor.estimators.table_estimator import TableEstimator
 from obligor.training.runs.table_model import TableModel, training_rows
 
 # Checks of scikit-learn's `check_estimator` that `PdClassifier` does not pass, and why.

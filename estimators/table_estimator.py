@@ -17,8 +17,8 @@ from obligor.errors import SchemaError
 from obligor.features.encoding import Encoding
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
-from obligor.training.estimators.explanation import explain_frame
-from obligor.training.estimators.raw_input import (
+from obligor.estimators.explanation import explain_frame
+from obligor.estimators.raw_input import (
     Beside,
     ColumnChoices,
     RawRows,

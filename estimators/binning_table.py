@@ -167,11 +167,11 @@ def plot_bins(table: pd.DataFrame, feature: str) -> Figure:
     feature : str
         Its name.
     """
-    from matplotlib.figure import Figure
+    from obligor.metrics.picture import Picture
 
     bins = table[table["bin"] != TOTALS]
     places = np.arange(len(bins))
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Picture(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.bar(places, bins["non_event"], color="#9db8cf", label="no default")
     left.bar(
@@ -186,7 +186,7 @@ def plot_bins(table: pd.DataFrame, feature: str) -> Figure:
     rates.plot(places, bins["event_rate"], "o-", color="#222222")
     rates.set_ylabel("default rate (line)")
     rates.set_ylim(bottom=0)
-    left.legend(loc="upper left")
+    figure.legend(loc="outside lower left", ncols=2)
     left.set_title(f"{feature}: rows and default rate")
     right.bar(places, bins["woe"], color="#1d5b8f")
     right.axhline(0, color="#222222", linewidth=0.8)
@@ -208,10 +208,10 @@ def plot_points(table: pd.DataFrame, feature: str) -> Figure:
     feature : str
         Its name.
     """
-    from matplotlib.figure import Figure
+    from obligor.metrics.picture import Picture
 
     bins = table[table["bin"] != TOTALS]
-    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    figure = Picture(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
     points = bins["points"].astype(float).fillna(0.0)
     axes.bar(np.arange(len(bins)), points, color="#1d5b8f")

@@ -21,20 +21,20 @@ from obligor.training.candidates.scorecard import (
     Binning,
     fit_scorecard,
 )
-from obligor.training.estimators.binning_table import (
+from obligor.estimators.binning_table import (
     Scale,
     binning_table,
     plot_bins,
     plot_points,
     points_of_bins,
 )
-from obligor.training.estimators.raw_input import (
+from obligor.estimators.raw_input import (
     ColumnChoices,
     RawRows,
     Table,
     read_columns,
 )
-from obligor.training.estimators.table_estimator import TableEstimator
+from obligor.estimators.table_estimator import TableEstimator
 from obligor.training.runs.table_model import training_rows
 
 if TYPE_CHECKING:
