@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import lightgbm as lgb
 
+from obligor.estimators.raw_input import ColumnChoices, RawRows
+from obligor.estimators.table_estimator import TableEstimator
 from obligor.features.encoding import Encoding, fit_encoding
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import DAYS_12M, PdModel
@@ -27,8 +29,6 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     fewer_outcomes,
 )
-from obligor.estimators.raw_input import ColumnChoices, RawRows
-from obligor.estimators.table_estimator import TableEstimator
 from obligor.training.runs.table_model import TableModel, training_rows
 
 # Checks of scikit-learn's `check_estimator` that `PdClassifier` does not pass, and why.

@@ -10,17 +10,6 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from obligor.arrays import Floats, Ints
-from obligor.features.encoding import fit_encoding
-from obligor.model.calibration import Calibration
-from obligor.model.pd_model import DAYS_12M, PdModel
-from obligor.training.candidates.fit_settings import SCORECARD
-from obligor.training.candidates.scorecard import (
-    FEWEST_ROWS_IN_BIN,
-    MOST_BINS,
-    SMALLEST_BIN,
-    Binning,
-    fit_scorecard,
-)
 from obligor.estimators.binning_table import (
     Scale,
     binning_table,
@@ -35,6 +24,17 @@ from obligor.estimators.raw_input import (
     read_columns,
 )
 from obligor.estimators.table_estimator import TableEstimator
+from obligor.features.encoding import fit_encoding
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import DAYS_12M, PdModel
+from obligor.training.candidates.fit_settings import SCORECARD
+from obligor.training.candidates.scorecard import (
+    FEWEST_ROWS_IN_BIN,
+    MOST_BINS,
+    SMALLEST_BIN,
+    Binning,
+    fit_scorecard,
+)
 from obligor.training.runs.table_model import training_rows
 
 if TYPE_CHECKING:

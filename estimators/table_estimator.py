@@ -14,9 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from obligor.arrays import Floats
 from obligor.errors import SchemaError
-from obligor.features.encoding import Encoding
-from obligor.model.calibration import Calibration
-from obligor.model.pd_model import PdModel
 from obligor.estimators.explanation import explain_frame
 from obligor.estimators.raw_input import (
     Beside,
@@ -27,6 +24,9 @@ from obligor.estimators.raw_input import (
     read_training_rows,
     warn_of,
 )
+from obligor.features.encoding import Encoding
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
 
 if TYPE_CHECKING:
     import shap

@@ -53,6 +53,7 @@ FOLDERS = [
     "reliability",
     "serving",
     "tests",
+    "estimators",
     "training",
 ]
 

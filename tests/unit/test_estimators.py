@@ -19,9 +19,9 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
 import obligor
+from obligor.estimators.binning_table import COLUMNS, TOTALS
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.sklearn import EXPECTED_FAILED_CHECKS, PdClassifier, Scorecard
-from obligor.estimators.binning_table import COLUMNS, TOTALS
 
 QUICK = {"candidate": "lightgbm", "max_trees": 4, "n_folds": 2}
 
