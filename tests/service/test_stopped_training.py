@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from obligor.training.candidates.candidates import CandidateSet, fit_candidates
 from obligor.training.candidates.fit_settings import LIGHTGBM, FitSettings
 from obligor.training.candidates.kept_fits import KeptFits
-from obligor.training.candidates.training_rows import Columns, TrainingRows
+from obligor.training.candidates.training_rows import Columns, Levels, TrainingRows
 from obligor.training.candidates.watch import Watch
 
 N_ROWS = 300
@@ -149,3 +150,29 @@ def test_a_fresh_run_forgets_what_was_fitted(tmp_path: Path) -> None:
     KeptFits(folder).started(is_fresh=True, watch=notes)
     assert KeptFits(folder).count() == 0
     assert len(notes.sentences) == 1
+
+
+def test_whatever_a_fit_depends_on_is_in_its_key() -> None:
+    rows = make_rows()
+    folds = [(np.arange(200), np.arange(200, N_ROWS))]
+    kept = KeptFits(Path("unfinished"), "code")
+    weight = np.arange(1.0, N_ROWS + 1)
+    levels = (Levels(1, np.zeros(N_ROWS, dtype=np.int64), 3),)
+    changed_rows = [
+        rows,
+        replace(rows, rows=rows.rows + 1),
+        replace(rows, label=1 - rows.label),
+        replace(rows, groups=rows.groups[::-1].copy()),
+        replace(rows, columns=rows.columns._replace(directions=(1, 0, 0))),
+        replace(rows, times=np.arange(N_ROWS)),
+        replace(rows, weight=weight),
+        replace(rows, weigh=lambda learned: weight[learned]),
+        replace(rows, folds=np.arange(N_ROWS) % 2),
+        replace(rows, levels=levels),
+        replace(rows, levels=(levels[0]._replace(codes=np.arange(N_ROWS)),)),
+    ]
+    keys = {kept.fit_key(changed, folds, {"seed": 1}) for changed in changed_rows}
+    keys.add(kept.fit_key(rows, folds, {"seed": 2}))
+    keys.add(kept.fit_key(rows, folds[::-1] + folds, {"seed": 1}))
+    keys.add(replace(kept, code="other").fit_key(rows, folds, {"seed": 1}))
+    assert len(keys) == len(changed_rows) + 3

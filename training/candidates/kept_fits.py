@@ -150,6 +150,9 @@ class KeptFits:
         digest.update(repr(rows.columns).encode())
         for values in (rows.rows, rows.label, rows.groups, rows.times, rows.folds):
             digest.update(_bytes_of(values))
+        for levels in rows.levels:
+            digest.update(f"{levels.column} {levels.n_levels}".encode())
+            digest.update(_bytes_of(levels.codes))
         for learned, held in folds:
             for values in (learned, held, rows.weights_of(learned), rows.weight):
                 digest.update(_bytes_of(values))
