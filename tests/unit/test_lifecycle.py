@@ -11,17 +11,23 @@ import pandas as pd
 import pytest
 
 from obligor.errors import ModelError, SchemaError
+from obligor.features.catalogue import EDITIONS, NAMES
 from obligor.features.encoding import Pair
 from obligor.features.table_spec import Spec
+from obligor.model.calibration import Calibration
+from obligor.model.pd_model import PdModel
 from obligor.training.lifecycle.backtest import back_test
 from obligor.training.lifecycle.compare import ComparedRows, compare
 from obligor.training.lifecycle.learnt_rows import RowDigests, learnt
 from obligor.training.lifecycle.monitor import Monitoring
 from obligor.training.lifecycle.raw_rows import (
+    OLDEST_DPD_DAYS,
     KnownModel,
     decoded_rows,
     has_learnt,
     load_raw_rows,
+    missing_columns,
+    model_matrix,
     save_raw_rows,
 )
 from obligor.training.lifecycle.recalibrate import recalibrate, rows_of_table
@@ -450,3 +456,25 @@ def test_a_feature_may_have_the_name_of_a_stored_column(store: Path) -> None:
     version = register(named, model, data, data)
     objections = " ".join(named.objections(version))
     assert "cannot be reproduced" not in objections
+
+
+def test_a_model_of_the_first_edition_reads_the_age_of_the_oldest_item() -> None:
+    """Rows of the second edition have another ``dpd_days``; it is not taken for it."""
+    first = EDITIONS[1].names
+    model = PdModel(
+        text="",
+        calibration=Calibration("identity"),
+        features=first,
+        horizon_days=365,
+        about={},
+    )
+    frame = pd.DataFrame({name: [1.0] for name in NAMES})
+    assert missing_columns(model, frame) == ["dpd_days"]
+    assert np.isnan(model_matrix(model, frame)[0, first.index("dpd_days")])
+    with_ages = frame.assign(**{OLDEST_DPD_DAYS: [200.0]})
+    assert missing_columns(model, with_ages) == []
+    row = model_matrix(model, with_ages)[0]
+    assert row[first.index("dpd_days")] == 200.0
+    assert set(np.delete(row, first.index("dpd_days"))) == {1.0}
+    second = replace(model, features=NAMES)
+    assert model_matrix(second, with_ages)[0, NAMES.index("dpd_days")] == 1.0

@@ -19,7 +19,8 @@ from obligor.data.synthetic import Simulation
 from obligor.errors import ModelError
 from obligor.features import catalogue
 from obligor.features.build import build_features
-from obligor.features.catalogue import CATALOGUE
+from obligor.features.catalogue import CATALOGUE, NAMES
+from obligor.features.kernel import MaterialAmount
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.model.calibration import Calibration
 from obligor.model.pd_model import PdModel
@@ -199,6 +200,53 @@ def test_bundle_without_a_baseline_still_loads(bundle: Bundle) -> None:
     model = load_bundle(bundle.folder, sha256)
     assert model.baseline is None
     assert model.reference.population == "all training rows"
+
+
+# What bundles of the first edition state, also those of versions before this one.
+FIRST_EDITION = "225c60f0ed38b5771a36a1bd3df0df53c962f08222b93265c74cfcb1dceff5a1"
+
+
+def test_a_bundle_of_the_first_edition_takes_the_columns_it_knows(
+    tmp_path: Path,
+) -> None:
+    """It is loaded and scores as it did, beside features that it has never seen."""
+    first = catalogue.EDITIONS[1]
+    assert first.fingerprint() == FIRST_EDITION
+    names = first.names
+    rows = np.random.default_rng(0).normal(size=(500, len(NAMES)))
+    label = (rows[:, NAMES.index("dpd_days")] > 0).astype(float)
+    own_rows = rows[:, : len(names)]
+    booster = lgb.train(
+        {"verbose": -1, "objective": "binary"},
+        lgb.Dataset(own_rows, label),
+        5,
+    )
+    model = PdModel(
+        text=booster.model_to_string(),
+        calibration=Calibration("identity"),
+        features=names,
+        horizon_days=365,
+        about={},
+    )
+    sha256 = save_bundle(model, tmp_path / "first")
+    loaded = load_bundle(tmp_path / "first", sha256)
+    assert loaded.material is None
+    assert catalogue.edition_of(loaded.features) is first
+    np.testing.assert_array_equal(loaded.own_columns(rows), own_rows)
+    expected = booster.predict(own_rows, raw_score=True)
+    np.testing.assert_array_equal(loaded.margin(loaded.own_columns(rows)), expected)
+
+
+def test_features_of_no_edition_are_refused() -> None:
+    with pytest.raises(ModelError, match="those of no edition"):
+        catalogue.edition_of(NAMES[:-1])
+
+
+def test_what_is_material_is_kept_in_the_bundle(model: PdModel) -> None:
+    """The feature dpd_days counts the amounts of the default the model learnt."""
+    assert model.about["default"]["counts"] == "customer"
+    assert model.material == MaterialAmount(100.0, 0.01)
+    assert model.features == NAMES
 
 
 def test_bundle_of_another_catalogue_is_refused(

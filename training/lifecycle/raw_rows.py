@@ -204,9 +204,9 @@ def require_columns(known: KnownModel, frame: pd.DataFrame) -> None:
 
 def model_matrix(model: PdModel, frame: pd.DataFrame) -> Floats:
     """Return raw rows as a model takes them; a column they lack is missing."""
-    frame = _frame_of_edition(model, frame)
     absent = missing_columns(model, frame)
-    complete = frame.reindex(columns=[*frame.columns, *absent])
+    own = _frame_of_edition(model, frame)
+    complete = own.reindex(columns=[*own.columns, *absent])
     if model.encoding is not None:
         return model.encoding.rows(complete)
     return complete[list(model.features)].to_numpy(dtype=np.float64)
