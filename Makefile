@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
-BENCHMARKS := treeshap serving served policy collections record features real history models binning loading
+BENCHMARKS := treeshap serving served policy collections record features real history horizons models binning loading
 RELIABILITY := tamper powercut hostile drain bundles kill loading
 
 .PHONY: demo test explore coverage lint docs notebooks run-notebooks bench reliability lock env env-dev clean

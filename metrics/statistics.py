@@ -31,6 +31,10 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "cannot be estimated"
+        if not np.isfinite([self.low, self.high]).all():
+            return f"{self.value:.4f}, no interval"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 

@@ -6,22 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from obligor.arrays import Floats
 from obligor.data.synthetic import Simulation
+from obligor.metrics.statistics import Interval
 from obligor.model.bundle import load_bundle, save_bundle
 from obligor.model.term_structure import STATE_NAMES, TermStructure
 from obligor.training.candidates.term_structure import fit_term_structure
 from obligor.training.lifecycle.gates import PromotionCandidate, objections
 from obligor.training.runs.ledger_run import Trained, model_under_test
 from obligor.training.samples.config import TrainingConfig
-from obligor.training.validation import performance
+from obligor.training.validation import behaviour, performance
 from obligor.training.validation.horizons import (
     WatchedRows,
     check_horizons,
     horizons,
 )
+from obligor.training.validation.pages import as_html
 from obligor.training.validation.sections import IDS
 from obligor.training.validation.subject import (
     LabelledRows,
@@ -202,3 +205,39 @@ def test_vintages_are_months_if_the_rows_have_days(subject: ModelUnderTest) -> N
 def pd_days(n: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     days = np.datetime64("2024-01-01") + np.arange(n) % 90
     return days.astype(str).astype(object)
+
+
+# --- figures that cannot be worked out
+
+
+def test_a_figure_that_cannot_be_worked_out_is_said_in_words() -> None:
+    nothing = float("nan")
+    assert str(Interval(nothing, nothing, nothing)) == "cannot be estimated"
+    assert str(Interval(0.5, nothing, nothing)) == "0.5000, no interval"
+    table = pd.DataFrame({"lowest": [1.23456, nothing, float("inf")]})
+    html = as_html(table)
+    assert "1.235" in html
+    assert html.count("not known") == 2
+    assert "nan" not in html.lower()
+    assert "inf" not in html
+
+
+def test_a_learning_curve_of_few_defaults_says_what_it_lacks(
+    subject: ModelUnderTest,
+) -> None:
+    label = np.where(subject.fit.groups == subject.fit.groups[0], 1, 0)
+    few = replace(subject, fit=replace(subject.fit, label=label))
+    section = behaviour.overfitting(few)
+    n_points = len(section.tables[0][1])
+    assert n_points < 4
+    assert f"It lacks {4 - n_points} of 4 points" in section.summary
+
+
+def test_the_ranges_of_an_empty_column_are_not_infinite(
+    subject: ModelUnderTest,
+) -> None:
+    rows = subject.fit.rows.copy()
+    rows[:, 0] = np.nan
+    empty = replace(subject, fit=replace(subject.fit, rows=rows))
+    _, table = behaviour.limits_of_use(empty).tables[0]
+    assert not np.isinf(table.to_numpy()).any()

@@ -108,9 +108,11 @@ def test_a_due_day_shows_its_default_later() -> None:
 def cut(ledger: Ledger, last: date) -> Ledger:
     """Return a ledger in which nothing that was known later than a day exists."""
     tables = {}
-    for name, table in ledger.tables.items():
-        known = table["known_on"] <= pd.Timestamp(last) if "known_on" in table else None
-        tables[name] = table if known is None else table[known]
+    for name, whole in ledger.tables.items():
+        table = whole
+        if "known_on" in table:
+            table = table[table["known_on"] <= pd.Timestamp(last)]
+        tables[name] = table
     return replace(ledger, tables=tables)
 
 

@@ -156,8 +156,10 @@ def _outcomes(
     ledger: Ledger,
     definition: DefaultDefinition,
 ) -> Outcomes:
-    known = known_outcomes(ledger, ledger.observed_until)
-    events = default_events(known, definition)
+    events = default_events(
+        known_outcomes(ledger, ledger.observed_until),
+        definition,
+    )
     days = np.full(len(decisions), np.nan)
     for as_of, row_indices in decisions.groupby("as_of").indices.items():
         customers = pd.Index(decisions["customer_id"].iloc[row_indices])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from obligor.arrays import Bools, Floats
 from obligor.metrics.figures import auc
@@ -236,13 +237,22 @@ def overfitting(subject: ModelUnderTest) -> Section:
         "curve is that of LightGBM with fixed parameters on growing shares of the "
         "training rows."
     )
+    n_missing = len(CURVE) - len(curve)
+    if n_missing:
+        summary += (
+            f" It lacks {n_missing} of {len(CURVE)} points, because so few rows hold "
+            "no default, or nothing else."
+        )
+    pictures: tuple[tuple[str, Figure], ...] = ()
+    if len(curve):
+        pictures = (("Learning curve", plots.learning_curve(curve)),)
     return Section(
         id="overfitting",
         title="Overfitting",
         verdict="look" if fit_auc - test_auc > OVERFITTED else "good",
         summary=summary,
         tables=(("Learning curve", curve),),
-        pictures=(("Learning curve", plots.learning_curve(curve)),),
+        pictures=pictures,
     )
 
 
@@ -447,10 +457,11 @@ def _ranges(subject: ModelUnderTest) -> pd.DataFrame:
     lowest = np.nanmin(fit, axis=0, initial=np.inf)
     highest = np.nanmax(fit, axis=0, initial=-np.inf)
     is_outside = (test < lowest) | (test > highest)
+    is_empty = np.isnan(fit).all(axis=0)
     table = pd.DataFrame(
         {
-            "lowest": lowest,
-            "highest": highest,
+            "lowest": np.where(is_empty, np.nan, lowest),
+            "highest": np.where(is_empty, np.nan, highest),
             "test rows outside": is_outside.mean(axis=0),
         },
         index=list(subject.model.features),

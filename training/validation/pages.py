@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import warnings
 from io import BytesIO
+from math import isfinite
 
 import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
+
+UNKNOWN = "not known"
 
 
 def render(template: str, **values: object) -> str:
@@ -34,5 +37,17 @@ def embedded(figure: Figure) -> str:
 
 
 def as_html(table: pd.DataFrame) -> str:
-    """Return a table as HTML, with four significant digits to a number."""
-    return str(table.to_html(border=0, float_format=lambda value: f"{value:.4g}"))
+    """Return a table as HTML, with four significant digits to a number.
+
+    A figure that could not be worked out is said to be unknown, never "nan" or "inf".
+    """
+    html = table.to_html(
+        border=0,
+        float_format=_four_digits,
+        na_rep=UNKNOWN,
+    )
+    return str(html)
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else UNKNOWN
