@@ -196,6 +196,7 @@ def fit_candidates(rows: TrainingRows, settings: FitSettings) -> CandidateSet:
         for name, candidate in by_name.items()
     }
     choice = choose_candidate(losses, resampling, settings.prefer)
+    choice = _with_left_out(choice, set(members.texts) - set(blend.weights))
     return CandidateSet(
         by_name=by_name,
         choice=choice,
@@ -274,12 +275,28 @@ def _blend(
     while True:
         blend = fit_blend(margins, rows.observed_label, folds, rows.weight)
         text = _blend_text(blend, members.texts, n_columns)
-        if len(margins) == 1 or _is_quick(text):
+        n_weighted = sum(weight > 0 for weight in blend.weights.values())
+        if n_weighted <= 1 or _is_quick(text):
             return blend, text
+        # A member of weight 0 has no tree in the text.
         weight_of_leaf = {
-            name: weight / n_leaves[name] for name, weight in blend.weights.items()
+            name: weight / n_leaves[name]
+            for name, weight in blend.weights.items()
+            if weight > 0
         }
         del margins[min(weight_of_leaf, key=weight_of_leaf.__getitem__)]
+
+
+def _with_left_out(choice: Choice, left_out: set[str]) -> Choice:
+    """Return the choice; its reason names the members that the blend had to leave."""
+    if not left_out:
+        return choice
+    names = ", ".join(sorted(left_out))
+    because = (
+        f"{choice.because} Left out of the blend, so that a row is explained within "
+        f"0.3 ms: {names}."
+    )
+    return choice._replace(because=because)
 
 
 def _is_quick(text: str) -> bool:
