@@ -305,11 +305,24 @@ def _read_workbook(path: Path) -> TableFile:
     _require_unique(names, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        frame = pd.read_excel(path, sheet_name=name, header=header_row)
+        # As objects: a text such as `12.500` would become a number without a word.
+        frame = pd.read_excel(
+            path,
+            sheet_name=name,
+            header=header_row,
+            dtype="object",
+        )
+    frame = frame.apply(_typed_cells)
     notes = _header_notes(header_row)
     if len(filled) > 1:
         notes = (f"the sheet {name!r} is read, of {sorted(filled)}", *notes)
     return TableFile(frame, notes)
+
+
+def _typed_cells(cells: pd.Series) -> pd.Series:
+    """Return a column of a workbook with the type that all of its cells have."""
+    types = set(map(type, cells.dropna().tolist()))
+    return _typed(cells.astype("str")) if types == {str} else cells.infer_objects()
 
 
 def _require_unique(names: Sequence[str], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from obligor.errors import SchemaError
@@ -12,6 +13,7 @@ from obligor.features.encoding import Column, Encoding, Pair, fit_encoding
 from obligor.features.number_reading import numbers
 from obligor.features.table_files import read_frame, read_table_file
 from obligor.features.table_spec import Spec
+from obligor.training.runs.infer_spec import infer_spec
 from obligor.training.validation.subject import BESIDE_FEATURES, stored_names
 
 # --- files
@@ -100,3 +102,25 @@ def test_stored_rows_keep_a_feature_that_has_the_name_of_a_label() -> None:
     assert len(set(stored)) == len(names)
     assert not set(stored) & set(BESIDE_FEATURES)
     assert stored[-1] == "x"
+
+
+def test_texts_of_a_workbook_are_not_taken_for_numbers(tmp_path: Path) -> None:
+    cells = {
+        "unclear": ["12.500", "25.000"],
+        "text": ["1,5", "2,5"],
+        "gaps": [1, None],
+        "on": [pd.Timestamp("2024-01-31"), None],
+        "y": [1, 0],
+    }
+    pd.DataFrame(cells).to_excel(tmp_path / "made.xlsx", index=False)
+    frame = read_frame(tmp_path / "made.xlsx")
+    assert frame["unclear"].tolist() == ["12.500", "25.000"]
+    assert numbers(frame["text"]).tolist() == [1.5, 2.5]
+    kinds = [frame[name].dtype.kind for name in ("gaps", "on", "y")]
+    assert kinds == ["f", "M", "i"]
+
+
+def test_a_target_of_one_value_is_not_replaced_by_another_column() -> None:
+    frame = pd.DataFrame({"a": [1, 2] * 20, "default": 1})
+    with pytest.raises(SchemaError, match="default looks like the target"):
+        infer_spec(frame)

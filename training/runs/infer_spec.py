@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -420,6 +420,19 @@ def _warn_of_findings(
     )
 
 
+def _require_two_values(frame: pd.DataFrame, by_name: Mapping[str, str]) -> None:
+    """Refuse a table whose target has one value: no other column takes its place."""
+    for name in _TARGETS:
+        column = by_name.get(name)
+        if column is not None and frame[column].nunique() == 1:
+            raise SchemaError(
+                f"{column} looks like the target, but has one value in all rows",
+                where="table",
+                expected="rows that defaulted and rows that did not",
+                do="add the others, or name another column with --target",
+            )
+
+
 def _find_target(frame: pd.DataFrame) -> str:
     by_name = {str(name).lower(): str(name) for name in frame}
     for name in _TARGETS:
@@ -427,6 +440,7 @@ def _find_target(frame: pd.DataFrame) -> str:
             column = by_name[name]
             if 2 <= frame[column].nunique() <= MOST_TARGET_VALUES:
                 return column
+    _require_two_values(frame, by_name)
     of_two_values = [str(name) for name in frame if frame[name].nunique() == 2]
     if not of_two_values:
         raise SchemaError(
