@@ -56,14 +56,15 @@ STARTS = (
     date(2019, 6, 15),
 )  # the bar is for the second
 WANTED = {"german_credit": 0.796, "heloc": 0.8015, "uci_credit_card": 0.788}
-# AUC of what was promoted at 5cb58be, before deep trees, ratios of three and evidence.
+# AUC of what was promoted at 5cb58be, before deep trees, ratios of three and evidence;
+# of the made tables, that of the blend's out-of-fold margins on all rows.
 EARLIER = {
     "german_credit": 0.7936,
     "heloc": 0.8007,
     "uci_credit_card": 0.7875,
-    "deep_interactions": 0.0,
-    "ratios_of_three": 0.0,
-    "many_levels": 0.0,
+    "deep_interactions": 0.7528,
+    "ratios_of_three": 0.8744,
+    "many_levels": 0.7647,
 }
 GAIN_WANTED = 0.004  # mean over all six
 FEW_ROWS = 2_000
