@@ -26,6 +26,7 @@ from obligor.errors import ModelError
 from obligor.features.applications import applications
 from obligor.model.mlflow_loader import OUTPUT, RawScorer, _load_pyfunc
 from obligor.training.candidates import fit_settings
+from obligor.training.candidates.fit_settings import LIGHTGBM
 from obligor.training.lifecycle.registry import Approval, Registry
 from obligor.training.lifecycle.run_settings import RunSettings
 from obligor.training.runs import table_run
@@ -52,7 +53,8 @@ def table_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def table(frame: pd.DataFrame, table_store: Path) -> Iterator[TrainedTable]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table_run, "ROUNDS", 20)
-        patch.setattr(fit_settings, "MOST_TREES", 20)
+        only = {LIGHTGBM: fit_settings.MEMBERS[LIGHTGBM]}
+        patch.setattr(fit_settings, "MEMBERS", only)
         trained = train_table(
             applications(frame, SPEC),
             RunSettings(table_store, table_store / "report", NOW),
