@@ -31,6 +31,11 @@ from obligor.training.candidates.level_evidence import (
     with_evidence_columns,
 )
 from obligor.training.candidates.training_rows import TrainingRows, stratified_folds
+from obligor.training.runs.table_evaluation import (
+    PROMOTED,
+    FoldResult,
+    fitted_in_all,
+)
 from obligor.training.runs.table_model import (
     FitOptions,
     TableModel,
@@ -220,3 +225,12 @@ def test_a_blend_that_takes_too_long_to_explain_is_pruned(
     assert {*members, BLEND} == set(pruned.by_name)
     for name in members - set(pruned.weights):
         assert name in pruned.choice.because.rpartition("within 0.3 ms: ")[2]
+
+
+def test_a_candidate_given_up_in_one_fold_has_no_figures() -> None:
+    nothing = np.zeros(2)
+    results = [
+        FoldResult({SCORECARD: nothing, DEEP: nothing, PROMOTED: nothing}, SCORECARD),
+        FoldResult({SCORECARD: nothing, PROMOTED: nothing}, SCORECARD),
+    ]
+    assert fitted_in_all(results) == [SCORECARD, PROMOTED]

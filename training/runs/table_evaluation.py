@@ -108,7 +108,7 @@ def evaluate_table(
     n_repeats = plan[-1].repeat + 1
     results = _run_folds(data, plan, seed, progress)
     models = {}
-    for name in results[0].pds:
+    for name in fitted_in_all(results):
         models[name] = _mean_figures(
             data,
             plan,
@@ -127,6 +127,12 @@ def evaluate_table(
         "chosen": dict(Counter(result.chosen for result in results)),
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def fitted_in_all(results: Sequence[FoldResult]) -> list[str]:
+    """Return the candidates of every fold: some may give one up, and others not."""
+    first, *others = results
+    return [name for name in first.pds if all(name in result.pds for result in others)]
 
 
 def _plan_folds(
