@@ -58,8 +58,7 @@ class RawScorer:
             value is not known.
         params : mapping, optional
             ``{"contributions": True}`` adds each feature's exact contribution to the
-            margin, in log-odds, as a column of its name behind ``contribution: ``,
-            and their base.
+            margin, in log-odds, as the column ``contribution: NAME``, and their base.
 
         Returns
         -------
