@@ -457,6 +457,8 @@ class Encoding:
             if column.special:
                 codes = [f"{code:g}" for code in column.special]
                 level_texts.append(("an ordinary number", *codes))
+            elif column.evidence:
+                level_texts.append(())
         return level_texts
 
     def rows(self, frame: pd.DataFrame) -> Floats:

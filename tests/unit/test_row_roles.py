@@ -10,6 +10,7 @@ import pytest
 
 from obligor.errors import SchemaError
 from obligor.features.applications import Applications, applications
+from obligor.features.encoding import Column, Encoding
 from obligor.features.table_spec import Spec, read_spec
 
 FRAME = pd.DataFrame(
@@ -152,3 +153,9 @@ def test_rows_without_a_customer_belong_to_nobody_else() -> None:
     groups = described(frame, group="who").groups
     assert groups[0] == groups[3]
     assert len(set(groups.tolist())) == 3
+
+
+def test_every_encoded_column_has_its_level_texts() -> None:
+    levels = Column("town", "category", ("a", "b"), evidence=(("a", 0.1), ("b", 0.2)))
+    encoding = Encoding((levels, Column("x", "number", special=(-9.0,))))
+    assert len(encoding.level_texts()) == len(encoding.names)
