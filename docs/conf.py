@@ -76,6 +76,15 @@ def lead_to_copied_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = source[0].replace("](../../notebooks/", "](/tutorials/notebooks/")
 
 
+def skip_request_setters(
+    app: Sphinx, kind: str, name: str, *details: object
+) -> bool | None:
+    """Leave out what scikit-learn writes itself: its texts link to its own pages."""
+    is_setter = name.startswith("set_") and name.endswith("_request")
+    return True if is_setter else None
+
+
 def setup(app: Sphinx) -> None:
     """Connect the hooks of this site."""
+    app.connect("autodoc-skip-member", skip_request_setters)
     app.connect("source-read", lead_to_copied_notebooks)

@@ -329,7 +329,7 @@ def as_of_its_day(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_earlier_store_is_asked_as_of_today_by_default(earlier: Earlier) -> None:
-    worklist = earlier.get("/worklist").json()
+    worklist = earlier.get("/worklist", "desk").json()
     assert worklist["as_of"] == str(earlier.service.today())
 
 
