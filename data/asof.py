@@ -199,7 +199,7 @@ def known_account(account: Account, as_of: date) -> KnownAccount:
         limits=_known(account.limits, day),
         statements=_known(account.statements, day),
         rates={code: _known(rates, day) for code, rates in account.rates.items()},
-        money=_known_money(account.money, day),
+        money=_known_money(account, items, day),
         returned=_known_returned(account.returned, day),
     )
     gated = _without_later_currencies(gated)
@@ -351,12 +351,25 @@ def _known(table: Table, day: int) -> Table:
     return select(table, table.known_on <= day)
 
 
-def _known_money(money: Money, day: int) -> Money:
-    """Return the money known on a day, and not yet replaced or withdrawn."""
+def _known_money(account: Account, known_items: Items, day: int) -> Money:
+    """Return the money known on a day, and not yet replaced or withdrawn.
+
+    Money for a document of which no item is known yet is for no document. Documents are
+    numbered as those of the known items.
+    """
+    money = account.money
     if not len(money.day):
         return money
     is_known = (money.known_on <= day) & (day < money.until)
-    return _as_if_for_ever(select(money, is_known))
+    known_money = _as_if_for_ever(select(money, is_known))
+    if (known_money.document < 0).all():
+        return known_money
+    items = account.items
+    is_item_known = (items.known_on <= day) & (day < items.until)
+    # The last one is that of no document, -1.
+    new_numbers = np.full(len(items.document) + 1, -1)
+    new_numbers[items.document[is_item_known]] = known_items.document
+    return known_money._replace(document=new_numbers[known_money.document])
 
 
 def _known_returned(returned: Returned, day: int) -> Returned:

@@ -563,12 +563,10 @@ def names_of(node: Any, document: dict[str, Any]) -> Any:
     }
 
 
-# Since open items are valued at the closing rate, the dollars of the simulated ledger
-# give other features. With the rates of the invoices' days, the bundle is still the one
-# in the JSON file: nothing else has changed.
-SHA256_AT_CLOSING_RATES = (
-    "340621430effb3b3e6c1cea76617c83c3bf51de3ac64a4887f1f772721e1cec5"
-)
+# The store's own training is not repeated: open items are valued at the closing rate
+# now, the blend is chosen unless it loses, its hazard takes the days past due, and its
+# level is moved to what later dates have shown. One seed still gives one bundle.
+SHA256_OF_TODAY = "aa35c08092ef"
 
 
 @same_arithmetic
@@ -587,4 +585,4 @@ def test_a_seeded_training_gives_the_bundle_it_gave(tmp_path: Path) -> None:
     settings = RunSettings(tmp_path, tmp_path / "report", at)
     trained = train(ledger, config, settings)
     sha256 = save_bundle(trained.fit.model, tmp_path / "bundle")
-    assert sha256 == SHA256_AT_CLOSING_RATES
+    assert sha256.startswith(SHA256_OF_TODAY)

@@ -525,6 +525,27 @@ def test_a_credit_memo_pays_the_document_that_it_names() -> None:
     require(expected, invoices=invoices)
 
 
+def test_a_memo_pays_its_document_whatever_becomes_known_later() -> None:
+    """A document that is told of later neither takes the memo nor hides its own."""
+    invoices = """
+        invoice_id|document_id|customer_id|issued_on |due_on    | amount|known_on
+        A1        |EARLY      |ANNA       |2024-01-01|2024-03-31| 700.00|2024-05-01
+        A2        |-          |ANNA       |2024-01-01|2024-01-15| 300.00|2024-01-01
+        A3        |OWN        |ANNA       |2024-02-01|2024-03-31| 500.00|2024-02-01
+        A4        |LATE       |ANNA       |2024-02-01|2024-03-31| 600.00|2024-06-01
+        CM1       |OWN        |ANNA       |2024-04-01|2024-04-01|-200.00|2024-04-01
+        CM2       |LATE       |ANNA       |2024-04-01|2024-04-01|-100.00|2024-04-01
+    """
+    expected = """
+        as_of      | A1  | A2  | A3  | A4  | unapplied
+        2024-03-31 |   - | 300 | 500 |   - | 0
+        2024-04-01 |   - | 200 | 300 |   - | 0
+        2024-05-01 | 700 | 200 | 300 |   - | 0
+        2024-06-01 | 700 | 300 | 300 | 500 | 0
+    """
+    require(expected, invoices=invoices)
+
+
 def test_a_credit_memo_can_be_allocated_as_a_payment_is() -> None:
     """An allocation names the memo in place of a payment."""
     invoices = """

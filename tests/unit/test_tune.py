@@ -142,11 +142,13 @@ def test_tuned_bundle_does_not_depend_on_the_threads(
     data: Applications,
     tmp_path: Path,
 ) -> None:
-    hashes = set()
+    hashes: dict[str, set[str]] = {LIGHTGBM: set(), BLEND: set()}
     for threads in (1, 2):
         folder = tmp_path / str(threads)
         tuning = Tuning(3, folder, "study")
         fitted = fit_table(data, 1, FitOptions(threads=threads, tuning=tuning))
-        assert fitted.candidates.weights[LIGHTGBM] > 0
-        hashes.add(save_bundle(fitted.model(BLEND), folder / "bundle"))
-    assert len(hashes) == 1
+        # The blend of so few rows has no part of the member that is tuned.
+        for name in (LIGHTGBM, BLEND):
+            hashes[name].add(save_bundle(fitted.model(name), folder / name))
+    assert len(hashes[LIGHTGBM]) == 1
+    assert len(hashes[BLEND]) == 1

@@ -101,12 +101,13 @@ def fit_evidence(rows: TrainingRows, levels: Levels, learned: Ints) -> Floats:
 
     Examples
     --------
+    >>> from obligor.training.candidates.training_rows import Columns
     >>> label = np.repeat([1, 0, 1, 0], [30, 70, 10, 290])
     >>> columns = Columns(("town",), (), (0,))
     >>> rows = TrainingRows(np.zeros((400, 1)), label, np.arange(400), columns)
     >>> levels = Levels(0, np.repeat([0, 1], [100, 300]), 2)
     >>> fit_evidence(rows, levels, np.arange(400)).round(3).tolist()
-    [1.242, -1.243]
+    [1.262, -1.105]
     """
     observed = learned[learned < rows.n_observed]
     observed = observed[levels.codes[observed] >= 0]
