@@ -129,24 +129,28 @@ class Appender:
                 excluded.append(frame[OWNER])
                 continue
             owners.append(frame[OWNER])
-            is_simple = _is_simple(table, frame) & ~self._is_stored(table, frame)
+            stored = self._stored_ids(table, frame)
+            ids = frame[INDEXED[table].column]
+            is_stored = is_among(ids, pd.Index(stored["id"].unique()))
+            is_simple = _is_simple(table, frame) & ~is_stored
             excluded.append(frame.loc[~is_simple, OWNER])
+            # The row may move away from the customer that has it.
+            excluded.append(stored[OWNER])
         if not owners:
             return pd.Index([])
         customer_ids = pd.Index(pd.concat(owners).unique())
         candidates: pd.Index = customer_ids.difference(pd.concat(excluded).unique())
         return candidates
 
-    def _is_stored(self, table: str, frame: pd.DataFrame) -> Bools:
-        """Return which rows have an id that may be stored, of anybody, shape (n,)."""
+    def _stored_ids(self, table: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return which ids of some rows may be stored, and of whom."""
         ids = frame[INDEXED[table].column]
         pairs = self._rows.owners(self._connection, table, ids)
-        is_stored = is_among(ids, pd.Index(pairs["id"].unique()))
-        if table == "invoices":
-            # What was booked on a document of this id is the invoice's from now on.
-            pairs = self._rows.owners(self._connection, "documents", ids)
-            is_stored |= is_among(ids, pd.Index(pairs["id"].unique()))
-        return is_stored
+        if table != "invoices":
+            return pairs
+        # What was booked on a document of this id is the invoice's from now on.
+        documents = self._rows.owners(self._connection, "documents", ids)
+        return pd.concat([pairs, documents], ignore_index=True)
 
     def _stored(self, customer_ids: pd.Index, tables: Tables) -> dict[str, _Stored]:
         """Return what is stored of those of some customers whose rows can be added."""
