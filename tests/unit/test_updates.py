@@ -348,6 +348,21 @@ def test_a_late_word_on_an_earlier_limit_is_not_the_last(store: LedgerStore) -> 
     assert limits.amount.tolist()[-1] == 800
 
 
+def test_an_invoice_moves_from_a_customer_who_only_gets_new_rows(
+    store: LedgerStore,
+) -> None:
+    """ANNA's new invoice alone would be added beside what is stored of her."""
+    arrived = """
+        invoice_id | customer_id | issued_on  | due_on     | amount
+        R2         | BERT        | 2024-02-10 | 2024-03-10 | 50
+        R3         | ANNA        | 2024-05-10 | 2024-06-10 | 30
+    """
+    updated(store, invoices=arrived)
+    assert open_on(store, "ANNA", TODAY) == {"R1": 60, "R3": 30}
+    assert open_on(store, "BERT", TODAY) == {"S1": 70, "R2": 50}
+    assert open_on(store, "ANNA", date(2024, 5, 31)) == {"R1": 60, "R2": 50}
+
+
 def test_a_moved_invoice_and_its_neighbour_are_both_found(store: LedgerStore) -> None:
     """Whoever is read because of the moved one has other invoices, too."""
     updated(store, invoices=FIRST.replace("R1         | ANNA", "R1         | BERT"))
