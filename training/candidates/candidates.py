@@ -31,11 +31,9 @@ from obligor.training.candidates.fit_settings import (
     FitSettings,
 )
 from obligor.training.candidates.fold_members import (
-    FoldFits,
     FoldMembers,
     first_fold_losses,
     fit_fold_members,
-    keep_fold_fits,
 )
 from obligor.training.candidates.level_evidence import fit_evidence
 from obligor.training.candidates.lightgbm_text import (
@@ -51,7 +49,12 @@ from obligor.training.candidates.training_rows import (
     folds_of,
     require_both_outcomes,
 )
-from obligor.training.candidates.trees import FittedTrees, fit_trees
+from obligor.training.candidates.trees import (
+    FittedTrees,
+    TreeFits,
+    fit_trees,
+    keep_fits,
+)
 
 BOOTSTRAP_ROUNDS = 200
 # One row is to be explained within 0.3 ms. A blend of few leaves always is; the time of
@@ -229,7 +232,7 @@ def _fit_members(
     if settings.has_deep:
         with settings.watch.step(DEEP_TREES):
             trees |= _fit_deep_trees(rows, folds, settings, best_loss)
-    on_derived = FoldFits({})
+    on_derived = TreeFits({})
     if settings.has_ratios:
         with settings.watch.step(RATIOS):
             on_derived = fit_derived_trees(rows, folds, settings, best_loss)
@@ -253,11 +256,11 @@ def _fit_deep_trees(
     choices = settings.affordable(DEEP_MEMBERS, len(rows.label))
     members = FoldMembers(choices, lambda _: rows.rows)
 
-    def fit() -> FoldFits:
-        return FoldFits(fit_fold_members(rows, folds, members, settings, best_loss))
+    def fit() -> TreeFits:
+        return TreeFits(fit_fold_members(rows, folds, members, settings, best_loss))
 
     described = {"deep": choices, "best_loss": best_loss}
-    return keep_fold_fits(rows, folds, described, settings, fit).members
+    return keep_fits(rows, folds, described, settings, fit).members
 
 
 def _blend(

@@ -23,10 +23,8 @@ from obligor.training.candidates.fit_settings import (
     FitSettings,
 )
 from obligor.training.candidates.fold_members import (
-    FoldFits,
     FoldMembers,
     fit_fold_members,
-    keep_fold_fits,
 )
 from obligor.training.candidates.level_evidence import rows_with_evidence
 from obligor.training.candidates.training_rows import (
@@ -34,7 +32,11 @@ from obligor.training.candidates.training_rows import (
     TrainingRows,
     fewer_outcomes,
 )
-from obligor.training.candidates.trees import lightgbm_parameters
+from obligor.training.candidates.trees import (
+    TreeFits,
+    keep_fits,
+    lightgbm_parameters,
+)
 
 MOST_SELECTED = 40  # pairs, and as many triples
 MOST_PAIRED_COLUMNS = 30  # they make 1,305 pairs to screen
@@ -48,7 +50,7 @@ def fit_derived_trees(
     folds: Folds,
     settings: FitSettings,
     best_loss: float,
-) -> FoldFits:
+) -> TreeFits:
     """Fit trees with derived columns; every fold selects its own on its own rows.
 
     Parameters
@@ -64,11 +66,11 @@ def fit_derived_trees(
 
     Returns
     -------
-    FoldFits
+    TreeFits
         Without members if no column can be derived.
     """
     if len(_free_columns(rows)) < 2 and not rows.levels:
-        return FoldFits({})
+        return TreeFits({})
     choices = settings.affordable(DERIVED_MEMBERS, len(rows.label))
     has_much = settings.has_much_to_learn(len(rows.label), fewer_outcomes(rows.label))
     if not has_much and not rows.levels:
@@ -84,13 +86,13 @@ def fit_derived_trees(
         selected[learned.tobytes()] = columns
         return derived(values, columns)
 
-    def fit() -> FoldFits:
+    def fit() -> TreeFits:
         members = FoldMembers(choices, values_of, RATIOS)
         fitted = fit_fold_members(rows, folds, members, settings, best_loss)
-        return FoldFits(fitted, selected[rows.all_indices.tobytes()])
+        return TreeFits(fitted, selected[rows.all_indices.tobytes()])
 
     described = {"derived": choices, "has_much": has_much, "best_loss": best_loss}
-    return keep_fold_fits(rows, folds, described, settings, fit)
+    return keep_fits(rows, folds, described, settings, fit)
 
 
 def _free_columns(rows: TrainingRows) -> list[int]:

@@ -6,7 +6,6 @@ fall behind there, so that their time is bounded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ import lightgbm as lgb
 import numpy as np
 
 from obligor.arrays import Floats, Ints
-from obligor.features.encoding import Derived, derived_from
 from obligor.metrics.statistics import log_losses
 from obligor.model.calibration import sigmoid
 from obligor.training.candidates.fit_settings import (
@@ -22,15 +20,13 @@ from obligor.training.candidates.fit_settings import (
     FitSettings,
     TreeChoices,
 )
-from obligor.training.candidates.kept_fits import KeptFit
 from obligor.training.candidates.training_rows import Folds, TrainingRows
 from obligor.training.candidates.trees import (
     FittedTrees,
     fit_bagged_trees,
     lightgbm_dataset,
     lightgbm_parameters,
-    packed,
-    unpacked,
+    out_of_fold_margins,
 )
 
 # A member whose log loss on the first fold is more than this share above the best one's
@@ -56,21 +52,6 @@ class FoldMembers(NamedTuple):
     choices: Mapping[str, TreeChoices]
     values_of: Callable[[Ints], Floats]
     always: str = ""
-
-
-class FoldFits(NamedTuple):
-    """Members that were fitted fold by fold.
-
-    Attributes
-    ----------
-    members : dict of str to FittedTrees
-        Those that were not given up, by name.
-    columns : tuple of Pair or Triple
-        The columns computed from others that they read behind the rest.
-    """
-
-    members: dict[str, FittedTrees]
-    columns: tuple[Derived, ...] = ()
 
 
 class _Fold(NamedTuple):
@@ -113,45 +94,6 @@ def first_fold_losses(
 def _mean_loss(margin: Floats, rows: TrainingRows, held: Ints) -> float:
     losses = log_losses(sigmoid(margin), rows.label[held])
     return float(np.average(losses, weights=rows.weights_measured(held)))
-
-
-def keep_fold_fits(
-    rows: TrainingRows,
-    folds: Folds,
-    choices: Mapping[str, object],
-    settings: FitSettings,
-    fit: Callable[[], FoldFits],
-) -> FoldFits:
-    """Return members that an interrupted run has fitted; fit and keep them otherwise.
-
-    Parameters
-    ----------
-    rows : TrainingRows
-        What is learned from.
-    folds : list of (ndarray of int, ndarray of int)
-        Indices learned from and held back.
-    choices : mapping of str to object
-        What the fits depend on beside the rows and the settings, as JSON takes it.
-    settings : FitSettings
-        Says where fits are kept.
-    fit : callable
-        Fits the members.
-    """
-    if settings.kept.folder is None:
-        return fit()
-    levels = [hashlib.sha256(of.codes.tobytes()).hexdigest() for of in rows.levels]
-    described = {"levels": levels, **settings.described(choices)}
-    key = settings.kept.fit_key(rows, folds, described)
-
-    def fit_and_pack() -> KeptFit:
-        fits = fit()
-        columns: list[list[str | int]] = [list(column) for column in fits.columns]
-        trees = {name: packed(fitted) for name, fitted in fits.members.items()}
-        return {"trees": trees, "columns": columns}
-
-    kept = settings.kept.get(key, fit_and_pack)
-    members = {name: unpacked(trees) for name, trees in kept["trees"].items()}
-    return FoldFits(members, tuple(map(derived_from, kept["columns"])))
 
 
 def fit_fold_members(
@@ -271,15 +213,9 @@ def _out_of_fold(
     """Return the out-of-fold margins, and the number of trees that gives them."""
     best_numbers = [fit.booster.best_iteration for fit in fits]
     n_trees = max(int(np.median(best_numbers)), 1)
-    out_of_fold = np.empty(rows.n_observed)
-    for fit, (_, held) in zip(fits, folds, strict=True):
-        out_of_fold[held] = fit.booster.predict(
-            fit.held_values,
-            raw_score=True,
-            num_iteration=n_trees,
-            num_threads=settings.threads,
-        )
-    return out_of_fold, n_trees
+    on_folds = [(fit.booster, fit.held_values) for fit in fits]
+    margins = out_of_fold_margins(rows, folds, on_folds, n_trees, settings.threads)
+    return margins, n_trees
 
 
 def _parameters(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
 
 from obligor.arrays import Floats, Ints
+from obligor.features.encoding import Derived, derived_from
 from obligor.training.candidates.fit_settings import (
     MANY_ROWS,
     PATIENCE,
@@ -24,6 +25,8 @@ from obligor.training.candidates.kept_fits import (
 from obligor.training.candidates.lightgbm_text import blend_texts
 from obligor.training.candidates.training_rows import Folds, TrainingRows
 
+_ALONE = "trees"  # what one kind is called that is fitted and kept by itself
+
 
 class FittedTrees(NamedTuple):
     """A tree model fitted on all rows, with its out-of-fold margins.
@@ -38,6 +41,21 @@ class FittedTrees(NamedTuple):
 
     text: str
     out_of_fold: Floats
+
+
+class TreeFits(NamedTuple):
+    """Kinds of trees that were fitted together.
+
+    Attributes
+    ----------
+    members : dict of str to FittedTrees
+        Those that were not given up, by name.
+    columns : tuple of Pair or Triple
+        The columns computed from others that they read behind the rest.
+    """
+
+    members: dict[str, FittedTrees]
+    columns: tuple[Derived, ...] = ()
 
 
 def fit_trees(
@@ -66,27 +84,21 @@ def fit_trees(
     """
     parameters = lightgbm_parameters(rows, choices, settings.threads)
 
-    def fit() -> FittedTrees:
-        return _fit_trees(rows, folds, parameters, settings)
+    def fit() -> TreeFits:
+        return TreeFits({_ALONE: _fit_trees(rows, folds, parameters, settings)})
 
     with settings.watch.step(settings.name_of(choices)):
-        return keep_trees(
-            rows,
-            folds,
-            parameters,
-            settings,
-            fit,
-        )
+        return keep_fits(rows, folds, parameters, settings, fit).members[_ALONE]
 
 
-def keep_trees(
+def keep_fits(
     rows: TrainingRows,
     folds: Folds,
-    parameters: Mapping[str, object],
+    choices: Mapping[str, object],
     settings: FitSettings,
-    fit: Callable[[], FittedTrees],
-) -> FittedTrees:
-    """Return trees that an interrupted run has fitted; fit and keep them otherwise.
+    fit: Callable[[], TreeFits],
+) -> TreeFits:
+    """Return members that an interrupted run has fitted; fit and keep them otherwise.
 
     Parameters
     ----------
@@ -94,31 +106,33 @@ def keep_trees(
         What is learned from.
     folds : list of (ndarray of int, ndarray of int)
         Indices learned from and held back.
-    parameters : mapping of str to object
-        LightGBM's parameters.
+    choices : mapping of str to object
+        What the fits depend on beside the rows and the settings, as JSON takes it.
     settings : FitSettings
         Says where fits are kept.
     fit : callable
-        Fits the trees.
+        Fits the members.
     """
     if settings.kept.folder is None:
         return fit()
-    key = settings.kept.fit_key(rows, folds, settings.described(parameters))
-
-    def fit_and_pack() -> KeptFit:
-        return {"trees": {"": packed(fit())}, "columns": []}
-
-    return unpacked(settings.kept.get(key, fit_and_pack)["trees"][""])
+    key = settings.kept.fit_key(rows, folds, settings.described(choices))
+    return _unpacked(settings.kept.get(key, lambda: _packed(fit())))
 
 
-def packed(trees: FittedTrees) -> KeptTrees:
-    """Return fitted trees as they are kept."""
-    return {"text": trees.text, "out_of_fold": kept_margins(trees.out_of_fold)}
+def _packed(fits: TreeFits) -> KeptFit:
+    trees: dict[str, KeptTrees] = {}
+    for name, fitted in fits.members.items():
+        margins = kept_margins(fitted.out_of_fold)
+        trees[name] = {"text": fitted.text, "out_of_fold": margins}
+    columns: list[list[str | int]] = [list(column) for column in fits.columns]
+    return {"trees": trees, "columns": columns}
 
 
-def unpacked(kept: KeptTrees) -> FittedTrees:
-    """Return the trees that `packed` wrote."""
-    return FittedTrees(kept["text"], read_margins(kept["out_of_fold"]))
+def _unpacked(kept: KeptFit) -> TreeFits:
+    members = {}
+    for name, trees in kept["trees"].items():
+        members[name] = FittedTrees(trees["text"], read_margins(trees["out_of_fold"]))
+    return TreeFits(members, tuple(map(derived_from, kept["columns"])))
 
 
 def _fit_trees(
@@ -129,18 +143,46 @@ def _fit_trees(
 ) -> FittedTrees:
     dataset = lightgbm_dataset(rows, rows.all_indices)
     boosters, n_trees = _cross_validate(rows, dataset, folds, parameters, settings)
-    out_of_fold = np.empty(rows.n_observed)
-    for booster, (_, held) in zip(boosters, folds, strict=True):
-        out_of_fold[held] = booster.predict(
-            rows.rows[held],
-            raw_score=True,
-            num_iteration=n_trees,
-            num_threads=settings.threads,
-        )
+    held_values = (rows.rows[held] for _, held in folds)
+    on_folds = zip(boosters, held_values, strict=True)
+    margins = out_of_fold_margins(rows, folds, on_folds, n_trees, settings.threads)
     n_columns = len(rows.columns.names)
     seeds = settings.seeds_for(len(rows.label))
     text = fit_bagged_trees(dataset, n_columns, parameters, n_trees, seeds)
-    return FittedTrees(text, out_of_fold)
+    return FittedTrees(text, margins)
+
+
+def out_of_fold_margins(
+    rows: TrainingRows,
+    folds: Folds,
+    fits: Iterable[tuple[lgb.Booster, Floats]],
+    n_trees: int,
+    threads: int,
+) -> Floats:
+    """Return the margin of each observed row by the fit that had not seen it.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        The rows.
+    folds : list of (ndarray of int, ndarray of int)
+        Indices learned from and held back.
+    fits : iterable of (lightgbm.Booster, ndarray of float)
+        The fit of each fold, and the values of the rows held back from it.
+    n_trees : int
+        How many of its trees count.
+    threads : int
+        Threads of LightGBM; they change no result.
+    """
+    margins = np.empty(rows.n_observed)
+    for (booster, values), (_, held) in zip(fits, folds, strict=True):
+        margins[held] = booster.predict(
+            values,
+            raw_score=True,
+            num_iteration=n_trees,
+            num_threads=threads,
+        )
+    return margins
 
 
 def _cross_validate(
