@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from obligor.errors import ConflictError, ErasedError
+from obligor.errors import ConflictError
 from obligor.features.catalogue import NAMES
 from obligor.record.entry import Entry, OpenedEntry
 from obligor.record.reader import RecordReader
@@ -153,14 +153,11 @@ def decided_rows(
     dict
         ``decision_id, customer_id, as_of, pd_12m`` and the features by name.
     """
-    for entry_id in reader.ids_of_kinds(["decision"]):
-        try:
-            answer = orjson.loads(reader.entry(entry_id).body)
-        except ErasedError:
-            continue
+    for entry in reader.readable_entries(["decision"]):
+        answer = orjson.loads(entry.body)
         if answer["model"]["sha256"] == model_sha256:
             yield {
-                "decision_id": entry_id,
+                "decision_id": entry.entry_id,
                 "customer_id": answer["customer_id"],
                 "as_of": date.fromisoformat(answer["as_of"]),
                 "pd_12m": answer["pd_12m"],

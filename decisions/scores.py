@@ -14,7 +14,7 @@ from obligor.decisions.named_models import NamedModels
 from obligor.decisions.questions import ScoreRequest
 from obligor.decisions.recorded import AnswerRecord, RecordedAnswer
 from obligor.decisions.scoring import score_features
-from obligor.errors import ErasedError, SchemaError
+from obligor.errors import SchemaError
 from obligor.model.pd_model import PdModel
 from obligor.record.entry import Entry
 from obligor.record.reader import RecordReader
@@ -225,16 +225,12 @@ def scored_rows(
         ``entry_id, customer_id, recorded_at, name, pd_12m`` and ``features``, a
         mapping by name.
     """
-    for entry_id in reader.ids_of_kinds([SCORE]):
-        try:
-            entry = reader.entry(entry_id)
-        except ErasedError:
-            continue
+    for entry in reader.readable_entries([SCORE]):
         answer = orjson.loads(entry.body)
         if model_sha256 not in (None, answer["model"]["sha256"]):
             continue
         yield {
-            "entry_id": entry_id,
+            "entry_id": entry.entry_id,
             "customer_id": answer["customer_id"],
             "recorded_at": datetime.fromisoformat(answer["recorded_at"]),
             "name": answer["model"]["name"],

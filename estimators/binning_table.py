@@ -168,6 +168,7 @@ def plot_bins(table: pd.DataFrame, feature: str) -> Figure:
         Its name.
     """
     from obligor.metrics.picture import Picture
+    from obligor.training.validation.plots import OURS
 
     bins = table[table["bin"] != TOTALS]
     places = np.arange(len(bins))
@@ -188,7 +189,7 @@ def plot_bins(table: pd.DataFrame, feature: str) -> Figure:
     rates.set_ylim(bottom=0)
     figure.legend(loc="outside lower left", ncols=2)
     left.set_title(f"{feature}: rows and default rate")
-    right.bar(places, bins["woe"], color="#1d5b8f")
+    right.bar(places, bins["woe"], color=OURS)
     right.axhline(0, color="#222222", linewidth=0.8)
     right.set_ylabel("weight of evidence, ln(% good / % bad)")
     information_value = table["iv"].iloc[-1]
@@ -209,12 +210,13 @@ def plot_points(table: pd.DataFrame, feature: str) -> Figure:
         Its name.
     """
     from obligor.metrics.picture import Picture
+    from obligor.training.validation.plots import OURS
 
     bins = table[table["bin"] != TOTALS]
     figure = Picture(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
     points = bins["points"].astype(float).fillna(0.0)
-    axes.bar(np.arange(len(bins)), points, color="#1d5b8f")
+    axes.bar(np.arange(len(bins)), points, color=OURS)
     axes.set_ylabel("points (more is safer)")
     axes.set_title(f"{feature}: points of the scorecard")
     _name_bins(axes, bins["bin"].tolist(), feature)

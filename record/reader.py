@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -157,6 +157,15 @@ class RecordReader:
             .order_by(ENTRY.seq)
         )
         return [str(row.entry_id) for row in self._database.rows(query)]
+
+    def readable_entries(self, kinds: Iterable[str]) -> Iterator[OpenedEntry]:
+        """Give the entries of some kinds in the order recorded, but for the erased."""
+        for entry_id in self.ids_of_kinds(kinds):
+            try:
+                entry = self.entry(entry_id)
+            except ErasedError:
+                continue
+            yield entry
 
     def ids_matching(
         self,
